@@ -1,0 +1,270 @@
+//! Puts the configuration together: flag, `MINTAGE_DATABASE_URL`, `MINTAGE_SECTION__KEY`, file, default, in that
+//! order of precedence.
+//!
+//! The environment is read by type: a key's default says whether its text is a number, a list or just text, so a
+//! password of digits stays a password.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::Config;
+
+/// Where the configuration comes from. Kept by a running server, so that SIGHUP reads the same sources again.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// `--config` or `MINTAGE_CONFIG`; without either `./mintage.toml`, if there is one.
+    pub file: Option<PathBuf>,
+    /// `--database-url`.
+    pub database_url: Option<String>,
+    /// The variables of the environment whose names begin with `MINTAGE_`.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// The configuration cannot be used; the text is one line that says what to change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError(pub String);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+const PREFIX: &str = "MINTAGE_";
+const FILE_SUFFIX: &str = "_FILE";
+const DEFAULT_FILE: &str = "mintage.toml";
+
+impl Sources {
+    /// The sources of this process, with what the command line says.
+    pub fn of_process(file: Option<PathBuf>, database_url: Option<String>) -> Self {
+        let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        Self {
+            file,
+            database_url,
+            environment,
+        }
+    }
+
+    /// Reads and judges the configuration.
+    ///
+    /// # Errors
+    /// A file that cannot be read or parsed, a key that does not exist, a value of the wrong type or out of range.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        let mut table = self.read_file()?;
+        for (name, text) in self.settings_of_environment()? {
+            set_by_name(&mut table, &name, &text)?;
+        }
+        if let Some(url) = &self.database_url {
+            section(&mut table, "database", "--database-url")?.insert("url".into(), Value::String(url.clone()));
+        }
+        let config: Config = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+            ConfigError(format!("the configuration is wrong: {}", one_line(error.message())))
+        })?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn read_file(&self) -> Result<Table, ConfigError> {
+        let named = self.file.clone().or_else(|| self.environment.get("MINTAGE_CONFIG").map(PathBuf::from));
+        let path = match named {
+            Some(path) => path,
+            None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
+            None => return Ok(Table::new()),
+        };
+        let shown = path.display();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| ConfigError(format!("cannot read the configuration file {shown}: {error}")))?;
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            ConfigError(format!("{shown} is not TOML: {}{}", one_line(error.message()), line_of(&text, error.span())))
+        })?;
+        // Read once for its errors alone: here the file and the line can still be named.
+        toml::from_str::<Config>(&text).map_err(|error| {
+            ConfigError(format!("{shown}: {}{}", one_line(error.message()), line_of(&text, error.span())))
+        })?;
+        Ok(table)
+    }
+
+    /// The settings that the environment gives, with `…_FILE` read and the short `MINTAGE_DATABASE_URL` last, so that it wins.
+    fn settings_of_environment(&self) -> Result<Vec<(String, String)>, ConfigError> {
+        let mut settings = Vec::new();
+        let mut short_url = None;
+        for (variable, text) in &self.environment {
+            if variable == "MINTAGE_CONFIG" {
+                continue;
+            }
+            let (name, text) = match variable.strip_suffix(FILE_SUFFIX) {
+                Some(name) => (name, read_secret_file(variable, text)?),
+                None => (variable.as_str(), text.clone()),
+            };
+            if name == "MINTAGE_DATABASE_URL" {
+                short_url = Some(("MINTAGE_DATABASE__URL".to_owned(), text));
+            } else if name.contains("__") {
+                settings.push((name.to_owned(), text));
+            } else {
+                return Err(ConfigError(format!(
+                    "{variable} is not a setting: sections and keys are joined by two underscores, as in MINTAGE_SERVER__LISTEN"
+                )));
+            }
+        }
+        settings.extend(short_url);
+        Ok(settings)
+    }
+}
+
+fn read_secret_file(variable: &str, path: &str) -> Result<String, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("{variable}: cannot read {path}: {error}")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// Sets `MINTAGE_DATABASE__POOL__MAX_SIZE` and the like.
+fn set_by_name(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
+    let lower = name[PREFIX.len()..].to_ascii_lowercase();
+    let path: Vec<&str> = lower.split("__").collect();
+    let default = default_at(&path)
+        .ok_or_else(|| ConfigError(format!("{name} is not a setting: there is no key {}", path.join("."))))?;
+    let value = typed(&default, text).map_err(|what| ConfigError(format!("{name} must be {what}")))?;
+    let (key, sections) = path.split_last().expect("split yields at least one piece");
+    let mut at = table;
+    for part in sections {
+        at = section(at, part, name)?;
+    }
+    at.insert((*key).to_owned(), value);
+    Ok(())
+}
+
+fn section<'a>(table: &'a mut Table, name: &str, whence: &str) -> Result<&'a mut Table, ConfigError> {
+    table
+        .entry(name.to_owned())
+        .or_insert_with(|| Value::Table(Table::new()))
+        .as_table_mut()
+        .ok_or_else(|| ConfigError(format!("{whence}: {name} must be a section of the configuration file")))
+}
+
+fn default_at(path: &[&str]) -> Option<Value> {
+    let mut value = Value::try_from(Config::default()).expect("every section is made of TOML's own types");
+    for part in path {
+        value = value.as_table_mut()?.remove(*part)?;
+    }
+    (!value.is_table()).then_some(value)
+}
+
+/// Reads `text` as what the default is.
+fn typed(default: &Value, text: &str) -> Result<Value, &'static str> {
+    match default {
+        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
+        Value::Float(_) => text.parse().map(Value::Float).map_err(|_| "a number"),
+        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),
+        Value::Array(_) => {
+            let list: Vec<String> = serde_json::from_str(text).map_err(|_| "a JSON array of strings")?;
+            Ok(Value::Array(list.into_iter().map(Value::String).collect()))
+        }
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.lines().collect::<Vec<_>>().join(" ")
+}
+
+fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
+    let Some(before) = span.and_then(|span| text.get(..span.start)) else {
+        return String::new();
+    };
+    format!(" (line {})", before.matches('\n').count() + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Durability, Duration};
+
+    fn sources(file: Option<&Path>, environment: &[(&str, &str)]) -> Sources {
+        Sources {
+            file: file.map(Path::to_path_buf),
+            database_url: None,
+            environment: environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+        }
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    #[test]
+    fn the_flag_wins_over_the_environment_and_that_over_the_file() {
+        let file = file("[database]\nurl = \"sqlite:file.db\"\nquery_timeout = \"7s\"\n");
+        let url = |environment: &[(&str, &str)], flag: Option<&str>| {
+            let mut sources = sources(Some(file.path()), environment);
+            sources.database_url = flag.map(str::to_owned);
+            let config = sources.load().unwrap();
+            assert_eq!(config.database.query_timeout, Duration::seconds(7));
+            config.database.url
+        };
+        let long = ("MINTAGE_DATABASE__URL", "sqlite:long.db");
+        let short = ("MINTAGE_DATABASE_URL", "sqlite:short.db");
+        assert_eq!(url(&[], None), "sqlite:file.db");
+        assert_eq!(url(&[long], None), "sqlite:long.db");
+        assert_eq!(url(&[long, short], None), "sqlite:short.db");
+        assert_eq!(url(&[long, short], Some("sqlite:flag.db")), "sqlite:flag.db");
+    }
+
+    #[test]
+    fn the_environment_is_read_by_type() {
+        let config = sources(
+            None,
+            &[
+                ("MINTAGE_DATABASE__POOL__MAX_SIZE", "7"),
+                ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
+                ("MINTAGE_CACHE__ENABLED", "false"),
+                ("MINTAGE_DATABASE__BREAKER__FAILURE_RATE", "0.25"),
+                ("MINTAGE_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]"),
+                ("MINTAGE_WRITER__DURABILITY", "group"),
+                ("MINTAGE_TOKEN__AUDIENCE", "urn:7"),
+            ],
+        )
+        .load()
+        .unwrap();
+        assert_eq!((config.database.pool.max_size, config.cache.enabled), (7, false));
+        assert_eq!(config.database.breaker.failure_rate, 0.25);
+        assert_eq!(config.server.trusted_proxies, ["10.0.0.0/8"]);
+        assert_eq!(config.writer.durability, Durability::Group);
+    }
+
+    #[test]
+    fn a_value_can_come_from_a_file() {
+        let secret = file("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+        let path = secret.path().to_str().unwrap();
+        let config = sources(None, &[("MINTAGE_KEYS__ENCRYPTION_KEY_FILE", path)]).load().unwrap();
+        assert_eq!(config.keys.encryption_key.reveal(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_in_one_line() {
+        let wrong = |text: &str| {
+            let file = file(text);
+            let error = sources(Some(file.path()), &[]).load().unwrap_err().0;
+            assert!(!error.contains('\n'), "{error}");
+            error
+        };
+        assert!(wrong("[server]\nlissten = \"x\"").contains("lissten"));
+        assert!(wrong("[server]\nlissten = \"x\"").contains("(line 2)"));
+        assert!(wrong("[cache]\nttl = 5").contains("string"));
+        assert!(wrong("[cache]\nttl = \"5x\"").contains("5x"));
+        assert!(wrong("server").contains("not TOML"));
+        let of_environment = |name: &str, text: &str| sources(None, &[(name, text)]).load().unwrap_err().0;
+        assert!(of_environment("MINTAGE_CACHE__CAPACITY", "many").contains("whole number"));
+        assert!(of_environment("MINTAGE_CACHE__COLOUR", "red").contains("cache.colour"));
+        assert!(of_environment("MINTAGE_CACHE", "red").contains("two underscores"));
+        assert!(of_environment("MINTAGE_SERVER__TRUSTED_PROXIES", "a,b").contains("JSON array"));
+        let missing = sources(Some(Path::new("/nonexistent/mintage.toml")), &[]).load().unwrap_err().0;
+        assert!(missing.contains("cannot read"));
+    }
+}

@@ -1,0 +1,189 @@
+//! What a configuration must be beyond its types. Each refusal names the key and says what it takes.
+
+use std::net::SocketAddr;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Config, ConfigError, Duration};
+use crate::oauth::alg::Alg;
+use crate::oauth::client::TTL_SECONDS;
+use crate::oauth::resource::is_absolute_uri;
+
+const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
+
+impl Config {
+    /// Checks every range and every form that the types leave open.
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        let server = &self.server;
+        require("server.listen", "an address and a port, as in 127.0.0.1:8080", is_address(&server.listen))?;
+        let admin_ok = server.admin_listen.is_empty() || is_address(&server.admin_listen);
+        require("server.admin_listen", "empty, or an address and a port", admin_ok)?;
+        require(
+            "server.issuer",
+            "an https URL without query or fragment (http only for loopback), as RFC 8414 §2 has it",
+            is_issuer(&server.issuer),
+        )?;
+        require("server.workers", "at most 1024", server.workers <= 1024)?;
+        require("server.max_body", "from 1KiB to 16MiB", MAX_BODY.contains(&server.max_body.0))?;
+        positive("server.request_timeout", server.request_timeout)?;
+        positive("server.shutdown_timeout", server.shutdown_timeout)?;
+        self.validate_database()?;
+        self.validate_token()?;
+        require("cache.capacity", "from 1 to 10000000", (1..=10_000_000).contains(&self.cache.capacity))?;
+        positive("cache.ttl", self.cache.ttl)?;
+        require("cache.warm", "at most cache.capacity", self.cache.warm <= self.cache.capacity)?;
+        let writer = &self.writer;
+        require("writer.max_batch", "from 1 to 10000", (1..=10_000).contains(&writer.max_batch))?;
+        let room = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
+        require("writer.max_pending", "from writer.max_batch to 100000000", room)?;
+        positive("writer.flush_interval", writer.flush_interval)?;
+        self.encryption_key()?;
+        Ok(())
+    }
+
+    fn validate_database(&self) -> Result<(), ConfigError> {
+        let database = &self.database;
+        require(
+            "database.url",
+            "sqlite:PATH or postgres://USER@HOST/NAME",
+            is_database_url(&database.url),
+        )?;
+        positive("database.query_timeout", database.query_timeout)?;
+        let pool = &database.pool;
+        require("database.pool.max_size", "from 1 to 1000", (1..=1000).contains(&pool.max_size))?;
+        require("database.pool.min_idle", "at most database.pool.max_size", pool.min_idle <= pool.max_size)?;
+        positive("database.pool.max_lifetime", pool.max_lifetime)?;
+        positive("database.pool.idle_timeout", pool.idle_timeout)?;
+        positive("database.pool.connection_timeout", pool.connection_timeout)?;
+        let breaker = &database.breaker;
+        let rate_ok = breaker.failure_rate > 0.0 && breaker.failure_rate <= 1.0;
+        require("database.breaker.failure_rate", "above 0 and at most 1", rate_ok)?;
+        require("database.breaker.window", "from 1 to 10000", (1..=10_000).contains(&breaker.window))?;
+        positive("database.breaker.open_for", breaker.open_for)
+    }
+
+    fn validate_token(&self) -> Result<(), ConfigError> {
+        let token = &self.token;
+        for (key, ttl) in [("token.ttl", token.ttl), ("token.one_time_ttl", token.one_time_ttl)] {
+            require(key, "from 1s to 30d", TTL_SECONDS.contains(&ttl.as_seconds()))?;
+        }
+        require("token.alg", "one of ES256, EdDSA, RS256, PS256, HS256", token.alg.parse::<Alg>().is_ok())?;
+        let audience_ok = token.audience.is_empty() || is_absolute_uri(&token.audience);
+        require("token.audience", "empty, or an absolute URI without fragment", audience_ok)
+    }
+
+    /// The audience of a token whose request names none.
+    pub fn default_audience(&self) -> &str {
+        if self.token.audience.is_empty() {
+            &self.server.issuer
+        } else {
+            &self.token.audience
+        }
+    }
+
+    /// The key that private keys are encrypted with, if one is set.
+    ///
+    /// # Errors
+    /// When it is not 32 bytes in base64.
+    pub fn encryption_key(&self) -> Result<Option<zeroize::Zeroizing<[u8; 32]>>, ConfigError> {
+        let text = self.keys.encryption_key.reveal();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let bytes = zeroize::Zeroizing::new(STANDARD.decode(text).unwrap_or_default());
+        match <[u8; 32]>::try_from(bytes.as_slice()) {
+            Ok(key) => Ok(Some(zeroize::Zeroizing::new(key))),
+            Err(_) => Err(ConfigError(
+                "keys.encryption_key must be 32 bytes in base64: make one with `openssl rand -base64 32`".into(),
+            )),
+        }
+    }
+}
+
+fn require(key: &str, what: &str, holds: bool) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError(format!("{key} must be {what}")))
+}
+
+fn positive(key: &str, duration: Duration) -> Result<(), ConfigError> {
+    require(key, "at least 1ms", duration.as_millis() > 0)
+}
+
+fn is_address(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok()
+}
+
+/// P48: https, without query or fragment; http only for loopback.
+fn is_issuer(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else {
+        return false;
+    };
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => return false,
+    };
+    let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
+    let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
+    scheme_ok && bare && is_absolute_uri(text)
+}
+
+fn is_database_url(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("sqlite", path)) => !matches!(path.trim_start_matches("//"), "" | ":memory:"),
+        Some(("postgres" | "postgresql", rest)) => rest.starts_with("//"),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid() {
+        Config::default().validate().unwrap();
+        assert!(Config::default().without_effect().is_empty());
+    }
+
+    #[test]
+    fn p48_the_issuer_is_https_or_loopback_without_query_or_fragment() {
+        for good in ["https://auth.example.com", "https://a/tenant", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80"] {
+            assert!(is_issuer(good), "{good}");
+        }
+        for bad in ["", "auth.example.com", "http://auth.example.com", "https://a/?x", "https://a/#", "https://u:p@a", "urn:a", "ftp://a"] {
+            assert!(!is_issuer(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn database_urls_name_a_file_or_a_server() {
+        for good in ["sqlite:mintage.db", "sqlite:///var/lib/mintage.db", "postgres://m@localhost/m", "postgresql://h/d"] {
+            assert!(is_database_url(good), "{good}");
+        }
+        // An SQLite database in memory is one for each connection: a pool of them would be several databases.
+        for bad in ["", "mintage.db", "sqlite:", "sqlite::memory:", "mysql://h/d", "postgres:h"] {
+            assert!(!is_database_url(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ranges_are_refused_by_the_name_of_their_key() {
+        let refused = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().unwrap_err().0
+        };
+        assert!(refused(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
+        assert!(refused(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        assert!(refused(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
+        assert!(refused(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
+        assert!(refused(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
+        assert!(refused(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
+        assert!(refused(|c| c.server.listen = "8080".into()).starts_with("server.listen"));
+    }
+}

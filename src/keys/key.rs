@@ -1,0 +1,244 @@
+//! One signing key: made for an algorithm, named by its thumbprint (RFC 7638), turned into a public JWK.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rand;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use zeroize::Zeroizing;
+
+use super::{KeyError, KeySeal};
+use crate::oauth::alg::Alg;
+use crate::oauth::secret::random_text;
+use crate::oauth::time::UnixMillis;
+
+/// An HMAC key shorter than the hash weakens it (RFC 7518 §3.2).
+const HMAC_KEY_BYTES: usize = 32;
+
+/// A key as the database keeps it.
+pub struct StoredKey {
+    /// Its name in token headers and in the JWKS.
+    pub kid: String,
+    /// What it signs with.
+    pub alg: Alg,
+    /// PKCS#8, or the bytes of an HMAC key; encrypted if `sealed`.
+    pub private: Zeroizing<Vec<u8>>,
+    /// Whether `private` is encrypted.
+    pub sealed: bool,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// From when on it signs.
+    pub activates_at: UnixMillis,
+    /// From when on it is gone, once that is known.
+    pub retires_at: Option<UnixMillis>,
+}
+
+impl fmt::Debug for StoredKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StoredKey({} {})", self.alg, self.kid)
+    }
+}
+
+/// A key ready for use.
+pub struct SigningKey {
+    /// Its name.
+    pub kid: Arc<str>,
+    /// What it signs with.
+    pub alg: Alg,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// From when on it signs.
+    pub activates_at: UnixMillis,
+    /// From when on it is gone.
+    pub retires_at: Option<UnixMillis>,
+    /// The public half; a symmetric key has none.
+    pub public: Option<Jwk>,
+    pub(super) encoding: EncodingKey,
+    pub(super) decoding: DecodingKey,
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SigningKey({} {})", self.alg, self.kid)
+    }
+}
+
+impl SigningKey {
+    /// Makes a new key that signs from `now` on, in the form in which it is stored.
+    ///
+    /// # Errors
+    /// When the machine gives no randomness, or the key cannot be encrypted.
+    pub fn generate(alg: Alg, now: UnixMillis, seal: Option<&KeySeal>) -> Result<StoredKey, KeyError> {
+        let private = generate_private(alg)?;
+        let kid = match public_jwk(alg, &encoding_key(alg, &private)?)? {
+            Some(jwk) => jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| unusable(alg))?,
+            None => random_text(43),
+        };
+        let stored = match seal {
+            Some(seal) => Zeroizing::new(seal.seal(&kid, &private)?),
+            None => private,
+        };
+        Ok(StoredKey {
+            kid,
+            alg,
+            private: stored,
+            sealed: seal.is_some(),
+            created_at: now,
+            activates_at: now,
+            retires_at: None,
+        })
+    }
+
+    /// Reads a stored key.
+    ///
+    /// # Errors
+    /// When it is encrypted and there is no key for it or the wrong one, or when it is no key.
+    pub fn from_stored(stored: &StoredKey, seal: Option<&KeySeal>) -> Result<Self, KeyError> {
+        let kid = &stored.kid;
+        let private = match (stored.sealed, seal) {
+            (false, _) => stored.private.clone(),
+            (true, Some(seal)) => seal.open(kid, &stored.private)?,
+            (true, None) => {
+                return Err(KeyError(format!("key {kid} is encrypted: set keys.encryption_key to the key it was encrypted with")));
+            }
+        };
+        if stored.alg.is_symmetric() && private.len() < HMAC_KEY_BYTES {
+            return Err(KeyError(format!("key {kid} has fewer than 256 bits")));
+        }
+        let encoding = encoding_key(stored.alg, &private)?;
+        let mut public = public_jwk(stored.alg, &encoding)?;
+        let decoding = match &mut public {
+            Some(jwk) => {
+                jwk.common.key_id = Some(kid.clone());
+                jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+                DecodingKey::from_jwk(jwk).map_err(|_| unusable(stored.alg))?
+            }
+            None => DecodingKey::from_secret(&private),
+        };
+        Ok(Self {
+            kid: kid.as_str().into(),
+            alg: stored.alg,
+            created_at: stored.created_at,
+            activates_at: stored.activates_at,
+            retires_at: stored.retires_at,
+            public,
+            encoding,
+            decoding,
+        })
+    }
+}
+
+/// The name that jsonwebtoken has for an algorithm.
+pub(super) fn algorithm(alg: Alg) -> Algorithm {
+    match alg {
+        Alg::Es256 => Algorithm::ES256,
+        Alg::EdDsa => Algorithm::EdDSA,
+        Alg::Rs256 => Algorithm::RS256,
+        Alg::Ps256 => Algorithm::PS256,
+        Alg::Hs256 => Algorithm::HS256,
+    }
+}
+
+fn unusable(alg: Alg) -> KeyError {
+    KeyError(format!("the stored {alg} key is not one"))
+}
+
+fn generate_private(alg: Alg) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let failed = |_| KeyError(format!("cannot make a key for {alg}"));
+    Ok(Zeroizing::new(match alg {
+        Alg::Es256 => {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?;
+            pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()
+        }
+        Alg::EdDsa => {
+            // Version 1, without the public key inside: the form whose length jsonwebtoken knows the curve by.
+            let pair = Ed25519KeyPair::generate().map_err(failed)?;
+            pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()
+        }
+        Alg::Rs256 | Alg::Ps256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048).map_err(failed)?;
+            pair.as_der().map_err(failed)?.as_ref().to_vec()
+        }
+        Alg::Hs256 => {
+            let mut bytes = vec![0; HMAC_KEY_BYTES];
+            rand::fill(&mut bytes).map_err(failed)?;
+            bytes
+        }
+    }))
+}
+
+fn encoding_key(alg: Alg, private: &[u8]) -> Result<EncodingKey, KeyError> {
+    match alg {
+        Alg::Es256 => Ok(EncodingKey::from_ec_der(private)),
+        Alg::EdDsa => Ok(EncodingKey::from_ed_der(private)),
+        Alg::Hs256 => Ok(EncodingKey::from_secret(private)),
+        // jsonwebtoken wants the PKCS#1 inside of the PKCS#8, and takes it out of a PEM by itself.
+        Alg::Rs256 | Alg::Ps256 => {
+            let body = Zeroizing::new(STANDARD.encode(private));
+            let pem = Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", *body));
+            EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| unusable(alg))
+        }
+    }
+}
+
+fn public_jwk(alg: Alg, encoding: &EncodingKey) -> Result<Option<Jwk>, KeyError> {
+    if alg.is_symmetric() {
+        return Ok(None);
+    }
+    Jwk::from_encoding_key(encoding, algorithm(alg)).map(Some).map_err(|_| unusable(alg))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p27_the_kid_is_the_thumbprint_and_random_for_a_shared_secret() {
+        let stored = SigningKey::generate(Alg::Es256, UnixMillis(1), None).unwrap();
+        let key = SigningKey::from_stored(&stored, None).unwrap();
+        let jwk = key.public.clone().unwrap();
+        assert_eq!(jwk.thumbprint(ThumbprintHash::SHA256).unwrap(), stored.kid);
+        let shared = SigningKey::generate(Alg::Hs256, UnixMillis(1), None).unwrap();
+        assert_eq!(shared.kid.len(), 43);
+        assert!(SigningKey::from_stored(&shared, None).unwrap().public.is_none());
+    }
+
+    #[test]
+    fn p29_a_key_of_every_algorithm_is_made_and_read_back() {
+        for alg in Alg::ALL {
+            let stored = SigningKey::generate(alg, UnixMillis(1), None).unwrap();
+            assert_eq!(SigningKey::from_stored(&stored, None).unwrap().alg, alg);
+        }
+    }
+
+    #[test]
+    fn p29_a_short_hmac_key_is_refused() {
+        let mut stored = SigningKey::generate(Alg::Hs256, UnixMillis(1), None).unwrap();
+        stored.private = Zeroizing::new(vec![1; 31]);
+        assert!(SigningKey::from_stored(&stored, None).unwrap_err().0.contains("256 bits"));
+    }
+
+    #[test]
+    fn an_encrypted_key_needs_its_key() {
+        let seal = KeySeal::new(&[1; 32]);
+        let stored = SigningKey::generate(Alg::EdDsa, UnixMillis(1), Some(&seal)).unwrap();
+        assert!(SigningKey::from_stored(&stored, Some(&seal)).is_ok());
+        assert!(SigningKey::from_stored(&stored, None).unwrap_err().0.contains("keys.encryption_key"));
+        assert!(SigningKey::from_stored(&stored, Some(&KeySeal::new(&[2; 32]))).is_err());
+    }
+
+    #[test]
+    fn a_broken_key_is_an_error() {
+        for alg in [Alg::Es256, Alg::EdDsa, Alg::Rs256, Alg::Ps256] {
+            let mut stored = SigningKey::generate(alg, UnixMillis(1), None).unwrap();
+            stored.private = Zeroizing::new(b"no key at all".to_vec());
+            assert!(SigningKey::from_stored(&stored, None).is_err(), "{alg}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Signing keys: made here, kept in the database, published as a JWKS (RFC 7517).
+//!
+//! A [`KeyRing`] is an immutable snapshot of all keys; a worker keeps a [`Signer`] for each algorithm and a
+//! verifier for each key, parsed once, because parsing a key costs as much as using it.
+
+mod key;
+mod ring;
+mod seal;
+mod signer;
+mod verifier;
+
+pub use key::{SigningKey, StoredKey};
+pub use ring::KeyRing;
+pub use seal::KeySeal;
+pub use signer::Signer;
+pub use verifier::{RefusedToken, Verifier};
+
+use std::fmt;
+
+/// A key cannot be made, read or used. Tells what is wrong without showing anything of the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyError(pub String);
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for KeyError {}

@@ -1,0 +1,71 @@
+//! Signs claims: JWS compact serialisation (RFC 7515 §7.1) with a header that is encoded once.
+//!
+//! The parsed key inside is neither `Send` nor `Sync`, so each worker keeps signers of its own.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::JwtSigner;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+
+use super::key::algorithm;
+use super::{KeyError, SigningKey};
+use crate::oauth::claims::AccessTokenClaims;
+
+/// The `typ` of an access token (RFC 9068 §2.1).
+pub(super) const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+
+/// A key parsed for signing, with the header of its tokens.
+pub struct Signer {
+    kid: Arc<str>,
+    /// `base64url(header) "."`
+    header: String,
+    key: Box<dyn JwtSigner>,
+    /// The claims as JSON: kept, so that a token does not allocate for it.
+    json: RefCell<Vec<u8>>,
+}
+
+impl Signer {
+    /// Parses the key.
+    ///
+    /// # Errors
+    /// When it does not fit its algorithm.
+    pub fn new(key: &SigningKey) -> Result<Self, KeyError> {
+        let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm(key.alg), &key.encoding)
+            .map_err(|_| KeyError(format!("key {} cannot sign", key.kid)))?;
+        // A kid is a thumbprint or random letters and digits: nothing in it can need escaping.
+        let header = format!("{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}", key.alg, key.kid);
+        Ok(Self {
+            kid: key.kid.clone(),
+            header: URL_SAFE_NO_PAD.encode(header) + ".",
+            key: signer,
+            json: RefCell::new(Vec::with_capacity(512)),
+        })
+    }
+
+    /// The name of the key.
+    pub fn kid(&self) -> &Arc<str> {
+        &self.kid
+    }
+
+    /// Makes the token.
+    ///
+    /// # Errors
+    /// When the key cannot sign, which only an exhausted machine causes.
+    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, KeyError> {
+        let failed = || KeyError(format!("key {} cannot sign", self.kid));
+        let mut json = self.json.borrow_mut();
+        json.clear();
+        serde_json::to_writer(&mut *json, claims).map_err(|_| failed())?;
+        const LONGEST_COMMON_SIGNATURE: usize = 88;
+        let mut token = String::with_capacity(self.header.len() + json.len() * 4 / 3 + LONGEST_COMMON_SIGNATURE);
+        token.push_str(&self.header);
+        URL_SAFE_NO_PAD.encode_string(&*json, &mut token);
+        let signature = self.key.try_sign(token.as_bytes()).map_err(|_| failed())?;
+        token.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut token);
+        Ok(token)
+    }
+}

@@ -1,0 +1,172 @@
+//! Checks a token's form and signature: JWS compact serialisation (RFC 7515 §5.2, RFC 8725 §3).
+//!
+//! The header is judged before anything else: a token names a key of ours and that key's algorithm, or it is
+//! refused. Nothing that a token brings along (`jwk`, `jku`, `x5u`, `x5c`, `crit`) is ever used or fetched.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::JwtVerifier;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use serde::Deserialize;
+
+use super::key::algorithm;
+use super::signer::ACCESS_TOKEN_TYPE;
+use super::{KeyError, KeyRing};
+use crate::oauth::alg::Alg;
+use crate::oauth::claims::AccessTokenClaims;
+
+/// A longer token is refused before it is decoded (P51).
+pub const MAX_TOKEN: usize = 8 << 10;
+
+/// The token is not one that this server signed; the caller is not told why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedToken;
+
+/// Every key of a ring, parsed for verification; one for each worker, like the signers.
+pub struct Verifier {
+    keys: HashMap<Arc<str>, (Alg, Box<dyn JwtVerifier>)>,
+}
+
+/// Unknown members are refused, and with them `jwk`, `jku`, `x5u`, `x5c` and `crit`: our own headers have these three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<'a> {
+    #[serde(borrow)]
+    typ: &'a str,
+    alg: &'a str,
+    kid: &'a str,
+}
+
+impl Verifier {
+    /// Parses the keys of a ring.
+    ///
+    /// # Errors
+    /// When a key does not fit its algorithm.
+    pub fn new(ring: &KeyRing) -> Result<Self, KeyError> {
+        let mut keys = HashMap::new();
+        for key in ring.keys() {
+            let verifier = (DEFAULT_PROVIDER.verifier_factory)(&algorithm(key.alg), &key.decoding)
+                .map_err(|_| KeyError(format!("key {} cannot verify", key.kid)))?;
+            keys.insert(key.kid.clone(), (key.alg, verifier));
+        }
+        Ok(Self { keys })
+    }
+
+    /// The claims of a token that one of our keys signed. Time, issuer and audience are for the caller to judge.
+    ///
+    /// # Errors
+    /// [`RefusedToken`] for everything else.
+    pub fn verify(&self, token: &str) -> Result<AccessTokenClaims, RefusedToken> {
+        if token.len() > MAX_TOKEN {
+            return Err(RefusedToken);
+        }
+        let (message, signature) = token.rsplit_once('.').ok_or(RefusedToken)?;
+        let (header, payload) = message.split_once('.').ok_or(RefusedToken)?;
+        if payload.contains('.') {
+            return Err(RefusedToken);
+        }
+        let header = decode(header)?;
+        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| RefusedToken)?;
+        let (alg, key) = self.keys.get(header.kid).ok_or(RefusedToken)?;
+        if header.typ != ACCESS_TOKEN_TYPE || header.alg != alg.name() {
+            return Err(RefusedToken);
+        }
+        key.verify(message.as_bytes(), &decode(signature)?).map_err(|_| RefusedToken)?;
+        serde_json::from_slice(&decode(payload)?).map_err(|_| RefusedToken)
+    }
+}
+
+fn decode(part: &str) -> Result<Vec<u8>, RefusedToken> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| RefusedToken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{Signer, SigningKey, StoredKey};
+    use crate::oauth::claims::Audience;
+    use crate::oauth::scope::Scope;
+    use crate::oauth::time::UnixMillis;
+    use crate::oauth::token_id::TokenId;
+
+    fn claims() -> AccessTokenClaims {
+        AccessTokenClaims {
+            iss: "https://issuer".into(),
+            sub: "demo".into(),
+            aud: Audience::One("https://issuer".into()),
+            client_id: "demo".into(),
+            scope: Scope::parse("a b").unwrap(),
+            iat: 1,
+            exp: 2,
+            jti: TokenId::new(UnixMillis(1000), [1; 10]),
+            one_time: false,
+        }
+    }
+
+    fn ring() -> KeyRing {
+        let keys: Vec<StoredKey> =
+            Alg::ALL.into_iter().map(|alg| SigningKey::generate(alg, UnixMillis(1), None).unwrap()).collect();
+        KeyRing::new(&keys, None, UnixMillis(2)).unwrap()
+    }
+
+    fn with_header(token: &str, header: &str) -> String {
+        let (_, rest) = token.split_once('.').unwrap();
+        format!("{}.{rest}", URL_SAFE_NO_PAD.encode(header))
+    }
+
+    #[test]
+    fn p29_what_a_signer_signs_the_verifier_takes() {
+        let ring = ring();
+        let verifier = Verifier::new(&ring).unwrap();
+        for alg in Alg::ALL {
+            let token = Signer::new(ring.active(alg).unwrap()).unwrap().sign(&claims()).unwrap();
+            assert_eq!(verifier.verify(&token), Ok(claims()), "{alg}");
+        }
+    }
+
+    #[test]
+    fn p51_every_edited_byte_and_every_truncation_is_refused() {
+        let ring = ring();
+        let verifier = Verifier::new(&ring).unwrap();
+        let token = Signer::new(ring.active(Alg::Es256).unwrap()).unwrap().sign(&claims()).unwrap();
+        for at in 0..token.len() {
+            assert_eq!(verifier.verify(&token[..at]), Err(RefusedToken), "cut at {at}");
+            let mut edited = token.clone().into_bytes();
+            edited[at] = if edited[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(verifier.verify(&String::from_utf8(edited).unwrap()), Err(RefusedToken), "edited at {at}");
+        }
+    }
+
+    #[test]
+    fn p51_a_header_that_is_not_ours_is_refused() {
+        let ring = ring();
+        let verifier = Verifier::new(&ring).unwrap();
+        let key = ring.active(Alg::Es256).unwrap();
+        let token = Signer::new(key).unwrap().sign(&claims()).unwrap();
+        let kid = &key.kid;
+        for header in [
+            format!(r#"{{"typ":"at+jwt","alg":"none","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"HS256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"JWT","alg":"ES256","kid":"{kid}"}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}","crit":["x"]}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}","jwk":{{}}}}"#),
+            format!(r#"{{"typ":"at+jwt","alg":"ES256","kid":"{kid}","jku":"http://127.0.0.1/"}}"#),
+            r#"{"typ":"at+jwt","alg":"ES256","kid":"../../etc/passwd"}"#.into(),
+            r#"{"typ":"at+jwt","alg":"ES256"}"#.into(),
+            "[]".into(),
+        ] {
+            assert_eq!(verifier.verify(&with_header(&token, &header)), Err(RefusedToken), "{header}");
+        }
+    }
+
+    #[test]
+    fn p51_five_parts_and_long_tokens_are_refused() {
+        let verifier = Verifier::new(&ring()).unwrap();
+        for bad in ["", ".", "..", "a.b.c.d.e", &"a.".repeat(5000), &"A".repeat(1 << 20)] {
+            assert_eq!(verifier.verify(bad), Err(RefusedToken));
+        }
+    }
+}

@@ -1,0 +1,5 @@
+#![forbid(unsafe_code)]
+pub mod clock;
+pub mod config;
+pub mod keys;
+pub mod oauth;

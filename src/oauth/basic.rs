@@ -1,0 +1,79 @@
+//! HTTP Basic credentials of a client (RFC 7617, with the form encoding that RFC 6749 §2.3.1 puts inside).
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use zeroize::Zeroizing;
+
+use super::form;
+use super::secret::ClientSecret;
+
+/// Why an `Authorization` header gave no credentials. Every one of them is answered alike (P15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MalformedBasic {
+    /// Another scheme than Basic.
+    Scheme,
+    /// Not base64, not UTF-8, no colon, or a bad escape.
+    Credentials,
+}
+
+/// Reads `Basic <base64(form(id) ":" form(secret))>`; the scheme's case does not count.
+pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
+    let space = header.iter().position(|byte| *byte == b' ').ok_or(MalformedBasic::Scheme)?;
+    let (scheme, encoded) = header.split_at(space);
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return Err(MalformedBasic::Scheme);
+    }
+    let encoded = encoded.trim_ascii();
+    // Padding is required by RFC 4648, but some clients leave it out; the bytes mean the same.
+    let decoded = STANDARD
+        .decode(encoded)
+        .or_else(|_| STANDARD_NO_PAD.decode(encoded))
+        .map_err(|_| MalformedBasic::Credentials)?;
+    let decoded = Zeroizing::new(decoded);
+    let colon = decoded.iter().position(|byte| *byte == b':').ok_or(MalformedBasic::Credentials)?;
+    let id = form::decode(&decoded[..colon]).map_err(|_| MalformedBasic::Credentials)?;
+    let secret = form::decode(&decoded[colon + 1..]).map_err(|_| MalformedBasic::Credentials)?;
+    Ok((id.into_owned(), ClientSecret::new(secret.into_owned())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn header(credentials: &str) -> Vec<u8> {
+        format!("Basic {}", STANDARD.encode(credentials)).into_bytes()
+    }
+
+    #[test]
+    fn p12_the_first_colon_splits_and_both_halves_are_form_decoded() {
+        let (id, secret) = parse(&header("a%3Ab+c:x:%25%C3%A9")).unwrap();
+        assert_eq!((id.as_str(), secret.reveal()), ("a:b c", "x:%é"));
+    }
+
+    #[test]
+    fn p12_the_scheme_may_be_in_any_case() {
+        let (id, _) = parse(format!("bAsIc {}", STANDARD.encode("a:b")).as_bytes()).unwrap();
+        assert_eq!(id, "a");
+    }
+
+    #[test]
+    fn p15_what_is_not_basic_is_told_apart_from_what_is_badly_written() {
+        assert_eq!(parse(b"Bearer abc").unwrap_err(), MalformedBasic::Scheme);
+        assert_eq!(parse(b"Basic").unwrap_err(), MalformedBasic::Scheme);
+        for bad in ["Basic ", "Basic !!!", "Basic YWJj"] {
+            assert_eq!(parse(bad.as_bytes()).unwrap_err(), MalformedBasic::Credentials, "{bad}");
+        }
+        assert_eq!(parse(&header("a%zz:b")).unwrap_err(), MalformedBasic::Credentials);
+    }
+
+    proptest! {
+        #[test]
+        fn p12_encoded_credentials_come_back(id in "[ -~]{1,20}", secret in "\\PC{0,20}") {
+            let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            let (got_id, got_secret) = parse(&header(&format!("{}:{}", encode(&id), encode(&secret)))).unwrap();
+            prop_assert_eq!(got_id, id);
+            prop_assert_eq!(got_secret.reveal(), secret);
+        }
+    }
+}

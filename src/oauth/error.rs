@@ -1,0 +1,117 @@
+//! The one table of protocol errors: RFC code, description, HTTP status.
+//!
+//! Codes come from the registry of RFC 6749 §11.4 (with `invalid_target` from RFC 8707 §2 and
+//! `temporarily_unavailable` from §4.1.2.1). A description is a constant: it echoes no input, so it can
+//! neither leak a credential nor leave the charset that §5.2 allows.
+
+/// Why a request to an OAuth endpoint was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OAuthError {
+    /// The request cannot be read; the text says what is wrong with it.
+    InvalidRequest(&'static str),
+    /// The media type is not one this endpoint reads.
+    UnsupportedMediaType,
+    /// The body is, or declares itself, larger than `server.max_body`.
+    BodyTooLarge,
+    /// The body did not arrive within `server.request_timeout`.
+    BodyTimeout,
+    /// The method is not POST.
+    MethodNotAllowed,
+    /// Client authentication failed, for whatever reason: the answer never tells which.
+    InvalidClient,
+    /// The client may not use this grant.
+    UnauthorizedClient,
+    /// The grant type is not one this server knows.
+    UnsupportedGrantType,
+    /// The scope is malformed or more than the client may have.
+    InvalidScope(&'static str),
+    /// A `resource` is malformed or not one the client may name.
+    InvalidTarget,
+    /// The store cannot be reached, or a bounded queue is full.
+    TemporarilyUnavailable,
+    /// A fault of ours that a retry will not cure.
+    ServerError,
+}
+
+/// One row of the table.
+pub struct Row {
+    /// The `error` member.
+    pub code: &'static str,
+    /// The `error_description` member.
+    pub description: &'static str,
+    /// The HTTP status.
+    pub status: u16,
+}
+
+impl OAuthError {
+    /// The row of this error.
+    pub fn row(self) -> Row {
+        let (code, description, status) = match self {
+            Self::InvalidRequest(what) => ("invalid_request", what, 400),
+            Self::UnsupportedMediaType => (
+                "invalid_request",
+                "the media type of the body is not accepted here",
+                415,
+            ),
+            Self::BodyTooLarge => ("invalid_request", "the body is too large", 413),
+            Self::BodyTimeout => ("invalid_request", "the body did not arrive in time", 408),
+            Self::MethodNotAllowed => ("invalid_request", "only POST is accepted here", 405),
+            Self::InvalidClient => ("invalid_client", "client authentication failed", 401),
+            Self::UnauthorizedClient => (
+                "unauthorized_client",
+                "the client may not use this grant type",
+                400,
+            ),
+            Self::UnsupportedGrantType => (
+                "unsupported_grant_type",
+                "the grant type must be client_credentials",
+                400,
+            ),
+            Self::InvalidScope(what) => ("invalid_scope", what, 400),
+            Self::InvalidTarget => (
+                "invalid_target",
+                "the resource is not an absolute URI that the client may name",
+                400,
+            ),
+            Self::TemporarilyUnavailable => (
+                "temporarily_unavailable",
+                "the server cannot answer now, try again later",
+                503,
+            ),
+            Self::ServerError => ("server_error", "the server met an unexpected condition", 500),
+        };
+        Row {
+            code,
+            description,
+            status,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p24_descriptions_stay_in_the_allowed_charset() {
+        let all = [
+            OAuthError::InvalidRequest("a parameter is repeated"),
+            OAuthError::UnsupportedMediaType,
+            OAuthError::BodyTooLarge,
+            OAuthError::BodyTimeout,
+            OAuthError::MethodNotAllowed,
+            OAuthError::InvalidClient,
+            OAuthError::UnauthorizedClient,
+            OAuthError::UnsupportedGrantType,
+            OAuthError::InvalidScope("the scope is malformed"),
+            OAuthError::InvalidTarget,
+            OAuthError::TemporarilyUnavailable,
+            OAuthError::ServerError,
+        ];
+        for error in all {
+            let row = error.row();
+            let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
+            assert!(row.description.chars().all(allowed), "{}", row.description);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! The authorization server metadata document (RFC 8414 §2).
+
+use serde::Serialize;
+
+use super::alg::Alg;
+use super::client::AuthMethod;
+use super::grant::CLIENT_CREDENTIALS;
+
+/// Where the document stands (RFC 8414 §3).
+pub const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
+/// Where the public keys stand.
+pub const JWKS_PATH: &str = "/.well-known/jwks.json";
+/// Where tokens are issued.
+pub const TOKEN_PATH: &str = "/token";
+
+/// What the server says about itself. It lists what exists, so a client can rely on it.
+#[derive(Debug, Serialize)]
+pub struct Metadata {
+    issuer: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: [&'static str; 1],
+    /// Required and not to be left empty (RFC 8414 §2); there is no authorization endpoint to respond at all.
+    response_types_supported: [&'static str; 1],
+    token_endpoint_auth_methods_supported: [&'static str; 2],
+    access_token_signing_alg_values_supported: [&'static str; 5],
+}
+
+impl Metadata {
+    /// The document for an issuer, which is also the base of every endpoint's URL.
+    pub fn new(issuer: &str) -> Self {
+        let base = issuer.trim_end_matches('/');
+        Self {
+            issuer: issuer.to_owned(),
+            token_endpoint: format!("{base}{TOKEN_PATH}"),
+            jwks_uri: format!("{base}{JWKS_PATH}"),
+            grant_types_supported: [CLIENT_CREDENTIALS],
+            response_types_supported: ["none"],
+            token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
+            access_token_signing_alg_values_supported: Alg::ALL.map(Alg::name),
+        }
+    }
+}

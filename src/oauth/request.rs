@@ -1,0 +1,261 @@
+//! The token request (RFC 6749 §4.4.2), from a form or from JSON, with every parameter at most once.
+
+use serde::Deserialize;
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::fmt;
+
+use super::error::OAuthError;
+use super::form;
+use super::secret::ClientSecret;
+
+/// The parameters of a token request that Mintage knows; all others are ignored (§3.2).
+///
+/// An empty parameter counts as omitted (§3.2), so `Some` is never empty.
+#[derive(Debug, Default)]
+pub struct TokenRequest {
+    /// `grant_type`
+    pub grant_type: Option<String>,
+    /// `scope`, not yet parsed
+    pub scope: Option<String>,
+    /// `client_id`
+    pub client_id: Option<String>,
+    /// `client_secret`
+    pub client_secret: Option<ClientSecret>,
+    /// `resource`, which may be repeated (RFC 8707 §2)
+    pub resources: Vec<String>,
+    /// `one_time`: ask for a token that `/validate` accepts once
+    pub one_time: bool,
+}
+
+/// The most `resource` parameters in one request; each becomes an audience of the token.
+pub const MAX_RESOURCES: usize = 16;
+
+const REPEATED: OAuthError = OAuthError::InvalidRequest("a parameter is repeated");
+const BAD_ENCODING: OAuthError = OAuthError::InvalidRequest("the form is not well encoded");
+const BAD_ONE_TIME: OAuthError = OAuthError::InvalidRequest("one_time must be true or false");
+const BAD_JSON: OAuthError = OAuthError::InvalidRequest("the JSON is not an object with the expected members");
+
+impl TokenRequest {
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// `invalid_request` for a bad escape, bad UTF-8, or a known parameter that comes twice, even empty (P5, P9).
+    pub fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
+        let mut seen = Seen::default();
+        let mut request = Self::default();
+        for (name, value) in form::pairs(body) {
+            let name = form::decode(name).map_err(|_| BAD_ENCODING)?;
+            let value = form::decode(value).map_err(|_| BAD_ENCODING)?;
+            let Some(parameter) = Parameter::by_name(&name) else {
+                continue;
+            };
+            if seen.again(parameter) && parameter != Parameter::Resource {
+                return Err(REPEATED);
+            }
+            request.set(parameter, value.into_owned())?;
+        }
+        Ok(request)
+    }
+
+    /// Reads JSON with the same member names (→ P3).
+    ///
+    /// # Errors
+    /// `invalid_request` for what is not an object, a repeated known member, or one of the wrong type.
+    pub fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
+        serde_json::from_slice(body).map_err(|_| BAD_JSON)
+    }
+
+    fn set(&mut self, parameter: Parameter, value: String) -> Result<(), OAuthError> {
+        if value.is_empty() {
+            return Ok(());
+        }
+        match parameter {
+            Parameter::GrantType => self.grant_type = Some(value),
+            Parameter::Scope => self.scope = Some(value),
+            Parameter::ClientId => self.client_id = Some(value),
+            Parameter::ClientSecret => self.client_secret = Some(ClientSecret::new(value)),
+            Parameter::Resource => {
+                if self.resources.len() == MAX_RESOURCES {
+                    return Err(OAuthError::InvalidRequest("there are too many resources"));
+                }
+                self.resources.push(value);
+            }
+            Parameter::OneTime => {
+                self.one_time = match value.as_str() {
+                    "true" => true,
+                    "false" => false,
+                    _ => return Err(BAD_ONE_TIME),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parameter {
+    GrantType,
+    Scope,
+    ClientId,
+    ClientSecret,
+    Resource,
+    OneTime,
+}
+
+impl Parameter {
+    fn by_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "grant_type" => Self::GrantType,
+            "scope" => Self::Scope,
+            "client_id" => Self::ClientId,
+            "client_secret" => Self::ClientSecret,
+            "resource" => Self::Resource,
+            "one_time" => Self::OneTime,
+            _ => return None,
+        })
+    }
+}
+
+/// Which parameters have come already: one bit each.
+#[derive(Default)]
+struct Seen(u8);
+
+impl Seen {
+    fn again(&mut self, parameter: Parameter) -> bool {
+        let bit = 1 << parameter as u8;
+        let before = self.0;
+        self.0 |= bit;
+        before & bit != 0
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenRequest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RequestVisitor)
+    }
+}
+
+struct RequestVisitor;
+
+impl<'de> Visitor<'de> for RequestVisitor {
+    type Value = TokenRequest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TokenRequest, A::Error> {
+        let refuse = |_: OAuthError| de::Error::custom("refused");
+        let mut seen = Seen::default();
+        let mut request = TokenRequest::default();
+        while let Some(name) = map.next_key::<String>()? {
+            let Some(parameter) = Parameter::by_name(&name) else {
+                map.next_value::<de::IgnoredAny>()?;
+                continue;
+            };
+            // In JSON an array takes the place of repetition, so even `resource` comes once.
+            if seen.again(parameter) {
+                return Err(refuse(REPEATED));
+            }
+            match parameter {
+                Parameter::OneTime => request.one_time = map.next_value()?,
+                Parameter::Resource => {
+                    for value in map.next_value::<OneOrMany>()?.0 {
+                        request.set(parameter, value).map_err(refuse)?;
+                    }
+                }
+                _ => request.set(parameter, map.next_value()?).map_err(refuse)?,
+            }
+        }
+        Ok(request)
+    }
+}
+
+/// A string or an array of strings.
+struct OneOrMany(Vec<String>);
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrManyVisitor;
+        impl<'de> Visitor<'de> for OneOrManyVisitor {
+            type Value = OneOrMany;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+            fn visit_str<E: de::Error>(self, value: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![value.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<OneOrMany, A::Error> {
+                let mut values = Vec::new();
+                while let Some(value) = seq.next_element()? {
+                    values.push(value);
+                }
+                Ok(OneOrMany(values))
+            }
+        }
+        deserializer.deserialize_any(OneOrManyVisitor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p8_empty_counts_as_omitted_and_unknown_is_ignored() {
+        let request = TokenRequest::from_form(b"grant_type=&scope=a+b&foo=1&foo=2&Scope=c").unwrap();
+        assert!(request.grant_type.is_none());
+        assert_eq!(request.scope.as_deref(), Some("a b"));
+    }
+
+    #[test]
+    fn p9_a_repeated_known_parameter_is_refused_even_if_empty() {
+        for body in ["scope=a&scope=b", "scope=&scope=a", "client_id=a&client_id=a", "one_time=true&one_time=true"] {
+            assert_eq!(TokenRequest::from_form(body.as_bytes()).unwrap_err(), REPEATED, "{body}");
+        }
+        let request = TokenRequest::from_form(b"resource=urn:a&resource=urn:b").unwrap();
+        assert_eq!(request.resources, ["urn:a", "urn:b"]);
+    }
+
+    #[test]
+    fn p9_a_name_is_known_by_what_it_decodes_to() {
+        assert_eq!(TokenRequest::from_form(b"scope=a&sc%6Fpe=b").unwrap_err(), REPEATED);
+    }
+
+    #[test]
+    fn p9_one_time_is_true_or_false() {
+        assert!(TokenRequest::from_form(b"one_time=true").unwrap().one_time);
+        assert!(!TokenRequest::from_form(b"one_time=false").unwrap().one_time);
+        for bad in ["one_time=1", "one_time=TRUE", "one_time=+true"] {
+            assert_eq!(TokenRequest::from_form(bad.as_bytes()).unwrap_err(), BAD_ONE_TIME, "{bad}");
+        }
+    }
+
+    #[test]
+    fn p3_json_has_the_same_names() {
+        let body = br#"{"grant_type":"client_credentials","scope":"","resource":["urn:a","urn:b"],"one_time":true,"x":{"y":[null]}}"#;
+        let request = TokenRequest::from_json(body).unwrap();
+        assert_eq!(request.grant_type.as_deref(), Some("client_credentials"));
+        assert!(request.scope.is_none() && request.one_time);
+        assert_eq!(request.resources, ["urn:a", "urn:b"]);
+    }
+
+    #[test]
+    fn p3_wrong_types_and_repeated_members_are_refused() {
+        for bad in [
+            "", "[]", "null", "\"a\"", "{", "{} x",
+            r#"{"scope":1}"#, r#"{"scope":null}"#, r#"{"scope":["a"]}"#, r#"{"one_time":"true"}"#, r#"{"one_time":null}"#,
+            r#"{"resource":[1]}"#, r#"{"resource":{}}"#, r#"{"scope":"a","scope":"a"}"#, r#"{"resource":"urn:a","resource":"urn:b"}"#,
+        ] {
+            assert_eq!(TokenRequest::from_json(bad.as_bytes()).unwrap_err(), BAD_JSON, "{bad}");
+        }
+    }
+
+    #[test]
+    fn p3_deep_json_does_not_overflow_the_stack() {
+        let deep = |name: &str| format!("{{\"{name}\":{}{}}}", "[".repeat(8000), "]".repeat(8000));
+        assert!(TokenRequest::from_json(deep("unknown").as_bytes()).is_ok());
+        assert_eq!(TokenRequest::from_json(deep("scope").as_bytes()).unwrap_err(), BAD_JSON);
+        assert_eq!(TokenRequest::from_json(deep("resource").as_bytes()).unwrap_err(), BAD_JSON);
+    }
+}

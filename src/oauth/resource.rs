@@ -1,0 +1,29 @@
+//! Resource indicators (RFC 8707 §2): absolute URIs without a fragment.
+
+/// The longest URI that may name an audience, in bytes.
+pub const MAX_RESOURCE: usize = 1024;
+
+/// Whether `text` is an absolute URI without a fragment, in the characters that RFC 3986 allows.
+///
+/// URIs are compared as they are written; nothing is normalised, so one audience has one spelling.
+pub fn is_absolute_uri(text: &str) -> bool {
+    let in_charset = text.bytes().all(|byte| {
+        byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte)
+    });
+    in_charset && text.len() <= MAX_RESOURCE && url::Url::parse(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn p21_a_resource_is_an_absolute_uri_without_fragment() {
+        for good in ["https://api.example.com", "https://api.example.com/v1?x=1", "urn:example:orders"] {
+            assert!(is_absolute_uri(good), "{good}");
+        }
+        for bad in ["", "orders", "/orders", "https://a/#f", "https://a/#", "https://a b", "https://é", "https://"] {
+            assert!(!is_absolute_uri(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Points in time, as numbers whose unit is in the name.
+
+/// Milliseconds since the Unix epoch.
+///
+/// The protocol speaks in whole seconds (RFC 7519 §2 "NumericDate"); Mintage keeps milliseconds inside, because
+/// a token id carries the millisecond of issue and a not-before must be finer than a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct UnixMillis(pub i64);
+
+impl UnixMillis {
+    /// Whole seconds, rounded down: the form of `iat` and `exp`.
+    pub fn seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The start of a second.
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1000))
+    }
+
+    /// Milliseconds from `earlier` to `self`; negative when the clock was set back in between.
+    pub fn since(self, earlier: UnixMillis) -> i64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
