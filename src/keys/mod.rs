@@ -7,12 +7,14 @@ mod key;
 mod ring;
 mod seal;
 mod signer;
+mod store;
 mod verifier;
 
 pub use key::{SigningKey, StoredKey};
 pub use ring::KeyRing;
 pub use seal::KeySeal;
 pub use signer::Signer;
+pub use store::{KeyStore, KeysUnusable, WorkerKeys};
 pub use verifier::{RefusedToken, Verifier};
 
 use std::fmt;

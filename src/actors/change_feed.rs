@@ -1,0 +1,170 @@
+//! ChangeFeed: polls the change log and tells the caches what to drop.
+//!
+//! What another process writes (the command line, another instance) reaches this one here, within one interval. The
+//! actor also knows when the database last answered it, which is what readiness goes by.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::Unavailable;
+use super::client_caches::ClientCaches;
+use crate::clock::Clock;
+use crate::db::changes::{self, Change};
+use crate::db::{Db, DbError};
+use crate::keys::{KeyRing, KeySeal, KeyStore};
+use crate::oauth::time::UnixMillis;
+
+/// Time between two polls, more or less: changes must be seen within 1 s.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// Changes read by one poll; when there are more, the next poll follows at once.
+const PAGE: i64 = 1000;
+
+/// Read the log now; answered when what it says is done.
+#[derive(Message)]
+#[rtype(result = "Result<(), Unavailable>")]
+pub struct PollNow;
+
+/// When the database last answered the feed, in milliseconds since the epoch; 0 before it ever did.
+#[derive(Clone, Debug, Default)]
+pub struct LastAnswer(Arc<AtomicI64>);
+
+impl LastAnswer {
+    /// How long ago that was, or `None` if it never did.
+    pub fn age(&self, now: UnixMillis) -> Option<Duration> {
+        let at = self.0.load(Ordering::Relaxed);
+        (at != 0).then(|| Duration::from_millis(now.0.saturating_sub(at).max(0) as u64))
+    }
+
+    /// The database answered.
+    pub fn set(&self, now: UnixMillis) {
+        self.0.store(now.0, Ordering::Relaxed);
+    }
+}
+
+/// What the feed acts on.
+#[derive(Clone)]
+pub struct Listeners {
+    /// The client caches of all workers.
+    pub caches: ClientCaches,
+    /// The key ring.
+    pub keys: KeyStore,
+    /// What private keys are encrypted with.
+    pub seal: Option<Arc<KeySeal>>,
+    /// Where the time of the last answer is kept.
+    pub last_answer: LastAnswer,
+}
+
+/// The actor.
+pub struct ChangeFeed {
+    db: Db,
+    clock: Clock,
+    listeners: Listeners,
+    /// The last number that was dealt with.
+    seen: i64,
+}
+
+impl ChangeFeed {
+    /// A feed that begins after number `seen`: to be read before the caches are filled.
+    pub fn new(db: Db, clock: Clock, listeners: Listeners, seen: i64) -> Self {
+        Self {
+            db,
+            clock,
+            listeners,
+            seen,
+        }
+    }
+
+    fn poll(&self) -> ResponseActFuture<Self, Result<(), DbError>> {
+        let (db, clock, listeners, seen) = (self.db.clone(), self.clock.clone(), self.listeners.clone(), self.seen);
+        let work = async move { follow(&db, &clock, &listeners, seen).await };
+        Box::pin(work.into_actor(self).map(|(seen, result), this, _| {
+            // A poll asked for in between may have come further.
+            this.seen = this.seen.max(seen);
+            result
+        }))
+    }
+
+    fn poll_again_later(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_later(jittered(INTERVAL), |this, ctx| {
+            ctx.spawn(this.poll().map(|result, this, ctx| {
+                if let Err(error) = result {
+                    log::debug!("change log not read: {error}");
+                }
+                this.poll_again_later(ctx);
+            }));
+        });
+    }
+}
+
+/// Reads the log from `seen` on and does what it says; answers how far it came.
+async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
+    loop {
+        let page = match db.run(move |conn| changes::after(conn, seen, PAGE)).await {
+            Ok(page) => page,
+            Err(error) => return (seen, Err(error)),
+        };
+        listeners.last_answer.set(clock.now());
+        let more = page.len() as i64 == PAGE;
+        for (seq, change) in page {
+            if let Err(error) = listeners.apply(db, clock, &change).await {
+                return (seen, Err(error));
+            }
+            seen = seq;
+        }
+        if !more {
+            return (seen, Ok(()));
+        }
+    }
+}
+
+impl Listeners {
+    async fn apply(&self, db: &Db, clock: &Clock, change: &Change) -> Result<(), DbError> {
+        match change {
+            Change::Client(id) => self.caches.invalidate(id).await,
+            Change::Keys => self.reload_keys(db, clock).await?,
+            Change::Unknown => {
+                self.caches.clear().await;
+                self.reload_keys(db, clock).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
+        let stored = db.run(crate::db::signing_keys::list).await?;
+        match KeyRing::new(&stored, self.seal.as_deref(), clock.now()) {
+            Ok(ring) => self.keys.set(ring),
+            // The old ring still works; a key that cannot be read must not take the others down.
+            Err(error) => log::error!("signing keys not taken over: {error}"),
+        }
+        Ok(())
+    }
+}
+
+/// Between 90 % and 110 % of it, so that instances do not poll in step.
+fn jittered(interval: Duration) -> Duration {
+    let mut byte = [128];
+    // Without randomness the interval is merely the same for all.
+    let _ = aws_lc_rs::rand::fill(&mut byte);
+    interval.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
+}
+
+impl Actor for ChangeFeed {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.poll_again_later(ctx);
+    }
+}
+
+impl Handler<PollNow> for ChangeFeed {
+    type Result = ResponseActFuture<Self, Result<(), Unavailable>>;
+
+    fn handle(&mut self, _: PollNow, _: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.poll().map(|result, _, _| result.map_err(|_| Unavailable)))
+    }
+}

@@ -1,0 +1,82 @@
+//! The change log: every write that a cache must hear of appends to it in its own transaction.
+
+use diesel::prelude::*;
+
+use super::conn::Conn;
+use super::error::DbError;
+use super::schema::changes;
+use crate::oauth::client::ClientId;
+use crate::oauth::time::UnixMillis;
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A client, its secrets included.
+    Client(ClientId),
+    /// The signing keys.
+    Keys,
+    /// Something that a newer version writes; this one drops everything it has to be on the safe side.
+    Unknown,
+}
+
+impl Change {
+    fn columns(&self) -> (&'static str, &str) {
+        match self {
+            Change::Client(id) => ("client", id.as_str()),
+            Change::Keys => ("keys", ""),
+            Change::Unknown => ("unknown", ""),
+        }
+    }
+
+    fn from_columns(kind: &str, subject: &str) -> Self {
+        match (kind, ClientId::parse(subject)) {
+            ("client", Some(id)) => Change::Client(id),
+            ("keys", _) => Change::Keys,
+            _ => Change::Unknown,
+        }
+    }
+}
+
+/// The key of the advisory lock on PostgreSQL: "log" in ASCII.
+const LOCK: i64 = 0x6c_6f67;
+
+/// Appends to the log; to be called inside the transaction of the write itself.
+///
+/// PostgreSQL hands out sequence numbers before it commits, so a reader could pass over a number that commits late.
+/// Writers therefore take a lock first, held until they commit: numbers become visible in order.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), DbError> {
+    if let Conn::Postgres(postgres) = conn {
+        diesel::sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(postgres)?;
+    }
+    let (kind, subject) = change.columns();
+    diesel::insert_into(changes::table)
+        .values((changes::kind.eq(kind), changes::subject.eq(subject), changes::at_ms.eq(now.0)))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// The number of the last change, 0 when there was none.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn last(conn: &mut Conn) -> Result<i64, DbError> {
+    let last = changes::table.select(diesel::dsl::max(changes::seq)).first::<Option<i64>>(conn)?;
+    Ok(last.unwrap_or(0))
+}
+
+/// Up to `limit` changes after number `seq`, oldest first, each with its number.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<(i64, Change)>, DbError> {
+    let rows = changes::table
+        .filter(changes::seq.gt(seq))
+        .order(changes::seq)
+        .limit(limit)
+        .select((changes::seq, changes::kind, changes::subject))
+        .load::<(i64, String, String)>(conn)?;
+    Ok(rows.into_iter().map(|(seq, kind, subject)| (seq, Change::from_columns(&kind, &subject))).collect())
+}

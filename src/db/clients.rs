@@ -1,0 +1,221 @@
+//! Clients: loaded whole, with their secrets, and parsed once.
+
+use std::sync::Arc;
+
+use diesel::prelude::*;
+
+use super::changes::{self, Change};
+use super::conn::Conn;
+use super::error::DbError;
+use super::schema::{clients, tokens};
+use super::secrets;
+use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX};
+use crate::oauth::scope::Scope;
+use crate::oauth::secret::StoredSecret;
+use crate::oauth::time::UnixMillis;
+
+#[derive(Queryable, Insertable, AsChangeset)]
+#[diesel(table_name = clients, treat_none_as_default_value = false, treat_none_as_null = true)]
+struct ClientRow {
+    client_id: String,
+    name: String,
+    enabled: bool,
+    scope: String,
+    default_scope: Option<String>,
+    audiences: String,
+    serves: String,
+    auth_methods: String,
+    ttl_seconds: Option<i64>,
+    alg: Option<String>,
+    created_at_ms: i64,
+    updated_at_ms: i64,
+}
+
+/// One client, or `None` when there is none with this id.
+///
+/// # Errors
+/// When the database cannot be reached, or the row does not read as a client.
+pub fn find(conn: &mut Conn, id: &ClientId) -> Result<Option<Client>, DbError> {
+    Ok(find_many(conn, &[id.as_str()])?.pop())
+}
+
+/// Those of the named clients that exist.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_many(conn: &mut Conn, ids: &[&str]) -> Result<Vec<Client>, DbError> {
+    let rows: Vec<ClientRow> = match ids {
+        [id] => clients::table.filter(clients::client_id.eq(*id)).load(conn)?,
+        _ => {
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            clients::table.filter(clients::client_id.eq_any(ids)).load(conn)?
+        }
+    };
+    with_secrets(conn, rows)
+}
+
+/// All clients in the order of their ids, at most `limit` after `after`.
+///
+/// # Errors
+/// As [`find`].
+pub fn list(conn: &mut Conn, after: Option<&str>, limit: i64) -> Result<Vec<Client>, DbError> {
+    let rows: Vec<ClientRow> = clients::table
+        .filter(clients::client_id.gt(after.unwrap_or("")))
+        .order(clients::client_id)
+        .limit(limit)
+        .load(conn)?;
+    with_secrets(conn, rows)
+}
+
+/// The ids of the clients that got a token last, most recent first, at most `limit`.
+///
+/// It reads the newest token records only, which the ids keep together: its cost does not grow with the table.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbError> {
+    const RECORDS: i64 = 10_000;
+    let used: Vec<String> =
+        tokens::table.order(tokens::jti.desc()).limit(RECORDS).select(tokens::client_id).load(conn)?;
+    let mut seen = std::collections::HashSet::new();
+    Ok(used.into_iter().filter(|id| seen.insert(id.clone())).take(limit).collect())
+}
+
+/// Adds a client with its secrets.
+///
+/// # Errors
+/// [`DbError::Conflict`] when the id is taken.
+pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
+    conn.write(|conn| {
+        diesel::insert_into(clients::table).values(ClientRow::from(client)).execute(conn)?;
+        for secret in &client.secrets {
+            secrets::insert(conn, &client.id, secret)?;
+        }
+        changes::append(conn, &Change::Client(client.id.clone()), client.created_at)
+    })
+}
+
+/// Adds a client, or puts it in the place of the one that has its id; its secrets replace the old ones.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
+    conn.write(|conn| {
+        let row = ClientRow::from(client);
+        let updated = diesel::update(clients::table.filter(clients::client_id.eq(client.id.as_str())))
+            .set(&row)
+            .execute(conn)?;
+        if updated == 0 {
+            diesel::insert_into(clients::table).values(row).execute(conn)?;
+        }
+        secrets::delete_all(conn, &client.id)?;
+        for secret in &client.secrets {
+            secrets::insert(conn, &client.id, secret)?;
+        }
+        changes::append(conn, &Change::Client(client.id.clone()), client.updated_at)
+    })
+}
+
+/// Enables or disables a client; `false` when there is none.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
+    conn.write(|conn| {
+        let updated = diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
+            .set((clients::enabled.eq(enabled), clients::updated_at_ms.eq(now.0)))
+            .execute(conn)?;
+        changes::append(conn, &Change::Client(id.clone()), now)?;
+        Ok(updated == 1)
+    })
+}
+
+/// Deletes a client and its secrets; `false` when there is none.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
+    conn.write(|conn| {
+        secrets::delete_all(conn, id)?;
+        let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
+        changes::append(conn, &Change::Client(id.clone()), now)?;
+        Ok(deleted == 1)
+    })
+}
+
+fn with_secrets(conn: &mut Conn, rows: Vec<ClientRow>) -> Result<Vec<Client>, DbError> {
+    if rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let ids: Vec<&str> = rows.iter().map(|row| row.client_id.as_str()).collect();
+    let mut secrets: std::collections::HashMap<String, Vec<StoredSecret>> = std::collections::HashMap::new();
+    for (id, secret) in secrets::of_clients(conn, &ids)? {
+        secrets.entry(id).or_default().push(secret);
+    }
+    rows.into_iter()
+        .map(|row| {
+            let secrets = secrets.remove(&row.client_id).unwrap_or_default();
+            row.into_client(secrets)
+        })
+        .collect()
+}
+
+impl From<&Client> for ClientRow {
+    fn from(client: &Client) -> Self {
+        let reserved_left_out = client.scope.without_prefix(RESERVED_PREFIX);
+        let methods: Vec<&str> = client.auth_methods.iter().map(|method| method.name()).collect();
+        Self {
+            client_id: client.id.as_str().to_owned(),
+            name: client.name.clone(),
+            enabled: client.enabled,
+            scope: client.scope.as_str().to_owned(),
+            default_scope: (client.default_scope != reserved_left_out).then(|| client.default_scope.to_string()),
+            audiences: client.audiences.join(" "),
+            serves: client.serves.join(" "),
+            auth_methods: methods.join(" "),
+            ttl_seconds: client.ttl_seconds,
+            alg: client.alg.map(|alg| alg.name().to_owned()),
+            created_at_ms: client.created_at.0,
+            updated_at_ms: client.updated_at.0,
+        }
+    }
+}
+
+impl ClientRow {
+    fn into_client(self, secrets: Vec<StoredSecret>) -> Result<Client, DbError> {
+        let wrong = |column: &str| DbError::Inconsistent(format!("client {:?} has a malformed {column}", self.client_id));
+        let scope = scope_of(&self.scope).ok_or_else(|| wrong("scope"))?;
+        let default_scope = match &self.default_scope {
+            Some(text) => scope_of(text).ok_or_else(|| wrong("default_scope"))?,
+            None => scope.without_prefix(RESERVED_PREFIX),
+        };
+        let auth_methods: Result<Vec<AuthMethod>, String> = words(&self.auth_methods).map(str::parse).collect();
+        let alg = self.alg.as_deref().map(str::parse).transpose().map_err(|_| wrong("alg"))?;
+        Ok(Client {
+            id: ClientId::parse(&self.client_id).ok_or_else(|| wrong("client_id"))?,
+            enabled: self.enabled,
+            scope,
+            default_scope,
+            audiences: words(&self.audiences).map(Arc::from).collect(),
+            serves: words(&self.serves).map(Arc::from).collect(),
+            auth_methods: auth_methods.map_err(|_| wrong("auth_methods"))?,
+            ttl_seconds: self.ttl_seconds,
+            alg,
+            secrets,
+            created_at: UnixMillis(self.created_at_ms),
+            updated_at: UnixMillis(self.updated_at_ms),
+            name: self.name,
+        })
+    }
+}
+
+fn scope_of(text: &str) -> Option<Scope> {
+    if text.is_empty() {
+        return Some(Scope::empty());
+    }
+    Scope::parse(text).ok()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
+}

@@ -1,0 +1,129 @@
+//! Schema migrations: embedded, in both dialects, under a lock so that two instances can start at once.
+
+use diesel::RunQueryDsl;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::migration::{Migration, MigrationSource};
+use diesel::pg::Pg;
+use diesel::sqlite::Sqlite;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+
+use super::conn::Conn;
+use super::error::DbError;
+
+const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
+const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
+
+/// The key of the advisory lock on PostgreSQL: "mint" in ASCII.
+const LOCK: i64 = 0x6d69_6e74;
+
+/// One migration and whether it has been applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MigrationStatus {
+    /// The name of its folder.
+    pub name: String,
+    /// Whether the database has it.
+    pub applied: bool,
+}
+
+/// Applies what is missing; answers the names of what it applied.
+///
+/// # Errors
+/// When the lock cannot be had or a migration fails; that migration leaves nothing behind.
+pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    locked(conn, |conn| {
+        let versions = match conn {
+            Conn::Sqlite(conn) => names(conn.run_pending_migrations(SQLITE)),
+            Conn::Postgres(conn) => names(conn.run_pending_migrations(POSTGRES)),
+        };
+        versions.map_err(DbError::Query)
+    })
+}
+
+/// Takes back the last one that was applied; answers its name, or `None` when there was none.
+///
+/// # Errors
+/// As [`up`].
+pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
+    locked(conn, |conn| {
+        if !status_of(conn)?.iter().any(|migration| migration.applied) {
+            return Ok(None);
+        }
+        let reverted = match conn {
+            Conn::Sqlite(conn) => conn.revert_last_migration(SQLITE).map(|version| version.to_string()),
+            Conn::Postgres(conn) => conn.revert_last_migration(POSTGRES).map(|version| version.to_string()),
+        };
+        reverted.map(Some).map_err(|error| DbError::Query(error.to_string()))
+    })
+}
+
+/// All migrations of this version, oldest first.
+///
+/// # Errors
+/// When the database cannot be read.
+pub fn status(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
+    status_of(conn)
+}
+
+fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
+    let to_error = |error: Box<dyn std::error::Error + Send + Sync>| DbError::Query(error.to_string());
+    let (all, pending) = match conn {
+        Conn::Sqlite(conn) => {
+            let all: Vec<Box<dyn Migration<Sqlite>>> = SQLITE.migrations().map_err(to_error)?;
+            let pending = conn.pending_migrations(SQLITE).map_err(to_error)?;
+            (all.iter().map(|m| m.name().to_string()).collect::<Vec<_>>(), pending.iter().map(|m| m.name().to_string()).collect::<Vec<_>>())
+        }
+        Conn::Postgres(conn) => {
+            let all: Vec<Box<dyn Migration<Pg>>> = POSTGRES.migrations().map_err(to_error)?;
+            let pending = conn.pending_migrations(POSTGRES).map_err(to_error)?;
+            (all.iter().map(|m| m.name().to_string()).collect(), pending.iter().map(|m| m.name().to_string()).collect())
+        }
+    };
+    let mut all = all;
+    all.sort();
+    Ok(all
+        .into_iter()
+        .map(|name| MigrationStatus {
+            applied: !pending.contains(&name),
+            name,
+        })
+        .collect())
+}
+
+fn names(
+    applied: diesel::migration::Result<Vec<diesel::migration::MigrationVersion<'_>>>,
+) -> Result<Vec<String>, String> {
+    match applied {
+        Ok(versions) => Ok(versions.iter().map(ToString::to_string).collect()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Holds every other migrator off: diesel takes no lock of its own.
+fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+    match conn {
+        Conn::Sqlite(sqlite) => {
+            AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN EXCLUSIVE")?;
+            let result = work(conn);
+            let Conn::Sqlite(sqlite) = conn else {
+                return result;
+            };
+            match result {
+                Ok(value) => AnsiTransactionManager::commit_transaction(sqlite).map(|()| value).map_err(DbError::from),
+                Err(error) => {
+                    AnsiTransactionManager::rollback_transaction(sqlite)?;
+                    Err(error)
+                }
+            }
+        }
+        Conn::Postgres(postgres) => {
+            // A migration may take longer than a query may.
+            postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
+            diesel::sql_query(format!("SELECT pg_advisory_lock({LOCK})")).execute(postgres)?;
+            let result = work(conn);
+            if let Conn::Postgres(postgres) = conn {
+                diesel::sql_query(format!("SELECT pg_advisory_unlock({LOCK})")).execute(postgres)?;
+            }
+            result
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The tables, in the column types that SQLite and PostgreSQL share. `migrations/` has them in each dialect.
+
+diesel::table! {
+    clients (client_id) {
+        client_id -> Text,
+        name -> Text,
+        enabled -> Bool,
+        scope -> Text,
+        default_scope -> Nullable<Text>,
+        audiences -> Text,
+        serves -> Text,
+        auth_methods -> Text,
+        ttl_seconds -> Nullable<BigInt>,
+        alg -> Nullable<Text>,
+        created_at_ms -> BigInt,
+        updated_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    secrets (secret_id) {
+        secret_id -> Text,
+        client_id -> Text,
+        hash -> Text,
+        created_at_ms -> BigInt,
+        expires_at_ms -> Nullable<BigInt>,
+        last_used_at_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    tokens (jti) {
+        jti -> Text,
+        client_id -> Text,
+        scope -> Text,
+        audience -> Text,
+        issued_at -> BigInt,
+        expires_at -> BigInt,
+        one_time -> Bool,
+    }
+}
+
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        alg -> Text,
+        private_key -> Binary,
+        sealed -> Bool,
+        created_at_ms -> BigInt,
+        activates_at_ms -> BigInt,
+        retires_at_ms -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    changes (seq) {
+        seq -> BigInt,
+        kind -> Text,
+        subject -> Text,
+        at_ms -> BigInt,
+    }
+}
