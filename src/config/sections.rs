@@ -31,6 +31,18 @@ pub struct Config {
 }
 
 impl Config {
+    /// The keys whose values differ, written like `cache.ttl`.
+    pub fn differences(&self, other: &Config) -> Vec<String> {
+        let table = |config: &Config| toml::Value::try_from(config).expect("every section is made of TOML's own types");
+        let mut differing = Vec::new();
+        collect_differences("", &table(self), &table(other), &mut differing);
+        // Sealed values look alike whatever they are.
+        if self.keys.encryption_key != other.keys.encryption_key {
+            differing.push("keys.encryption_key".into());
+        }
+        differing
+    }
+
     /// Keys that are set but that this version does not act on yet; `serve` and `config check` say so.
     ///
     /// Their names are promised, so a file that has them must load; to accept them in silence would be a lie.
@@ -54,6 +66,22 @@ impl Config {
             self.limits.auth_failures_per_minute != default.limits.auth_failures_per_minute,
         );
         keys
+    }
+}
+
+fn collect_differences(path: &str, a: &toml::Value, b: &toml::Value, differing: &mut Vec<String>) {
+    match (a, b) {
+        (toml::Value::Table(a), toml::Value::Table(b)) => {
+            for (key, value) in a {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                match b.get(key) {
+                    Some(other) => collect_differences(&path, value, other, differing),
+                    None => differing.push(path),
+                }
+            }
+        }
+        _ if a != b => differing.push(path.to_owned()),
+        _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ pub mod alg;
 pub mod basic;
 pub mod claims;
 pub mod client;
+pub mod client_document;
 pub mod error;
 pub mod form;
 pub mod grant;

@@ -1,5 +1,7 @@
 //! Points in time, as numbers whose unit is in the name.
 
+use std::fmt;
+
 /// Milliseconds since the Unix epoch.
 ///
 /// The protocol speaks in whole seconds (RFC 7519 §2 "NumericDate"); Mintage keeps milliseconds inside, because
@@ -21,5 +23,16 @@ impl UnixMillis {
     /// Milliseconds from `earlier` to `self`; negative when the clock was set back in between.
     pub fn since(self, earlier: UnixMillis) -> i64 {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// RFC 3339 in UTC: the form of times in answers and logs.
+impl fmt::Display for UnixMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(time) => fmt::Display::fmt(&time, f),
+            // Outside of the years -9999 to 9999.
+            Err(_) => write!(f, "{} ms", self.0),
+        }
     }
 }

@@ -1,0 +1,332 @@
+//! The application: [`App::build`] takes a configuration and its listeners, [`App::run`] serves until told to stop.
+//!
+//! This is the only place that wires the rooms together, in one straight function.
+
+use std::cell::OnceCell;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Arbiter;
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::web::Data;
+use actix_web::{App as WebApp, HttpServer, web};
+use arc_swap::ArcSwap;
+use tokio::time::{Instant, timeout_at};
+
+use crate::actors::batch_writer::{BatchWriterHandle, table_sink};
+use crate::actors::change_feed::Listeners;
+use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
+use crate::actors::client_caches::ClientCaches;
+use crate::breaker::BreakerState;
+use crate::clock::Clock;
+use crate::config::{Config, Sources};
+use crate::db::{Db, clients};
+use crate::http::{self, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
+use crate::keys::{KeySeal, KeyStore, WorkerKeys};
+use crate::oauth::grant::TokenPolicy;
+use crate::oauth::metadata::Metadata;
+use crate::shutdown::{Signal, Signals};
+use crate::startup::Startup;
+
+/// The server cannot start, or did not stop as it should; the text is one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppError(pub String);
+
+impl std::fmt::Display for AppError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for AppError {}
+
+/// A server that has its listeners and does not serve yet.
+pub struct App {
+    config: Config,
+    sources: Sources,
+    clock: Clock,
+    public: TcpListener,
+    admin: Option<TcpListener>,
+    seal: Option<Arc<KeySeal>>,
+}
+
+/// After the signal, connections are still accepted for this long, and answered with `Connection: close`.
+///
+/// actix closes idle kept-alive connections when it stops, also those on which a request has just been sent. Told
+/// beforehand that their connection closes, clients send no more on it; 300 ms were enough, no wait was not.
+const FAREWELL: Duration = Duration::from_millis(300);
+
+/// Connections waiting to be accepted; the kernel's own bound (`net.core.somaxconn`) is 4096.
+const BACKLOG: i32 = 4096;
+
+impl App {
+    /// Takes the listeners, so that a port in use is known before anything else is done.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, or the encryption key is not one.
+    pub fn build(config: Config, sources: Sources, clock: Clock) -> Result<Self, AppError> {
+        let seal = config.encryption_key().map_err(|error| AppError(error.to_string()))?;
+        let admin_listen = &config.server.admin_listen;
+        Ok(Self {
+            public: listen("server.listen", &config.server.listen)?,
+            admin: (!admin_listen.is_empty()).then(|| listen("server.admin_listen", admin_listen)).transpose()?,
+            seal: seal.map(|key| Arc::new(KeySeal::new(&key))),
+            config,
+            sources,
+            clock,
+        })
+    }
+
+    /// Where the server listens: with the port that it got, if it asked for any.
+    pub fn address(&self) -> SocketAddr {
+        self.public.local_addr().expect("a bound listener has an address")
+    }
+
+    /// Where `/admin` listens, if that is on its own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until a signal says stop, and then stops in order. `when_ready` is called once.
+    ///
+    /// # Errors
+    /// When the start is hopeless, the writer died, or records were lost at the end.
+    pub async fn run(self, mut signals: Signals, when_ready: impl FnOnce()) -> Result<(), AppError> {
+        let config = self.config;
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let admin_workers = usize::from(self.admin.is_some());
+        let db = Db::open(&config.database);
+        let writer_arbiter = Arbiter::new();
+        let (writer, mut writer_death) = {
+            let db = db.clone();
+            let lanes = workers + admin_workers;
+            BatchWriterHandle::start(&writer_arbiter.handle(), &config.writer, self.clock.clone(), lanes, || table_sink(db))
+        };
+        let shared = Arc::new(Shared {
+            clock: self.clock.clone(),
+            policy: ArcSwap::from_pointee(token_policy(&config)),
+            cache_ttl: ArcSwap::from_pointee(config.cache.ttl.0),
+            settings: http_settings(&config),
+            db: db.clone(),
+            keys: KeyStore::default(),
+            caches: ClientCaches::default(),
+            writer: writer.clone(),
+            readiness: Readiness::default(),
+            refusals: RefusalLog::default(),
+        });
+        let public_serves_admin = self.admin.is_none();
+        let mut servers = vec![serve(&config, &shared, self.public, workers, true, public_serves_admin)?];
+        if let Some(listener) = self.admin {
+            servers.push(serve(&config, &shared, listener, 1, false, true)?);
+        }
+        let handles: Vec<ServerHandle> = servers.iter().map(Server::handle).collect();
+        for server in servers {
+            actix_web::rt::spawn(server);
+        }
+        let startup = Startup {
+            db: db.clone(),
+            clock: self.clock,
+            listeners: Listeners {
+                caches: shared.caches.clone(),
+                keys: shared.keys.clone(),
+                seal: self.seal,
+                last_answer: shared.readiness.last_answer.clone(),
+            },
+            auto_migrate: config.database.auto_migrate,
+            warm: if config.cache.enabled { config.cache.warm } else { 0 },
+            workers: workers + admin_workers,
+        };
+        let mut startup = std::pin::pin!(startup.run());
+        let mut when_ready = Some(when_ready);
+        let mut running = Running { config, sources: self.sources, shared };
+        let failure = loop {
+            tokio::select! {
+                started = &mut startup, if when_ready.is_some() => match started {
+                    Ok(()) => {
+                        running.shared.readiness.started();
+                        if let Some(when_ready) = when_ready.take() {
+                            when_ready();
+                        }
+                    }
+                    Err(hopeless) => break Some(AppError(hopeless.to_string())),
+                },
+                signal = signals.next() => match signal {
+                    Signal::Stop => break None,
+                    Signal::Reload => running.reload().await,
+                },
+                _ = &mut writer_death => break Some(AppError("the writer of token records died".into())),
+            }
+        };
+        if let Some(failure) = &failure {
+            log::error!("stopping: {failure}");
+        }
+        let stopped = tokio::select! {
+            stopped = running.stop(&handles) => stopped,
+            Signal::Stop = signals.next() => Err(AppError("stopped at once: asked twice".into())),
+        };
+        writer.stop().await;
+        writer_arbiter.stop();
+        failure.map_or(stopped, Err)
+    }
+}
+
+/// What is left to look after while the server runs.
+struct Running {
+    config: Config,
+    sources: Sources,
+    shared: Arc<Shared>,
+}
+
+impl Running {
+    /// SIGHUP: takes over what can change while it runs, and says what cannot.
+    async fn reload(&mut self) {
+        let fresh = match self.sources.load() {
+            Ok(fresh) => fresh,
+            Err(error) => return log::error!("configuration not reloaded: {error}"),
+        };
+        for key in self.config.differences(&fresh) {
+            match RELOADABLE.iter().any(|reloadable| key.starts_with(reloadable)) {
+                true => log::info!("configuration reloaded key={key}"),
+                false => log::warn!("configuration not reloaded, this needs a restart key={key}"),
+            }
+        }
+        let config = &mut self.config;
+        config.token = fresh.token;
+        config.cache.ttl = fresh.cache.ttl;
+        config.cache.negative_ttl = fresh.cache.negative_ttl;
+        config.cache.stale_if_error = fresh.cache.stale_if_error;
+        config.writer.flush_interval = fresh.writer.flush_interval;
+        config.writer.max_batch = fresh.writer.max_batch;
+        self.shared.policy.store(Arc::new(token_policy(config)));
+        self.shared.cache_ttl.store(Arc::new(config.cache.ttl.0));
+        self.shared.caches.tune(Lifetimes::from(&config.cache)).await;
+        self.shared.writer.tune(&config.writer).await;
+        log::info!("configuration read again");
+    }
+
+    /// Not ready, drain HTTP, flush the records: in that order, within `server.shutdown_timeout`.
+    async fn stop(&self, servers: &[ServerHandle]) -> Result<(), AppError> {
+        let deadline = Instant::now() + self.config.server.shutdown_timeout.0;
+        log::info!("stopping pending={}", self.shared.writer.pending());
+        self.shared.readiness.drain();
+        tokio::time::sleep(FAREWELL).await;
+        for server in servers {
+            // Bounded by actix's own shutdown timeout as well; what is not done by then is cut off.
+            let _ = timeout_at(deadline, server.stop(true)).await;
+        }
+        // When draining took all the time, the records still get a moment of their own.
+        let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
+        let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
+        let lost = self.shared.writer.pending();
+        if !matches!(flushed, Ok(Ok(()))) || lost > 0 {
+            log::error!("token records lost count={lost}");
+            return Err(AppError(format!("{lost} token records could not be written before server.shutdown_timeout")));
+        }
+        log::info!("stopped");
+        Ok(())
+    }
+}
+
+/// What [`Running::reload`] takes over; every other key needs a restart.
+const RELOADABLE: [&str; 6] =
+    ["token.", "cache.ttl", "cache.negative_ttl", "cache.stale_if_error", "writer.flush_interval", "writer.max_batch"];
+
+fn listen(key: &str, address: &str) -> Result<TcpListener, AppError> {
+    let cannot = |error: std::io::Error| AppError(format!("cannot listen on {address} ({key}): {error}"));
+    let address: SocketAddr = address.parse().map_err(|_| AppError(format!("{key} is no address: {address}")))?;
+    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(cannot)?;
+    // Or a restart would have to wait until the kernel has forgotten the connections of the last run.
+    socket.set_reuse_address(true).map_err(cannot)?;
+    socket.bind(&address.into()).map_err(cannot)?;
+    socket.listen(BACKLOG).map_err(cannot)?;
+    Ok(socket.into())
+}
+
+fn serve(
+    config: &Config,
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    workers: usize,
+    public: bool,
+    admin: bool,
+) -> Result<Server, AppError> {
+    let (shared, cache) = (shared.clone(), config.cache.clone());
+    // The factory runs on the worker's own thread, once for each socket.
+    let server = HttpServer::new(move || {
+        WebApp::new()
+            .app_data(worker_of_this_thread(&shared, &cache))
+            .wrap(Envelope)
+            .configure(|routes| {
+                if public {
+                    http::public_routes(routes);
+                }
+                if admin {
+                    http::admin_routes(routes);
+                }
+            })
+            .default_service(web::to(http::not_found))
+    });
+    let server = server
+        .workers(workers)
+        .client_request_timeout(config.server.request_timeout.0)
+        .shutdown_timeout(config.server.shutdown_timeout.0.as_secs().max(1))
+        .disable_signals()
+        .listen(listener)
+        .map_err(|error| AppError(format!("cannot serve: {error}")))?;
+    Ok(server.run())
+}
+
+thread_local! {
+    static WORKER: OnceCell<Data<Worker>> = const { OnceCell::new() };
+}
+
+fn worker_of_this_thread(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Data<Worker> {
+    WORKER.with(|worker| worker.get_or_init(|| Data::new(new_worker(shared, cache))).clone())
+}
+
+fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
+    let (db, breaker) = (shared.db.clone(), shared.db.clone());
+    let load = Rc::new(move |id| {
+        let db = db.clone();
+        let loading: futures_util::future::LocalBoxFuture<'static, _> =
+            Box::pin(async move { db.run(move |conn| clients::find(conn, &id)).await });
+        loading
+    });
+    let outage_known = Rc::new(move || breaker.breaker_state() != BreakerState::Closed);
+    let cache = ClientCacheHandle::start(ClientCache::new(cache, load, outage_known));
+    shared.caches.add(cache.clone());
+    Worker {
+        shared: shared.clone(),
+        cache,
+        keys: WorkerKeys::new(shared.keys.clone()),
+        recorder: shared.writer.recorder(shared.db.clone()),
+        token_ids: Default::default(),
+        request_ids: Default::default(),
+    }
+}
+
+fn token_policy(config: &Config) -> TokenPolicy {
+    TokenPolicy {
+        issuer: config.server.issuer.as_str().into(),
+        audience: config.default_audience().into(),
+        ttl_seconds: config.token.ttl.as_seconds(),
+        one_time_ttl_seconds: config.token.one_time_ttl.as_seconds(),
+        alg: config.token.alg.parse().expect("the configuration has been validated"),
+    }
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    let metadata = Metadata::new(&config.server.issuer);
+    HttpSettings {
+        max_body: config.server.max_body.0,
+        request_timeout: config.server.request_timeout.0,
+        jwks_max_age: config.keys.jwks_max_age.0,
+        metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
+        cache_capacity: config.cache.capacity,
+    }
+}

@@ -1,0 +1,16 @@
+//! `mintage completions`: a completion script for a shell.
+
+use super::Failure;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// bash, elvish, fish, powershell or zsh
+    shell: clap_complete::Shell,
+}
+
+pub fn run(command: &mut clap::Command, arguments: &Arguments) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, command, "mintage", &mut script);
+    super::print(&String::from_utf8_lossy(&script));
+    Ok(())
+}

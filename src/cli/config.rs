@@ -1,0 +1,32 @@
+//! `mintage config`: checks the configuration, or shows what it comes to.
+
+use super::{Context, Failure, dev, print};
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Say whether it can be used
+    Check,
+    /// Print it as it counts, passwords masked
+    Show,
+}
+
+pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let mut config = context.config()?;
+    match command {
+        Command::Check => {
+            for key in config.without_effect() {
+                print(&format!("{key} has no effect in this version"));
+            }
+            print("the configuration can be used");
+        }
+        Command::Show => {
+            config.database.url = dev::shown(&config.database.url);
+            config.redis.url = dev::shown(&config.redis.url);
+            for url in &mut config.database.replica_urls {
+                *url = dev::shown(url);
+            }
+            print(&toml::to_string(&config).map_err(|error| Failure::Failed(error.to_string()))?);
+        }
+    }
+    Ok(())
+}

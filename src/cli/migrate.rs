@@ -1,0 +1,40 @@
+//! `mintage migrate`: the database schema, a step at a time.
+
+use super::{Context, Failure, open, print};
+use crate::db::migrations;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Apply all migrations that the database lacks
+    Up,
+    /// Take back the last one; what its tables hold is lost
+    Down,
+    /// Say which ones the database has
+    Status,
+}
+
+pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    let db = open(&context.config()?);
+    match command {
+        Command::Up => {
+            let applied = db.run_here(migrations::up)?;
+            if applied.is_empty() {
+                print("the schema is up to date");
+            }
+            for name in applied {
+                print(&format!("applied {name}"));
+            }
+        }
+        Command::Down => match db.run_here(migrations::down)? {
+            Some(name) => print(&format!("took back {name}")),
+            None => print("there is nothing to take back"),
+        },
+        Command::Status => {
+            for migration in db.run_here(migrations::status)? {
+                let state = if migration.applied { "applied" } else { "pending" };
+                print(&format!("{state}  {}", migration.name));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! `mintage serve`: runs the server until it is told to stop.
+
+use super::{Context, Failure, dev};
+use crate::app::App;
+use crate::logging;
+use crate::shutdown::Signals;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Make two clients to play with, and print the commands to use them
+    #[arg(long)]
+    dev: bool,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    let config = context.config()?;
+    logging::start(config.log.format, context.clock.clone());
+    for key in config.without_effect() {
+        log::warn!("configuration key without effect in this version key={key}");
+    }
+    let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+    let app = App::build(config.clone(), context.sources.clone(), context.clock.clone()).map_err(|error| failed(&error))?;
+    let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
+    log::info!("listening on http://{public} issuer={} database={}", config.server.issuer, dev::shown(&config.database.url));
+    // Before the server starts: its clients are then read by it, and not announced to it.
+    let clients = arguments.dev.then(|| dev::make_clients(context)).transpose()?;
+    let when_ready = move || {
+        if let Some(clients) = clients {
+            super::print(&clients.instructions(public, admin));
+        }
+    };
+    actix_web::rt::System::new().block_on(async move {
+        let signals = Signals::of_process().map_err(|error| failed(&error))?;
+        app.run(signals, when_ready).await.map_err(|error| failed(&error))
+    })
+}

@@ -1,0 +1,113 @@
+//! Client authentication (RFC 6749 §2.3.1), the same for every endpoint that needs it.
+//!
+//! Whatever is wrong, the answer is the same 401 and takes the same time (P15); only the log knows why.
+
+use std::sync::Arc;
+
+use actix_web::HttpRequest;
+use actix_web::http::header::AUTHORIZATION;
+
+use super::error::ApiError;
+use super::refusals::Refusal;
+use super::state::Worker;
+use crate::oauth::basic::{self, MalformedBasic};
+use crate::oauth::client::{AuthMethod, Client, ClientId};
+use crate::oauth::error::OAuthError;
+use crate::oauth::secret::{self, ClientSecret};
+use crate::oauth::time::UnixMillis;
+
+/// The credentials of a request.
+struct Presented {
+    id: String,
+    secret: ClientSecret,
+    method: AuthMethod,
+}
+
+/// Why a request gives no credentials to judge.
+enum NotPresented {
+    /// It is refused as a request.
+    Malformed(OAuthError),
+    /// It is refused as an authentication.
+    Refused(Refusal),
+}
+
+const TWO_METHODS: OAuthError = OAuthError::InvalidRequest("there is more than one way of authentication");
+const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one of the Authorization header");
+
+/// The client that a request proves to come from.
+///
+/// # Errors
+/// 400 for two methods in one request (P14), 401 for every failure (P15), 503 when the client cannot be looked up (P25).
+pub async fn authenticate(
+    request: &HttpRequest,
+    body_id: Option<String>,
+    body_secret: Option<ClientSecret>,
+    now: UnixMillis,
+) -> Result<Arc<Client>, ApiError> {
+    let worker = Worker::of(request);
+    let presented = match present(request, body_id, body_secret) {
+        Ok(presented) => presented,
+        Err(NotPresented::Malformed(error)) => return Err(error.into()),
+        Err(NotPresented::Refused(refusal)) => return Err(refuse(request, refusal, None, now)),
+    };
+    let found = match ClientId::parse(&presented.id) {
+        Some(id) => worker.cache.lookup(id, now).await?,
+        None => None,
+    };
+    let Some(client) = found else {
+        // As much work as for a client that exists, so that time does not tell them apart.
+        secret::verify(&presented.secret, &[], now);
+        return Err(refuse(request, Refusal::UnknownClient, None, now));
+    };
+    let proven = secret::verify(&presented.secret, &client.secrets, now);
+    let refusal = if !proven {
+        Refusal::WrongSecret
+    } else if !client.enabled {
+        Refusal::DisabledClient
+    } else if !client.auth_methods.contains(&presented.method) {
+        Refusal::MethodNotAllowed
+    } else {
+        return Ok(client);
+    };
+    Err(refuse(request, refusal, Some(&client.id), now))
+}
+
+fn present(
+    request: &HttpRequest,
+    body_id: Option<String>,
+    body_secret: Option<ClientSecret>,
+) -> Result<Presented, NotPresented> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let Some(header) = headers.next() else {
+        return match (body_id, body_secret) {
+            (Some(id), Some(secret)) => Ok(Presented {
+                id,
+                secret,
+                method: AuthMethod::ClientSecretPost,
+            }),
+            _ => Err(NotPresented::Refused(Refusal::NoCredentials)),
+        };
+    };
+    if headers.next().is_some() || body_secret.is_some() {
+        return Err(NotPresented::Malformed(TWO_METHODS));
+    }
+    let (id, secret) = basic::parse(header.as_bytes()).map_err(|malformed| {
+        NotPresented::Refused(match malformed {
+            MalformedBasic::Scheme => Refusal::WrongScheme,
+            MalformedBasic::Credentials => Refusal::MalformedBasic,
+        })
+    })?;
+    if body_id.is_some_and(|body_id| body_id != id) {
+        return Err(NotPresented::Malformed(TWO_IDS));
+    }
+    Ok(Presented {
+        id,
+        secret,
+        method: AuthMethod::ClientSecretBasic,
+    })
+}
+
+fn refuse(request: &HttpRequest, refusal: Refusal, client: Option<&ClientId>, now: UnixMillis) -> ApiError {
+    Worker::of(request).shared.refusals.note(request, refusal, client, now);
+    OAuthError::InvalidClient.into()
+}

@@ -1,0 +1,115 @@
+//! The envelope of every answer, whatever the route: a request id (P26), a refusal of bodies that declare themselves
+//! too large (P6), and `Connection: close` while the server stops.
+
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready as ready_or_pending};
+
+use actix_web::Error;
+use actix_web::body::BoxBody;
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::ConnectionType;
+use actix_web::http::header::CONTENT_LENGTH;
+use actix_web::web::Data;
+use pin_project_lite::pin_project;
+
+use super::error::ApiError;
+use super::request_id;
+use super::state::Worker;
+use crate::oauth::error::OAuthError;
+
+/// The middleware; to be wrapped around everything.
+pub struct Envelope;
+
+impl<S> Transform<S, ServiceRequest> for Envelope
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Transform = EnvelopeService<S>;
+    type InitError = ();
+    type Future = Ready<Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, service: S) -> Self::Future {
+        ready(Ok(EnvelopeService { service }))
+    }
+}
+
+/// The middleware around one application.
+pub struct EnvelopeService<S> {
+    service: S,
+}
+
+impl<S> Service<ServiceRequest> for EnvelopeService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error>,
+{
+    type Response = ServiceResponse<BoxBody>;
+    type Error = Error;
+    type Future = EnvelopeFuture<S::Future>;
+
+    forward_ready!(service);
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        if declares_too_much(&request) {
+            let refusal = ApiError::OAuth(OAuthError::BodyTooLarge).response();
+            return EnvelopeFuture::Refused {
+                response: Some(request.into_response(refusal)),
+            };
+        }
+        EnvelopeFuture::Called {
+            answering: self.service.call(request),
+        }
+    }
+}
+
+pin_project! {
+    /// The answer on its way.
+    #[project = EnvelopeProjection]
+    pub enum EnvelopeFuture<F> {
+        /// The application answers.
+        Called { #[pin] answering: F },
+        /// The application was not asked.
+        Refused { response: Option<ServiceResponse<BoxBody>> },
+    }
+}
+
+impl<F> Future for EnvelopeFuture<F>
+where
+    F: Future<Output = Result<ServiceResponse<BoxBody>, Error>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut response = match self.project() {
+            EnvelopeProjection::Called { answering } => ready_or_pending!(answering.poll(context))?,
+            EnvelopeProjection::Refused { response } => response.take().expect("a future is not polled after its end"),
+        };
+        seal(&mut response);
+        Poll::Ready(Ok(response))
+    }
+}
+
+fn seal(response: &mut ServiceResponse<BoxBody>) {
+    let id = request_id::of(response.request());
+    let draining = worker(response.request().app_data()).is_some_and(|worker| worker.shared.readiness.is_draining());
+    response.headers_mut().insert(request_id::HEADER, id);
+    if draining {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
+}
+
+fn declares_too_much(request: &ServiceRequest) -> bool {
+    let Some(length) = request.headers().get(CONTENT_LENGTH) else {
+        return false;
+    };
+    let declared = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
+    let most = worker(request.app_data()).map_or(0, |worker| worker.shared.settings.max_body);
+    // A length that is no number has been refused by the parser; one that overflows is too much.
+    declared.is_none_or(|declared| declared > most)
+}
+
+fn worker(data: Option<&Data<Worker>>) -> Option<&Worker> {
+    data.map(|data| data.as_ref())
+}

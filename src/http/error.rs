@@ -1,0 +1,202 @@
+//! Errors as HTTP: OAuth endpoints answer RFC 6749 §5.2 JSON, admin endpoints RFC 9457 problem documents.
+
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use serde::Serialize;
+
+use crate::actors::Unavailable;
+use crate::actors::batch_writer::NotRecorded;
+use crate::keys::KeysUnusable;
+use crate::oauth::error::OAuthError;
+use crate::oauth::response;
+
+/// Seconds after which a caller may try again.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// Why a handler did not do what it was asked.
+#[derive(Debug)]
+pub enum ApiError {
+    /// On an OAuth endpoint.
+    OAuth(OAuthError),
+    /// On an admin endpoint.
+    Admin(AdminError),
+}
+
+/// Why an admin endpoint refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminError {
+    /// No bearer token (RFC 6750 §3.1: no error code then).
+    NoToken,
+    /// The Authorization header cannot be read, or comes twice.
+    MalformedToken,
+    /// The token is not active here.
+    InvalidToken,
+    /// The token lacks the scope that the challenge names.
+    InsufficientScope(&'static str),
+    /// It cannot be told now.
+    Unavailable,
+}
+
+impl ApiError {
+    /// The answer.
+    pub fn response(&self) -> HttpResponse {
+        match self {
+            Self::OAuth(error) => oauth_response(*error),
+            Self::Admin(error) => admin_response(*error),
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.response().status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}
+
+impl From<OAuthError> for ApiError {
+    fn from(error: OAuthError) -> Self {
+        Self::OAuth(error)
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(_: Unavailable) -> Self {
+        Self::OAuth(OAuthError::TemporarilyUnavailable)
+    }
+}
+
+impl From<NotRecorded> for ApiError {
+    fn from(_: NotRecorded) -> Self {
+        Self::OAuth(OAuthError::TemporarilyUnavailable)
+    }
+}
+
+impl From<KeysUnusable> for ApiError {
+    fn from(unusable: KeysUnusable) -> Self {
+        match unusable {
+            KeysUnusable::NotLoaded => Self::OAuth(OAuthError::TemporarilyUnavailable),
+            KeysUnusable::Broken(error) => {
+                log::error!("signing key unusable: {error}");
+                Self::OAuth(OAuthError::ServerError)
+            }
+        }
+    }
+}
+
+/// Nothing of an OAuth answer may be kept by anybody (RFC 6749 §5.1).
+pub fn no_store(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
+    builder
+        .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
+        .insert_header((PRAGMA, HeaderValue::from_static("no-cache")))
+}
+
+/// `Content-Type: application/json`.
+pub fn json(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
+    builder.insert_header((CONTENT_TYPE, HeaderValue::from_static("application/json")))
+}
+
+/// `Retry-After`, on every 503.
+pub fn retry_later(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
+    builder.insert_header((RETRY_AFTER, RETRY_SECONDS))
+}
+
+fn oauth_response(error: OAuthError) -> HttpResponse {
+    let status = StatusCode::from_u16(error.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut builder = HttpResponse::build(status);
+    no_store(json(&mut builder));
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            let challenge = HeaderValue::from_static("Basic realm=\"mintage\", charset=\"UTF-8\"");
+            builder.insert_header((WWW_AUTHENTICATE, challenge));
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            retry_later(&mut builder);
+        }
+        // What is still on its way is not read any more.
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
+            builder.force_close();
+        }
+        _ => {}
+    }
+    builder.body(response::error(error))
+}
+
+/// A problem document (RFC 9457 §3.1).
+#[derive(Serialize)]
+struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+}
+
+/// The answer of an admin endpoint that does not do what it was asked.
+pub fn problem(status: StatusCode, detail: &'static str) -> HttpResponse {
+    let document = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or("Error"),
+        status: status.as_u16(),
+        detail,
+    };
+    let mut builder = HttpResponse::build(status);
+    no_store(&mut builder).insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        retry_later(&mut builder);
+    }
+    builder.body(serde_json::to_string(&document).expect("a problem is made of strings and a number"))
+}
+
+fn admin_response(error: AdminError) -> HttpResponse {
+    let (status, detail, challenge) = match error {
+        AdminError::NoToken => (StatusCode::UNAUTHORIZED, "a bearer token is required", Some("Bearer realm=\"mintage\"")),
+        AdminError::MalformedToken => (
+            StatusCode::BAD_REQUEST,
+            "there must be one Authorization header of the form: Bearer TOKEN",
+            Some("Bearer realm=\"mintage\", error=\"invalid_request\""),
+        ),
+        AdminError::InvalidToken => (
+            StatusCode::UNAUTHORIZED,
+            "the token is not active",
+            Some("Bearer realm=\"mintage\", error=\"invalid_token\""),
+        ),
+        AdminError::InsufficientScope(challenge) => {
+            (StatusCode::FORBIDDEN, "the token lacks the scope for this", Some(challenge))
+        }
+        AdminError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "this cannot be told now, try again later", None),
+    };
+    let mut response = problem(status, detail);
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    response
+}
+
+/// The method is not one that the resource knows (RFC 9110 §15.5.6).
+pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
+    let mut response = oauth_response(OAuthError::MethodNotAllowed);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// There is nothing at this path.
+pub fn not_found(admin: bool) -> HttpResponse {
+    if admin {
+        return problem(StatusCode::NOT_FOUND, "there is nothing at this path");
+    }
+    let mut builder = HttpResponse::NotFound();
+    no_store(json(&mut builder));
+    builder.body(r#"{"error":"invalid_request","error_description":"there is nothing at this path"}"#)
+}

@@ -1,0 +1,25 @@
+//! Health: `/livez` says that the process runs, `/readyz` whether to send traffic here.
+
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::error::{json, no_store, retry_later};
+use super::state::Worker;
+
+/// `GET /livez`: 200 as long as a worker answers at all, whatever the database does.
+pub async fn livez() -> HttpResponse {
+    no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ok"}"#)
+}
+
+/// `GET /readyz`: 200, or 503 with the reason.
+pub async fn readyz(request: HttpRequest) -> HttpResponse {
+    let worker = Worker::of(&request);
+    let shared = &worker.shared;
+    match shared.readiness.obstacle(shared.db.breaker_state(), worker.now()) {
+        None => no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#),
+        Some(reason) => {
+            let mut builder = HttpResponse::ServiceUnavailable();
+            retry_later(no_store(json(&mut builder)))
+                .body(format!("{{\"status\":\"unavailable\",\"reason\":\"{reason}\"}}"))
+        }
+    }
+}

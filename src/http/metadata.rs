@@ -1,0 +1,27 @@
+//! What the server says of itself: metadata (RFC 8414) and public keys (RFC 7517).
+
+use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+
+use super::error::{ApiError, json};
+use super::state::Worker;
+use crate::keys::KeysUnusable;
+
+/// `GET /.well-known/oauth-authorization-server`
+pub async fn metadata(request: HttpRequest) -> HttpResponse {
+    let settings = &Worker::of(&request).shared.settings;
+    json(&mut HttpResponse::Ok()).insert_header((CACHE_CONTROL, max_age(settings.jwks_max_age))).body(settings.metadata.clone())
+}
+
+/// `GET /.well-known/jwks.json`
+pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let shared = &Worker::of(&request).shared;
+    let ring = shared.keys.ring().ok_or(KeysUnusable::NotLoaded)?;
+    let mut builder = HttpResponse::Ok();
+    json(&mut builder).insert_header((CACHE_CONTROL, max_age(shared.settings.jwks_max_age)));
+    Ok(builder.body(ring.jwks().to_owned()))
+}
+
+fn max_age(time: std::time::Duration) -> HeaderValue {
+    HeaderValue::try_from(format!("public, max-age={}", time.as_secs())).expect("letters and digits make a header value")
+}

@@ -1,0 +1,67 @@
+//! HTTP: handlers that route messages between the actors, and read as a list of named steps.
+//!
+//! All routes stand here, in one table for each listener.
+
+pub mod admin;
+mod bearer;
+mod body;
+mod client_auth;
+mod envelope;
+mod error;
+mod health;
+mod metadata;
+mod refusals;
+mod request_id;
+mod state;
+mod token;
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, Route, guard};
+
+use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, TOKEN_PATH};
+
+pub use envelope::Envelope;
+pub use refusals::RefusalLog;
+pub use state::{HttpSettings, Readiness, Shared, Worker};
+
+/// What everybody may reach. The token endpoint comes first, because it is asked most.
+pub fn public_routes(config: &mut ServiceConfig) {
+    config
+        .service(web::resource(TOKEN_PATH).route(web::post().to(token::issue)).default_service(web::to(post_only)))
+        .service(web::resource(JWKS_PATH).route(get().to(metadata::jwks)).default_service(web::to(get_only)))
+        .service(web::resource(METADATA_PATH).route(get().to(metadata::metadata)).default_service(web::to(get_only)))
+        .service(web::resource("/livez").route(get().to(health::livez)).default_service(web::to(get_only)))
+        .service(web::resource("/readyz").route(get().to(health::readyz)).default_service(web::to(get_only)));
+}
+
+/// What operators may reach: on the public listener, or on one of its own if `server.admin_listen` is set.
+pub fn admin_routes(config: &mut ServiceConfig) {
+    let get_resource = |path| web::resource(path).default_service(web::to(admin::get_only));
+    config
+        .service(get_resource("/admin/cache/stats").route(get().to(admin::cache_stats)))
+        .service(get_resource("/admin/writer/stats").route(get().to(admin::writer_stats)))
+        .service(get_resource("/admin/pool/stats").route(get().to(admin::pool_stats)))
+        .service(
+            web::resource("/admin/cache/clear")
+                .route(web::post().to(admin::cache_clear))
+                .default_service(web::to(admin::post_only)),
+        );
+}
+
+/// The answer where there is nothing.
+pub async fn not_found(request: HttpRequest) -> HttpResponse {
+    error::not_found(request.path().starts_with("/admin"))
+}
+
+/// GET, and HEAD where somebody only wants to know that it is there.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+async fn post_only() -> HttpResponse {
+    error::method_not_allowed("POST")
+}
+
+async fn get_only() -> HttpResponse {
+    error::method_not_allowed("GET, HEAD")
+}

@@ -1,0 +1,113 @@
+//! The log of refused credentials: one line each, at most ten a second, with a count of what was left out.
+//!
+//! A line never carries what was presented: a secret typed into the wrong field would be in the log for good. An id
+//! is shown only where it is a client's.
+
+use std::sync::{Mutex, PoisonError};
+
+use actix_web::HttpRequest;
+
+use super::request_id;
+use crate::oauth::client::ClientId;
+use crate::oauth::time::UnixMillis;
+
+/// Lines a second; an attack must not fill the disk.
+const LINES_A_SECOND: u32 = 10;
+
+/// Why credentials were refused; for the log, never for the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There were none, or only half of them.
+    NoCredentials,
+    /// The Authorization header has another scheme.
+    WrongScheme,
+    /// The Basic credentials cannot be read.
+    MalformedBasic,
+    /// There is no such client.
+    UnknownClient,
+    /// None of the client's secrets, or one that has expired.
+    WrongSecret,
+    /// The client is disabled.
+    DisabledClient,
+    /// The client may not authenticate in this way.
+    MethodNotAllowed,
+    /// The bearer token is not active here.
+    InvalidToken,
+    /// The bearer token lacks a scope.
+    InsufficientScope,
+}
+
+impl Refusal {
+    fn name(self) -> &'static str {
+        match self {
+            Self::NoCredentials => "no_credentials",
+            Self::WrongScheme => "wrong_scheme",
+            Self::MalformedBasic => "malformed_basic",
+            Self::UnknownClient => "unknown_client",
+            Self::WrongSecret => "wrong_secret",
+            Self::DisabledClient => "disabled_client",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::InvalidToken => "invalid_token",
+            Self::InsufficientScope => "insufficient_scope",
+        }
+    }
+}
+
+/// The log itself, shared by all workers; only refusals touch it.
+#[derive(Debug, Default)]
+pub struct RefusalLog(Mutex<Second>);
+
+/// The current second and how much of it is used up.
+#[derive(Debug, Default)]
+struct Second {
+    number: i64,
+    lines: u32,
+    left_out: u64,
+}
+
+impl Second {
+    /// Whether a line may be written, and how many were left out before it.
+    fn admit(&mut self, now: UnixMillis) -> Option<u64> {
+        if self.number != now.seconds() {
+            self.number = now.seconds();
+            self.lines = 0;
+        }
+        if self.lines == LINES_A_SECOND {
+            self.left_out += 1;
+            return None;
+        }
+        self.lines += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
+}
+
+impl RefusalLog {
+    /// Writes a line, unless there were too many in this second.
+    pub fn note(&self, request: &HttpRequest, refusal: Refusal, client: Option<&ClientId>, now: UnixMillis) {
+        let admitted = self.0.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
+        let Some(left_out) = admitted else {
+            return;
+        };
+        if left_out > 0 {
+            log::info!("credentials refused, lines left out count={left_out}");
+        }
+        let peer = request.peer_addr().map_or_else(|| "-".to_owned(), |peer| peer.ip().to_string());
+        let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
+        let id = request_id::keep(request);
+        log::info!("credentials refused reason={} client={client} peer={peer} request_id={id}", refusal.name());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_second_and_then_a_count() {
+        let mut second = Second::default();
+        let admitted: Vec<bool> = (0..13).map(|_| second.admit(UnixMillis(5000)).is_some()).collect();
+        assert_eq!(admitted.iter().filter(|line| **line).count(), 10);
+        assert_eq!(second.admit(UnixMillis(6000)), Some(3));
+        assert_eq!(second.admit(UnixMillis(6001)), Some(0));
+    }
+}

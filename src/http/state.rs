@@ -1,0 +1,136 @@
+//! What the handlers work with: [`Shared`] by all workers, and a [`Worker`] for each thread.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+use actix_web::web::Data;
+use arc_swap::ArcSwap;
+
+use super::refusals::RefusalLog;
+use super::request_id::RequestIdSource;
+use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
+use crate::actors::change_feed::LastAnswer;
+use crate::actors::client_cache::ClientCacheHandle;
+use crate::actors::client_caches::ClientCaches;
+use crate::breaker::BreakerState;
+use crate::clock::Clock;
+use crate::db::Db;
+use crate::keys::{KeyStore, WorkerKeys};
+use crate::oauth::grant::TokenPolicy;
+use crate::oauth::time::UnixMillis;
+use crate::oauth::token_id::TokenIdSource;
+
+/// What all workers share.
+pub struct Shared {
+    /// The clock.
+    pub clock: Clock,
+    /// What `[token]` says; replaced on a reload.
+    pub policy: ArcSwap<TokenPolicy>,
+    /// `cache.ttl` as it counts now, for `/admin/cache/stats`; replaced on a reload.
+    pub cache_ttl: ArcSwap<Duration>,
+    /// The limits of `[server]` and what the documents say.
+    pub settings: HttpSettings,
+    /// The database; for `/admin` and `/readyz` only.
+    pub db: Db,
+    /// The current keys.
+    pub keys: KeyStore,
+    /// The client caches of all workers.
+    pub caches: ClientCaches,
+    /// The writer of token records.
+    pub writer: BatchWriterHandle,
+    /// Whether to send traffic here.
+    pub readiness: Readiness,
+    /// The log of refused credentials.
+    pub refusals: RefusalLog,
+}
+
+/// Settings that a running server does not change.
+pub struct HttpSettings {
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// How long a body may take to arrive.
+    pub request_timeout: Duration,
+    /// `Cache-Control` of the JWKS.
+    pub jwks_max_age: Duration,
+    /// The metadata document, as JSON.
+    pub metadata: String,
+    /// What `/admin/cache/stats` says of the settings: clients for each worker.
+    pub cache_capacity: usize,
+}
+
+/// Whether an orchestrator should send traffic here, and why not.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    started: AtomicBool,
+    draining: AtomicBool,
+    /// When the database last answered the change feed.
+    pub last_answer: LastAnswer,
+}
+
+/// The feed polls four times a second; a database silent for this long is out of reach.
+const SILENCE: Duration = Duration::from_secs(3);
+
+impl Readiness {
+    /// Keys are loaded and caches warm.
+    pub fn started(&self) {
+        self.started.store(true, Ordering::Release);
+    }
+
+    /// The server stops: from now on every answer closes its connection.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the server stops.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// `None` when ready, otherwise the reason.
+    pub fn obstacle(&self, breaker: BreakerState, now: UnixMillis) -> Option<&'static str> {
+        if self.is_draining() {
+            return Some("the server is stopping");
+        }
+        if !self.started.load(Ordering::Acquire) {
+            return Some("the server is starting: keys and clients are not loaded yet");
+        }
+        let silent = self.last_answer.age(now).is_none_or(|age| age > SILENCE);
+        if breaker == BreakerState::Open || silent {
+            return Some("the database does not answer");
+        }
+        None
+    }
+}
+
+/// What one worker thread has of its own; nothing in it is shared or locked.
+pub struct Worker {
+    /// What it shares with the others.
+    pub shared: Arc<Shared>,
+    /// The client cache of this thread.
+    pub cache: ClientCacheHandle,
+    /// The keys, parsed.
+    pub keys: WorkerKeys,
+    /// Where its records go.
+    pub recorder: Recorder,
+    /// Makes token ids.
+    pub token_ids: RefCell<TokenIdSource>,
+    /// Makes request ids.
+    pub request_ids: RequestIdSource,
+}
+
+impl Worker {
+    /// The worker that serves a request.
+    pub fn of(request: &HttpRequest) -> &Worker {
+        request
+            .app_data::<Data<Worker>>()
+            .expect("App::build gives every worker's application its Worker")
+    }
+
+    /// The time now.
+    pub fn now(&self) -> UnixMillis {
+        self.shared.clock.now()
+    }
+}

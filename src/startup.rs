@@ -1,0 +1,170 @@
+//! What must be done before the server is ready: schema, keys, warm caches, the change feed.
+//!
+//! A database that is down means "not ready yet" and is tried again; a key that cannot be read ends the process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Actor;
+
+use crate::actors::change_feed::{ChangeFeed, Listeners};
+use crate::actors::client_caches::ClientCaches;
+use crate::clock::Clock;
+use crate::db::{Conn, Db, DbError, changes, clients, migrations, signing_keys};
+use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey};
+use crate::oauth::time::UnixMillis;
+
+/// Time between two tries while the database is down.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether all workers are up, which takes them milliseconds.
+const WORKER_CHECK: Duration = Duration::from_millis(2);
+
+/// Checks before the caches are warmed all the same; a worker that comes later warms itself by its requests.
+const WORKER_CHECKS: u32 = 2500;
+
+/// What the start needs to know.
+pub struct Startup {
+    /// The database.
+    pub db: Db,
+    /// The clock.
+    pub clock: Clock,
+    /// Who listens to the change feed.
+    pub listeners: Listeners,
+    /// Whether to bring the schema up to date.
+    pub auto_migrate: bool,
+    /// How many clients to load.
+    pub warm: usize,
+    /// How many client caches there will be.
+    pub workers: usize,
+}
+
+/// Why a start cannot succeed, however often it is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hopeless {
+    /// A key cannot be read.
+    Key(KeyError),
+    /// The database refuses, or holds what it should not.
+    Db(DbError),
+}
+
+impl std::fmt::Display for Hopeless {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Key(error) => error.fmt(f),
+            Self::Db(error) => error.fmt(f),
+        }
+    }
+}
+
+/// What was read from the database before anything is served.
+struct Prepared {
+    ring: KeyRing,
+    seen: i64,
+    clients: Vec<Arc<crate::oauth::client::Client>>,
+    read_at: UnixMillis,
+}
+
+impl Startup {
+    /// Does it, as often as it takes.
+    ///
+    /// # Errors
+    /// [`Hopeless`] when trying again would not help.
+    pub async fn run(self) -> Result<(), Hopeless> {
+        let mut failures = 0;
+        let prepared = loop {
+            match self.prepare().await {
+                Ok(prepared) => break prepared?,
+                Err(error) if failures == 0 => log::error!("not ready: {error}; trying again"),
+                Err(error) => log::debug!("not ready: {error}"),
+            }
+            failures += 1;
+            tokio::time::sleep(RETRY).await;
+        };
+        let listeners = &self.listeners;
+        listeners.keys.set(prepared.ring);
+        self.wait_for_workers(&listeners.caches).await;
+        let warmed = prepared.clients.len();
+        listeners.caches.warm(prepared.clients, prepared.read_at).await;
+        listeners.last_answer.set(self.clock.now());
+        ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
+        log::info!("ready clients_warmed={warmed}");
+        Ok(())
+    }
+
+    /// The outer error is an outage; the inner one is hopeless.
+    async fn prepare(&self) -> Result<Result<Prepared, Hopeless>, DbError> {
+        let (db, clock, seal) = (self.db.clone(), self.clock.clone(), self.listeners.seal.clone());
+        let (auto_migrate, warm) = (self.auto_migrate, self.warm);
+        // Not Db::run: making RSA keys and migrating may take longer than a query may.
+        let work = move || db.run_here(|conn| Ok(prepare(conn, &clock, seal.as_deref(), auto_migrate, warm)));
+        let prepared = tokio::task::spawn_blocking(work).await;
+        match prepared.map_err(|stopped| DbError::Unavailable(stopped.to_string()))?? {
+            Err(Hopeless::Db(error)) if error.is_unavailable() => Err(error),
+            other => Ok(other),
+        }
+    }
+
+    async fn wait_for_workers(&self, caches: &ClientCaches) {
+        for _ in 0..WORKER_CHECKS {
+            if caches.count() >= self.workers {
+                return;
+            }
+            tokio::time::sleep(WORKER_CHECK).await;
+        }
+    }
+}
+
+fn prepare(
+    conn: &mut Conn,
+    clock: &Clock,
+    seal: Option<&KeySeal>,
+    auto_migrate: bool,
+    warm: usize,
+) -> Result<Prepared, Hopeless> {
+    bring_schema_up_to_date(conn, auto_migrate).map_err(Hopeless::Db)?;
+    let ring = load_keys(conn, clock.now(), seal)?;
+    // Before the clients are read: a change in between is then seen by the feed, and not lost.
+    let seen = changes::last(conn).map_err(Hopeless::Db)?;
+    let read_at = clock.now();
+    let recent = clients::recently_used(conn, warm).map_err(Hopeless::Db)?;
+    let ids: Vec<&str> = recent.iter().rev().map(String::as_str).collect();
+    let mut clients = clients::find_many(conn, &ids).map_err(Hopeless::Db)?;
+    clients.sort_by_key(|client| ids.iter().position(|id| *id == client.id.as_str()));
+    Ok(Prepared {
+        ring,
+        seen,
+        clients: clients.into_iter().map(Arc::new).collect(),
+        read_at,
+    })
+}
+
+/// Applies pending migrations, or says that there are some.
+///
+/// # Errors
+/// When a migration fails, or may not be applied.
+pub fn bring_schema_up_to_date(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError> {
+    if migrations::status(conn)?.iter().all(|migration| migration.applied) {
+        return Ok(());
+    }
+    if !auto_migrate {
+        return Err(DbError::Query("its schema is not up to date: run `mintage migrate up`".into()));
+    }
+    for name in migrations::up(conn)? {
+        log::info!("migration applied version={name}");
+    }
+    Ok(())
+}
+
+/// The key ring, with a key for every algorithm: those that are missing are made.
+///
+/// # Errors
+/// When a key cannot be read or made, or the database refuses.
+fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeySeal>) -> Result<KeyRing, Hopeless> {
+    let make = |alg| {
+        log::info!("signing key made alg={alg}");
+        SigningKey::generate(alg, now, seal).map_err(|error| DbError::Query(error.to_string()))
+    };
+    let stored = signing_keys::complete(conn, now, make).map_err(Hopeless::Db)?;
+    KeyRing::new(&stored, seal, now).map_err(Hopeless::Key)
+}
