@@ -71,7 +71,9 @@ impl App {
         let admin_listen = &config.server.admin_listen;
         Ok(Self {
             public: listen("server.listen", &config.server.listen)?,
-            admin: (!admin_listen.is_empty()).then(|| listen("server.admin_listen", admin_listen)).transpose()?,
+            admin: (!admin_listen.is_empty())
+                .then(|| listen("server.admin_listen", admin_listen))
+                .transpose()?,
             seal: seal.map(|key| Arc::new(KeySeal::new(&key))),
             config,
             sources,
@@ -105,7 +107,13 @@ impl App {
         let (writer, mut writer_death) = {
             let db = db.clone();
             let lanes = workers + admin_workers;
-            BatchWriterHandle::start(&writer_arbiter.handle(), &config.writer, self.clock.clone(), lanes, || table_sink(db))
+            BatchWriterHandle::start(
+                &writer_arbiter.handle(),
+                &config.writer,
+                self.clock.clone(),
+                lanes,
+                || table_sink(db),
+            )
         };
         let shared = Arc::new(Shared {
             clock: self.clock.clone(),
@@ -120,7 +128,14 @@ impl App {
             refusals: RefusalLog::default(),
         });
         let public_serves_admin = self.admin.is_none();
-        let mut servers = vec![serve(&config, &shared, self.public, workers, true, public_serves_admin)?];
+        let mut servers = vec![serve(
+            &config,
+            &shared,
+            self.public,
+            workers,
+            true,
+            public_serves_admin,
+        )?];
         if let Some(listener) = self.admin {
             servers.push(serve(&config, &shared, listener, 1, false, true)?);
         }
@@ -143,7 +158,11 @@ impl App {
         };
         let mut startup = std::pin::pin!(startup.run());
         let mut when_ready = Some(when_ready);
-        let mut running = Running { config, sources: self.sources, shared };
+        let mut running = Running {
+            config,
+            sources: self.sources,
+            shared,
+        };
         let failure = loop {
             tokio::select! {
                 started = &mut startup, if when_ready.is_some() => match started {
@@ -225,7 +244,9 @@ impl Running {
         let lost = self.shared.writer.pending();
         if !matches!(flushed, Ok(Ok(()))) || lost > 0 {
             log::error!("token records lost count={lost}");
-            return Err(AppError(format!("{lost} token records could not be written before server.shutdown_timeout")));
+            return Err(AppError(format!(
+                "{lost} token records could not be written before server.shutdown_timeout"
+            )));
         }
         log::info!("stopped");
         Ok(())
@@ -233,13 +254,22 @@ impl Running {
 }
 
 /// What [`Running::reload`] takes over; every other key needs a restart.
-const RELOADABLE: [&str; 6] =
-    ["token.", "cache.ttl", "cache.negative_ttl", "cache.stale_if_error", "writer.flush_interval", "writer.max_batch"];
+const RELOADABLE: [&str; 6] = [
+    "token.",
+    "cache.ttl",
+    "cache.negative_ttl",
+    "cache.stale_if_error",
+    "writer.flush_interval",
+    "writer.max_batch",
+];
 
 fn listen(key: &str, address: &str) -> Result<TcpListener, AppError> {
     let cannot = |error: std::io::Error| AppError(format!("cannot listen on {address} ({key}): {error}"));
-    let address: SocketAddr = address.parse().map_err(|_| AppError(format!("{key} is no address: {address}")))?;
-    let socket = socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(cannot)?;
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| AppError(format!("{key} is no address: {address}")))?;
+    let socket =
+        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(cannot)?;
     // Or a restart would have to wait until the kernel has forgotten the connections of the last run.
     socket.set_reuse_address(true).map_err(cannot)?;
     socket.bind(&address.into()).map_err(cannot)?;

@@ -1,4 +1,30 @@
 #![forbid(unsafe_code)]
+#![warn(missing_docs)]
+//! Mintage: a machine-to-machine OAuth 2.0 token server.
+//!
+//! # The map
+//! Arrows run down only; `tests/architecture.rs` fails on one that runs up.
+//!
+//! ```text
+//! main → cli → app → { http, actors, db, keys, shutdown, startup, logging }
+//! http → { actors, keys, oauth }        (http/admin and http/health also: db)
+//! actors → { db, keys, oauth }
+//! db → { breaker, keys, oauth }
+//! keys → oauth
+//! oauth → nothing
+//! ```
+//! `config` and `clock` are leaves that anybody may use.
+//!
+//! # The walk of one warm `POST /token`
+//! [`http`] (`token`) reads the form, asks the worker's [`actors::client_cache`] who the client is, compares the
+//! secret ([`oauth::secret`]), decides what it gets ([`oauth::grant`]), signs it ([`keys`]), leaves the record in the
+//! worker's lane of the [`actors::batch_writer`], and answers. One mailbox, on its own thread; no database call.
+//!
+//! # Errors, by layer
+//! [`oauth::error::OAuthError`] is what the protocol says, [`db::DbError`] what the database did,
+//! [`actors::Unavailable`] that an answer cannot be had now, [`app::AppError`] that the server cannot run,
+//! [`cli::Failure`] what a command tells its user.
+
 pub mod actors;
 pub mod app;
 pub mod breaker;

@@ -78,7 +78,6 @@ fn json_line(record: &Record<'_>, clock: &Clock) -> String {
     serde_json::to_string(&line).expect("a line is made of strings") + "\n"
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,7 +101,14 @@ mod tests {
         let record = |args: &str| {
             let mut lines = Vec::new();
             for write in [text_line, json_line] {
-                lines.push(write(&Record::builder().level(Level::Info).target("mintage").args(format_args!("{args}")).build(), &clock));
+                lines.push(write(
+                    &Record::builder()
+                        .level(Level::Info)
+                        .target("mintage")
+                        .args(format_args!("{args}"))
+                        .build(),
+                    &clock,
+                ));
             }
             lines
         };

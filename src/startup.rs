@@ -148,7 +148,9 @@ pub fn bring_schema_up_to_date(conn: &mut Conn, auto_migrate: bool) -> Result<()
         return Ok(());
     }
     if !auto_migrate {
-        return Err(DbError::Query("its schema is not up to date: run `mintage migrate up`".into()));
+        return Err(DbError::Query(
+            "its schema is not up to date: run `mintage migrate up`".into(),
+        ));
     }
     for name in migrations::up(conn)? {
         log::info!("migration applied version={name}");

@@ -8,7 +8,7 @@
 //! one flush (exported as `oldest_unflushed_seconds`). With `"group"` it waits for the commit of its batch, and the
 //! next batch begins when the last one ends, without a timer.
 //!
-//! Records wait in lanes ([`super::lanes`]) and are never dropped in silence: a failed flush keeps them and tries
+//! Records wait in lanes (`actors/lanes.rs`) and are never dropped in silence: a failed flush keeps them and tries
 //! again, later and later; a record that the database refuses while it takes others is logged and given up; past
 //! `max_pending`, new ones are refused.
 
@@ -26,9 +26,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::lanes::{Ack, Lanes, Pending, Phase};
+use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{self, Durability, Writer, WriterMode};
-use crate::breaker::BreakerState;
 use crate::db::tokens::{self, TokenRecord};
 use crate::db::{Db, DbError};
 use crate::oauth::claims::AccessTokenClaims;
@@ -262,7 +262,10 @@ impl BatchWriter {
                 Fate::Refused => {
                     self.dead_lettered += 1;
                     given_up += 1;
-                    log::error!("token record given up, the database refuses it jti={}", pending.record.jti);
+                    log::error!(
+                        "token record given up, the database refuses it jti={}",
+                        pending.record.jti
+                    );
                     Err(NotRecorded::Unavailable)
                 }
                 // Whoever waited for it has had its 503 by now: nobody holds this token.
@@ -310,7 +313,10 @@ impl BatchWriter {
     fn pause(&mut self, error: &DbError, ctx: &mut Context<Self>) {
         self.flush_failures += 1;
         if self.failures_in_a_row == 0 {
-            log::error!("token records cannot be written, they are kept pending={} cause={error}", self.lanes.pending());
+            log::error!(
+                "token records cannot be written, they are kept pending={} cause={error}",
+                self.lanes.pending()
+            );
         }
         let pause = retry_pause(self.failures_in_a_row);
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
@@ -327,7 +333,10 @@ impl BatchWriter {
     /// Answers those whose records are all settled: records are settled in the order in which they came.
     fn answer_flushes(&mut self) {
         let (settled, nothing_waits) = (self.settled, self.lanes.pending() == 0);
-        for (_, answer) in self.flushes.extract_if(.., |(target, _)| settled >= *target || nothing_waits) {
+        for (_, answer) in self
+            .flushes
+            .extract_if(.., |(target, _)| settled >= *target || nothing_waits)
+        {
             // A caller that gave up waiting needs no answer.
             let _ = answer.send(());
         }
@@ -335,7 +344,10 @@ impl BatchWriter {
 
     fn stats(&self) -> WriterStats {
         let first = self.waiting.front().map(|first| first.accepted_at);
-        let oldest = [self.flushing_since, first, self.lanes.oldest()].into_iter().flatten().min();
+        let oldest = [self.flushing_since, first, self.lanes.oldest()]
+            .into_iter()
+            .flatten()
+            .min();
         let waited = oldest.map_or(0, |since| self.clock.now().since(since).max(0));
         let directly = self.lanes.written_directly.load(Ordering::Relaxed);
         WriterStats {
@@ -383,7 +395,8 @@ enum Fate {
 /// record's (a table is missing, say), and giving it up would lose what a later try may write.
 async fn write(sink: Sink, records: Arc<Vec<TokenRecord>>) -> Outcome {
     let mut fates = vec![Fate::Unwritten; records.len()];
-    let mut parts = vec![0..records.len()];
+    let whole = 0..records.len();
+    let mut parts = Vec::from([whole]);
     let mut failure = None;
     let mut refused = 0;
     let mut any_written = false;

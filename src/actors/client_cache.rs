@@ -256,7 +256,13 @@ impl ClientCache {
     }
 
     /// Joins the load of a client, or begins one.
-    fn load(&mut self, id: ClientId, now: UnixMillis, stale: Option<Arc<Client>>, ctx: &mut Context<Self>) -> Response<Answer> {
+    fn load(
+        &mut self,
+        id: ClientId,
+        now: UnixMillis,
+        stale: Option<Arc<Client>>,
+        ctx: &mut Context<Self>,
+    ) -> Response<Answer> {
         if stale.is_some() && (self.outage_known)() {
             self.counts.stale_served += 1;
             return Response::reply(Ok(stale));
@@ -302,7 +308,12 @@ impl ClientCache {
     fn load_uncached(&mut self, id: ClientId) -> Response<Answer> {
         self.counts.loads += 1;
         let loading = (self.load)(id);
-        Response::fut(async move { loading.await.map(|client| client.map(Arc::new)).map_err(|error| report(&error)) })
+        Response::fut(async move {
+            loading
+                .await
+                .map(|client| client.map(Arc::new))
+                .map_err(|error| report(&error))
+        })
     }
 
     fn answer_stale(&mut self, id: &ClientId) {

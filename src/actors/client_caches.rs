@@ -45,7 +45,10 @@ impl ClientCaches {
 
     /// The counts of each worker.
     pub async fn stats(&self) -> Vec<CacheCounts> {
-        let asked = self.all().into_iter().map(|cache| async move { cache.tell(Stats).await });
+        let asked = self
+            .all()
+            .into_iter()
+            .map(|cache| async move { cache.tell(Stats).await });
         join_all(asked).await.into_iter().flatten().collect()
     }
 

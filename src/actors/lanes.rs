@@ -95,7 +95,9 @@ impl Lanes {
 
     /// When the record that waits longest in a lane was accepted.
     pub fn oldest(&self) -> Option<UnixMillis> {
-        (0..self.lanes.len()).filter_map(|lane| self.lane(lane).first().map(|first| first.accepted_at)).min()
+        (0..self.lanes.len())
+            .filter_map(|lane| self.lane(lane).first().map(|first| first.accepted_at))
+            .min()
     }
 
     pub fn set_phase(&self, phase: Phase) {
@@ -115,10 +117,15 @@ impl Lanes {
     fn advance(&self, from: Phase, to: Phase) -> bool {
         // Read first: most records find the writer busy, and a failed exchange would still take the cache line.
         self.phase.load(Ordering::SeqCst) == from as u8
-            && self.phase.compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst).is_ok()
+            && self
+                .phase
+                .compare_exchange(from as u8, to as u8, Ordering::SeqCst, Ordering::SeqCst)
+                .is_ok()
     }
 
     fn lane(&self, lane: usize) -> std::sync::MutexGuard<'_, Vec<Pending>> {
-        self.lanes[lane % self.lanes.len()].lock().unwrap_or_else(PoisonError::into_inner)
+        self.lanes[lane % self.lanes.len()]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,7 @@ use crate::oauth::time::UnixMillis;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Make a client; its secret is shown this once
-    Create(NewClient),
+    Create(Box<NewClient>),
     /// List all clients
     List {
         /// As JSON
@@ -95,7 +95,10 @@ fn create(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
     context.with_database(|conn| match clients::insert(conn, &client) {
-        Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!("there is a client {:?} already", client.id.as_str())))),
+        Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
+            "there is a client {:?} already",
+            client.id.as_str()
+        )))),
         inserted => inserted.map(Ok),
     })??;
     #[derive(Serialize)]
@@ -173,7 +176,10 @@ impl NewClient {
             return Err(wrong("default-scope", "a part of --scope"));
         }
         if default_scope.tokens().any(|token| token.starts_with(RESERVED_PREFIX)) {
-            return Err(wrong("default-scope", "without scopes that begin with mintage:, which must be asked for"));
+            return Err(wrong(
+                "default-scope",
+                "without scopes that begin with mintage:, which must be asked for",
+            ));
         }
         for (argument, uris) in [("audience", &self.audiences), ("serves", &self.serves)] {
             if !uris.iter().all(|uri| is_absolute_uri(uri)) {
@@ -185,14 +191,22 @@ impl NewClient {
         if auth_methods.is_empty() {
             auth_methods = AuthMethod::ALL.to_vec();
         }
-        let alg: Option<Alg> =
-            self.alg.as_deref().map(str::parse).transpose().map_err(|what| Failure::Usage(format!("--alg {what}")))?;
+        let alg: Option<Alg> = self
+            .alg
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|what| Failure::Usage(format!("--alg {what}")))?;
         let ttl_seconds = match &self.ttl {
             None => None,
             Some(text) => {
                 let ttl: Duration = text.parse().map_err(|what| Failure::Usage(format!("--ttl: {what}")))?;
                 let whole = ttl.as_millis() % 1000 == 0 && TTL_SECONDS.contains(&ttl.as_seconds());
-                Some(whole.then_some(ttl.as_seconds()).ok_or_else(|| wrong("ttl", "whole seconds from 1s to 30d"))?)
+                Some(
+                    whole
+                        .then_some(ttl.as_seconds())
+                        .ok_or_else(|| wrong("ttl", "whole seconds from 1s to 30d"))?,
+                )
             }
         };
         Ok(Client {
@@ -243,7 +257,10 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
     } else {
         for client in &all {
             let state = if client.enabled { "enabled" } else { "disabled" };
-            print(&format!("{:24} {state:9} {:24} {}", client.id, client.name, client.scope));
+            print(&format!(
+                "{:24} {state:9} {:24} {}",
+                client.id, client.name, client.scope
+            ));
         }
     }
     Ok(())
@@ -251,7 +268,9 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
 
 fn show(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
-    let client = context.with_database(|conn| clients::find(conn, &id))?.ok_or_else(|| named.missing())?;
+    let client = context
+        .with_database(|conn| clients::find(conn, &id))?
+        .ok_or_else(|| named.missing())?;
     show_client(&client, named.json);
     Ok(())
 }
@@ -292,7 +311,11 @@ fn set_enabled(context: &Context, named: &Named, enabled: bool) -> Result<(), Fa
     let client = client.ok_or_else(|| named.missing())?;
     match named.json {
         true => show_client(&client, true),
-        false => print(&format!("client {} is {}", client.id, if enabled { "enabled" } else { "disabled" })),
+        false => print(&format!(
+            "client {} is {}",
+            client.id,
+            if enabled { "enabled" } else { "disabled" }
+        )),
     }
     Ok(())
 }
@@ -345,7 +368,9 @@ mod tests {
     #[test]
     fn p19_the_default_scope_leaves_reserved_scopes_out() {
         let (_, stored) = new_secret(UnixMillis(0));
-        let client = NewClient::named("demo", "a mintage:admin b").client(stored, UnixMillis(0)).unwrap();
+        let client = NewClient::named("demo", "a mintage:admin b")
+            .client(stored, UnixMillis(0))
+            .unwrap();
         assert_eq!(client.default_scope.as_str(), "a b");
     }
 

@@ -77,7 +77,10 @@ mod tests {
 
     #[test]
     fn g8_a_password_in_a_url_is_masked() {
-        assert_eq!(shown("postgres://m:hunter2@db/m?sslmode=require"), "postgres://m:***@db/m?sslmode=require");
+        assert_eq!(
+            shown("postgres://m:hunter2@db/m?sslmode=require"),
+            "postgres://m:***@db/m?sslmode=require"
+        );
         assert_eq!(shown("sqlite:mintage.db"), "sqlite:mintage.db");
     }
 

@@ -66,7 +66,9 @@ fn document(key: &StoredKey, all: &[StoredKey], now: UnixMillis) -> KeyDocument 
 fn state(key: &StoredKey, all: &[StoredKey], now: UnixMillis) -> &'static str {
     let signs = |alg: Alg| {
         let active = all.iter().filter(|other| other.alg == alg && other.activates_at <= now);
-        active.max_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid))).map(|other| &other.kid)
+        active
+            .max_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)))
+            .map(|other| &other.kid)
     };
     match () {
         () if key.activates_at > now => "next",

@@ -156,7 +156,10 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
     // Missing arguments are listed on the lines that follow.
     let listed: Vec<&str> = lines.take_while(|line| line.starts_with(['<', '-', '['])).collect();
-    eprintln!("mintage: {} (see --help)", [&[what], listed.as_slice()].concat().join(" "));
+    eprintln!(
+        "mintage: {} (see --help)",
+        [&[what], listed.as_slice()].concat().join(" ")
+    );
     ExitCode::from(2)
 }
 

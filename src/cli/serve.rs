@@ -19,9 +19,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         log::warn!("configuration key without effect in this version key={key}");
     }
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let app = App::build(config.clone(), context.sources.clone(), context.clock.clone()).map_err(|error| failed(&error))?;
+    let app =
+        App::build(config.clone(), context.sources.clone(), context.clock.clone()).map_err(|error| failed(&error))?;
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
-    log::info!("listening on http://{public} issuer={} database={}", config.server.issuer, dev::shown(&config.database.url));
+    log::info!(
+        "listening on http://{public} issuer={} database={}",
+        config.server.issuer,
+        dev::shown(&config.database.url)
+    );
     // Before the server starts: its clients are then read by it, and not announced to it.
     let clients = arguments.dev.then(|| dev::make_clients(context)).transpose()?;
     let when_ready = move || {

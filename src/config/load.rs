@@ -70,7 +70,10 @@ impl Sources {
     }
 
     fn read_file(&self) -> Result<Table, ConfigError> {
-        let named = self.file.clone().or_else(|| self.environment.get("MINTAGE_CONFIG").map(PathBuf::from));
+        let named = self
+            .file
+            .clone()
+            .or_else(|| self.environment.get("MINTAGE_CONFIG").map(PathBuf::from));
         let path = match named {
             Some(path) => path,
             None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
@@ -80,11 +83,19 @@ impl Sources {
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError(format!("cannot read the configuration file {shown}: {error}")))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
-            ConfigError(format!("{shown} is not TOML: {}{}", one_line(error.message()), line_of(&text, error.span())))
+            ConfigError(format!(
+                "{shown} is not TOML: {}{}",
+                one_line(error.message()),
+                line_of(&text, error.span())
+            ))
         })?;
         // Read once for its errors alone: here the file and the line can still be named.
         toml::from_str::<Config>(&text).map_err(|error| {
-            ConfigError(format!("{shown}: {}{}", one_line(error.message()), line_of(&text, error.span())))
+            ConfigError(format!(
+                "{shown}: {}{}",
+                one_line(error.message()),
+                line_of(&text, error.span())
+            ))
         })?;
         Ok(table)
     }
@@ -188,7 +199,10 @@ mod tests {
         Sources {
             file: file.map(Path::to_path_buf),
             database_url: None,
-            environment: environment.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+            environment: environment
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .collect(),
         }
     }
 
@@ -242,8 +256,13 @@ mod tests {
     fn a_value_can_come_from_a_file() {
         let secret = file("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
         let path = secret.path().to_str().unwrap();
-        let config = sources(None, &[("MINTAGE_KEYS__ENCRYPTION_KEY_FILE", path)]).load().unwrap();
-        assert_eq!(config.keys.encryption_key.reveal(), "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=");
+        let config = sources(None, &[("MINTAGE_KEYS__ENCRYPTION_KEY_FILE", path)])
+            .load()
+            .unwrap();
+        assert_eq!(
+            config.keys.encryption_key.reveal(),
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+        );
     }
 
     #[test]
@@ -264,7 +283,10 @@ mod tests {
         assert!(of_environment("MINTAGE_CACHE__COLOUR", "red").contains("cache.colour"));
         assert!(of_environment("MINTAGE_CACHE", "red").contains("two underscores"));
         assert!(of_environment("MINTAGE_SERVER__TRUSTED_PROXIES", "a,b").contains("JSON array"));
-        let missing = sources(Some(Path::new("/nonexistent/mintage.toml")), &[]).load().unwrap_err().0;
+        let missing = sources(Some(Path::new("/nonexistent/mintage.toml")), &[])
+            .load()
+            .unwrap_err()
+            .0;
         assert!(missing.contains("cannot read"));
     }
 }

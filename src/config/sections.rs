@@ -54,12 +54,21 @@ impl Config {
                 keys.push(key);
             }
         };
-        note("server.trusted_proxies", self.server.trusted_proxies != default.server.trusted_proxies);
+        note(
+            "server.trusted_proxies",
+            self.server.trusted_proxies != default.server.trusted_proxies,
+        );
         note("database.replica_urls", !self.database.replica_urls.is_empty());
         note("keys.rotate_every", self.keys.rotate_every != default.keys.rotate_every);
-        note("keys.publish_before", self.keys.publish_before != default.keys.publish_before);
+        note(
+            "keys.publish_before",
+            self.keys.publish_before != default.keys.publish_before,
+        );
         note("janitor.interval", self.janitor.interval != default.janitor.interval);
-        note("janitor.keep_expired", self.janitor.keep_expired != default.janitor.keep_expired);
+        note(
+            "janitor.keep_expired",
+            self.janitor.keep_expired != default.janitor.keep_expired,
+        );
         note("redis.url", !self.redis.url.is_empty());
         note(
             "limits.auth_failures_per_minute",
@@ -73,7 +82,11 @@ fn collect_differences(path: &str, a: &toml::Value, b: &toml::Value, differing: 
     match (a, b) {
         (toml::Value::Table(a), toml::Value::Table(b)) => {
             for (key, value) in a {
-                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
                 match b.get(key) {
                     Some(other) => collect_differences(&path, value, other, differing),
                     None => differing.push(path),

@@ -55,7 +55,10 @@ impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
         let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
-        match units.into_iter().find(|(size, _)| millis > 0 && millis.is_multiple_of(*size)) {
+        match units
+            .into_iter()
+            .find(|(size, _)| millis > 0 && millis.is_multiple_of(*size))
+        {
             Some((size, unit)) => write!(f, "{}{unit}", millis / size),
             None => write!(f, "{millis}ms"),
         }
@@ -83,7 +86,9 @@ impl TryFrom<String> for ByteSize {
             let number = text.strip_suffix(unit)?.trim_end();
             number.parse::<usize>().ok()?.checked_mul(size)
         });
-        parsed.map(Self).ok_or_else(|| format!("{text:?} is not a size such as \"512B\", \"16KiB\" or \"1MiB\""))
+        parsed
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a size such as \"512B\", \"16KiB\" or \"1MiB\""))
     }
 }
 

@@ -16,7 +16,11 @@ impl Config {
     /// Checks every range and every form that the types leave open.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let server = &self.server;
-        require("server.listen", "an address and a port, as in 127.0.0.1:8080", is_address(&server.listen))?;
+        require(
+            "server.listen",
+            "an address and a port, as in 127.0.0.1:8080",
+            is_address(&server.listen),
+        )?;
         let admin_ok = server.admin_listen.is_empty() || is_address(&server.admin_listen);
         require("server.admin_listen", "empty, or an address and a port", admin_ok)?;
         require(
@@ -25,16 +29,32 @@ impl Config {
             is_issuer(&server.issuer),
         )?;
         require("server.workers", "at most 1024", server.workers <= 1024)?;
-        require("server.max_body", "from 1KiB to 16MiB", MAX_BODY.contains(&server.max_body.0))?;
+        require(
+            "server.max_body",
+            "from 1KiB to 16MiB",
+            MAX_BODY.contains(&server.max_body.0),
+        )?;
         positive("server.request_timeout", server.request_timeout)?;
         positive("server.shutdown_timeout", server.shutdown_timeout)?;
         self.validate_database()?;
         self.validate_token()?;
-        require("cache.capacity", "from 1 to 10000000", (1..=10_000_000).contains(&self.cache.capacity))?;
+        require(
+            "cache.capacity",
+            "from 1 to 10000000",
+            (1..=10_000_000).contains(&self.cache.capacity),
+        )?;
         positive("cache.ttl", self.cache.ttl)?;
-        require("cache.warm", "at most cache.capacity", self.cache.warm <= self.cache.capacity)?;
+        require(
+            "cache.warm",
+            "at most cache.capacity",
+            self.cache.warm <= self.cache.capacity,
+        )?;
         let writer = &self.writer;
-        require("writer.max_batch", "from 1 to 10000", (1..=10_000).contains(&writer.max_batch))?;
+        require(
+            "writer.max_batch",
+            "from 1 to 10000",
+            (1..=10_000).contains(&writer.max_batch),
+        )?;
         let room = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
         require("writer.max_pending", "from writer.max_batch to 100000000", room)?;
         positive("writer.flush_interval", writer.flush_interval)?;
@@ -51,15 +71,27 @@ impl Config {
         )?;
         positive("database.query_timeout", database.query_timeout)?;
         let pool = &database.pool;
-        require("database.pool.max_size", "from 1 to 1000", (1..=1000).contains(&pool.max_size))?;
-        require("database.pool.min_idle", "at most database.pool.max_size", pool.min_idle <= pool.max_size)?;
+        require(
+            "database.pool.max_size",
+            "from 1 to 1000",
+            (1..=1000).contains(&pool.max_size),
+        )?;
+        require(
+            "database.pool.min_idle",
+            "at most database.pool.max_size",
+            pool.min_idle <= pool.max_size,
+        )?;
         positive("database.pool.max_lifetime", pool.max_lifetime)?;
         positive("database.pool.idle_timeout", pool.idle_timeout)?;
         positive("database.pool.connection_timeout", pool.connection_timeout)?;
         let breaker = &database.breaker;
         let rate_ok = breaker.failure_rate > 0.0 && breaker.failure_rate <= 1.0;
         require("database.breaker.failure_rate", "above 0 and at most 1", rate_ok)?;
-        require("database.breaker.window", "from 1 to 10000", (1..=10_000).contains(&breaker.window))?;
+        require(
+            "database.breaker.window",
+            "from 1 to 10000",
+            (1..=10_000).contains(&breaker.window),
+        )?;
         positive("database.breaker.open_for", breaker.open_for)
     }
 
@@ -68,9 +100,17 @@ impl Config {
         for (key, ttl) in [("token.ttl", token.ttl), ("token.one_time_ttl", token.one_time_ttl)] {
             require(key, "from 1s to 30d", TTL_SECONDS.contains(&ttl.as_seconds()))?;
         }
-        require("token.alg", "one of ES256, EdDSA, RS256, PS256, HS256", token.alg.parse::<Alg>().is_ok())?;
+        require(
+            "token.alg",
+            "one of ES256, EdDSA, RS256, PS256, HS256",
+            token.alg.parse::<Alg>().is_ok(),
+        )?;
         let audience_ok = token.audience.is_empty() || is_absolute_uri(&token.audience);
-        require("token.audience", "empty, or an absolute URI without fragment", audience_ok)
+        require(
+            "token.audience",
+            "empty, or an absolute URI without fragment",
+            audience_ok,
+        )
     }
 
     /// The audience of a token whose request names none.
@@ -152,21 +192,48 @@ mod tests {
 
     #[test]
     fn p48_the_issuer_is_https_or_loopback_without_query_or_fragment() {
-        for good in ["https://auth.example.com", "https://a/tenant", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80"] {
+        for good in [
+            "https://auth.example.com",
+            "https://a/tenant",
+            "http://127.0.0.1:8080",
+            "http://localhost",
+            "http://[::1]:80",
+        ] {
             assert!(is_issuer(good), "{good}");
         }
-        for bad in ["", "auth.example.com", "http://auth.example.com", "https://a/?x", "https://a/#", "https://u:p@a", "urn:a", "ftp://a"] {
+        for bad in [
+            "",
+            "auth.example.com",
+            "http://auth.example.com",
+            "https://a/?x",
+            "https://a/#",
+            "https://u:p@a",
+            "urn:a",
+            "ftp://a",
+        ] {
             assert!(!is_issuer(bad), "{bad}");
         }
     }
 
     #[test]
     fn database_urls_name_a_file_or_a_server() {
-        for good in ["sqlite:mintage.db", "sqlite:///var/lib/mintage.db", "postgres://m@localhost/m", "postgresql://h/d"] {
+        for good in [
+            "sqlite:mintage.db",
+            "sqlite:///var/lib/mintage.db",
+            "postgres://m@localhost/m",
+            "postgresql://h/d",
+        ] {
             assert!(is_database_url(good), "{good}");
         }
         // An SQLite database in memory is one for each connection: a pool of them would be several databases.
-        for bad in ["", "mintage.db", "sqlite:", "sqlite::memory:", "mysql://h/d", "postgres:h"] {
+        for bad in [
+            "",
+            "mintage.db",
+            "sqlite:",
+            "sqlite::memory:",
+            "mysql://h/d",
+            "postgres:h",
+        ] {
             assert!(!is_database_url(bad), "{bad}");
         }
     }

@@ -53,7 +53,11 @@ pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), D
     }
     let (kind, subject) = change.columns();
     diesel::insert_into(changes::table)
-        .values((changes::kind.eq(kind), changes::subject.eq(subject), changes::at_ms.eq(now.0)))
+        .values((
+            changes::kind.eq(kind),
+            changes::subject.eq(subject),
+            changes::at_ms.eq(now.0),
+        ))
         .execute(conn)?;
     Ok(())
 }
@@ -63,7 +67,9 @@ pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), D
 /// # Errors
 /// When the database cannot be reached.
 pub fn last(conn: &mut Conn) -> Result<i64, DbError> {
-    let last = changes::table.select(diesel::dsl::max(changes::seq)).first::<Option<i64>>(conn)?;
+    let last = changes::table
+        .select(diesel::dsl::max(changes::seq))
+        .first::<Option<i64>>(conn)?;
     Ok(last.unwrap_or(0))
 }
 
@@ -78,5 +84,8 @@ pub fn after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<(i64, Change)>
         .limit(limit)
         .select((changes::seq, changes::kind, changes::subject))
         .load::<(i64, String, String)>(conn)?;
-    Ok(rows.into_iter().map(|(seq, kind, subject)| (seq, Change::from_columns(&kind, &subject))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(seq, kind, subject)| (seq, Change::from_columns(&kind, &subject)))
+        .collect())
 }

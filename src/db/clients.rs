@@ -75,10 +75,17 @@ pub fn list(conn: &mut Conn, after: Option<&str>, limit: i64) -> Result<Vec<Clie
 /// When the database cannot be reached.
 pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbError> {
     const RECORDS: i64 = 10_000;
-    let used: Vec<String> =
-        tokens::table.order(tokens::jti.desc()).limit(RECORDS).select(tokens::client_id).load(conn)?;
+    let used: Vec<String> = tokens::table
+        .order(tokens::jti.desc())
+        .limit(RECORDS)
+        .select(tokens::client_id)
+        .load(conn)?;
     let mut seen = std::collections::HashSet::new();
-    Ok(used.into_iter().filter(|id| seen.insert(id.clone())).take(limit).collect())
+    Ok(used
+        .into_iter()
+        .filter(|id| seen.insert(id.clone()))
+        .take(limit)
+        .collect())
 }
 
 /// Adds a client with its secrets.
@@ -87,7 +94,9 @@ pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbErr
 /// [`DbError::Conflict`] when the id is taken.
 pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
-        diesel::insert_into(clients::table).values(ClientRow::from(client)).execute(conn)?;
+        diesel::insert_into(clients::table)
+            .values(ClientRow::from(client))
+            .execute(conn)?;
         for secret in &client.secrets {
             secrets::insert(conn, &client.id, secret)?;
         }
@@ -183,14 +192,20 @@ impl From<&Client> for ClientRow {
 
 impl ClientRow {
     fn into_client(self, secrets: Vec<StoredSecret>) -> Result<Client, DbError> {
-        let wrong = |column: &str| DbError::Inconsistent(format!("client {:?} has a malformed {column}", self.client_id));
+        let wrong =
+            |column: &str| DbError::Inconsistent(format!("client {:?} has a malformed {column}", self.client_id));
         let scope = scope_of(&self.scope).ok_or_else(|| wrong("scope"))?;
         let default_scope = match &self.default_scope {
             Some(text) => scope_of(text).ok_or_else(|| wrong("default_scope"))?,
             None => scope.without_prefix(RESERVED_PREFIX),
         };
         let auth_methods: Result<Vec<AuthMethod>, String> = words(&self.auth_methods).map(str::parse).collect();
-        let alg = self.alg.as_deref().map(str::parse).transpose().map_err(|_| wrong("alg"))?;
+        let alg = self
+            .alg
+            .as_deref()
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| wrong("alg"))?;
         Ok(Client {
             id: ClientId::parse(&self.client_id).ok_or_else(|| wrong("client_id"))?,
             enabled: self.enabled,

@@ -61,7 +61,11 @@ pub enum Backend {
 impl Backend {
     /// By the scheme of the URL; whatever is not PostgreSQL is SQLite, as the configuration has made sure.
     pub fn of_url(url: &str) -> Self {
-        if url.starts_with("postgres") { Self::Postgres } else { Self::Sqlite }
+        if url.starts_with("postgres") {
+            Self::Postgres
+        } else {
+            Self::Sqlite
+        }
     }
 
     /// The name in `/admin/pool/stats`.
@@ -104,7 +108,8 @@ impl Manager {
             "PRAGMA temp_store = MEMORY".into(),
         ];
         for setting in settings {
-            conn.batch_execute(&setting).map_err(|error| ConnectError(format!("{setting}: {error}")))?;
+            conn.batch_execute(&setting)
+                .map_err(|error| ConnectError(format!("{setting}: {error}")))?;
         }
         Ok(conn)
     }
@@ -113,8 +118,12 @@ impl Manager {
         let connect = |error| ConnectError(format!("cannot connect to PostgreSQL: {error}"));
         let mut conn = PgConnection::establish(&with_connect_timeout(&self.url)).map_err(connect)?;
         let millis = self.query_timeout.as_millis();
-        for setting in [format!("SET statement_timeout = {millis}"), format!("SET lock_timeout = {millis}")] {
-            conn.batch_execute(&setting).map_err(|error| ConnectError(format!("{setting}: {error}")))?;
+        for setting in [
+            format!("SET statement_timeout = {millis}"),
+            format!("SET lock_timeout = {millis}"),
+        ] {
+            conn.batch_execute(&setting)
+                .map_err(|error| ConnectError(format!("{setting}: {error}")))?;
         }
         Ok(conn)
     }

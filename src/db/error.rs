@@ -71,7 +71,7 @@ impl From<Error> for DbError {
                 | DatabaseErrorKind::SerializationFailure => Self::Unavailable(info.message().to_owned()),
                 _ => {
                     let message = info.message();
-                    let outage = SQLITE_OUTAGES.iter().any(|outage| *outage == message)
+                    let outage = SQLITE_OUTAGES.contains(&message)
                         || POSTGRES_OUTAGES.iter().any(|outage| message.contains(outage));
                     match outage {
                         true => Self::Unavailable(message.to_owned()),
@@ -98,6 +98,9 @@ mod tests {
         assert!(unknown("database is locked").is_unavailable());
         assert!(unknown("canceling statement due to statement timeout").is_unavailable());
         assert!(unknown("disk I/O error").is_unavailable());
-        assert_eq!(unknown("this row is poison"), DbError::Query("this row is poison".into()));
+        assert_eq!(
+            unknown("this row is poison"),
+            DbError::Query("this row is poison".into())
+        );
     }
 }

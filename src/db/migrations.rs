@@ -70,12 +70,18 @@ fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
         Conn::Sqlite(conn) => {
             let all: Vec<Box<dyn Migration<Sqlite>>> = SQLITE.migrations().map_err(to_error)?;
             let pending = conn.pending_migrations(SQLITE).map_err(to_error)?;
-            (all.iter().map(|m| m.name().to_string()).collect::<Vec<_>>(), pending.iter().map(|m| m.name().to_string()).collect::<Vec<_>>())
+            (
+                all.iter().map(|m| m.name().to_string()).collect::<Vec<_>>(),
+                pending.iter().map(|m| m.name().to_string()).collect::<Vec<_>>(),
+            )
         }
         Conn::Postgres(conn) => {
             let all: Vec<Box<dyn Migration<Pg>>> = POSTGRES.migrations().map_err(to_error)?;
             let pending = conn.pending_migrations(POSTGRES).map_err(to_error)?;
-            (all.iter().map(|m| m.name().to_string()).collect(), pending.iter().map(|m| m.name().to_string()).collect())
+            (
+                all.iter().map(|m| m.name().to_string()).collect(),
+                pending.iter().map(|m| m.name().to_string()).collect(),
+            )
         }
     };
     let mut all = all;
@@ -108,7 +114,9 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
                 return result;
             };
             match result {
-                Ok(value) => AnsiTransactionManager::commit_transaction(sqlite).map(|()| value).map_err(DbError::from),
+                Ok(value) => AnsiTransactionManager::commit_transaction(sqlite)
+                    .map(|()| value)
+                    .map_err(DbError::from),
                 Err(error) => {
                     AnsiTransactionManager::rollback_transaction(sqlite)?;
                     Err(error)

@@ -163,7 +163,9 @@ impl Db {
             Ok(Ok(permit)) => Ok(permit),
             _ => {
                 self.inner.counters.timed_out();
-                Err(DbError::Unavailable("no free connection within database.pool.connection_timeout".into()))
+                Err(DbError::Unavailable(
+                    "no free connection within database.pool.connection_timeout".into(),
+                ))
             }
         }
     }
@@ -217,7 +219,9 @@ impl<'a> Call<'a> {
         drop(breaker);
         match (before, after, result) {
             (BreakerState::Closed, BreakerState::Open, Err(error)) => log::error!("circuit breaker opened: {error}"),
-            (BreakerState::HalfOpen, BreakerState::Closed, _) => log::info!("circuit breaker closed: the database answers again"),
+            (BreakerState::HalfOpen, BreakerState::Closed, _) => {
+                log::info!("circuit breaker closed: the database answers again")
+            }
             _ => {}
         }
     }

@@ -28,8 +28,9 @@ struct KeyRow {
 /// # Errors
 /// When the database cannot be reached, or a row names no algorithm of ours.
 pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
-    let rows: Vec<KeyRow> =
-        signing_keys::table.order((signing_keys::created_at_ms, signing_keys::kid)).load(conn)?;
+    let rows: Vec<KeyRow> = signing_keys::table
+        .order((signing_keys::created_at_ms, signing_keys::kid))
+        .load(conn)?;
     rows.into_iter()
         .map(|row| {
             let alg = row
@@ -61,7 +62,10 @@ pub fn complete(
     make: impl Fn(Alg) -> Result<StoredKey, DbError>,
 ) -> Result<Vec<StoredKey>, DbError> {
     let missing = |keys: &[StoredKey]| -> Vec<Alg> {
-        Alg::ALL.into_iter().filter(|alg| !keys.iter().any(|key| key.alg == *alg)).collect()
+        Alg::ALL
+            .into_iter()
+            .filter(|alg| !keys.iter().any(|key| key.alg == *alg))
+            .collect()
     };
     let keys = list(conn)?;
     if missing(&keys).is_empty() {

@@ -51,7 +51,10 @@ pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenC
         return Err(refuse(Refusal::InvalidToken, AdminError::InvalidToken));
     };
     if !right.scopes().iter().any(|scope| claims.scope.contains(scope)) {
-        return Err(refuse(Refusal::InsufficientScope, AdminError::InsufficientScope(right.challenge())));
+        return Err(refuse(
+            Refusal::InsufficientScope,
+            AdminError::InsufficientScope(right.challenge()),
+        ));
     }
     Ok(claims)
 }

@@ -96,7 +96,10 @@ fn seal(response: &mut ServiceResponse<BoxBody>) {
     let draining = worker(response.request().app_data()).is_some_and(|worker| worker.shared.readiness.is_draining());
     response.headers_mut().insert(request_id::HEADER, id);
     if draining {
-        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+        response
+            .response_mut()
+            .head_mut()
+            .set_connection_type(ConnectionType::Close);
     }
 }
 

@@ -161,7 +161,11 @@ pub fn problem(status: StatusCode, detail: &'static str) -> HttpResponse {
 
 fn admin_response(error: AdminError) -> HttpResponse {
     let (status, detail, challenge) = match error {
-        AdminError::NoToken => (StatusCode::UNAUTHORIZED, "a bearer token is required", Some("Bearer realm=\"mintage\"")),
+        AdminError::NoToken => (
+            StatusCode::UNAUTHORIZED,
+            "a bearer token is required",
+            Some("Bearer realm=\"mintage\""),
+        ),
         AdminError::MalformedToken => (
             StatusCode::BAD_REQUEST,
             "there must be one Authorization header of the form: Bearer TOKEN",
@@ -172,14 +176,22 @@ fn admin_response(error: AdminError) -> HttpResponse {
             "the token is not active",
             Some("Bearer realm=\"mintage\", error=\"invalid_token\""),
         ),
-        AdminError::InsufficientScope(challenge) => {
-            (StatusCode::FORBIDDEN, "the token lacks the scope for this", Some(challenge))
-        }
-        AdminError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "this cannot be told now, try again later", None),
+        AdminError::InsufficientScope(challenge) => (
+            StatusCode::FORBIDDEN,
+            "the token lacks the scope for this",
+            Some(challenge),
+        ),
+        AdminError::Unavailable => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "this cannot be told now, try again later",
+            None,
+        ),
     };
     let mut response = problem(status, detail);
     if let Some(challenge) = challenge {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        response
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     response
 }

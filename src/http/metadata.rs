@@ -10,7 +10,9 @@ use crate::keys::KeysUnusable;
 /// `GET /.well-known/oauth-authorization-server`
 pub async fn metadata(request: HttpRequest) -> HttpResponse {
     let settings = &Worker::of(&request).shared.settings;
-    json(&mut HttpResponse::Ok()).insert_header((CACHE_CONTROL, max_age(settings.jwks_max_age))).body(settings.metadata.clone())
+    json(&mut HttpResponse::Ok())
+        .insert_header((CACHE_CONTROL, max_age(settings.jwks_max_age)))
+        .body(settings.metadata.clone())
 }
 
 /// `GET /.well-known/jwks.json`
@@ -23,5 +25,6 @@ pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 }
 
 fn max_age(time: std::time::Duration) -> HeaderValue {
-    HeaderValue::try_from(format!("public, max-age={}", time.as_secs())).expect("letters and digits make a header value")
+    HeaderValue::try_from(format!("public, max-age={}", time.as_secs()))
+        .expect("letters and digits make a header value")
 }

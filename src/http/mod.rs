@@ -27,11 +27,31 @@ pub use state::{HttpSettings, Readiness, Shared, Worker};
 /// What everybody may reach. The token endpoint comes first, because it is asked most.
 pub fn public_routes(config: &mut ServiceConfig) {
     config
-        .service(web::resource(TOKEN_PATH).route(web::post().to(token::issue)).default_service(web::to(post_only)))
-        .service(web::resource(JWKS_PATH).route(get().to(metadata::jwks)).default_service(web::to(get_only)))
-        .service(web::resource(METADATA_PATH).route(get().to(metadata::metadata)).default_service(web::to(get_only)))
-        .service(web::resource("/livez").route(get().to(health::livez)).default_service(web::to(get_only)))
-        .service(web::resource("/readyz").route(get().to(health::readyz)).default_service(web::to(get_only)));
+        .service(
+            web::resource(TOKEN_PATH)
+                .route(web::post().to(token::issue))
+                .default_service(web::to(post_only)),
+        )
+        .service(
+            web::resource(JWKS_PATH)
+                .route(get().to(metadata::jwks))
+                .default_service(web::to(get_only)),
+        )
+        .service(
+            web::resource(METADATA_PATH)
+                .route(get().to(metadata::metadata))
+                .default_service(web::to(get_only)),
+        )
+        .service(
+            web::resource("/livez")
+                .route(get().to(health::livez))
+                .default_service(web::to(get_only)),
+        )
+        .service(
+            web::resource("/readyz")
+                .route(get().to(health::readyz))
+                .default_service(web::to(get_only)),
+        );
 }
 
 /// What operators may reach: on the public listener, or on one of its own if `server.admin_listen` is set.

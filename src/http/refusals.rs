@@ -91,10 +91,15 @@ impl RefusalLog {
         if left_out > 0 {
             log::info!("credentials refused, lines left out count={left_out}");
         }
-        let peer = request.peer_addr().map_or_else(|| "-".to_owned(), |peer| peer.ip().to_string());
+        let peer = request
+            .peer_addr()
+            .map_or_else(|| "-".to_owned(), |peer| peer.ip().to_string());
         let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
         let id = request_id::keep(request);
-        log::info!("credentials refused reason={} client={client} peer={peer} request_id={id}", refusal.name());
+        log::info!(
+            "credentials refused reason={} client={client} peer={peer} request_id={id}",
+            refusal.name()
+        );
     }
 }
 

@@ -105,7 +105,9 @@ impl SigningKey {
             (false, _) => stored.private.clone(),
             (true, Some(seal)) => seal.open(kid, &stored.private)?,
             (true, None) => {
-                return Err(KeyError(format!("key {kid} is encrypted: set keys.encryption_key to the key it was encrypted with")));
+                return Err(KeyError(format!(
+                    "key {kid} is encrypted: set keys.encryption_key to the key it was encrypted with"
+                )));
             }
         };
         if stored.alg.is_symmetric() && private.len() < HMAC_KEY_BYTES {
@@ -181,7 +183,10 @@ fn encoding_key(alg: Alg, private: &[u8]) -> Result<EncodingKey, KeyError> {
         // jsonwebtoken wants the PKCS#1 inside of the PKCS#8, and takes it out of a PEM by itself.
         Alg::Rs256 | Alg::Ps256 => {
             let body = Zeroizing::new(STANDARD.encode(private));
-            let pem = Zeroizing::new(format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", *body));
+            let pem = Zeroizing::new(format!(
+                "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
+                *body
+            ));
             EncodingKey::from_rsa_pem(pem.as_bytes()).map_err(|_| unusable(alg))
         }
     }
@@ -191,7 +196,9 @@ fn public_jwk(alg: Alg, encoding: &EncodingKey) -> Result<Option<Jwk>, KeyError>
     if alg.is_symmetric() {
         return Ok(None);
     }
-    Jwk::from_encoding_key(encoding, algorithm(alg)).map(Some).map_err(|_| unusable(alg))
+    Jwk::from_encoding_key(encoding, algorithm(alg))
+        .map(Some)
+        .map_err(|_| unusable(alg))
 }
 
 #[cfg(test)]
@@ -221,7 +228,12 @@ mod tests {
     fn p29_a_short_hmac_key_is_refused() {
         let mut stored = SigningKey::generate(Alg::Hs256, UnixMillis(1), None).unwrap();
         stored.private = Zeroizing::new(vec![1; 31]);
-        assert!(SigningKey::from_stored(&stored, None).unwrap_err().0.contains("256 bits"));
+        assert!(
+            SigningKey::from_stored(&stored, None)
+                .unwrap_err()
+                .0
+                .contains("256 bits")
+        );
     }
 
     #[test]
@@ -229,7 +241,12 @@ mod tests {
         let seal = KeySeal::new(&[1; 32]);
         let stored = SigningKey::generate(Alg::EdDsa, UnixMillis(1), Some(&seal)).unwrap();
         assert!(SigningKey::from_stored(&stored, Some(&seal)).is_ok());
-        assert!(SigningKey::from_stored(&stored, None).unwrap_err().0.contains("keys.encryption_key"));
+        assert!(
+            SigningKey::from_stored(&stored, None)
+                .unwrap_err()
+                .0
+                .contains("keys.encryption_key")
+        );
         assert!(SigningKey::from_stored(&stored, Some(&KeySeal::new(&[2; 32]))).is_err());
     }
 

@@ -68,7 +68,11 @@ mod tests {
 
     #[test]
     fn the_newest_active_key_signs() {
-        let keys = [stored(Alg::Es256, 20, None), stored(Alg::Es256, 10, None), stored(Alg::Es256, 30, None)];
+        let keys = [
+            stored(Alg::Es256, 20, None),
+            stored(Alg::Es256, 10, None),
+            stored(Alg::Es256, 30, None),
+        ];
         let ring = KeyRing::new(&keys, None, UnixMillis(25)).unwrap();
         assert_eq!(*ring.active(Alg::Es256).unwrap().kid, *keys[0].kid);
         assert_eq!(ring.keys().len(), 3);

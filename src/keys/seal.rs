@@ -29,7 +29,11 @@ impl KeySeal {
         rand::fill(&mut nonce).map_err(|_| KeyError("the machine gives no randomness".into()))?;
         let mut text = private.to_vec();
         self.0
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(kid.as_bytes()), &mut text)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(kid.as_bytes()),
+                &mut text,
+            )
             .map_err(|_| KeyError(format!("cannot encrypt key {kid}")))?;
         let mut sealed = nonce.to_vec();
         sealed.append(&mut text);
@@ -41,7 +45,11 @@ impl KeySeal {
     /// # Errors
     /// When it was sealed with another key, or changed since.
     pub fn open(&self, kid: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let wrong = || KeyError(format!("cannot decrypt key {kid}: keys.encryption_key is not the one it was encrypted with"));
+        let wrong = || {
+            KeyError(format!(
+                "cannot decrypt key {kid}: keys.encryption_key is not the one it was encrypted with"
+            ))
+        };
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or_else(wrong)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
         let mut text = Zeroizing::new(text.to_vec());

@@ -36,7 +36,10 @@ impl Signer {
         let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm(key.alg), &key.encoding)
             .map_err(|_| KeyError(format!("key {} cannot sign", key.kid)))?;
         // A kid is a thumbprint or random letters and digits: nothing in it can need escaping.
-        let header = format!("{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}", key.alg, key.kid);
+        let header = format!(
+            "{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}",
+            key.alg, key.kid
+        );
         Ok(Self {
             kid: key.kid.clone(),
             header: URL_SAFE_NO_PAD.encode(header) + ".",

@@ -74,7 +74,8 @@ impl Verifier {
         if header.typ != ACCESS_TOKEN_TYPE || header.alg != alg.name() {
             return Err(RefusedToken);
         }
-        key.verify(message.as_bytes(), &decode(signature)?).map_err(|_| RefusedToken)?;
+        key.verify(message.as_bytes(), &decode(signature)?)
+            .map_err(|_| RefusedToken)?;
         serde_json::from_slice(&decode(payload)?).map_err(|_| RefusedToken)
     }
 }
@@ -107,8 +108,10 @@ mod tests {
     }
 
     fn ring() -> KeyRing {
-        let keys: Vec<StoredKey> =
-            Alg::ALL.into_iter().map(|alg| SigningKey::generate(alg, UnixMillis(1), None).unwrap()).collect();
+        let keys: Vec<StoredKey> = Alg::ALL
+            .into_iter()
+            .map(|alg| SigningKey::generate(alg, UnixMillis(1), None).unwrap())
+            .collect();
         KeyRing::new(&keys, None, UnixMillis(2)).unwrap()
     }
 
@@ -131,12 +134,19 @@ mod tests {
     fn p51_every_edited_byte_and_every_truncation_is_refused() {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
-        let token = Signer::new(ring.active(Alg::Es256).unwrap()).unwrap().sign(&claims()).unwrap();
+        let token = Signer::new(ring.active(Alg::Es256).unwrap())
+            .unwrap()
+            .sign(&claims())
+            .unwrap();
         for at in 0..token.len() {
             assert_eq!(verifier.verify(&token[..at]), Err(RefusedToken), "cut at {at}");
             let mut edited = token.clone().into_bytes();
             edited[at] = if edited[at] == b'A' { b'B' } else { b'A' };
-            assert_eq!(verifier.verify(&String::from_utf8(edited).unwrap()), Err(RefusedToken), "edited at {at}");
+            assert_eq!(
+                verifier.verify(&String::from_utf8(edited).unwrap()),
+                Err(RefusedToken),
+                "edited at {at}"
+            );
         }
     }
 
@@ -158,7 +168,11 @@ mod tests {
             r#"{"typ":"at+jwt","alg":"ES256"}"#.into(),
             "[]".into(),
         ] {
-            assert_eq!(verifier.verify(&with_header(&token, &header)), Err(RefusedToken), "{header}");
+            assert_eq!(
+                verifier.verify(&with_header(&token, &header)),
+                Err(RefusedToken),
+                "{header}"
+            );
         }
     }
 

@@ -18,7 +18,10 @@ pub enum MalformedBasic {
 
 /// Reads `Basic <base64(form(id) ":" form(secret))>`; the scheme's case does not count.
 pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
-    let space = header.iter().position(|byte| *byte == b' ').ok_or(MalformedBasic::Scheme)?;
+    let space = header
+        .iter()
+        .position(|byte| *byte == b' ')
+        .ok_or(MalformedBasic::Scheme)?;
     let (scheme, encoded) = header.split_at(space);
     if !scheme.eq_ignore_ascii_case(b"basic") {
         return Err(MalformedBasic::Scheme);
@@ -30,7 +33,10 @@ pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
         .or_else(|_| STANDARD_NO_PAD.decode(encoded))
         .map_err(|_| MalformedBasic::Credentials)?;
     let decoded = Zeroizing::new(decoded);
-    let colon = decoded.iter().position(|byte| *byte == b':').ok_or(MalformedBasic::Credentials)?;
+    let colon = decoded
+        .iter()
+        .position(|byte| *byte == b':')
+        .ok_or(MalformedBasic::Credentials)?;
     let id = form::decode(&decoded[..colon]).map_err(|_| MalformedBasic::Credentials)?;
     let secret = form::decode(&decoded[colon + 1..]).map_err(|_| MalformedBasic::Credentials)?;
     Ok((id.into_owned(), ClientSecret::new(secret.into_owned())))

@@ -149,10 +149,21 @@ mod tests {
     #[test]
     fn p51_claims_of_the_wrong_type_do_not_parse() {
         let good = serde_json::to_value(claims()).unwrap();
-        for (name, bad) in [("exp", "\"2\""), ("exp", "null"), ("exp", "1.5"), ("iat", "1e999"), ("scope", "[\"x\"]"), ("aud", "1"), ("jti", "\"x\"")] {
+        for (name, bad) in [
+            ("exp", "\"2\""),
+            ("exp", "null"),
+            ("exp", "1.5"),
+            ("iat", "1e999"),
+            ("scope", "[\"x\"]"),
+            ("aud", "1"),
+            ("jti", "\"x\""),
+        ] {
             let mut text = good.clone();
             text[name] = serde_json::from_str(bad).unwrap_or(serde_json::Value::Null);
-            assert!(serde_json::from_value::<AccessTokenClaims>(text).is_err(), "{name}={bad}");
+            assert!(
+                serde_json::from_value::<AccessTokenClaims>(text).is_err(),
+                "{name}={bad}"
+            );
         }
     }
 }

@@ -23,7 +23,8 @@ const GENERATED_LENGTH: usize = 20;
 impl ClientId {
     /// Parses an id; `None` when it is empty, too long or holds a character outside the grammar.
     pub fn parse(text: &str) -> Option<Self> {
-        let well_formed = (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
+        let well_formed =
+            (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
         well_formed.then(|| Self(text.into()))
     }
 

@@ -57,11 +57,7 @@ impl OAuthError {
             Self::BodyTimeout => ("invalid_request", "the body did not arrive in time", 408),
             Self::MethodNotAllowed => ("invalid_request", "only POST is accepted here", 405),
             Self::InvalidClient => ("invalid_client", "client authentication failed", 401),
-            Self::UnauthorizedClient => (
-                "unauthorized_client",
-                "the client may not use this grant type",
-                400,
-            ),
+            Self::UnauthorizedClient => ("unauthorized_client", "the client may not use this grant type", 400),
             Self::UnsupportedGrantType => (
                 "unsupported_grant_type",
                 "the grant type must be client_credentials",

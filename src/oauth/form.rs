@@ -11,12 +11,12 @@ pub struct MalformedForm;
 
 /// The pairs of a form in order, still encoded: split at `&`, then at the first `=`. Empty pieces are skipped.
 pub fn pairs(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    body.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()).map(|piece| {
-        match piece.iter().position(|byte| *byte == b'=') {
+    body.split(|byte| *byte == b'&')
+        .filter(|piece| !piece.is_empty())
+        .map(|piece| match piece.iter().position(|byte| *byte == b'=') {
             Some(at) => (&piece[..at], &piece[at + 1..]),
             None => (piece, &piece[..0]),
-        }
-    })
+        })
 }
 
 /// Decodes `+` and `%XX`. Borrows when there is nothing to decode.

@@ -153,22 +153,45 @@ mod tests {
 
     #[test]
     fn p10_the_grant_type_is_judged_first() {
-        assert_eq!(ask(&client(), "scope=%22"), Err(OAuthError::InvalidRequest("grant_type is missing")));
-        assert_eq!(ask(&client(), "grant_type=password&scope=%22"), Err(OAuthError::UnsupportedGrantType));
-        let resource_server = Client { scope: Scope::empty(), default_scope: Scope::empty(), ..client() };
-        assert_eq!(ask(&resource_server, "grant_type=client_credentials"), Err(OAuthError::UnauthorizedClient));
+        assert_eq!(
+            ask(&client(), "scope=%22"),
+            Err(OAuthError::InvalidRequest("grant_type is missing"))
+        );
+        assert_eq!(
+            ask(&client(), "grant_type=password&scope=%22"),
+            Err(OAuthError::UnsupportedGrantType)
+        );
+        let resource_server = Client {
+            scope: Scope::empty(),
+            default_scope: Scope::empty(),
+            ..client()
+        };
+        assert_eq!(
+            ask(&resource_server, "grant_type=client_credentials"),
+            Err(OAuthError::UnauthorizedClient)
+        );
     }
 
     #[test]
     fn p19_an_omitted_scope_gives_the_default() {
-        assert_eq!(ask(&client(), "grant_type=client_credentials").unwrap().scope.as_str(), "orders:read");
+        assert_eq!(
+            ask(&client(), "grant_type=client_credentials").unwrap().scope.as_str(),
+            "orders:read"
+        );
     }
 
     #[test]
     fn p19_a_scope_that_the_client_may_not_have_is_refused_whole() {
         let refused = ask(&client(), "grant_type=client_credentials&scope=orders:read+other");
-        assert_eq!(refused, Err(OAuthError::InvalidScope("the client may not have this scope")));
-        let granted = ask(&client(), "grant_type=client_credentials&scope=mintage:admin+orders:write").unwrap();
+        assert_eq!(
+            refused,
+            Err(OAuthError::InvalidScope("the client may not have this scope"))
+        );
+        let granted = ask(
+            &client(),
+            "grant_type=client_credentials&scope=mintage:admin+orders:write",
+        )
+        .unwrap();
         assert_eq!(granted.scope.as_str(), "mintage:admin orders:write");
     }
 
@@ -176,9 +199,18 @@ mod tests {
     fn p21_resources_become_the_audience() {
         let aud = |form: &str| ask(&client(), &format!("grant_type=client_credentials{form}")).map(|claims| claims.aud);
         assert_eq!(aud(""), Ok(Audience::One("https://issuer".into())));
-        assert_eq!(aud("&resource=https://issuer"), Ok(Audience::One("https://issuer".into())));
-        assert_eq!(aud("&resource=urn:two&resource=urn:two"), Ok(Audience::One("urn:two".into())));
-        assert_eq!(aud("&resource=urn:two&resource=https://orders"), Ok(Audience::Many(vec!["urn:two".into(), "https://orders".into()])));
+        assert_eq!(
+            aud("&resource=https://issuer"),
+            Ok(Audience::One("https://issuer".into()))
+        );
+        assert_eq!(
+            aud("&resource=urn:two&resource=urn:two"),
+            Ok(Audience::One("urn:two".into()))
+        );
+        assert_eq!(
+            aud("&resource=urn:two&resource=https://orders"),
+            Ok(Audience::Many(vec!["urn:two".into(), "https://orders".into()]))
+        );
         assert_eq!(aud("&resource=https://other"), Err(OAuthError::InvalidTarget));
         assert_eq!(aud("&resource=https://orders%23f"), Err(OAuthError::InvalidTarget));
     }
@@ -192,7 +224,10 @@ mod tests {
         };
         assert_eq!(lifetime(&client(), ""), 3600);
         assert_eq!(lifetime(&client(), "&one_time=true"), 120);
-        let brief = Client { ttl_seconds: Some(60), ..client() };
+        let brief = Client {
+            ttl_seconds: Some(60),
+            ..client()
+        };
         assert_eq!((lifetime(&brief, ""), lifetime(&brief, "&one_time=true")), (60, 60));
     }
 }

@@ -210,8 +210,17 @@ mod tests {
 
     #[test]
     fn p9_a_repeated_known_parameter_is_refused_even_if_empty() {
-        for body in ["scope=a&scope=b", "scope=&scope=a", "client_id=a&client_id=a", "one_time=true&one_time=true"] {
-            assert_eq!(TokenRequest::from_form(body.as_bytes()).unwrap_err(), REPEATED, "{body}");
+        for body in [
+            "scope=a&scope=b",
+            "scope=&scope=a",
+            "client_id=a&client_id=a",
+            "one_time=true&one_time=true",
+        ] {
+            assert_eq!(
+                TokenRequest::from_form(body.as_bytes()).unwrap_err(),
+                REPEATED,
+                "{body}"
+            );
         }
         let request = TokenRequest::from_form(b"resource=urn:a&resource=urn:b").unwrap();
         assert_eq!(request.resources, ["urn:a", "urn:b"]);
@@ -227,7 +236,11 @@ mod tests {
         assert!(TokenRequest::from_form(b"one_time=true").unwrap().one_time);
         assert!(!TokenRequest::from_form(b"one_time=false").unwrap().one_time);
         for bad in ["one_time=1", "one_time=TRUE", "one_time=+true"] {
-            assert_eq!(TokenRequest::from_form(bad.as_bytes()).unwrap_err(), BAD_ONE_TIME, "{bad}");
+            assert_eq!(
+                TokenRequest::from_form(bad.as_bytes()).unwrap_err(),
+                BAD_ONE_TIME,
+                "{bad}"
+            );
         }
     }
 
@@ -243,9 +256,21 @@ mod tests {
     #[test]
     fn p3_wrong_types_and_repeated_members_are_refused() {
         for bad in [
-            "", "[]", "null", "\"a\"", "{", "{} x",
-            r#"{"scope":1}"#, r#"{"scope":null}"#, r#"{"scope":["a"]}"#, r#"{"one_time":"true"}"#, r#"{"one_time":null}"#,
-            r#"{"resource":[1]}"#, r#"{"resource":{}}"#, r#"{"scope":"a","scope":"a"}"#, r#"{"resource":"urn:a","resource":"urn:b"}"#,
+            "",
+            "[]",
+            "null",
+            "\"a\"",
+            "{",
+            "{} x",
+            r#"{"scope":1}"#,
+            r#"{"scope":null}"#,
+            r#"{"scope":["a"]}"#,
+            r#"{"one_time":"true"}"#,
+            r#"{"one_time":null}"#,
+            r#"{"resource":[1]}"#,
+            r#"{"resource":{}}"#,
+            r#"{"scope":"a","scope":"a"}"#,
+            r#"{"resource":"urn:a","resource":"urn:b"}"#,
         ] {
             assert_eq!(TokenRequest::from_json(bad.as_bytes()).unwrap_err(), BAD_JSON, "{bad}");
         }
@@ -256,6 +281,9 @@ mod tests {
         let deep = |name: &str| format!("{{\"{name}\":{}{}}}", "[".repeat(8000), "]".repeat(8000));
         assert!(TokenRequest::from_json(deep("unknown").as_bytes()).is_ok());
         assert_eq!(TokenRequest::from_json(deep("scope").as_bytes()).unwrap_err(), BAD_JSON);
-        assert_eq!(TokenRequest::from_json(deep("resource").as_bytes()).unwrap_err(), BAD_JSON);
+        assert_eq!(
+            TokenRequest::from_json(deep("resource").as_bytes()).unwrap_err(),
+            BAD_JSON
+        );
     }
 }

@@ -7,9 +7,9 @@ pub const MAX_RESOURCE: usize = 1024;
 ///
 /// URIs are compared as they are written; nothing is normalised, so one audience has one spelling.
 pub fn is_absolute_uri(text: &str) -> bool {
-    let in_charset = text.bytes().all(|byte| {
-        byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte)
-    });
+    let in_charset = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte));
     in_charset && text.len() <= MAX_RESOURCE && url::Url::parse(text).is_ok()
 }
 
@@ -19,10 +19,23 @@ mod tests {
 
     #[test]
     fn p21_a_resource_is_an_absolute_uri_without_fragment() {
-        for good in ["https://api.example.com", "https://api.example.com/v1?x=1", "urn:example:orders"] {
+        for good in [
+            "https://api.example.com",
+            "https://api.example.com/v1?x=1",
+            "urn:example:orders",
+        ] {
             assert!(is_absolute_uri(good), "{good}");
         }
-        for bad in ["", "orders", "/orders", "https://a/#f", "https://a/#", "https://a b", "https://é", "https://"] {
+        for bad in [
+            "",
+            "orders",
+            "/orders",
+            "https://a/#f",
+            "https://a/#",
+            "https://a b",
+            "https://é",
+            "https://",
+        ] {
             assert!(!is_absolute_uri(bad), "{bad}");
         }
     }

@@ -24,7 +24,10 @@ pub fn token(access_token: &str, expires_in: i64, scope: &str) -> Vec<u8> {
 /// `{"error","error_description"}`: both constants without a character that JSON escapes.
 pub fn error(error: OAuthError) -> String {
     let row = error.row();
-    format!("{{\"error\":\"{}\",\"error_description\":\"{}\"}}", row.code, row.description)
+    format!(
+        "{{\"error\":\"{}\",\"error_description\":\"{}\"}}",
+        row.code, row.description
+    )
 }
 
 #[cfg(test)]
@@ -35,12 +38,18 @@ mod tests {
     #[test]
     fn p23_the_answer_is_json_with_exactly_these_members() {
         let answer: Value = serde_json::from_slice(&token("a.b-c_d", 3600, "x y:z")).unwrap();
-        assert_eq!(answer, json!({"access_token": "a.b-c_d", "token_type": "Bearer", "expires_in": 3600, "scope": "x y:z"}));
+        assert_eq!(
+            answer,
+            json!({"access_token": "a.b-c_d", "token_type": "Bearer", "expires_in": 3600, "scope": "x y:z"})
+        );
     }
 
     #[test]
     fn p24_an_error_is_json_with_code_and_description() {
         let answer: Value = serde_json::from_str(&error(OAuthError::InvalidClient)).unwrap();
-        assert_eq!(answer, json!({"error": "invalid_client", "error_description": "client authentication failed"}));
+        assert_eq!(
+            answer,
+            json!({"error": "invalid_client", "error_description": "client authentication failed"})
+        );
     }
 }

@@ -190,7 +190,10 @@ mod tests {
     #[test]
     fn g8_debug_shows_nothing_of_a_secret() {
         let secret = ClientSecret::new("hunter2".into());
-        assert_eq!(format!("{secret:?} {:?}", secret.hash()), "ClientSecret(…) SecretHash(…)");
+        assert_eq!(
+            format!("{secret:?} {:?}", secret.hash()),
+            "ClientSecret(…) SecretHash(…)"
+        );
     }
 
     #[test]

@@ -128,8 +128,14 @@ mod tests {
     #[test]
     fn p30_an_id_is_a_version_7_uuid_that_carries_its_millisecond() {
         let now = UnixMillis(0x0123_4567_89ab);
-        assert_eq!(TokenId::new(now, [0xff; 10]).to_string(), "01234567-89ab-7fff-bfff-ffffffffffff");
-        assert_eq!(TokenId::new(now, [0; 10]).to_string(), "01234567-89ab-7000-8000-000000000000");
+        assert_eq!(
+            TokenId::new(now, [0xff; 10]).to_string(),
+            "01234567-89ab-7fff-bfff-ffffffffffff"
+        );
+        assert_eq!(
+            TokenId::new(now, [0; 10]).to_string(),
+            "01234567-89ab-7000-8000-000000000000"
+        );
         assert_eq!(TokenId::new(now, [9; 10]).issued_at(), now);
     }
 
@@ -145,7 +151,13 @@ mod tests {
         let id = TokenId::new(UnixMillis(1_700_000_000_000), [0xab; 10]);
         let text = id.to_string();
         assert_eq!(TokenId::parse(&text), Some(id));
-        for bad in [text.to_uppercase(), text.replace('-', "0"), format!("{text} "), text.replacen('-', "a", 1), String::new()] {
+        for bad in [
+            text.to_uppercase(),
+            text.replace('-', "0"),
+            format!("{text} "),
+            text.replacen('-', "a", 1),
+            String::new(),
+        ] {
             assert_eq!(TokenId::parse(&bad), None, "{bad}");
         }
     }

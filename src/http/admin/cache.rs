@@ -65,5 +65,9 @@ pub async fn cache_clear(request: HttpRequest) -> Result<HttpResponse, ApiError>
 
 fn hit_rate(counts: &CacheCounts) -> f64 {
     let lookups = counts.hits + counts.misses;
-    if lookups == 0 { 0.0 } else { counts.hits as f64 / lookups as f64 }
+    if lookups == 0 {
+        0.0
+    } else {
+        counts.hits as f64 / lookups as f64
+    }
 }

@@ -26,7 +26,10 @@ pub async fn post_only() -> HttpResponse {
 }
 
 fn method_not_allowed(allowed: &'static str) -> HttpResponse {
-    let mut response = problem(StatusCode::METHOD_NOT_ALLOWED, "the method is not one that this resource knows");
+    let mut response = problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "the method is not one that this resource knows",
+    );
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
 }
