@@ -1,0 +1,208 @@
+//! `cargo bench --bench client_cache`: the client cache, under the names of the first design.
+//!
+//! `hit` and `miss` are the handler's own work: one map access, the comparison of ages, the counters. `lookup` is a
+//! whole message on the same thread. `concurrent` is `hit` on two threads at once, each with the cache of its own:
+//! it must not be slower than `hit`, because nothing is shared. `memory_1000` prints bytes and is no time.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::hint::black_box;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use mintage::actors::client_cache::{ClientCache, ClientCacheHandle, Remembered};
+use mintage::config::Cache;
+use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::scope::Scope;
+use mintage::oauth::secret::{ClientSecret, StoredSecret};
+use mintage::oauth::time::UnixMillis;
+
+/// Counts what is allocated and not freed.
+struct Counting;
+
+static IN_USE: AtomicIsize = AtomicIsize::new(0);
+
+#[allow(
+    unsafe_code,
+    reason = "an allocator cannot be written without; it only counts and hands on"
+)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        IN_USE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        unsafe { mimalloc::MiMalloc.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        IN_USE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        unsafe { mimalloc::MiMalloc.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CLIENTS: usize = 1000;
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+fn client(id: ClientId) -> Client {
+    let scope = Scope::parse("orders:read orders:write").unwrap();
+    Client {
+        id,
+        name: "bench".into(),
+        enabled: true,
+        default_scope: scope.clone(),
+        scope,
+        audiences: vec![],
+        serves: vec![],
+        auth_methods: AuthMethod::ALL.to_vec(),
+        ttl_seconds: None,
+        alg: None,
+        secrets: vec![StoredSecret {
+            id: "secret".into(),
+            hash: ClientSecret::generate().hash(),
+            created_at: NOW,
+            expires_at: None,
+        }],
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+fn ids() -> Vec<ClientId> {
+    (0..CLIENTS).map(|_| ClientId::generate()).collect()
+}
+
+fn empty_cache() -> ClientCache {
+    let nobody = Rc::new(|_| -> futures_util::future::LocalBoxFuture<'static, _> { Box::pin(async { Ok(None) }) });
+    ClientCache::new(&Cache::default(), nobody, Rc::new(|| false))
+}
+
+fn full_cache(ids: &[ClientId]) -> ClientCache {
+    let mut cache = empty_cache();
+    for id in ids {
+        cache.remember(Arc::new(client(id.clone())), NOW);
+    }
+    cache
+}
+
+fn hit(criterion: &mut Criterion) {
+    let ids = ids();
+    let mut cache = full_cache(&ids);
+    let mut next = 0;
+    criterion.bench_function("client_cache/hit", |bencher| {
+        bencher.iter(|| {
+            next = (next + 1) % CLIENTS;
+            matches!(
+                black_box(cache.remembered(ids[next].as_str(), NOW)),
+                Remembered::Known(_)
+            )
+        });
+    });
+}
+
+fn miss(criterion: &mut Criterion) {
+    let (known, unknown) = (ids(), ids());
+    let mut cache = full_cache(&known);
+    let mut next = 0;
+    criterion.bench_function("client_cache/miss", |bencher| {
+        bencher.iter(|| {
+            next = (next + 1) % CLIENTS;
+            matches!(
+                black_box(cache.remembered(unknown[next].as_str(), NOW)),
+                Remembered::Nothing
+            )
+        });
+    });
+}
+
+/// A hit on this thread while another thread has hits of its own all the time.
+fn concurrent(criterion: &mut Criterion) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let other = std::thread::spawn({
+        let stop = stop.clone();
+        move || {
+            let ids = ids();
+            let mut cache = full_cache(&ids);
+            while !stop.load(Ordering::Relaxed) {
+                for id in &ids {
+                    black_box(cache.remembered(id.as_str(), NOW));
+                }
+            }
+        }
+    });
+    let ids = ids();
+    let mut cache = full_cache(&ids);
+    let mut next = 0;
+    criterion.bench_function("client_cache/concurrent", |bencher| {
+        bencher.iter(|| {
+            next = (next + 1) % CLIENTS;
+            matches!(
+                black_box(cache.remembered(ids[next].as_str(), NOW)),
+                Remembered::Known(_)
+            )
+        });
+    });
+    stop.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+}
+
+fn lookup(criterion: &mut Criterion) {
+    let ids = ids();
+    let system = actix::System::new();
+    let handle = system.block_on(async { ClientCacheHandle::start(full_cache(&ids)) });
+    criterion.bench_function("client_cache/lookup", |bencher| {
+        bencher.iter_custom(|lookups| {
+            system.block_on(async {
+                let began = now_for_benchmark();
+                for number in 0..lookups {
+                    let id = ids[number as usize % CLIENTS].clone();
+                    black_box(handle.lookup(id, NOW).await).unwrap();
+                }
+                began.elapsed()
+            })
+        });
+    });
+}
+
+fn memory(criterion: &mut Criterion) {
+    let ids = ids();
+    let before = IN_USE.load(Ordering::Relaxed);
+    let cache = full_cache(&ids);
+    let bytes = IN_USE.load(Ordering::Relaxed) - before;
+    println!(
+        "client_cache/memory_1000: {bytes} bytes for 1,000 entries, {} an entry",
+        bytes / CLIENTS as isize
+    );
+    assert!(bytes < 1_000_000, "1,000 entries must take less than 1 MB");
+    drop(cache);
+    // Criterion knows times only; filling the cache is what can be timed here.
+    criterion.bench_function("client_cache/memory_1000", |bencher| {
+        bencher.iter_custom(|fillings| {
+            let began = now_for_benchmark();
+            for _ in 0..fillings {
+                black_box(full_cache(&ids));
+            }
+            began.elapsed()
+        });
+    });
+}
+
+#[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+fn now_for_benchmark() -> Instant {
+    Instant::now()
+}
+
+fn brief() -> Criterion {
+    Criterion::default()
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+}
+
+criterion_group! {
+    name = benches;
+    config = brief();
+    targets = hit, miss, concurrent, lookup, memory
+}
+criterion_main!(benches);
