@@ -7,7 +7,6 @@
 mod load;
 
 use std::process::Command;
-use std::time::Instant;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use aws_lc_rs::rand::SystemRandom;
@@ -246,7 +245,7 @@ fn serve_floor() {
             App::new().route("/token", web::post().to(answer))
         });
         let server = server.workers(1).bind("127.0.0.1:0").expect("a free port");
-        eprintln!("listening on http://{} since {:?}", server.addrs()[0], Instant::now());
+        eprintln!("listening on http://{}", server.addrs()[0]);
         server.run().await.expect("it serves");
     });
 }

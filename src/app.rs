@@ -186,7 +186,7 @@ impl App {
         }
         let stopped = tokio::select! {
             stopped = running.stop(&handles) => stopped,
-            Signal::Stop = signals.next() => Err(AppError("stopped at once: asked twice".into())),
+            Signal::Stop = signals.next() => Err(lost(&writer, "asked twice to stop")),
         };
         writer.stop().await;
         writer_arbiter.stop();
@@ -241,16 +241,22 @@ impl Running {
         // When draining took all the time, the records still get a moment of their own.
         let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
         let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
-        let lost = self.shared.writer.pending();
-        if !matches!(flushed, Ok(Ok(()))) || lost > 0 {
-            log::error!("token records lost count={lost}");
-            return Err(AppError(format!(
-                "{lost} token records could not be written before server.shutdown_timeout"
-            )));
+        if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
+            return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
+        }
+        if let Err(error) = self.shared.db.settle().await {
+            log::warn!("the WAL file stays: {error}");
         }
         log::info!("stopped");
         Ok(())
     }
+}
+
+/// The stop was cut short: what still waits in the writer is lost, and that is said.
+fn lost(writer: &BatchWriterHandle, why: &str) -> AppError {
+    let count = writer.pending();
+    log::error!("token records lost count={count}");
+    AppError(format!("stopped early, {why}: {count} token records lost"))
 }
 
 /// What [`Running::reload`] takes over; every other key needs a restart.

@@ -11,7 +11,7 @@ use crate::actors::change_feed::{ChangeFeed, Listeners};
 use crate::actors::client_caches::ClientCaches;
 use crate::clock::Clock;
 use crate::db::{Conn, Db, DbError, changes, clients, migrations, signing_keys};
-use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey};
+use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
 use crate::oauth::time::UnixMillis;
 
 /// Time between two tries while the database is down.
@@ -167,6 +167,15 @@ fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeySeal>) -> Result
         log::info!("signing key made alg={alg}");
         SigningKey::generate(alg, now, seal).map_err(|error| DbError::Query(error.to_string()))
     };
-    let stored = signing_keys::complete(conn, now, make).map_err(Hopeless::Db)?;
+    let mut stored = signing_keys::complete(conn, now, make).map_err(Hopeless::Db)?;
+    if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.sealed)) {
+        let encrypt = |key: &StoredKey| {
+            log::info!("signing key encrypted kid={}", key.kid);
+            seal.seal(&key.kid, &key.private)
+                .map_err(|error| DbError::Query(error.to_string()))
+        };
+        signing_keys::seal_all(conn, now, encrypt).map_err(Hopeless::Db)?;
+        stored = signing_keys::list(conn).map_err(Hopeless::Db)?;
+    }
     KeyRing::new(&stored, seal, now).map_err(Hopeless::Key)
 }

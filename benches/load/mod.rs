@@ -21,6 +21,7 @@ pub struct Server {
 impl Server {
     /// Starts `command` and waits until a line of its standard error holds `http://ADDRESS` and `/readyz` (if it has
     /// one) answers 200.
+    #[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
     pub fn start(command: &mut Command, has_readyz: bool) -> Self {
         let began = Instant::now();
         let mut process = command

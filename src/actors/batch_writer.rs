@@ -252,6 +252,7 @@ impl BatchWriter {
         self.flushing_since = None;
         let mut written = 0;
         let mut kept = Vec::new();
+        let mut doubtful = Vec::new();
         let mut given_up = 0;
         for (pending, fate) in batch.zip(outcome.fates) {
             let answer = match fate {
@@ -277,6 +278,10 @@ impl BatchWriter {
                     kept.push(pending);
                     continue;
                 }
+                Fate::Doubtful => {
+                    doubtful.push(pending);
+                    continue;
+                }
             };
             if let Some(ack) = pending.ack {
                 // A caller that hung up needs no answer.
@@ -286,6 +291,7 @@ impl BatchWriter {
         for pending in kept.into_iter().rev() {
             self.waiting.push_front(pending);
         }
+        self.waiting.extend(doubtful);
         self.flushed += written as u64;
         self.settled += (written + given_up) as u64;
         self.lanes.settled(written + given_up);
@@ -385,8 +391,12 @@ struct Outcome {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Written,
+    /// The database takes others and not this one.
     Refused,
+    /// It was not tried, or the database was out of reach.
     Unwritten,
+    /// The database refused it, and no other was written to compare with: it is tried again behind the others.
+    Doubtful,
 }
 
 /// Writes a batch; where the database refuses it, halves it until the records that it refuses stand alone.
@@ -427,7 +437,9 @@ async fn write(sink: Sink, records: Arc<Vec<TokenRecord>>) -> Outcome {
         }
     }
     if !any_written {
-        fates.fill(Fate::Unwritten);
+        for fate in fates.iter_mut().filter(|fate| **fate == Fate::Refused) {
+            *fate = Fate::Doubtful;
+        }
     }
     Outcome { fates, failure }
 }

@@ -180,6 +180,8 @@ struct Load {
     waiters: Vec<oneshot::Sender<Answer>>,
     /// What to serve if the database does not answer.
     stale: Option<Arc<Client>>,
+    /// The database has had its time: whoever comes now gets the stale entry at once.
+    slow: bool,
     /// The client was invalidated meanwhile: what this load brings is from before.
     outdated: bool,
 }
@@ -274,6 +276,10 @@ impl ClientCache {
         let (answer, waiting) = oneshot::channel();
         let too_many = self.loads.len() == MAX_LOADS;
         match self.loads.get_mut(&id) {
+            Some(load) if load.slow && load.stale.is_some() => {
+                self.counts.stale_served += 1;
+                return Response::reply(Ok(load.stale.clone()));
+            }
             Some(load) => load.waiters.push(answer),
             None if too_many => return Response::reply(Err(Unavailable)),
             None => {
@@ -285,6 +291,7 @@ impl ClientCache {
                     began: now,
                     waiters: vec![answer],
                     stale,
+                    slow: false,
                     outdated: false,
                 };
                 self.loads.insert(id.clone(), load);
@@ -321,6 +328,7 @@ impl ClientCache {
         let Some(load) = self.loads.get_mut(id) else {
             return;
         };
+        load.slow = true;
         if let Some(stale) = &load.stale {
             self.counts.stale_served += load.waiters.len() as u64;
             for waiter in load.waiters.drain(..) {

@@ -175,12 +175,6 @@ impl NewClient {
         if !scope.covers(&default_scope) {
             return Err(wrong("default-scope", "a part of --scope"));
         }
-        if default_scope.tokens().any(|token| token.starts_with(RESERVED_PREFIX)) {
-            return Err(wrong(
-                "default-scope",
-                "without scopes that begin with mintage:, which must be asked for",
-            ));
-        }
         for (argument, uris) in [("audience", &self.audiences), ("serves", &self.serves)] {
             if !uris.iter().all(|uri| is_absolute_uri(uri)) {
                 return Err(wrong(argument, "an absolute URI without fragment"));
@@ -380,7 +374,6 @@ mod tests {
         assert!(refused(|new| new.name = String::new()).starts_with("--name"));
         assert!(refused(|new| new.scope = "a  b".into()).starts_with("--scope"));
         assert!(refused(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
-        assert!(refused(|new| new.default_scope = Some("mintage:admin".into())).starts_with("--default-scope"));
         assert!(refused(|new| new.audiences = vec!["orders".into()]).starts_with("--audience"));
         assert!(refused(|new| new.serves = vec!["https://a#b".into()]).starts_with("--serves"));
         assert!(refused(|new| new.auth_methods = vec!["none".into()]).starts_with("--auth-method"));

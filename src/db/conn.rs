@@ -95,6 +95,7 @@ impl Manager {
 
     fn sqlite(&self) -> Result<SqliteConnection, ConnectError> {
         let path = sqlite_path(&self.url);
+        make_private(path).map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
         let mut conn = SqliteConnection::establish(path)
             .map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
         // Below the deadline of a call, so that a lock held elsewhere ends in an error and not in an orphaned thread.
@@ -133,6 +134,20 @@ impl Manager {
 pub fn sqlite_path(url: &str) -> &str {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
     path.strip_prefix("//").unwrap_or(path)
+}
+
+/// Makes the file before SQLite does, readable for its owner only: it may hold private keys in the clear.
+fn make_private(path: &str) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn with_connect_timeout(url: &str) -> String {

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout_at};
 
 use crate::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::config;
@@ -40,6 +40,8 @@ struct Inner {
     pool: r2d2::Pool<conn::Manager>,
     /// One for each connection: who waits for a connection waits here, without a thread.
     permits: Arc<Semaphore>,
+    /// Where calls run: as many threads as connections, for all workers together.
+    threads: Threads,
     waiting: AtomicUsize,
     counters: Arc<pool::PoolCounters>,
     breaker: Mutex<Breaker>,
@@ -75,6 +77,7 @@ impl Db {
                 backend: Backend::of_url(&database.url),
                 pool: pool::build(&database.url, database, counters.clone()),
                 permits: Arc::new(Semaphore::new(database.pool.max_size as usize)),
+                threads: Threads::new(database.pool.max_size as usize),
                 waiting: AtomicUsize::new(0),
                 counters,
                 breaker: Mutex::new(breaker),
@@ -94,10 +97,11 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let permit = self.permit().await?;
+        let deadline = Instant::now() + self.inner.query_timeout;
         let mut call = Call::admitted(&self.inner)?;
+        let permit = self.permit(deadline).await?;
         let inner = self.inner.clone();
-        let job = tokio::task::spawn_blocking(move || {
+        let job = self.inner.threads.spawn_blocking(move || {
             let result = match inner.pool.get() {
                 Ok(mut conn) => work(&mut conn),
                 Err(error) => Err(DbError::Unavailable(error.to_string())),
@@ -105,7 +109,7 @@ impl Db {
             drop(permit);
             result
         });
-        let result = match timeout(self.inner.query_timeout, job).await {
+        let result = match timeout_at(deadline, job).await {
             Ok(Ok(result)) => result,
             Ok(Err(stopped)) => Err(DbError::Unavailable(format!("the call did not end: {stopped}"))),
             Err(_) => Err(DbError::Unavailable("no answer within database.query_timeout".into())),
@@ -121,6 +125,21 @@ impl Db {
     pub fn run_here<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
         let conn = self.inner.pool.get();
         work(&mut *conn.map_err(|error| DbError::Unavailable(error.to_string()))?)
+    }
+
+    /// At the end of a run: on SQLite moves what is in the WAL file into the database file, so that it stands alone.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; everything is safe in the WAL file then.
+    pub async fn settle(&self) -> Result<(), DbError> {
+        self.run(|conn| {
+            if let Conn::Sqlite(conn) = conn {
+                use diesel::connection::SimpleConnection;
+                conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")?;
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Whether calls are let through.
@@ -149,14 +168,15 @@ impl Db {
         }
     }
 
-    async fn permit(&self) -> Result<tokio::sync::OwnedSemaphorePermit, DbError> {
+    async fn permit(&self, deadline: Instant) -> Result<tokio::sync::OwnedSemaphorePermit, DbError> {
         let permits = self.inner.permits.clone();
         if let Ok(permit) = permits.clone().try_acquire_owned() {
             return Ok(permit);
         }
         let waiting = Waiting::begin(&self.inner);
         let began = Instant::now();
-        let permit = timeout(self.inner.connection_timeout, permits.acquire_owned()).await;
+        let patience = deadline.min(began + self.inner.connection_timeout);
+        let permit = timeout_at(patience, permits.acquire_owned()).await;
         drop(waiting);
         self.inner.counters.waited(began.elapsed());
         match permit {
@@ -174,6 +194,41 @@ impl Db {
 impl Inner {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Threads for calls that block. Each worker's own runtime has such threads too, but then there would be as many for
+/// each worker as there are connections in all, each with its stack and its heap.
+struct Threads(Option<tokio::runtime::Runtime>);
+
+impl Threads {
+    fn new(most: usize) -> Self {
+        const KEPT_IDLE: Duration = Duration::from_secs(10);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(most)
+            .thread_keep_alive(KEPT_IDLE)
+            .build()
+            .expect("a runtime without drivers asks nothing of the operating system");
+        Self(Some(runtime))
+    }
+
+    fn spawn_blocking<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.0
+            .as_ref()
+            .expect("it is taken out only when dropped")
+            .spawn_blocking(job)
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            // A call that hangs must not hold up whoever drops the last handle.
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The signing keys as rows. Private keys are encrypted by the time they come here, if they are at all.
 
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use zeroize::Zeroizing;
 
@@ -88,5 +89,29 @@ pub fn complete(
             diesel::insert_into(signing_keys::table).values(row).execute(conn)?;
         }
         list(conn)
+    })
+}
+
+/// Puts encrypted private keys in the place of those that are stored in the clear.
+///
+/// # Errors
+/// What `seal` gave, or when the database refuses or cannot be reached; none is changed then.
+pub fn seal_all(
+    conn: &mut Conn,
+    now: UnixMillis,
+    seal: impl Fn(&StoredKey) -> Result<Vec<u8>, DbError>,
+) -> Result<(), DbError> {
+    if let Conn::Sqlite(conn) = conn {
+        // Or the clear key would stay readable in the free part of its page.
+        conn.batch_execute("PRAGMA secure_delete = ON")?;
+    }
+    conn.write(|conn| {
+        changes::append(conn, &Change::Keys, now)?;
+        for key in list(conn)?.iter().filter(|key| !key.sealed) {
+            diesel::update(signing_keys::table.find(&key.kid))
+                .set((signing_keys::private_key.eq(seal(key)?), signing_keys::sealed.eq(true)))
+                .execute(conn)?;
+        }
+        Ok(())
     })
 }

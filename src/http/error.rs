@@ -153,8 +153,15 @@ pub fn problem(status: StatusCode, detail: &'static str) -> HttpResponse {
     };
     let mut builder = HttpResponse::build(status);
     no_store(&mut builder).insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
-    if status == StatusCode::SERVICE_UNAVAILABLE {
-        retry_later(&mut builder);
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE => {
+            retry_later(&mut builder);
+        }
+        // What is still on its way is not read any more.
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            builder.force_close();
+        }
+        _ => {}
     }
     builder.body(serde_json::to_string(&document).expect("a problem is made of strings and a number"))
 }

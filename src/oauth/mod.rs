@@ -1,7 +1,8 @@
-//! The protocol, pure: no actix, no diesel, no I/O and no clock reads.
+//! The protocol, pure: no actix, no diesel, no clock reads, and no input but the operating system's randomness
+//! where a secret or an id is made.
 //!
-//! Everything here is a function of its arguments, so every rule of RFC 6749, RFC 8707 and RFC 9068 that
-//! Mintage follows can be tested without a server. Time and randomness come in as parameters.
+//! Every rule of RFC 6749, RFC 8707 and RFC 9068 that Mintage follows is a function of its arguments, the time
+//! among them, and so can be tested without a server.
 
 pub mod alg;
 pub mod basic;

@@ -26,11 +26,11 @@ impl UnixMillis {
     }
 }
 
-/// RFC 3339 in UTC: the form of times in answers and logs.
+/// RFC 3339 in UTC, to the millisecond: the form of times in answers and logs.
 impl fmt::Display for UnixMillis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_millisecond(self.0) {
-            Ok(time) => fmt::Display::fmt(&time, f),
+            Ok(time) => write!(f, "{time:.3}"),
             // Outside of the years -9999 to 9999.
             Err(_) => write!(f, "{} ms", self.0),
         }
