@@ -4,11 +4,13 @@
 //! `validate`, so that what leaves this room can be relied on.
 
 mod load;
+mod proxies;
 mod sections;
 mod units;
 mod validate;
 
 pub use load::{ConfigError, Sources};
+pub use proxies::TrustedProxies;
 pub use sections::{
     Breaker, Cache, Config, Database, Durability, Janitor, Keys, Limits, Log, LogFormat, Pool, Redis, Server, Token,
     Writer, WriterMode,

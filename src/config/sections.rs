@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::proxies::TrustedProxies;
 use super::units::{ByteSize, Duration, Sealed};
 
 /// The whole configuration.
@@ -113,7 +114,7 @@ pub struct Server {
     /// How long an orderly stop may take.
     pub shutdown_timeout: Duration,
     /// Peers that are believed about the original request: addresses and CIDR ranges.
-    pub trusted_proxies: Vec<String>,
+    pub trusted_proxies: TrustedProxies,
     /// The largest request body.
     pub max_body: ByteSize,
     /// How long the head and the body of a request may each take to arrive.
@@ -128,7 +129,7 @@ impl Default for Server {
             workers: 0,
             admin_listen: String::new(),
             shutdown_timeout: Duration::seconds(30),
-            trusted_proxies: vec!["127.0.0.1".into(), "::1".into()],
+            trusted_proxies: TrustedProxies::default(),
             max_body: ByteSize(16 << 10),
             request_timeout: Duration::seconds(5),
         }

@@ -1,0 +1,4 @@
+DROP TABLE routes;
+DROP TABLE not_before;
+DROP TABLE redemptions;
+DROP TABLE revocations;

@@ -1,0 +1,87 @@
+//! The peers that are believed about the original request: addresses and CIDR ranges.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+/// `server.trusted_proxies`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<String>")]
+pub struct TrustedProxies(Vec<IpNet>);
+
+impl TrustedProxies {
+    /// Whether a peer is one of them. An IPv4 address is the same whether it comes as such or mapped into IPv6.
+    pub fn contains(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.0.iter().any(|range| range.contains(&peer))
+    }
+}
+
+impl Default for TrustedProxies {
+    fn default() -> Self {
+        Self(vec![
+            IpAddr::from(std::net::Ipv4Addr::LOCALHOST).into(),
+            IpAddr::from(std::net::Ipv6Addr::LOCALHOST).into(),
+        ])
+    }
+}
+
+impl TryFrom<Vec<String>> for TrustedProxies {
+    type Error = String;
+
+    fn try_from(texts: Vec<String>) -> Result<Self, String> {
+        let range = |text: &String| {
+            let address = || {
+                text.parse::<IpAddr>()
+                    .map(|address| IpNet::from(address.to_canonical()))
+            };
+            text.parse::<IpNet>()
+                .or_else(|_| address())
+                .map_err(|_| format!("trusted_proxies: {text:?} is neither an address nor a range such as 10.0.0.0/8"))
+        };
+        texts.iter().map(range).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<TrustedProxies> for Vec<String> {
+    fn from(proxies: TrustedProxies) -> Vec<String> {
+        let text = |range: IpNet| {
+            if range.prefix_len() == range.max_prefix_len() {
+                range.addr().to_string()
+            } else {
+                range.to_string()
+            }
+        };
+        proxies.0.into_iter().map(text).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proxies(texts: &[&str]) -> Result<TrustedProxies, String> {
+        TrustedProxies::try_from(texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn p43_addresses_and_ranges_are_trusted_and_nothing_else() {
+        let trusted = proxies(&["10.0.0.0/8", "192.0.2.1", "2001:db8::/32"]).unwrap();
+        for inside in ["10.1.2.3", "::ffff:10.1.2.3", "192.0.2.1", "2001:db8::1"] {
+            assert!(trusted.contains(inside.parse().unwrap()), "{inside}");
+        }
+        for outside in ["11.0.0.1", "192.0.2.2", "127.0.0.1", "::1", "2001:db9::1"] {
+            assert!(!trusted.contains(outside.parse().unwrap()), "{outside}");
+        }
+        assert!(TrustedProxies::default().contains("127.0.0.1".parse().unwrap()));
+        assert!(TrustedProxies::default().contains("::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn p43_what_is_no_range_is_refused() {
+        for bad in ["", "localhost", "10.0.0.0/33", "10.0.0"] {
+            assert!(proxies(&[bad]).is_err(), "{bad}");
+        }
+    }
+}
