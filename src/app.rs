@@ -19,6 +19,7 @@ use crate::actors::batch_writer::{BatchWriterHandle, table_sink};
 use crate::actors::change_feed::Listeners;
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::revocation_cache::Revocations;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
@@ -123,6 +124,7 @@ impl App {
             db: db.clone(),
             keys: KeyStore::default(),
             caches: ClientCaches::default(),
+            revocations: Revocations::default(),
             writer: writer.clone(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
@@ -148,6 +150,7 @@ impl App {
             clock: self.clock,
             listeners: Listeners {
                 caches: shared.caches.clone(),
+                revocations: shared.revocations.clone(),
                 keys: shared.keys.clone(),
                 seal: self.seal,
                 last_answer: shared.readiness.last_answer.clone(),

@@ -11,10 +11,12 @@ use actix::prelude::*;
 
 use super::Unavailable;
 use super::client_caches::ClientCaches;
+use super::revocation_cache::Revocations;
 use crate::clock::Clock;
 use crate::db::changes::{self, Change};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, standing};
 use crate::keys::{KeyRing, KeySeal, KeyStore};
+use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
@@ -50,6 +52,8 @@ impl LastAnswer {
 pub struct Listeners {
     /// The client caches of all workers.
     pub caches: ClientCaches,
+    /// What has been taken back.
+    pub revocations: Revocations,
     /// The key ring.
     pub keys: KeyStore,
     /// What private keys are encrypted with.
@@ -109,12 +113,10 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
         };
         listeners.last_answer.set(clock.now());
         let more = page.len() as i64 == PAGE;
-        for (seq, change) in page {
-            if let Err(error) = listeners.apply(db, clock, &change).await {
-                return (seen, Err(error));
-            }
-            seen = seq;
+        if let Err(error) = listeners.apply(db, clock, &page).await {
+            return (seen, Err(error));
         }
+        seen = page.last().map_or(seen, |(seq, _)| *seq);
         if !more {
             return (seen, Ok(()));
         }
@@ -122,15 +124,46 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
 }
 
 impl Listeners {
-    async fn apply(&self, db: &Db, clock: &Clock, change: &Change) -> Result<(), DbError> {
-        match change {
-            Change::Client(id) => self.caches.invalidate(id).await,
-            Change::Keys => self.reload_keys(db, clock).await?,
-            Change::Unknown => {
-                self.caches.clear().await;
-                self.reload_keys(db, clock).await?;
+    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
+    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
+        let mut clients: Vec<ClientId> = Vec::new();
+        let (mut everybody, mut keys, mut unknown) = (false, false, false);
+        for (_, change) in page {
+            match change {
+                Change::Client(id) if clients.contains(id) => {}
+                Change::Client(id) => clients.push(id.clone()),
+                Change::Spent(spent) => self.revocations.spend(*spent),
+                Change::Everybody => everybody = true,
+                Change::Keys => keys = true,
+                Change::Unknown => unknown = true,
             }
         }
+        if !clients.is_empty() {
+            self.reload_standings(db, clients.clone()).await?;
+        }
+        for id in &clients {
+            self.caches.invalidate(id).await;
+        }
+        if everybody {
+            self.revocations.set_everybody(db.run(standing::of_everybody).await?);
+        }
+        if unknown {
+            self.caches.clear().await;
+        }
+        if keys || unknown {
+            self.reload_keys(db, clock).await?;
+        }
+        Ok(())
+    }
+
+    async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
+        let standings = db
+            .run(move |conn| {
+                let standings = standing::of_clients(conn, &ids)?;
+                Ok(ids.into_iter().zip(standings).collect::<Vec<_>>())
+            })
+            .await?;
+        self.revocations.set_standings(&standings);
         Ok(())
     }
 

@@ -40,6 +40,15 @@ Mintage listens on http://{public}, with two clients to play with.
 # get a token
 curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token
 
+# get one and keep it
+TOKEN=$(curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')
+
+# introspect it
+curl -s -u demo:{demo} -d token=$TOKEN http://{public}/introspect
+
+# revoke it; introspected again, it is not active
+curl -s -u demo:{demo} -d token=$TOKEN http://{public}/revoke
+
 # read /admin/cache/stats with an admin token
 ADMIN=$(curl -s -u ops:{ops} -d grant_type=client_credentials -d scope=mintage:admin http://{public}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')
 curl -s -H \"Authorization: Bearer $ADMIN\" http://{admin}/admin/cache/stats

@@ -10,9 +10,11 @@ mod conn;
 mod error;
 pub mod migrations;
 mod pool;
+pub mod revocations;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;
+pub mod standing;
 pub mod tokens;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

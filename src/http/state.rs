@@ -15,6 +15,7 @@ use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::change_feed::LastAnswer;
 use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::revocation_cache::Revocations;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::db::Db;
@@ -39,6 +40,8 @@ pub struct Shared {
     pub keys: KeyStore,
     /// The client caches of all workers.
     pub caches: ClientCaches,
+    /// What has been taken back.
+    pub revocations: Revocations,
     /// The writer of token records.
     pub writer: BatchWriterHandle,
     /// Whether to send traffic here.
@@ -70,6 +73,9 @@ pub struct Readiness {
     pub last_answer: LastAnswer,
 }
 
+/// With a change log older than this, whether a token is active can only be guessed (G2).
+const FEED_LAG: Duration = Duration::from_secs(5);
+
 /// The feed polls four times a second; a database silent for this long is out of reach.
 const SILENCE: Duration = Duration::from_secs(3);
 
@@ -87,6 +93,11 @@ impl Readiness {
     /// Whether the server stops.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether the revocations that others made are known, up to a few seconds ago.
+    pub fn knows_revocations(&self, now: UnixMillis) -> bool {
+        self.started.load(Ordering::Acquire) && self.last_answer.age(now).is_some_and(|age| age <= FEED_LAG)
     }
 
     /// `None` when ready, otherwise the reason.

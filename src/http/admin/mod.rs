@@ -2,6 +2,7 @@
 
 mod cache;
 mod pool;
+mod tokens;
 mod writer;
 
 use actix_web::HttpResponse;
@@ -13,6 +14,7 @@ use super::error::{json, no_store, problem};
 
 pub use cache::{cache_clear, cache_stats};
 pub use pool::pool_stats;
+pub use tokens::{revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
 
 /// Another method than GET or HEAD.
@@ -23,6 +25,11 @@ pub async fn get_only() -> HttpResponse {
 /// Another method than POST.
 pub async fn post_only() -> HttpResponse {
     method_not_allowed("POST")
+}
+
+/// Another method than DELETE.
+pub async fn delete_only() -> HttpResponse {
+    method_not_allowed("DELETE")
 }
 
 fn method_not_allowed(allowed: &'static str) -> HttpResponse {
