@@ -222,7 +222,8 @@ impl ClientCache {
             }
             self.counts.misses += 1;
             self.counts.expirations += 1;
-            if age < self.lifetimes.ttl.saturating_add(self.lifetimes.stale_if_error) {
+            let too_old = self.lifetimes.ttl.saturating_add(self.lifetimes.stale_if_error);
+            if (0..too_old).contains(&age) {
                 return Remembered::Stale(entry.client.clone());
             }
             self.entries.pop(id);
