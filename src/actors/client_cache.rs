@@ -181,6 +181,8 @@ struct Load {
     stale: Option<Arc<Client>>,
     /// The client was invalidated meanwhile: what this load brings is from before.
     outdated: bool,
+    /// It has taken so long that whoever has a stale entry is not to wait for it.
+    overdue: bool,
 }
 
 /// What the map says to a lookup, before anything is loaded.
@@ -274,7 +276,15 @@ impl ClientCache {
         let (answer, waiting) = oneshot::channel();
         let too_many = self.loads.len() == MAX_LOADS;
         match self.loads.get_mut(&id) {
+            Some(load) if load.overdue && stale.is_some() => {
+                self.counts.stale_served += 1;
+                return Response::reply(Ok(stale));
+            }
             Some(load) => load.waiters.push(answer),
+            None if too_many && stale.is_some() => {
+                self.counts.stale_served += 1;
+                return Response::reply(Ok(stale));
+            }
             None if too_many => return Response::reply(Err(Unavailable)),
             None => {
                 if stale.is_some() {
@@ -286,6 +296,7 @@ impl ClientCache {
                     waiters: vec![answer],
                     stale,
                     outdated: false,
+                    overdue: false,
                 };
                 self.loads.insert(id.clone(), load);
                 self.begin_load(id, ctx);
@@ -321,6 +332,7 @@ impl ClientCache {
         let Some(load) = self.loads.get_mut(id) else {
             return;
         };
+        load.overdue = true;
         if let Some(stale) = &load.stale {
             self.counts.stale_served += load.waiters.len() as u64;
             for waiter in load.waiters.drain(..) {
