@@ -1,0 +1,39 @@
+//! An SQLite database in a folder of its own, gone when it is dropped.
+
+use mintage::config;
+use mintage::db::{Db, migrations};
+
+/// The database.
+pub struct Sqlite {
+    folder: tempfile::TempDir,
+}
+
+impl Sqlite {
+    /// An empty file-to-be, without a schema.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().expect("the temporary folder can be written");
+        Self { folder }
+    }
+
+    /// With the schema.
+    pub fn migrated() -> Self {
+        let sqlite = Self::empty();
+        sqlite.open().run_here(migrations::up).unwrap();
+        sqlite
+    }
+
+    /// Another handle to it, with connections of its own.
+    pub fn open(&self) -> Db {
+        Db::open(&self.settings())
+    }
+
+    /// How to reach it.
+    pub fn settings(&self) -> config::Database {
+        let mut settings = config::Database {
+            url: format!("sqlite:{}", self.folder.path().join("mintage.db").display()),
+            ..Default::default()
+        };
+        (settings.pool.max_size, settings.pool.min_idle) = (4, 1);
+        settings
+    }
+}
