@@ -15,6 +15,8 @@ mod sqlite;
 use std::time::Duration;
 
 use mintage::clock::Clock;
+use mintage::db::{Db, migrations};
+use sqlite::Sqlite;
 use tokio::time::Instant;
 
 /// The time of one test, which stands still until it is told to pass.
@@ -45,4 +47,16 @@ impl Time {
 /// Whether about this many milliseconds have passed: tokio rounds each timer up to a whole one.
 fn about(elapsed: Duration, millis: u64) -> bool {
     elapsed.abs_diff(Duration::from_millis(millis)) <= Duration::from_millis(2)
+}
+
+/// A database with the schema.
+fn migrated() -> Sqlite {
+    let sqlite = Sqlite::empty();
+    open(&sqlite).run_here(migrations::up).unwrap();
+    sqlite
+}
+
+/// Another handle to a database, with connections of its own.
+fn open(sqlite: &Sqlite) -> Db {
+    Db::open(&sqlite.settings())
 }

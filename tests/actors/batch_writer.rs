@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::sample::{NOW, claims};
 use crate::sqlite::Sqlite;
-use crate::{Time, about};
+use crate::{Time, about, migrated, open};
 
 /// A table of token records that takes its time, refuses or is down, as a test says.
 #[derive(Clone, Default)]
@@ -117,7 +117,7 @@ fn subject(change: impl Fn(&mut config::Writer)) -> Subject {
 
 /// A writer over the true table.
 fn subject_on_sqlite(change: impl Fn(&mut config::Writer)) -> Subject {
-    subject_over(Table::default(), Sqlite::migrated(), |db| || table_sink(db), change)
+    subject_over(Table::default(), migrated(), |db| || table_sink(db), change)
 }
 
 fn subject_over<S: FnOnce() -> Sink + Send + 'static>(
@@ -127,7 +127,7 @@ fn subject_over<S: FnOnce() -> Sink + Send + 'static>(
     change: impl Fn(&mut config::Writer),
 ) -> Subject {
     let time = Time::paused();
-    let db = sqlite.open();
+    let db = open(&sqlite);
     let sink = sink(db.clone());
     let clock = time.clock.clone();
     let (writer, death) = BatchWriterHandle::start(&Arbiter::current(), &settings(change), clock, 2, sink);
@@ -525,7 +525,7 @@ async fn a_flush_whose_commit_got_lost_on_the_way_is_repeated_without_harm() {
             })
         }
     };
-    let subject = subject_over(Table::default(), Sqlite::migrated(), lossy, |_| {});
+    let subject = subject_over(Table::default(), migrated(), lossy, |_| {});
     subject.record_all(1..=3).await;
     subject.writer.flush().await.unwrap();
     assert_eq!(
@@ -619,7 +619,7 @@ async fn a_writer_that_dies_tells_of_its_death() {
     let dying = || -> Sink { Rc::new(|_, _| panic!("the test says so")) };
     let (writer, death) = BatchWriterHandle::start(&arbiter.handle(), &settings(group), Clock::System, 1, dying);
     let sqlite = Sqlite::empty();
-    let recorder = writer.recorder(sqlite.open());
+    let recorder = writer.recorder(open(&sqlite));
     assert_eq!(
         recorder.record(&claims("demo", 1), NOW).await,
         Err(NotRecorded::Unavailable)
@@ -658,7 +658,7 @@ async fn many_threads_lose_nothing_and_keep_their_order() {
     let (writer, _death) =
         BatchWriterHandle::start(&arbiter.handle(), &busy, Clock::System, 3, move || sink_table.sink());
     let threads = (0..THREADS).map(|thread| {
-        let recorder = writer.recorder(sqlite.open());
+        let recorder = writer.recorder(open(&sqlite));
         tokio::task::spawn_blocking(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {

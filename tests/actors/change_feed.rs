@@ -16,9 +16,9 @@ use mintage::oauth::alg::Alg;
 use mintage::oauth::client::ClientId;
 use tokio::time::Instant;
 
-use crate::Time;
 use crate::sample::{NOW, client, id};
 use crate::sqlite::Sqlite;
+use crate::{Time, migrated, open};
 
 /// A feed with two caches over a database that holds the clients `a` and `b`.
 struct Subject {
@@ -30,8 +30,8 @@ struct Subject {
 }
 
 fn subject() -> Subject {
-    let sqlite = Sqlite::migrated();
-    let db = sqlite.open();
+    let sqlite = migrated();
+    let db = open(&sqlite);
     for text in ["a", "b"] {
         db.run_here(|conn| clients::insert(conn, &client(text))).unwrap();
     }
@@ -92,12 +92,12 @@ impl Subject {
     /// Does as another process would: with a connection of its own.
     fn elsewhere_disable(&self, text: &str) {
         let disable = |conn: &mut _| clients::set_enabled(conn, &id(text), false, NOW);
-        assert!(self.sqlite.open().run_here(disable).unwrap());
+        assert!(open(&self.sqlite).run_here(disable).unwrap());
     }
 
     fn elsewhere_append(&self, change: Change) {
         let append = |conn: &mut _| changes::append(conn, &change, NOW);
-        self.sqlite.open().run_here(append).unwrap();
+        open(&self.sqlite).run_here(append).unwrap();
     }
 }
 
@@ -160,7 +160,7 @@ async fn a_client_created_elsewhere_is_visible() {
     let subject = subject();
     assert_eq!(subject.enabled("new").await, [false, false]);
     let insert = |conn: &mut _| clients::insert(conn, &client("new"));
-    subject.sqlite.open().run_here(insert).unwrap();
+    open(&subject.sqlite).run_here(insert).unwrap();
     subject.poll().await.unwrap();
     assert_eq!(subject.enabled("new").await, [true, true]);
 }
@@ -171,7 +171,7 @@ async fn a_change_of_the_keys_brings_the_new_ring() {
     assert!(subject.listeners.keys.ring().is_none());
     let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
     let complete = |conn: &mut _| signing_keys::complete(conn, NOW, make);
-    let stored = subject.sqlite.open().run_here(complete).unwrap();
+    let stored = open(&subject.sqlite).run_here(complete).unwrap();
     subject.poll().await.unwrap();
     let ring = subject.listeners.keys.ring().unwrap();
     assert_eq!(ring.keys().len(), stored.len());
@@ -195,7 +195,7 @@ async fn a_long_log_is_read_to_its_end() {
     let many = |conn: &mut mintage::db::Conn| {
         conn.write(|conn| (0..2100).try_for_each(|_| changes::append(conn, &Change::Client(id("a")), NOW)))
     };
-    subject.sqlite.open().run_here(many).unwrap();
+    open(&subject.sqlite).run_here(many).unwrap();
     subject.poll().await.unwrap();
     assert!(subject.counts().await.iter().all(|count| count.invalidations == 2100));
 }
@@ -203,12 +203,12 @@ async fn a_long_log_is_read_to_its_end() {
 #[actix::test]
 async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
     let sqlite = Sqlite::empty();
-    let db = sqlite.open();
+    let db = open(&sqlite);
     let subject = subject_on(sqlite, db, 0);
     assert_eq!(subject.poll().await, Err(Unavailable));
     assert_eq!(subject.listeners.last_answer.age(subject.time.clock.now()), None);
     let migrate = |conn: &mut _| mintage::db::migrations::up(conn);
-    subject.sqlite.open().run_here(migrate).unwrap();
+    open(&subject.sqlite).run_here(migrate).unwrap();
     subject.time.passes(300).await;
     assert!(subject.listeners.last_answer.age(subject.time.clock.now()).is_some());
 }

@@ -1,7 +1,6 @@
 //! An SQLite database in a folder of its own, gone when it is dropped.
 
 use mintage::config;
-use mintage::db::{Db, migrations};
 
 /// The database.
 pub struct Sqlite {
@@ -13,18 +12,6 @@ impl Sqlite {
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().expect("the temporary folder can be written");
         Self { folder }
-    }
-
-    /// With the schema.
-    pub fn migrated() -> Self {
-        let sqlite = Self::empty();
-        sqlite.open().run_here(migrations::up).unwrap();
-        sqlite
-    }
-
-    /// Another handle to it, with connections of its own.
-    pub fn open(&self) -> Db {
-        Db::open(&self.settings())
     }
 
     /// How to reach it.
