@@ -55,6 +55,7 @@ fn server() -> &'static Server {
 /// Its arguments: the folder of the programs and the port. An ICU locale, because the order of texts must not depend
 /// on where the server of a user was set up, and in the locale C it would come out right by itself.
 const KEEPER: &str = r#"
+trap '' PIPE  # or the shell would end at `echo` when nobody listens any more, and leave the server behind
 bin=$1 port=$2
 folder=$(mktemp -d /tmp/mintage-postgres.XXXXXX) || exit
 if "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --no-sync \
