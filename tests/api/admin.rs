@@ -93,7 +93,16 @@ fn p40_another_scheme_is_no_token() {
 fn p40_a_malformed_header_or_more_than_one_is_400() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
-    for header in ["Bearer", "Bearer ", "Bearer a b", "Bearer  abc", "Bearer a,b", "Bearer \"abc\"", "Bearer é", "Bearer a\tb"] {
+    for header in [
+        "Bearer",
+        "Bearer ",
+        "Bearer a b",
+        "Bearer  abc",
+        "Bearer a,b",
+        "Bearer \"abc\"",
+        "Bearer é",
+        "Bearer a\tb",
+    ] {
         assert_malformed(&app.send(Request::get(CACHE_STATS).header("Authorization", header)));
     }
     let client = app.client(|_| {});
@@ -107,7 +116,10 @@ fn p41_a_token_for_another_audience_is_refused() {
     let client = app.client_with_scope("mintage:admin");
     let elsewhere = app.issue(&client, &[("scope", "mintage:admin"), ("resource", ORDERS)]);
     assert_invalid_token(&get_stats(&app, &elsewhere));
-    let both = app.issue(&client, &[("scope", "mintage:admin"), ("resource", ORDERS), ("resource", ISSUER)]);
+    let both = app.issue(
+        &client,
+        &[("scope", "mintage:admin"), ("resource", ORDERS), ("resource", ISSUER)],
+    );
     assert_eq!(get_stats(&app, &both).status, 200);
 }
 
@@ -142,7 +154,9 @@ fn p41_the_token_of_a_disabled_or_deleted_client_is_refused() {
     app.database(|conn| clients::set_enabled(conn, &disabled.id(), false, now));
     app.database(|conn| clients::delete(conn, &deleted.id(), now));
     for token in tokens {
-        let refused = eventually(Duration::from_secs(1), || Some(get_stats(&app, &token)).filter(|a| a.status != 200));
+        let refused = eventually(Duration::from_secs(1), || {
+            Some(get_stats(&app, &token)).filter(|a| a.status != 200)
+        });
         assert_invalid_token(&refused.expect("seen within a second"));
     }
 }
@@ -150,7 +164,12 @@ fn p41_the_token_of_a_disabled_or_deleted_client_is_refused() {
 #[test]
 fn p41_a_missing_scope_is_403_and_named() {
     let app = TestApp::shared();
-    for scope in ["orders:read", "mintage:administrator", "mintage:introspect", "mintage:ADMIN"] {
+    for scope in [
+        "orders:read",
+        "mintage:administrator",
+        "mintage:introspect",
+        "mintage:ADMIN",
+    ] {
         let token = app.issue_with_scope(scope);
         for path in STATS {
             assert_insufficient_scope(&app.send(Request::get(path).bearer(&token)), "mintage:read");
@@ -175,18 +194,36 @@ fn a_reader_may_look_but_not_touch() {
     let reader = app.issue_with_scope("mintage:read");
     for path in STATS {
         assert_eq!(app.send(Request::get(path).bearer(&reader)).status, 200, "{path}");
-        assert_eq!(app.send(Request::new("HEAD", path).bearer(&reader)).status, 200, "{path}");
+        assert_eq!(
+            app.send(Request::new("HEAD", path).bearer(&reader)).status,
+            200,
+            "{path}"
+        );
     }
     assert_insufficient_scope(&app.send(Request::post(CACHE_CLEAR).bearer(&reader)), "mintage:admin");
 }
 
 #[test]
 fn the_cache_tells_exactly_these_members() {
-    let app = Setup::new().configured(|config| config.cache.capacity = 70).configured(|config| config.cache.warm = 0).start();
+    let app = Setup::new()
+        .configured(|config| config.cache.capacity = 70)
+        .configured(|config| config.cache.warm = 0)
+        .start();
     let stats = cache_stats(&app, &app.issue_with_scope("mintage:admin"));
     let counts = [
-        "hits", "misses", "hit_rate", "stale_served", "negative_hits", "loads", "load_failures", "evictions", "expirations",
-        "invalidations", "entries", "negative_entries", "capacity",
+        "hits",
+        "misses",
+        "hit_rate",
+        "stale_served",
+        "negative_hits",
+        "loads",
+        "load_failures",
+        "evictions",
+        "expirations",
+        "invalidations",
+        "entries",
+        "negative_entries",
+        "capacity",
     ];
     let of_server = [&counts[..], &["ttl_seconds", "workers"]].concat();
     assert_eq!(members(&stats), BTreeSet::from_iter(of_server));
@@ -196,7 +233,10 @@ fn the_cache_tells_exactly_these_members() {
         assert_eq!(members(worker), BTreeSet::from_iter(of_worker.clone()));
         assert_eq!((&worker["worker"], &worker["capacity"]), (&json!(number), &json!(70)));
     }
-    assert_eq!((workers.len(), &stats["capacity"], &stats["ttl_seconds"]), (2, &json!(140), &json!(600.0)));
+    assert_eq!(
+        (workers.len(), &stats["capacity"], &stats["ttl_seconds"]),
+        (2, &json!(140), &json!(600.0))
+    );
 }
 
 #[test]
@@ -209,14 +249,21 @@ fn the_cache_counts_what_happens() {
         app.issue(&client, &[]);
     }
     for _ in 0..2 {
-        app.send(Request::post("/token").basic_raw("nobody:x").form_raw("a=b")).assert_invalid_client();
+        app.send(Request::post("/token").basic_raw("nobody:x").form_raw("a=b"))
+            .assert_invalid_client();
     }
     let after = cache_stats(&app, &admin);
     let grown = |name: &str| after[name].as_u64().unwrap() - before[name].as_u64().unwrap();
     // One hit more than those: the admin's own client, looked up for the second reading.
     assert_eq!((grown("misses"), grown("hits"), grown("loads")), (2, 2 + 1 + 1, 2));
-    assert_eq!((grown("negative_hits"), grown("entries"), grown("negative_entries")), (1, 1, 1));
-    assert_eq!(grown("load_failures") + grown("evictions") + grown("expirations") + grown("stale_served"), 0);
+    assert_eq!(
+        (grown("negative_hits"), grown("entries"), grown("negative_entries")),
+        (1, 1, 1)
+    );
+    assert_eq!(
+        grown("load_failures") + grown("evictions") + grown("expirations") + grown("stale_served"),
+        0
+    );
     let (hits, misses) = (after["hits"].as_f64().unwrap(), after["misses"].as_f64().unwrap());
     assert_eq!(after["hit_rate"], hits / (hits + misses));
 }
@@ -226,7 +273,10 @@ fn the_writer_tells_exactly_these_members() {
     let app = TestApp::start();
     let token = app.issue_with_scope("mintage:admin");
     let stats = || app.send(Request::get(WRITER_STATS).bearer(&token)).json();
-    let settled = eventually(Duration::from_secs(3), || Some(stats()).filter(|stats| stats["flushed_total"] == 1)).unwrap();
+    let settled = eventually(Duration::from_secs(3), || {
+        Some(stats()).filter(|stats| stats["flushed_total"] == 1)
+    })
+    .unwrap();
     let seconds = settled["last_flush"]["seconds"].as_f64().unwrap();
     assert!((0.0..5.0).contains(&seconds));
     assert_eq!(
@@ -241,13 +291,28 @@ fn the_writer_tells_exactly_these_members() {
 
 #[test]
 fn the_pool_tells_exactly_these_members() {
-    let app = Setup::new().configured(|config| config.database.pool.max_size = 7).start();
-    let stats = app.send(Request::get(POOL_STATS).bearer(&app.issue_with_scope("mintage:read"))).json();
+    let app = Setup::new()
+        .configured(|config| config.database.pool.max_size = 7)
+        .start();
+    let stats = app
+        .send(Request::get(POOL_STATS).bearer(&app.issue_with_scope("mintage:read")))
+        .json();
     let expected = [
-        "backend", "max_size", "connections", "idle", "in_use", "waiting", "wait_seconds_total", "timeouts_total", "breaker",
+        "backend",
+        "max_size",
+        "connections",
+        "idle",
+        "in_use",
+        "waiting",
+        "wait_seconds_total",
+        "timeouts_total",
+        "breaker",
     ];
     assert_eq!(members(&stats), BTreeSet::from(expected));
-    assert_eq!((&stats["backend"], &stats["max_size"], &stats["breaker"]), (&json!("sqlite"), &json!(7), &json!("closed")));
+    assert_eq!(
+        (&stats["backend"], &stats["max_size"], &stats["breaker"]),
+        (&json!("sqlite"), &json!(7), &json!("closed"))
+    );
     let number = |name: &str| stats[name].as_u64().unwrap();
     assert_eq!(number("connections"), number("idle") + number("in_use"));
     assert_eq!((number("waiting"), number("timeouts_total")), (0, 0));
@@ -264,13 +329,19 @@ fn clearing_the_cache_is_204_and_empties_every_worker() {
     }
     assert!(cache_stats(&app, &admin)["entries"].as_u64().unwrap() >= 3);
     let answer = app.send(Request::post(CACHE_CLEAR).bearer(&admin));
-    assert_eq!((answer.status, answer.body.len(), answer.header("content-type")), (204, 0, None));
+    assert_eq!(
+        (answer.status, answer.body.len(), answer.header("content-type")),
+        (204, 0, None)
+    );
     let stats = cache_stats(&app, &admin);
     // The admin's own client was asked for again, to judge the reading.
     assert_eq!(stats["entries"], 1);
     let loads = stats["loads"].as_u64().unwrap();
     app.issue(&client, &[]);
-    assert_eq!(cache_stats(&app, &admin)["loads"].as_u64().unwrap().min(loads + 1), loads + 1);
+    assert_eq!(
+        cache_stats(&app, &admin)["loads"].as_u64().unwrap().min(loads + 1),
+        loads + 1
+    );
 }
 
 #[test]
@@ -281,7 +352,10 @@ fn clearing_the_cache_shows_what_nobody_announced() {
         app.issue(&client, &[]);
     }
     // Behind everybody's back: without an entry in the change log.
-    app.sql(&format!("UPDATE clients SET enabled = 0 WHERE client_id = '{}'", client.id));
+    app.sql(&format!(
+        "UPDATE clients SET enabled = 0 WHERE client_id = '{}'",
+        client.id
+    ));
     assert_eq!(app.ask(&client, &[]).status, 200);
     assert_eq!(app.send(Request::post(CACHE_CLEAR).bearer(&admin)).status, 204);
     for _ in 0..4 {
@@ -293,16 +367,25 @@ fn clearing_the_cache_shows_what_nobody_announced() {
 fn the_caller_is_judged_before_the_body() {
     let app = TestApp::shared();
     let reader = app.issue_with_scope("mintage:read");
-    let head = |request: Request| request.header("Content-Type", "application/json").header("Content-Length", "1000");
+    let head = |request: Request| {
+        request
+            .header("Content-Type", "application/json")
+            .header("Content-Length", "1000")
+    };
     // The body never comes, and nobody waits for it.
     assert_no_token(&app.send(head(Request::post(CACHE_CLEAR))));
-    assert_insufficient_scope(&app.send(head(Request::post(CACHE_CLEAR).bearer(&reader))), "mintage:admin");
+    assert_insufficient_scope(
+        &app.send(head(Request::post(CACHE_CLEAR).bearer(&reader))),
+        "mintage:admin",
+    );
     assert_no_token(&app.send(Request::post(CACHE_CLEAR).body("application/json", "{nonsense")));
 }
 
 #[test]
 fn a_listener_of_its_own_takes_admin_away_from_the_public_side() {
-    let app = Setup::new().configured(|config| config.server.admin_listen = "127.0.0.1:0".into()).start();
+    let app = Setup::new()
+        .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
+        .start();
     assert_ne!(app.address, app.admin_address);
     let token = app.issue_with_scope("mintage:admin");
     for path in STATS.into_iter().chain([CACHE_CLEAR]) {
@@ -312,7 +395,10 @@ fn a_listener_of_its_own_takes_admin_away_from_the_public_side() {
         }
     }
     assert_eq!(cache_stats(&app, &token)["workers"].as_array().unwrap().len(), 3);
-    assert_eq!(Request::post(CACHE_CLEAR).bearer(&token).send(app.admin_address).status, 204);
+    assert_eq!(
+        Request::post(CACHE_CLEAR).bearer(&token).send(app.admin_address).status,
+        204
+    );
     for path in ["/token", "/livez", "/.well-known/jwks.json"] {
         assert_eq!(Request::get(path).send(app.admin_address).status, 404, "{path}");
     }
@@ -323,13 +409,29 @@ fn another_method_or_path_is_a_problem_document() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     const DETAIL: &str = "the method is not one that this resource knows";
-    for (method, path, allowed) in [("POST", CACHE_STATS, "GET, HEAD"), ("DELETE", POOL_STATS, "GET, HEAD"), ("GET", CACHE_CLEAR, "POST"), ("OPTIONS", CACHE_CLEAR, "POST")] {
+    for (method, path, allowed) in [
+        ("POST", CACHE_STATS, "GET, HEAD"),
+        ("DELETE", POOL_STATS, "GET, HEAD"),
+        ("GET", CACHE_CLEAR, "POST"),
+        ("OPTIONS", CACHE_CLEAR, "POST"),
+    ] {
         let answer = app.send(Request::new(method, path).bearer(&token));
         answer.assert_problem(405, "Method Not Allowed", DETAIL, None);
         assert_eq!(answer.header("allow"), Some(allowed));
     }
-    for path in ["/admin", "/admin/", "/admin/nothing", "/admin/cache/stats/", "/admin/cache/Stats"] {
-        app.send(Request::get(path).bearer(&token)).assert_problem(404, "Not Found", "there is nothing at this path", None);
+    for path in [
+        "/admin",
+        "/admin/",
+        "/admin/nothing",
+        "/admin/cache/stats/",
+        "/admin/cache/Stats",
+    ] {
+        app.send(Request::get(path).bearer(&token)).assert_problem(
+            404,
+            "Not Found",
+            "there is nothing at this path",
+            None,
+        );
     }
 }
 
@@ -337,13 +439,23 @@ fn another_method_or_path_is_a_problem_document() {
 fn attack_no_other_site_may_call_admin() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
-    for request in [Request::get(CACHE_STATS).bearer(&token), Request::new("OPTIONS", CACHE_CLEAR), Request::post(CACHE_CLEAR).bearer(&token)] {
+    for request in [
+        Request::get(CACHE_STATS).bearer(&token),
+        Request::new("OPTIONS", CACHE_CLEAR),
+        Request::post(CACHE_CLEAR).bearer(&token),
+    ] {
         let answer = app.send(
             request
                 .header("Origin", "https://evil.example")
                 .header("Access-Control-Request-Method", "POST"),
         );
-        assert!(!answer.headers.iter().any(|(name, _)| name.starts_with("access-control-")), "{answer:?}");
+        assert!(
+            !answer
+                .headers
+                .iter()
+                .any(|(name, _)| name.starts_with("access-control-")),
+            "{answer:?}"
+        );
     }
 }
 
@@ -354,7 +466,12 @@ fn without_a_database_admin_cannot_tell_and_says_so() {
     assert_eq!(app.send(Request::post(CACHE_CLEAR).bearer(&admin)).status, 204);
     app.sql("ALTER TABLE clients RENAME TO clients_away");
     let answer = get_stats(&app, &admin);
-    answer.assert_problem(503, "Service Unavailable", "this cannot be told now, try again later", None);
+    answer.assert_problem(
+        503,
+        "Service Unavailable",
+        "this cannot be told now, try again later",
+        None,
+    );
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
@@ -393,7 +510,13 @@ fn attack_a_token_edited_anywhere_is_refused() {
             let old = token.as_bytes()[at];
             // The next letter differs in the lowest bit, which the last letter of a part may not even use.
             let new = if old == b'A' { 'B' } else { 'A' };
-            let next = char::from(if old.is_ascii_alphanumeric() && old != b'Z' && old != b'z' && old != b'9' { old + 1 } else { b'q' });
+            let next = char::from(
+                if old.is_ascii_alphanumeric() && old != b'Z' && old != b'z' && old != b'9' {
+                    old + 1
+                } else {
+                    b'q'
+                },
+            );
             for letter in [new, next] {
                 let edited = format!("{}{letter}{}", &token[..at], &token[at + 1..]);
                 assert_invalid_token(&connection.ask(&Request::get(CACHE_STATS).bearer(&edited)));
@@ -407,12 +530,24 @@ fn attack_pieces_around_a_token_do_not_help() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     let parts: Vec<&str> = token.split('.').collect();
-    let [header, payload, signature] = parts[..] else { panic!("not three parts") };
+    let [header, payload, signature] = parts[..] else {
+        panic!("not three parts")
+    };
     for bad in [
-        format!("{token}."), format!(".{token}"), format!("{token}="), format!("{token}.{signature}"),
-        format!("{header}.{payload}"), format!("{header}.{payload}."), format!("{header}..{signature}"), format!(".{payload}.{signature}"),
-        format!("{header}.{payload}.{signature}.{payload}.{signature}"), "a.b.c.d.e".into(), ".".repeat(1000), "..".into(),
-        "A".repeat(8000), format!("{header}.{}.{signature}", "A".repeat(8000)),
+        format!("{token}."),
+        format!(".{token}"),
+        format!("{token}="),
+        format!("{token}.{signature}"),
+        format!("{header}.{payload}"),
+        format!("{header}.{payload}."),
+        format!("{header}..{signature}"),
+        format!(".{payload}.{signature}"),
+        format!("{header}.{payload}.{signature}.{payload}.{signature}"),
+        "a.b.c.d.e".into(),
+        ".".repeat(1000),
+        "..".into(),
+        "A".repeat(8000),
+        format!("{header}.{}.{signature}", "A".repeat(8000)),
     ] {
         assert_invalid_token(&get_stats(&app, &bad));
     }
@@ -432,8 +567,15 @@ impl Forge {
     fn of(app: &TestApp) -> Self {
         let token = app.issue_with_scope("mintage:admin");
         let kid = part(&token, 0)["kid"].as_str().unwrap().to_owned();
-        let (_, private) = private_keys(&app.database_path()).into_iter().find(|(known, _)| *known == kid).unwrap();
-        Self { kid, key: EncodingKey::from_ec_der(&private), good: claims(&token) }
+        let (_, private) = private_keys(&app.database_path())
+            .into_iter()
+            .find(|(known, _)| *known == kid)
+            .unwrap();
+        Self {
+            kid,
+            key: EncodingKey::from_ec_der(&private),
+            good: claims(&token),
+        }
     }
 
     fn sign(&self, header: &Value, claims: &Value) -> String {
@@ -473,12 +615,34 @@ fn attack_claims_that_this_server_would_not_issue_are_refused() {
     let forge = Forge::of(&app);
     assert_eq!(get_stats(&app, &forge.sign(&forge.header(), &forge.good)).status, 200);
     for (name, value) in [
-        ("iss", json!("https://other.example")), ("iss", json!("http://127.0.0.1:8080/")), ("iss", json!([ISSUER])), ("iss", Value::Null),
-        ("aud", json!(ORDERS)), ("aud", json!([])), ("aud", json!({"a": ISSUER})), ("aud", Value::Null),
-        ("exp", json!(0)), ("exp", json!(-1)), ("exp", json!("9999999999")), ("exp", json!(9999999999.5)), ("exp", json!(1e300)), ("exp", Value::Null),
-        ("iat", json!("1")), ("iat", Value::Null), ("scope", json!(["mintage:admin"])), ("scope", json!("")), ("scope", json!("mintage:admin ")),
-        ("jti", json!("1")), ("jti", json!(1)), ("jti", Value::Null), ("client_id", json!("nobody")), ("client_id", json!("é")), ("client_id", Value::Null),
-        ("sub", Value::Null), ("one_time", json!(true)), ("one_time", json!("false")),
+        ("iss", json!("https://other.example")),
+        ("iss", json!("http://127.0.0.1:8080/")),
+        ("iss", json!([ISSUER])),
+        ("iss", Value::Null),
+        ("aud", json!(ORDERS)),
+        ("aud", json!([])),
+        ("aud", json!({"a": ISSUER})),
+        ("aud", Value::Null),
+        ("exp", json!(0)),
+        ("exp", json!(-1)),
+        ("exp", json!("9999999999")),
+        ("exp", json!(9999999999.5)),
+        ("exp", json!(1e300)),
+        ("exp", Value::Null),
+        ("iat", json!("1")),
+        ("iat", Value::Null),
+        ("scope", json!(["mintage:admin"])),
+        ("scope", json!("")),
+        ("scope", json!("mintage:admin ")),
+        ("jti", json!("1")),
+        ("jti", json!(1)),
+        ("jti", Value::Null),
+        ("client_id", json!("nobody")),
+        ("client_id", json!("é")),
+        ("client_id", Value::Null),
+        ("sub", Value::Null),
+        ("one_time", json!(true)),
+        ("one_time", json!("false")),
     ] {
         let answer = get_stats(&app, &forge.with_claim(name, value.clone()));
         assert_eq!(answer.status, 401, "{name}={value}");
@@ -494,12 +658,30 @@ fn attack_headers_that_this_server_would_not_write_are_refused() {
     let jwk = app.send(Request::get("/.well-known/jwks.json")).json()["keys"][0].clone();
     let long = "x".repeat(4000);
     for (name, value) in [
-        ("typ", json!("JWT")), ("typ", json!("AT+JWT")), ("typ", json!("application/at+jwt")), ("typ", Value::Null),
-        ("alg", json!("none")), ("alg", json!("HS256")), ("alg", json!("RS256")), ("alg", json!("es256")), ("alg", Value::Null),
-        ("kid", json!("../../etc/passwd")), ("kid", json!("?")), ("kid", json!("' OR 1=1 --")), ("kid", json!("\u{0}")), ("kid", json!(long)),
-        ("kid", json!("")), ("kid", json!(1)), ("kid", Value::Null),
-        ("jwk", jwk), ("jku", json!(format!("http://{}/.well-known/jwks.json", app.address))), ("x5u", json!("http://127.0.0.1/")), ("x5c", json!([])),
-        ("crit", json!(["exp"])), ("b64", json!(false)), ("zip", json!("DEF")),
+        ("typ", json!("JWT")),
+        ("typ", json!("AT+JWT")),
+        ("typ", json!("application/at+jwt")),
+        ("typ", Value::Null),
+        ("alg", json!("none")),
+        ("alg", json!("HS256")),
+        ("alg", json!("RS256")),
+        ("alg", json!("es256")),
+        ("alg", Value::Null),
+        ("kid", json!("../../etc/passwd")),
+        ("kid", json!("?")),
+        ("kid", json!("' OR 1=1 --")),
+        ("kid", json!("\u{0}")),
+        ("kid", json!(long)),
+        ("kid", json!("")),
+        ("kid", json!(1)),
+        ("kid", Value::Null),
+        ("jwk", jwk),
+        ("jku", json!(format!("http://{}/.well-known/jwks.json", app.address))),
+        ("x5u", json!("http://127.0.0.1/")),
+        ("x5c", json!([])),
+        ("crit", json!(["exp"])),
+        ("b64", json!(false)),
+        ("zip", json!("DEF")),
     ] {
         let answer = get_stats(&app, &forge.with_header(name, value.clone()));
         assert_eq!(answer.status, 401, "{name}={value}");
@@ -516,13 +698,20 @@ fn attack_no_public_key_signs_and_no_signature_is_none() {
     let hs256_kid = part(&app.issue(&app.client(|client| client.alg = Some(Alg::Hs256)), &[]), 0)["kid"].clone();
     for jwk in keys["keys"].as_array().unwrap() {
         let mut secrets = vec![jwk.to_string(), document.text(), String::new()];
-        secrets.extend(["x", "n", "kid"].iter().filter_map(|name| jwk[name].as_str()).map(str::to_owned));
+        secrets.extend(
+            ["x", "n", "kid"]
+                .iter()
+                .filter_map(|name| jwk[name].as_str())
+                .map(str::to_owned),
+        );
         for secret in &secrets {
             for kid in [&jwk["kid"], &hs256_kid] {
                 let mut header = Header::new(Algorithm::HS256);
                 header.typ = Some("at+jwt".into());
                 header.kid = kid.as_str().map(str::to_owned);
-                let raw = URL_SAFE_NO_PAD.decode(secret).unwrap_or_else(|_| secret.clone().into_bytes());
+                let raw = URL_SAFE_NO_PAD
+                    .decode(secret)
+                    .unwrap_or_else(|_| secret.clone().into_bytes());
                 for key in [secret.as_bytes(), &raw] {
                     let token = jsonwebtoken::encode(&header, &forge.good, &EncodingKey::from_secret(key)).unwrap();
                     assert_invalid_token(&get_stats(&app, &token));
@@ -531,7 +720,10 @@ fn attack_no_public_key_signs_and_no_signature_is_none() {
         }
         let encode = |document: &Value| URL_SAFE_NO_PAD.encode(document.to_string());
         let unsigned = json!({"typ": "at+jwt", "alg": "none", "kid": jwk["kid"]});
-        assert_invalid_token(&get_stats(&app, &format!("{}.{}.", encode(&unsigned), encode(&forge.good))));
+        assert_invalid_token(&get_stats(
+            &app,
+            &format!("{}.{}.", encode(&unsigned), encode(&forge.good)),
+        ));
     }
 }
 
@@ -540,7 +732,12 @@ fn attack_the_kid_of_one_key_with_the_signature_of_another_is_refused() {
     let app = TestApp::shared();
     let forge = Forge::of(&app);
     let keys = app.send(Request::get("/.well-known/jwks.json")).json();
-    for jwk in keys["keys"].as_array().unwrap().iter().filter(|jwk| jwk["alg"] != "ES256") {
+    for jwk in keys["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|jwk| jwk["alg"] != "ES256")
+    {
         for alg in [&jwk["alg"], &json!("ES256")] {
             let header = json!({"typ": "at+jwt", "alg": alg, "kid": jwk["kid"]});
             assert_invalid_token(&get_stats(&app, &forge.sign(&header, &forge.good)));
@@ -550,7 +747,9 @@ fn attack_the_kid_of_one_key_with_the_signature_of_another_is_refused() {
 
 #[test]
 fn the_refusal_of_a_token_does_not_depend_on_the_route() {
-    let app = Setup::new().configured(|config| config.token.ttl = config::Duration::seconds(60)).start();
+    let app = Setup::new()
+        .configured(|config| config.token.ttl = config::Duration::seconds(60))
+        .start();
     let token = app.issue_with_scope("mintage:admin");
     let cut = &token[..token.len() - 1];
     for path in STATS {

@@ -129,7 +129,10 @@ pub fn template() -> &'static [u8] {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
         let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let (working, finished) = (directory.path().join("working.db"), directory.path().join("finished.db"));
+        let (working, finished) = (
+            directory.path().join("working.db"),
+            directory.path().join("finished.db"),
+        );
         let database = config::Database {
             url: format!("sqlite:{}", working.display()),
             ..Default::default()
@@ -139,7 +142,9 @@ pub fn template() -> &'static [u8] {
                 migrations::up(conn)?;
                 // As old as can be, so that they sign whatever a mock clock says.
                 let made_at = UnixMillis(1);
-                db::signing_keys::complete(conn, made_at, |alg| Ok(SigningKey::generate(alg, made_at, None).unwrap()))?;
+                db::signing_keys::complete(conn, made_at, |alg| {
+                    Ok(SigningKey::generate(alg, made_at, None).unwrap())
+                })?;
                 // One file without a log beside it.
                 Ok(diesel::sql_query(format!("VACUUM INTO '{}'", finished.display())).execute(conn)?)
             })
@@ -428,7 +433,10 @@ diesel::table! {
 /// Every signing key as the database has it: its name and its bytes.
 pub fn private_keys(database: &Path) -> Vec<(String, Vec<u8>)> {
     let columns = (signing_keys::kid, signing_keys::private_key);
-    signing_keys::table.select(columns).load(&mut connect(database)).unwrap()
+    signing_keys::table
+        .select(columns)
+        .load(&mut connect(database))
+        .unwrap()
 }
 
 fn connect(database: &Path) -> SqliteConnection {

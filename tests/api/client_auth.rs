@@ -56,7 +56,10 @@ fn p12_id_and_secret_may_hold_any_character_when_encoded() {
     ] {
         let client = app.client_with_secret(secret, |client| client.id = ClientId::parse(id).unwrap());
         let token = app.issue(&client, &[]);
-        assert_eq!((&claims(&token)["sub"], &claims(&token)["client_id"]), (&id.into(), &id.into()));
+        assert_eq!(
+            (&claims(&token)["sub"], &claims(&token)["client_id"]),
+            (&id.into(), &id.into())
+        );
     }
 }
 
@@ -72,7 +75,11 @@ fn p12_the_first_colon_splits_what_is_not_encoded() {
 fn p12_clients_that_encode_more_or_less_than_needed_are_understood() {
     let app = TestApp::shared();
     let client = app.client_with_secret("with-dash_and.dot", |_| {});
-    for secret in ["with-dash_and.dot", "with%2Ddash%5Fand%2Edot", "with%2ddash%5fand%2edot"] {
+    for secret in [
+        "with-dash_and.dot",
+        "with%2Ddash%5Fand%2Edot",
+        "with%2ddash%5fand%2edot",
+    ] {
         let answer = app.send(request().basic_raw(&format!("{}:{secret}", client.id)));
         assert_eq!(answer.status, 200, "{secret}");
     }
@@ -93,8 +100,12 @@ fn p12_generated_ids_and_secrets_are_letters_and_digits() {
 fn p13_credentials_may_come_in_the_body() {
     let app = TestApp::shared();
     let client = app.client_with_secret("a+b %é&=", |_| {});
-    assert_eq!(claims(&app.send(post_request(&client)).access_token())["sub"], client.id);
-    app.send(post_request(&client.with_secret("a+b %é&"))).assert_invalid_client();
+    assert_eq!(
+        claims(&app.send(post_request(&client)).access_token())["sub"],
+        client.id
+    );
+    app.send(post_request(&client.with_secret("a+b %é&")))
+        .assert_invalid_client();
 }
 
 #[test]
@@ -125,7 +136,10 @@ fn p14_two_methods_in_one_request_are_400() {
 fn p14_two_authorization_headers_are_400() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    for request in [request().basic(&client).basic(&client), request().basic(&client).bearer("abc")] {
+    for request in [
+        request().basic(&client).basic(&client),
+        request().basic(&client).bearer("abc"),
+    ] {
         app.send(request).assert_refused(400, "invalid_request", TWO_METHODS);
     }
 }
@@ -193,7 +207,8 @@ fn p15_secret_bytes_that_are_no_text_are_401() {
     let mut credentials = format!("{}:", client.id).into_bytes();
     credentials.extend_from_slice(b"\xff\xfe");
     let encoded = STANDARD.encode(credentials);
-    app.send(request().header("Authorization", &format!("Basic {encoded}"))).assert_invalid_client();
+    app.send(request().header("Authorization", &format!("Basic {encoded}")))
+        .assert_invalid_client();
 }
 
 #[test]
@@ -216,7 +231,10 @@ fn p15_an_id_asked_for_before_costs_no_database_call_whether_known_or_not() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let admin = app.issue_with_scope("mintage:admin");
     let known = app.client(|_| {}).with_secret("wrong");
-    let unknown = TestClient { id: "nobody".into(), secret: "wrong".into() };
+    let unknown = TestClient {
+        id: "nobody".into(),
+        secret: "wrong".into(),
+    };
     for client in [&known, &unknown] {
         app.ask(client, &[]).assert_invalid_client();
         let before = cache_stats(&app, &admin);
@@ -275,7 +293,10 @@ fn p16_a_secret_that_is_replaced_stops_to_count() {
     // Four connections in a row reach every worker.
     let everywhere = |client, status| (0..4).all(|_| app.ask(client, &[]).status == status);
     let taken_over = || (everywhere(&new, 200) && everywhere(&old, 401)).then_some(());
-    assert!(eventually(Duration::from_secs(1), taken_over).is_some(), "not seen within a second");
+    assert!(
+        eventually(Duration::from_secs(1), taken_over).is_some(),
+        "not seen within a second"
+    );
     app.ask(&old, &[]).assert_invalid_client();
 }
 
@@ -286,7 +307,10 @@ fn attack_an_enormous_authorization_header_is_refused() {
         let header = "A".repeat(size);
         let bytes = request().header("Authorization", &format!("Basic {header}")).bytes();
         let answer = send_raw(app.address, &bytes);
-        assert!(answer.is_none_or(|answer| (400..500).contains(&answer.status)), "{size}");
+        assert!(
+            answer.is_none_or(|answer| (400..500).contains(&answer.status)),
+            "{size}"
+        );
     }
     assert_eq!(app.send(Request::get("/livez")).status, 200);
 }

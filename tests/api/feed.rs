@@ -71,7 +71,9 @@ fn g2_another_scope_counts_from_then_on() {
     changed.scope = Scope::parse("invoices:read").unwrap();
     changed.default_scope = changed.scope.clone();
     app.database(|conn| clients::replace(conn, &changed));
-    let seen = eventually(SOON, || (app.ask(&client, &[]).json()["scope"] == "invoices:read").then_some(()));
+    let seen = eventually(SOON, || {
+        (app.ask(&client, &[]).json()["scope"] == "invoices:read").then_some(())
+    });
     assert!(seen.is_some());
 }
 
@@ -83,7 +85,9 @@ fn g2_a_connection_that_stays_open_sees_it_too() {
     let mut connection = Connection::open(app.address);
     assert_eq!(connection.ask(&request).status, 200);
     app.database(|conn| clients::set_enabled(conn, &client.id(), false, Clock::System.now()));
-    let refused = eventually(SOON, || Some(connection.ask(&request)).filter(|answer| answer.status != 200));
+    let refused = eventually(SOON, || {
+        Some(connection.ask(&request)).filter(|answer| answer.status != 200)
+    });
     refused.expect("seen within a second").assert_invalid_client();
 }
 
@@ -111,7 +115,9 @@ fn g2_two_servers_on_one_database_follow_each_other() {
     let first = TestApp::start();
     let client = first.client(|_| {});
     let url = format!("sqlite:{}", first.database_path().display());
-    let second = Setup::on_empty_database().configured(|config| config.database.url = url).start();
+    let second = Setup::on_empty_database()
+        .configured(|config| config.database.url = url)
+        .start();
     assert_soon(&second, &client, 200);
     first.database(|conn| clients::set_enabled(conn, &client.id(), false, Clock::System.now()));
     assert_soon(&first, &client, 401);

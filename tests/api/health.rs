@@ -28,7 +28,10 @@ fn a_server_that_serves_is_live_and_ready() {
     let app = TestApp::shared();
     for (path, status) in [("/livez", "ok"), ("/readyz", "ready")] {
         let answer = app.send(Request::get(path));
-        assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/json"))
+        );
         assert_eq!(answer.json(), json!({"status": status}));
         answer.assert_sealed();
     }
@@ -43,7 +46,11 @@ fn without_a_database_it_is_live_and_says_why_it_is_not_ready() {
     assert_eq!(app.send(Request::get("/livez")).status, 200);
     assert_not_ready(&app, STARTING);
     let keys = app.send(Request::get("/.well-known/jwks.json"));
-    keys.assert_refused(503, "temporarily_unavailable", "the server cannot answer now, try again later");
+    keys.assert_refused(
+        503,
+        "temporarily_unavailable",
+        "the server cannot answer now, try again later",
+    );
     std::fs::create_dir(&missing).unwrap();
     std::fs::write(missing.join("mintage.db"), template()).unwrap();
     app.wait_until_ready();
@@ -66,7 +73,9 @@ fn a_database_that_goes_away_makes_it_unready_and_one_that_returns_ready() {
 
 #[test]
 fn a_schema_that_nobody_may_migrate_ends_the_start() {
-    let app = Setup::on_empty_database().configured(|config| config.database.auto_migrate = false).start_unready();
+    let app = Setup::on_empty_database()
+        .configured(|config| config.database.auto_migrate = false)
+        .start_unready();
     let reason = app.why_it_ends().to_string();
     assert!(reason.contains("run `mintage migrate up`"), "{reason}");
 }

@@ -273,10 +273,7 @@ impl Response {
     pub fn assert_refused(&self, status: u16, error: &str, description: &str) {
         assert_eq!(self.status, status, "{}", self.text());
         assert_eq!(self.header("content-type"), Some("application/json"));
-        assert_eq!(
-            self.json(),
-            json!({"error": error, "error_description": description})
-        );
+        assert_eq!(self.json(), json!({"error": error, "error_description": description}));
         self.assert_sealed();
         let challenge = (status == 401).then_some("Basic realm=\"mintage\", charset=\"UTF-8\"");
         assert_eq!(self.header("www-authenticate"), challenge);

@@ -24,7 +24,9 @@ fn jwks(app: &TestApp) -> Value {
 fn verify(app: &TestApp, token: &str, audience: &str) -> TokenData<Value> {
     let header = decode_header(token).unwrap();
     let keys: JwkSet = serde_json::from_value(jwks(app)).unwrap();
-    let jwk = keys.find(header.kid.as_deref().unwrap()).expect("the kid is in the JWKS");
+    let jwk = keys
+        .find(header.kid.as_deref().unwrap())
+        .expect("the kid is in the JWKS");
     let mut validation = Validation::new(header.alg);
     validation.leeway = 0;
     validation.set_issuer(&[ISSUER]);
@@ -45,7 +47,10 @@ fn thumbprint(jwk: &Value) -> String {
         "RSA" => &["e", "kty", "n"],
         other => panic!("no public key: {other}"),
     };
-    let members: Vec<String> = required.iter().map(|name| format!("\"{name}\":{}", jwk[name])).collect();
+    let members: Vec<String> = required
+        .iter()
+        .map(|name| format!("\"{name}\":{}", jwk[name]))
+        .collect();
     let text = format!("{{{}}}", members.join(","));
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, text.as_bytes()))
 }
@@ -56,7 +61,12 @@ fn p27_the_header_has_type_algorithm_and_a_published_kid_and_nothing_else() {
     for alg in PUBLISHED {
         let header = part(&issue_with(&app, alg), 0);
         let keys = jwks(&app);
-        let key = keys["keys"].as_array().unwrap().iter().find(|key| key["kid"] == header["kid"]).unwrap();
+        let key = keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|key| key["kid"] == header["kid"])
+            .unwrap();
         assert_eq!(header, json!({"typ": "at+jwt", "alg": alg.name(), "kid": key["kid"]}));
         assert_eq!(key["kid"], thumbprint(key));
         assert_eq!(key["alg"], alg.name());
@@ -94,7 +104,10 @@ fn p29_a_third_party_verifies_every_published_algorithm() {
     for alg in PUBLISHED {
         let verified = verify(&app, &issue_with(&app, alg), ORDERS);
         assert_eq!(verified.claims["aud"], ORDERS);
-        assert_eq!(format!("{:?}", verified.header.alg).to_uppercase(), alg.name().to_uppercase());
+        assert_eq!(
+            format!("{:?}", verified.header.alg).to_uppercase(),
+            alg.name().to_uppercase()
+        );
     }
 }
 
@@ -102,7 +115,9 @@ fn p29_a_third_party_verifies_every_published_algorithm() {
 fn p29_the_default_is_es256_and_can_be_configured() {
     let app = TestApp::shared();
     assert_eq!(part(&app.issue(&app.client(|_| {}), &[]), 0)["alg"], "ES256");
-    let configured = Setup::new().configured(|config| config.token.alg = "EdDSA".into()).start();
+    let configured = Setup::new()
+        .configured(|config| config.token.alg = "EdDSA".into())
+        .start();
     let of_server = configured.issue(&configured.client(|_| {}), &[]);
     assert_eq!(verify(&configured, &of_server, ISSUER).header.alg, Algorithm::EdDSA);
     let of_client = issue_with(&configured, Alg::Ps256);
@@ -117,8 +132,14 @@ fn p29_an_hs256_key_is_long_and_never_published() {
     assert_eq!(header["alg"], "HS256");
     let published = jwks(&app);
     let keys = published["keys"].as_array().unwrap();
-    assert!(keys.iter().all(|key| key["kid"] != header["kid"] && key["kty"] != "oct" && key["alg"] != "HS256"));
-    let (kid, key) = private_keys(&app.database_path()).into_iter().find(|(kid, _)| header["kid"] == kid.as_str()).unwrap();
+    assert!(
+        keys.iter()
+            .all(|key| key["kid"] != header["kid"] && key["kty"] != "oct" && key["alg"] != "HS256")
+    );
+    let (kid, key) = private_keys(&app.database_path())
+        .into_iter()
+        .find(|(kid, _)| header["kid"] == kid.as_str())
+        .unwrap();
     assert!(key.len() >= 32, "{kid}");
     let mut validation = Validation::new(Algorithm::HS256);
     validation.set_audience(&[ORDERS]);
@@ -163,7 +184,10 @@ fn p30_ids_are_unique_over_a_restart_and_over_instances() {
 
 #[test]
 fn p30_an_id_cannot_be_told_from_the_one_before_it() {
-    let app = Setup::new().with_mock_clock().configured(|config| config.server.workers = 1).start();
+    let app = Setup::new()
+        .with_mock_clock()
+        .configured(|config| config.server.workers = 1)
+        .start();
     let client = app.client(|_| {});
     // The clock stands still: all that differs is random.
     let ids: Vec<u128> = (0..64).map(|_| number(&jti(&app.issue(&client, &[])))).collect();
@@ -200,10 +224,17 @@ fn a_private_key_is_encrypted_when_there_is_a_key_for_it() {
     for (kid, private) in private_keys(&app.database_path()) {
         for algorithm in [Alg::Es256, Alg::EdDsa, Alg::Rs256] {
             let identifier = pkcs8_identifier(algorithm);
-            assert!(!private.windows(identifier.len()).any(|window| window == identifier), "{kid}");
+            assert!(
+                !private.windows(identifier.len()).any(|window| window == identifier),
+                "{kid}"
+            );
         }
     }
-    let without_it = app.stop().unwrap().0.configured(|config| config.keys.encryption_key = String::new().into());
+    let without_it = app
+        .stop()
+        .unwrap()
+        .0
+        .configured(|config| config.keys.encryption_key = String::new().into());
     let reason = without_it.start_unready().why_it_ends().to_string();
     assert!(reason.contains("keys.encryption_key"), "{reason}");
 }

@@ -15,7 +15,10 @@ const JWKS: &str = "/.well-known/jwks.json";
 fn p47_the_metadata_lists_what_exists() {
     let app = TestApp::shared();
     let answer = app.send(Request::get(METADATA));
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
     assert_eq!(
         answer.json(),
         json!({
@@ -58,14 +61,34 @@ fn p47_what_the_metadata_names_is_there() {
 fn p48_the_issuer_is_https_or_loopback_without_query_and_fragment() {
     let load = |issuer: &str| {
         let environment = BTreeMap::from([("MINTAGE_SERVER__ISSUER".to_owned(), issuer.to_owned())]);
-        Sources { environment, ..Default::default() }.load()
+        Sources {
+            environment,
+            ..Default::default()
+        }
+        .load()
     };
-    for good in ["https://auth.example", "https://auth.example/a", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
+    for good in [
+        "https://auth.example",
+        "https://auth.example/a",
+        "http://127.0.0.1:8080",
+        "http://localhost",
+        "http://[::1]:1",
+    ] {
         assert!(load(good).is_ok(), "{good}");
     }
     for bad in [
-        "http://auth.example", "http://10.0.0.1", "http://localhost.example", "https://auth.example?a=b", "https://auth.example?",
-        "https://auth.example#f", "https://auth.example/#", "ftp://auth.example", "auth.example", "https://", "", "urn:example:a",
+        "http://auth.example",
+        "http://10.0.0.1",
+        "http://localhost.example",
+        "https://auth.example?a=b",
+        "https://auth.example?",
+        "https://auth.example#f",
+        "https://auth.example/#",
+        "ftp://auth.example",
+        "auth.example",
+        "https://",
+        "",
+        "urn:example:a",
     ] {
         let error = load(bad).expect_err(bad).to_string();
         assert!(error.starts_with("server.issuer must be "), "{error}");
@@ -76,7 +99,10 @@ fn p48_the_issuer_is_https_or_loopback_without_query_and_fragment() {
 fn p49_every_key_is_public_named_and_for_signatures() {
     let app = TestApp::shared();
     let answer = app.send(Request::get(JWKS));
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
     let document = answer.json();
     let keys = document["keys"].as_array().unwrap();
     let kids: HashSet<&str> = keys.iter().map(|key| key["kid"].as_str().unwrap()).collect();
@@ -93,9 +119,17 @@ fn p49_every_key_is_public_named_and_for_signatures() {
 #[test]
 fn p49_the_keys_may_be_kept_for_as_long_as_configured() {
     let app = TestApp::shared();
-    assert_eq!(app.send(Request::get(JWKS)).header("cache-control"), Some("public, max-age=900"));
-    let brief = Setup::new().configured(|config| config.keys.jwks_max_age = config::Duration::seconds(60)).start();
-    assert_eq!(brief.send(Request::get(JWKS)).header("cache-control"), Some("public, max-age=60"));
+    assert_eq!(
+        app.send(Request::get(JWKS)).header("cache-control"),
+        Some("public, max-age=900")
+    );
+    let brief = Setup::new()
+        .configured(|config| config.keys.jwks_max_age = config::Duration::seconds(60))
+        .start();
+    assert_eq!(
+        brief.send(Request::get(JWKS)).header("cache-control"),
+        Some("public, max-age=60")
+    );
 }
 
 #[test]
@@ -105,14 +139,27 @@ fn the_documents_are_read_only() {
         let head = app.send(Request::new("HEAD", path));
         assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
         let answer = app.send(Request::post(path).form_raw("a=b"));
-        assert_eq!((answer.status, answer.header("allow")), (405, Some("GET, HEAD")), "{path}");
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET, HEAD")),
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn where_there_is_nothing_the_answer_is_404_as_json() {
     let app = TestApp::shared();
-    for path in ["/", "/token/", "/Token", "/introspect", "/.well-known/", "/livez/x", "/%2e%2e/token", "//token"] {
+    for path in [
+        "/",
+        "/token/",
+        "/Token",
+        "/introspect",
+        "/.well-known/",
+        "/livez/x",
+        "/%2e%2e/token",
+        "//token",
+    ] {
         let answer = app.send(Request::get(path));
         answer.assert_refused(404, "invalid_request", "there is nothing at this path");
     }

@@ -23,14 +23,27 @@ fn writer_stats(app: &TestApp, reader: &str) -> Value {
 fn every_token_has_its_row_within_the_flush_interval() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let token = app.issue(&client, &[("scope", "orders:read"), ("resource", ORDERS), ("resource", "urn:example:two")]);
-    let rows = eventually(Duration::from_secs(3), || Some(app.recorded(&client)).filter(|rows| !rows.is_empty())).unwrap();
+    let token = app.issue(
+        &client,
+        &[
+            ("scope", "orders:read"),
+            ("resource", ORDERS),
+            ("resource", "urn:example:two"),
+        ],
+    );
+    let rows = eventually(Duration::from_secs(3), || {
+        Some(app.recorded(&client)).filter(|rows| !rows.is_empty())
+    })
+    .unwrap();
     let claims = claims(&token);
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].jti, claims["jti"]);
     assert_eq!((&*rows[0].client_id, &*rows[0].scope), (&*client.id, "orders:read"));
     assert_eq!(rows[0].audience, "https://orders.example urn:example:two");
-    assert_eq!((rows[0].issued_at, rows[0].expires_at), (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap()));
+    assert_eq!(
+        (rows[0].issued_at, rows[0].expires_at),
+        (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap())
+    );
     assert!(!rows[0].one_time);
 }
 
@@ -66,7 +79,9 @@ fn a_full_batch_is_written_at_once() {
         .start();
     let client = app.client(|_| {});
     let ids = issue_many(&app, &client, 10);
-    let written = eventually(Duration::from_secs(3), || (app.recorded(&client).len() == 10).then_some(()));
+    let written = eventually(Duration::from_secs(3), || {
+        (app.recorded(&client).len() == 10).then_some(())
+    });
     assert!(written.is_some());
     assert_eq!(app.stop().unwrap().ids_recorded(&client), ids);
 }
@@ -85,7 +100,9 @@ fn a_refused_request_leaves_no_row() {
 
 #[test]
 fn g3_group_durability_answers_after_the_row_is_there() {
-    let app = Setup::new().configured(|config| config.writer.durability = Durability::Group).start();
+    let app = Setup::new()
+        .configured(|config| config.writer.durability = Durability::Group)
+        .start();
     let client = app.client(|_| {});
     for count in 1..=20 {
         let issued = jti(&app.issue(&client, &[]));
@@ -93,7 +110,10 @@ fn g3_group_durability_answers_after_the_row_is_there() {
         assert_eq!((rows.len(), rows.iter().any(|row| row.jti == issued)), (count, true));
     }
     let stats = writer_stats(&app, &app.issue_with_scope("mintage:read"));
-    assert_eq!((&stats["mode"], &stats["durability"]), (&"batch".into(), &"group".into()));
+    assert_eq!(
+        (&stats["mode"], &stats["durability"]),
+        (&"batch".into(), &"group".into())
+    );
 }
 
 #[test]
@@ -109,15 +129,23 @@ fn g3_group_durability_gives_out_nothing_that_cannot_be_written() {
     let mut holder = app.sqlite();
     holder.batch_execute("BEGIN IMMEDIATE").unwrap();
     let answer = app.ask(&client, &[]);
-    answer.assert_refused(503, "temporarily_unavailable", "the server cannot answer now, try again later");
+    answer.assert_refused(
+        503,
+        "temporarily_unavailable",
+        "the server cannot answer now, try again later",
+    );
     holder.batch_execute("ROLLBACK").unwrap();
-    let back = eventually(Duration::from_secs(10), || (app.ask(&client, &[]).status == 200).then_some(()));
+    let back = eventually(Duration::from_secs(10), || {
+        (app.ask(&client, &[]).status == 200).then_some(())
+    });
     assert!(back.is_some(), "tokens are issued again once the database is free");
 }
 
 #[test]
 fn sync_mode_answers_after_the_row_is_there() {
-    let app = Setup::new().configured(|config| config.writer.mode = WriterMode::Sync).start();
+    let app = Setup::new()
+        .configured(|config| config.writer.mode = WriterMode::Sync)
+        .start();
     let client = app.client(|_| {});
     for count in 1..=20 {
         let issued = jti(&app.issue(&client, &[]));
@@ -140,7 +168,11 @@ fn sync_mode_gives_out_nothing_that_cannot_be_written() {
     let issued = jti(&app.issue(&client, &[]));
     app.sql("CREATE TRIGGER refuse BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END");
     let answer = app.ask(&client, &[]);
-    answer.assert_refused(503, "temporarily_unavailable", "the server cannot answer now, try again later");
+    answer.assert_refused(
+        503,
+        "temporarily_unavailable",
+        "the server cannot answer now, try again later",
+    );
     assert_eq!(app.stop().unwrap().ids_recorded(&client), [issued]);
 }
 
@@ -151,7 +183,9 @@ fn a_row_that_cannot_be_written_does_not_hold_up_the_others() {
         .start();
     let (poison, client) = (app.client(|_| {}), app.client(|_| {}));
     let condition = format!("WHEN NEW.client_id = '{}'", poison.id);
-    app.sql(&format!("CREATE TRIGGER refuse BEFORE INSERT ON tokens {condition} BEGIN SELECT RAISE(ABORT, 'no'); END"));
+    app.sql(&format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON tokens {condition} BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ));
     let mut ids = issue_many(&app, &client, 10);
     app.issue(&poison, &[]);
     ids.extend(issue_many(&app, &client, 10));
@@ -177,7 +211,9 @@ fn g4_a_database_that_is_busy_for_a_while_loses_nothing() {
     assert!(failed.is_some());
     holder.batch_execute("ROLLBACK").unwrap();
     ids.sort();
-    let written = eventually(Duration::from_secs(15), || (app.recorded(&client).len() == ids.len()).then_some(()));
+    let written = eventually(Duration::from_secs(15), || {
+        (app.recorded(&client).len() == ids.len()).then_some(())
+    });
     assert!(written.is_some());
     assert_eq!(app.stop().unwrap().ids_recorded(&client), ids);
 }
@@ -195,5 +231,8 @@ fn records_that_cannot_be_written_before_the_end_are_counted_as_lost() {
     holder.batch_execute("BEGIN IMMEDIATE").unwrap();
     issue_many(&app, &client, 3);
     let reason = app.stop().err().expect("an orderly stop is not possible").to_string();
-    assert_eq!(reason, "3 token records could not be written before server.shutdown_timeout");
+    assert_eq!(
+        reason,
+        "3 token records could not be written before server.shutdown_timeout"
+    );
 }

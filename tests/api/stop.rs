@@ -17,7 +17,10 @@ fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) 
         let answer = connection.ask(request);
         ids.push(jti(&answer.access_token()));
         issued.fetch_add(1, Ordering::Relaxed);
-        if answer.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+        if answer
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        {
             return ids;
         }
     }
@@ -32,13 +35,22 @@ fn stop_under_load(signal: &str, program: &Program) {
     let mut ids: Vec<String> = std::thread::scope(|scope| {
         let load = || scope.spawn(|| ask_until_closed(&serving, &request, &issued));
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| load()).collect();
-        eventually(Duration::from_secs(10), || (issued.load(Ordering::Relaxed) > 500).then_some(())).unwrap();
+        eventually(Duration::from_secs(10), || {
+            (issued.load(Ordering::Relaxed) > 500).then_some(())
+        })
+        .unwrap();
         serving.signal(signal);
-        connections.into_iter().flat_map(|connection| connection.join().unwrap()).collect()
+        connections
+            .into_iter()
+            .flat_map(|connection| connection.join().unwrap())
+            .collect()
     });
     assert_eq!(serving.exit_code(), Some(0), "{}", serving.stderr());
     ids.sort();
-    let rows: Vec<String> = recorded(&program.database_path(), &client.id).into_iter().map(|row| row.jti).collect();
+    let rows: Vec<String> = recorded(&program.database_path(), &client.id)
+        .into_iter()
+        .map(|row| row.jti)
+        .collect();
     assert_eq!(rows, ids);
 }
 
@@ -88,16 +100,25 @@ fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
     let mut serving = program.serve(&[]);
     let lifetime = || token_request(&client, &[]).send(serving.address).json()["expires_in"].clone();
     assert_eq!(lifetime(), 3600);
-    program.write("mintage.toml", "[token]\nttl = \"2h\"\nalg = \"EdDSA\"\n[server]\nmax_body = \"1KiB\"\n");
+    program.write(
+        "mintage.toml",
+        "[token]\nttl = \"2h\"\nalg = \"EdDSA\"\n[server]\nmax_body = \"1KiB\"\n",
+    );
     serving.signal("HUP");
     let taken_over = eventually(Duration::from_secs(5), || (lifetime() == 7200).then_some(()));
     assert!(taken_over.is_some(), "{}", serving.stderr());
     serving.wait_for_log("configuration read again");
     let log = serving.stderr();
-    for line in ["configuration reloaded key=token.ttl", "configuration reloaded key=token.alg"] {
+    for line in [
+        "configuration reloaded key=token.ttl",
+        "configuration reloaded key=token.alg",
+    ] {
         assert!(log.contains(&format!("INFO  {line}\n")), "{line}: {log}");
     }
-    assert!(log.contains("WARN  configuration not reloaded, this needs a restart key=server.max_body\n"), "{log}");
+    assert!(
+        log.contains("WARN  configuration not reloaded, this needs a restart key=server.max_body\n"),
+        "{log}"
+    );
     let large = Request::post("/token").form_raw("x".repeat(2000)).send(serving.address);
     assert_ne!(large.status, 413, "max_body is still the old one");
     serving.stop();
@@ -111,6 +132,9 @@ fn sighup_with_a_configuration_that_cannot_be_used_changes_nothing() {
     program.write("mintage.toml", "[token]\nttl = \"2x\"\n");
     serving.signal("HUP");
     serving.wait_for_log("configuration not reloaded");
-    assert_eq!(token_request(&client, &[]).send(serving.address).json()["expires_in"], 3600);
+    assert_eq!(
+        token_request(&client, &[]).send(serving.address).json()["expires_in"],
+        3600
+    );
     serving.stop();
 }

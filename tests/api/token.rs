@@ -32,7 +32,9 @@ fn p1_another_method_is_refused_and_mints_nothing() {
         assert_eq!(answer.header("allow"), Some("POST"), "{method}");
     }
     app.issue(&client, &[]);
-    let rows = eventually(Duration::from_secs(5), || Some(app.recorded(&client)).filter(|r| !r.is_empty()));
+    let rows = eventually(Duration::from_secs(5), || {
+        Some(app.recorded(&client)).filter(|r| !r.is_empty())
+    });
     assert_eq!(rows.unwrap().len(), 1);
 }
 
@@ -78,7 +80,11 @@ fn p3_json_may_have_a_media_type_parameter_and_one_resource_as_a_string() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let body = json!({"grant_type": "client_credentials", "resource": ORDERS, "one_time": false}).to_string();
-    let answer = app.send(Request::post("/token").basic(&client).body("Application/JSON; charset=utf-8", body));
+    let answer = app.send(
+        Request::post("/token")
+            .basic(&client)
+            .body("Application/JSON; charset=utf-8", body),
+    );
     let claims = claims(&answer.access_token());
     assert_eq!((&claims["aud"], claims.get("one_time")), (&json!(ORDERS), None));
 }
@@ -88,7 +94,14 @@ fn p3_another_type_or_a_repeated_member_is_refused() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for bad in [
-        "null", "[]", "\"a\"", "7", "{", "{} {}", "{\"grant_type\"}", "\u{feff}{}",
+        "null",
+        "[]",
+        "\"a\"",
+        "7",
+        "{",
+        "{} {}",
+        "{\"grant_type\"}",
+        "\u{feff}{}",
         r#"{"grant_type":1}"#,
         r#"{"grant_type":"client_credentials","scope":["orders:read"]}"#,
         r#"{"grant_type":"client_credentials","scope":null}"#,
@@ -109,7 +122,15 @@ fn p3_another_type_or_a_repeated_member_is_refused() {
 fn p4_another_media_type_or_none_is_415() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    for media_type in ["", "text/plain", "multipart/form-data; boundary=x", "application/xml", "application/jsonx", ";", "é"] {
+    for media_type in [
+        "",
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "application/xml",
+        "application/jsonx",
+        ";",
+        "é",
+    ] {
         let answer = app.send(Request::post("/token").basic(&client).body(media_type, GRANT));
         answer.assert_refused(
             415,
@@ -135,7 +156,8 @@ fn p4_an_empty_body_is_400() {
 fn p5_plus_and_escapes_are_decoded() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let form = "gr%61nt_type=client%5Fcredentials&scope=orders%3Aread+orders:write&resource=https%3A%2F%2Forders.example";
+    let form =
+        "gr%61nt_type=client%5Fcredentials&scope=orders%3Aread+orders:write&resource=https%3A%2F%2Forders.example";
     let token = app
         .send(Request::post("/token").basic(&client).form_raw(form))
         .access_token();
@@ -147,7 +169,18 @@ fn p5_plus_and_escapes_are_decoded() {
 fn p5_bad_escapes_and_bad_utf8_are_refused() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    for bad in [&b"%"[..], b"%2", b"%zz", b"%+1", b"%C3%28", b"%ff", b"\xff", b"%ED%A0%80", b"unknown=%", b"%=1"] {
+    for bad in [
+        &b"%"[..],
+        b"%2",
+        b"%zz",
+        b"%+1",
+        b"%C3%28",
+        b"%ff",
+        b"\xff",
+        b"%ED%A0%80",
+        b"unknown=%",
+        b"%=1",
+    ] {
         let form = [GRANT.as_bytes(), b"&scope=", bad].concat();
         let answer = app.send(Request::post("/token").basic(&client).form_raw(form));
         answer.assert_refused(400, "invalid_request", BAD_ENCODING);
@@ -203,7 +236,9 @@ fn p6_a_body_that_does_not_arrive_is_408() {
         .start();
     let mut connection = Connection::open(app.address);
     let began = Instant::now();
-    let head = Request::post("/token").header("Content-Type", FORM).header("Content-Length", "29");
+    let head = Request::post("/token")
+        .header("Content-Type", FORM)
+        .header("Content-Length", "29");
     connection.write(&[head.bytes(), b"grant_type=".to_vec()].concat());
     let answer = connection.read_response(false).unwrap();
     answer.assert_refused(408, "invalid_request", "the body did not arrive in time");
@@ -276,12 +311,28 @@ fn p8_an_empty_parameter_counts_as_omitted() {
 fn p8_names_and_values_are_case_sensitive_and_unknown_names_ignored() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let unknown = app.send(Request::post("/token").basic(&client).form_raw(format!("{GRANT}&Scope=other&foo=1")));
+    let unknown = app.send(
+        Request::post("/token")
+            .basic(&client)
+            .form_raw(format!("{GRANT}&Scope=other&foo=1")),
+    );
     assert_eq!(unknown.json()["scope"], "orders:read orders:write");
-    let other_name = app.send(Request::post("/token").basic(&client).form_raw("Grant_Type=client_credentials"));
+    let other_name = app.send(
+        Request::post("/token")
+            .basic(&client)
+            .form_raw("Grant_Type=client_credentials"),
+    );
     other_name.assert_refused(400, "invalid_request", "grant_type is missing");
-    let other_value = app.send(Request::post("/token").basic(&client).form_raw("grant_type=Client_Credentials"));
-    other_value.assert_refused(400, "unsupported_grant_type", "the grant type must be client_credentials");
+    let other_value = app.send(
+        Request::post("/token")
+            .basic(&client)
+            .form_raw("grant_type=Client_Credentials"),
+    );
+    other_value.assert_refused(
+        400,
+        "unsupported_grant_type",
+        "the grant type must be client_credentials",
+    );
     let other_scope = app.ask(&client, &[("scope", "Orders:read")]);
     other_scope.assert_refused(400, "invalid_scope", OTHER_SCOPE);
 }
@@ -311,7 +362,15 @@ fn p9_a_repeated_parameter_is_refused_even_if_one_is_empty() {
 fn p9_a_repeated_resource_and_a_repeated_unknown_parameter_are_fine() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let token = app.issue(&client, &[("resource", ORDERS), ("resource", "urn:example:two"), ("x", "1"), ("x", "2")]);
+    let token = app.issue(
+        &client,
+        &[
+            ("resource", ORDERS),
+            ("resource", "urn:example:two"),
+            ("x", "1"),
+            ("x", "2"),
+        ],
+    );
     assert_eq!(claims(&token)["aud"], json!([ORDERS, "urn:example:two"]));
 }
 
@@ -320,7 +379,10 @@ fn p9_one_time_is_true_or_false() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     assert_eq!(claims(&app.issue(&client, &[("one_time", "true")]))["one_time"], true);
-    assert_eq!(claims(&app.issue(&client, &[("one_time", "false")])).get("one_time"), None);
+    assert_eq!(
+        claims(&app.issue(&client, &[("one_time", "false")])).get("one_time"),
+        None
+    );
     for bad in ["1", "TRUE", "True", "yes", " true"] {
         let answer = app.ask(&client, &[("one_time", bad)]);
         answer.assert_refused(400, "invalid_request", "one_time must be true or false");
@@ -333,9 +395,18 @@ fn p10_each_fault_of_the_grant_type_has_its_error() {
     let client = app.client(|_| {});
     let ask = |form: &str| app.send(Request::post("/token").basic(&client).form_raw(form));
     ask("scope=orders:read").assert_refused(400, "invalid_request", "grant_type is missing");
-    for unknown in ["password", "authorization_code", "refresh_token", "urn:ietf:params:oauth:grant-type:jwt-bearer"] {
+    for unknown in [
+        "password",
+        "authorization_code",
+        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    ] {
         let answer = ask(&format!("grant_type={unknown}"));
-        answer.assert_refused(400, "unsupported_grant_type", "the grant type must be client_credentials");
+        answer.assert_refused(
+            400,
+            "unsupported_grant_type",
+            "the grant type must be client_credentials",
+        );
     }
     let checks_only = app.client(|client| {
         client.scope = Scope::empty();
@@ -349,7 +420,12 @@ fn p10_each_fault_of_the_grant_type_has_its_error() {
 fn p11_authentication_is_judged_before_grant_scope_and_resource() {
     let app = TestApp::shared();
     let client = app.client(|_| {}).with_secret("wrong");
-    for form in ["x=1", "grant_type=password", "grant_type=client_credentials&scope=%22", "grant_type=client_credentials&resource=%23"] {
+    for form in [
+        "x=1",
+        "grant_type=password",
+        "grant_type=client_credentials&scope=%22",
+        "grant_type=client_credentials&resource=%23",
+    ] {
         let answer = app.send(Request::post("/token").basic(&client).form_raw(form));
         answer.assert_invalid_client();
     }
@@ -359,7 +435,19 @@ fn p11_authentication_is_judged_before_grant_scope_and_resource() {
 fn p18_a_scope_outside_of_the_grammar_is_refused() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    for bad in [" ", " orders:read", "orders:read ", "orders:read  orders:write", "a\"b", "a\\b", "orders:read\torders:write", "\u{7f}", "é", "a\0b", "\r\n"] {
+    for bad in [
+        " ",
+        " orders:read",
+        "orders:read ",
+        "orders:read  orders:write",
+        "a\"b",
+        "a\\b",
+        "orders:read\torders:write",
+        "\u{7f}",
+        "é",
+        "a\0b",
+        "\r\n",
+    ] {
         let answer = app.ask(&client, &[("scope", bad)]);
         answer.assert_refused(400, "invalid_scope", MALFORMED_SCOPE);
     }
@@ -368,7 +456,10 @@ fn p18_a_scope_outside_of_the_grammar_is_refused() {
 #[test]
 fn p18_every_character_of_the_grammar_may_stand_in_a_scope() {
     let app = TestApp::shared();
-    let all: String = (0x21u8..0x7f).map(char::from).filter(|c| !"\"\\".contains(*c)).collect();
+    let all: String = (0x21u8..0x7f)
+        .map(char::from)
+        .filter(|c| !"\"\\".contains(*c))
+        .collect();
     let token = app.issue_with_scope(&all);
     assert_eq!(claims(&token)["scope"], all);
 }
@@ -405,7 +496,13 @@ fn p19_a_client_with_no_default_must_ask() {
 fn p19_a_scope_that_the_client_may_not_have_is_refused_whole() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    for other in ["mintage:admin", "orders:read orders:delete", "orders:rea", "orders:read2", "ORDERS:READ"] {
+    for other in [
+        "mintage:admin",
+        "orders:read orders:delete",
+        "orders:rea",
+        "orders:read2",
+        "ORDERS:READ",
+    ] {
         let answer = app.ask(&client, &[("scope", other)]);
         answer.assert_refused(400, "invalid_scope", OTHER_SCOPE);
     }
@@ -441,16 +538,29 @@ fn p21_the_default_audience_can_be_configured() {
         .configured(|config| config.token.audience = "urn:example:default".into())
         .start();
     let token = app.issue(&app.client(|_| {}), &[]);
-    assert_eq!((&claims(&token)["aud"], &claims(&token)["iss"]), (&json!("urn:example:default"), &json!(ISSUER)));
+    assert_eq!(
+        (&claims(&token)["aud"], &claims(&token)["iss"]),
+        (&json!("urn:example:default"), &json!(ISSUER))
+    );
 }
 
 #[test]
 fn p21_a_resource_that_is_no_uri_or_not_the_clients_is_refused() {
     let app = TestApp::shared();
-    let client = app.client(|client| client.audiences = vec![ORDERS.into(), "no-uri".into(), "https://a.example/#f".into()]);
+    let client =
+        app.client(|client| client.audiences = vec![ORDERS.into(), "no-uri".into(), "https://a.example/#f".into()]);
     for bad in [
-        "https://other.example", "https://orders.example/", "https://ORDERS.example", "https://orders.example#f",
-        "https://orders.example#", "no-uri", "https://a.example/#f", "/orders", "orders.example", "https://", "https://orders.example \r\nX: y",
+        "https://other.example",
+        "https://orders.example/",
+        "https://ORDERS.example",
+        "https://orders.example#f",
+        "https://orders.example#",
+        "no-uri",
+        "https://a.example/#f",
+        "/orders",
+        "orders.example",
+        "https://",
+        "https://orders.example \r\nX: y",
     ] {
         let answer = app.ask(&client, &[("resource", bad)]);
         answer.assert_refused(400, "invalid_target", BAD_RESOURCE);
@@ -480,7 +590,10 @@ fn p23_expires_in_is_what_the_token_says() {
     let lifetime = |shape: fn(&mut Client), parameters: &[(&str, &str)]| {
         let answer = app.ask(&app.client(shape), parameters);
         let claims = claims(&answer.access_token());
-        assert_eq!(answer.json()["expires_in"], claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap());
+        assert_eq!(
+            answer.json()["expires_in"],
+            claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
+        );
         answer.json()["expires_in"].as_i64().unwrap()
     };
     let brief: fn(&mut Client) = |client| client.ttl_seconds = Some(60);
@@ -540,7 +653,9 @@ fn p25_the_cache_answers_for_a_store_that_cannot() {
         answer.assert_refused(503, "temporarily_unavailable", UNAVAILABLE);
     }
     app.sql("ALTER TABLE clients_away RENAME TO clients");
-    let back = eventually(Duration::from_secs(8), || (app.ask(&stranger, &[]).status == 200).then_some(()));
+    let back = eventually(Duration::from_secs(8), || {
+        (app.ask(&stranger, &[]).status == 200).then_some(())
+    });
     assert!(back.is_some());
 }
 
@@ -557,7 +672,8 @@ fn p25_a_full_queue_is_503_and_mints_nothing() {
     let mut holder = app.sqlite();
     holder.batch_execute("BEGIN IMMEDIATE").unwrap();
     let given_out = app.issue(&client, &[]);
-    app.ask(&client, &[]).assert_refused(503, "temporarily_unavailable", UNAVAILABLE);
+    app.ask(&client, &[])
+        .assert_refused(503, "temporarily_unavailable", UNAVAILABLE);
     holder.batch_execute("ROLLBACK").unwrap();
     let stopped = app.stop().unwrap();
     assert_eq!(stopped.ids_recorded(&client), [jti(&given_out)]);
@@ -578,7 +694,10 @@ fn p26_every_answer_has_a_request_id_and_each_another() {
     ] {
         let answer = app.send(request);
         let id = answer.header("x-request-id").unwrap().to_owned();
-        assert!((1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)), "{id}");
+        assert!(
+            (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+            "{id}"
+        );
         assert!(seen.insert(id));
     }
 }
@@ -604,16 +723,20 @@ fn attack_oversized_parameters_are_refused_like_any_wrong_value() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let long = "a".repeat(12_000);
-    app.ask(&client, &[("scope", &long)]).assert_refused(400, "invalid_scope", OTHER_SCOPE);
+    app.ask(&client, &[("scope", &long)])
+        .assert_refused(400, "invalid_scope", OTHER_SCOPE);
     app.ask(&client, &[("grant_type_x", &long)]).access_token();
     let resource = format!("https://{long}.example");
-    app.ask(&client, &[("resource", &resource)]).assert_refused(400, "invalid_target", BAD_RESOURCE);
+    app.ask(&client, &[("resource", &resource)])
+        .assert_refused(400, "invalid_target", BAD_RESOURCE);
     let many = (0..129).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
-    app.ask(&client, &[("scope", &many)]).assert_refused(400, "invalid_scope", MALFORMED_SCOPE);
+    app.ask(&client, &[("scope", &many)])
+        .assert_refused(400, "invalid_scope", MALFORMED_SCOPE);
     let half = &long[..6_000];
     let post = Request::post("/token").form(&[("client_id", half), ("client_secret", half)]);
     app.send(post).assert_invalid_client();
-    app.send(Request::post("/token").basic_raw(&format!("{long}:x")).form_raw(GRANT)).assert_invalid_client();
+    app.send(Request::post("/token").basic_raw(&format!("{long}:x")).form_raw(GRANT))
+        .assert_invalid_client();
 }
 
 #[test]
@@ -624,7 +747,10 @@ fn attack_many_parameters_are_bounded() {
     let answer = app.ask(&client, &resources);
     answer.assert_refused(400, "invalid_request", "there are too many resources");
     let pieces = format!("{GRANT}{}", "&".repeat(16_000));
-    assert_eq!(app.send(Request::post("/token").basic(&client).form_raw(pieces)).status, 200);
+    assert_eq!(
+        app.send(Request::post("/token").basic(&client).form_raw(pieces)).status,
+        200
+    );
 }
 
 #[test]
@@ -632,13 +758,25 @@ fn attack_deep_json_is_read_without_harm() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let nested = |name: &str, depth: usize| {
-        format!("{{\"grant_type\":\"client_credentials\",\"{name}\":{}{}}}", "[".repeat(depth), "]".repeat(depth))
+        format!(
+            "{{\"grant_type\":\"client_credentials\",\"{name}\":{}{}}}",
+            "[".repeat(depth),
+            "]".repeat(depth)
+        )
     };
     for (name, status) in [("unknown", 200), ("scope", 400), ("resource", 400)] {
-        let answer = app.send(Request::post("/token").basic(&client).body("application/json", nested(name, 8000)));
+        let answer = app.send(
+            Request::post("/token")
+                .basic(&client)
+                .body("application/json", nested(name, 8000)),
+        );
         assert_eq!(answer.status, status, "{name}");
     }
-    let huge = app.send(Request::post("/token").basic(&client).body("application/json", nested("unknown", 500_000)));
+    let huge = app.send(
+        Request::post("/token")
+            .basic(&client)
+            .body("application/json", nested("unknown", 500_000)),
+    );
     huge.assert_refused(413, "invalid_request", "the body is too large");
 }
 
@@ -686,7 +824,11 @@ fn attack_control_characters_in_a_head_are_no_500() {
         connection.write(bytes);
         connection.write(&Request::get("/livez").bytes());
         let answer = connection.read_response(false);
-        assert!(answer.is_none_or(|answer| answer.status < 500), "{:?}", String::from_utf8_lossy(bytes));
+        assert!(
+            answer.is_none_or(|answer| answer.status < 500),
+            "{:?}",
+            String::from_utf8_lossy(bytes)
+        );
     }
     let value: Value = app.send(Request::get("/livez")).json();
     assert_eq!(value, json!({"status": "ok"}));
