@@ -13,10 +13,8 @@ use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::Data;
 use pin_project_lite::pin_project;
 
-use super::error::ApiError;
-use super::request_id;
 use super::state::Worker;
-use crate::oauth::error::OAuthError;
+use super::{error, request_id};
 
 /// The middleware; to be wrapped around everything.
 pub struct Envelope;
@@ -53,7 +51,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         if declares_too_much(&request) {
-            let refusal = ApiError::OAuth(OAuthError::BodyTooLarge).response();
+            let refusal = error::body_too_large(request.path().starts_with("/admin"));
             return EnvelopeFuture::Refused {
                 response: Some(request.into_response(refusal)),
             };
