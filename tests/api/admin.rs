@@ -382,6 +382,16 @@ fn the_caller_is_judged_before_the_body() {
 }
 
 #[test]
+fn p6_a_body_that_declares_itself_too_large_is_a_problem_here() {
+    let app = TestApp::shared();
+    for path in [CACHE_CLEAR, CACHE_STATS, "/admin/nothing"] {
+        let answer = app.send(Request::post(path).header("Content-Length", "16385"));
+        answer.assert_problem(413, "Payload Too Large", "the body is too large", None);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+}
+
+#[test]
 fn a_listener_of_its_own_takes_admin_away_from_the_public_side() {
     let app = Setup::new()
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
