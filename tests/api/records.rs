@@ -233,6 +233,6 @@ fn records_that_cannot_be_written_before_the_end_are_counted_as_lost() {
     let reason = app.stop().err().expect("an orderly stop is not possible").to_string();
     assert_eq!(
         reason,
-        "3 token records could not be written before server.shutdown_timeout"
+        "stopped early, server.shutdown_timeout is over: 3 token records lost"
     );
 }
