@@ -461,6 +461,8 @@ impl Handler<Flush> for BatchWriter {
 
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
         let (answer, answered) = oneshot::channel();
+        // In front of what comes later: a lane that is emptied first could otherwise overtake another.
+        self.lanes.collect(&mut self.waiting);
         self.flushes.push((self.settled + self.lanes.pending() as u64, answer));
         if let State::Pausing(_) = self.state {
             self.cancel_timer(ctx);
@@ -510,7 +512,7 @@ pub struct BatchWriterHandle {
     next_lane: Arc<std::sync::atomic::AtomicUsize>,
 }
 
-/// Resolves when the writer has died, and never when it was stopped.
+/// Resolves to `Ok` when the writer has died, and to an error when it was stopped.
 pub type Death = oneshot::Receiver<()>;
 
 impl BatchWriterHandle {

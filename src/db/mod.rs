@@ -42,8 +42,6 @@ struct Inner {
     pool: r2d2::Pool<conn::Manager>,
     /// One for each connection: who waits for a connection waits here, without a thread.
     permits: Arc<Semaphore>,
-    /// Where calls run: as many threads as connections, for all workers together.
-    threads: Threads,
     waiting: AtomicUsize,
     counters: Arc<pool::PoolCounters>,
     breaker: Mutex<Breaker>,
@@ -79,7 +77,6 @@ impl Db {
                 backend: Backend::of_url(&database.url),
                 pool: pool::build(&database.url, database, counters.clone()),
                 permits: Arc::new(Semaphore::new(database.pool.max_size as usize)),
-                threads: Threads::new(database.pool.max_size as usize),
                 waiting: AtomicUsize::new(0),
                 counters,
                 breaker: Mutex::new(breaker),
@@ -103,7 +100,7 @@ impl Db {
         let mut call = Call::admitted(&self.inner)?;
         let permit = self.permit(deadline).await?;
         let inner = self.inner.clone();
-        let job = self.inner.threads.spawn_blocking(move || {
+        let job = tokio::task::spawn_blocking(move || {
             let result = match inner.pool.get() {
                 Ok(mut conn) => work(&mut conn),
                 Err(error) => Err(DbError::Unavailable(error.to_string())),
@@ -196,41 +193,6 @@ impl Db {
 impl Inner {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Threads for calls that block. Each worker's own runtime has such threads too, but then there would be as many for
-/// each worker as there are connections in all, each with its stack and its heap.
-struct Threads(Option<tokio::runtime::Runtime>);
-
-impl Threads {
-    fn new(most: usize) -> Self {
-        const KEPT_IDLE: Duration = Duration::from_secs(10);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(most)
-            .thread_keep_alive(KEPT_IDLE)
-            .build()
-            .expect("a runtime without drivers asks nothing of the operating system");
-        Self(Some(runtime))
-    }
-
-    fn spawn_blocking<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        self.0
-            .as_ref()
-            .expect("it is taken out only when dropped")
-            .spawn_blocking(job)
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // A call that hangs must not hold up whoever drops the last handle.
-            runtime.shutdown_background();
-        }
     }
 }
 

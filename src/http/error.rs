@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
@@ -207,6 +207,19 @@ fn admin_response(error: AdminError) -> HttpResponse {
 pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     let mut response = oauth_response(OAuthError::MethodNotAllowed);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The body declares itself too large (P6). What is still on its way is not read any more.
+pub fn body_too_large(admin: bool) -> HttpResponse {
+    if !admin {
+        return oauth_response(OAuthError::BodyTooLarge);
+    }
+    let mut response = problem(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        OAuthError::BodyTooLarge.row().description,
+    );
+    response.head_mut().set_connection_type(ConnectionType::Close);
     response
 }
 
