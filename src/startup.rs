@@ -87,7 +87,7 @@ impl Startup {
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        listeners.last_answer.set(self.clock.now());
+        listeners.last_answer.set();
         RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
         ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
         log::info!("ready clients_warmed={warmed} revocations={revocations}");

@@ -4,10 +4,11 @@
 //! actor also knows when the database last answered it, which is what readiness goes by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use super::Unavailable;
 use super::client_caches::ClientCaches;
@@ -17,7 +18,6 @@ use crate::db::changes::{self, Change};
 use crate::db::{Db, DbError, standing};
 use crate::keys::{KeyRing, KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -30,20 +30,36 @@ const PAGE: i64 = 1000;
 #[rtype(result = "Result<(), Unavailable>")]
 pub struct PollNow;
 
-/// When the database last answered the feed, in milliseconds since the epoch; 0 before it ever did.
-#[derive(Clone, Debug, Default)]
-pub struct LastAnswer(Arc<AtomicI64>);
+/// When the database last answered the feed.
+///
+/// Kept by the monotonic clock: were it the wall clock, setting that forward would look like an outage.
+#[derive(Clone, Debug)]
+pub struct LastAnswer {
+    since: Instant,
+    /// Milliseconds after `since`, plus one; 0 before the database ever answered.
+    at: Arc<AtomicU64>,
+}
+
+impl Default for LastAnswer {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            at: Arc::default(),
+        }
+    }
+}
 
 impl LastAnswer {
     /// How long ago that was, or `None` if it never did.
-    pub fn age(&self, now: UnixMillis) -> Option<Duration> {
-        let at = self.0.load(Ordering::Relaxed);
-        (at != 0).then(|| Duration::from_millis(now.0.saturating_sub(at).max(0) as u64))
+    pub fn age(&self) -> Option<Duration> {
+        let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.since.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
     /// The database answered.
-    pub fn set(&self, now: UnixMillis) {
-        self.0.store(now.0, Ordering::Relaxed);
+    pub fn set(&self) {
+        self.at
+            .store(self.since.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
     }
 }
 
@@ -111,7 +127,7 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
             Ok(page) => page,
             Err(error) => return (seen, Err(error)),
         };
-        listeners.last_answer.set(clock.now());
+        listeners.last_answer.set();
         let more = page.len() as i64 == PAGE;
         if let Err(error) = listeners.apply(db, clock, &page).await {
             return (seen, Err(error));

@@ -77,7 +77,7 @@ pub fn active(
     now: UnixMillis,
 ) -> Result<Option<AccessTokenClaims>, Unavailable> {
     let shared = &worker.shared;
-    if !shared.readiness.knows_revocations(now) {
+    if !shared.readiness.knows_revocations() {
         return Err(Unavailable);
     }
     let Ok(claims) = worker.keys.verify(token).map_err(|_| Unavailable)? else {

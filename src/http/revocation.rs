@@ -19,7 +19,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     if let Ok(claims) = worker.keys.verify(&token)? {
         if *claims.client_id != *client.id.as_str() {
-            return Err(OAuthError::UnauthorizedClient.into());
+            return Err(OAuthError::AnothersToken.into());
         }
         // What has expired needs no revocation: it never becomes active again.
         if now.seconds() < claims.exp {

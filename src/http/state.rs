@@ -96,19 +96,19 @@ impl Readiness {
     }
 
     /// Whether the revocations that others made are known, up to a few seconds ago.
-    pub fn knows_revocations(&self, now: UnixMillis) -> bool {
-        self.started.load(Ordering::Acquire) && self.last_answer.age(now).is_some_and(|age| age <= FEED_LAG)
+    pub fn knows_revocations(&self) -> bool {
+        self.started.load(Ordering::Acquire) && self.last_answer.age().is_some_and(|age| age <= FEED_LAG)
     }
 
     /// `None` when ready, otherwise the reason.
-    pub fn obstacle(&self, breaker: BreakerState, now: UnixMillis) -> Option<&'static str> {
+    pub fn obstacle(&self, breaker: BreakerState) -> Option<&'static str> {
         if self.is_draining() {
             return Some("the server is stopping");
         }
         if !self.started.load(Ordering::Acquire) {
             return Some("the server is starting: keys and clients are not loaded yet");
         }
-        let silent = self.last_answer.age(now).is_none_or(|age| age > SILENCE);
+        let silent = self.last_answer.age().is_none_or(|age| age > SILENCE);
         if breaker == BreakerState::Open || silent {
             return Some("the database does not answer");
         }

@@ -21,6 +21,8 @@ pub enum OAuthError {
     InvalidClient,
     /// The client may not use this grant.
     UnauthorizedClient,
+    /// The token was issued to another client (RFC 7009 §2.1).
+    AnothersToken,
     /// The grant type is not one this server knows.
     UnsupportedGrantType,
     /// The scope is malformed or more than the client may have.
@@ -58,6 +60,7 @@ impl OAuthError {
             Self::MethodNotAllowed => ("invalid_request", "only POST is accepted here", 405),
             Self::InvalidClient => ("invalid_client", "client authentication failed", 401),
             Self::UnauthorizedClient => ("unauthorized_client", "the client may not use this grant type", 400),
+            Self::AnothersToken => ("unauthorized_client", "the token was issued to another client", 400),
             Self::UnsupportedGrantType => (
                 "unsupported_grant_type",
                 "the grant type must be client_credentials",
@@ -98,6 +101,7 @@ mod tests {
             OAuthError::MethodNotAllowed,
             OAuthError::InvalidClient,
             OAuthError::UnauthorizedClient,
+            OAuthError::AnothersToken,
             OAuthError::UnsupportedGrantType,
             OAuthError::InvalidScope("the scope is malformed"),
             OAuthError::InvalidTarget,
