@@ -614,11 +614,12 @@ impl Recorder {
     /// [`NotRecorded`]: the token must not be given out then.
     pub async fn record(&self, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), NotRecorded> {
         let record = TokenRecord::from(claims);
+        // Boxed, or every request would carry about the room that waiting takes, whether it waits or not.
         if self.writer.settings.mode == WriterMode::Sync {
-            return self.write_now(record).await;
+            return Box::pin(self.write_now(record)).await;
         }
         if self.writer.settings.durability == Durability::Group {
-            return self.write_with_others(record, now).await;
+            return Box::pin(self.write_with_others(record, now)).await;
         }
         self.accept(record, now, None)
     }

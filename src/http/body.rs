@@ -1,5 +1,9 @@
 //! Request bodies: read whole, within a bound and a deadline (P6).
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
 use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Bytes, BytesMut, Payload};
@@ -46,8 +50,13 @@ fn media_type(request: &HttpRequest) -> Option<&str> {
 /// `BodyTooLarge` past `server.max_body`, `BodyTimeout` when it has not arrived after `server.request_timeout`,
 /// `InvalidRequest` when the connection or its encoding broke.
 pub async fn read(payload: Payload, settings: &HttpSettings) -> Result<Bytes, OAuthError> {
-    match tokio::time::timeout(settings.request_timeout, read_whole(payload, settings.max_body)).await {
-        Ok(read) => read,
+    let mut reading = pin!(read_whole(payload, settings.max_body));
+    // Nearly always the body has come with the head: then no clock is read and no timer made.
+    if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+        return body;
+    }
+    match Box::pin(tokio::time::timeout(settings.request_timeout, reading)).await {
+        Ok(body) => body,
         Err(_) => Err(OAuthError::BodyTimeout),
     }
 }
