@@ -205,6 +205,11 @@ impl BatchWriter {
     }
 
     fn timer_ended(&mut self, ctx: &mut Context<Self>) {
+        // actix polls a timer once more after it was cancelled: one that is due then ends all the same.
+        match self.state {
+            State::Timing(timer) | State::Pausing(timer) if timer == ctx.handle() => {}
+            _ => return,
+        }
         self.state = State::Idle;
         self.lanes.collect(&mut self.waiting);
         if self.waiting.is_empty() {

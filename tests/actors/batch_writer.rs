@@ -275,6 +275,20 @@ async fn one_flush_at_a_time_and_what_arrives_meanwhile_is_the_next_batch() {
 }
 
 #[actix::test]
+async fn a_timer_that_ends_just_as_the_batch_becomes_full_begins_no_second_flush() {
+    let subject = subject(|_| {});
+    subject.table.state().takes = Duration::from_millis(10);
+    subject.record(1).await.unwrap();
+    // By its answer the writer has set its timer, at the same moment at which this one begins.
+    subject.stats().await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    subject.record_all(2..=8).await;
+    subject.time.passes(100).await;
+    assert_eq!(subject.table.numbers(), (1..=8).collect::<Vec<_>>());
+    assert_eq!(subject.table.state().most_at_once, 1);
+}
+
+#[actix::test]
 async fn async_an_answer_does_not_wait() {
     let subject = subject(|settings| settings.max_batch = 1);
     subject.table.state().takes = Duration::from_secs(1);
