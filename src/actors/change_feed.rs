@@ -11,6 +11,7 @@ use actix::prelude::*;
 
 use super::Unavailable;
 use super::client_caches::ClientCaches;
+use super::route_store::RouteStore;
 use crate::clock::Clock;
 use crate::db::changes::{self, Change};
 use crate::db::{Db, DbError};
@@ -52,6 +53,8 @@ pub struct Listeners {
     pub caches: ClientCaches,
     /// The key ring.
     pub keys: KeyStore,
+    /// The forward-auth policy.
+    pub routes: RouteStore,
     /// What private keys are encrypted with.
     pub seal: Option<Arc<KeySeal>>,
     /// Where the time of the last answer is kept.
@@ -126,12 +129,25 @@ impl Listeners {
         match change {
             Change::Client(id) => self.caches.invalidate(id).await,
             Change::Keys => self.reload_keys(db, clock).await?,
+            Change::Routes => self.reload_routes(db).await?,
             Change::Unknown => {
                 self.caches.clear().await;
                 self.reload_keys(db, clock).await?;
+                self.reload_routes(db).await?;
             }
         }
         Ok(())
+    }
+
+    async fn reload_routes(&self, db: &Db) -> Result<(), DbError> {
+        match self.routes.reload(db).await {
+            // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
+            Err(error @ DbError::Inconsistent(_)) => {
+                log::error!("routes not taken over: {error}");
+                Ok(())
+            }
+            reloaded => reloaded,
+        }
     }
 
     async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {

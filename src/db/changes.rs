@@ -15,6 +15,8 @@ pub enum Change {
     Client(ClientId),
     /// The signing keys.
     Keys,
+    /// The forward-auth policy.
+    Routes,
     /// Something that a newer version writes; this one drops everything it has to be on the safe side.
     Unknown,
 }
@@ -24,6 +26,7 @@ impl Change {
         match self {
             Change::Client(id) => ("client", id.as_str()),
             Change::Keys => ("keys", ""),
+            Change::Routes => ("routes", ""),
             Change::Unknown => ("unknown", ""),
         }
     }
@@ -32,6 +35,7 @@ impl Change {
         match (kind, ClientId::parse(subject)) {
             ("client", Some(id)) => Change::Client(id),
             ("keys", _) => Change::Keys,
+            ("routes", _) => Change::Routes,
             _ => Change::Unknown,
         }
     }

@@ -10,6 +10,7 @@ mod conn;
 mod error;
 pub mod migrations;
 mod pool;
+pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;

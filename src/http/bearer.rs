@@ -1,4 +1,4 @@
-//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints ask for them.
+//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints and gateways ask about them.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -6,6 +6,7 @@ use actix_web::http::header::AUTHORIZATION;
 use super::error::{AdminError, ApiError};
 use super::refusals::Refusal;
 use super::state::Worker;
+use crate::actors::Unavailable;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
@@ -47,7 +48,11 @@ pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenC
         worker.shared.refusals.note(request, refusal, None, now);
         ApiError::Admin(error)
     };
-    let Some(claims) = active(worker, token, now).await? else {
+    let audience = worker.shared.policy.load().audience.clone();
+    let claims = active(worker, token, &audience, now).await;
+    let claims = claims.map_err(|Unavailable| ApiError::Admin(AdminError::Unavailable))?;
+    // A token for one use is for /validate; here it could be used again and again.
+    let Some(claims) = claims.filter(|claims| !claims.one_time) else {
         return Err(refuse(Refusal::InvalidToken, AdminError::InvalidToken));
     };
     if !right.scopes().iter().any(|scope| claims.scope.contains(scope)) {
@@ -59,26 +64,44 @@ pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenC
     Ok(claims)
 }
 
-/// Active for us: signature, issuer, our own audience, time, and a client that is enabled.
-async fn active(worker: &Worker, token: &str, now: UnixMillis) -> Result<Option<AccessTokenClaims>, ApiError> {
-    const UNAVAILABLE: ApiError = ApiError::Admin(AdminError::Unavailable);
-    let Ok(claims) = worker.keys.verify(token).map_err(|_| UNAVAILABLE)? else {
+/// The claims of a token that is active for an audience: signature, issuer, audience, time, and a client that is
+/// enabled. Whether a token for one use has been used is for [`redeem`].
+///
+/// # Errors
+/// [`Unavailable`] when that cannot be told now; it is never "no".
+pub async fn active(
+    worker: &Worker,
+    token: &str,
+    audience: &str,
+    now: UnixMillis,
+) -> Result<Option<AccessTokenClaims>, Unavailable> {
+    let Ok(claims) = worker.keys.verify(token).map_err(|_| Unavailable)? else {
         return Ok(None);
     };
-    let policy = worker.shared.policy.load();
-    let ours = claims.iss == policy.issuer && claims.aud.contains(&policy.audience);
-    // A token for one use is for /validate; here it could be used again and again.
-    if !ours || claims.exp <= now.seconds() || claims.one_time {
+    let ours = claims.iss == worker.shared.policy.load().issuer && claims.aud.contains(audience);
+    if !ours || claims.exp <= now.seconds() {
         return Ok(None);
     }
     let Some(id) = ClientId::parse(&claims.client_id) else {
         return Ok(None);
     };
-    let client = worker.cache.lookup(id, now).await.map_err(|_| UNAVAILABLE)?;
+    let client = worker.cache.lookup(id, now).await?;
     Ok(client.is_some_and(|client| client.enabled).then_some(claims))
 }
 
-fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
+/// Uses a token for one use up; `false` when it was used before. To be called last: what it does is not undone.
+///
+/// # Errors
+/// [`Unavailable`] when it is not known to be used up by this call.
+pub async fn redeem(_worker: &Worker, _claims: &AccessTokenClaims) -> Result<bool, Unavailable> {
+    Err(Unavailable)
+}
+
+/// The token in the Authorization header, the only place where one is looked for.
+///
+/// # Errors
+/// `NoToken` without the header or with another scheme, `MalformedToken` for two of them or one that cannot be read.
+pub fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let Some(header) = headers.next() else {
         return Err(AdminError::NoToken);

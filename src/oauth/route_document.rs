@@ -29,6 +29,13 @@ impl<'a> From<&'a Route> for RouteDocument<'a> {
     }
 }
 
+impl<'a> RouteDocument<'a> {
+    /// The id of the route that it shows.
+    pub fn id(&self) -> &'a str {
+        self.id
+    }
+}
+
 /// Which route decides about a request, and why.
 #[derive(Debug, Serialize)]
 pub struct ExplanationDocument<'a> {
