@@ -123,6 +123,7 @@ impl App {
             settings: http_settings(&config),
             db: db.clone(),
             keys: KeyStore::default(),
+            routes: Default::default(),
             caches: ClientCaches::default(),
             revocations: Revocations::default(),
             writer: writer.clone(),
@@ -152,6 +153,7 @@ impl App {
                 caches: shared.caches.clone(),
                 revocations: shared.revocations.clone(),
                 keys: shared.keys.clone(),
+                routes: shared.routes.clone(),
                 seal: self.seal,
                 last_answer: shared.readiness.last_answer.clone(),
             },
@@ -367,5 +369,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         jwks_max_age: config.keys.jwks_max_age.0,
         metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
         cache_capacity: config.cache.capacity,
+        trusted_proxies: config.server.trusted_proxies.clone(),
     }
 }

@@ -10,9 +10,11 @@ use actix::Actor;
 use crate::actors::change_feed::{ChangeFeed, Listeners};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
+use crate::actors::route_store;
 use crate::clock::Clock;
-use crate::db::{Conn, Db, DbError, changes, clients, migrations, signing_keys};
+use crate::db::{Conn, Db, DbError, changes, clients, migrations, routes, signing_keys};
 use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
+use crate::oauth::route_table::RouteTable;
 use crate::oauth::time::UnixMillis;
 
 /// Time between two tries while the database is down.
@@ -62,6 +64,7 @@ impl std::fmt::Display for Hopeless {
 struct Prepared {
     ring: KeyRing,
     seen: i64,
+    routes: RouteTable,
     clients: Vec<Arc<crate::oauth::client::Client>>,
     read_at: UnixMillis,
 }
@@ -84,6 +87,7 @@ impl Startup {
         };
         let listeners = &self.listeners;
         listeners.keys.set(prepared.ring);
+        listeners.routes.set(prepared.routes);
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
@@ -132,6 +136,9 @@ fn prepare(
     // Before anything else is read: a change in between is then seen by the feed, and not lost.
     let seen = changes::last(conn).map_err(Hopeless::Db)?;
     revocations.load(conn, clock.now()).map_err(Hopeless::Db)?;
+    let routes = routes::list(conn)
+        .and_then(route_store::compile)
+        .map_err(Hopeless::Db)?;
     let read_at = clock.now();
     let recent = clients::recently_used(conn, warm).map_err(Hopeless::Db)?;
     let ids: Vec<&str> = recent.iter().rev().map(String::as_str).collect();
@@ -140,6 +147,7 @@ fn prepare(
     Ok(Prepared {
         ring,
         seen,
+        routes,
         clients: clients.into_iter().map(Arc::new).collect(),
         read_at,
     })

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Unavailable;
 use super::client_caches::ClientCaches;
 use super::revocation_cache::Revocations;
+use super::route_store::RouteStore;
 use crate::clock::Clock;
 use crate::db::changes::{self, Change};
 use crate::db::{Db, DbError, standing};
@@ -72,6 +73,8 @@ pub struct Listeners {
     pub revocations: Revocations,
     /// The key ring.
     pub keys: KeyStore,
+    /// The forward-auth policy.
+    pub routes: RouteStore,
     /// What private keys are encrypted with.
     pub seal: Option<Arc<KeySeal>>,
     /// Where the time of the last answer is kept.
@@ -143,7 +146,7 @@ impl Listeners {
     /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
     async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
-        let (mut everybody, mut keys, mut unknown) = (false, false, false);
+        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
         for (_, change) in page {
             match change {
                 Change::Client(id) if clients.contains(id) => {}
@@ -151,6 +154,7 @@ impl Listeners {
                 Change::Spent(spent) => self.revocations.spend(*spent),
                 Change::Everybody => everybody = true,
                 Change::Keys => keys = true,
+                Change::Routes => routes = true,
                 Change::Unknown => unknown = true,
             }
         }
@@ -169,6 +173,9 @@ impl Listeners {
         if keys || unknown {
             self.reload_keys(db, clock).await?;
         }
+        if routes || unknown {
+            self.reload_routes(db).await?;
+        }
         Ok(())
     }
 
@@ -181,6 +188,17 @@ impl Listeners {
             .await?;
         self.revocations.set_standings(&standings);
         Ok(())
+    }
+
+    async fn reload_routes(&self, db: &Db) -> Result<(), DbError> {
+        match self.routes.reload(db).await {
+            // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
+            Err(error @ DbError::Inconsistent(_)) => {
+                log::error!("routes not taken over: {error}");
+                Ok(())
+            }
+            reloaded => reloaded,
+        }
     }
 
     async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {

@@ -8,6 +8,7 @@ pub mod client_cache;
 pub mod client_caches;
 mod lanes;
 pub mod revocation_cache;
+pub mod route_store;
 
 use std::fmt;
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::client::{NewClient, new_secret};
 use super::{Context, Failure};
-use crate::db::clients;
-use crate::oauth::secret::ClientSecret;
+use crate::db::{DbError, clients, routes};
+use crate::oauth::route::NewRoute;
+use crate::oauth::secret::{ClientSecret, random_text};
 
 /// The clients of `--dev` and their secrets.
 pub struct DevClients {
@@ -22,9 +23,27 @@ pub fn make_clients(context: &Context) -> Result<DevClients, Failure> {
         context.with_database(|conn| clients::replace(conn, &client))?;
         Ok(secret)
     };
+    make_route(context)?;
     Ok(DevClients {
         demo: make("demo", "orders:read orders:write")?,
         ops: make("ops", "mintage:admin")?,
+    })
+}
+
+/// A route for `/validate` to decide about; one that is there already stays.
+fn make_route(context: &Context) -> Result<(), Failure> {
+    let new = NewRoute {
+        path: "/orders/{id}".into(),
+        scope: "orders:read".into(),
+        method: Some("GET".into()),
+        host: None,
+        audience: None,
+    };
+    let route = new.route(random_text(12), context.clock.now());
+    let route = route.map_err(|malformed| Failure::Failed(malformed.text().into()))?;
+    context.with_database(|conn| match routes::insert(conn, &route) {
+        Err(DbError::Conflict) => Ok(()),
+        inserted => inserted,
     })
 }
 
@@ -45,6 +64,9 @@ TOKEN=$(curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/
 
 # introspect it
 curl -s -u demo:{demo} -d token=$TOKEN http://{public}/introspect
+
+# ask as a gateway does whether GET /orders/1 may pass with it
+curl -si -H \"Authorization: Bearer $TOKEN\" -H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Host: shop.example' -H 'X-Forwarded-Uri: /orders/1' http://{public}/validate
 
 # revoke it; introspected again, it is not active
 curl -s -u demo:{demo} -d token=$TOKEN http://{public}/revoke

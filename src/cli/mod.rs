@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod key;
 mod migrate;
+mod route;
 mod serve;
 
 use std::ffi::OsString;
@@ -45,6 +46,9 @@ enum Command {
     /// Look at the signing keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Manage what gateways let through
+    #[command(subcommand)]
+    Route(route::Command),
     /// Bring the database schema up to date, or take a step back
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -130,6 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(&context, &arguments),
         Command::Client(command) => client::run(&context, command),
         Command::Key(command) => key::run(&context, command),
+        Command::Route(command) => route::run(&context, command),
         Command::Migrate(command) => migrate::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),

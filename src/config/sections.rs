@@ -55,10 +55,6 @@ impl Config {
                 keys.push(key);
             }
         };
-        note(
-            "server.trusted_proxies",
-            self.server.trusted_proxies != default.server.trusted_proxies,
-        );
         note("database.replica_urls", !self.database.replica_urls.is_empty());
         note("keys.rotate_every", self.keys.rotate_every != default.keys.rotate_every);
         note(

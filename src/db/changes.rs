@@ -21,6 +21,8 @@ pub enum Change {
     Spent(Spent),
     /// The signing keys.
     Keys,
+    /// The forward-auth policy.
+    Routes,
     /// Something that a newer version writes; this one drops everything it has to be on the safe side.
     Unknown,
 }
@@ -32,6 +34,7 @@ impl Change {
             Change::Everybody => ("everybody", String::new()),
             Change::Spent(spent) => ("spent", format!("{} {}", spent.jti, spent.expires_at)),
             Change::Keys => ("keys", String::new()),
+            Change::Routes => ("routes", String::new()),
             Change::Unknown => ("unknown", String::new()),
         }
     }
@@ -42,6 +45,7 @@ impl Change {
             "everybody" => Some(Change::Everybody),
             "spent" => spent(subject).map(Change::Spent),
             "keys" => Some(Change::Keys),
+            "routes" => Some(Change::Routes),
             _ => None,
         };
         known.unwrap_or(Change::Unknown)

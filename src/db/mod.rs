@@ -11,6 +11,7 @@ mod error;
 pub mod migrations;
 mod pool;
 pub mod revocations;
+pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;

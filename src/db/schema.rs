@@ -53,6 +53,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    routes (id) {
+        id -> Text,
+        method -> Nullable<Text>,
+        host -> Nullable<Text>,
+        path -> Text,
+        scope -> Text,
+        audience -> Nullable<Text>,
+        created_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     changes (seq) {
         seq -> BigInt,
         kind -> Text,
@@ -81,17 +93,5 @@ diesel::table! {
     not_before (client_id) {
         client_id -> Text,
         not_before_ms -> BigInt,
-    }
-}
-
-diesel::table! {
-    routes (id) {
-        id -> Text,
-        method -> Nullable<Text>,
-        host -> Nullable<Text>,
-        path -> Text,
-        scope -> Text,
-        audience -> Nullable<Text>,
-        created_at_ms -> BigInt,
     }
 }

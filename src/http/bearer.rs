@@ -1,4 +1,4 @@
-//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints ask for them.
+//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints and gateways ask about them.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -106,7 +106,11 @@ pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis
     shared.revocations.redeem(&shared.db, Spent::from(claims), now).await
 }
 
-fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
+/// The token in the Authorization header, the only place where one is looked for.
+///
+/// # Errors
+/// `NoToken` without the header or with another scheme, `MalformedToken` for two of them or one that cannot be read.
+pub fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let Some(header) = headers.next() else {
         return Err(AdminError::NoToken);

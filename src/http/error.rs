@@ -38,6 +38,8 @@ pub enum AdminError {
     InsufficientScope(&'static str),
     /// It cannot be told now.
     Unavailable,
+    /// What was asked for cannot be done; the text says why.
+    Refused(StatusCode, &'static str),
 }
 
 impl ApiError {
@@ -158,7 +160,7 @@ pub fn problem(status: StatusCode, detail: &'static str) -> HttpResponse {
             retry_later(&mut builder);
         }
         // What is still on its way is not read any more.
-        StatusCode::PAYLOAD_TOO_LARGE => {
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
             builder.force_close();
         }
         _ => {}
@@ -193,6 +195,7 @@ fn admin_response(error: AdminError) -> HttpResponse {
             "this cannot be told now, try again later",
             None,
         ),
+        AdminError::Refused(status, detail) => (status, detail, None),
     };
     let mut response = problem(status, detail);
     if let Some(challenge) = challenge {

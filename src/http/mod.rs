@@ -8,6 +8,7 @@ mod body;
 mod client_auth;
 mod envelope;
 mod error;
+mod forward_auth;
 mod health;
 mod introspection;
 mod metadata;
@@ -34,6 +35,7 @@ pub fn public_routes(config: &mut ServiceConfig) {
                 .route(web::post().to(token::issue))
                 .default_service(web::to(post_only)),
         )
+        .service(web::resource([forward_auth::PATH, "/validate/{path:.*}"]).to(forward_auth::validate))
         .service(
             web::resource(INTROSPECTION_PATH)
                 .route(web::post().to(introspection::introspect))
@@ -87,6 +89,22 @@ pub fn admin_routes(config: &mut ServiceConfig) {
             web::resource("/admin/cache/clear")
                 .route(web::post().to(admin::cache_clear))
                 .default_service(web::to(admin::post_only)),
+        )
+        .service(
+            web::resource("/admin/routes")
+                .route(get().to(admin::list_routes))
+                .route(web::post().to(admin::add_route))
+                .default_service(web::to(admin::get_or_post_only)),
+        )
+        .service(
+            web::resource("/admin/routes/explain")
+                .route(web::post().to(admin::explain_route))
+                .default_service(web::to(admin::post_only)),
+        )
+        .service(
+            web::resource("/admin/routes/{id}")
+                .route(web::delete().to(admin::remove_route))
+                .default_service(web::to(admin::delete_only)),
         );
 }
 

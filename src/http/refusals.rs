@@ -1,4 +1,4 @@
-//! The log of refused credentials: one line each, at most ten a second, with a count of what was left out.
+//! The log of what was refused, credentials above all: one line each, at most ten a second, with a count of what was left out.
 //!
 //! A line never carries what was presented: a secret typed into the wrong field would be in the log for good. An id
 //! is shown only where it is a client's.
@@ -35,9 +35,23 @@ pub enum Refusal {
     InvalidToken,
     /// The bearer token lacks a scope.
     InsufficientScope,
+    /// Somebody asks about another's request who is not one of `server.trusted_proxies`.
+    UntrustedPeer,
+    /// A gateway asks about a request that is incomplete or could be read in two ways.
+    UnclearRequest,
+    /// No route allows the request.
+    NoRoute,
 }
 
 impl Refusal {
+    /// What is refused.
+    fn what(self) -> &'static str {
+        match self {
+            Self::UntrustedPeer | Self::UnclearRequest | Self::NoRoute => "request",
+            _ => "credentials",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
@@ -49,6 +63,9 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::UntrustedPeer => "untrusted_peer",
+            Self::UnclearRequest => "unclear_request",
+            Self::NoRoute => "no_route",
         }
     }
 }
@@ -89,7 +106,7 @@ impl RefusalLog {
             return;
         };
         if left_out > 0 {
-            log::info!("credentials refused, lines left out count={left_out}");
+            log::info!("lines about what was refused left out count={left_out}");
         }
         let peer = request
             .peer_addr()
@@ -97,7 +114,8 @@ impl RefusalLog {
         let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
         let id = request_id::keep(request);
         log::info!(
-            "credentials refused reason={} client={client} peer={peer} request_id={id}",
+            "{} refused reason={} client={client} peer={peer} request_id={id}",
+            refusal.what(),
             refusal.name()
         );
     }

@@ -16,8 +16,10 @@ use crate::actors::change_feed::LastAnswer;
 use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::revocation_cache::Revocations;
+use crate::actors::route_store::RouteStore;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
+use crate::config::TrustedProxies;
 use crate::db::Db;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::oauth::grant::TokenPolicy;
@@ -38,6 +40,8 @@ pub struct Shared {
     pub db: Db,
     /// The current keys.
     pub keys: KeyStore,
+    /// The forward-auth policy.
+    pub routes: RouteStore,
     /// The client caches of all workers.
     pub caches: ClientCaches,
     /// What has been taken back.
@@ -62,6 +66,8 @@ pub struct HttpSettings {
     pub metadata: String,
     /// What `/admin/cache/stats` says of the settings: clients for each worker.
     pub cache_capacity: usize,
+    /// The peers that are believed about the original request.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Whether an orchestrator should send traffic here, and why not.

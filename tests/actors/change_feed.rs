@@ -46,6 +46,7 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
         caches: ClientCaches::default(),
         revocations: Revocations::default(),
         keys: KeyStore::default(),
+        routes: Default::default(),
         seal: None,
         last_answer: LastAnswer::default(),
     };
