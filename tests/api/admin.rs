@@ -338,15 +338,12 @@ fn clearing_the_cache_is_204_and_empties_every_worker() {
     assert_eq!(stats["entries"], 1);
     let loads = stats["loads"].as_u64().unwrap();
     app.issue(&client, &[]);
-    assert_eq!(
-        cache_stats(&app, &admin)["loads"].as_u64().unwrap().min(loads + 1),
-        loads + 1
-    );
+    assert!(cache_stats(&app, &admin)["loads"].as_u64().unwrap() > loads);
 }
 
 #[test]
 fn clearing_the_cache_shows_what_nobody_announced() {
-    let app = TestApp::shared();
+    let app = TestApp::start();
     let (admin, client) = (app.issue_with_scope("mintage:admin"), app.client(|_| {}));
     for _ in 0..4 {
         app.issue(&client, &[]);

@@ -194,20 +194,21 @@ fn at_most_ten_refusals_a_second_are_logged_and_the_others_counted() {
     let mut connection = Connection::open(serving.address);
     let request = Request::post("/token").basic_raw("stranger:x").form_raw(GRANT);
     let mut refused = 0;
-    // Until a second begins in which the count of the one before it is due.
+    // Until three seconds have begun in which the count of the one before was due.
     eventually(Duration::from_secs(10), || {
         for _ in 0..40 {
             connection.ask(&request).assert_invalid_client();
             refused += 1;
         }
-        (lines(&serving, "left out").len() >= 2).then_some(())
+        (lines(&serving, "left out").len() >= 3).then_some(())
     })
     .expect("a count of what was left out");
-    let mut seconds = std::collections::HashMap::new();
+    let mut seconds = std::collections::BTreeMap::new();
     for line in lines(&serving, "credentials refused reason=") {
         *seconds.entry(line[..19].to_owned()).or_insert(0) += 1;
     }
-    assert!(seconds.values().all(|lines| *lines <= 10), "{seconds:?}");
+    // The first begins late, and its last lines may bear the time of the second; all others begin with their lines.
+    assert_eq!(seconds.values().skip(2).max(), Some(&10), "{seconds:?}");
     let left_out: u64 = lines(&serving, "left out count=")
         .iter()
         .map(|line| line.rsplit_once('=').unwrap().1.parse::<u64>().unwrap())

@@ -44,6 +44,7 @@ impl Program {
             environment: Vec::new(),
         }
         .with("MINTAGE_SERVER__LISTEN", "127.0.0.1:0")
+        .with("MINTAGE_SERVER__WORKERS", "2")
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {

@@ -7,9 +7,13 @@ use crate::app::{eventually, jti, recorded, token_request};
 use crate::http::{Connection, Request};
 use crate::program::{Program, Serving};
 
+/// How long a connection has nothing to say between two requests.
+const IDLE: Duration = Duration::from_millis(2);
+
 /// Asks for tokens on one connection until the server says that it closes it; the ids of those that came.
 ///
-/// Every request is answered, or this panics: the connection is used only as long as the server keeps it.
+/// Every request is answered, or this panics: the connection is used only as long as the server keeps it. Between two
+/// requests it is idle for a moment, because it is idle connections that a hasty stop closes under its callers.
 fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) -> Vec<String> {
     let mut connection = Connection::open(serving.address);
     let mut ids = Vec::new();
@@ -23,11 +27,12 @@ fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) 
         {
             return ids;
         }
+        std::thread::sleep(IDLE);
     }
 }
 
 fn stop_under_load(signal: &str, program: &Program) {
-    const CONNECTIONS: usize = 8;
+    const CONNECTIONS: usize = 48;
     let mut serving = program.serve(&[]);
     let client = program.client(&["--name", "load", "--scope", "a", "--alg", "HS256"]);
     let request = token_request(&client, &[]);
@@ -36,7 +41,7 @@ fn stop_under_load(signal: &str, program: &Program) {
         let load = || scope.spawn(|| ask_until_closed(&serving, &request, &issued));
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| load()).collect();
         eventually(Duration::from_secs(10), || {
-            (issued.load(Ordering::Relaxed) > 500).then_some(())
+            (issued.load(Ordering::Relaxed) > 1000).then_some(())
         })
         .unwrap();
         serving.signal(signal);
