@@ -54,7 +54,8 @@ impl Request {
     }
 
     pub fn json(self, document: &Value) -> Self {
-        self.header("Content-Type", "application/json").body(document.to_string())
+        self.header("Content-Type", "application/json")
+            .body(document.to_string())
     }
 
     pub fn bytes(&self) -> Vec<u8> {

@@ -87,7 +87,11 @@ impl Server {
     /// Makes a client that may have `scope`; more arguments of `client create` may follow.
     #[track_caller]
     pub fn client(&self, id: &str, scope: &str, more: &[&str]) -> TestClient {
-        let all = [&["client", "create", "--name", "test", "--id", id, "--scope", scope], more].concat();
+        let all = [
+            &["client", "create", "--name", "test", "--id", id, "--scope", scope],
+            more,
+        ]
+        .concat();
         let made = self.run_json(&all);
         TestClient {
             id: id.to_owned(),

@@ -1,6 +1,6 @@
 //! Through Debian's Caddy, with `forward_auth`.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tempfile::TempDir;
 
@@ -10,11 +10,13 @@ fn caddy() -> Gateway {
     Gateway::start("caddy", "caddyfile", |directory: &TempDir, port, block| {
         let block = block.replace("api.example {", &format!("http://:{port} {{\n\tbind 127.0.0.1"));
         let path = directory.path().join("Caddyfile");
-        std::fs::write(&path, format!("{{\n\tadmin off\n\tpersist_config off\n}}\n{block}\n")).unwrap();
+        std::fs::write(&path, format!("{{\n\tadmin off\n}}\n{block}\n")).unwrap();
         let mut command = Command::new("caddy");
         command.args(["run", "--adapter", "caddyfile", "--config"]).arg(path);
-        command.env("HOME", directory.path()).env("XDG_DATA_HOME", directory.path());
-        command.env("XDG_CONFIG_HOME", directory.path()).stderr(Stdio::null());
+        command
+            .env("HOME", directory.path())
+            .env("XDG_DATA_HOME", directory.path());
+        command.env("XDG_CONFIG_HOME", directory.path());
         command
     })
 }
