@@ -10,7 +10,6 @@ use actix::Actor;
 use crate::actors::change_feed::{ChangeFeed, Listeners};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
-use crate::actors::route_store;
 use crate::clock::Clock;
 use crate::db::{Conn, Db, DbError, changes, clients, migrations, routes, signing_keys};
 use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
@@ -136,9 +135,7 @@ fn prepare(
     // Before anything else is read: a change in between is then seen by the feed, and not lost.
     let seen = changes::last(conn).map_err(Hopeless::Db)?;
     revocations.load(conn, clock.now()).map_err(Hopeless::Db)?;
-    let routes = routes::list(conn)
-        .and_then(route_store::compile)
-        .map_err(Hopeless::Db)?;
+    let routes = routes::table(conn).map_err(Hopeless::Db)?;
     let read_at = clock.now();
     let recent = clients::recently_used(conn, warm).map_err(Hopeless::Db)?;
     let ids: Vec<&str> = recent.iter().rev().map(String::as_str).collect();

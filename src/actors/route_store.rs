@@ -6,7 +6,6 @@ use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Mutex;
 
 use crate::db::{Db, DbError, routes};
-use crate::oauth::route::Route;
 use crate::oauth::route_table::RouteTable;
 
 /// A shared table; a clone is the same one.
@@ -38,21 +37,8 @@ impl RouteStore {
     /// When the database cannot be reached, or a row does not read as a route; the old table stays then.
     pub async fn reload(&self, db: &Db) -> Result<(), DbError> {
         let _reloading = self.0.reloading.lock().await;
-        let table = compile(db.run(routes::list).await?)?;
+        let table = db.run(routes::table).await?;
         self.set(table);
         Ok(())
     }
-}
-
-/// Compiles routes that come from the database.
-///
-/// # Errors
-/// When two are for the same requests, which no insert of ours allows.
-pub fn compile(routes: Vec<Route>) -> Result<RouteTable, DbError> {
-    RouteTable::compile(routes).map_err(|duplicate| {
-        DbError::Inconsistent(format!(
-            "routes {:?} and {:?} are for the same requests",
-            duplicate.first, duplicate.second
-        ))
-    })
 }

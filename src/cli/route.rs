@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::{Context, Failure, print, print_json};
-use crate::actors::route_store;
 use crate::db::{DbError, routes};
 use crate::oauth::client_document::Page;
 use crate::oauth::route::{MalformedRoute, NewRoute, Route};
@@ -161,7 +160,7 @@ fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
 }
 
 fn explain(context: &Context, method: &str, url: &str, json: bool) -> Result<(), Failure> {
-    let table = context.with_database(|conn| routes::list(conn).and_then(route_store::compile))?;
+    let table = context.with_database(routes::table)?;
     let explanation = route_document::explain(&table, method, url);
     match json {
         true => print_json(&explanation),

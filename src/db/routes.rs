@@ -7,6 +7,7 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::schema::routes;
 use crate::oauth::route::{NewRoute, Route};
+use crate::oauth::route_table::RouteTable;
 use crate::oauth::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
@@ -29,6 +30,17 @@ struct RouteRow {
 pub fn list(conn: &mut Conn) -> Result<Vec<Route>, DbError> {
     let rows: Vec<RouteRow> = routes::table.order((routes::created_at_ms, routes::id)).load(conn)?;
     rows.into_iter().map(RouteRow::into_route).collect()
+}
+
+/// All routes, compiled.
+///
+/// # Errors
+/// As [`list`], and when two are for the same requests, which no insert of ours allows.
+pub fn table(conn: &mut Conn) -> Result<RouteTable, DbError> {
+    RouteTable::compile(list(conn)?).map_err(|duplicate| {
+        let (first, second) = (duplicate.first, duplicate.second);
+        DbError::Inconsistent(format!("routes {first:?} and {second:?} are for the same requests"))
+    })
 }
 
 /// Adds a route.

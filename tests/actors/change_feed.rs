@@ -200,7 +200,13 @@ async fn a_long_log_is_read_to_its_end() {
     };
     open(&subject.sqlite).run_here(many).unwrap();
     subject.poll().await.unwrap();
-    assert!(subject.counts().await.iter().all(|count| count.invalidations == 2100));
+    assert!(
+        subject
+            .counts()
+            .await
+            .iter()
+            .all(|count| (1..=3).contains(&count.invalidations))
+    );
 }
 
 #[actix::test]

@@ -449,13 +449,21 @@ fn serve_dev_prints_commands_that_work_as_they_are_printed() {
         .split("\n\n")
         .filter(|step| step.trim_start().starts_with('#'))
         .collect();
-    let [token, stats] = steps[..] else {
-        panic!("two steps: {printed}")
+    let [token, keep, introspect, validate, revoke, stats] = steps[..] else {
+        panic!("six steps: {printed}")
     };
     assert!(
         token.starts_with("# get a token\n") && stats.starts_with("# read /admin/cache/stats"),
         "{printed}"
     );
+    let kept = |step: &str| paste(&format!("{keep}\n{step}"));
+    assert!(kept(introspect).starts_with("{\"active\":true"));
+    let passed = kept(validate);
+    assert!(
+        passed.starts_with("HTTP/1.1 200") && passed.contains("x-client-id: demo"),
+        "{passed}"
+    );
+    assert_eq!(kept(&format!("{revoke}\n{introspect}")), "{}{\"active\":false}");
     let token: Value = serde_json::from_str(&paste(token)).unwrap();
     assert_eq!(
         (&token["token_type"], &token["scope"]),

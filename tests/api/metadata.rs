@@ -24,10 +24,14 @@ fn p47_the_metadata_lists_what_exists() {
         json!({
             "issuer": ISSUER,
             "token_endpoint": format!("{ISSUER}/token"),
+            "introspection_endpoint": format!("{ISSUER}/introspect"),
+            "revocation_endpoint": format!("{ISSUER}/revoke"),
             "jwks_uri": format!("{ISSUER}{JWKS}"),
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": ["none"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "access_token_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256", "HS256"],
         })
     );
@@ -154,7 +158,7 @@ fn where_there_is_nothing_the_answer_is_404_as_json() {
         "/",
         "/token/",
         "/Token",
-        "/introspect",
+        "/introspect/",
         "/.well-known/",
         "/livez/x",
         "/%2e%2e/token",

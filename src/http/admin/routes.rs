@@ -6,7 +6,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 
 use super::{answer, document, not_done, read_json};
-use crate::actors::route_store;
 use crate::db::{DbError, routes};
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
@@ -78,8 +77,8 @@ struct Question {
 pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
     let question: Question = read_json(&request, payload).await?;
-    let all = Worker::of(&request).shared.db.run(routes::list).await;
-    let table = all.and_then(route_store::compile).map_err(|error| not_done(&error))?;
+    let table = Worker::of(&request).shared.db.run(routes::table).await;
+    let table = table.map_err(|error| not_done(&error))?;
     Ok(document(&route_document::explain(
         &table,
         &question.method,
