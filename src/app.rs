@@ -183,7 +183,7 @@ impl App {
                     Signal::Stop => break None,
                     Signal::Reload => running.reload().await,
                 },
-                _ = &mut writer_death => break Some(AppError("the writer of token records died".into())),
+                Ok(()) = &mut writer_death => break Some(AppError("the writer of token records died".into())),
             }
         };
         if let Some(failure) = &failure {

@@ -44,7 +44,10 @@ impl Store {
         Self::new(postgres::empty(), None)
     }
 
-    fn new(settings: config::Database, folder: Option<Sqlite>) -> Self {
+    fn new(mut settings: config::Database, folder: Option<Sqlite>) -> Self {
+        // A machine that is busy with other things must not look like an outage.
+        settings.query_timeout = config::Duration::seconds(20);
+        settings.pool.connection_timeout = config::Duration::seconds(20);
         Self {
             db: Db::open(&settings),
             backend: Backend::of_url(&settings.url),

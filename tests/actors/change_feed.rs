@@ -216,8 +216,10 @@ async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
     let subject = subject_on(sqlite, db, 0);
     assert_eq!(subject.poll().await, Err(Unavailable));
     assert_eq!(subject.listeners.last_answer.age(), None);
+    subject.time.passes(1000).await;
     let migrate = |conn: &mut _| mintage::db::migrations::up(conn);
     open(&subject.sqlite).run_here(migrate).unwrap();
-    subject.time.passes(300).await;
+    // Long enough for a breaker that the outage has opened, too.
+    subject.time.passes(20_000).await;
     assert!(subject.listeners.last_answer.age().is_some());
 }

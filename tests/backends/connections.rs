@@ -14,6 +14,7 @@ on_both_backends! {
     a_transaction_is_seen_by_others_when_it_is_committed
     a_transaction_that_fails_leaves_nothing_behind
     after_a_failed_transaction_the_connection_is_as_good_as_new
+    transactions_that_read_before_they_write_wait_for_each_other
     a_call_that_takes_too_long_is_unavailable
     a_lock_held_elsewhere_is_an_outage_and_ends_in_time
     a_statement_that_is_refused_is_no_outage
@@ -85,6 +86,20 @@ fn after_a_failed_transaction_the_connection_is_as_good_as_new(store: Store) {
     assert_eq!(store.run(changes::last), 1);
 }
 
+fn transactions_that_read_before_they_write_wait_for_each_other(store: Store) {
+    let store = store.migrated();
+    let read_and_write = |conn: &mut Conn| {
+        changes::last(conn)?;
+        append(conn)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..50).for_each(|_| store.run(|conn| conn.write(read_and_write))));
+        }
+    });
+    assert_eq!(store.run(changes::last), 150);
+}
+
 fn a_call_that_takes_too_long_is_unavailable(store: Store) {
     let db = impatient(&store);
     let outcome = run(&db, |conn| match conn {
@@ -151,7 +166,7 @@ fn sqlite_every_connection_has_its_settings() {
         store.texts("SELECT journal_mode AS value FROM pragma_journal_mode"),
         ["wal"]
     );
-    assert_eq!(store.number("SELECT timeout AS value FROM pragma_busy_timeout"), 1500);
+    assert_eq!(store.number("SELECT timeout AS value FROM pragma_busy_timeout"), 15_000);
 }
 
 #[test]
@@ -159,7 +174,7 @@ fn postgres_every_connection_has_its_limits() {
     let store = Store::postgres();
     for setting in ["statement_timeout", "lock_timeout"] {
         let value = store.texts(&format!("SELECT current_setting('{setting}') AS value"));
-        assert_eq!(value, ["2s"], "{setting}");
+        assert_eq!(value, ["20s"], "{setting}");
     }
 }
 

@@ -13,6 +13,7 @@ on_both_backends! {
     down_on_a_new_database_does_nothing
     what_was_taken_back_can_be_applied_again
     of_several_migrators_at_once_one_applies_each
+    of_several_migrators_on_an_older_database_one_applies_each
     several_may_ask_for_the_status_of_a_new_database_at_once
     a_connection_keeps_its_limits_after_migrating
 }
@@ -71,6 +72,14 @@ fn of_several_migrators_at_once_one_applies_each(store: Store) {
     let outcomes = four_at_once(&store, migrations::up);
     let applied: usize = outcomes.iter().map(|versions| versions.len()).sum();
     assert_eq!(applied, names(&store).len());
+}
+
+fn of_several_migrators_on_an_older_database_one_applies_each(store: Store) {
+    store.run(migrations::up);
+    store.run(migrations::down);
+    let outcomes = four_at_once(&store, migrations::up);
+    let applied: Vec<String> = outcomes.into_iter().flatten().collect();
+    assert_eq!(applied.len(), 1, "{applied:?}");
 }
 
 fn several_may_ask_for_the_status_of_a_new_database_at_once(store: Store) {
