@@ -498,6 +498,7 @@ mod tests {
     }
 
     /// The policy as P44 words it, without a tree: the reference of the properties below.
+    #[expect(clippy::type_complexity, reason = "a rank and its route, spelled out once")]
     fn by_the_words<'r>(routes: &'r [String], method: &str, host: &str, segments: &[String]) -> Option<&'r str> {
         let mut best: Option<((u8, Vec<u8>, u8), &str)> = None;
         for text in routes {

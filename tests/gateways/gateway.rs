@@ -107,6 +107,11 @@ impl Gateway {
             ("X-Client-Id", "admin"),
             ("X-Token-Scope", "orders:write"),
             ("X-Token-Id", "1"),
+            ("X-Original-Method", "DELETE"),
+            ("X-Original-URI", "/nowhere"),
+            ("X-Forwarded-Method", "DELETE"),
+            ("X-Forwarded-Host", "other.example"),
+            ("X-Forwarded-Uri", "/nowhere"),
         ];
         let mut request = Request::new("GET", "/orders/1?page=2").bearer(&strong);
         for (name, value) in lies {
@@ -196,7 +201,6 @@ impl Gateway {
             "/public/%zz",
             "/public/%",
             "/public/a#/../../orders/1",
-            "/public/\u{e9}",
             "/public/%0d%0aX-Client-Id:%20admin",
             "http://api.example/public/../orders/1",
             "http://api.example//orders/1",

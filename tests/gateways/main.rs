@@ -3,6 +3,11 @@
 //! nginx and Caddy are Debian's packages (`scripts/test` gets them). One that is missing is a failure, not a skip: these
 //! tests are the reason to believe the document.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "how long a running program takes is measured with the true clock"
+)]
+
 mod administration;
 mod gateway;
 mod http;
