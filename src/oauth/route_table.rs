@@ -498,7 +498,6 @@ mod tests {
     }
 
     /// The policy as P44 words it, without a tree: the reference of the properties below.
-    #[expect(clippy::type_complexity, reason = "a rank and its route, spelled out once")]
     fn by_the_words<'r>(routes: &'r [String], method: &str, host: &str, segments: &[String]) -> Option<&'r str> {
         type Rank = (u8, Vec<u8>, u8);
         let mut best: Option<(Rank, &str)> = None;
