@@ -9,7 +9,9 @@ mod client_auth;
 mod envelope;
 mod error;
 mod health;
+mod limits;
 mod metadata;
+mod peer;
 mod refusals;
 mod request_id;
 mod state;
@@ -21,6 +23,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, guard};
 use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, TOKEN_PATH};
 
 pub use envelope::Envelope;
+pub use limits::AuthLimits;
 pub use refusals::RefusalLog;
 pub use state::{HttpSettings, Readiness, Shared, Worker};
 

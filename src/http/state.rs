@@ -9,6 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use arc_swap::ArcSwap;
 
+use super::limits::AuthLimits;
 use super::refusals::RefusalLog;
 use super::request_id::RequestIdSource;
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
@@ -17,6 +18,7 @@ use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
+use crate::config::TrustedProxies;
 use crate::db::Db;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::oauth::grant::TokenPolicy;
@@ -45,6 +47,8 @@ pub struct Shared {
     pub readiness: Readiness,
     /// The log of refused credentials.
     pub refusals: RefusalLog,
+    /// The limit on them.
+    pub auth_limits: AuthLimits,
 }
 
 /// Settings that a running server does not change.
@@ -53,6 +57,8 @@ pub struct HttpSettings {
     pub max_body: usize,
     /// How long a body may take to arrive.
     pub request_timeout: Duration,
+    /// The peers that are believed about who sent a request.
+    pub trusted_proxies: TrustedProxies,
     /// `Cache-Control` of the JWKS.
     pub jwks_max_age: Duration,
     /// The metadata document, as JSON.
