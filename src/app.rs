@@ -24,7 +24,7 @@ use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::db::{Db, clients};
-use crate::http::{self, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
+use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
@@ -129,6 +129,7 @@ impl App {
             writer: writer.clone(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
+            auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
         });
         let public_serves_admin = self.admin.is_none();
         let mut servers = vec![serve(
@@ -220,6 +221,10 @@ impl Running {
             }
         }
         let config = &mut self.config;
+        if config.limits.auth_failures_per_minute != fresh.limits.auth_failures_per_minute {
+            self.shared.auth_limits.set(fresh.limits.auth_failures_per_minute);
+        }
+        config.limits = fresh.limits;
         config.token = fresh.token;
         config.cache.ttl = fresh.cache.ttl;
         config.cache.negative_ttl = fresh.cache.negative_ttl;
@@ -265,13 +270,14 @@ fn lost(writer: &BatchWriterHandle, why: &str) -> AppError {
 }
 
 /// What [`Running::reload`] takes over; every other key needs a restart.
-const RELOADABLE: [&str; 6] = [
+const RELOADABLE: [&str; 7] = [
     "token.",
     "cache.ttl",
     "cache.negative_ttl",
     "cache.stale_if_error",
     "writer.flush_interval",
     "writer.max_batch",
+    "limits.auth_failures_per_minute",
 ];
 
 fn listen(key: &str, address: &str) -> Result<TcpListener, AppError> {
@@ -366,9 +372,9 @@ fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         max_body: config.server.max_body.0,
         request_timeout: config.server.request_timeout.0,
+        trusted_proxies: config.server.trusted_proxies.clone(),
         jwks_max_age: config.keys.jwks_max_age.0,
         metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
         cache_capacity: config.cache.capacity,
-        trusted_proxies: config.server.trusted_proxies.clone(),
     }
 }

@@ -67,10 +67,6 @@ impl Config {
             self.janitor.keep_expired != default.janitor.keep_expired,
         );
         note("redis.url", !self.redis.url.is_empty());
-        note(
-            "limits.auth_failures_per_minute",
-            self.limits.auth_failures_per_minute != default.limits.auth_failures_per_minute,
-        );
         keys
     }
 }
@@ -373,7 +369,8 @@ pub struct Redis {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Failed authentications a minute; 0 turns the limit off.
+    /// Failed authentications a minute of one client id at one address; an address as a whole may fail 10 times as often.
+    /// 0 turns both limits off.
     pub auth_failures_per_minute: u32,
 }
 

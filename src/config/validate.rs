@@ -58,6 +58,11 @@ impl Config {
         let room = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
         require("writer.max_pending", "from writer.max_batch to 100000000", room)?;
         positive("writer.flush_interval", writer.flush_interval)?;
+        require(
+            "limits.auth_failures_per_minute",
+            "from 0 to 1000000",
+            self.limits.auth_failures_per_minute <= 1_000_000,
+        )?;
         self.encryption_key()?;
         Ok(())
     }
@@ -251,6 +256,9 @@ mod tests {
         assert!(refused(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(refused(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
         assert!(refused(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
+        assert!(
+            refused(|c| c.limits.auth_failures_per_minute = 1_000_001).starts_with("limits.auth_failures_per_minute")
+        );
         assert!(refused(|c| c.server.listen = "8080".into()).starts_with("server.listen"));
     }
 }

@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::error::ApiError;
+use super::limits;
 use super::refusals::Refusal;
 use super::state::Worker;
 use crate::oauth::basic::{self, MalformedBasic};
@@ -37,7 +38,8 @@ const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one
 /// The client that a request proves to come from.
 ///
 /// # Errors
-/// 400 for two methods in one request (P14), 401 for every failure (P15), 503 when the client cannot be looked up (P25).
+/// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of them (P17), 503 when the
+/// client cannot be looked up (P25).
 pub async fn authenticate(
     request: &HttpRequest,
     body_id: Option<String>,
@@ -50,14 +52,16 @@ pub async fn authenticate(
         Err(NotPresented::Malformed(error)) => return Err(error.into()),
         Err(NotPresented::Refused(refusal)) => return Err(refuse(request, refusal, None, now)),
     };
-    let found = match ClientId::parse(&presented.id) {
-        Some(id) => worker.cache.lookup(id, now).await?,
+    let tried = ClientId::parse(&presented.id);
+    limits::admit(request, tried.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
+    let found = match &tried {
+        Some(id) => worker.cache.lookup(id.clone(), now).await?,
         None => None,
     };
     let Some(client) = found else {
         // As much work as for a client that exists, so that time does not tell them apart.
         secret::verify(&presented.secret, &[], now);
-        return Err(refuse(request, Refusal::UnknownClient, None, now));
+        return Err(refuse(request, Refusal::UnknownClient, tried.as_ref(), now));
     };
     let proven = secret::verify(&presented.secret, &client.secrets, now);
     let refusal = if !proven {
@@ -69,7 +73,7 @@ pub async fn authenticate(
     } else {
         return Ok(client);
     };
-    Err(refuse(request, refusal, Some(&client.id), now))
+    Err(refuse(request, refusal, tried.as_ref(), now))
 }
 
 fn present(
@@ -107,7 +111,9 @@ fn present(
     })
 }
 
-fn refuse(request: &HttpRequest, refusal: Refusal, client: Option<&ClientId>, now: UnixMillis) -> ApiError {
-    Worker::of(request).shared.refusals.note(request, refusal, client, now);
-    OAuthError::InvalidClient.into()
+fn refuse(request: &HttpRequest, refusal: Refusal, tried: Option<&ClientId>, now: UnixMillis) -> ApiError {
+    match limits::refused(request, refusal, tried, now) {
+        Ok(()) => OAuthError::InvalidClient.into(),
+        Err(wait) => OAuthError::TooManyFailures(wait).into(),
+    }
 }

@@ -10,11 +10,11 @@ use serde::Serialize;
 use crate::actors::Unavailable;
 use crate::actors::batch_writer::NotRecorded;
 use crate::keys::KeysUnusable;
-use crate::oauth::error::OAuthError;
+use crate::oauth::error::{OAuthError, RetryAfter};
 use crate::oauth::response;
 
-/// Seconds after which a caller may try again.
-const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+/// What a 503 says of when to try again: nobody knows, and a second is long for a server that recovers.
+const SOON: RetryAfter = RetryAfter(1);
 
 /// Why a handler did not do what it was asked.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub enum AdminError {
     InvalidToken,
     /// The token lacks the scope that the challenge names.
     InsufficientScope(&'static str),
+    /// Too many authentications failed from this address (P17).
+    TooManyFailures(RetryAfter),
     /// It cannot be told now.
     Unavailable,
     /// What was asked for cannot be done; the text says why.
@@ -112,7 +114,7 @@ pub fn json(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
 
 /// `Retry-After`, on every 503.
 pub fn retry_later(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
-    builder.insert_header((RETRY_AFTER, RETRY_SECONDS))
+    builder.insert_header((RETRY_AFTER, HeaderValue::from(SOON.0)))
 }
 
 fn oauth_response(error: OAuthError) -> HttpResponse {
@@ -132,6 +134,9 @@ fn oauth_response(error: OAuthError) -> HttpResponse {
             builder.force_close();
         }
         _ => {}
+    }
+    if let OAuthError::TooManyFailures(time) = error {
+        builder.insert_header((RETRY_AFTER, HeaderValue::from(time.0)));
     }
     builder.body(response::error(error))
 }
@@ -190,6 +195,11 @@ fn admin_response(error: AdminError) -> HttpResponse {
             "the token lacks the scope for this",
             Some(challenge),
         ),
+        AdminError::TooManyFailures(_) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many failed authentications from this address, try again later",
+            None,
+        ),
         AdminError::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "this cannot be told now, try again later",
@@ -202,6 +212,9 @@ fn admin_response(error: AdminError) -> HttpResponse {
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if let AdminError::TooManyFailures(time) = error {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(time.0));
     }
     response
 }

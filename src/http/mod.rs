@@ -11,7 +11,9 @@ mod error;
 mod forward_auth;
 mod health;
 mod introspection;
+mod limits;
 mod metadata;
+mod peer;
 mod refusals;
 mod request_id;
 mod revocation;
@@ -24,6 +26,7 @@ use actix_web::{HttpRequest, HttpResponse, Route, guard};
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
 
 pub use envelope::Envelope;
+pub use limits::AuthLimits;
 pub use refusals::RefusalLog;
 pub use state::{HttpSettings, Readiness, Shared, Worker};
 

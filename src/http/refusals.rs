@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use actix_web::HttpRequest;
 
-use super::request_id;
+use super::limits::Limited;
+use super::{peer, request_id};
 use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
 
@@ -31,6 +32,8 @@ pub enum Refusal {
     DisabledClient,
     /// The client may not authenticate in this way.
     MethodNotAllowed,
+    /// Too many had failed before: what was presented was not looked at.
+    TooManyFailures,
     /// The bearer token is not active here.
     InvalidToken,
     /// The bearer token lacks a scope.
@@ -61,6 +64,7 @@ impl Refusal {
             Self::WrongSecret => "wrong_secret",
             Self::DisabledClient => "disabled_client",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::TooManyFailures => "too_many_failures",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::UntrustedPeer => "untrusted_peer",
@@ -68,11 +72,36 @@ impl Refusal {
             Self::NoRoute => "no_route",
         }
     }
+
+    /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.
+    pub fn counts(self) -> bool {
+        match self {
+            Self::NoCredentials | Self::TooManyFailures | Self::InsufficientScope => false,
+            // What a gateway asks about is not who asks.
+            Self::UntrustedPeer | Self::UnclearRequest | Self::NoRoute => false,
+            Self::WrongScheme
+            | Self::MalformedBasic
+            | Self::UnknownClient
+            | Self::WrongSecret
+            | Self::DisabledClient
+            | Self::MethodNotAllowed
+            | Self::InvalidToken => true,
+        }
+    }
+
+    /// Whether the id that was tried is a client's, and so may be shown.
+    pub fn is_of_a_client(self) -> bool {
+        matches!(self, Self::WrongSecret | Self::DisabledClient | Self::MethodNotAllowed)
+    }
 }
 
 /// The log itself, shared by all workers; only refusals touch it.
 #[derive(Debug, Default)]
-pub struct RefusalLog(Mutex<Second>);
+pub struct RefusalLog {
+    refusals: Mutex<Second>,
+    /// Apart from the others, whose flood it announces and would be lost in.
+    limits: Mutex<Second>,
+}
 
 /// The current second and how much of it is used up.
 #[derive(Debug, Default)]
@@ -101,24 +130,47 @@ impl Second {
 impl RefusalLog {
     /// Writes a line, unless there were too many in this second.
     pub fn note(&self, request: &HttpRequest, refusal: Refusal, client: Option<&ClientId>, now: UnixMillis) {
-        let admitted = self.0.lock().unwrap_or_else(PoisonError::into_inner).admit(now);
-        let Some(left_out) = admitted else {
+        let Some(left_out) = admit(&self.refusals, now) else {
             return;
         };
         if left_out > 0 {
             log::info!("lines about what was refused left out count={left_out}");
         }
-        let peer = request
-            .peer_addr()
-            .map_or_else(|| "-".to_owned(), |peer| peer.ip().to_string());
-        let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
-        let id = request_id::keep(request);
         log::info!(
-            "{} refused reason={} client={client} peer={peer} request_id={id}",
+            "{} refused reason={} {}",
             refusal.what(),
-            refusal.name()
+            refusal.name(),
+            who(request, client)
         );
     }
+
+    /// Writes that a limit is reached, unless there were too many such lines in this second.
+    pub fn note_limit(&self, request: &HttpRequest, limited: Limited, client: Option<&ClientId>, now: UnixMillis) {
+        let Some(left_out) = admit(&self.limits, now) else {
+            return;
+        };
+        if left_out > 0 {
+            log::warn!("too many failed authentications, lines left out count={left_out}");
+        }
+        let limited = match limited {
+            Limited::Client => "client_at_address",
+            Limited::Address => "address",
+        };
+        log::warn!(
+            "too many failed authentications limited={limited} {}",
+            who(request, client)
+        );
+    }
+}
+
+fn admit(second: &Mutex<Second>, now: UnixMillis) -> Option<u64> {
+    second.lock().unwrap_or_else(PoisonError::into_inner).admit(now)
+}
+
+fn who(request: &HttpRequest, client: Option<&ClientId>) -> String {
+    let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
+    let (peer, id) = (peer::of(request), request_id::keep(request));
+    format!("client={client} peer={peer} request_id={id}")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use actix_web::HttpRequest;
 use actix_web::web::Data;
 use arc_swap::ArcSwap;
 
+use super::limits::AuthLimits;
 use super::refusals::RefusalLog;
 use super::request_id::RequestIdSource;
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
@@ -52,6 +53,8 @@ pub struct Shared {
     pub readiness: Readiness,
     /// The log of refused credentials.
     pub refusals: RefusalLog,
+    /// The limit on them.
+    pub auth_limits: AuthLimits,
 }
 
 /// Settings that a running server does not change.
@@ -60,14 +63,14 @@ pub struct HttpSettings {
     pub max_body: usize,
     /// How long a body may take to arrive.
     pub request_timeout: Duration,
+    /// The peers that are believed about who sent a request.
+    pub trusted_proxies: TrustedProxies,
     /// `Cache-Control` of the JWKS.
     pub jwks_max_age: Duration,
     /// The metadata document, as JSON.
     pub metadata: String,
     /// What `/admin/cache/stats` says of the settings: clients for each worker.
     pub cache_capacity: usize,
-    /// The peers that are believed about the original request.
-    pub trusted_proxies: TrustedProxies,
 }
 
 /// Whether an orchestrator should send traffic here, and why not.

@@ -4,6 +4,10 @@
 //! `temporarily_unavailable` from §4.1.2.1). A description is a constant: it echoes no input, so it can
 //! neither leak a credential nor leave the charset that §5.2 allows.
 
+/// Seconds until it is worth trying again, for `Retry-After` (RFC 9110 §10.2.3); at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryAfter(pub u32);
+
 /// Why a request to an OAuth endpoint was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthError {
@@ -19,6 +23,8 @@ pub enum OAuthError {
     MethodNotAllowed,
     /// Client authentication failed, for whatever reason: the answer never tells which.
     InvalidClient,
+    /// Too many authentications failed (P17); no credential was looked at.
+    TooManyFailures(RetryAfter),
     /// The client may not use this grant.
     UnauthorizedClient,
     /// The token was issued to another client (RFC 7009 §2.1).
@@ -59,6 +65,11 @@ impl OAuthError {
             Self::BodyTimeout => ("invalid_request", "the body did not arrive in time", 408),
             Self::MethodNotAllowed => ("invalid_request", "only POST is accepted here", 405),
             Self::InvalidClient => ("invalid_client", "client authentication failed", 401),
+            Self::TooManyFailures(_) => (
+                "temporarily_unavailable",
+                "too many failed authentications, try again later",
+                429,
+            ),
             Self::UnauthorizedClient => ("unauthorized_client", "the client may not use this grant type", 400),
             Self::AnothersToken => ("unauthorized_client", "the token was issued to another client", 400),
             Self::UnsupportedGrantType => (
@@ -100,6 +111,7 @@ mod tests {
             OAuthError::BodyTimeout,
             OAuthError::MethodNotAllowed,
             OAuthError::InvalidClient,
+            OAuthError::TooManyFailures(RetryAfter(1)),
             OAuthError::UnauthorizedClient,
             OAuthError::AnothersToken,
             OAuthError::UnsupportedGrantType,
