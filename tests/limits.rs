@@ -242,38 +242,13 @@ fn p17_malformed_credentials_count_and_none_at_all_do_not() {
 }
 
 #[test]
-fn p17_bearer_tokens_that_are_refused_count_for_the_address() {
+fn p17_refused_bearer_tokens_are_not_limited() {
     let server = Server::start(1, "127.0.0.1");
-    let admin = server.send(
-        "POST /token",
-        &[
-            (
-                "Authorization",
-                &format!("Basic {}", STANDARD.encode(format!("{}:{}", server.id, server.secret))),
-            ),
-            ("Content-Type", "application/x-www-form-urlencoded"),
-        ],
-        "grant_type=client_credentials&scope=mintage:admin",
-    );
-    let good = format!("Bearer {}", admin.json()["access_token"].as_str().unwrap());
-    let stats = |authorization: &str, from: &str| {
-        let headers = [("Authorization", authorization), ("X-Forwarded-For", from)];
-        server.send("GET /admin/cache/stats", &headers, "")
-    };
-    let mut refused = stats("Bearer x.y.z", HERE);
-    for _ in 0..10 {
-        refused = stats("Bearer x.y.z", HERE);
+    for _ in 0..50 {
+        let headers = [("Authorization", "Bearer x.y.z"), ("X-Forwarded-For", HERE)];
+        assert_eq!(server.send("GET /admin/cache/stats", &headers, "").status, 401);
     }
-    assert_eq!(refused.status, 429);
-    let retry: u32 = refused.header("Retry-After").unwrap().parse().unwrap();
-    assert!((1..=6).contains(&retry));
-    assert_eq!(refused.header("Content-Type"), Some("application/problem+json"));
-    let problem = json!({"type": "about:blank", "title": "Too Many Requests", "status": 429,
-        "detail": "too many failed authentications from this address, try again later"});
-    assert_eq!(refused.json(), problem);
-    assert_eq!(stats(&good, HERE).status, 429);
-    assert_eq!(stats(&good, THERE).status, 200);
-    server.right(HERE).limited();
+    assert_eq!(server.right(HERE).status, 200);
 }
 
 #[test]

@@ -4,7 +4,6 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::error::{AdminError, ApiError};
-use super::limits;
 use super::refusals::Refusal;
 use super::state::Worker;
 use crate::actors::Unavailable;
@@ -40,16 +39,16 @@ impl Right {
 /// The claims of the token that a request carries, if it is active here and has the right.
 ///
 /// # Errors
-/// 401 without a token or with one that is not active, 400 for a header that cannot be read, 403 without the scope,
-/// 429 after too many failures from this address (P17).
+/// 401 without a token or with one that is not active, 400 for a header that cannot be read, 403 without the scope.
+/// A token cannot be guessed, so its refusals are not limited (P17 is about secrets): an operator behind an address that
+/// others misuse must not be shut out.
 pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenClaims, ApiError> {
     let worker = Worker::of(request);
     let now = worker.now();
     let token = presented(request).map_err(ApiError::Admin)?;
-    limits::admit(request, None, now).map_err(|wait| ApiError::Admin(AdminError::TooManyFailures(wait)))?;
-    let refuse = |refusal, error| match limits::refused(request, refusal, None, now) {
-        Ok(()) => ApiError::Admin(error),
-        Err(wait) => ApiError::Admin(AdminError::TooManyFailures(wait)),
+    let refuse = |refusal, error| {
+        worker.shared.refusals.note(request, refusal, None, now);
+        ApiError::Admin(error)
     };
     // A token for one use is for /validate; here it could be used again and again.
     let policy = worker.shared.policy.load();

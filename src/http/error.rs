@@ -36,8 +36,6 @@ pub enum AdminError {
     InvalidToken,
     /// The token lacks the scope that the challenge names.
     InsufficientScope(&'static str),
-    /// Too many authentications failed from this address (P17).
-    TooManyFailures(RetryAfter),
     /// It cannot be told now.
     Unavailable,
     /// What was asked for cannot be done; the text says why.
@@ -195,11 +193,6 @@ fn admin_response(error: AdminError) -> HttpResponse {
             "the token lacks the scope for this",
             Some(challenge),
         ),
-        AdminError::TooManyFailures(_) => (
-            StatusCode::TOO_MANY_REQUESTS,
-            "too many failed authentications from this address, try again later",
-            None,
-        ),
         AdminError::Unavailable => (
             StatusCode::SERVICE_UNAVAILABLE,
             "this cannot be told now, try again later",
@@ -212,9 +205,6 @@ fn admin_response(error: AdminError) -> HttpResponse {
         response
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
-    if let AdminError::TooManyFailures(time) = error {
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(time.0));
     }
     response
 }

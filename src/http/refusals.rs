@@ -76,7 +76,7 @@ impl Refusal {
     /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.
     pub fn counts(self) -> bool {
         match self {
-            Self::NoCredentials | Self::TooManyFailures | Self::InsufficientScope => false,
+            Self::NoCredentials | Self::TooManyFailures | Self::InvalidToken | Self::InsufficientScope => false,
             // What a gateway asks about is not who asks.
             Self::UntrustedPeer | Self::UnclearRequest | Self::NoRoute => false,
             Self::WrongScheme
@@ -84,8 +84,7 @@ impl Refusal {
             | Self::UnknownClient
             | Self::WrongSecret
             | Self::DisabledClient
-            | Self::MethodNotAllowed
-            | Self::InvalidToken => true,
+            | Self::MethodNotAllowed => true,
         }
     }
 

@@ -58,6 +58,8 @@ impl Setup {
         config.server.shutdown_timeout = config::Duration::seconds(5);
         config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
         config.database.pool.min_idle = 1;
+        // Tests that are refused on purpose, or poll until they are not, must not be told that it was too often.
+        config.limits.auth_failures_per_minute = 0;
         Self {
             config,
             clock: Clock::System,

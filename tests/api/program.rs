@@ -72,6 +72,8 @@ impl Program {
         }
         command
             .args(arguments)
+            // As in `app`: what is refused here is refused on purpose.
+            .env("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.directory.path())
             .stdin(Stdio::null());
