@@ -109,7 +109,7 @@ impl Manager {
             "PRAGMA temp_store = MEMORY".into(),
             // Each connection has a page cache of its own; 25 of the default 2 MB would outweigh everything else, and
             // the operating system keeps the same pages once for all.
-            "PRAGMA cache_size = -400".into(),
+            "PRAGMA cache_size = -256".into(),
         ];
         for setting in settings {
             conn.batch_execute(&setting)
