@@ -7,17 +7,23 @@
 mod load;
 
 use std::process::Command;
+use std::rc::Rc;
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use load::{Server, drive, make_client, median, token_request};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey,
+};
+use load::{Server, drive, form_request, make_client, median, token_request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BODY: &str = "grant_type=client_credentials&scope=orders%3Aread";
 const CONNECTIONS: usize = 64;
+
+/// As long as the part of a token that is signed.
+const MESSAGE: [u8; 420] = [b'x'; 420];
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
@@ -56,18 +62,39 @@ fn compare(rounds: usize, requests: usize) {
         (serve(&url, &[("MINTAGE_WRITER__DURABILITY", "group")]), client)
     };
     let request = |(id, secret): &(String, String)| vec![token_request(id, secret, BODY)];
+    let introspect = |client: &(String, String)| {
+        let token = issue(&mintage.address, &token_request(&client.0, &client.1, BODY));
+        vec![form_request(
+            "/introspect",
+            &client.0,
+            &client.1,
+            &format!("token={token}"),
+        )]
+    };
     let cases = [
         ("floor", &floor, request(&hs256)),
+        (
+            "floor with one P-256 signature in its handler",
+            &floor,
+            vec![form_request("/sign", "a", "b", BODY)],
+        ),
+        (
+            "floor with one P-256 verification",
+            &floor,
+            vec![form_request("/verify", "a", "b", BODY)],
+        ),
         ("/token HS256, async", &mintage, request(&hs256)),
         ("/token EdDSA, async", &mintage, request(&eddsa)),
         ("/token ES256, async", &mintage, request(&es256)),
         ("/token HS256, group", &group.0, request(&group.1)),
+        ("/introspect ES256", &mintage, introspect(&es256)),
+        ("/introspect HS256", &mintage, introspect(&hs256)),
     ];
     for (_, server, requests) in &cases {
         drive(&server.address, requests, CONNECTIONS, 20_000);
     }
     let mut micros = vec![Vec::new(); cases.len()];
-    let mut signatures = Vec::new();
+    let (mut signatures, mut verifications) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         for (case, (_, server, bytes)) in cases.iter().enumerate() {
             let before = server.cpu_nanos();
@@ -76,10 +103,12 @@ fn compare(rounds: usize, requests: usize) {
             std::thread::sleep(std::time::Duration::from_millis(400));
             micros[case].push((server.cpu_nanos() - before) as f64 / 1e3 / requests as f64);
         }
-        signatures.push(raw_signature_micros());
+        let (signature, verification) = raw_micros();
+        signatures.push(signature);
+        verifications.push(verification);
     }
     let floor_micros = median(micros[0].clone());
-    let signature = median(signatures);
+    let (signature, verification) = (median(signatures), median(verifications));
     println!(
         "\nServer CPU a request, 1 worker, {CONNECTIONS} connections, records written to SQLite; medians of {rounds} rounds of {requests} requests.\n"
     );
@@ -109,14 +138,44 @@ fn compare(rounds: usize, requests: usize) {
             median(values.clone())
         );
     }
+    let added = |case: usize| {
+        median(
+            micros[case]
+                .iter()
+                .zip(&micros[0])
+                .map(|(value, floor)| value - floor)
+                .collect(),
+        )
+    };
+    let (signature_here, verification_here) = (added(1), added(2));
     println!(
-        "| one raw P-256 signature (aws-lc-rs) | {signature:.2} | {:.2} | | |",
-        signature / floor_micros
+        "\nOne raw aws-lc-rs operation, in µs of CPU: alone in a loop, the other core idle; and as the floor's handler does it, under load.\n"
     );
-    println!(
-        "\nES256 may take floor + 1.25 × raw + 5 µs = {:.2} µs.",
-        floor_micros + 1.25 * signature + 5.0
-    );
+    println!("| operation | alone | under load |");
+    println!("| --- | --- | --- |");
+    println!("| P-256 signature | {signature:.2} | {signature_here:.2} |");
+    println!("| P-256 verification | {verification:.2} | {verification_here:.2} |");
+    let limits = [
+        (
+            "/token ES256: floor + 1.25 × signature + 5 µs",
+            1.25 * signature + 5.0,
+            1.25 * signature_here + 5.0,
+        ),
+        (
+            "/introspect ES256: floor + verification + 8 µs",
+            verification + 8.0,
+            verification_here + 8.0,
+        ),
+    ];
+    println!("\n| what a request may cost, in µs | with the figure alone | with the figure under load |");
+    println!("| --- | --- | --- |");
+    for (what, alone, under_load) in limits {
+        println!(
+            "| {what} | {:.2} | {:.2} |",
+            floor_micros + alone,
+            floor_micros + under_load
+        );
+    }
 }
 
 /// Start to ready on an existing database, and memory after 100,000 tokens for 5,000 clients.
@@ -205,15 +264,42 @@ fn serve(url: &str, settings: &[(&str, &str)]) -> Server {
     Server::start(&mut command, true)
 }
 
-fn raw_signature_micros() -> f64 {
-    const SIGNATURES: u32 = 5000;
+/// CPU time of one signature and of one verification, in microseconds.
+fn raw_micros() -> (f64, f64) {
+    const TIMES: u32 = 5000;
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
-    let (random, message) = (SystemRandom::new(), [b'x'; 420]);
+    let (random, message) = (SystemRandom::new(), MESSAGE);
     let before = thread_cpu_nanos();
-    for _ in 0..SIGNATURES {
+    for _ in 0..TIMES {
         std::hint::black_box(key.sign(&random, &message).expect("a signature"));
     }
-    (thread_cpu_nanos() - before) as f64 / 1e3 / f64::from(SIGNATURES)
+    let signed = thread_cpu_nanos();
+    let signature = key.sign(&random, &message).expect("a signature");
+    let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref()).expect("a key");
+    let began = thread_cpu_nanos();
+    for _ in 0..TIMES {
+        public.verify_sig(&message, signature.as_ref()).expect("it verifies");
+    }
+    let verified = thread_cpu_nanos();
+    let each = |nanos: u64| nanos as f64 / 1e3 / f64::from(TIMES);
+    (each(signed - before), each(verified - began))
+}
+
+/// Gets a token.
+fn issue(address: &str, request: &[u8]) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address).expect("the server accepts");
+    stream.write_all(request).expect("the request is sent");
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"}") {
+        let mut piece = [0; 4096];
+        let read = stream.read(&mut piece).expect("the answer is read");
+        assert!(read > 0, "the server closed the connection");
+        answer.extend_from_slice(&piece[..read]);
+    }
+    let text = String::from_utf8(answer).expect("an answer is text");
+    let (_, rest) = text.split_once("\"access_token\":\"").expect("a token");
+    rest.split('"').next().expect("it ends").to_owned()
 }
 
 /// CPU time of this thread, so that what else the machine does is not counted.
@@ -240,9 +326,23 @@ fn serve_floor() {
     assert_eq!(json.len(), 700);
     actix_web::rt::System::new().block_on(async move {
         let server = HttpServer::new(move || {
-            let answer =
-                move |_: web::Form<Form>| async move { HttpResponse::Ok().content_type("application/json").body(json) };
-            App::new().route("/token", web::post().to(answer))
+            let ok = move || HttpResponse::Ok().content_type("application/json").body(json);
+            let key = Rc::new(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"));
+            let signature = key.sign(&SystemRandom::new(), &MESSAGE).expect("a signature");
+            let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref()).expect("a key");
+            let public = Rc::new((public, signature));
+            let sign = move |_: web::Form<Form>| {
+                std::hint::black_box(key.sign(&SystemRandom::new(), &MESSAGE).expect("a signature"));
+                async move { ok() }
+            };
+            let verify = move |_: web::Form<Form>| {
+                public.0.verify_sig(&MESSAGE, public.1.as_ref()).expect("it verifies");
+                async move { ok() }
+            };
+            App::new()
+                .route("/token", web::post().to(move |_: web::Form<Form>| async move { ok() }))
+                .route("/sign", web::post().to(sign))
+                .route("/verify", web::post().to(verify))
         });
         let server = server.workers(1).bind("127.0.0.1:0").expect("a free port");
         eprintln!("listening on http://{}", server.addrs()[0]);

@@ -19,6 +19,7 @@ use crate::actors::batch_writer::{BatchWriterHandle, table_sink};
 use crate::actors::change_feed::Listeners;
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::revocation_cache::Revocations;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
@@ -122,7 +123,9 @@ impl App {
             settings: http_settings(&config),
             db: db.clone(),
             keys: KeyStore::default(),
+            routes: Default::default(),
             caches: ClientCaches::default(),
+            revocations: Revocations::default(),
             writer: writer.clone(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
@@ -149,7 +152,9 @@ impl App {
             clock: self.clock,
             listeners: Listeners {
                 caches: shared.caches.clone(),
+                revocations: shared.revocations.clone(),
                 keys: shared.keys.clone(),
+                routes: shared.routes.clone(),
                 seal: self.seal,
                 last_answer: shared.readiness.last_answer.clone(),
             },
@@ -179,7 +184,7 @@ impl App {
                     Signal::Stop => break None,
                     Signal::Reload => running.reload().await,
                 },
-                _ = &mut writer_death => break Some(AppError("the writer of token records died".into())),
+                Ok(()) = &mut writer_death => break Some(AppError("the writer of token records died".into())),
             }
         };
         if let Some(failure) = &failure {
@@ -367,9 +372,9 @@ fn http_settings(config: &Config) -> HttpSettings {
     HttpSettings {
         max_body: config.server.max_body.0,
         request_timeout: config.server.request_timeout.0,
-        trusted_proxies: config.server.trusted_proxies.clone(),
         jwks_max_age: config.keys.jwks_max_age.0,
         metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
         cache_capacity: config.cache.capacity,
+        trusted_proxies: config.server.trusted_proxies.clone(),
     }
 }

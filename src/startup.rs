@@ -9,9 +9,11 @@ use actix::Actor;
 
 use crate::actors::change_feed::{ChangeFeed, Listeners};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::revocation_cache::{RevocationCache, Revocations};
 use crate::clock::Clock;
-use crate::db::{Conn, Db, DbError, changes, clients, migrations, signing_keys};
+use crate::db::{Conn, Db, DbError, changes, clients, migrations, routes, signing_keys};
 use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
+use crate::oauth::route_table::RouteTable;
 use crate::oauth::time::UnixMillis;
 
 /// Time between two tries while the database is down.
@@ -61,6 +63,7 @@ impl std::fmt::Display for Hopeless {
 struct Prepared {
     ring: KeyRing,
     seen: i64,
+    routes: RouteTable,
     clients: Vec<Arc<crate::oauth::client::Client>>,
     read_at: UnixMillis,
 }
@@ -83,21 +86,25 @@ impl Startup {
         };
         let listeners = &self.listeners;
         listeners.keys.set(prepared.ring);
+        listeners.routes.set(prepared.routes);
         self.wait_for_workers(&listeners.caches).await;
-        let warmed = prepared.clients.len();
+        let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        listeners.last_answer.set(self.clock.now());
+        listeners.last_answer.set();
+        RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
         ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
-        log::info!("ready clients_warmed={warmed}");
+        log::info!("ready clients_warmed={warmed} revocations={revocations}");
         Ok(())
     }
 
     /// The outer error is an outage; the inner one is hopeless.
     async fn prepare(&self) -> Result<Result<Prepared, Hopeless>, DbError> {
         let (db, clock, seal) = (self.db.clone(), self.clock.clone(), self.listeners.seal.clone());
+        let revocations = self.listeners.revocations.clone();
         let (auto_migrate, warm) = (self.auto_migrate, self.warm);
         // Not Db::run: making RSA keys and migrating may take longer than a query may.
-        let work = move || db.run_here(|conn| Ok(prepare(conn, &clock, seal.as_deref(), auto_migrate, warm)));
+        let work =
+            move || db.run_here(|conn| Ok(prepare(conn, &clock, seal.as_deref(), &revocations, auto_migrate, warm)));
         let prepared = tokio::task::spawn_blocking(work).await;
         match prepared.map_err(|stopped| DbError::Unavailable(stopped.to_string()))?? {
             Err(Hopeless::Db(error)) if error.is_unavailable() => Err(error),
@@ -119,13 +126,16 @@ fn prepare(
     conn: &mut Conn,
     clock: &Clock,
     seal: Option<&KeySeal>,
+    revocations: &Revocations,
     auto_migrate: bool,
     warm: usize,
 ) -> Result<Prepared, Hopeless> {
     bring_schema_up_to_date(conn, auto_migrate).map_err(Hopeless::Db)?;
     let ring = load_keys(conn, clock.now(), seal)?;
-    // Before the clients are read: a change in between is then seen by the feed, and not lost.
+    // Before anything else is read: a change in between is then seen by the feed, and not lost.
     let seen = changes::last(conn).map_err(Hopeless::Db)?;
+    revocations.load(conn, clock.now()).map_err(Hopeless::Db)?;
+    let routes = routes::table(conn).map_err(Hopeless::Db)?;
     let read_at = clock.now();
     let recent = clients::recently_used(conn, warm).map_err(Hopeless::Db)?;
     let ids: Vec<&str> = recent.iter().rev().map(String::as_str).collect();
@@ -134,6 +144,7 @@ fn prepare(
     Ok(Prepared {
         ring,
         seen,
+        routes,
         clients: clients.into_iter().map(Arc::new).collect(),
         read_at,
     })

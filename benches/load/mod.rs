@@ -124,10 +124,15 @@ pub fn cpu_nanos_of(process: u32) -> u64 {
 
 /// A token request as bytes, with HTTP Basic credentials.
 pub fn token_request(id: &str, secret: &str, body: &str) -> Vec<u8> {
+    form_request("/token", id, secret, body)
+}
+
+/// A form as bytes, with HTTP Basic credentials.
+pub fn form_request(path: &str, id: &str, secret: &str, body: &str) -> Vec<u8> {
     use base64::Engine;
     let credentials = base64::engine::general_purpose::STANDARD.encode(format!("{id}:{secret}"));
     format!(
-        "POST /token HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {credentials}\r\n\
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {credentials}\r\n\
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )

@@ -205,6 +205,11 @@ impl BatchWriter {
     }
 
     fn timer_ended(&mut self, ctx: &mut Context<Self>) {
+        // actix polls a timer once more after it was cancelled: one that is due then ends all the same.
+        match self.state {
+            State::Timing(timer) | State::Pausing(timer) if timer == ctx.handle() => {}
+            _ => return,
+        }
         self.state = State::Idle;
         self.lanes.collect(&mut self.waiting);
         if self.waiting.is_empty() {
@@ -461,6 +466,8 @@ impl Handler<Flush> for BatchWriter {
 
     fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
         let (answer, answered) = oneshot::channel();
+        // In front of what comes later: a lane that is emptied first could otherwise overtake another.
+        self.lanes.collect(&mut self.waiting);
         self.flushes.push((self.settled + self.lanes.pending() as u64, answer));
         if let State::Pausing(_) = self.state {
             self.cancel_timer(ctx);
@@ -510,7 +517,7 @@ pub struct BatchWriterHandle {
     next_lane: Arc<std::sync::atomic::AtomicUsize>,
 }
 
-/// Resolves when the writer has died, and never when it was stopped.
+/// Resolves to `Ok` when the writer has died, and to an error when it was stopped.
 pub type Death = oneshot::Receiver<()>;
 
 impl BatchWriterHandle {
@@ -612,11 +619,12 @@ impl Recorder {
     /// [`NotRecorded`]: the token must not be given out then.
     pub async fn record(&self, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), NotRecorded> {
         let record = TokenRecord::from(claims);
+        // Boxed, or every request would carry about the room that waiting takes, whether it waits or not.
         if self.writer.settings.mode == WriterMode::Sync {
-            return self.write_now(record).await;
+            return Box::pin(self.write_now(record)).await;
         }
         if self.writer.settings.durability == Durability::Group {
-            return self.write_with_others(record, now).await;
+            return Box::pin(self.write_with_others(record, now)).await;
         }
         self.accept(record, now, None)
     }

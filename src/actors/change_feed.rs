@@ -4,18 +4,21 @@
 //! actor also knows when the database last answered it, which is what readiness goes by.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
+use tokio::time::Instant;
 
 use super::Unavailable;
 use super::client_caches::ClientCaches;
+use super::revocation_cache::Revocations;
+use super::route_store::RouteStore;
 use crate::clock::Clock;
 use crate::db::changes::{self, Change};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, standing};
 use crate::keys::{KeyRing, KeySeal, KeyStore};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client::ClientId;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -28,20 +31,36 @@ const PAGE: i64 = 1000;
 #[rtype(result = "Result<(), Unavailable>")]
 pub struct PollNow;
 
-/// When the database last answered the feed, in milliseconds since the epoch; 0 before it ever did.
-#[derive(Clone, Debug, Default)]
-pub struct LastAnswer(Arc<AtomicI64>);
+/// When the database last answered the feed.
+///
+/// Kept by the monotonic clock: were it the wall clock, setting that forward would look like an outage.
+#[derive(Clone, Debug)]
+pub struct LastAnswer {
+    since: Instant,
+    /// Milliseconds after `since`, plus one; 0 before the database ever answered.
+    at: Arc<AtomicU64>,
+}
+
+impl Default for LastAnswer {
+    fn default() -> Self {
+        Self {
+            since: Instant::now(),
+            at: Arc::default(),
+        }
+    }
+}
 
 impl LastAnswer {
     /// How long ago that was, or `None` if it never did.
-    pub fn age(&self, now: UnixMillis) -> Option<Duration> {
-        let at = self.0.load(Ordering::Relaxed);
-        (at != 0).then(|| Duration::from_millis(now.0.saturating_sub(at).max(0) as u64))
+    pub fn age(&self) -> Option<Duration> {
+        let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(self.since.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
     /// The database answered.
-    pub fn set(&self, now: UnixMillis) {
-        self.0.store(now.0, Ordering::Relaxed);
+    pub fn set(&self) {
+        self.at
+            .store(self.since.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
     }
 }
 
@@ -50,8 +69,12 @@ impl LastAnswer {
 pub struct Listeners {
     /// The client caches of all workers.
     pub caches: ClientCaches,
+    /// What has been taken back.
+    pub revocations: Revocations,
     /// The key ring.
     pub keys: KeyStore,
+    /// The forward-auth policy.
+    pub routes: RouteStore,
     /// What private keys are encrypted with.
     pub seal: Option<Arc<KeySeal>>,
     /// Where the time of the last answer is kept.
@@ -107,14 +130,12 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
             Ok(page) => page,
             Err(error) => return (seen, Err(error)),
         };
-        listeners.last_answer.set(clock.now());
+        listeners.last_answer.set();
         let more = page.len() as i64 == PAGE;
-        for (seq, change) in page {
-            if let Err(error) = listeners.apply(db, clock, &change).await {
-                return (seen, Err(error));
-            }
-            seen = seq;
+        if let Err(error) = listeners.apply(db, clock, &page).await {
+            return (seen, Err(error));
         }
+        seen = page.last().map_or(seen, |(seq, _)| *seq);
         if !more {
             return (seen, Ok(()));
         }
@@ -122,16 +143,62 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
 }
 
 impl Listeners {
-    async fn apply(&self, db: &Db, clock: &Clock, change: &Change) -> Result<(), DbError> {
-        match change {
-            Change::Client(id) => self.caches.invalidate(id).await,
-            Change::Keys => self.reload_keys(db, clock).await?,
-            Change::Unknown => {
-                self.caches.clear().await;
-                self.reload_keys(db, clock).await?;
+    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
+    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
+        let mut clients: Vec<ClientId> = Vec::new();
+        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
+        for (_, change) in page {
+            match change {
+                Change::Client(id) if clients.contains(id) => {}
+                Change::Client(id) => clients.push(id.clone()),
+                Change::Spent(spent) => self.revocations.spend(*spent),
+                Change::Everybody => everybody = true,
+                Change::Keys => keys = true,
+                Change::Routes => routes = true,
+                Change::Unknown => unknown = true,
             }
         }
+        if !clients.is_empty() {
+            self.reload_standings(db, clients.clone()).await?;
+        }
+        for id in &clients {
+            self.caches.invalidate(id).await;
+        }
+        if everybody {
+            self.revocations.set_everybody(db.run(standing::of_everybody).await?);
+        }
+        if unknown {
+            self.caches.clear().await;
+        }
+        if keys || unknown {
+            self.reload_keys(db, clock).await?;
+        }
+        if routes || unknown {
+            self.reload_routes(db).await?;
+        }
         Ok(())
+    }
+
+    async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
+        let standings = db
+            .run(move |conn| {
+                let standings = standing::of_clients(conn, &ids)?;
+                Ok(ids.into_iter().zip(standings).collect::<Vec<_>>())
+            })
+            .await?;
+        self.revocations.set_standings(&standings);
+        Ok(())
+    }
+
+    async fn reload_routes(&self, db: &Db) -> Result<(), DbError> {
+        match self.routes.reload(db).await {
+            // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
+            Err(error @ DbError::Inconsistent(_)) => {
+                log::error!("routes not taken over: {error}");
+                Ok(())
+            }
+            reloaded => reloaded,
+        }
     }
 
     async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {

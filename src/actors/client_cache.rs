@@ -180,10 +180,10 @@ struct Load {
     waiters: Vec<oneshot::Sender<Answer>>,
     /// What to serve if the database does not answer.
     stale: Option<Arc<Client>>,
-    /// The database has had its time: whoever comes now gets the stale entry at once.
-    slow: bool,
     /// The client was invalidated meanwhile: what this load brings is from before.
     outdated: bool,
+    /// It has taken so long that whoever has a stale entry is not to wait for it.
+    overdue: bool,
 }
 
 /// What the map says to a lookup, before anything is loaded.
@@ -225,7 +225,8 @@ impl ClientCache {
             }
             self.counts.misses += 1;
             self.counts.expirations += 1;
-            if age < self.lifetimes.ttl.saturating_add(self.lifetimes.stale_if_error) {
+            let too_old = self.lifetimes.ttl.saturating_add(self.lifetimes.stale_if_error);
+            if (0..too_old).contains(&age) {
                 return Remembered::Stale(entry.client.clone());
             }
             self.entries.pop(id);
@@ -276,11 +277,15 @@ impl ClientCache {
         let (answer, waiting) = oneshot::channel();
         let too_many = self.loads.len() == MAX_LOADS;
         match self.loads.get_mut(&id) {
-            Some(load) if load.slow && load.stale.is_some() => {
+            Some(load) if load.overdue && stale.is_some() => {
                 self.counts.stale_served += 1;
-                return Response::reply(Ok(load.stale.clone()));
+                return Response::reply(Ok(stale));
             }
             Some(load) => load.waiters.push(answer),
+            None if too_many && stale.is_some() => {
+                self.counts.stale_served += 1;
+                return Response::reply(Ok(stale));
+            }
             None if too_many => return Response::reply(Err(Unavailable)),
             None => {
                 if stale.is_some() {
@@ -291,8 +296,8 @@ impl ClientCache {
                     began: now,
                     waiters: vec![answer],
                     stale,
-                    slow: false,
                     outdated: false,
+                    overdue: false,
                 };
                 self.loads.insert(id.clone(), load);
                 self.begin_load(id, ctx);
@@ -328,7 +333,7 @@ impl ClientCache {
         let Some(load) = self.loads.get_mut(id) else {
             return;
         };
-        load.slow = true;
+        load.overdue = true;
         if let Some(stale) = &load.stale {
             self.counts.stale_served += load.waiters.len() as u64;
             for waiter in load.waiters.drain(..) {

@@ -7,6 +7,8 @@ pub mod change_feed;
 pub mod client_cache;
 pub mod client_caches;
 mod lanes;
+pub mod revocation_cache;
+pub mod route_store;
 
 use std::fmt;
 

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Context, Failure, print, print_json};
 use crate::config::Duration;
-use crate::db::{DbError, clients};
+use crate::db::{DbError, clients, standing};
 use crate::oauth::alg::Alg;
 use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
 use crate::oauth::client_document::{ClientDocument, Page};
@@ -33,6 +33,8 @@ pub enum Command {
     Disable(Named),
     /// Delete a client and its secrets
     Delete(Named),
+    /// Make everything issued to a client until now inactive
+    RevokeTokens(Named),
 }
 
 #[derive(clap::Args)]
@@ -87,6 +89,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Enable(named) => set_enabled(context, &named, true),
         Command::Disable(named) => set_enabled(context, &named, false),
         Command::Delete(named) => delete(context, &named),
+        Command::RevokeTokens(named) => revoke_tokens(context, &named),
     }
 }
 
@@ -331,6 +334,31 @@ fn delete(context: &Context, named: &Named) -> Result<(), Failure> {
             deleted: true,
         }),
         false => print(&format!("client {id} is deleted")),
+    }
+    Ok(())
+}
+
+fn revoke_tokens(context: &Context, named: &Named) -> Result<(), Failure> {
+    let id = named.parse()?;
+    let now = context.clock.now();
+    let revoked = context.with_database(|conn| {
+        if clients::find(conn, &id)?.is_none() {
+            return Ok(None);
+        }
+        standing::revoke_until(conn, Some(&id), now).map(Some)
+    })?;
+    let not_before = revoked.ok_or_else(|| named.missing())?;
+    #[derive(Serialize)]
+    struct Revoked<'a> {
+        client_id: &'a str,
+        not_before: String,
+    }
+    match named.json {
+        true => print_json(&Revoked {
+            client_id: id.as_str(),
+            not_before: not_before.to_string(),
+        }),
+        false => print(&format!("tokens issued to client {id} before {not_before} are revoked")),
     }
     Ok(())
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use super::client::{NewClient, new_secret};
 use super::{Context, Failure};
-use crate::db::clients;
-use crate::oauth::secret::ClientSecret;
+use crate::db::{DbError, clients, routes};
+use crate::oauth::route::NewRoute;
+use crate::oauth::secret::{ClientSecret, random_text};
 
 /// The clients of `--dev` and their secrets.
 pub struct DevClients {
@@ -22,9 +23,27 @@ pub fn make_clients(context: &Context) -> Result<DevClients, Failure> {
         context.with_database(|conn| clients::replace(conn, &client))?;
         Ok(secret)
     };
+    make_route(context)?;
     Ok(DevClients {
         demo: make("demo", "orders:read orders:write")?,
         ops: make("ops", "mintage:admin")?,
+    })
+}
+
+/// A route for `/validate` to decide about; one that is there already stays.
+fn make_route(context: &Context) -> Result<(), Failure> {
+    let new = NewRoute {
+        path: "/orders/{id}".into(),
+        scope: "orders:read".into(),
+        method: Some("GET".into()),
+        host: None,
+        audience: None,
+    };
+    let route = new.route(random_text(12), context.clock.now());
+    let route = route.map_err(|malformed| Failure::Failed(malformed.text().into()))?;
+    context.with_database(|conn| match routes::insert(conn, &route) {
+        Err(DbError::Conflict) => Ok(()),
+        inserted => inserted,
     })
 }
 
@@ -39,6 +58,18 @@ Mintage listens on http://{public}, with two clients to play with.
 
 # get a token
 curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token
+
+# get one and keep it
+TOKEN=$(curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')
+
+# introspect it
+curl -s -u demo:{demo} -d token=$TOKEN http://{public}/introspect
+
+# ask as a gateway does whether GET /orders/1 may pass with it
+curl -si -H \"Authorization: Bearer $TOKEN\" -H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Host: shop.example' -H 'X-Forwarded-Uri: /orders/1' http://{public}/validate
+
+# revoke it; introspected again, it is not active
+curl -s -u demo:{demo} -d token=$TOKEN http://{public}/revoke
 
 # read /admin/cache/stats with an admin token
 ADMIN=$(curl -s -u ops:{ops} -d grant_type=client_credentials -d scope=mintage:admin http://{public}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')
@@ -59,34 +90,31 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-/// A database URL with every password masked.
+/// A URL with its passwords masked: between the user and the last `@`, and in the query.
 ///
-/// By hand and not by a URL parser: libpq takes URLs that no parser does (several hosts), and what cannot be parsed
-/// must not be shown whole.
+/// By its text and not by a URL parser: libpq takes URLs (several hosts, none at all) that such a parser refuses,
+/// and what it refuses would be shown as it is.
 pub fn shown(url: &str) -> String {
-    let (base, query) = url
-        .split_once('?')
-        .map_or((url, None), |(base, query)| (base, Some(query)));
-    let base = match base
-        .split_once("//")
-        .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)))
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let pieces = rest
+        .split_inclusive(['?', '&'])
+        .map(|piece| match piece.split_once("password=") {
+            Some((name, value)) => {
+                let end = value.len() - value.trim_end_matches(['?', '&']).len();
+                format!("{name}password=***{}", &value[value.len() - end..])
+            }
+            None => piece.to_owned(),
+        });
+    let rest: String = pieces.collect();
+    match rest
+        .rsplit_once('@')
+        .and_then(|(user, host)| Some((user.split_once(':')?.0, host)))
     {
-        Some((scheme, (user, host))) => {
-            let user = user
-                .split_once(':')
-                .map_or(user.to_owned(), |(name, _)| format!("{name}:***"));
-            format!("{scheme}//{user}@{host}")
-        }
-        None => base.to_owned(),
-    };
-    let Some(query) = query else {
-        return base;
-    };
-    let masked = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if name.to_ascii_lowercase().contains("password") => format!("{name}=***"),
-        _ => pair.to_owned(),
-    });
-    format!("{base}?{}", masked.collect::<Vec<_>>().join("&"))
+        Some((user, host)) => format!("{scheme}://{user}:***@{host}"),
+        None => format!("{scheme}://{rest}"),
+    }
 }
 
 #[cfg(test)]
@@ -95,17 +123,31 @@ mod tests {
 
     #[test]
     fn g8_a_password_in_a_url_is_masked() {
-        assert_eq!(
-            shown("postgres://m:hunter2@db/m?sslmode=require"),
-            "postgres://m:***@db/m?sslmode=require"
-        );
-        assert_eq!(shown("sqlite:mintage.db"), "sqlite:mintage.db");
-        assert_eq!(shown("postgres://u:p@ss@h1:1,h2:2/db"), "postgres://u:***@h1:1,h2:2/db");
-        assert_eq!(
-            shown("postgres:///m?user=a&password=x&sslpassword=y"),
-            "postgres:///m?user=a&password=***&sslpassword=***"
-        );
-        assert_eq!(shown("postgres://m@db/m"), "postgres://m@db/m");
+        for (url, masked) in [
+            (
+                "postgres://m:hunter2@db/m?sslmode=require",
+                "postgres://m:***@db/m?sslmode=require",
+            ),
+            (
+                "postgres://m:hunter2@a:5432,b:5432/m",
+                "postgres://m:***@a:5432,b:5432/m",
+            ),
+            ("postgres://m:hunter2@/m?host=/run", "postgres://m:***@/m?host=/run"),
+            ("postgres://m:hun@ter/2@db/m", "postgres://m:***@db/m"),
+            (
+                "postgres://db/m?user=m&password=hun@ter2&a=b",
+                "postgres://db/m?user=m&password=***&a=b",
+            ),
+            (
+                "postgres://db:5432/m?sslpassword=hunter2",
+                "postgres://db:5432/m?sslpassword=***",
+            ),
+            ("redis://:hunter2@redis/0", "redis://:***@redis/0"),
+            ("postgres://m@db:5432/m", "postgres://m@db:5432/m"),
+            ("sqlite:mintage.db", "sqlite:mintage.db"),
+        ] {
+            assert_eq!(shown(url), masked);
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod config;
 mod dev;
 mod key;
 mod migrate;
+mod route;
 mod serve;
 
 use std::ffi::OsString;
@@ -13,6 +14,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
@@ -44,6 +46,9 @@ enum Command {
     /// Look at the signing keys
     #[command(subcommand)]
     Key(key::Command),
+    /// Manage what gateways let through
+    #[command(subcommand)]
+    Route(route::Command),
     /// Bring the database schema up to date, or take a step back
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -129,6 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve(arguments) => serve::run(&context, &arguments),
         Command::Client(command) => client::run(&context, command),
         Command::Key(command) => key::run(&context, command),
+        Command::Route(command) => route::run(&context, command),
         Command::Migrate(command) => migrate::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),
@@ -136,7 +142,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("mintage: {failure}");
+            // A cause from below may have several lines.
+            let text = failure.to_string();
+            let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            eprintln!("mintage: {}", lines.join(" "));
             match failure {
                 Failure::Failed(_) => ExitCode::from(1),
                 Failure::Usage(_) => ExitCode::from(2),
@@ -150,6 +159,10 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         print!("{error}");
         return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        eprintln!("mintage: a subcommand is missing (see --help)");
+        return ExitCode::from(2);
     }
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());

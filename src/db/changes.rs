@@ -5,36 +5,60 @@ use diesel::prelude::*;
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::changes;
+use crate::oauth::activity::Spent;
 use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
+use crate::oauth::token_id::TokenId;
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A client, its secrets included.
     Client(ClientId),
+    /// The not-before that counts for all clients.
+    Everybody,
+    /// A token that was revoked or redeemed.
+    Spent(Spent),
     /// The signing keys.
     Keys,
+    /// The forward-auth policy.
+    Routes,
     /// Something that a newer version writes; this one drops everything it has to be on the safe side.
     Unknown,
 }
 
 impl Change {
-    fn columns(&self) -> (&'static str, &str) {
+    fn columns(&self) -> (&'static str, String) {
         match self {
-            Change::Client(id) => ("client", id.as_str()),
-            Change::Keys => ("keys", ""),
-            Change::Unknown => ("unknown", ""),
+            Change::Client(id) => ("client", id.to_string()),
+            Change::Everybody => ("everybody", String::new()),
+            Change::Spent(spent) => ("spent", format!("{} {}", spent.jti, spent.expires_at)),
+            Change::Keys => ("keys", String::new()),
+            Change::Routes => ("routes", String::new()),
+            Change::Unknown => ("unknown", String::new()),
         }
     }
 
     fn from_columns(kind: &str, subject: &str) -> Self {
-        match (kind, ClientId::parse(subject)) {
-            ("client", Some(id)) => Change::Client(id),
-            ("keys", _) => Change::Keys,
-            _ => Change::Unknown,
-        }
+        let known = match kind {
+            "client" => ClientId::parse(subject).map(Change::Client),
+            "everybody" => Some(Change::Everybody),
+            "spent" => spent(subject).map(Change::Spent),
+            "keys" => Some(Change::Keys),
+            "routes" => Some(Change::Routes),
+            _ => None,
+        };
+        known.unwrap_or(Change::Unknown)
     }
+}
+
+/// Reads `JTI EXP`: the whole of a revocation stands in the log, so that nobody has to look it up.
+fn spent(subject: &str) -> Option<Spent> {
+    let (jti, expires_at) = subject.split_once(' ')?;
+    Some(Spent {
+        jti: TokenId::parse(jti)?,
+        expires_at: expires_at.parse().ok()?,
+    })
 }
 
 /// The key of the advisory lock on PostgreSQL: "log" in ASCII.

@@ -8,7 +8,7 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, tokens};
-use super::secrets;
+use super::{secrets, standing};
 use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX};
 use crate::oauth::scope::Scope;
 use crate::oauth::secret::StoredSecret;
@@ -147,7 +147,10 @@ pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, D
     conn.write(|conn| {
         secrets::delete_all(conn, id)?;
         let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
-        changes::append(conn, &Change::Client(id.clone()), now)?;
+        if deleted == 1 {
+            // Its tokens must die with it, and stay dead should its id be given to another.
+            standing::set_not_before(conn, Some(id), now)?;
+        }
         Ok(deleted == 1)
     })
 }

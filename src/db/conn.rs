@@ -119,8 +119,7 @@ impl Manager {
     }
 
     fn postgres(&self) -> Result<PgConnection, ConnectError> {
-        let connect = |error| ConnectError(format!("cannot connect to PostgreSQL: {error}"));
-        let mut conn = PgConnection::establish(&with_connect_timeout(&self.url)).map_err(connect)?;
+        let mut conn = PgConnection::establish(&with_connect_timeout(&self.url)).map_err(cannot_connect)?;
         let millis = self.query_timeout.as_millis();
         for setting in [
             format!("SET statement_timeout = {millis}"),
@@ -151,6 +150,17 @@ fn make_private(path: &str) -> std::io::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
+}
+
+/// What libpq says, unless it is about the URL: then it quotes from it, which may be the password.
+fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
+    const ABOUT_THE_URL: [&str; 3] = ["URI", "percent-encoded", "connection option"];
+    let cause = error.to_string();
+    let cause = match ABOUT_THE_URL.iter().any(|part| cause.contains(part)) {
+        true => "its URL cannot be read; special characters in user and password must be percent-encoded",
+        false => &cause,
+    };
+    ConnectError(format!("cannot connect to PostgreSQL: {cause}"))
 }
 
 fn with_connect_timeout(url: &str) -> String {

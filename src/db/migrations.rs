@@ -4,6 +4,7 @@ use diesel::RunQueryDsl;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::migration::{Migration, MigrationSource};
 use diesel::pg::Pg;
+use diesel::sql_types::Text;
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -61,7 +62,11 @@ pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
 /// # Errors
 /// When the database cannot be read.
 pub fn status(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
-    status_of(conn)
+    match conn {
+        Conn::Sqlite(_) => status_of(conn),
+        // diesel creates its table if there is none, and on PostgreSQL two that do so at once get in each other's way.
+        Conn::Postgres(_) => locked(conn, status_of),
+    }
 }
 
 fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
@@ -124,14 +129,40 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
             }
         }
         Conn::Postgres(postgres) => {
+            let limits: Limits = diesel::sql_query(Limits::QUERY).get_result(postgres)?;
             // A migration may take longer than a query may.
             postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
             diesel::sql_query(format!("SELECT pg_advisory_lock({LOCK})")).execute(postgres)?;
             let result = work(conn);
-            if let Conn::Postgres(postgres) = conn {
-                diesel::sql_query(format!("SELECT pg_advisory_unlock({LOCK})")).execute(postgres)?;
-            }
-            result
+            let released = match conn {
+                Conn::Postgres(postgres) => release(postgres, &limits),
+                Conn::Sqlite(_) => Ok(()),
+            };
+            // Where both failed, the first one is the cause.
+            result.and_then(|value| released.map(|()| value))
         }
     }
+}
+
+/// What a connection to PostgreSQL allows a query; it goes back to the pool after migrating.
+#[derive(diesel::QueryableByName)]
+struct Limits {
+    #[diesel(sql_type = Text)]
+    statement_timeout: String,
+    #[diesel(sql_type = Text)]
+    lock_timeout: String,
+}
+
+impl Limits {
+    const QUERY: &str = "SELECT current_setting('statement_timeout') AS statement_timeout,
+        current_setting('lock_timeout') AS lock_timeout";
+}
+
+fn release(postgres: &mut diesel::PgConnection, limits: &Limits) -> Result<(), DbError> {
+    diesel::sql_query(format!("SELECT pg_advisory_unlock({LOCK})")).execute(postgres)?;
+    diesel::sql_query("SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)")
+        .bind::<Text, _>(&limits.statement_timeout)
+        .bind::<Text, _>(&limits.lock_timeout)
+        .execute(postgres)?;
+    Ok(())
 }

@@ -10,9 +10,12 @@ mod conn;
 mod error;
 pub mod migrations;
 mod pool;
+pub mod revocations;
+pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;
+pub mod standing;
 pub mod tokens;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,8 +43,6 @@ struct Inner {
     pool: r2d2::Pool<conn::Manager>,
     /// One for each connection: who waits for a connection waits here, without a thread.
     permits: Arc<Semaphore>,
-    /// Where calls run: as many threads as connections, for all workers together.
-    threads: Threads,
     waiting: AtomicUsize,
     counters: Arc<pool::PoolCounters>,
     breaker: Mutex<Breaker>,
@@ -77,7 +78,6 @@ impl Db {
                 backend: Backend::of_url(&database.url),
                 pool: pool::build(&database.url, database, counters.clone()),
                 permits: Arc::new(Semaphore::new(database.pool.max_size as usize)),
-                threads: Threads::new(database.pool.max_size as usize),
                 waiting: AtomicUsize::new(0),
                 counters,
                 breaker: Mutex::new(breaker),
@@ -101,7 +101,7 @@ impl Db {
         let mut call = Call::admitted(&self.inner)?;
         let permit = self.permit(deadline).await?;
         let inner = self.inner.clone();
-        let job = self.inner.threads.spawn_blocking(move || {
+        let job = tokio::task::spawn_blocking(move || {
             let result = match inner.pool.get() {
                 Ok(mut conn) => work(&mut conn),
                 Err(error) => Err(DbError::Unavailable(error.to_string())),
@@ -194,41 +194,6 @@ impl Db {
 impl Inner {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Threads for calls that block. Each worker's own runtime has such threads too, but then there would be as many for
-/// each worker as there are connections in all, each with its stack and its heap.
-struct Threads(Option<tokio::runtime::Runtime>);
-
-impl Threads {
-    fn new(most: usize) -> Self {
-        const KEPT_IDLE: Duration = Duration::from_secs(10);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .max_blocking_threads(most)
-            .thread_keep_alive(KEPT_IDLE)
-            .build()
-            .expect("a runtime without drivers asks nothing of the operating system");
-        Self(Some(runtime))
-    }
-
-    fn spawn_blocking<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> tokio::task::JoinHandle<T> {
-        self.0
-            .as_ref()
-            .expect("it is taken out only when dropped")
-            .spawn_blocking(job)
-    }
-}
-
-impl Drop for Threads {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            // A call that hangs must not hold up whoever drops the last handle.
-            runtime.shutdown_background();
-        }
     }
 }
 

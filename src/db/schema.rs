@@ -53,10 +53,45 @@ diesel::table! {
 }
 
 diesel::table! {
+    routes (id) {
+        id -> Text,
+        method -> Nullable<Text>,
+        host -> Nullable<Text>,
+        path -> Text,
+        scope -> Text,
+        audience -> Nullable<Text>,
+        created_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     changes (seq) {
         seq -> BigInt,
         kind -> Text,
         subject -> Text,
         at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    revocations (jti) {
+        jti -> Text,
+        expires_at -> BigInt,
+        revoked_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    redemptions (jti) {
+        jti -> Text,
+        expires_at -> BigInt,
+        redeemed_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
+    not_before (client_id) {
+        client_id -> Text,
+        not_before_ms -> BigInt,
     }
 }

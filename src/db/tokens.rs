@@ -148,6 +148,18 @@ pub fn insert_batch(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbEr
     })
 }
 
+/// The `exp` of a recorded token, in seconds; `None` when there is no record of it.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn expiry(conn: &mut Conn, jti: TokenId) -> Result<Option<i64>, DbError> {
+    Ok(tokens::table
+        .find(jti.to_string())
+        .select(tokens::expires_at)
+        .first(conn)
+        .optional()?)
+}
+
 /// How many tokens are recorded.
 ///
 /// # Errors

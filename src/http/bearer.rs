@@ -1,4 +1,4 @@
-//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints ask for them.
+//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints and gateways ask about them.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
@@ -7,8 +7,9 @@ use super::error::{AdminError, ApiError};
 use super::limits;
 use super::refusals::Refusal;
 use super::state::Worker;
+use crate::actors::Unavailable;
+use crate::oauth::activity::{Spent, is_active};
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
 
 /// What an admin endpoint asks for.
@@ -50,7 +51,12 @@ pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenC
         Ok(()) => ApiError::Admin(error),
         Err(wait) => ApiError::Admin(AdminError::TooManyFailures(wait)),
     };
-    let Some(claims) = active(worker, token, now).await? else {
+    // A token for one use is for /validate; here it could be used again and again.
+    let policy = worker.shared.policy.load();
+    let claims = active(worker, token, Some(&policy.audience), now)
+        .map_err(|_| ApiError::Admin(AdminError::Unavailable))?
+        .filter(|claims| !claims.one_time);
+    let Some(claims) = claims else {
         return Err(refuse(Refusal::InvalidToken, AdminError::InvalidToken));
     };
     if !right.scopes().iter().any(|scope| claims.scope.contains(scope)) {
@@ -62,26 +68,52 @@ pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenC
     Ok(claims)
 }
 
-/// Active for us: signature, issuer, our own audience, time, and a client that is enabled.
-async fn active(worker: &Worker, token: &str, now: UnixMillis) -> Result<Option<AccessTokenClaims>, ApiError> {
-    const UNAVAILABLE: ApiError = ApiError::Admin(AdminError::Unavailable);
-    let Ok(claims) = worker.keys.verify(token).map_err(|_| UNAVAILABLE)? else {
-        return Ok(None);
-    };
-    let policy = worker.shared.policy.load();
-    let ours = claims.iss == policy.issuer && claims.aud.contains(&policy.audience);
-    // A token for one use is for /validate; here it could be used again and again.
-    if !ours || claims.exp <= now.seconds() || claims.one_time {
-        return Ok(None);
+/// The claims of a token that is active, for one audience if it is named. Reads no database.
+///
+/// # Errors
+/// [`Unavailable`] before the keys are loaded, and while the change log has not been read for so long that somebody
+/// else's revocation may have been missed: to guess would be to call a revoked token active (G2).
+pub fn active(
+    worker: &Worker,
+    token: &str,
+    audience: Option<&str>,
+    now: UnixMillis,
+) -> Result<Option<AccessTokenClaims>, Unavailable> {
+    let shared = &worker.shared;
+    if !shared.readiness.knows_revocations() {
+        return Err(Unavailable);
     }
-    let Some(id) = ClientId::parse(&claims.client_id) else {
+    let Ok(claims) = worker.keys.verify(token).map_err(|_| Unavailable)? else {
         return Ok(None);
     };
-    let client = worker.cache.lookup(id, now).await.map_err(|_| UNAVAILABLE)?;
-    Ok(client.is_some_and(|client| client.enabled).then_some(claims))
+    let policy = shared.policy.load();
+    let active = is_active(&claims, &policy.issuer, audience, &shared.revocations, now);
+    Ok(active.then_some(claims))
 }
 
-fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
+/// Takes a token back, for good: when this returns, the database and every worker of this instance know it.
+///
+/// # Errors
+/// [`Unavailable`] when the database did not say that it is written.
+pub async fn spend(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), Unavailable> {
+    let shared = &worker.shared;
+    shared.revocations.revoke(&shared.db, Spent::from(claims), now).await
+}
+
+/// Uses a one-time token up; `true` for the one request, over all instances and restarts, that did it.
+///
+/// # Errors
+/// [`Unavailable`] when the database did not say: then nobody knows whether it was used, and the answer must be no.
+pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<bool, Unavailable> {
+    let shared = &worker.shared;
+    shared.revocations.redeem(&shared.db, Spent::from(claims), now).await
+}
+
+/// The token in the Authorization header, the only place where one is looked for.
+///
+/// # Errors
+/// `NoToken` without the header or with another scheme, `MalformedToken` for two of them or one that cannot be read.
+pub fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let Some(header) = headers.next() else {
         return Err(AdminError::NoToken);

@@ -8,15 +8,13 @@ use std::task::{Context, Poll, ready as ready_or_pending};
 use actix_web::Error;
 use actix_web::body::BoxBody;
 use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::http::ConnectionType;
 use actix_web::http::header::CONTENT_LENGTH;
-use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::web::Data;
 use pin_project_lite::pin_project;
 
-use super::error::{ApiError, problem};
-use super::request_id;
 use super::state::Worker;
-use crate::oauth::error::OAuthError;
+use super::{error, request_id};
 
 /// The middleware; to be wrapped around everything.
 pub struct Envelope;
@@ -53,10 +51,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         if declares_too_much(&request) {
-            let refusal = match request.path().starts_with("/admin") {
-                true => problem(StatusCode::PAYLOAD_TOO_LARGE, "the body is too large"),
-                false => ApiError::OAuth(OAuthError::BodyTooLarge).response(),
-            };
+            let refusal = error::body_too_large(request.path().starts_with("/admin"));
             return EnvelopeFuture::Refused {
                 response: Some(request.into_response(refusal)),
             };

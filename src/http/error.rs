@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 
@@ -40,6 +40,8 @@ pub enum AdminError {
     TooManyFailures(RetryAfter),
     /// It cannot be told now.
     Unavailable,
+    /// What was asked for cannot be done; the text says why.
+    Refused(StatusCode, &'static str),
 }
 
 impl ApiError {
@@ -163,7 +165,7 @@ pub fn problem(status: StatusCode, detail: &'static str) -> HttpResponse {
             retry_later(&mut builder);
         }
         // What is still on its way is not read any more.
-        StatusCode::PAYLOAD_TOO_LARGE => {
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
             builder.force_close();
         }
         _ => {}
@@ -203,6 +205,7 @@ fn admin_response(error: AdminError) -> HttpResponse {
             "this cannot be told now, try again later",
             None,
         ),
+        AdminError::Refused(status, detail) => (status, detail, None),
     };
     let mut response = problem(status, detail);
     if let Some(challenge) = challenge {
@@ -220,6 +223,19 @@ fn admin_response(error: AdminError) -> HttpResponse {
 pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     let mut response = oauth_response(OAuthError::MethodNotAllowed);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}
+
+/// The body declares itself too large (P6). What is still on its way is not read any more.
+pub fn body_too_large(admin: bool) -> HttpResponse {
+    if !admin {
+        return oauth_response(OAuthError::BodyTooLarge);
+    }
+    let mut response = problem(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        OAuthError::BodyTooLarge.row().description,
+    );
+    response.head_mut().set_connection_type(ConnectionType::Close);
     response
 }
 

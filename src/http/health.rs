@@ -12,9 +12,8 @@ pub async fn livez() -> HttpResponse {
 
 /// `GET /readyz`: 200, or 503 with the reason.
 pub async fn readyz(request: HttpRequest) -> HttpResponse {
-    let worker = Worker::of(&request);
-    let shared = &worker.shared;
-    match shared.readiness.obstacle(shared.db.breaker_state(), worker.now()) {
+    let shared = &Worker::of(&request).shared;
+    match shared.readiness.obstacle(shared.db.breaker_state()) {
         None => no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#),
         Some(reason) => {
             let mut builder = HttpResponse::ServiceUnavailable();

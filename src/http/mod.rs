@@ -8,19 +8,22 @@ mod body;
 mod client_auth;
 mod envelope;
 mod error;
+mod forward_auth;
 mod health;
+mod introspection;
 mod limits;
 mod metadata;
 mod peer;
 mod refusals;
 mod request_id;
+mod revocation;
 mod state;
 mod token;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, Route, guard};
 
-use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, TOKEN_PATH};
+use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
 
 pub use envelope::Envelope;
 pub use limits::AuthLimits;
@@ -33,6 +36,17 @@ pub fn public_routes(config: &mut ServiceConfig) {
         .service(
             web::resource(TOKEN_PATH)
                 .route(web::post().to(token::issue))
+                .default_service(web::to(post_only)),
+        )
+        .service(web::resource([forward_auth::PATH, "/validate/{path:.*}"]).to(forward_auth::validate))
+        .service(
+            web::resource(INTROSPECTION_PATH)
+                .route(web::post().to(introspection::introspect))
+                .default_service(web::to(post_only)),
+        )
+        .service(
+            web::resource(REVOCATION_PATH)
+                .route(web::post().to(revocation::revoke))
                 .default_service(web::to(post_only)),
         )
         .service(
@@ -65,9 +79,35 @@ pub fn admin_routes(config: &mut ServiceConfig) {
         .service(get_resource("/admin/writer/stats").route(get().to(admin::writer_stats)))
         .service(get_resource("/admin/pool/stats").route(get().to(admin::pool_stats)))
         .service(
+            web::resource("/admin/clients/{id}/revoke-tokens")
+                .route(web::post().to(admin::revoke_client_tokens))
+                .default_service(web::to(admin::post_only)),
+        )
+        .service(
+            web::resource("/admin/tokens/{jti}")
+                .route(web::delete().to(admin::revoke_token))
+                .default_service(web::to(admin::delete_only)),
+        )
+        .service(
             web::resource("/admin/cache/clear")
                 .route(web::post().to(admin::cache_clear))
                 .default_service(web::to(admin::post_only)),
+        )
+        .service(
+            web::resource("/admin/routes")
+                .route(get().to(admin::list_routes))
+                .route(web::post().to(admin::add_route))
+                .default_service(web::to(admin::get_or_post_only)),
+        )
+        .service(
+            web::resource("/admin/routes/explain")
+                .route(web::post().to(admin::explain_route))
+                .default_service(web::to(admin::post_only)),
+        )
+        .service(
+            web::resource("/admin/routes/{id}")
+                .route(web::delete().to(admin::remove_route))
+                .default_service(web::to(admin::delete_only)),
         );
 }
 

@@ -1,4 +1,4 @@
-//! The log of refused credentials: one line each, at most ten a second, with a count of what was left out.
+//! The log of what was refused, credentials above all: one line each, at most ten a second, with a count of what was left out.
 //!
 //! A line never carries what was presented: a secret typed into the wrong field would be in the log for good. An id
 //! is shown only where it is a client's.
@@ -38,9 +38,23 @@ pub enum Refusal {
     InvalidToken,
     /// The bearer token lacks a scope.
     InsufficientScope,
+    /// Somebody asks about another's request who is not one of `server.trusted_proxies`.
+    UntrustedPeer,
+    /// A gateway asks about a request that is incomplete or could be read in two ways.
+    UnclearRequest,
+    /// No route allows the request.
+    NoRoute,
 }
 
 impl Refusal {
+    /// What is refused.
+    fn what(self) -> &'static str {
+        match self {
+            Self::UntrustedPeer | Self::UnclearRequest | Self::NoRoute => "request",
+            _ => "credentials",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
@@ -53,13 +67,21 @@ impl Refusal {
             Self::TooManyFailures => "too_many_failures",
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
+            Self::UntrustedPeer => "untrusted_peer",
+            Self::UnclearRequest => "unclear_request",
+            Self::NoRoute => "no_route",
         }
     }
 
     /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.
     pub fn counts(self) -> bool {
         match self {
-            Self::NoCredentials | Self::TooManyFailures | Self::InsufficientScope => false,
+            Self::NoCredentials
+            | Self::TooManyFailures
+            | Self::InsufficientScope
+            | Self::UntrustedPeer
+            | Self::UnclearRequest
+            | Self::NoRoute => false,
             Self::WrongScheme
             | Self::MalformedBasic
             | Self::UnknownClient
@@ -115,9 +137,14 @@ impl RefusalLog {
             return;
         };
         if left_out > 0 {
-            log::info!("credentials refused, lines left out count={left_out}");
+            log::info!("lines about what was refused left out count={left_out}");
         }
-        log::info!("credentials refused reason={} {}", refusal.name(), who(request, client));
+        log::info!(
+            "{} refused reason={} {}",
+            refusal.what(),
+            refusal.name(),
+            who(request, client)
+        );
     }
 
     /// Writes that a limit is reached, unless there were too many such lines in this second.

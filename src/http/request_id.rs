@@ -14,9 +14,12 @@ pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 const MAX_LENGTH: usize = 64;
 
+/// 60 random bits, so that the ids of workers, instances and restarts do not meet.
+const PREFIX_LENGTH: usize = 10;
+
 /// Makes ids: a random prefix for each worker and a number, so that making one costs no randomness.
 pub struct RequestIdSource {
-    prefix: String,
+    prefix: [u8; PREFIX_LENGTH],
     next: Cell<u64>,
 }
 
@@ -24,20 +27,25 @@ impl RequestIdSource {
     /// With a prefix of its own.
     pub fn new() -> Self {
         Self {
-            prefix: random_text(10),
+            prefix: random_text(PREFIX_LENGTH)
+                .as_bytes()
+                .try_into()
+                .expect("it is as long as was asked"),
             next: Cell::new(0),
         }
     }
 
     fn next(&self) -> HeaderValue {
-        const LONGEST: usize = 10 + 1 + 20;
+        const LONGEST: usize = PREFIX_LENGTH + 1 + 20;
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
-        let mut text = String::with_capacity(LONGEST);
-        text.push_str(&self.prefix);
-        text.push('-');
-        text.push_str(itoa(number, &mut [0; 20]));
-        HeaderValue::try_from(text).expect("letters, digits and a hyphen make a header value")
+        let mut text = [b'-'; LONGEST];
+        text[..PREFIX_LENGTH].copy_from_slice(&self.prefix);
+        let mut digits = [0; 20];
+        let digits = itoa(number, &mut digits);
+        let end = PREFIX_LENGTH + 1 + digits.len();
+        text[PREFIX_LENGTH + 1..end].copy_from_slice(digits.as_bytes());
+        HeaderValue::from_bytes(&text[..end]).expect("letters, digits and a hyphen make a header value")
     }
 }
 

@@ -16,6 +16,8 @@ use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::change_feed::LastAnswer;
 use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::revocation_cache::Revocations;
+use crate::actors::route_store::RouteStore;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::TrustedProxies;
@@ -39,8 +41,12 @@ pub struct Shared {
     pub db: Db,
     /// The current keys.
     pub keys: KeyStore,
+    /// The forward-auth policy.
+    pub routes: RouteStore,
     /// The client caches of all workers.
     pub caches: ClientCaches,
+    /// What has been taken back.
+    pub revocations: Revocations,
     /// The writer of token records.
     pub writer: BatchWriterHandle,
     /// Whether to send traffic here.
@@ -57,14 +63,14 @@ pub struct HttpSettings {
     pub max_body: usize,
     /// How long a body may take to arrive.
     pub request_timeout: Duration,
-    /// The peers that are believed about who sent a request.
-    pub trusted_proxies: TrustedProxies,
     /// `Cache-Control` of the JWKS.
     pub jwks_max_age: Duration,
     /// The metadata document, as JSON.
     pub metadata: String,
     /// What `/admin/cache/stats` says of the settings: clients for each worker.
     pub cache_capacity: usize,
+    /// The peers that are believed about who sent a request, and which one it was.
+    pub trusted_proxies: TrustedProxies,
 }
 
 /// Whether an orchestrator should send traffic here, and why not.
@@ -75,6 +81,9 @@ pub struct Readiness {
     /// When the database last answered the change feed.
     pub last_answer: LastAnswer,
 }
+
+/// With a change log older than this, whether a token is active can only be guessed (G2).
+const FEED_LAG: Duration = Duration::from_secs(5);
 
 /// The feed polls four times a second; a database silent for this long is out of reach.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -95,15 +104,20 @@ impl Readiness {
         self.draining.load(Ordering::Acquire)
     }
 
+    /// Whether the revocations that others made are known, up to a few seconds ago.
+    pub fn knows_revocations(&self) -> bool {
+        self.started.load(Ordering::Acquire) && self.last_answer.age().is_some_and(|age| age <= FEED_LAG)
+    }
+
     /// `None` when ready, otherwise the reason.
-    pub fn obstacle(&self, breaker: BreakerState, now: UnixMillis) -> Option<&'static str> {
+    pub fn obstacle(&self, breaker: BreakerState) -> Option<&'static str> {
         if self.is_draining() {
             return Some("the server is stopping");
         }
         if !self.started.load(Ordering::Acquire) {
             return Some("the server is starting: keys and clients are not loaded yet");
         }
-        let silent = self.last_answer.age(now).is_none_or(|age| age > SILENCE);
+        let silent = self.last_answer.age().is_none_or(|age| age > SILENCE);
         if breaker == BreakerState::Open || silent {
             return Some("the database does not answer");
         }

@@ -6,15 +6,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::JwtVerifier;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::signature;
 use serde::Deserialize;
 
 use super::key::algorithm;
 use super::signer::ACCESS_TOKEN_TYPE;
-use super::{KeyError, KeyRing};
+use super::{KeyError, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
 
@@ -48,9 +51,7 @@ impl Verifier {
     pub fn new(ring: &KeyRing) -> Result<Self, KeyError> {
         let mut keys = HashMap::new();
         for key in ring.keys() {
-            let verifier = (DEFAULT_PROVIDER.verifier_factory)(&algorithm(key.alg), &key.decoding)
-                .map_err(|_| KeyError(format!("key {} cannot verify", key.kid)))?;
-            keys.insert(key.kid.clone(), (key.alg, verifier));
+            keys.insert(key.kid.clone(), (key.alg, verifier_of(key)?));
         }
         Ok(Self { keys })
     }
@@ -78,6 +79,41 @@ impl Verifier {
             .map_err(|_| RefusedToken)?;
         serde_json::from_slice(&decode(payload)?).map_err(|_| RefusedToken)
     }
+}
+
+/// A public key that is parsed once. jsonwebtoken's own verifiers for elliptic curves parse it at each call.
+struct Parsed {
+    algorithm: Algorithm,
+    key: ParsedPublicKey,
+}
+
+impl signature::Verifier<Vec<u8>> for Parsed {
+    fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
+        self.key
+            .verify_sig(message, signature)
+            .map_err(|_| signature::Error::new())
+    }
+}
+
+impl JwtVerifier for Parsed {
+    fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+}
+
+fn verifier_of(key: &SigningKey) -> Result<Box<dyn JwtVerifier>, KeyError> {
+    let cannot = || KeyError(format!("key {} cannot verify", key.kid));
+    let algorithm = algorithm(key.alg);
+    let scheme: &'static dyn VerificationAlgorithm = match key.alg {
+        Alg::Es256 => &ECDSA_P256_SHA256_FIXED,
+        Alg::EdDsa => &ED25519,
+        Alg::Rs256 | Alg::Ps256 | Alg::Hs256 => {
+            return (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key.decoding).map_err(|_| cannot());
+        }
+    };
+    let bytes = key.decoding.try_get_as_bytes().map_err(|_| cannot())?;
+    let key = ParsedPublicKey::new(scheme, bytes).map_err(|_| cannot())?;
+    Ok(Box::new(Parsed { algorithm, key }))
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, RefusedToken> {

@@ -80,6 +80,9 @@ impl<'de> Deserialize<'de> for AccessTokenClaims {
             one_time: bool,
         }
         let presented = Presented::deserialize(deserializer)?;
+        if presented.sub != presented.client_id {
+            return Err(de::Error::custom("sub is not the client"));
+        }
         Ok(Self {
             iss: presented.iss,
             sub: presented.sub,

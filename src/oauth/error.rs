@@ -27,6 +27,8 @@ pub enum OAuthError {
     TooManyFailures(RetryAfter),
     /// The client may not use this grant.
     UnauthorizedClient,
+    /// The token was issued to another client (RFC 7009 §2.1).
+    AnothersToken,
     /// The grant type is not one this server knows.
     UnsupportedGrantType,
     /// The scope is malformed or more than the client may have.
@@ -69,6 +71,7 @@ impl OAuthError {
                 429,
             ),
             Self::UnauthorizedClient => ("unauthorized_client", "the client may not use this grant type", 400),
+            Self::AnothersToken => ("unauthorized_client", "the token was issued to another client", 400),
             Self::UnsupportedGrantType => (
                 "unsupported_grant_type",
                 "the grant type must be client_credentials",
@@ -110,6 +113,7 @@ mod tests {
             OAuthError::InvalidClient,
             OAuthError::TooManyFailures(RetryAfter(1)),
             OAuthError::UnauthorizedClient,
+            OAuthError::AnothersToken,
             OAuthError::UnsupportedGrantType,
             OAuthError::InvalidScope("the scope is malformed"),
             OAuthError::InvalidTarget,

@@ -13,16 +13,25 @@ pub const JWKS_PATH: &str = "/.well-known/jwks.json";
 /// Where tokens are issued.
 pub const TOKEN_PATH: &str = "/token";
 
+/// Where a token is asked about.
+pub const INTROSPECTION_PATH: &str = "/introspect";
+/// Where a token is taken back.
+pub const REVOCATION_PATH: &str = "/revoke";
+
 /// What the server says about itself. It lists what exists, so a client can rely on it.
 #[derive(Debug, Serialize)]
 pub struct Metadata {
     issuer: String,
     token_endpoint: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; 1],
     /// Required and not to be left empty (RFC 8414 §2); there is no authorization endpoint to respond at all.
     response_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
     access_token_signing_alg_values_supported: [&'static str; 5],
 }
 
@@ -33,10 +42,14 @@ impl Metadata {
         Self {
             issuer: issuer.to_owned(),
             token_endpoint: format!("{base}{TOKEN_PATH}"),
+            introspection_endpoint: format!("{base}{INTROSPECTION_PATH}"),
+            revocation_endpoint: format!("{base}{REVOCATION_PATH}"),
             jwks_uri: format!("{base}{JWKS_PATH}"),
             grant_types_supported: [CLIENT_CREDENTIALS],
             response_types_supported: ["none"],
             token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
+            introspection_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
+            revocation_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
             access_token_signing_alg_values_supported: Alg::ALL.map(Alg::name),
         }
     }

@@ -4,6 +4,7 @@
 //! Every rule of RFC 6749, RFC 8707 and RFC 9068 that Mintage follows is a function of its arguments, the time
 //! among them, and so can be tested without a server.
 
+pub mod activity;
 pub mod alg;
 pub mod basic;
 pub mod claims;
@@ -12,10 +13,16 @@ pub mod client_document;
 pub mod error;
 pub mod form;
 pub mod grant;
+pub mod host;
+pub mod introspection;
 pub mod metadata;
+pub mod path;
 pub mod request;
 pub mod resource;
 pub mod response;
+pub mod route;
+pub mod route_document;
+pub mod route_table;
 pub mod scope;
 pub mod secret;
 pub mod time;

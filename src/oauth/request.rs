@@ -129,6 +129,52 @@ impl Seen {
     }
 }
 
+/// What a client asks about a token (RFC 7662 §2.1) or wants done with it (RFC 7009 §2.1): the parameters are the same.
+///
+/// `token_type_hint` is read for its repetition only: there is one type of token, so a wrong hint is harmless (P37).
+#[derive(Default)]
+pub struct TokenQuestion {
+    /// `token`
+    pub token: Option<String>,
+    /// `client_id`
+    pub client_id: Option<String>,
+    /// `client_secret`
+    pub client_secret: Option<ClientSecret>,
+}
+
+impl fmt::Debug for TokenQuestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenQuestion(…)")
+    }
+}
+
+impl TokenQuestion {
+    /// Reads a form.
+    ///
+    /// # Errors
+    /// As [`TokenRequest::from_form`].
+    pub fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
+        const NAMES: [&str; 4] = ["token", "token_type_hint", "client_id", "client_secret"];
+        let mut values: [Option<String>; NAMES.len()] = Default::default();
+        for (name, value) in form::pairs(body) {
+            let name = form::decode(name).map_err(|_| BAD_ENCODING)?;
+            let value = form::decode(value).map_err(|_| BAD_ENCODING)?;
+            if let Some(at) = NAMES.iter().position(|known| *known == name) {
+                if values[at].is_some() {
+                    return Err(REPEATED);
+                }
+                values[at] = Some(value.into_owned());
+            }
+        }
+        let [token, _, client_id, client_secret] = values.map(|value| value.filter(|value| !value.is_empty()));
+        Ok(Self {
+            token,
+            client_id,
+            client_secret: client_secret.map(ClientSecret::new),
+        })
+    }
+}
+
 impl<'de> Deserialize<'de> for TokenRequest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(RequestVisitor)
@@ -240,6 +286,24 @@ mod tests {
                 TokenRequest::from_form(bad.as_bytes()).unwrap_err(),
                 BAD_ONE_TIME,
                 "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn p9_a_question_about_a_token_has_each_parameter_once() {
+        let question = TokenQuestion::from_form(b"token=a.b.c&token_type_hint=&foo=1&foo=2&client_id=").unwrap();
+        assert_eq!((question.token.as_deref(), question.client_id), (Some("a.b.c"), None));
+        for body in [
+            "token=a&token=a",
+            "token=&token=a",
+            "token_type_hint=x&token_type_hint=",
+            "client_id=a&client_id=b",
+        ] {
+            assert_eq!(
+                TokenQuestion::from_form(body.as_bytes()).unwrap_err(),
+                REPEATED,
+                "{body}"
             );
         }
     }

@@ -28,6 +28,10 @@ impl Scope {
     ///
     /// An empty text is malformed: whoever may leave the scope out checks for that first.
     pub fn parse(text: &str) -> Result<Self, MalformedScope> {
+        if !text.is_empty() && text.bytes().all(is_scope_byte) {
+            // One token, as most requests name: there is nothing to collect.
+            return Ok(Self { text: text.into() });
+        }
         let mut tokens: Vec<&str> = Vec::new();
         for token in text.split(' ') {
             if token.is_empty() || !token.bytes().all(is_scope_byte) {

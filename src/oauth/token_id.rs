@@ -48,6 +48,11 @@ impl TokenId {
         (id.text() == text.as_bytes()).then_some(id)
     }
 
+    /// The last eight bits, random like the ones before them: for spreading ids evenly.
+    pub fn low_byte(self) -> usize {
+        (self.0 & 0xff) as usize
+    }
+
     /// When the token was issued.
     pub fn issued_at(self) -> UnixMillis {
         UnixMillis((self.0 >> 80) as i64)

@@ -1,6 +1,8 @@
+-- Keys are in COLLATE "C": in the order of their bytes, as in SQLite, whatever the locale of the server.
+
 -- Who may get tokens. Lists are text with single spaces between: no scope-token, URI or method name holds one.
 CREATE TABLE clients (
-    client_id     TEXT    NOT NULL PRIMARY KEY,
+    client_id     TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
     name          TEXT    NOT NULL,
     enabled       BOOLEAN NOT NULL,
     scope         TEXT    NOT NULL,
@@ -15,8 +17,8 @@ CREATE TABLE clients (
 );
 
 CREATE TABLE secrets (
-    secret_id       TEXT   NOT NULL PRIMARY KEY,
-    client_id       TEXT   NOT NULL REFERENCES clients (client_id),
+    secret_id       TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
+    client_id       TEXT   COLLATE "C" NOT NULL REFERENCES clients (client_id),
     hash            TEXT   NOT NULL, -- 'sha256:' and hexadecimal digits; never the secret
     created_at_ms   BIGINT NOT NULL,
     expires_at_ms   BIGINT,
@@ -26,7 +28,7 @@ CREATE INDEX secrets_by_client ON secrets (client_id);
 
 -- The record of every issued token. The id rises with time, so a batch lands at the end of one B-tree.
 CREATE TABLE tokens (
-    jti        TEXT    NOT NULL PRIMARY KEY,
+    jti        TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
     client_id  TEXT    NOT NULL,
     scope      TEXT    NOT NULL,
     audience   TEXT    NOT NULL,
@@ -36,7 +38,7 @@ CREATE TABLE tokens (
 );
 
 CREATE TABLE signing_keys (
-    kid             TEXT    NOT NULL PRIMARY KEY,
+    kid             TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
     alg             TEXT    NOT NULL,
     private_key     BYTEA   NOT NULL,
     sealed          BOOLEAN NOT NULL, -- whether private_key is encrypted

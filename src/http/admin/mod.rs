@@ -2,17 +2,26 @@
 
 mod cache;
 mod pool;
+mod routes;
+mod tokens;
 mod writer;
 
-use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::error::{json, no_store, problem};
+use super::body;
+use super::error::{AdminError, ApiError, json, no_store, problem};
+use super::state::Worker;
+use crate::db::DbError;
 
 pub use cache::{cache_clear, cache_stats};
 pub use pool::pool_stats;
+pub use routes::{add_route, explain_route, list_routes, remove_route};
+pub use tokens::{revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
 
 /// Another method than GET or HEAD.
@@ -25,6 +34,16 @@ pub async fn post_only() -> HttpResponse {
     method_not_allowed("POST")
 }
 
+/// Another method than GET, HEAD or POST.
+pub async fn get_or_post_only() -> HttpResponse {
+    method_not_allowed("GET, HEAD, POST")
+}
+
+/// Another method than DELETE.
+pub async fn delete_only() -> HttpResponse {
+    method_not_allowed("DELETE")
+}
+
 fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     let mut response = problem(
         StatusCode::METHOD_NOT_ALLOWED,
@@ -35,6 +54,38 @@ fn method_not_allowed(allowed: &'static str) -> HttpResponse {
 }
 
 fn document(document: &impl Serialize) -> HttpResponse {
+    answer(StatusCode::OK, document)
+}
+
+fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
     let text = serde_json::to_string(document).expect("what an admin endpoint shows is made of strings and numbers");
-    no_store(json(&mut HttpResponse::Ok())).body(text)
+    no_store(json(&mut HttpResponse::build(status))).body(text)
+}
+
+/// Reads a JSON body; to be called when the bearer token has been judged.
+async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
+    let refused = |status, detail| ApiError::Admin(AdminError::Refused(status, detail));
+    let body = body::read(payload, &Worker::of(request).shared.settings).await;
+    let body = body.map_err(|error| {
+        let row = error.row();
+        let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
+        refused(status, row.description)
+    })?;
+    const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
+    serde_json::from_slice(&body).map_err(|_| refused(StatusCode::BAD_REQUEST, NOT_READ))
+}
+
+/// A database call that failed, where there is nothing else to say about it.
+fn not_done(error: &DbError) -> ApiError {
+    ApiError::Admin(match error {
+        DbError::Unavailable(_) => AdminError::Unavailable,
+        DbError::Conflict => AdminError::Refused(StatusCode::CONFLICT, "there is one already"),
+        DbError::Inconsistent(_) | DbError::Query(_) => {
+            log::error!("admin request failed: {error}");
+            AdminError::Refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the server met an unexpected condition",
+            )
+        }
+    })
 }

@@ -1,0 +1,189 @@
+//! `mintage route`: what `/validate` lets through.
+
+use serde::Serialize;
+
+use super::{Context, Failure, print, print_json};
+use crate::db::{DbError, routes};
+use crate::oauth::client_document::Page;
+use crate::oauth::route::{MalformedRoute, NewRoute, Route};
+use crate::oauth::route_document::{self, ExplanationDocument, RouteDocument};
+use crate::oauth::secret::random_text;
+
+/// The length of a route's id: 16 letters and digits.
+const ID_LENGTH: usize = 16;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Add a route: what matches it needs the scope
+    Add(Box<New>),
+    /// List all routes
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove a route
+    Remove {
+        /// The route's id
+        id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say which route decides about a request, and why
+    Explain {
+        /// The request's method, as in GET
+        method: String,
+        /// Its URL, or its path alone
+        url: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What `route add` takes.
+#[derive(clap::Args)]
+pub struct New {
+    /// The paths: literal segments, {name} for one, {*rest} for the remainder
+    #[arg(long)]
+    path: String,
+    /// What the token must have, separated by spaces
+    #[arg(long)]
+    scope: String,
+    /// The method, as in GET, which covers HEAD [default: any]
+    #[arg(long)]
+    method: Option<String>,
+    /// The host, without port [default: any]
+    #[arg(long)]
+    host: Option<String>,
+    /// Whom the token must be for [default: token.audience]
+    #[arg(long, value_name = "URI")]
+    audience: Option<String>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add(new) => add(context, *new),
+        Command::List { json } => list(context, json),
+        Command::Remove { id, json } => remove(context, &id, json),
+        Command::Explain { method, url, json } => explain(context, &method, &url, json),
+    }
+}
+
+fn add(context: &Context, new: New) -> Result<(), Failure> {
+    let json = new.json;
+    let new = NewRoute {
+        path: new.path,
+        scope: new.scope,
+        method: new.method,
+        host: new.host,
+        audience: new.audience,
+    };
+    let route = new
+        .route(random_text(ID_LENGTH), context.clock.now())
+        .map_err(|malformed| Failure::Usage(format!("{}: {malformed}", argument(malformed))))?;
+    context.with_database(|conn| match routes::insert(conn, &route) {
+        Err(DbError::Conflict) => Ok(Err(Failure::Failed(
+            "there is a route for the same method, host and path already: see `mintage route list`".into(),
+        ))),
+        inserted => inserted.map(Ok),
+    })??;
+    match json {
+        true => print_json(&RouteDocument::from(&route)),
+        false => print(&format!("route {} is added", route.id)),
+    }
+    Ok(())
+}
+
+/// The argument that is wrong.
+fn argument(malformed: MalformedRoute) -> &'static str {
+    match malformed {
+        MalformedRoute::Method => "--method",
+        MalformedRoute::Host => "--host",
+        MalformedRoute::Scope => "--scope",
+        MalformedRoute::Audience => "--audience",
+        _ => "--path",
+    }
+}
+
+fn list(context: &Context, json: bool) -> Result<(), Failure> {
+    let all = context.with_database(routes::list)?;
+    if json {
+        print_json(&Page {
+            items: all.iter().map(RouteDocument::from).collect(),
+            next_cursor: None,
+        });
+    } else if all.is_empty() {
+        print("There are no routes, so /validate lets nothing through: `mintage route add --path PATH --scope SCOPE`.");
+    } else {
+        for route in &all {
+            print(&line(route));
+        }
+    }
+    Ok(())
+}
+
+fn line(route: &Route) -> String {
+    let method = route.method.as_ref().map_or("any", |method| method.as_str());
+    let host = route.host.as_ref().map_or("any", |host| host.as_str());
+    let audience = route.audience.as_deref().map(|audience| format!(" for {audience}"));
+    format!(
+        "{} {method:7} {host:20} {:30} {}{}",
+        route.id,
+        route.path.as_str(),
+        route.scope,
+        audience.unwrap_or_default()
+    )
+}
+
+fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
+    let now = context.clock.now();
+    if !context.with_database(|conn| routes::delete(conn, id, now))? {
+        return Err(Failure::Failed(format!(
+            "there is no route {id:?}: see `mintage route list`"
+        )));
+    }
+    #[derive(Serialize)]
+    struct Removed<'a> {
+        id: &'a str,
+        removed: bool,
+    }
+    match json {
+        true => print_json(&Removed { id, removed: true }),
+        false => print(&format!("route {id} is removed")),
+    }
+    Ok(())
+}
+
+fn explain(context: &Context, method: &str, url: &str, json: bool) -> Result<(), Failure> {
+    let table = context.with_database(routes::table)?;
+    let explanation = route_document::explain(&table, method, url);
+    match json {
+        true => print_json(&explanation),
+        false => print(&in_words(&explanation, table.routes())),
+    }
+    Ok(())
+}
+
+fn in_words(explanation: &ExplanationDocument<'_>, routes: &[Route]) -> String {
+    let described = |document: &RouteDocument<'_>| {
+        let route = routes.iter().find(|route| route.id == document.id());
+        route.map(line).unwrap_or_default()
+    };
+    let mut lines = match &explanation.route {
+        Some(route) => vec![
+            format!("decided by  {}", described(route)),
+            format!("because     {}", explanation.reason),
+        ],
+        None => vec![format!("denied      {}", explanation.reason)],
+    };
+    for other in &explanation.others {
+        lines.push(format!("not by      {}", described(&other.route)));
+        lines.push(format!("because     {}", other.reason));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,202 @@
+//! The forward-auth policy as rows.
+
+use diesel::prelude::*;
+
+use super::changes::{self, Change};
+use super::conn::Conn;
+use super::error::DbError;
+use super::schema::routes;
+use crate::oauth::route::{NewRoute, Route};
+use crate::oauth::route_table::RouteTable;
+use crate::oauth::time::UnixMillis;
+
+#[derive(Queryable, Insertable)]
+#[diesel(table_name = routes, treat_none_as_default_value = false)]
+struct RouteRow {
+    id: String,
+    method: Option<String>,
+    host: Option<String>,
+    path: String,
+    scope: String,
+    audience: Option<String>,
+    created_at_ms: i64,
+}
+
+/// All routes, oldest first.
+///
+/// # Errors
+/// When the database cannot be reached, or a row does not read as a route. One such row is an error for all: without
+/// it, a route that is less strict could decide in its place.
+pub fn list(conn: &mut Conn) -> Result<Vec<Route>, DbError> {
+    let rows: Vec<RouteRow> = routes::table.order((routes::created_at_ms, routes::id)).load(conn)?;
+    rows.into_iter().map(RouteRow::into_route).collect()
+}
+
+/// All routes, compiled.
+///
+/// # Errors
+/// As [`list`], and when two are for the same requests, which no insert of ours allows.
+pub fn table(conn: &mut Conn) -> Result<RouteTable, DbError> {
+    RouteTable::compile(list(conn)?).map_err(|duplicate| {
+        let (first, second) = (duplicate.first, duplicate.second);
+        DbError::Inconsistent(format!("routes {first:?} and {second:?} are for the same requests"))
+    })
+}
+
+/// Adds a route.
+///
+/// # Errors
+/// [`DbError::Conflict`] when there is one for the same method, host and path.
+pub fn insert(conn: &mut Conn, route: &Route) -> Result<(), DbError> {
+    conn.write(|conn| {
+        // First, because its lock also keeps another writer from adding the same route meanwhile.
+        changes::append(conn, &Change::Routes, route.created_at)?;
+        if list(conn)?.iter().any(|other| other.duplicates(route)) {
+            return Err(DbError::Conflict);
+        }
+        diesel::insert_into(routes::table)
+            .values(RouteRow::from(route))
+            .execute(conn)?;
+        Ok(())
+    })
+}
+
+/// Deletes a route; `false` when there is none.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn delete(conn: &mut Conn, id: &str, now: UnixMillis) -> Result<bool, DbError> {
+    conn.write(|conn| {
+        changes::append(conn, &Change::Routes, now)?;
+        let deleted = diesel::delete(routes::table.find(id)).execute(conn)?;
+        Ok(deleted == 1)
+    })
+}
+
+impl From<&Route> for RouteRow {
+    fn from(route: &Route) -> Self {
+        Self {
+            id: route.id.clone(),
+            method: route.method.as_ref().map(ToString::to_string),
+            host: route.host.as_ref().map(ToString::to_string),
+            path: route.path.to_string(),
+            scope: route.scope.to_string(),
+            audience: route.audience.as_ref().map(ToString::to_string),
+            created_at_ms: route.created_at.0,
+        }
+    }
+}
+
+impl RouteRow {
+    fn into_route(self) -> Result<Route, DbError> {
+        let new = NewRoute {
+            path: self.path,
+            scope: self.scope,
+            method: self.method,
+            host: self.host,
+            audience: self.audience,
+        };
+        new.route(self.id.clone(), UnixMillis(self.created_at_ms))
+            .map_err(|malformed| DbError::Inconsistent(format!("route {:?}: {malformed}", self.id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::db::{Db, migrations};
+
+    /// A migrated database in a folder that goes away with it.
+    fn database() -> (tempfile::TempDir, Db) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut database = config::Database {
+            url: format!("sqlite:{}", directory.path().join("mintage.db").display()),
+            ..Default::default()
+        };
+        database.pool.max_size = 1;
+        database.pool.min_idle = 0;
+        let db = Db::open(&database);
+        db.run_here(migrations::up).unwrap();
+        (directory, db)
+    }
+
+    fn route(id: &str, path: &str, made_at: i64) -> Route {
+        let new = NewRoute {
+            path: path.into(),
+            scope: "orders:read orders:list".into(),
+            method: Some("GET".into()),
+            host: Some("API.example".into()),
+            audience: Some("https://api.example".into()),
+        };
+        new.route(id.into(), UnixMillis(made_at)).unwrap()
+    }
+
+    fn changes_of(conn: &mut Conn) -> Vec<Change> {
+        let all = changes::after(conn, 0, 100).unwrap();
+        all.into_iter().map(|(_, change)| change).collect()
+    }
+
+    #[test]
+    fn what_is_inserted_is_listed_oldest_first() {
+        let (_directory, db) = database();
+        db.run_here(|conn| {
+            let open = NewRoute {
+                path: "/{*rest}".into(),
+                scope: "any".into(),
+                ..NewRoute::default()
+            };
+            let (newer, older) = (
+                open.route("a".into(), UnixMillis(2)).unwrap(),
+                route("b", "/orders/{id}", 1),
+            );
+            insert(conn, &newer)?;
+            insert(conn, &older)?;
+            assert_eq!(list(conn)?, [older, newer]);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_route_for_the_same_requests_is_a_conflict_and_changes_nothing() {
+        let (_directory, db) = database();
+        db.run_here(|conn| {
+            insert(conn, &route("a", "/orders/{id}", 1))?;
+            assert_eq!(insert(conn, &route("b", "/orders/{order}", 2)), Err(DbError::Conflict));
+            assert_eq!(list(conn)?.len(), 1);
+            assert_eq!(changes_of(conn), [Change::Routes]);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn each_write_is_in_the_change_log() {
+        let (_directory, db) = database();
+        db.run_here(|conn| {
+            insert(conn, &route("a", "/orders/{id}", 1))?;
+            assert!(delete(conn, "a", UnixMillis(2))?);
+            assert!(!delete(conn, "a", UnixMillis(3))?);
+            assert_eq!(list(conn)?, []);
+            assert_eq!(changes_of(conn), vec![Change::Routes; 3]);
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_row_that_is_no_route_is_an_error_for_all() {
+        let (_directory, db) = database();
+        db.run_here(|conn| {
+            insert(conn, &route("a", "/orders/{id}", 1))?;
+            insert(conn, &route("b", "/carts/{id}", 1))?;
+            diesel::update(routes::table.find("b"))
+                .set(routes::path.eq("/carts/../orders/1"))
+                .execute(conn)?;
+            assert!(matches!(list(conn), Err(DbError::Inconsistent(_))));
+            Ok(())
+        })
+        .unwrap();
+    }
+}

@@ -1,0 +1,30 @@
+//! `POST /revoke`: takes a token back (RFC 7009).
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use super::error::{ApiError, json, no_store};
+use super::state::Worker;
+use super::{bearer, body, client_auth};
+use crate::oauth::error::OAuthError;
+use crate::oauth::request::TokenQuestion;
+
+/// Takes a token back; 200 as well for what is no token of ours, or no longer one (RFC 7009 §2.2).
+///
+/// The answer is `{}` as JSON rather than nothing: some clients insist on it.
+pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+    let worker = Worker::of(&request);
+    let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
+    let now = worker.now();
+    let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
+    let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
+    if let Ok(claims) = worker.keys.verify(&token)? {
+        if *claims.client_id != *client.id.as_str() {
+            return Err(OAuthError::AnothersToken.into());
+        }
+        // What has expired needs no revocation: it never becomes active again.
+        if now.seconds() < claims.exp {
+            bearer::spend(worker, &claims, now).await?;
+        }
+    }
+    Ok(no_store(json(&mut HttpResponse::Ok())).body("{}"))
+}

@@ -1,0 +1,62 @@
+//! The actors, driven directly, without HTTP.
+//!
+//! Time is paused: it moves only when everything has come to rest, and then at once to the next timer. So a test that
+//! waits an hour takes no time, and what is due at the same moment is due in every run.
+
+#[path = "actors/batch_writer.rs"]
+mod batch_writer;
+#[path = "actors/change_feed.rs"]
+mod change_feed;
+#[path = "actors/client_cache.rs"]
+mod client_cache;
+mod sample;
+mod sqlite;
+
+use std::time::Duration;
+
+use mintage::clock::Clock;
+use mintage::db::{Db, migrations};
+use sqlite::Sqlite;
+use tokio::time::Instant;
+
+/// The time of one test, which stands still until it is told to pass.
+#[derive(Clone)]
+struct Time {
+    clock: Clock,
+}
+
+impl Time {
+    /// Pauses the time of this test's runtime.
+    fn paused() -> Self {
+        tokio::time::pause();
+        Self {
+            clock: Clock::mock(sample::NOW),
+        }
+    }
+
+    /// Lets time pass, on the clock and for the timers alike; all that is due meanwhile happens in its order.
+    async fn passes(&self, millis: u64) {
+        let began = Instant::now();
+        for passed in 1..=millis {
+            self.clock.advance(1);
+            tokio::time::sleep_until(began + Duration::from_millis(passed)).await;
+        }
+    }
+}
+
+/// Whether about this many milliseconds have passed: tokio rounds each timer up to a whole one.
+fn about(elapsed: Duration, millis: u64) -> bool {
+    elapsed.abs_diff(Duration::from_millis(millis)) <= Duration::from_millis(2)
+}
+
+/// A database with the schema.
+fn migrated() -> Sqlite {
+    let sqlite = Sqlite::empty();
+    open(&sqlite).run_here(migrations::up).unwrap();
+    sqlite
+}
+
+/// Another handle to a database, with connections of its own.
+fn open(sqlite: &Sqlite) -> Db {
+    Db::open(&sqlite.settings())
+}

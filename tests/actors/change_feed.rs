@@ -1,0 +1,225 @@
+//! ChangeFeed: what another process writes reaches the caches and the key ring of this one.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::{Actor, Addr};
+use mintage::actors::Unavailable;
+use mintage::actors::change_feed::{ChangeFeed, LastAnswer, Listeners, PollNow};
+use mintage::actors::client_cache::{CacheCounts, ClientCache, ClientCacheHandle};
+use mintage::actors::client_caches::ClientCaches;
+use mintage::actors::revocation_cache::Revocations;
+use mintage::config;
+use mintage::db::changes::{self, Change};
+use mintage::db::{Db, clients, signing_keys};
+use mintage::keys::{KeyStore, SigningKey};
+use mintage::oauth::alg::Alg;
+use mintage::oauth::client::ClientId;
+use tokio::time::Instant;
+
+use crate::sample::{NOW, client, id};
+use crate::sqlite::Sqlite;
+use crate::{Time, migrated, open};
+
+/// A feed with two caches over a database that holds the clients `a` and `b`.
+struct Subject {
+    time: Time,
+    sqlite: Sqlite,
+    caches: Vec<ClientCacheHandle>,
+    listeners: Listeners,
+    feed: Addr<ChangeFeed>,
+}
+
+fn subject() -> Subject {
+    let sqlite = migrated();
+    let db = open(&sqlite);
+    for text in ["a", "b"] {
+        db.run_here(|conn| clients::insert(conn, &client(text))).unwrap();
+    }
+    let seen = db.run_here(changes::last).unwrap();
+    subject_on(sqlite, db, seen)
+}
+
+fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
+    let time = Time::paused();
+    let listeners = Listeners {
+        caches: ClientCaches::default(),
+        revocations: Revocations::default(),
+        keys: KeyStore::default(),
+        routes: Default::default(),
+        seal: None,
+        last_answer: LastAnswer::default(),
+    };
+    let caches: Vec<ClientCacheHandle> = (0..2).map(|_| cache_over(&db)).collect();
+    caches.iter().for_each(|cache| listeners.caches.add(cache.clone()));
+    let feed = ChangeFeed::new(db, time.clock.clone(), listeners.clone(), seen).start();
+    Subject {
+        time,
+        sqlite,
+        caches,
+        listeners,
+        feed,
+    }
+}
+
+fn cache_over(db: &Db) -> ClientCacheHandle {
+    let db = db.clone();
+    let load = Rc::new(move |id: ClientId| {
+        let db = db.clone();
+        let loading: futures_util::future::LocalBoxFuture<'static, _> =
+            Box::pin(async move { db.run(move |conn| clients::find(conn, &id)).await });
+        loading
+    });
+    ClientCacheHandle::start(ClientCache::new(&config::Cache::default(), load, Rc::new(|| false)))
+}
+
+impl Subject {
+    /// What each cache says of a client: whether it is enabled.
+    async fn enabled(&self, text: &str) -> Vec<bool> {
+        let mut answers = Vec::new();
+        for cache in &self.caches {
+            let answer = cache.lookup(id(text), self.time.clock.now()).await;
+            answers.push(answer.unwrap().is_some_and(|client| client.enabled));
+        }
+        answers
+    }
+
+    async fn counts(&self) -> Vec<CacheCounts> {
+        self.listeners.caches.stats().await
+    }
+
+    async fn poll(&self) -> Result<(), Unavailable> {
+        self.feed.send(PollNow).await.unwrap()
+    }
+
+    /// Does as another process would: with a connection of its own.
+    fn elsewhere_disable(&self, text: &str) {
+        let disable = |conn: &mut _| clients::set_enabled(conn, &id(text), false, NOW);
+        assert!(open(&self.sqlite).run_here(disable).unwrap());
+    }
+
+    fn elsewhere_append(&self, change: Change) {
+        let append = |conn: &mut _| changes::append(conn, &change, NOW);
+        open(&self.sqlite).run_here(append).unwrap();
+    }
+}
+
+#[actix::test]
+async fn a_change_made_elsewhere_is_seen_within_a_second() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    subject.elsewhere_disable("a");
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    subject.time.passes(999).await;
+    assert_eq!(subject.enabled("a").await, [false, false]);
+}
+
+#[actix::test]
+async fn polls_come_about_every_250_ms() {
+    let subject = subject();
+    for _ in 0..4 {
+        subject.elsewhere_disable("a");
+        subject.time.passes(300).await;
+    }
+    let invalidations: Vec<u64> = subject.counts().await.iter().map(|count| count.invalidations).collect();
+    assert_eq!(invalidations, [4, 4]);
+    let last = subject.listeners.last_answer.age().unwrap();
+    assert!(last <= Duration::from_millis(280), "{last:?}");
+}
+
+#[actix::test]
+async fn poll_now_is_answered_when_what_the_log_says_is_done() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    subject.elsewhere_disable("a");
+    let asked = Instant::now();
+    assert_eq!(subject.poll().await, Ok(()));
+    assert!(asked.elapsed() < Duration::from_millis(200));
+    assert_eq!(subject.enabled("a").await, [false, false]);
+}
+
+#[actix::test]
+async fn only_the_client_that_changed_is_forgotten() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    assert_eq!(subject.enabled("b").await, [true, true]);
+    subject.elsewhere_disable("a");
+    subject.poll().await.unwrap();
+    assert!(subject.counts().await.iter().all(|count| count.entries == 1));
+}
+
+#[actix::test]
+async fn a_change_is_dealt_with_once() {
+    let subject = subject();
+    subject.elsewhere_disable("a");
+    for _ in 0..3 {
+        subject.poll().await.unwrap();
+    }
+    assert!(subject.counts().await.iter().all(|count| count.invalidations == 1));
+}
+
+#[actix::test]
+async fn a_client_created_elsewhere_is_visible() {
+    let subject = subject();
+    assert_eq!(subject.enabled("new").await, [false, false]);
+    let insert = |conn: &mut _| clients::insert(conn, &client("new"));
+    open(&subject.sqlite).run_here(insert).unwrap();
+    subject.poll().await.unwrap();
+    assert_eq!(subject.enabled("new").await, [true, true]);
+}
+
+#[actix::test]
+async fn a_change_of_the_keys_brings_the_new_ring() {
+    let subject = subject();
+    assert!(subject.listeners.keys.ring().is_none());
+    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, make);
+    let stored = open(&subject.sqlite).run_here(complete).unwrap();
+    subject.poll().await.unwrap();
+    let ring = subject.listeners.keys.ring().unwrap();
+    assert_eq!(ring.keys().len(), stored.len());
+    assert!(Alg::ALL.into_iter().all(|alg| ring.active(alg).is_some()));
+}
+
+#[actix::test]
+async fn an_unknown_kind_of_change_drops_everything() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    assert_eq!(subject.enabled("b").await, [true, true]);
+    subject.elsewhere_append(Change::Unknown);
+    subject.poll().await.unwrap();
+    assert!(subject.counts().await.iter().all(|count| count.entries == 0));
+    assert!(subject.listeners.keys.ring().is_some());
+}
+
+#[actix::test]
+async fn a_long_log_is_read_to_its_end() {
+    let subject = subject();
+    let many = |conn: &mut mintage::db::Conn| {
+        conn.write(|conn| (0..2100).try_for_each(|_| changes::append(conn, &Change::Client(id("a")), NOW)))
+    };
+    open(&subject.sqlite).run_here(many).unwrap();
+    subject.poll().await.unwrap();
+    assert!(
+        subject
+            .counts()
+            .await
+            .iter()
+            .all(|count| (1..=3).contains(&count.invalidations))
+    );
+}
+
+#[actix::test]
+async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
+    let sqlite = Sqlite::empty();
+    let db = open(&sqlite);
+    let subject = subject_on(sqlite, db, 0);
+    assert_eq!(subject.poll().await, Err(Unavailable));
+    assert_eq!(subject.listeners.last_answer.age(), None);
+    subject.time.passes(1000).await;
+    let migrate = |conn: &mut _| mintage::db::migrations::up(conn);
+    open(&subject.sqlite).run_here(migrate).unwrap();
+    // Long enough for a breaker that the outage has opened, too.
+    subject.time.passes(20_000).await;
+    assert!(subject.listeners.last_answer.age().is_some());
+}

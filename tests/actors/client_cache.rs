@@ -1,0 +1,626 @@
+//! ClientCache: what a lookup answers, what it costs, and what it must never say.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join, join_all};
+use mintage::actors::Unavailable;
+use mintage::actors::client_cache::{
+    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Stats, Tune, Warm,
+};
+use mintage::actors::client_caches::ClientCaches;
+use mintage::config;
+use mintage::db::DbError;
+use mintage::oauth::client::Client;
+use tokio::time::Instant;
+
+use crate::sample::{client, id};
+use crate::{Time, about};
+
+/// A table of clients that takes its time, or is down, as a test says.
+#[derive(Default)]
+struct Table {
+    rows: RefCell<HashMap<String, Client>>,
+    takes: Cell<Duration>,
+    down: Cell<bool>,
+    outage_known: Cell<bool>,
+    loads: Cell<usize>,
+}
+
+impl Table {
+    fn insert(&self, client: Client) {
+        self.rows.borrow_mut().insert(client.id.to_string(), client);
+    }
+}
+
+/// A cache over a table.
+struct Subject {
+    time: Time,
+    table: Rc<Table>,
+    cache: ClientCacheHandle,
+}
+
+/// A cache over a table with these clients; ttl 10 s, negative ttl 5 s, stale for 60 s, three entries.
+fn subject(clients: &[&str]) -> Subject {
+    subject_with(clients, |_| {})
+}
+
+fn subject_with(clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
+    let time = Time::paused();
+    let table = Rc::new(Table::default());
+    clients.iter().for_each(|id| table.insert(client(id)));
+    let cache = cache_over(&table, change);
+    Subject { time, table, cache }
+}
+
+fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientCacheHandle {
+    let mut settings = config::Cache {
+        capacity: 3,
+        ttl: config::Duration::seconds(10),
+        negative_ttl: config::Duration::seconds(5),
+        stale_if_error: config::Duration::seconds(60),
+        ..Default::default()
+    };
+    change(&mut settings);
+    let (loading, known) = (table.clone(), table.clone());
+    let load = Rc::new(move |id: mintage::oauth::client::ClientId| {
+        let table = loading.clone();
+        table.loads.set(table.loads.get() + 1);
+        // Read when the load begins and handed over when it ends, like a row from a slow database.
+        let row = table.rows.borrow().get(id.as_str()).cloned();
+        let loading: futures_util::future::LocalBoxFuture<'static, _> = Box::pin(async move {
+            if table.takes.get() > Duration::ZERO {
+                tokio::time::sleep(table.takes.get()).await;
+            }
+            match table.down.get() {
+                true => Err(DbError::Unavailable("the test says so".into())),
+                false => Ok(row),
+            }
+        });
+        loading
+    });
+    ClientCacheHandle::start(ClientCache::new(
+        &settings,
+        load,
+        Rc::new(move || known.outage_known.get()),
+    ))
+}
+
+impl Subject {
+    async fn lookup(&self, text: &str) -> Answer {
+        self.cache.lookup(id(text), self.time.clock.now()).await
+    }
+
+    async fn counts(&self) -> CacheCounts {
+        self.cache.tell(Stats).await.unwrap()
+    }
+
+    fn loads(&self) -> usize {
+        self.table.loads.get()
+    }
+
+    /// Changes a client behind the cache's back.
+    fn disable(&self, text: &str) {
+        let mut changed = client(text);
+        changed.enabled = false;
+        self.table.insert(changed);
+    }
+}
+
+fn found(answer: Answer) -> bool {
+    matches!(answer, Ok(Some(_)))
+}
+
+fn absent(answer: Answer) -> bool {
+    matches!(answer, Ok(None))
+}
+
+fn unavailable(answer: Answer) -> bool {
+    matches!(answer, Err(Unavailable))
+}
+
+fn enabled(answer: Answer) -> bool {
+    answer.unwrap().unwrap().enabled
+}
+
+#[actix::test]
+async fn a_client_is_loaded_once_and_then_remembered() {
+    let subject = subject(&["a"]);
+    for _ in 0..3 {
+        assert_eq!(subject.lookup("a").await.unwrap().unwrap().id, id("a"));
+    }
+    let counts = subject.counts().await;
+    assert_eq!((counts.hits, counts.misses, counts.loads, counts.entries), (2, 1, 1, 1));
+    assert_eq!(subject.loads(), 1);
+}
+
+#[actix::test]
+async fn hits_and_misses_add_up_to_the_lookups_whatever_they_answer() {
+    let subject = subject(&["a", "b"]);
+    for text in ["a", "a", "b", "nobody", "nobody"] {
+        let _ = subject.lookup(text).await;
+    }
+    subject.time.passes(10_000).await;
+    subject.table.down.set(true);
+    for text in ["a", "b", "nobody", "c"] {
+        let _ = subject.lookup(text).await;
+    }
+    let counts = subject.counts().await;
+    assert_eq!(counts.hits + counts.misses, 9);
+    assert_eq!((counts.hits, counts.negative_hits, counts.stale_served), (2, 1, 2));
+}
+
+#[actix::test]
+async fn an_entry_past_its_ttl_is_loaded_again_when_it_is_asked_for() {
+    let subject = subject(&["a"]);
+    assert!(enabled(subject.lookup("a").await));
+    subject.disable("a");
+    subject.time.passes(9_999).await;
+    assert!(enabled(subject.lookup("a").await));
+    subject.time.passes(1).await;
+    assert!(!enabled(subject.lookup("a").await));
+    assert_eq!(subject.counts().await.expirations, 1);
+    assert_eq!(subject.loads(), 2);
+}
+
+#[actix::test]
+async fn nothing_is_loaded_again_unless_it_is_asked_for() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(60_000).await;
+    assert_eq!((subject.loads(), subject.counts().await.expirations), (1, 0));
+}
+
+#[actix::test]
+async fn a_clock_that_was_set_back_makes_entries_load_again() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    assert!(absent(subject.lookup("nobody").await));
+    subject.time.clock.advance(-1);
+    subject.disable("a");
+    subject.table.insert(client("nobody"));
+    assert!(!enabled(subject.lookup("a").await));
+    assert!(found(subject.lookup("nobody").await));
+}
+
+#[actix::test]
+async fn a_clock_that_was_set_back_makes_no_entry_of_unknown_age_stand_in_for_the_database() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.clock.advance(-1);
+    subject.table.down.set(true);
+    subject.table.outage_known.set(true);
+    assert!(unavailable(subject.lookup("a").await));
+}
+
+#[actix::test]
+async fn a_hundred_lookups_of_one_client_load_it_once() {
+    let subject = subject(&["a"]);
+    subject.table.takes.set(Duration::from_millis(20));
+    let answers = join_all((0..100).map(|_| subject.lookup("a"))).await;
+    assert!(answers.into_iter().all(found));
+    let counts = subject.counts().await;
+    assert_eq!((subject.loads(), counts.misses, counts.loads), (1, 100, 1));
+}
+
+#[actix::test]
+async fn a_load_goes_on_when_whoever_asked_first_hangs_up() {
+    let subject = subject(&["a"]);
+    subject.table.takes.set(Duration::from_millis(20));
+    let hanging_up = tokio::time::timeout(Duration::from_millis(5), subject.lookup("a"));
+    let (first, second) = join(hanging_up, subject.lookup("a")).await;
+    assert!(first.is_err());
+    assert!(found(second));
+    assert_eq!(subject.loads(), 1);
+}
+
+#[actix::test]
+async fn the_database_is_asked_once_for_an_id_that_nobody_has() {
+    let subject = subject(&[]);
+    for _ in 0..5 {
+        assert!(absent(subject.lookup("nobody").await));
+    }
+    let counts = subject.counts().await;
+    assert_eq!(subject.loads(), 1);
+    assert_eq!(
+        (counts.negative_hits, counts.negative_entries, counts.entries),
+        (4, 1, 0)
+    );
+}
+
+#[actix::test]
+async fn unknown_ids_never_push_out_a_client() {
+    let subject = subject(&["a", "b", "c"]);
+    for text in ["a", "b", "c"] {
+        assert!(found(subject.lookup(text).await));
+    }
+    for n in 0..1500 {
+        assert!(absent(subject.lookup(&format!("nobody {n}")).await));
+    }
+    let before = subject.loads();
+    for text in ["a", "b", "c"] {
+        assert!(found(subject.lookup(text).await));
+    }
+    let counts = subject.counts().await;
+    assert_eq!((subject.loads(), counts.evictions), (before, 0));
+    assert_eq!((counts.entries, counts.negative_entries), (3, 1000));
+}
+
+#[actix::test]
+async fn that_nobody_has_an_id_is_forgotten_after_the_negative_ttl() {
+    let subject = subject(&[]);
+    assert!(absent(subject.lookup("late").await));
+    subject.table.insert(client("late"));
+    subject.time.passes(4_999).await;
+    assert!(absent(subject.lookup("late").await));
+    subject.time.passes(1).await;
+    assert!(found(subject.lookup("late").await));
+    assert_eq!(subject.counts().await.negative_entries, 0);
+}
+
+#[actix::test]
+async fn a_client_that_is_created_is_visible_at_once() {
+    let subject = subject(&[]);
+    assert!(absent(subject.lookup("new").await));
+    subject.table.insert(client("new"));
+    subject.cache.tell(Invalidate(id("new"))).await.unwrap();
+    assert!(found(subject.lookup("new").await));
+}
+
+#[actix::test]
+async fn an_outage_is_an_error_and_never_looks_like_absence() {
+    let subject = subject(&["a"]);
+    subject.table.down.set(true);
+    for _ in 0..2 {
+        assert!(unavailable(subject.lookup("a").await));
+        assert!(unavailable(subject.lookup("nobody").await));
+    }
+    let counts = subject.counts().await;
+    assert_eq!((counts.load_failures, counts.negative_entries), (4, 0));
+    subject.table.down.set(false);
+    assert!(found(subject.lookup("a").await));
+}
+
+#[actix::test]
+async fn everyone_who_waits_for_a_load_hears_of_the_outage() {
+    let subject = subject(&["a"]);
+    subject.table.takes.set(Duration::from_millis(20));
+    subject.table.down.set(true);
+    let answers = join_all((0..10).map(|_| subject.lookup("a"))).await;
+    assert!(answers.into_iter().all(unavailable));
+    assert_eq!(subject.loads(), 1);
+}
+
+#[actix::test]
+async fn a_stale_entry_is_served_at_once_when_the_outage_is_known() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10_000).await;
+    subject.table.outage_known.set(true);
+    let asked = Instant::now();
+    assert!(found(subject.lookup("a").await));
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!((subject.loads(), subject.counts().await.stale_served), (1, 1));
+}
+
+#[actix::test]
+async fn a_stale_entry_is_served_after_50_ms_when_the_database_does_not_answer() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10_000).await;
+    subject.table.takes.set(Duration::from_secs(2));
+    let asked = Instant::now();
+    let answers = join_all((0..3).map(|_| subject.lookup("a"))).await;
+    assert!(answers.into_iter().all(found));
+    assert!(about(asked.elapsed(), 50), "{:?}", asked.elapsed());
+    assert_eq!((subject.loads(), subject.counts().await.stale_served), (2, 3));
+}
+
+#[actix::test]
+async fn nobody_waits_longer_than_that_for_a_load_that_others_began() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10_000).await;
+    subject.table.takes.set(Duration::from_secs(2));
+    assert!(found(subject.lookup("a").await));
+    let asked = Instant::now();
+    assert!(found(subject.lookup("a").await));
+    assert!(asked.elapsed() <= Duration::from_millis(50), "{:?}", asked.elapsed());
+    assert_eq!((subject.loads(), subject.counts().await.stale_served), (2, 2));
+}
+
+#[actix::test]
+async fn a_stale_entry_is_served_when_the_load_fails_sooner() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10_000).await;
+    subject.table.takes.set(Duration::from_millis(10));
+    subject.table.down.set(true);
+    let asked = Instant::now();
+    assert!(found(subject.lookup("a").await));
+    assert!(about(asked.elapsed(), 10), "{:?}", asked.elapsed());
+    let counts = subject.counts().await;
+    assert_eq!((counts.stale_served, counts.load_failures), (1, 1));
+}
+
+#[actix::test]
+async fn an_answer_that_comes_sooner_is_not_stale() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.disable("a");
+    subject.time.passes(10_000).await;
+    subject.table.takes.set(Duration::from_millis(45));
+    assert!(!enabled(subject.lookup("a").await));
+    assert_eq!(subject.counts().await.stale_served, 0);
+}
+
+#[actix::test]
+async fn nothing_is_served_beyond_ttl_and_stale_if_error() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.table.down.set(true);
+    subject.table.outage_known.set(true);
+    subject.time.passes(69_999).await;
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(1).await;
+    assert!(unavailable(subject.lookup("a").await));
+    assert_eq!(subject.counts().await.entries, 0);
+}
+
+#[actix::test]
+async fn a_client_that_is_gone_when_its_entry_is_loaded_again_is_absent() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.table.rows.borrow_mut().clear();
+    subject.time.passes(10_000).await;
+    assert!(absent(subject.lookup("a").await));
+    let counts = subject.counts().await;
+    assert_eq!((counts.entries, counts.negative_entries), (0, 1));
+}
+
+#[actix::test]
+async fn after_invalidate_is_acknowledged_nothing_from_before_is_served() {
+    let subject = subject(&["a", "b"]);
+    assert!(enabled(subject.lookup("a").await) && enabled(subject.lookup("b").await));
+    subject.disable("a");
+    subject.disable("b");
+    subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+    assert!(!enabled(subject.lookup("a").await));
+    assert!(enabled(subject.lookup("b").await), "only the one that was named");
+    assert_eq!(subject.counts().await.invalidations, 1);
+}
+
+#[actix::test]
+async fn a_load_that_an_invalidation_overtook_is_done_again_for_those_who_wait() {
+    let subject = subject(&["a"]);
+    subject.table.takes.set(Duration::from_millis(20));
+    let invalidation = async {
+        subject.time.passes(10).await;
+        subject.disable("a");
+        subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+        subject.lookup("a").await
+    };
+    let (before, after) = join(subject.lookup("a"), invalidation).await;
+    assert!(!enabled(before) && !enabled(after));
+    assert!(!enabled(subject.lookup("a").await), "the outdated row was not kept");
+    assert_eq!(subject.loads(), 2);
+}
+
+#[actix::test]
+async fn a_load_that_a_clear_overtook_is_done_again_too() {
+    let subject = subject(&["a"]);
+    subject.table.takes.set(Duration::from_millis(20));
+    let clear = async {
+        subject.time.passes(10).await;
+        subject.disable("a");
+        subject.cache.tell(Clear).await.unwrap();
+    };
+    let (answer, ()) = join(subject.lookup("a"), clear).await;
+    assert!(!enabled(answer));
+    assert!(!enabled(subject.lookup("a").await));
+    assert_eq!(subject.loads(), 2);
+}
+
+#[actix::test]
+async fn an_invalidated_entry_is_not_served_stale_either() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10_000).await;
+    subject.table.takes.set(Duration::from_millis(100));
+    subject.table.down.set(true);
+    let invalidation = async {
+        subject.time.passes(10).await;
+        subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+    };
+    let (answer, ()) = join(subject.lookup("a"), invalidation).await;
+    assert!(unavailable(answer));
+    assert_eq!(subject.counts().await.stale_served, 0);
+}
+
+#[actix::test]
+async fn clear_forgets_clients_and_unknown_ids() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await) && absent(subject.lookup("nobody").await));
+    subject.cache.tell(Clear).await.unwrap();
+    let counts = subject.counts().await;
+    assert_eq!(
+        (counts.entries, counts.negative_entries, counts.invalidations),
+        (0, 0, 1)
+    );
+    assert!(found(subject.lookup("a").await));
+    assert_eq!(subject.loads(), 3);
+}
+
+#[actix::test]
+async fn an_invalidation_returns_when_every_cache_has_forgotten_the_client() {
+    let subject = subject(&["a"]);
+    let caches = ClientCaches::default();
+    let all: Vec<ClientCacheHandle> = (0..3).map(|_| cache_over(&subject.table, |_| {})).collect();
+    all.iter().for_each(|cache| caches.add(cache.clone()));
+    for cache in &all {
+        assert!(enabled(cache.lookup(id("a"), subject.time.clock.now()).await));
+    }
+    subject.disable("a");
+    caches.invalidate(&id("a")).await;
+    let counts = caches.stats().await;
+    assert_eq!(
+        counts
+            .iter()
+            .map(|count| (count.invalidations, count.entries))
+            .collect::<Vec<_>>(),
+        [(1, 0); 3]
+    );
+    for cache in &all {
+        assert!(!enabled(cache.lookup(id("a"), subject.time.clock.now()).await));
+    }
+}
+
+#[actix::test]
+async fn clear_and_warm_reach_every_cache() {
+    let subject = subject(&["a"]);
+    let caches = ClientCaches::default();
+    (0..3).for_each(|_| caches.add(cache_over(&subject.table, |_| {})));
+    let warm = vec![Arc::new(client("a")), Arc::new(client("b"))];
+    caches.warm(warm, subject.time.clock.now()).await;
+    assert!(caches.stats().await.iter().all(|count| count.entries == 2));
+    caches.clear().await;
+    assert!(caches.stats().await.iter().all(|count| count.entries == 0));
+    assert_eq!(caches.count(), 3);
+}
+
+#[actix::test]
+async fn warm_clients_are_hits_and_the_least_recently_used_make_room() {
+    let subject = subject(&[]);
+    let clients = ["a", "b", "c", "d"].map(|text| Arc::new(client(text))).to_vec();
+    let loaded_at = subject.time.clock.now();
+    subject.cache.tell(Warm { clients, loaded_at }).await.unwrap();
+    for text in ["b", "c", "d"] {
+        assert!(found(subject.lookup(text).await));
+    }
+    let counts = subject.counts().await;
+    assert_eq!((counts.hits, counts.evictions, subject.loads()), (3, 1, 0));
+    assert!(absent(subject.lookup("a").await));
+}
+
+#[actix::test]
+async fn a_warm_client_is_as_old_as_its_reading() {
+    let subject = subject(&["a"]);
+    let warm = Warm {
+        clients: vec![Arc::new(client("a"))],
+        loaded_at: subject.time.clock.now(),
+    };
+    subject.time.passes(10_000).await;
+    subject.cache.tell(warm).await.unwrap();
+    assert!(found(subject.lookup("a").await));
+    assert_eq!(subject.loads(), 1);
+}
+
+#[actix::test]
+async fn the_least_recently_used_client_makes_room() {
+    let subject = subject(&["a", "b", "c", "d"]);
+    for text in ["a", "b", "c", "a", "d"] {
+        assert!(found(subject.lookup(text).await));
+    }
+    let counts = subject.counts().await;
+    assert_eq!((counts.entries, counts.evictions), (3, 1));
+    for text in ["a", "c", "d"] {
+        assert!(found(subject.lookup(text).await));
+    }
+    assert_eq!(subject.loads(), 4, "b was pushed out and nobody else");
+}
+
+#[actix::test]
+async fn there_are_never_more_entries_than_the_capacity() {
+    let subject = subject(&[]);
+    for n in 0..50 {
+        let text = format!("client {n}");
+        subject.table.insert(client(&text));
+        assert!(found(subject.lookup(&text).await));
+        assert!(subject.counts().await.entries <= 3);
+    }
+    assert_eq!(subject.counts().await.evictions, 47);
+}
+
+#[actix::test]
+async fn loading_an_entry_again_evicts_nobody() {
+    let subject = subject(&["a", "b", "c"]);
+    for _ in 0..3 {
+        for text in ["a", "b", "c"] {
+            assert!(found(subject.lookup(text).await));
+        }
+        subject.time.passes(10_000).await;
+    }
+    assert_eq!((subject.loads(), subject.counts().await.evictions), (9, 0));
+}
+
+#[actix::test]
+async fn a_disabled_cache_reads_the_database_each_time() {
+    let subject = subject_with(&["a"], |settings| settings.enabled = false);
+    for _ in 0..3 {
+        assert!(found(subject.lookup("a").await));
+        assert!(absent(subject.lookup("nobody").await));
+    }
+    let warm = Warm {
+        clients: vec![Arc::new(client("b"))],
+        loaded_at: subject.time.clock.now(),
+    };
+    subject.cache.tell(warm).await.unwrap();
+    let counts = subject.counts().await;
+    assert_eq!((subject.loads(), counts.misses, counts.hits), (6, 6, 0));
+    assert_eq!((counts.entries, counts.negative_entries), (0, 0));
+    subject.table.down.set(true);
+    assert!(unavailable(subject.lookup("a").await));
+}
+
+#[actix::test]
+async fn the_number_of_loads_under_way_is_bounded() {
+    let subject = subject(&["a"]);
+    subject.table.takes.set(Duration::from_secs(1));
+    let texts: Vec<String> = (0..1024).map(|n| format!("stranger {n}")).collect();
+    let strangers = join_all(texts.iter().map(|text| subject.lookup(text)));
+    let one_more = async {
+        subject.time.passes(1).await;
+        let asked = Instant::now();
+        assert!(unavailable(subject.lookup("a").await));
+        assert_eq!(asked.elapsed(), Duration::ZERO);
+        assert!(absent(subject.lookup("stranger 7").await), "who joins a load adds none");
+    };
+    let (strangers, ()) = join(strangers, one_more).await;
+    assert!(strangers.into_iter().all(absent));
+    assert_eq!(subject.loads(), 1024);
+    assert!(found(subject.lookup("a").await));
+}
+
+#[actix::test]
+async fn a_stale_entry_is_served_when_too_many_loads_are_under_way() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10_000).await;
+    subject.table.takes.set(Duration::from_secs(1));
+    let texts: Vec<String> = (0..1024).map(|n| format!("stranger {n}")).collect();
+    let strangers = join_all(texts.iter().map(|text| subject.lookup(text)));
+    let one_more = async {
+        subject.time.passes(1).await;
+        subject.lookup("a").await
+    };
+    let (_, answer) = join(strangers, one_more).await;
+    assert!(found(answer));
+    assert_eq!(subject.counts().await.stale_served, 1);
+}
+
+#[actix::test]
+async fn another_ttl_counts_from_the_next_lookup_on() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(2_000).await;
+    let shorter = config::Cache {
+        ttl: config::Duration::seconds(2),
+        ..Default::default()
+    };
+    subject.cache.tell(Tune(Lifetimes::from(&shorter))).await.unwrap();
+    assert!(found(subject.lookup("a").await));
+    assert_eq!((subject.loads(), subject.counts().await.expirations), (2, 1));
+}

@@ -1,0 +1,522 @@
+//! The command line, as whoever types it meets it: output, one-line errors, exit codes.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::app::{claims, token_request};
+use crate::http::Request;
+use crate::program::Program;
+
+fn members(document: &Value) -> BTreeSet<&str> {
+    document.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_client_is_made_with_id_secret_and_scope_and_can_use_them() {
+    let program = Program::new();
+    let created = program
+        .run(&[
+            "client",
+            "create",
+            "--name",
+            "Shop",
+            "--scope",
+            "a b mintage:read",
+            "--json",
+        ])
+        .json();
+    assert_eq!(
+        members(&created),
+        BTreeSet::from(["client_id", "client_secret", "scope"])
+    );
+    assert_eq!(created["scope"], "a b mintage:read");
+    let client = program.client(&[
+        "--name", "n", "--id", "my shop", "--scope", "x", "--ttl", "90s", "--alg", "RS256",
+    ]);
+    assert_eq!(client.id, "my shop");
+    let serving = program.serve(&[]);
+    let answer = token_request(&client, &[]).send(serving.address);
+    assert_eq!(answer.json()["expires_in"], 90);
+    assert_eq!(claims(&answer.access_token())["sub"], "my shop");
+}
+
+#[test]
+fn a_client_is_shown_with_these_members_and_without_its_secret() {
+    let program = Program::new();
+    let client = program.client(&[
+        "--name",
+        "Shop",
+        "--scope",
+        "a b",
+        "--default-scope",
+        "a",
+        "--audience",
+        "https://one.example",
+        "--audience",
+        "urn:two:b",
+        "--serves",
+        "https://serves.example",
+        "--auth-method",
+        "client_secret_post",
+        "--ttl",
+        "1h",
+        "--alg",
+        "EdDSA",
+    ]);
+    let mut shown = program.run(&["client", "show", &client.id, "--json"]).json();
+    for time in ["created_at", "updated_at"] {
+        let text = shown[time].take();
+        assert!(
+            text.as_str().unwrap().ends_with('Z') && text.as_str().unwrap().contains('T'),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        shown,
+        json!({
+            "client_id": client.id, "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
+            "audiences": ["https://one.example", "urn:two:b"], "serves": ["https://serves.example"],
+            "auth_methods": ["client_secret_post"], "ttl_seconds": 3600, "alg": "EdDSA", "created_at": null, "updated_at": null,
+        })
+    );
+    let text = program.run(&["client", "show", &client.id]);
+    assert!(text.done().contains("https://one.example") && !text.stdout.contains(&client.secret));
+}
+
+#[test]
+fn clients_are_listed_disabled_enabled_and_deleted() {
+    let program = Program::new();
+    let none = program.run(&["client", "list", "--json"]).json();
+    assert_eq!(none, json!({"items": [], "next_cursor": null}));
+    let client = program.client(&["--name", "n", "--id", "a", "--scope", "x"]);
+    program.client(&["--name", "n", "--id", "b", "--scope", "x"]);
+    let ids = |document: &Value| -> Vec<Value> {
+        document["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["client_id"].clone())
+            .collect()
+    };
+    assert_eq!(ids(&program.run(&["client", "list", "--json"]).json()), ["a", "b"]);
+    let enabled = || program.run(&["client", "show", "a", "--json"]).json()["enabled"].clone();
+    program.run(&["client", "disable", "a"]).done();
+    assert_eq!(enabled(), false);
+    assert_eq!(
+        program.run(&["client", "enable", "a", "--json"]).json()["enabled"],
+        true
+    );
+    assert_eq!(enabled(), true);
+    program.run(&["client", "delete", "a"]).done();
+    assert_eq!(ids(&program.run(&["client", "list", "--json"]).json()), ["b"]);
+    program.run(&["client", "show", &client.id]).refused(1);
+}
+
+#[test]
+fn what_cannot_be_done_is_exit_1_and_one_line_that_says_what_to_do() {
+    let program = Program::new();
+    program.client(&["--name", "n", "--id", "taken", "--scope", "x"]);
+    let taken = program.run(&["client", "create", "--name", "n", "--id", "taken", "--scope", "x"]);
+    assert_eq!(taken.refused(1), "mintage: there is a client \"taken\" already");
+    for command in ["show", "enable", "disable", "delete"] {
+        let missing = program.run(&["client", command, "nobody"]);
+        assert_eq!(
+            missing.refused(1),
+            "mintage: there is no client \"nobody\": see `mintage client list`"
+        );
+    }
+    let no_database = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "client", "list"]);
+    assert!(no_database.refused(1).contains("the database cannot be reached"));
+    let no_file = program.run(&["--config", "missing.toml", "config", "check"]);
+    assert!(no_file.refused(1).contains("missing.toml"));
+    let serve = Program::new()
+        .with("MINTAGE_SERVER__LISTEN", "127.0.0.1:1x")
+        .run(&["serve"]);
+    assert!(serve.refused(1).contains("server.listen must be"));
+}
+
+#[test]
+fn wrong_usage_is_exit_2_and_one_line() {
+    let program = Program::new();
+    for (arguments, named) in [
+        (&["nonsense"][..], "nonsense"),
+        (&[], "a subcommand is missing"),
+        (&["client"], "a subcommand is missing"),
+        (&["client", "create"], "--name"),
+        (&["client", "create", "--name", "n"], "--scope"),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--colour", "red"],
+            "--colour",
+        ),
+        (&["client", "create", "--name", "n", "--scope", "a  b"], "--scope"),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--id", "é"],
+            "--id",
+        ),
+        (&["client", "create", "--name", "", "--scope", "a"], "--name"),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--ttl", "31d"],
+            "--ttl",
+        ),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--ttl", "0s"],
+            "--ttl",
+        ),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--alg", "none"],
+            "--alg",
+        ),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--audience", "x"],
+            "--audience",
+        ),
+        (
+            &["client", "create", "--name", "n", "--scope", "a", "--serves", "x#y"],
+            "--serves",
+        ),
+        (
+            &[
+                "client",
+                "create",
+                "--name",
+                "n",
+                "--scope",
+                "a",
+                "--auth-method",
+                "none",
+            ],
+            "--auth-method",
+        ),
+        (
+            &[
+                "client",
+                "create",
+                "--name",
+                "n",
+                "--scope",
+                "a",
+                "--default-scope",
+                "b",
+            ],
+            "--default-scope",
+        ),
+        (&["client", "show"], "ID"),
+        (&["client", "show", "é"], "ID"),
+        (&["migrate", "sideways"], "sideways"),
+        (&["serve", "--port", "1"], "--port"),
+        (&["completions", "cmd"], "cmd"),
+    ] {
+        let line = program.run(arguments);
+        assert!(line.refused(2).contains(named), "{arguments:?}: {line:?}");
+    }
+}
+
+#[test]
+fn p12_an_id_may_be_as_long_as_the_grammar_has_it() {
+    let program = Program::new();
+    let id = |length: usize| "~".repeat(length);
+    program.client(&["--name", "n", "--scope", "a", "--id", &id(128)]);
+    for length in [0, 129] {
+        let refused = program.run(&["client", "create", "--name", "n", "--scope", "a", "--id", &id(length)]);
+        assert!(refused.refused(2).contains("--id"));
+    }
+}
+
+#[test]
+fn p19_a_default_scope_never_has_what_must_be_asked_for() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a mintage:admin b"]);
+    assert_eq!(
+        program.run(&["client", "show", &client.id, "--json"]).json()["default_scope"],
+        "a b"
+    );
+}
+
+#[test]
+fn the_keys_are_listed_without_anything_private() {
+    let program = Program::new();
+    let document = program.run(&["key", "list", "--json"]).json();
+    let keys = document["items"].as_array().unwrap();
+    let algorithms: BTreeSet<&str> = keys.iter().map(|key| key["alg"].as_str().unwrap()).collect();
+    assert_eq!(
+        (keys.len(), algorithms),
+        (5, BTreeSet::from(["ES256", "EdDSA", "HS256", "PS256", "RS256"]))
+    );
+    for key in keys {
+        let expected = [
+            "kid",
+            "alg",
+            "state",
+            "encrypted",
+            "created_at",
+            "activates_at",
+            "retires_at",
+        ];
+        assert_eq!(
+            (members(key), &key["state"]),
+            (BTreeSet::from(expected), &json!("active"))
+        );
+    }
+    let listed = program.run(&["key", "list"]);
+    assert_eq!(listed.done().lines().count(), 5);
+    assert!(
+        Program::on_empty_database()
+            .run(&["key", "list"])
+            .done()
+            .contains("no signing keys")
+    );
+}
+
+#[test]
+fn the_schema_goes_up_and_down() {
+    let program = Program::on_empty_database();
+    let run = |step: &str| program.run(&["migrate", step]).done().to_owned();
+    assert!(run("status").lines().all(|line| line.starts_with("pending ")));
+    assert!(run("up").lines().all(|line| line.starts_with("applied ")));
+    assert_eq!(run("up"), "the schema is up to date\n");
+    assert!(run("status").lines().all(|line| line.starts_with("applied ")));
+    program.client(&["--name", "n", "--scope", "a"]);
+    while run("down") != "there is nothing to take back\n" {}
+    assert!(run("status").lines().all(|line| line.starts_with("pending ")));
+    run("up");
+    assert_eq!(program.run(&["client", "list", "--json"]).json()["items"], json!([]));
+}
+
+#[test]
+fn a_command_migrates_only_where_the_configuration_allows_it() {
+    let program = Program::on_empty_database().with("MINTAGE_DATABASE__AUTO_MIGRATE", "false");
+    let refused = program.run(&["client", "list"]);
+    assert!(refused.refused(1).contains("run `mintage migrate up`"));
+    program.run(&["migrate", "up"]).done();
+    program.run(&["client", "list"]).done();
+}
+
+#[test]
+fn g8_the_configuration_is_shown_with_its_passwords_masked() {
+    let program = Program::on_empty_database()
+        .with("MINTAGE_DATABASE_URL", "postgres://mintage:hunter2@db/mintage")
+        .with(
+            "MINTAGE_DATABASE__REPLICA_URLS",
+            "[\"postgres://r:hunter2@replica/mintage\"]",
+        )
+        .with("MINTAGE_REDIS__URL", "redis://:hunter2@redis")
+        .with(
+            "MINTAGE_KEYS__ENCRYPTION_KEY",
+            "aHVudGVyMmh1bnRlcjJodW50ZXIyaHVudGVyMmh1bnQ=",
+        );
+    let shown = program.run(&["config", "show"]);
+    let config: toml::Table = shown.done().parse().unwrap();
+    assert_eq!(
+        config["database"]["url"].as_str(),
+        Some("postgres://mintage:***@db/mintage")
+    );
+    assert_eq!(config["keys"]["encryption_key"].as_str(), Some("***"));
+    assert!(
+        !shown.stdout.contains("hunter2") && !shown.stdout.contains("aHVudGVy"),
+        "{}",
+        shown.stdout
+    );
+}
+
+#[test]
+fn g8_a_password_is_masked_wherever_postgresql_takes_it_from() {
+    for url in [
+        "postgres://m:hunter2@one:5432,two:5432/mintage",
+        "postgres://m:hunter2@/mintage?host=/run",
+        "postgres://db/mintage?user=m&password=hunter2",
+    ] {
+        let shown = Program::on_empty_database()
+            .with("MINTAGE_DATABASE_URL", url)
+            .run(&["config", "show"]);
+        assert!(!shown.done().contains("hunter2"), "{}", shown.stdout);
+        assert!(shown.stdout.contains("mintage"));
+    }
+}
+
+#[test]
+fn the_configuration_is_checked() {
+    let program = Program::on_empty_database();
+    program.write("mintage.toml", "[cache]\nttl = \"1m\"\n");
+    assert_eq!(
+        program.run(&["config", "check"]).done(),
+        "the configuration can be used\n"
+    );
+    program.write("mintage.toml", "[cache]\nttl = \"1m\"\ncolour = \"red\"\n");
+    let unknown = program.run(&["config", "check"]);
+    assert!(unknown.refused(1).contains("colour") && unknown.stderr.contains("(line 3)"));
+    program.write("mintage.toml", "[cache]\nttl = \"0s\"\n");
+    assert!(
+        program
+            .run(&["config", "check"])
+            .refused(1)
+            .contains("cache.ttl must be")
+    );
+}
+
+#[test]
+fn flag_beats_environment_beats_file_beats_default() {
+    let url = |program: &Program, arguments: &[&str]| {
+        let shown = program.run(&[arguments, &["config", "show"]].concat());
+        let config: toml::Table = shown.done().parse().unwrap();
+        config["database"]["url"].as_str().unwrap().to_owned()
+    };
+    let mut program = Program::on_empty_database();
+    assert_eq!(url(&program, &[]), "sqlite:mintage.db");
+    program.write("mintage.toml", "[database]\nurl = \"sqlite:file.db\"\n");
+    assert_eq!(url(&program, &[]), "sqlite:file.db");
+    program = program.with("MINTAGE_DATABASE__URL", "sqlite:long.db");
+    assert_eq!(url(&program, &[]), "sqlite:long.db");
+    program = program.with("MINTAGE_DATABASE_URL", "sqlite:short.db");
+    assert_eq!(url(&program, &[]), "sqlite:short.db");
+    assert_eq!(url(&program, &["--database-url", "sqlite:flag.db"]), "sqlite:flag.db");
+    program.write("other.toml", "[token]\nttl = \"7m\"\n");
+    program = program.with("MINTAGE_CONFIG", "other.toml");
+    assert!(program.run(&["config", "show"]).done().contains("ttl = \"7m\""));
+}
+
+#[test]
+fn every_setting_can_come_from_the_environment_and_from_a_file_of_its_own() {
+    let program = Program::on_empty_database()
+        .with("MINTAGE_DATABASE__POOL__MAX_SIZE", "7")
+        .with("MINTAGE_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")
+        .with("MINTAGE_TOKEN__AUDIENCE_FILE", "audience");
+    program.write("audience", "urn:example:from-file\n");
+    let config: toml::Table = program.run(&["config", "show"]).done().parse().unwrap();
+    assert_eq!(config["database"]["pool"]["max_size"].as_integer(), Some(7));
+    assert_eq!(
+        config["server"]["trusted_proxies"].as_array().unwrap()[0].as_str(),
+        Some("10.0.0.0/8")
+    );
+    assert_eq!(config["token"]["audience"].as_str(), Some("urn:example:from-file"));
+    let unknown = program.with("MINTAGE_TOKEN__COLOUR", "red").run(&["config", "show"]);
+    assert!(unknown.refused(1).contains("MINTAGE_TOKEN__COLOUR"));
+}
+
+#[test]
+fn completions_and_help_go_to_standard_output() {
+    let program = Program::on_empty_database();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        assert!(
+            program.run(&["completions", shell]).done().contains("mintage"),
+            "{shell}"
+        );
+    }
+    assert!(program.run(&["--help"]).done().contains("serve"));
+    assert!(program.run(&["--version"]).done().starts_with("mintage "));
+    for missing in ["mintage.db", "mintage.toml"] {
+        assert!(
+            !program.path(missing).exists(),
+            "a command that needs no database made {missing}"
+        );
+    }
+}
+
+#[test]
+fn serve_fails_when_its_port_is_taken() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refused = Program::new().with("MINTAGE_SERVER__LISTEN", &address).run(&["serve"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused
+            .stderr
+            .contains(&format!("cannot listen on {address} (server.listen)")),
+        "{refused:?}"
+    );
+}
+
+/// Runs a text as whoever pastes it into a shell would.
+fn paste(text: &str) -> String {
+    let output = Command::new("sh").arg("-c").arg(text).output().unwrap();
+    assert!(output.status.success(), "{text}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn serve_dev_prints_commands_that_work_as_they_are_printed() {
+    assert!(!paste("command -v curl").is_empty(), "this test needs curl");
+    let program = Program::on_empty_database();
+    let mut serving = program.serve(&["--dev"]);
+    let printed = crate::app::eventually(std::time::Duration::from_secs(5), || {
+        Some(serving.stdout()).filter(|text| text.contains("stats"))
+    })
+    .unwrap();
+    assert!(printed.contains(&format!("http://{}", serving.address)), "{printed}");
+    // A step is a line that begins with # and the commands up to the next empty line.
+    let steps: Vec<&str> = printed
+        .split("\n\n")
+        .filter(|step| step.trim_start().starts_with('#'))
+        .collect();
+    let [token, keep, introspect, validate, revoke, stats] = steps[..] else {
+        panic!("six steps: {printed}")
+    };
+    assert!(
+        token.starts_with("# get a token\n") && stats.starts_with("# read /admin/cache/stats"),
+        "{printed}"
+    );
+    let kept = |step: &str| paste(&format!("{keep}\n{step}"));
+    assert!(kept(introspect).starts_with("{\"active\":true"));
+    let passed = kept(validate);
+    assert!(
+        passed.starts_with("HTTP/1.1 200") && passed.contains("x-client-id: demo"),
+        "{passed}"
+    );
+    assert_eq!(kept(&format!("{revoke}\n{introspect}")), "{}{\"active\":false}");
+    let token: Value = serde_json::from_str(&paste(token)).unwrap();
+    assert_eq!(
+        (&token["token_type"], &token["scope"]),
+        (&json!("Bearer"), &json!("orders:read orders:write"))
+    );
+    let stats: Value = serde_json::from_str(&paste(stats)).unwrap();
+    assert!(stats["workers"].is_array(), "{stats}");
+    // The whole of it pasted at once works too.
+    paste(
+        &printed
+            .lines()
+            .filter(|line| !line.starts_with("Mintage"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
+    serving.stop();
+}
+
+#[test]
+fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
+    let program = Program::new();
+    let line = |serving: &crate::program::Serving| {
+        let printed = || {
+            serving
+                .stdout()
+                .lines()
+                .find(|line| line.starts_with("curl -s -u demo:"))
+                .map(str::to_owned)
+        };
+        crate::app::eventually(std::time::Duration::from_secs(5), printed).unwrap()
+    };
+    let mut serving = program.serve(&["--dev"]);
+    let first = line(&serving);
+    serving.stop();
+    let scope = |id: &str| program.run(&["client", "show", id, "--json"]).json()["scope"].clone();
+    assert_eq!(
+        (scope("demo"), scope("ops")),
+        (json!("orders:read orders:write"), json!("mintage:admin"))
+    );
+    let serving = program.serve(&["--dev"]);
+    assert_ne!(line(&serving).split(' ').nth(3), first.split(' ').nth(3));
+}
+
+#[test]
+fn without_dev_there_is_no_client_and_nothing_is_printed() {
+    let program = Program::new();
+    let mut serving = program.serve(&[]);
+    Request::post("/token")
+        .basic_raw("demo:demo")
+        .form_raw("grant_type=client_credentials")
+        .send(serving.address)
+        .assert_invalid_client();
+    serving.stop();
+    assert_eq!(serving.stdout(), "");
+    assert_eq!(program.run(&["client", "list", "--json"]).json()["items"], json!([]));
+}

@@ -1,0 +1,317 @@
+//! Client authentication at `/token` (P12 to P16).
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use mintage::db::clients;
+use mintage::oauth::client::{AuthMethod, ClientId};
+use mintage::oauth::secret::ClientSecret;
+use mintage::oauth::time::UnixMillis;
+
+use crate::admin::cache_stats;
+use crate::app::{Setup, TestApp, TestClient, claims, eventually, new_client, stored};
+use crate::http::{Request, Response, send_raw};
+
+const GRANT: &str = "grant_type=client_credentials";
+const TWO_METHODS: &str = "there is more than one way of authentication";
+const TWO_IDS: &str = "client_id is not the one of the Authorization header";
+
+/// A token request without credentials.
+fn request() -> Request {
+    Request::post("/token").form_raw(GRANT)
+}
+
+/// A token request with its credentials in the body.
+fn post_request(client: &TestClient) -> Request {
+    Request::post("/token").form(&[
+        ("grant_type", "client_credentials"),
+        ("client_id", &client.id),
+        ("client_secret", &client.secret),
+    ])
+}
+
+#[test]
+fn p12_the_scheme_may_be_in_any_case() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let encoded = STANDARD.encode(format!("{}:{}", client.id, client.secret));
+    for scheme in ["Basic", "basic", "BASIC", "bAsIc"] {
+        let answer = app.send(request().header("Authorization", &format!("{scheme} {encoded}")));
+        assert_eq!(answer.status, 200, "{scheme}");
+    }
+}
+
+#[test]
+fn p12_id_and_secret_may_hold_any_character_when_encoded() {
+    let app = TestApp::shared();
+    let longest = "x".repeat(128);
+    for (id, secret) in [
+        ("a:b", "c:d:e"),
+        ("50%", "100%25"),
+        ("a+b c", "+ +"),
+        ("\"quoted\\\"", "é ü 漢 \u{1f600}"),
+        (" ~!@#$^&*()", "\u{1}\u{7f}"),
+        (&longest, "s"),
+    ] {
+        let client = app.client_with_secret(secret, |client| client.id = ClientId::parse(id).unwrap());
+        let token = app.issue(&client, &[]);
+        assert_eq!(
+            (&claims(&token)["sub"], &claims(&token)["client_id"]),
+            (&id.into(), &id.into())
+        );
+    }
+}
+
+#[test]
+fn p12_the_first_colon_splits_what_is_not_encoded() {
+    let app = TestApp::shared();
+    let client = app.client_with_secret("a:b:c", |_| {});
+    let answer = app.send(request().basic_raw(&format!("{}:a:b:c", client.id)));
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn p12_clients_that_encode_more_or_less_than_needed_are_understood() {
+    let app = TestApp::shared();
+    let client = app.client_with_secret("with-dash_and.dot", |_| {});
+    for secret in [
+        "with-dash_and.dot",
+        "with%2Ddash%5Fand%2Edot",
+        "with%2ddash%5fand%2edot",
+    ] {
+        let answer = app.send(request().basic_raw(&format!("{}:{secret}", client.id)));
+        assert_eq!(answer.status, 200, "{secret}");
+    }
+    let unpadded = STANDARD_NO_PAD.encode(format!("{}:{}", client.id, client.secret));
+    let answer = app.send(request().header("Authorization", &format!("Basic {unpadded}")));
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn p12_generated_ids_and_secrets_are_letters_and_digits() {
+    let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    for _ in 0..20 {
+        assert!(plain(ClientId::generate().as_str()) && plain(ClientSecret::generate().reveal()));
+    }
+}
+
+#[test]
+fn p13_credentials_may_come_in_the_body() {
+    let app = TestApp::shared();
+    let client = app.client_with_secret("a+b %é&=", |_| {});
+    assert_eq!(
+        claims(&app.send(post_request(&client)).access_token())["sub"],
+        client.id
+    );
+    app.send(post_request(&client.with_secret("a+b %é&")))
+        .assert_invalid_client();
+}
+
+#[test]
+fn p13_a_method_that_the_client_may_not_use_is_401() {
+    let app = TestApp::shared();
+    let only = |method| app.client(|client| client.auth_methods = vec![method]);
+    let basic = only(AuthMethod::ClientSecretBasic);
+    app.issue(&basic, &[]);
+    app.send(post_request(&basic)).assert_invalid_client();
+    let post = only(AuthMethod::ClientSecretPost);
+    app.send(post_request(&post)).access_token();
+    app.ask(&post, &[]).assert_invalid_client();
+}
+
+#[test]
+fn p14_two_methods_in_one_request_are_400() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let both = app.send(post_request(&client).basic(&client));
+    both.assert_refused(400, "invalid_request", TWO_METHODS);
+    let secret_alone = app.ask(&client, &[("client_secret", &client.secret)]);
+    secret_alone.assert_refused(400, "invalid_request", TWO_METHODS);
+    let other_scheme = app.send(post_request(&client).bearer("abc"));
+    other_scheme.assert_refused(400, "invalid_request", TWO_METHODS);
+}
+
+#[test]
+fn p14_two_authorization_headers_are_400() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    for request in [
+        request().basic(&client).basic(&client),
+        request().basic(&client).bearer("abc"),
+    ] {
+        app.send(request).assert_refused(400, "invalid_request", TWO_METHODS);
+    }
+}
+
+#[test]
+fn p14_basic_with_a_body_client_id_must_agree() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    assert_eq!(app.ask(&client, &[("client_id", &client.id)]).status, 200);
+    for other in ["other", &client.id.to_lowercase(), &format!("{} ", client.id)] {
+        let answer = app.ask(&client, &[("client_id", other)]);
+        answer.assert_refused(400, "invalid_request", TWO_IDS);
+    }
+}
+
+#[test]
+fn p15_every_failure_is_the_same_401() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let disabled = app.client(|client| client.enabled = false);
+    let expired = app.client(|client| client.secrets[0].expires_at = Some(UnixMillis(1)));
+    let without_secrets = app.client(|client| client.secrets.clear());
+    let colonless = STANDARD.encode(&client.id);
+    let authorization = |value: &str| request().header("Authorization", value);
+    let too_long = "x".repeat(129);
+    let refused = [
+        request(),
+        request().basic(&client.with_secret("wrong")),
+        request().basic(&client.with_secret("")),
+        request().basic(&client.with_secret(&client.secret[1..])),
+        request().basic(&client.with_secret(&client.secret.to_lowercase())),
+        request().basic(&disabled),
+        request().basic(&expired),
+        request().basic(&without_secrets),
+        request().basic(&without_secrets.with_secret("")),
+        request().basic_raw("nobody:secret"),
+        request().basic_raw(":secret"),
+        request().basic_raw(":"),
+        request().basic_raw(&format!("{too_long}:secret")),
+        request().basic_raw("é:secret"),
+        request().basic_raw(&format!("{}\n:{}", client.id, client.secret)),
+        request().basic_raw(&format!("%zz:{}", client.secret)),
+        authorization(&format!("Basic {colonless}")),
+        authorization("Basic !!!"),
+        authorization("Basic"),
+        authorization("Basic "),
+        authorization("Bearer abc"),
+        authorization("Digest username=\"a\""),
+        authorization(""),
+        post_request(&client.with_secret("wrong")),
+        post_request(&disabled),
+        post_request(&expired),
+        Request::post("/token").form(&[("grant_type", "client_credentials"), ("client_id", &client.id)]),
+        Request::post("/token").form(&[("grant_type", "client_credentials"), ("client_secret", &client.secret)]),
+    ];
+    for request in refused {
+        app.send(request).assert_invalid_client();
+    }
+}
+
+#[test]
+fn p15_secret_bytes_that_are_no_text_are_401() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let mut credentials = format!("{}:", client.id).into_bytes();
+    credentials.extend_from_slice(b"\xff\xfe");
+    let encoded = STANDARD.encode(credentials);
+    app.send(request().header("Authorization", &format!("Basic {encoded}")))
+        .assert_invalid_client();
+}
+
+#[test]
+fn p15_answers_to_known_and_unknown_clients_do_not_differ() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let shape = |answer: Response| {
+        let mut headers = answer.headers;
+        headers.retain(|(name, _)| name != "x-request-id" && name != "date");
+        headers.sort();
+        (answer.status, headers, answer.body)
+    };
+    let wrong_secret = shape(app.ask(&client.with_secret("wrong"), &[]));
+    let unknown = shape(app.send(request().basic_raw("nobody:wrong")));
+    assert_eq!(wrong_secret, unknown);
+}
+
+#[test]
+fn p15_an_id_asked_for_before_costs_no_database_call_whether_known_or_not() {
+    let app = Setup::new().configured(|config| config.server.workers = 1).start();
+    let admin = app.issue_with_scope("mintage:admin");
+    let known = app.client(|_| {}).with_secret("wrong");
+    let unknown = TestClient {
+        id: "nobody".into(),
+        secret: "wrong".into(),
+    };
+    for client in [&known, &unknown] {
+        app.ask(client, &[]).assert_invalid_client();
+        let before = cache_stats(&app, &admin);
+        for _ in 0..10 {
+            app.ask(client, &[]).assert_invalid_client();
+        }
+        let after = cache_stats(&app, &admin);
+        assert_eq!(after["loads"], before["loads"]);
+        assert_eq!(after["hits"].as_u64(), before["hits"].as_u64().map(|hits| hits + 10));
+    }
+}
+
+#[test]
+fn p16_the_database_holds_no_secret() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    let token = app.issue(&client, &[]);
+    app.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let stopped = app.stop().unwrap();
+    assert_eq!(stopped.recorded(&client).len(), 1);
+    let bytes = std::fs::read(stopped.0.database_path()).unwrap();
+    let holds = |what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
+    assert!(holds(&client.id) && holds("sha256:"));
+    assert!(!holds(&client.secret) && !holds(&token) && !holds(token.split('.').nth(2).unwrap()));
+}
+
+#[test]
+fn p16_two_secrets_are_valid_side_by_side_until_one_expires() {
+    let setup = Setup::new().with_mock_clock();
+    let now = setup.now();
+    let app = setup.start();
+    let new = app.client(|client| {
+        let mut old = stored("old secret");
+        old.expires_at = Some(UnixMillis(now.0 + 1000));
+        client.secrets.push(old);
+    });
+    let old = new.with_secret("old secret");
+    assert_eq!((app.ask(&old, &[]).status, app.ask(&new, &[]).status), (200, 200));
+    app.advance(Duration::from_millis(999));
+    assert_eq!(app.ask(&old, &[]).status, 200);
+    app.advance(Duration::from_millis(1));
+    app.ask(&old, &[]).assert_invalid_client();
+    assert_eq!(app.ask(&new, &[]).status, 200);
+}
+
+#[test]
+fn p16_a_secret_that_is_replaced_stops_to_count() {
+    let app = TestApp::start();
+    let old = app.client(|_| {});
+    for _ in 0..4 {
+        app.issue(&old, &[]);
+    }
+    let mut replacement = new_client("new secret");
+    replacement.id = old.id();
+    app.database(|conn| clients::replace(conn, &replacement));
+    let new = old.with_secret("new secret");
+    // Connections go to the workers in turn: four reach every worker.
+    let everywhere = |client, status| (0..4).all(|_| app.ask(client, &[]).status == status);
+    let taken_over = || (everywhere(&new, 200) && everywhere(&old, 401)).then_some(());
+    assert!(
+        eventually(Duration::from_secs(1), taken_over).is_some(),
+        "not seen within a second"
+    );
+    app.ask(&old, &[]).assert_invalid_client();
+}
+
+#[test]
+fn attack_an_enormous_authorization_header_is_refused() {
+    let app = TestApp::shared();
+    for size in [20_000, 200_000, 2_000_000] {
+        let header = "A".repeat(size);
+        let bytes = request().header("Authorization", &format!("Basic {header}")).bytes();
+        let answer = send_raw(app.address, &bytes);
+        assert!(
+            answer.is_none_or(|answer| (400..500).contains(&answer.status)),
+            "{size}"
+        );
+    }
+    assert_eq!(app.send(Request::get("/livez")).status, 200);
+}

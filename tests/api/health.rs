@@ -1,0 +1,81 @@
+//! `/livez` and `/readyz`.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::{Setup, TestApp, eventually, template};
+use crate::http::Request;
+
+const STARTING: &str = "the server is starting: keys and clients are not loaded yet";
+const SILENT: &str = "the database does not answer";
+
+fn ready(app: &TestApp) -> bool {
+    app.send(Request::get("/readyz")).status == 200
+}
+
+#[track_caller]
+fn assert_not_ready(app: &TestApp, reason: &str) {
+    let answer = app.send(Request::get("/readyz"));
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.json(), json!({"status": "unavailable", "reason": reason}));
+    answer.assert_sealed();
+}
+
+#[test]
+fn a_server_that_serves_is_live_and_ready() {
+    let app = TestApp::shared();
+    for (path, status) in [("/livez", "ok"), ("/readyz", "ready")] {
+        let answer = app.send(Request::get(path));
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some("application/json"))
+        );
+        assert_eq!(answer.json(), json!({"status": status}));
+        answer.assert_sealed();
+    }
+}
+
+#[test]
+fn without_a_database_it_is_live_and_says_why_it_is_not_ready() {
+    let setup = Setup::new();
+    let missing = setup.database_path().with_file_name("missing");
+    let url = format!("sqlite:{}", missing.join("mintage.db").display());
+    let app = setup.configured(|config| config.database.url = url).start_unready();
+    assert_eq!(app.send(Request::get("/livez")).status, 200);
+    assert_not_ready(&app, STARTING);
+    let keys = app.send(Request::get("/.well-known/jwks.json"));
+    keys.assert_refused(
+        503,
+        "temporarily_unavailable",
+        "the server cannot answer now, try again later",
+    );
+    std::fs::create_dir(&missing).unwrap();
+    std::fs::write(missing.join("mintage.db"), template()).unwrap();
+    app.wait_until_ready();
+    assert!(ready(&app));
+    assert_eq!(app.send(Request::get("/.well-known/jwks.json")).status, 200);
+}
+
+#[test]
+fn a_database_that_goes_away_makes_it_unready_and_one_that_returns_ready() {
+    let app = TestApp::start();
+    app.sql("ALTER TABLE changes RENAME TO changes_away");
+    let noticed = eventually(Duration::from_secs(5), || (!ready(&app)).then_some(()));
+    assert!(noticed.is_some(), "still ready after 5 s");
+    assert_not_ready(&app, SILENT);
+    assert_eq!(app.send(Request::get("/livez")).status, 200);
+    app.sql("ALTER TABLE changes_away RENAME TO changes");
+    let back = eventually(Duration::from_secs(10), || ready(&app).then_some(()));
+    assert!(back.is_some(), "not ready 10 s after the database is back");
+}
+
+#[test]
+fn a_schema_that_nobody_may_migrate_ends_the_start() {
+    let app = Setup::on_empty_database()
+        .configured(|config| config.database.auto_migrate = false)
+        .start_unready();
+    let reason = app.why_it_ends().to_string();
+    assert!(reason.contains("run `mintage migrate up`"), "{reason}");
+}

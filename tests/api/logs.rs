@@ -1,0 +1,276 @@
+//! What the real binary writes while it serves: never a secret (G8), never too much.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use crate::app::{TestClient, eventually, private_keys, token_request};
+use crate::http::{Connection, Request};
+use crate::program::{Program, Serving};
+
+const GRANT: &str = "grant_type=client_credentials";
+
+/// Lines of the log that hold `text`.
+fn lines(serving: &Serving, text: &str) -> Vec<String> {
+    serving
+        .stderr()
+        .lines()
+        .filter(|line| line.contains(text))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// A secret in every place where somebody might put one.
+fn misplaced(client: &TestClient, secret: &str) -> Vec<Request> {
+    let form = |name: &str| {
+        Request::post("/token")
+            .basic(client)
+            .form(&[("grant_type", "client_credentials"), (name, secret)])
+    };
+    vec![
+        Request::post(&format!("/token?client_id={}&client_secret={secret}", client.id)).form_raw(GRANT),
+        Request::post(&format!("/token/{secret}")).form_raw(GRANT),
+        Request::get(&format!("/{secret}")),
+        Request::get(&format!("/admin/{secret}?access_token={secret}")),
+        Request::new(secret, "/token"),
+        Request::post("/token")
+            .basic_raw(&format!("{secret}:{}", client.id))
+            .form_raw(GRANT),
+        Request::post("/token").basic_raw(secret).form_raw(GRANT),
+        Request::post("/token").header("Authorization", secret).form_raw(GRANT),
+        Request::post("/token")
+            .header("Authorization", &format!("Basic {secret}"))
+            .form_raw(GRANT),
+        Request::post("/token").bearer(secret).form_raw(GRANT),
+        Request::post("/token").form(&[("grant_type", secret), ("client_id", secret), ("client_secret", secret)]),
+        Request::post("/token").form(&[("client_secret", secret), ("client_secret", secret)]),
+        Request::post("/token").form_raw(format!("{secret}&{secret}=%zz")),
+        Request::post("/token").body(secret, secret),
+        Request::post("/token").body("application/json", format!("{{\"client_secret\":\"{secret}\",,}}")),
+        Request::post("/token").json(&json!({"client_secret": [secret], "grant_type": secret})),
+        form("scope"),
+        form("resource"),
+        form("one_time"),
+        form(secret),
+        Request::get("/admin/cache/stats").bearer(secret),
+        Request::get("/admin/cache/stats").header("Authorization", secret),
+        Request::get("/livez").header(secret, secret),
+        Request::get("/livez").header("Cookie", secret).header("Host", secret),
+    ]
+}
+
+/// Every private key of the database, in the encodings in which it might be printed.
+fn private_keys_as_text(program: &Program) -> Vec<String> {
+    let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let encodings = |key: &[u8]| {
+        [
+            STANDARD.encode(key),
+            URL_SAFE_NO_PAD.encode(key),
+            hex(key),
+            format!("{key:?}"),
+        ]
+    };
+    private_keys(&program.database_path())
+        .iter()
+        .flat_map(|(_, key)| encodings(key))
+        .collect()
+}
+
+#[test]
+fn g8_no_secret_token_or_key_is_ever_logged() {
+    let encryption_key = STANDARD.encode([0x5a; 32]);
+    let program = Program::on_empty_database()
+        .with("RUST_LOG", "trace")
+        .with("MINTAGE_KEYS__ENCRYPTION_KEY", &encryption_key);
+    let client = program.client(&["--name", "n", "--scope", "orders:read mintage:admin"]);
+    let mut serving = program.serve(&[]);
+    let ask = |scope: &str| {
+        token_request(&client, &[("scope", scope)])
+            .send(serving.address)
+            .access_token()
+    };
+    let (plain, admin) = (ask("orders:read"), ask("mintage:admin"));
+    let mut answers = String::new();
+    for secret in [&client.secret, &plain, &admin] {
+        for request in misplaced(&client, secret) {
+            let answer = request.send(serving.address);
+            // What was presented in the right place is answered with another token.
+            if answer.status >= 400 {
+                answers += &answer.text();
+            }
+        }
+    }
+    let stats = Request::get("/admin/writer/stats").bearer(&admin).send(serving.address);
+    assert_eq!(stats.status, 200);
+    serving.signal("HUP");
+    serving.wait_for_log("configuration read again");
+    serving.stop();
+    let written = serving.stderr() + &serving.stdout() + &answers;
+    assert!(
+        written.contains("TRACE") || written.contains("DEBUG") || written.contains("INFO"),
+        "nothing was logged"
+    );
+    let mut forbidden = vec![
+        client.secret.clone(),
+        STANDARD.encode(format!("{}:{}", client.id, client.secret)),
+        encryption_key,
+    ];
+    for token in [&plain, &admin] {
+        forbidden.extend(token.split('.').skip(1).map(str::to_owned));
+    }
+    forbidden.extend(private_keys_as_text(&program));
+    for text in forbidden {
+        // A part of it would be enough to guess the rest.
+        let part = &text[..text.len().min(20)];
+        assert!(
+            !written.contains(part),
+            "{part} was written: {}",
+            written.lines().find(|line| line.contains(part)).unwrap()
+        );
+    }
+}
+
+#[test]
+fn g8_an_error_of_the_configuration_does_not_show_its_secrets() {
+    let refused = |name: &str, value: &str| {
+        let program = Program::on_empty_database().with("RUST_LOG", "trace").with(name, value);
+        let outcome = program.run(&["client", "list"]);
+        outcome.refused(1);
+        assert!(!outcome.stderr.contains("hunter2"), "{outcome:?}");
+    };
+    refused("MINTAGE_KEYS__ENCRYPTION_KEY", "hunter2hunter2");
+    refused("MINTAGE_DATABASE_URL", "mysql://mintage:hunter2@db/mintage");
+    // Side by side, because each waits for its connection.
+    std::thread::scope(|scope| {
+        for url in [
+            "postgres://mintage:hunter2@127.0.0.1:1/mintage",
+            // libpq cannot read these, and would quote them.
+            "postgres://mintage:hunter2@[db/mintage",
+            "postgres://mintage:hunter2%zz@db/mintage",
+            "postgres://mintage:hunter2/3@db/mintage",
+        ] {
+            scope.spawn(move || refused("MINTAGE_DATABASE_URL", url));
+        }
+    });
+}
+
+#[test]
+fn a_refused_credential_is_one_line_with_its_reason_and_the_request_id() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--id", "known", "--scope", "a"]);
+    let serving = program.serve(&[]);
+    let wrong = token_request(&client.with_secret("wrong"), &[])
+        .header("X-Request-Id", "id-1")
+        .send(serving.address);
+    wrong.assert_invalid_client();
+    let answer = Request::post("/token")
+        .basic_raw("stranger:x")
+        .form_raw(GRANT)
+        .send(serving.address);
+    serving.wait_for_log("unknown_client");
+    let refused = lines(&serving, "credentials refused");
+    assert_eq!(refused.len(), 2);
+    assert!(
+        refused[0]
+            .ends_with("INFO  credentials refused reason=wrong_secret client=\"known\" peer=127.0.0.1 request_id=id-1"),
+        "{refused:?}"
+    );
+    let made = answer.header("x-request-id").unwrap();
+    // The id of a stranger is not shown: it might be a secret in the wrong field.
+    assert!(
+        refused[1].ends_with(&format!(
+            "reason=unknown_client client=- peer=127.0.0.1 request_id={made}"
+        )),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn at_most_ten_refusals_a_second_are_logged_and_the_others_counted() {
+    let program = Program::new().with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0");
+    let serving = program.serve(&[]);
+    let mut connection = Connection::open(serving.address);
+    let request = Request::post("/token").basic_raw("stranger:x").form_raw(GRANT);
+    let mut refused = 0;
+    // Until three seconds have begun in which the count of the one before was due.
+    eventually(Duration::from_secs(10), || {
+        for _ in 0..40 {
+            connection.ask(&request).assert_invalid_client();
+            refused += 1;
+        }
+        (lines(&serving, "left out").len() >= 3).then_some(())
+    })
+    .expect("a count of what was left out");
+    let mut seconds = std::collections::BTreeMap::new();
+    for line in lines(&serving, "credentials refused reason=") {
+        *seconds.entry(line[..19].to_owned()).or_insert(0) += 1;
+    }
+    // The first begins late, and its last lines may bear the time of the second; all others begin with their lines.
+    assert_eq!(seconds.values().skip(2).max(), Some(&10), "{seconds:?}");
+    let left_out: u64 = lines(&serving, "left out count=")
+        .iter()
+        .map(|line| line.rsplit_once('=').unwrap().1.parse::<u64>().unwrap())
+        .sum();
+    let logged = lines(&serving, "credentials refused reason=").len() as u64;
+    // What was left out of the last second is told in the next.
+    assert!(
+        left_out > 0 && left_out + logged <= refused,
+        "{left_out} {logged} {refused}"
+    );
+}
+
+#[test]
+fn the_warm_path_logs_nothing_at_info() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let mut serving = program.serve(&[]);
+    let before = serving.stderr();
+    let mut connection = Connection::open(serving.address);
+    for _ in 0..100 {
+        assert_eq!(connection.ask(&token_request(&client, &[])).status, 200);
+        assert_eq!(connection.ask(&Request::get("/livez")).status, 200);
+    }
+    assert_eq!(serving.stderr(), before);
+    serving.stop();
+}
+
+#[test]
+fn json_logs_are_one_object_a_line() {
+    let program = Program::on_empty_database()
+        .with("MINTAGE_LOG__FORMAT", "json")
+        .with("RUST_LOG", "trace");
+    let mut serving = program.serve(&[]);
+    Request::post("/token")
+        .basic_raw("a\"b\n:x")
+        .form_raw(GRANT)
+        .send(serving.address)
+        .assert_invalid_client();
+    serving.stop();
+    let log = serving.stderr();
+    let messages: Vec<String> = log
+        .lines()
+        .map(|line| {
+            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+            assert_eq!(
+                line.as_object().unwrap().keys().collect::<Vec<_>>(),
+                ["level", "message", "target", "time"]
+            );
+            assert!(line["time"].as_str().unwrap().ends_with('Z'));
+            line["message"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for expected in [
+        "listening on http://",
+        "signing key made alg=RS256",
+        "ready clients_warmed=0",
+        "credentials refused reason=",
+        "stopped",
+    ] {
+        assert!(
+            messages.iter().any(|message| message.starts_with(expected)),
+            "{expected}: {log}"
+        );
+    }
+}

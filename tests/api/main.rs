@@ -1,0 +1,26 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test that waits for a real server measures real time"
+)]
+//! The true server, asked over sockets: each promise of the protocol, named after its number.
+//!
+//! `app` starts a server in this process, `program` starts the real binary, `http` speaks to both byte by byte.
+
+mod app;
+mod http;
+mod program;
+
+mod admin;
+mod cli;
+mod client_auth;
+mod feed;
+mod health;
+mod introspection;
+mod jwt;
+mod logs;
+mod metadata;
+mod one_time;
+mod records;
+mod revocation;
+mod stop;
+mod token;

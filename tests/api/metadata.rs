@@ -1,0 +1,170 @@
+//! What the server says of itself (P47 to P49).
+
+use std::collections::{BTreeMap, HashSet};
+
+use mintage::config::{self, Sources};
+use serde_json::json;
+
+use crate::app::{ISSUER, Setup, TestApp};
+use crate::http::Request;
+
+const METADATA: &str = "/.well-known/oauth-authorization-server";
+const JWKS: &str = "/.well-known/jwks.json";
+
+#[test]
+fn p47_the_metadata_lists_what_exists() {
+    let app = TestApp::shared();
+    let answer = app.send(Request::get(METADATA));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
+    assert_eq!(
+        answer.json(),
+        json!({
+            "issuer": ISSUER,
+            "token_endpoint": format!("{ISSUER}/token"),
+            "introspection_endpoint": format!("{ISSUER}/introspect"),
+            "revocation_endpoint": format!("{ISSUER}/revoke"),
+            "jwks_uri": format!("{ISSUER}{JWKS}"),
+            "grant_types_supported": ["client_credentials"],
+            "response_types_supported": ["none"],
+            "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "access_token_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256", "HS256"],
+        })
+    );
+}
+
+#[test]
+fn p47_the_issuer_is_the_one_in_the_tokens() {
+    let app = Setup::new()
+        .configured(|config| config.server.issuer = "https://auth.example/tenant/".into())
+        .start();
+    let metadata = app.send(Request::get(METADATA)).json();
+    let token = app.issue(&app.client(|_| {}), &[]);
+    assert_eq!(metadata["issuer"], crate::app::claims(&token)["iss"]);
+    assert_eq!(metadata["issuer"], "https://auth.example/tenant/");
+    assert_eq!(metadata["token_endpoint"], "https://auth.example/tenant/token");
+}
+
+#[test]
+fn p47_what_the_metadata_names_is_there() {
+    let app = TestApp::shared();
+    let metadata = app.send(Request::get(METADATA)).json();
+    for (name, url) in metadata.as_object().unwrap() {
+        if name.ends_with("_endpoint") || name.ends_with("_uri") {
+            let path = url.as_str().unwrap().strip_prefix(ISSUER).unwrap();
+            assert_ne!(app.send(Request::get(path)).status, 404, "{name}");
+        }
+    }
+}
+
+#[test]
+fn p48_the_issuer_is_https_or_loopback_without_query_and_fragment() {
+    let load = |issuer: &str| {
+        let environment = BTreeMap::from([("MINTAGE_SERVER__ISSUER".to_owned(), issuer.to_owned())]);
+        Sources {
+            environment,
+            ..Default::default()
+        }
+        .load()
+    };
+    for good in [
+        "https://auth.example",
+        "https://auth.example/a",
+        "http://127.0.0.1:8080",
+        "http://localhost",
+        "http://[::1]:1",
+    ] {
+        assert!(load(good).is_ok(), "{good}");
+    }
+    for bad in [
+        "http://auth.example",
+        "http://10.0.0.1",
+        "http://localhost.example",
+        "https://auth.example?a=b",
+        "https://auth.example?",
+        "https://auth.example#f",
+        "https://auth.example/#",
+        "ftp://auth.example",
+        "auth.example",
+        "https://",
+        "",
+        "urn:example:a",
+    ] {
+        let error = load(bad).expect_err(bad).to_string();
+        assert!(error.starts_with("server.issuer must be "), "{error}");
+    }
+}
+
+#[test]
+fn p49_every_key_is_public_named_and_for_signatures() {
+    let app = TestApp::shared();
+    let answer = app.send(Request::get(JWKS));
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/json"))
+    );
+    let document = answer.json();
+    let keys = document["keys"].as_array().unwrap();
+    let kids: HashSet<&str> = keys.iter().map(|key| key["kid"].as_str().unwrap()).collect();
+    assert_eq!((keys.len(), kids.len()), (4, 4));
+    for key in keys {
+        assert_eq!(key["use"], "sig");
+        assert!(["ES256", "EdDSA", "RS256", "PS256"].contains(&key["alg"].as_str().unwrap()));
+        for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+            assert!(key.get(private).is_none(), "{private}");
+        }
+    }
+}
+
+#[test]
+fn p49_the_keys_may_be_kept_for_as_long_as_configured() {
+    let app = TestApp::shared();
+    assert_eq!(
+        app.send(Request::get(JWKS)).header("cache-control"),
+        Some("public, max-age=900")
+    );
+    let brief = Setup::new()
+        .configured(|config| config.keys.jwks_max_age = config::Duration::seconds(60))
+        .start();
+    assert_eq!(
+        brief.send(Request::get(JWKS)).header("cache-control"),
+        Some("public, max-age=60")
+    );
+}
+
+#[test]
+fn the_documents_are_read_only() {
+    let app = TestApp::shared();
+    for path in [METADATA, JWKS, "/livez", "/readyz"] {
+        let head = app.send(Request::new("HEAD", path));
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        let answer = app.send(Request::post(path).form_raw("a=b"));
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (405, Some("GET, HEAD")),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn where_there_is_nothing_the_answer_is_404_as_json() {
+    let app = TestApp::shared();
+    for path in [
+        "/",
+        "/token/",
+        "/Token",
+        "/introspect/",
+        "/.well-known/",
+        "/livez/x",
+        "/%2e%2e/token",
+        "//token",
+    ] {
+        let answer = app.send(Request::get(path));
+        answer.assert_refused(404, "invalid_request", "there is nothing at this path");
+    }
+}

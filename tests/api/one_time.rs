@@ -1,0 +1,179 @@
+//! One-time tokens: `/validate` accepts each exactly once, whatever happens (P46, G5).
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use mintage::clock::Clock;
+use mintage::db::routes;
+use mintage::oauth::route::NewRoute;
+
+use crate::app::{Setup, TestApp, TestClient, claims, eventually, jti};
+use crate::http::{Connection, Request, Response};
+use crate::introspection::{assert_soon, is_active};
+
+/// Adds a route and waits until it counts.
+fn with_route(app: &TestApp) {
+    let new = NewRoute {
+        path: "/orders/{id}".into(),
+        scope: "orders:read".into(),
+        method: None,
+        host: None,
+        audience: None,
+    };
+    let route = new.route("orders".into(), Clock::System.now()).unwrap();
+    app.database(|conn| routes::insert(conn, &route));
+    let client = app.client(|_| {});
+    let token = app.issue(&client, &[]);
+    let counts = eventually(Duration::from_secs(2), || {
+        (use_it(app.address, &token, "/orders/1").status == 200).then_some(())
+    });
+    assert!(counts.is_some());
+}
+
+fn gateway_request(token: &str, path: &str) -> Request {
+    let asked = Request::get("/validate")
+        .bearer(token)
+        .header("X-Forwarded-Method", "GET");
+    asked
+        .header("X-Forwarded-Host", "shop.example")
+        .header("X-Forwarded-Uri", path)
+}
+
+/// Asks as a gateway does.
+fn use_it(address: SocketAddr, token: &str, path: &str) -> Response {
+    gateway_request(token, path).send(address)
+}
+
+fn one_time(app: &TestApp, client: &TestClient) -> String {
+    app.issue(client, &[("one_time", "true")])
+}
+
+#[test]
+fn p46_a_one_time_token_passes_once() {
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    let token = one_time(&app, &client);
+    let first = use_it(app.address, &token, "/orders/1");
+    assert_eq!(
+        (first.status, first.header("x-token-id")),
+        (200, Some(jti(&token).as_str()))
+    );
+    for _ in 0..4 {
+        let again = use_it(app.address, &token, "/orders/1");
+        assert_eq!(again.status, 401);
+        assert_eq!(
+            again.header("www-authenticate"),
+            Some("Bearer realm=\"mintage\", error=\"invalid_token\"")
+        );
+    }
+    assert!(!is_active(&app, &client, &token));
+}
+
+#[test]
+fn p46_of_a_hundred_uses_at_the_same_moment_one_passes() {
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    for _ in 0..10 {
+        let token = one_time(&app, &client);
+        assert_eq!(passed(&[app.address], &token), 1);
+    }
+}
+
+#[test]
+fn g5_two_instances_let_a_one_time_token_pass_once() {
+    let here = TestApp::start();
+    with_route(&here);
+    let url = format!("sqlite:{}", here.database_path().display());
+    let there = Setup::new().configured(|config| config.database.url = url).start();
+    let client = here.client(|_| {});
+    for _ in 0..5 {
+        let token = one_time(&here, &client);
+        assert_eq!(passed(&[here.address, there.address], &token), 1);
+        assert_soon(&there, &client, &token, false);
+    }
+}
+
+/// Uses a token 100 times at once, over connections that are open already; how many passed.
+fn passed(addresses: &[SocketAddr], token: &str) -> usize {
+    const USES: usize = 100;
+    let start = std::sync::Barrier::new(USES);
+    std::thread::scope(|scope| {
+        let uses: Vec<_> = (0..USES)
+            .map(|number| {
+                let mut connection = Connection::open(addresses[number % addresses.len()]);
+                let (request, start) = (gateway_request(token, "/orders/1"), &start);
+                scope.spawn(move || {
+                    start.wait();
+                    connection.ask(&request).status
+                })
+            })
+            .collect();
+        let statuses: Vec<u16> = uses.into_iter().map(|each| each.join().unwrap()).collect();
+        assert!(
+            statuses.iter().all(|status| [200, 401].contains(status)),
+            "{statuses:?}"
+        );
+        statuses.iter().filter(|status| **status == 200).count()
+    })
+}
+
+#[test]
+fn p46_a_use_that_is_refused_does_not_use_it_up() {
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    let weak = app.issue(&client, &[("one_time", "true"), ("scope", "orders:write")]);
+    assert_eq!(use_it(app.address, &weak, "/orders/1").status, 403);
+    assert!(is_active(&app, &client, &weak));
+    let token = one_time(&app, &client);
+    for path in ["/nowhere", "/orders/../orders/1", "/orders/1%2f"] {
+        assert_eq!(use_it(app.address, &token, path).status, 403, "{path}");
+    }
+    assert_eq!(use_it(app.address, &token, "/orders/1").status, 200);
+}
+
+#[test]
+fn g5_a_use_outlives_a_restart() {
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    let (used, kept) = (one_time(&app, &client), one_time(&app, &client));
+    assert_eq!(use_it(app.address, &used, "/orders/1").status, 200);
+    let again = app.stop().unwrap().0.start();
+    assert_eq!(use_it(again.address, &used, "/orders/1").status, 401);
+    assert_eq!(use_it(again.address, &kept, "/orders/1").status, 200);
+}
+
+#[test]
+fn g5_without_the_database_nobody_passes() {
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    let token = one_time(&app, &client);
+    app.sql("ALTER TABLE redemptions RENAME TO gone");
+    assert_eq!(use_it(app.address, &token, "/orders/1").status, 503);
+    app.sql("ALTER TABLE gone RENAME TO redemptions");
+    assert_eq!(use_it(app.address, &token, "/orders/1").status, 200);
+}
+
+#[test]
+fn p38_a_revoked_one_time_token_does_not_pass() {
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    let token = one_time(&app, &client);
+    let revoked = app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    assert_eq!(revoked.status, 200);
+    assert_eq!(use_it(app.address, &token, "/orders/1").status, 401);
+}
+
+#[test]
+fn a_one_time_token_lives_two_minutes_at_most() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let claims = claims(&one_time(&app, &client));
+    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 120);
+    assert_eq!(claims["one_time"], true);
+}

@@ -1,0 +1,238 @@
+//! The record of every issued token: a row of `tokens`, sooner or later or at once, as the configuration says.
+
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use mintage::config::{self, Durability, WriterMode};
+use serde_json::Value;
+
+use crate::app::{ORDERS, Setup, TestApp, TestClient, claims, eventually, jti};
+use crate::http::Request;
+
+fn issue_many(app: &TestApp, client: &TestClient, count: usize) -> Vec<String> {
+    let mut ids: Vec<String> = (0..count).map(|_| jti(&app.issue(client, &[]))).collect();
+    ids.sort();
+    ids
+}
+
+fn writer_stats(app: &TestApp, reader: &str) -> Value {
+    app.send(Request::get("/admin/writer/stats").bearer(reader)).json()
+}
+
+#[test]
+fn every_token_has_its_row_within_the_flush_interval() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let token = app.issue(
+        &client,
+        &[
+            ("scope", "orders:read"),
+            ("resource", ORDERS),
+            ("resource", "urn:example:two"),
+        ],
+    );
+    let rows = eventually(Duration::from_secs(3), || {
+        Some(app.recorded(&client)).filter(|rows| !rows.is_empty())
+    })
+    .unwrap();
+    let claims = claims(&token);
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].jti, claims["jti"]);
+    assert_eq!((&*rows[0].client_id, &*rows[0].scope), (&*client.id, "orders:read"));
+    assert_eq!(rows[0].audience, "https://orders.example urn:example:two");
+    assert_eq!(
+        (rows[0].issued_at, rows[0].expires_at),
+        (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap())
+    );
+    assert!(!rows[0].one_time);
+}
+
+#[test]
+fn a_one_time_token_is_recorded_as_one() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    let once = jti(&app.issue(&client, &[("one_time", "true")]));
+    let ever = jti(&app.issue(&client, &[]));
+    let rows = app.stop().unwrap().recorded(&client);
+    let one_time = |id: &str| rows.iter().find(|row| row.jti == id).unwrap().one_time;
+    assert_eq!((rows.len(), one_time(&once), one_time(&ever)), (2, true, false));
+}
+
+#[test]
+fn a_stop_writes_what_still_waits() {
+    let app = Setup::new()
+        .configured(|config| config.writer.flush_interval = config::Duration::seconds(3600))
+        .start();
+    let client = app.client(|_| {});
+    let ids = issue_many(&app, &client, 25);
+    assert!(app.recorded(&client).is_empty(), "nothing is due for an hour");
+    assert_eq!(app.stop().unwrap().ids_recorded(&client), ids);
+}
+
+#[test]
+fn a_full_batch_is_written_at_once() {
+    let app = Setup::new()
+        .configured(|config| {
+            config.writer.flush_interval = config::Duration::seconds(3600);
+            config.writer.max_batch = 10;
+        })
+        .start();
+    let client = app.client(|_| {});
+    let ids = issue_many(&app, &client, 10);
+    let written = eventually(Duration::from_secs(3), || {
+        (app.recorded(&client).len() == 10).then_some(())
+    });
+    assert!(written.is_some());
+    assert_eq!(app.stop().unwrap().ids_recorded(&client), ids);
+}
+
+#[test]
+fn a_refused_request_leaves_no_row() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    app.ask(&client, &[("scope", "other")]);
+    app.ask(&client, &[("resource", "urn:other")]);
+    app.ask(&client.with_secret("wrong"), &[]);
+    app.send(Request::get("/token").basic(&client));
+    let issued = jti(&app.issue(&client, &[]));
+    assert_eq!(app.stop().unwrap().ids_recorded(&client), [issued]);
+}
+
+#[test]
+fn g3_group_durability_answers_after_the_row_is_there() {
+    let app = Setup::new()
+        .configured(|config| config.writer.durability = Durability::Group)
+        .start();
+    let client = app.client(|_| {});
+    for count in 1..=20 {
+        let issued = jti(&app.issue(&client, &[]));
+        let rows = app.recorded(&client);
+        assert_eq!((rows.len(), rows.iter().any(|row| row.jti == issued)), (count, true));
+    }
+    let stats = writer_stats(&app, &app.issue_with_scope("mintage:read"));
+    assert_eq!(
+        (&stats["mode"], &stats["durability"]),
+        (&"batch".into(), &"group".into())
+    );
+}
+
+#[test]
+fn g3_group_durability_gives_out_nothing_that_cannot_be_written() {
+    let app = Setup::new()
+        .configured(|config| {
+            config.writer.durability = Durability::Group;
+            config.database.query_timeout = config::Duration::millis(400);
+        })
+        .start();
+    let client = app.client(|_| {});
+    app.issue(&client, &[]);
+    let mut holder = app.sqlite();
+    holder.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let answer = app.ask(&client, &[]);
+    answer.assert_refused(
+        503,
+        "temporarily_unavailable",
+        "the server cannot answer now, try again later",
+    );
+    holder.batch_execute("ROLLBACK").unwrap();
+    let back = eventually(Duration::from_secs(10), || {
+        (app.ask(&client, &[]).status == 200).then_some(())
+    });
+    assert!(back.is_some(), "tokens are issued again once the database is free");
+}
+
+#[test]
+fn sync_mode_answers_after_the_row_is_there() {
+    let app = Setup::new()
+        .configured(|config| config.writer.mode = WriterMode::Sync)
+        .start();
+    let client = app.client(|_| {});
+    for count in 1..=20 {
+        let issued = jti(&app.issue(&client, &[]));
+        let rows = app.recorded(&client);
+        assert_eq!((rows.len(), rows.iter().any(|row| row.jti == issued)), (count, true));
+    }
+    let stats = writer_stats(&app, &app.issue_with_scope("mintage:read"));
+    assert_eq!((&stats["mode"], &stats["flushed_total"]), (&"sync".into(), &21.into()));
+}
+
+#[test]
+fn sync_mode_gives_out_nothing_that_cannot_be_written() {
+    let app = Setup::new()
+        .configured(|config| {
+            config.writer.mode = WriterMode::Sync;
+            config.database.query_timeout = config::Duration::millis(400);
+        })
+        .start();
+    let client = app.client(|_| {});
+    let issued = jti(&app.issue(&client, &[]));
+    app.sql("CREATE TRIGGER refuse BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END");
+    let answer = app.ask(&client, &[]);
+    answer.assert_refused(
+        503,
+        "temporarily_unavailable",
+        "the server cannot answer now, try again later",
+    );
+    assert_eq!(app.stop().unwrap().ids_recorded(&client), [issued]);
+}
+
+#[test]
+fn a_row_that_cannot_be_written_does_not_hold_up_the_others() {
+    let app = Setup::new()
+        .configured(|config| config.writer.flush_interval = config::Duration::seconds(3600))
+        .start();
+    let (poison, client) = (app.client(|_| {}), app.client(|_| {}));
+    let condition = format!("WHEN NEW.client_id = '{}'", poison.id);
+    app.sql(&format!(
+        "CREATE TRIGGER refuse BEFORE INSERT ON tokens {condition} BEGIN SELECT RAISE(ABORT, 'no'); END"
+    ));
+    let mut ids = issue_many(&app, &client, 10);
+    app.issue(&poison, &[]);
+    ids.extend(issue_many(&app, &client, 10));
+    ids.sort();
+    let stopped = app.stop().unwrap();
+    assert_eq!(stopped.ids_recorded(&client), ids);
+    assert!(stopped.recorded(&poison).is_empty());
+}
+
+#[test]
+fn g4_a_database_that_is_busy_for_a_while_loses_nothing() {
+    let app = Setup::new()
+        .configured(|config| config.database.query_timeout = config::Duration::millis(400))
+        .start();
+    let (client, reader) = (app.client(|_| {}), app.issue_with_scope("mintage:read"));
+    let mut ids = issue_many(&app, &client, 5);
+    let mut holder = app.sqlite();
+    holder.batch_execute("BEGIN IMMEDIATE").unwrap();
+    ids.extend(issue_many(&app, &client, 50));
+    let failed = eventually(Duration::from_secs(5), || {
+        (writer_stats(&app, &reader)["flush_failures_total"].as_u64() > Some(0)).then_some(())
+    });
+    assert!(failed.is_some());
+    holder.batch_execute("ROLLBACK").unwrap();
+    ids.sort();
+    let written = eventually(Duration::from_secs(15), || {
+        (app.recorded(&client).len() == ids.len()).then_some(())
+    });
+    assert!(written.is_some());
+    assert_eq!(app.stop().unwrap().ids_recorded(&client), ids);
+}
+
+#[test]
+fn records_that_cannot_be_written_before_the_end_are_counted_as_lost() {
+    let app = Setup::new()
+        .configured(|config| {
+            config.database.query_timeout = config::Duration::millis(200);
+            config.server.shutdown_timeout = config::Duration::seconds(1);
+        })
+        .start();
+    let client = app.client(|_| {});
+    let mut holder = app.sqlite();
+    holder.batch_execute("BEGIN IMMEDIATE").unwrap();
+    issue_many(&app, &client, 3);
+    let reason = app.stop().err().expect("an orderly stop is not possible").to_string();
+    assert_eq!(
+        reason,
+        "stopped early, server.shutdown_timeout is over: 3 token records lost"
+    );
+}

@@ -1,0 +1,145 @@
+//! Signals to the real binary: an orderly stop under load (G6), and a reload.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::app::{eventually, jti, recorded, token_request};
+use crate::http::{Connection, Request};
+use crate::program::{Program, Serving};
+
+/// How long a connection has nothing to say between two requests.
+const IDLE: Duration = Duration::from_millis(2);
+
+/// Asks for tokens on one connection until the server says that it closes it; the ids of those that came.
+///
+/// Every request is answered, or this panics: the connection is used only as long as the server keeps it. Between two
+/// requests it is idle for a moment, because it is idle connections that a hasty stop closes under its callers.
+fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) -> Vec<String> {
+    let mut connection = Connection::open(serving.address);
+    let mut ids = Vec::new();
+    loop {
+        let answer = connection.ask(request);
+        ids.push(jti(&answer.access_token()));
+        issued.fetch_add(1, Ordering::Relaxed);
+        if answer
+            .header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+        {
+            return ids;
+        }
+        std::thread::sleep(IDLE);
+    }
+}
+
+fn stop_under_load(signal: &str, program: &Program) {
+    const CONNECTIONS: usize = 48;
+    let mut serving = program.serve(&[]);
+    let client = program.client(&["--name", "load", "--scope", "a", "--alg", "HS256"]);
+    let request = token_request(&client, &[]);
+    let issued = AtomicUsize::new(0);
+    let mut ids: Vec<String> = std::thread::scope(|scope| {
+        let load = || scope.spawn(|| ask_until_closed(&serving, &request, &issued));
+        let connections: Vec<_> = (0..CONNECTIONS).map(|_| load()).collect();
+        eventually(Duration::from_secs(10), || {
+            (issued.load(Ordering::Relaxed) > 1000).then_some(())
+        })
+        .unwrap();
+        serving.signal(signal);
+        connections
+            .into_iter()
+            .flat_map(|connection| connection.join().unwrap())
+            .collect()
+    });
+    assert_eq!(serving.exit_code(), Some(0), "{}", serving.stderr());
+    ids.sort();
+    let rows: Vec<String> = recorded(&program.database_path(), &client.id)
+        .into_iter()
+        .map(|row| row.jti)
+        .collect();
+    assert_eq!(rows, ids);
+}
+
+#[test]
+fn g6_sigterm_under_load_answers_everything_and_records_everything() {
+    stop_under_load("TERM", &Program::new());
+}
+
+#[test]
+fn g6_sigint_stops_in_the_same_order() {
+    let group = Program::new().with("MINTAGE_WRITER__DURABILITY", "group");
+    stop_under_load("INT", &group);
+}
+
+#[test]
+fn g6_an_idle_connection_does_not_hold_up_the_stop() {
+    let program = Program::new();
+    let mut serving = program.serve(&[]);
+    let mut idle = Connection::open(serving.address);
+    assert_eq!(idle.ask(&Request::get("/livez")).status, 200);
+    let _never_used = Connection::open(serving.address);
+    let began = Instant::now();
+    serving.stop();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(idle.closes_within(Duration::from_secs(1)));
+}
+
+#[test]
+fn g6_a_server_that_stops_is_not_ready_and_closes_connections() {
+    let program = Program::new();
+    let mut serving = program.serve(&[]);
+    let mut connection = Connection::open(serving.address);
+    assert_eq!(connection.ask(&Request::get("/readyz")).status, 200);
+    serving.signal("TERM");
+    serving.wait_for_log("stopping");
+    let answer = connection.ask(&Request::get("/readyz"));
+    assert_eq!((answer.status, answer.header("connection")), (503, Some("close")));
+    assert_eq!(answer.json()["reason"], "the server is stopping");
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
+#[test]
+fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
+    let program = Program::new();
+    program.write("mintage.toml", "[token]\nttl = \"1h\"\n");
+    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let mut serving = program.serve(&[]);
+    let lifetime = || token_request(&client, &[]).send(serving.address).json()["expires_in"].clone();
+    assert_eq!(lifetime(), 3600);
+    program.write(
+        "mintage.toml",
+        "[token]\nttl = \"2h\"\nalg = \"EdDSA\"\n[server]\nmax_body = \"1KiB\"\n",
+    );
+    serving.signal("HUP");
+    let taken_over = eventually(Duration::from_secs(5), || (lifetime() == 7200).then_some(()));
+    assert!(taken_over.is_some(), "{}", serving.stderr());
+    serving.wait_for_log("configuration read again");
+    let log = serving.stderr();
+    for line in [
+        "configuration reloaded key=token.ttl",
+        "configuration reloaded key=token.alg",
+    ] {
+        assert!(log.contains(&format!("INFO  {line}\n")), "{line}: {log}");
+    }
+    assert!(
+        log.contains("WARN  configuration not reloaded, this needs a restart key=server.max_body\n"),
+        "{log}"
+    );
+    let large = Request::post("/token").form_raw("x".repeat(2000)).send(serving.address);
+    assert_ne!(large.status, 413, "max_body is still the old one");
+    serving.stop();
+}
+
+#[test]
+fn sighup_with_a_configuration_that_cannot_be_used_changes_nothing() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let mut serving = program.serve(&[]);
+    program.write("mintage.toml", "[token]\nttl = \"2x\"\n");
+    serving.signal("HUP");
+    serving.wait_for_log("configuration not reloaded");
+    assert_eq!(
+        token_request(&client, &[]).send(serving.address).json()["expires_in"],
+        3600
+    );
+    serving.stop();
+}

@@ -1,0 +1,120 @@
+//! The change log.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use mintage::db::DbError;
+use mintage::db::changes::{self, Change};
+
+use crate::sample::{NOW, id};
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    a_new_log_is_empty
+    changes_come_back_in_their_order_and_in_pages
+    what_is_rolled_back_was_never_in_the_log
+    what_a_newer_version_writes_is_unknown
+    a_reader_misses_nothing_however_many_write
+    a_number_never_comes_again
+}
+
+fn append(store: &Store, change: &Change) {
+    store.run(|conn| changes::append(conn, change, NOW));
+}
+
+fn after(store: &Store, seq: i64, limit: i64) -> Vec<(i64, Change)> {
+    store.run(|conn| changes::after(conn, seq, limit))
+}
+
+fn client(text: &str) -> Change {
+    Change::Client(id(text))
+}
+
+fn a_new_log_is_empty(store: Store) {
+    let store = store.migrated();
+    assert_eq!(store.run(changes::last), 0);
+    assert!(after(&store, 0, 100).is_empty());
+}
+
+fn changes_come_back_in_their_order_and_in_pages(store: Store) {
+    let store = store.migrated();
+    let written = [client("b"), Change::Keys, client("a b:%"), Change::Unknown, client("b")];
+    written.iter().for_each(|change| append(&store, change));
+    assert_eq!(store.run(changes::last), 5);
+    let (mut read, mut seen) = (Vec::new(), 0);
+    while seen < 5 {
+        let page = after(&store, seen, 2);
+        assert!((1..=2).contains(&page.len()) && page[0].0 == seen + 1);
+        seen = page[page.len() - 1].0;
+        read.extend(page.into_iter().map(|(_, change)| change));
+    }
+    assert_eq!(read, written);
+    assert!(after(&store, 5, 2).is_empty());
+}
+
+fn what_is_rolled_back_was_never_in_the_log(store: Store) {
+    let store = store.migrated();
+    let outcome = store.try_run(|conn| {
+        conn.write(|conn| {
+            changes::append(conn, &Change::Keys, NOW)?;
+            Err::<(), _>(DbError::Conflict)
+        })
+    });
+    assert_eq!(outcome, Err(DbError::Conflict));
+    assert!(after(&store, 0, 100).is_empty());
+}
+
+fn what_a_newer_version_writes_is_unknown(store: Store) {
+    let store = store.migrated();
+    for (kind, subject) in [("route", "r"), ("client", ""), ("client", "é"), ("CLIENT", "a")] {
+        let insert = format!("INSERT INTO changes (kind, subject, at_ms) VALUES ('{kind}', '{subject}', 1)");
+        store.execute(&insert, &insert);
+    }
+    let read: Vec<Change> = after(&store, 0, 100).into_iter().map(|(_, change)| change).collect();
+    assert_eq!(read, [const { Change::Unknown }; 4]);
+}
+
+/// PostgreSQL numbers rows before they are committed: a number could become visible after a higher one was read.
+fn a_reader_misses_nothing_however_many_write(store: Store) {
+    const WRITERS: usize = 3;
+    const EACH: usize = 60;
+    let store = store.migrated();
+    let done = AtomicUsize::new(0);
+    let read = std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let (store, done) = (&store, &done);
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    let change = client(&format!("{writer}-{n}"));
+                    store.run(|conn| conn.write(|conn| changes::append(conn, &change, NOW)));
+                }
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        let (mut read, mut seen) = (Vec::new(), 0);
+        loop {
+            let over = done.load(Ordering::SeqCst) == WRITERS;
+            let page = after(&store, seen, 10);
+            if over && page.is_empty() {
+                break read;
+            }
+            seen = page.last().map_or(seen, |(seq, _)| *seq);
+            read.extend(page.into_iter().map(|(_, change)| change));
+        }
+    });
+    assert_eq!(read.len(), WRITERS * EACH);
+    for writer in 0..WRITERS {
+        let own =
+            |change: &&Change| matches!(change, Change::Client(id) if id.as_str().starts_with(&format!("{writer}-")));
+        let expected: Vec<Change> = (0..EACH).map(|n| client(&format!("{writer}-{n}"))).collect();
+        assert!(read.iter().filter(own).eq(expected.iter()), "writer {writer}");
+    }
+}
+
+fn a_number_never_comes_again(store: Store) {
+    let store = store.migrated();
+    (0..3).for_each(|_| append(&store, &Change::Keys));
+    let prune = "DELETE FROM changes";
+    store.execute(prune, prune);
+    append(&store, &Change::Keys);
+    assert_eq!(after(&store, 3, 100), [(4, Change::Keys)]);
+}

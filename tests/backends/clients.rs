@@ -1,0 +1,300 @@
+//! Clients with their secrets.
+
+use mintage::db::changes::{self, Change};
+use mintage::db::{DbError, clients, tokens};
+use mintage::oauth::alg::Alg;
+use mintage::oauth::client::{AuthMethod, Client};
+use mintage::oauth::scope::Scope;
+use mintage::oauth::secret::{ClientSecret, StoredSecret, verify};
+use mintage::oauth::time::UnixMillis;
+
+use crate::sample::{NOW, claims, client, id};
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    a_client_comes_back_as_it_was_written
+    a_client_without_anything_optional_comes_back_too
+    a_default_scope_of_nothing_is_not_the_default
+    nobody_is_found_under_an_unknown_id
+    ids_differ_by_case
+    secrets_come_back_oldest_first_and_verify
+    an_id_that_is_taken_is_a_conflict_and_changes_nothing
+    a_secret_without_a_client_is_refused
+    those_that_exist_are_found_among_many
+    a_list_is_in_the_order_of_the_ids_and_goes_on_where_it_ended
+    the_clients_that_got_a_token_last_come_first
+    replace_adds_a_client_that_is_missing
+    replace_leaves_nothing_of_the_old_client
+    a_client_is_disabled_and_enabled_again
+    a_deleted_client_is_gone_with_its_secrets
+    every_write_appends_to_the_change_log
+    a_row_that_does_not_read_as_a_client_is_inconsistent
+    a_secret_whose_hash_is_none_is_inconsistent
+}
+
+fn find(store: &Store, text: &str) -> Option<Client> {
+    store.run(|conn| clients::find(conn, &id(text)))
+}
+
+fn insert(store: &Store, client: &Client) {
+    store.run(|conn| clients::insert(conn, client));
+}
+
+fn ids(clients: Vec<Client>) -> Vec<String> {
+    clients.into_iter().map(|client| client.id.to_string()).collect()
+}
+
+fn secret(text: &str, name: &str, created_at: i64) -> StoredSecret {
+    StoredSecret {
+        id: name.into(),
+        hash: ClientSecret::new(text.into()).hash(),
+        created_at: UnixMillis(created_at),
+        expires_at: None,
+    }
+}
+
+/// A client whose every field differs from that of the sample.
+fn full(text: &str) -> Client {
+    let mut expiring = secret("one", "secret-of-full", 7);
+    expiring.expires_at = Some(UnixMillis(8));
+    Client {
+        id: id(text),
+        name: "O'Brien \"& Söhne\" 🪙".into(),
+        enabled: false,
+        scope: Scope::parse("z a mintage:admin").unwrap(),
+        default_scope: Scope::parse("a").unwrap(),
+        audiences: vec!["https://a.example".into(), "urn:b".into()],
+        serves: vec!["https://c.example".into()],
+        auth_methods: vec![AuthMethod::ClientSecretPost],
+        ttl_seconds: Some(60),
+        alg: Some(Alg::EdDsa),
+        secrets: vec![expiring],
+        created_at: UnixMillis(1),
+        updated_at: UnixMillis(i64::MAX),
+    }
+}
+
+/// The client as text, hashes included, so that nothing is left out of a comparison.
+fn shown(client: &Client) -> String {
+    let hashes: Vec<String> = client.secrets.iter().map(|secret| secret.hash.to_stored()).collect();
+    format!("{client:?} {hashes:?}")
+}
+
+fn a_client_comes_back_as_it_was_written(store: Store) {
+    let store = store.migrated();
+    let written = full("a b:%+~");
+    insert(&store, &written);
+    assert_eq!(shown(&find(&store, "a b:%+~").unwrap()), shown(&written));
+}
+
+fn a_client_without_anything_optional_comes_back_too(store: Store) {
+    let store = store.migrated();
+    let mut written = client("a");
+    (written.scope, written.default_scope) = (Scope::empty(), Scope::empty());
+    written.auth_methods = Vec::new();
+    insert(&store, &written);
+    assert_eq!(shown(&find(&store, "a").unwrap()), shown(&written));
+}
+
+fn a_default_scope_of_nothing_is_not_the_default(store: Store) {
+    let store = store.migrated();
+    let (mut nothing, mut reserved) = (client("nothing"), client("reserved"));
+    nothing.default_scope = Scope::empty();
+    reserved.scope = Scope::parse("orders:read mintage:admin").unwrap();
+    reserved.default_scope = Scope::parse("orders:read").unwrap();
+    insert(&store, &nothing);
+    insert(&store, &reserved);
+    assert!(find(&store, "nothing").unwrap().default_scope.is_empty());
+    assert_eq!(find(&store, "reserved").unwrap().default_scope.as_str(), "orders:read");
+    assert_eq!(
+        store.number("SELECT count(*) AS value FROM clients WHERE default_scope IS NULL"),
+        1
+    );
+}
+
+fn nobody_is_found_under_an_unknown_id(store: Store) {
+    let store = store.migrated();
+    insert(&store, &client("a"));
+    for unknown in ["b", "a ", "%", "' OR 1=1 --"] {
+        assert!(find(&store, unknown).is_none(), "{unknown}");
+    }
+}
+
+fn ids_differ_by_case(store: Store) {
+    let store = store.migrated();
+    insert(&store, &client("Reporter"));
+    assert!(find(&store, "reporter").is_none());
+    insert(&store, &client("reporter"));
+    assert_eq!(find(&store, "reporter").unwrap().id, id("reporter"));
+}
+
+fn secrets_come_back_oldest_first_and_verify(store: Store) {
+    let store = store.migrated();
+    let mut written = client("a");
+    written.secrets = vec![secret("new", "s-1", 20), secret("old", "s-2", 10)];
+    insert(&store, &written);
+    insert(&store, &full("b"));
+    let found = find(&store, "a").unwrap().secrets;
+    let names: Vec<&str> = found.iter().map(|secret| secret.id.as_str()).collect();
+    assert_eq!(names, ["s-2", "s-1"]);
+    assert!(verify(&ClientSecret::new("old".into()), &found, NOW));
+    assert!(verify(&ClientSecret::new("new".into()), &found, NOW));
+    assert!(
+        !verify(&ClientSecret::new("one".into()), &found, NOW),
+        "the secret of b"
+    );
+}
+
+fn an_id_that_is_taken_is_a_conflict_and_changes_nothing(store: Store) {
+    let store = store.migrated();
+    insert(&store, &client("a"));
+    let outcome = store.try_run(|conn| clients::insert(conn, &full("a")));
+    assert_eq!(outcome, Err(DbError::Conflict));
+    assert_eq!(shown(&find(&store, "a").unwrap()), shown(&client("a")));
+    assert_eq!(store.run(changes::last), 1);
+    let mut same_secret = full("b");
+    insert(&store, &same_secret);
+    same_secret.id = id("c");
+    let outcome = store.try_run(|conn| clients::insert(conn, &same_secret));
+    assert_eq!(outcome, Err(DbError::Conflict));
+    assert!(
+        find(&store, "c").is_none(),
+        "the row before the refused one is gone too"
+    );
+}
+
+fn a_secret_without_a_client_is_refused(store: Store) {
+    let store = store.migrated();
+    let orphan = "INSERT INTO secrets (secret_id, client_id, hash, created_at_ms) VALUES ('s', 'nobody', 'h', 1)";
+    let outcome = store.try_run(|conn| Ok(diesel::RunQueryDsl::execute(diesel::sql_query(orphan), conn)?));
+    assert!(matches!(outcome, Err(DbError::Query(_))), "{outcome:?}");
+}
+
+fn those_that_exist_are_found_among_many(store: Store) {
+    let store = store.migrated();
+    for text in ["a", "b", "c"] {
+        insert(&store, &client(text));
+    }
+    let many: Vec<String> = (0..2000).map(|n| format!("nobody {n}")).collect();
+    let asked: Vec<&str> = ["a", "c", "d"]
+        .into_iter()
+        .chain(many.iter().map(String::as_str))
+        .collect();
+    let mut found = ids(store.run(|conn| clients::find_many(conn, &asked)));
+    found.sort();
+    assert_eq!(found, ["a", "c"]);
+    assert!(store.run(|conn| clients::find_many(conn, &[])).is_empty());
+}
+
+fn a_list_is_in_the_order_of_the_ids_and_goes_on_where_it_ended(store: Store) {
+    let store = store.migrated();
+    let in_order = ["10", "9", "B", "_x", "a", "a b", "a-b", "ab", "c"];
+    for text in in_order.iter().rev() {
+        insert(&store, &client(text));
+    }
+    let mut listed = Vec::new();
+    loop {
+        let after = listed.last().cloned();
+        let page = ids(store.run(|conn| clients::list(conn, after.as_deref(), 2)));
+        assert!(page.len() <= 2);
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page);
+    }
+    assert_eq!(listed, in_order);
+}
+
+fn the_clients_that_got_a_token_last_come_first(store: Store) {
+    let store = store.migrated();
+    let used = [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("a", 5)];
+    let records: Vec<_> = used
+        .map(|(client, n)| tokens::TokenRecord::from(&claims(client, n)))
+        .to_vec();
+    store.run(|conn| tokens::insert_batch(conn, &records));
+    assert_eq!(store.run(|conn| clients::recently_used(conn, 10)), ["a", "c", "b"]);
+    assert_eq!(store.run(|conn| clients::recently_used(conn, 2)), ["a", "c"]);
+    assert!(store.run(|conn| clients::recently_used(conn, 0)).is_empty());
+}
+
+fn replace_adds_a_client_that_is_missing(store: Store) {
+    let store = store.migrated();
+    store.run(|conn| clients::replace(conn, &full("a")));
+    assert_eq!(shown(&find(&store, "a").unwrap()), shown(&full("a")));
+}
+
+fn replace_leaves_nothing_of_the_old_client(store: Store) {
+    let store = store.migrated();
+    insert(&store, &full("a"));
+    insert(&store, &client("b"));
+    let mut plain = client("a");
+    plain.secrets = vec![secret("two", "s-2", 9)];
+    store.run(|conn| clients::replace(conn, &plain));
+    assert_eq!(shown(&find(&store, "a").unwrap()), shown(&plain));
+    assert_eq!(shown(&find(&store, "b").unwrap()), shown(&client("b")));
+    store.run(|conn| clients::replace(conn, &full("a")));
+    assert_eq!(shown(&find(&store, "a").unwrap()), shown(&full("a")));
+}
+
+fn a_client_is_disabled_and_enabled_again(store: Store) {
+    let store = store.migrated();
+    insert(&store, &client("a"));
+    insert(&store, &client("b"));
+    let later = UnixMillis(NOW.0 + 5);
+    assert!(store.run(|conn| clients::set_enabled(conn, &id("a"), false, later)));
+    let found = find(&store, "a").unwrap();
+    assert_eq!((found.enabled, found.created_at, found.updated_at), (false, NOW, later));
+    assert!(find(&store, "b").unwrap().enabled);
+    assert!(store.run(|conn| clients::set_enabled(conn, &id("a"), true, later)));
+    assert!(find(&store, "a").unwrap().enabled);
+    assert!(!store.run(|conn| clients::set_enabled(conn, &id("nobody"), true, later)));
+}
+
+fn a_deleted_client_is_gone_with_its_secrets(store: Store) {
+    let store = store.migrated();
+    insert(&store, &full("a"));
+    insert(&store, &client("b"));
+    assert!(store.run(|conn| clients::delete(conn, &id("a"), NOW)));
+    assert!(find(&store, "a").is_none() && find(&store, "b").is_some());
+    assert_eq!(store.number("SELECT count(*) AS value FROM secrets"), 0);
+    assert!(!store.run(|conn| clients::delete(conn, &id("a"), NOW)));
+}
+
+fn every_write_appends_to_the_change_log(store: Store) {
+    let store = store.migrated();
+    insert(&store, &client("a"));
+    store.run(|conn| clients::replace(conn, &client("b")));
+    store.run(|conn| clients::set_enabled(conn, &id("a"), false, NOW));
+    store.run(|conn| clients::delete(conn, &id("b"), NOW));
+    let log = store.run(|conn| changes::after(conn, 0, 100));
+    let changed: Vec<Change> = log.into_iter().map(|(_, change)| change).collect();
+    assert_eq!(changed, ["a", "b", "a", "b"].map(|text| Change::Client(id(text))));
+}
+
+fn a_row_that_does_not_read_as_a_client_is_inconsistent(store: Store) {
+    let store = store.migrated();
+    insert(&store, &client("a"));
+    let columns = [
+        ("scope", "'a  b'"),
+        ("default_scope", "'a\"b'"),
+        ("auth_methods", "'none'"),
+        ("alg", "'RS1'"),
+    ];
+    for (column, wrong) in columns {
+        let spoil = format!("UPDATE clients SET {column} = {wrong}");
+        store.execute(&spoil, &spoil);
+        let outcome = store.try_run(|conn| clients::find(conn, &id("a")));
+        let expected = format!("client \"a\" has a malformed {column}");
+        assert_eq!(outcome.unwrap_err(), DbError::Inconsistent(expected));
+        store.run(|conn| clients::replace(conn, &client("a")));
+    }
+}
+
+fn a_secret_whose_hash_is_none_is_inconsistent(store: Store) {
+    let store = store.migrated();
+    insert(&store, &full("a"));
+    let spoil = "UPDATE secrets SET hash = 'md5:00'";
+    store.execute(spoil, spoil);
+    let outcome = store.try_run(|conn| clients::find(conn, &id("a")));
+    assert!(matches!(outcome, Err(DbError::Inconsistent(_))));
+}

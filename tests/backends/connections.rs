@@ -1,0 +1,191 @@
+//! Connections, transactions, and what the handle makes of a database that is slow, locked or gone.
+
+use std::time::Duration;
+
+use diesel::RunQueryDsl;
+use mintage::config;
+use mintage::db::changes::{self, Change};
+use mintage::db::{Backend, Conn, Db, DbError};
+
+use crate::sample::NOW;
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    a_transaction_is_seen_by_others_when_it_is_committed
+    a_transaction_that_fails_leaves_nothing_behind
+    after_a_failed_transaction_the_connection_is_as_good_as_new
+    transactions_that_read_before_they_write_wait_for_each_other
+    a_call_that_takes_too_long_is_unavailable
+    a_lock_held_elsewhere_is_an_outage_and_ends_in_time
+    a_statement_that_is_refused_is_no_outage
+    a_database_that_is_not_there_is_unavailable
+    the_pool_tells_which_database_it_is_of
+}
+
+fn append(conn: &mut Conn) -> Result<(), DbError> {
+    changes::append(conn, &Change::Keys, NOW)
+}
+
+fn execute(conn: &mut Conn, statement: &str) -> Result<(), DbError> {
+    diesel::sql_query(statement).execute(conn)?;
+    Ok(())
+}
+
+/// The same database behind a handle that gives up soon.
+fn impatient(store: &Store) -> Db {
+    let mut settings = store.settings.clone();
+    settings.query_timeout = config::Duration::millis(300);
+    Db::open(&settings)
+}
+
+/// As a handler calls it.
+fn run<T: Send + 'static>(
+    db: &Db,
+    work: impl FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
+) -> Result<T, DbError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let outcome = runtime.block_on(db.run(work));
+    runtime.shutdown_background();
+    outcome
+}
+
+fn a_transaction_is_seen_by_others_when_it_is_committed(store: Store) {
+    let store = store.migrated();
+    store.run(|conn| {
+        conn.write(|conn| {
+            append(conn)?;
+            assert_eq!(store.run(changes::last), 0);
+            Ok(())
+        })
+    });
+    assert_eq!(store.run(changes::last), 1);
+}
+
+fn a_transaction_that_fails_leaves_nothing_behind(store: Store) {
+    let store = store.migrated();
+    let outcome = store.try_run(|conn| {
+        conn.write(|conn| {
+            append(conn)?;
+            execute(conn, "INSERT INTO nowhere VALUES (1)")
+        })
+    });
+    assert!(matches!(outcome, Err(DbError::Query(_))), "{outcome:?}");
+    assert_eq!(store.run(changes::last), 0);
+}
+
+fn after_a_failed_transaction_the_connection_is_as_good_as_new(store: Store) {
+    let store = store.migrated();
+    store.run(|conn| {
+        let failed = conn.write(|conn| execute(conn, "nonsense"));
+        assert!(failed.is_err());
+        conn.write(append)
+    });
+    assert_eq!(store.run(changes::last), 1);
+}
+
+fn transactions_that_read_before_they_write_wait_for_each_other(store: Store) {
+    let store = store.migrated();
+    let read_and_write = |conn: &mut Conn| {
+        changes::last(conn)?;
+        append(conn)
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| (0..50).for_each(|_| store.run(|conn| conn.write(read_and_write))));
+        }
+    });
+    assert_eq!(store.run(changes::last), 150);
+}
+
+fn a_call_that_takes_too_long_is_unavailable(store: Store) {
+    let db = impatient(&store);
+    let outcome = run(&db, |conn| match conn {
+        Conn::Postgres(_) => execute(conn, "SELECT pg_sleep(30)"),
+        // SQLite has nothing that sleeps; what counts is that the caller does not wait for it.
+        Conn::Sqlite(_) => {
+            std::thread::sleep(Duration::from_millis(600));
+            Ok(())
+        }
+    });
+    assert!(outcome.unwrap_err().is_unavailable());
+}
+
+fn a_lock_held_elsewhere_is_an_outage_and_ends_in_time(store: Store) {
+    let store = store.migrated();
+    let db = impatient(&store);
+    store.run(|conn| {
+        conn.write(|conn| {
+            append(conn)?;
+            // On this thread, without the deadline of a call: the database's own limit must end it.
+            let outcome = db.run_here(|conn| conn.write(append));
+            assert!(outcome.as_ref().is_err_and(DbError::is_unavailable), "{outcome:?}");
+            Ok(())
+        })
+    });
+    db.run_here(|conn| conn.write(append)).unwrap();
+}
+
+fn a_statement_that_is_refused_is_no_outage(store: Store) {
+    let outcome = run(&store.db, |conn| execute(conn, "SELECT * FROM nowhere"));
+    assert!(matches!(outcome, Err(DbError::Query(_))), "{outcome:?}");
+}
+
+fn a_database_that_is_not_there_is_unavailable(store: Store) {
+    let mut settings = store.settings.clone();
+    settings.url.push_str("/nowhere");
+    settings.pool.connection_timeout = config::Duration::millis(300);
+    let outcome = run(&Db::open(&settings), append);
+    assert!(outcome.unwrap_err().is_unavailable());
+}
+
+fn the_pool_tells_which_database_it_is_of(store: Store) {
+    let stats = serde_json::to_value(store.db.stats()).unwrap();
+    let expected = match store.backend {
+        Backend::Sqlite => "sqlite",
+        Backend::Postgres => "postgres",
+    };
+    assert_eq!(stats["backend"], expected);
+    assert_eq!(stats["breaker"], "closed");
+}
+
+#[test]
+fn sqlite_every_connection_has_its_settings() {
+    let store = Store::sqlite();
+    let settings = [("synchronous", 2), ("foreign_keys", 1), ("temp_store", 2)];
+    for (name, expected) in settings {
+        assert_eq!(
+            store.number(&format!("SELECT {name} AS value FROM pragma_{name}")),
+            expected,
+            "{name}"
+        );
+    }
+    assert_eq!(
+        store.texts("SELECT journal_mode AS value FROM pragma_journal_mode"),
+        ["wal"]
+    );
+    assert_eq!(store.number("SELECT timeout AS value FROM pragma_busy_timeout"), 15_000);
+}
+
+#[test]
+fn postgres_every_connection_has_its_limits() {
+    let store = Store::postgres();
+    for setting in ["statement_timeout", "lock_timeout"] {
+        let value = store.texts(&format!("SELECT current_setting('{setting}') AS value"));
+        assert_eq!(value, ["20s"], "{setting}");
+    }
+}
+
+#[test]
+fn postgres_a_connection_that_was_cut_is_an_outage_and_replaced() {
+    let mut store = Store::postgres();
+    (store.settings.pool.max_size, store.settings.pool.min_idle) = (1, 1);
+    let db = Db::open(&store.settings);
+    let cut = run(&db, |conn| {
+        execute(conn, "SELECT pg_terminate_backend(pg_backend_pid())")
+    });
+    assert!(cut.as_ref().is_err_and(DbError::is_unavailable), "{cut:?}");
+    assert_eq!(run(&db, |conn| execute(conn, "SELECT 1")), Ok(()));
+}

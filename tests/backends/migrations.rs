@@ -1,0 +1,119 @@
+//! Migrations: up, down, status, and several migrators at once.
+
+use std::sync::Barrier;
+
+use mintage::db::migrations::{self, MigrationStatus};
+
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    a_new_database_has_none
+    up_applies_all_and_then_nothing
+    down_takes_back_the_last_one
+    down_on_a_new_database_does_nothing
+    what_was_taken_back_can_be_applied_again
+    of_several_migrators_at_once_one_applies_each
+    of_several_migrators_on_an_older_database_one_applies_each
+    several_may_ask_for_the_status_of_a_new_database_at_once
+    a_connection_keeps_its_limits_after_migrating
+}
+
+fn applied(store: &Store) -> Vec<bool> {
+    let status = store.run(migrations::status);
+    status.iter().map(|migration| migration.applied).collect()
+}
+
+fn names(store: &Store) -> Vec<String> {
+    let status = store.run(migrations::status);
+    status.into_iter().map(|migration| migration.name).collect()
+}
+
+fn a_new_database_has_none(store: Store) {
+    let status = store.run(migrations::status);
+    let first = MigrationStatus {
+        name: "2026-11-24-000000_main_path".into(),
+        applied: false,
+    };
+    assert_eq!(status.first(), Some(&first));
+    assert!(status.iter().all(|migration| !migration.applied));
+    assert!(status.is_sorted_by_key(|migration| &migration.name));
+}
+
+fn up_applies_all_and_then_nothing(store: Store) {
+    let versions = store.run(migrations::up);
+    assert_eq!(versions.len(), names(&store).len());
+    assert!(applied(&store).iter().all(|applied| *applied));
+    assert_eq!(store.run(migrations::up), Vec::<String>::new());
+    assert_eq!(store.number("SELECT count(*) AS value FROM clients"), 0);
+}
+
+fn down_takes_back_the_last_one(store: Store) {
+    let versions = store.run(migrations::up);
+    assert_eq!(store.run(migrations::down), versions.last().cloned());
+    let status = applied(&store);
+    assert_eq!(status.iter().filter(|applied| !**applied).count(), 1);
+    assert_eq!(status.last(), Some(&false));
+}
+
+fn down_on_a_new_database_does_nothing(store: Store) {
+    assert_eq!(store.run(migrations::down), None);
+}
+
+fn what_was_taken_back_can_be_applied_again(store: Store) {
+    let versions = store.run(migrations::up);
+    for version in versions.iter().rev() {
+        assert_eq!(store.run(migrations::down).as_ref(), Some(version));
+    }
+    assert_eq!(store.run(migrations::down), None);
+    assert_eq!(store.run(migrations::up), versions);
+}
+
+fn of_several_migrators_at_once_one_applies_each(store: Store) {
+    let outcomes = four_at_once(&store, migrations::up);
+    let applied: usize = outcomes.iter().map(|versions| versions.len()).sum();
+    assert_eq!(applied, names(&store).len());
+}
+
+fn of_several_migrators_on_an_older_database_one_applies_each(store: Store) {
+    store.run(migrations::up);
+    store.run(migrations::down);
+    let outcomes = four_at_once(&store, migrations::up);
+    let applied: Vec<String> = outcomes.into_iter().flatten().collect();
+    assert_eq!(applied.len(), 1, "{applied:?}");
+}
+
+fn several_may_ask_for_the_status_of_a_new_database_at_once(store: Store) {
+    let outcomes = four_at_once(&store, migrations::status);
+    assert!(outcomes.iter().flatten().all(|migration| !migration.applied));
+}
+
+/// Runs the same on four connections that begin together; all must succeed.
+fn four_at_once<T: Send>(store: &Store, work: fn(&mut mintage::db::Conn) -> Result<T, mintage::db::DbError>) -> Vec<T> {
+    let start = Barrier::new(4);
+    let at_once = || {
+        store.run(|conn| {
+            start.wait();
+            work(conn)
+        })
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(at_once)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+fn a_connection_keeps_its_limits_after_migrating(mut store: Store) {
+    (store.settings.pool.max_size, store.settings.pool.min_idle) = (1, 1);
+    store.db = mintage::db::Db::open(&store.settings);
+    let limits = |store: &Store| match store.backend {
+        mintage::db::Backend::Sqlite => store
+            .number("SELECT timeout AS value FROM pragma_busy_timeout")
+            .to_string(),
+        mintage::db::Backend::Postgres => store
+            .texts("SELECT current_setting('statement_timeout') AS value")
+            .join(""),
+    };
+    let before = limits(&store);
+    store.run(migrations::up);
+    assert_eq!(limits(&store), before);
+}

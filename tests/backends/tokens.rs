@@ -1,0 +1,138 @@
+//! The records of issued tokens.
+
+use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::{QueryableByName, RunQueryDsl};
+use mintage::db::DbError;
+use mintage::db::tokens::{self, TokenRecord};
+use mintage::oauth::claims::Audience;
+
+use crate::sample::{NOW, claims};
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    a_record_is_written_with_every_column
+    nothing_is_written_of_an_empty_batch
+    a_batch_may_be_larger_than_one_statement
+    a_record_that_is_there_already_is_left_as_it_is
+    a_record_may_come_twice_in_one_batch
+    a_batch_with_a_refused_record_writes_nothing
+    batches_of_several_connections_do_not_disturb_each_other
+}
+
+/// The row as the database has it.
+#[derive(QueryableByName, Debug, PartialEq)]
+struct Row {
+    #[diesel(sql_type = Text)]
+    jti: String,
+    #[diesel(sql_type = Text)]
+    client_id: String,
+    #[diesel(sql_type = Text)]
+    scope: String,
+    #[diesel(sql_type = Text)]
+    audience: String,
+    #[diesel(sql_type = BigInt)]
+    issued_at: i64,
+    #[diesel(sql_type = BigInt)]
+    expires_at: i64,
+    #[diesel(sql_type = Bool)]
+    one_time: bool,
+}
+
+fn rows(store: &Store) -> Vec<Row> {
+    store.run(|conn| Ok(diesel::sql_query("SELECT * FROM tokens ORDER BY jti").load(conn)?))
+}
+
+fn records(numbers: std::ops::Range<u32>) -> Vec<TokenRecord> {
+    numbers.map(|n| TokenRecord::from(&claims("demo", n))).collect()
+}
+
+fn insert(store: &Store, records: &[TokenRecord]) {
+    store.run(|conn| tokens::insert_batch(conn, records));
+}
+
+fn count(store: &Store) -> i64 {
+    store.run(tokens::count)
+}
+
+fn a_record_is_written_with_every_column(store: Store) {
+    let store = store.migrated();
+    let mut claims = claims("demo", 7);
+    claims.aud = Audience::Many(vec!["https://a.example".into(), "urn:b".into()]);
+    claims.one_time = true;
+    insert(&store, &[TokenRecord::from(&claims)]);
+    let expected = Row {
+        jti: claims.jti.to_string(),
+        client_id: "demo".into(),
+        scope: "orders:read".into(),
+        audience: "https://a.example urn:b".into(),
+        issued_at: NOW.seconds(),
+        expires_at: NOW.seconds() + 3600,
+        one_time: true,
+    };
+    assert_eq!(rows(&store), [expected]);
+}
+
+fn nothing_is_written_of_an_empty_batch(store: Store) {
+    let store = store.migrated();
+    insert(&store, &[]);
+    assert_eq!(count(&store), 0);
+}
+
+fn a_batch_may_be_larger_than_one_statement(store: Store) {
+    let store = store.migrated();
+    insert(&store, &records(0..2501));
+    assert_eq!(count(&store), 2501);
+    let written: Vec<String> = rows(&store).into_iter().map(|row| row.jti).collect();
+    let expected: Vec<String> = records(0..2501).iter().map(|record| record.jti.to_string()).collect();
+    assert_eq!(written, expected);
+}
+
+fn a_record_that_is_there_already_is_left_as_it_is(store: Store) {
+    let store = store.migrated();
+    insert(&store, &records(0..3));
+    let mut again = records(0..5);
+    again[0].client_id = "somebody else".into();
+    insert(&store, &again);
+    assert_eq!(count(&store), 5);
+    assert_eq!(rows(&store)[0].client_id, "demo");
+}
+
+fn a_record_may_come_twice_in_one_batch(store: Store) {
+    let store = store.migrated();
+    let twice = [records(0..3), records(0..3)].concat();
+    insert(&store, &twice);
+    assert_eq!(count(&store), 3);
+}
+
+fn a_batch_with_a_refused_record_writes_nothing(store: Store) {
+    let store = store.migrated();
+    store.execute(
+        "CREATE TRIGGER poison BEFORE INSERT ON tokens WHEN new.client_id = 'poison'
+         BEGIN SELECT raise(ABORT, 'poison'); END",
+        "ALTER TABLE tokens ADD CONSTRAINT poison CHECK (client_id <> 'poison')",
+    );
+    let mut batch = records(0..2000);
+    batch[1999].client_id = "poison".into();
+    let outcome = store.try_run(|conn| tokens::insert_batch(conn, &batch));
+    assert!(matches!(outcome, Err(DbError::Query(_))), "{outcome:?}");
+    assert_eq!(count(&store), 0);
+    insert(&store, &batch[..1999]);
+    assert_eq!(count(&store), 1999);
+}
+
+fn batches_of_several_connections_do_not_disturb_each_other(store: Store) {
+    let store = store.migrated();
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let store = &store;
+            scope.spawn(move || {
+                for batch in 0..10 {
+                    // Half of each batch is also in the next one, and the workers share the last of their records.
+                    let first = worker * 1000 + batch * 50;
+                    insert(store, &[records(first..first + 100), records(9000..9010)].concat());
+                }
+            });
+        }
+    });
+    assert_eq!(count(&store), 4 * 550 + 10);
+}

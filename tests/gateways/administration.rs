@@ -1,0 +1,209 @@
+//! Routes by command line and by `/admin/routes`, on a running server.
+
+use serde_json::{Value, json};
+
+use crate::http::{Request, Response};
+use crate::server::{Server, TestClient};
+
+struct Setting {
+    server: Server,
+    demo: TestClient,
+    admin: String,
+    reader: String,
+}
+
+fn setting() -> Setting {
+    let server = Server::start();
+    let demo = server.client("demo", "orders:read orders:write", &[]);
+    let ops = server.client("ops", "mintage:admin mintage:read", &[]);
+    Setting {
+        admin: server.token(&ops, "mintage:admin", ""),
+        reader: server.token(&ops, "mintage:read", ""),
+        server,
+        demo,
+    }
+}
+
+impl Setting {
+    fn post(&self, path: &str, document: &Value) -> Response {
+        let request = Request::new("POST", path).bearer(&self.admin).json(document);
+        request.send(self.server.address)
+    }
+
+    fn get_routes(&self) -> Response {
+        let request = Request::new("GET", "/admin/routes").bearer(&self.reader);
+        request.send(self.server.address)
+    }
+
+    fn delete(&self, id: &str) -> Response {
+        let request = Request::new("DELETE", &format!("/admin/routes/{id}")).bearer(&self.admin);
+        request.send(self.server.address)
+    }
+}
+
+#[track_caller]
+fn assert_problem(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/problem+json"));
+    assert_eq!(response.header("cache-control"), Some("no-store"));
+    assert_eq!(response.json()["status"], status);
+}
+
+#[test]
+fn a_write_counts_on_every_worker_when_it_is_answered() {
+    let setting = setting();
+    let server = &setting.server;
+    let token = server.token(&setting.demo, "orders:read", "");
+    let route = json!({"method": "GET", "path": "/orders/{id}", "scope": "orders:read"});
+    for _ in 0..5 {
+        let made = setting.post("/admin/routes", &route);
+        assert_eq!(made.status, 201, "{made:?}");
+        let id = made.json()["id"].as_str().unwrap().to_owned();
+        let expected = json!({"id": id, "method": "GET", "host": null, "path": "/orders/{id}", "scope": "orders:read", "audience": null});
+        assert_eq!(made.json(), expected);
+        // Each on a connection of its own: both workers get some of them.
+        assert!((0..8).all(|_| server.validate("GET", "/orders/1", &token).status == 200));
+        assert_eq!(
+            setting.get_routes().json(),
+            json!({"items": [expected], "next_cursor": null})
+        );
+        let removed = setting.delete(&id);
+        assert_eq!((removed.status, removed.body.as_str()), (204, ""));
+        assert!((0..8).all(|_| server.validate("GET", "/orders/1", &token).status == 403));
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_a_problem_document() {
+    let setting = setting();
+    let route = json!({"path": "/orders/{id}", "scope": "orders:read", "host": "API.example", "audience": "https://api.example"});
+    assert_eq!(setting.post("/admin/routes", &route).json()["host"], "api.example");
+    assert_problem(&setting.post("/admin/routes", &route), 409);
+    assert_problem(&setting.delete("nobody"), 404);
+    for bad in [
+        json!({}),
+        json!([]),
+        json!({"path": "/a"}),
+        json!({"path": "/a", "scope": ""}),
+        json!({"path": "/a", "scope": "a", "methods": "GET"}),
+        json!({"path": "/a", "scope": "a", "method": "get"}),
+        json!({"path": "/a", "scope": "a", "host": "h:1"}),
+        json!({"path": "/a", "scope": "a", "audience": "orders"}),
+        json!({"path": "/a/../b", "scope": "a"}),
+        json!({"path": "/{*rest}/a", "scope": "a"}),
+        json!({"path": 1, "scope": "a"}),
+    ] {
+        assert_problem(&setting.post("/admin/routes", &bad), 400);
+    }
+    let twice = r#"{"path":"/a","path":"/b","scope":"a"}"#;
+    let request = Request::new("POST", "/admin/routes").bearer(&setting.admin).body(twice);
+    assert_problem(&request.send(setting.server.address), 400);
+    assert_eq!(setting.get_routes().json()["items"].as_array().unwrap().len(), 1);
+    for (method, path, allowed) in [
+        ("PUT", "/admin/routes", "GET, HEAD, POST"),
+        ("GET", "/admin/routes/x", "DELETE"),
+        ("GET", "/admin/routes/explain", "POST"),
+    ] {
+        let response = Request::new(method, path)
+            .bearer(&setting.admin)
+            .send(setting.server.address);
+        assert_problem(&response, 405);
+        assert_eq!(response.header("allow"), Some(allowed));
+    }
+}
+
+#[test]
+fn the_bearer_is_judged_before_the_body_and_the_body_is_bounded() {
+    let setting = setting();
+    let address = setting.server.address;
+    let demo = setting.server.token(&setting.demo, "orders:read", "");
+    for (method, path) in [
+        ("POST", "/admin/routes"),
+        ("POST", "/admin/routes/explain"),
+        ("DELETE", "/admin/routes/x"),
+    ] {
+        // A body that never comes whole: whoever waits for it does not answer.
+        let endless = |request: Request| request.header("Content-Length", "10").send(address);
+        assert_problem(&endless(Request::new(method, path)), 401);
+        assert_problem(&endless(Request::new(method, path).bearer(&demo)), 403);
+        assert_problem(&endless(Request::new(method, path).bearer(&setting.reader)), 403);
+    }
+    assert_problem(&Request::new("GET", "/admin/routes").send(address), 401);
+    assert_problem(&Request::new("GET", "/admin/routes").bearer(&demo).send(address), 403);
+    let large = vec![b' '; (16 << 10) + 1];
+    for path in ["/admin/routes", "/admin/routes/explain"] {
+        let request = Request::new("POST", path).bearer(&setting.admin);
+        assert_problem(&request.clone().body(&large).send(address), 413);
+        assert_problem(&request.chunked(&large).send(address), 413);
+    }
+}
+
+#[test]
+fn explain_says_which_route_decides_and_why() {
+    let setting = setting();
+    let server = &setting.server;
+    let general = server.route("*", "/orders/{id}", "orders:write", &[]);
+    let special = server.route("GET", "/orders/{id}", "orders:read", &[]);
+    let question = json!({"method": "HEAD", "url": "https://api.example/orders/1?x"});
+    let by_http = setting.post("/admin/routes/explain", &question);
+    assert_eq!(by_http.status, 200, "{by_http:?}");
+    let by_hand = server.run_json(&["route", "explain", "HEAD", "https://api.example/orders/1?x"]);
+    assert_eq!(by_http.json(), by_hand);
+    assert_eq!(by_hand["decision"], "route");
+    assert_eq!(by_hand["route"]["id"], *special);
+    assert_eq!(by_hand["reason"], "it is the most specific of 2 routes that match");
+    assert_eq!(by_hand["others"][0]["route"]["id"], *general);
+    assert_eq!(by_hand["others"][0]["reason"], "the one that decides names the method");
+    let denied = server.run_json(&["route", "explain", "GET", "https://api.example/orders/../orders/1"]);
+    assert_eq!(
+        (&denied["decision"], &denied["route"]),
+        (&json!("denied"), &Value::Null)
+    );
+    assert_eq!(denied["reason"], "the path has a segment . or ..");
+    let (code, words, _) = server.run(&["route", "explain", "GET", "/orders/1"]);
+    assert!(
+        code == Some(0) && words.starts_with("decided by  ") && words.contains("\nnot by "),
+        "{words}"
+    );
+    assert_problem(&setting.post("/admin/routes/explain", &json!({"method": "GET"})), 400);
+}
+
+#[test]
+fn what_the_command_line_does_counts_within_a_second() {
+    let setting = setting();
+    let server = &setting.server;
+    let token = server.token(&setting.demo, "orders:read", "");
+    assert_eq!(server.validate("GET", "/orders/1", &token).status, 403);
+    let id = server.route("GET", "/orders/{id}", "orders:read", &[]);
+    server.validates_within_a_second("GET", "/orders/1", &token, 200);
+    assert_eq!(server.run_json(&["route", "list"]), setting.get_routes().json());
+    assert_eq!(
+        server.run_json(&["route", "remove", &id]),
+        json!({"id": id, "removed": true})
+    );
+    server.validates_within_a_second("GET", "/orders/1", &token, 403);
+}
+
+#[test]
+fn the_command_line_says_what_is_wrong_in_one_line() {
+    let server = Server::start();
+    server.route("GET", "/orders/{id}", "orders:read", &[]);
+    let refused = |arguments: &[&str], code: i32, beginning: &str| {
+        let (exit, stdout, stderr) = server.run(&[&["route"], arguments].concat());
+        assert_eq!(
+            (exit, stdout.as_str(), stderr.lines().count()),
+            (Some(code), "", 1),
+            "{stderr}"
+        );
+        assert!(stderr.starts_with(&format!("mintage: {beginning}")), "{stderr}");
+    };
+    let add = |more: &[&str], beginning: &str| refused(&[&["add"], more].concat(), 2, beginning);
+    add(&["--path", "/a//b", "--scope", "a"], "--path: ");
+    add(&["--path", "/a", "--scope", "a  b"], "--scope: ");
+    add(&["--path", "/a", "--scope", "a", "--method", "get"], "--method: ");
+    add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
+    add(&["--path", "/a", "--scope", "a", "--audience", "a"], "--audience: ");
+    let again = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
+    refused(&again, 1, "there is a route for the same");
+    refused(&["remove", "nobody"], 1, "there is no route \"nobody\"");
+}

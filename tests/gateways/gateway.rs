@@ -1,0 +1,395 @@
+//! [`Gateway`]: a real gateway between an attacker and an [`Upstream`], and what it must withstand.
+
+use std::fs::File;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use tempfile::TempDir;
+
+use crate::http::{Request, Response, exchange};
+use crate::server::{Server, TestClient, eventually};
+use crate::upstream::Upstream;
+
+const DOCUMENT: &str = include_str!("../../docs/gateways.md");
+
+/// What a weak and a strong token may do differs; where they stand, `*` is any method.
+const ROUTES: [(&str, &str, &str); 5] = [
+    ("*", "/public/{*rest}", "public:read"),
+    ("GET", "/orders/{id}", "orders:read"),
+    ("*", "/orders/{id}", "orders:write"),
+    ("*", "/café/{*rest}", "orders:read"),
+    ("*", "/a b/{*rest}", "orders:read"),
+];
+
+/// A gateway that asks a [`Server`] about everything on its way to an [`Upstream`]. Dropped, it is killed.
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub server: Server,
+    pub upstream: Upstream,
+    child: Child,
+    directory: TempDir,
+    client: TestClient,
+}
+
+impl Gateway {
+    /// Starts `program` with the block of `docs/gateways.md` in this language. `configure` gets a folder, the port to
+    /// listen on and the block with the addresses of this test, and makes the command that runs in the foreground.
+    pub fn start(program: &str, language: &str, configure: impl Fn(&TempDir, u16, String) -> Command) -> Self {
+        let server = Server::start();
+        let upstream = Upstream::start();
+        for (method, path, scope) in ROUTES {
+            let escaped = path.replace('é', "%C3%A9").replace(' ', "%20");
+            server.route(method, &escaped, scope, &[]);
+        }
+        let client = server.client("demo", "public:read orders:read orders:write", &[]);
+        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let port = free_port();
+        let block = block(language)
+            .replace("127.0.0.1:8080", &server.address.to_string())
+            .replace("127.0.0.1:3000", &upstream.address.to_string());
+        let child = configure(&directory, port, block)
+            .current_dir(directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(directory.path().join("gateway.log")).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{program} does not start ({error}): scripts/test --only-get installs it"));
+        let mut gateway = Self {
+            address: ([127, 0, 0, 1], port).into(),
+            server,
+            upstream,
+            child,
+            directory,
+            client,
+        };
+        eventually("the gateway listens", || {
+            if let Ok(Some(status)) = gateway.child.try_wait() {
+                let log = std::fs::read_to_string(gateway.directory.path().join("gateway.log"));
+                panic!("{program} ended with {status}: {log:?}");
+            }
+            TcpStream::connect(gateway.address).ok()
+        });
+        // The last of the routes counts: it asks for a token.
+        let last = "/a%20b/x";
+        gateway.server.validates_within_a_second("GET", last, "wrong", 401);
+        gateway
+    }
+
+    /// A token that may only read what is public.
+    pub fn weak(&self) -> String {
+        self.server.token(&self.client, "public:read", "")
+    }
+
+    /// A token that may read orders.
+    pub fn strong(&self) -> String {
+        self.server.token(&self.client, "orders:read", "")
+    }
+
+    /// Sends a request; the answer, and what reached the upstream.
+    pub fn ask(&self, request: &Request) -> (Response, Vec<String>) {
+        self.upstream.take_seen();
+        let response = request.send(self.address);
+        (response, self.upstream.take_seen())
+    }
+
+    #[track_caller]
+    fn assert_stopped(&self, request: &Request, what: &str) {
+        let (response, seen) = self.ask(request);
+        assert!(matches!(response.status, 400 | 403), "{what}: {response:?}");
+        assert_eq!(seen, [""; 0], "{what}: {response:?}");
+    }
+
+    /// That it lets pass what may, and tells the upstream who it is.
+    pub fn assert_lets_pass_what_may(&self) {
+        let strong = self.strong();
+        let lies = [
+            ("X-Client-Id", "admin"),
+            ("X-Token-Scope", "orders:write"),
+            ("X-Token-Id", "1"),
+            ("X-Original-Method", "DELETE"),
+            ("X-Original-URI", "/nowhere"),
+            ("X-Forwarded-Method", "DELETE"),
+            ("X-Forwarded-Host", "other.example"),
+            ("X-Forwarded-Uri", "/nowhere"),
+        ];
+        let mut request = Request::new("GET", "/orders/1?page=2").bearer(&strong);
+        for (name, value) in lies {
+            request = request.header(name, value);
+        }
+        let (response, seen) = self.ask(&request);
+        assert_eq!((response.status, seen.len()), (200, 1), "{response:?}");
+        let lower = seen[0].to_ascii_lowercase();
+        assert!(lower.starts_with("get /orders/1?page=2 http/1.1\r\n"), "{lower}");
+        for (name, value) in [("x-client-id", "demo"), ("x-token-scope", "orders:read")] {
+            assert!(lower.contains(&format!("\r\n{name}: {value}\r\n")), "{lower}");
+            assert_eq!(lower.matches(name).count(), 1, "{lower}");
+        }
+        assert!(lower.contains("\r\nhost: api.example\r\n"), "{lower}");
+        assert!(lower.contains("\r\nx-token-expires: "), "{lower}");
+        assert!(
+            !lower.contains("x-token-id: 1\r\n") && lower.contains("\r\nx-token-id: "),
+            "{lower}"
+        );
+        for target in ["/caf%C3%A9/x", "/a%20b/x"] {
+            let (response, seen) = self.ask(&Request::new("GET", target).bearer(&strong));
+            assert_eq!(response.status, 200, "{target}: {response:?}");
+            assert!(seen[0].starts_with(&format!("GET {target} ")), "{seen:?}");
+        }
+        let with_body = Request::new("POST", "/public/a")
+            .bearer(&self.weak())
+            .body("x".repeat(100_000));
+        assert_eq!(
+            self.ask(&with_body).0.status,
+            200,
+            "a body is for the upstream, not for the policy"
+        );
+    }
+
+    /// That it stops what may not, and says why.
+    pub fn assert_stops_what_may_not(&self) {
+        let (response, seen) = self.ask(&Request::new("GET", "/orders/1"));
+        assert_eq!((response.status, seen.len()), (401, 0), "{response:?}");
+        assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"mintage\""));
+        let (response, _) = self.ask(&Request::new("GET", "/orders/1").bearer("wrong"));
+        assert_eq!(response.status, 401, "{response:?}");
+        let (response, _) = self.ask(&Request::new("GET", "/orders/1?access_token=wrong"));
+        assert_eq!(response.status, 401, "{response:?}");
+        let (weak, strong) = (self.weak(), self.strong());
+        for (method, target, token) in [
+            ("GET", "/orders/1", &weak),
+            ("POST", "/orders/1", &strong),
+            ("DELETE", "/orders/1", &strong),
+            ("GET", "/", &strong),
+            ("GET", "/orders/1/", &strong),
+            ("GET", "/validate", &strong),
+        ] {
+            let (response, seen) = self.ask(&Request::new(method, target).bearer(token));
+            assert_eq!(
+                (response.status, seen.len()),
+                (403, 0),
+                "{method} {target}: {response:?}"
+            );
+        }
+    }
+
+    /// P44: no spelling of a path gets a weak token at an order.
+    pub fn assert_withstands_tricks_with_paths(&self) {
+        let weak = self.weak();
+        for target in [
+            "/public/../orders/1",
+            "/public/%2e%2e/orders/1",
+            "/public/.%2E/orders/1",
+            "/public/..%2forders/1",
+            "/public/..%2Forders%2F1",
+            "/public/..%5corders/1",
+            "/public/..\\orders/1",
+            "/public/%252e%252e/orders/1",
+            "/public/..;/orders/1",
+            "/public;/../orders/1",
+            "/public/a;b",
+            "/public/.",
+            "/public/./a",
+            "//orders/1",
+            "/public//a",
+            "/public/a//../../orders/1",
+            "/public/a%00",
+            "/public/a%3f",
+            "/public/a%23",
+            "/public/%c0%ae%c0%ae/orders/1",
+            "/public/%ff",
+            "/public/%zz",
+            "/public/%",
+            "/public/a#/../../orders/1",
+            "/public/%0d%0aX-Client-Id:%20admin",
+            "http://api.example/public/../orders/1",
+            "http://api.example//orders/1",
+            "*",
+            "orders/1",
+            "\\orders\\1",
+        ] {
+            self.assert_stopped(&Request::new("GET", target).bearer(&weak), target);
+        }
+        for method in ["get", "Get", "GET,POST"] {
+            self.assert_stopped(&Request::new(method, "/public/a").bearer(&weak), method);
+        }
+    }
+
+    /// P43: what a client says in the names of the gateway's own headers counts for nothing.
+    pub fn assert_withstands_lies_in_headers(&self) {
+        let weak = self.weak();
+        let order = Request::new("GET", "/orders/1").bearer(&weak);
+        let public = [("Method", "GET"), ("Host", "api.example"), ("Uri", "/public/a")];
+        for prefix in [
+            "X-Forwarded-",
+            "X-Original-",
+            "X_Forwarded_",
+            "X_Original_",
+            "x-forwarded_",
+        ] {
+            let all = public.iter().fold(order.clone(), |request, (name, value)| {
+                request.header(&format!("{prefix}{name}"), value)
+            });
+            self.assert_stopped(&all, prefix);
+            let twice = public.iter().fold(all, |request, (name, value)| {
+                request.header(&format!("{prefix}{name}"), value)
+            });
+            self.assert_stopped(&twice, &format!("{prefix} twice"));
+            for (name, value) in public {
+                let one = order.clone().header(&format!("{prefix}{name}"), value);
+                self.assert_stopped(&one, &format!("{prefix}{name}"));
+            }
+        }
+        for named in [
+            "X-Original-URI",
+            "X-Original-Method, X-Original-URI",
+            "X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-Host",
+            "X_Original_URI",
+            "Host",
+        ] {
+            let named_only = order.clone().header("Connection", named);
+            let (response, seen) = self.ask(&named_only);
+            assert!(
+                matches!(response.status, 400 | 403) && seen.is_empty(),
+                "{named}: {response:?}"
+            );
+        }
+        let (response, seen) = self.ask(&order.clone().header("Connection", "Authorization"));
+        assert!(response.status >= 400 && seen.is_empty(), "{response:?}");
+        let two_hosts = Request::new("GET", "/orders/1")
+            .header("Host", "other.example")
+            .bearer(&weak);
+        self.assert_stopped(&two_hosts, "two hosts");
+    }
+
+    /// CL/TE: whatever two parsers make of the ends of a message, the order is not served.
+    pub fn assert_withstands_smuggling(&self) {
+        let weak = self.weak();
+        let hidden = format!(
+            "GET /orders/1 HTTP/1.1\r\nHost: api.example\r\nX-Client-Id: admin\r\nAuthorization: Bearer {weak}\r\n\r\n"
+        );
+        let head = format!("POST /public/a HTTP/1.1\r\nHost: api.example\r\nAuthorization: Bearer {weak}\r\n");
+        let (length, whole) = (hidden.len(), hidden.len() + 5);
+        let chunk = format!("{length:x}\r\n{hidden}\r\n0\r\n\r\n");
+        for (what, message) in [
+            (
+                "CL.TE",
+                format!("{head}Content-Length: {whole}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "TE.CL",
+                format!("{head}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"),
+            ),
+            (
+                "TE with a tab",
+                format!("{head}Content-Length: {whole}\r\nTransfer-Encoding:\tchunked\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "TE with a space before the colon",
+                format!("{head}Content-Length: {whole}\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "TE of another name",
+                format!("{head}Content-Length: {whole}\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "TE twice",
+                format!("{head}Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "TE with underscores",
+                format!("{head}Content-Length: {whole}\r\nTransfer_Encoding: chunked\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "TE folded",
+                format!("{head}Content-Length: {whole}\r\nTransfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "CL twice",
+                format!("{head}Content-Length: 0\r\nContent-Length: {length}\r\n\r\n{hidden}"),
+            ),
+            (
+                "CL of a list",
+                format!("{head}Content-Length: 0, {length}\r\n\r\n{hidden}"),
+            ),
+            (
+                "CL with a sign",
+                format!("{head}Content-Length: +{length}\r\n\r\n{hidden}"),
+            ),
+            (
+                "CL with underscores",
+                format!("{head}Content_Length: {length}\r\n\r\n{hidden}"),
+            ),
+            (
+                "a body that is a request",
+                format!("{head}Content-Length: {length}\r\n\r\n{hidden}"),
+            ),
+            (
+                "a chunk that is a request",
+                format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}"),
+            ),
+            (
+                "a chunk of a wrong length",
+                format!("{head}Transfer-Encoding: chunked\r\n\r\n1\r\nxx\r\n0\r\n\r\n{hidden}"),
+            ),
+            (
+                "a bare line feed in a header",
+                format!("{head}X-A: b\nContent-Length: {length}\r\n\r\n{hidden}"),
+            ),
+            (
+                "a body of GET",
+                format!(
+                    "{}Content-Length: {length}\r\n\r\n{hidden}",
+                    head.replacen("POST", "GET", 1)
+                ),
+            ),
+            ("a pipeline", format!("{head}Content-Length: 0\r\n\r\n{hidden}")),
+        ] {
+            self.upstream.take_seen();
+            let responses = exchange(self.address, message.as_bytes());
+            let seen = self.upstream.take_seen();
+            assert!(!responses.is_empty(), "{what}: no answer at all");
+            assert!(
+                seen.iter()
+                    .all(|head| head.starts_with("POST /public/a") || head.starts_with("GET /public/a")),
+                "{what}: {seen:?}"
+            );
+            assert!(seen.len() <= 1, "{what}: {seen:?}");
+            assert!(
+                responses[1..].iter().all(|response| response.status != 200),
+                "{what}: {responses:?}"
+            );
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port that was free a moment ago. It is below those that the kernel hands out by itself, or somebody who asks for
+/// any port could get it in between, and be taken for the gateway.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The one fenced block of the document in a language.
+fn block(language: &str) -> String {
+    let fence = format!("\n```{language}\n");
+    let mut blocks = DOCUMENT.split(&fence).skip(1);
+    let block = blocks
+        .next()
+        .unwrap_or_else(|| panic!("docs/gateways.md has no {language} block"));
+    assert!(blocks.next().is_none(), "docs/gateways.md has two {language} blocks");
+    block.split("\n```\n").next().unwrap().to_owned()
+}
