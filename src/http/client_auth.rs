@@ -54,13 +54,14 @@ pub async fn authenticate(
     };
     let tried = ClientId::parse(&presented.id);
     limits::admit(request, tried.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
-    let found = match &tried {
-        Some(id) => worker.cache.lookup(id.clone(), now).await?,
+    let found = match tried {
+        Some(id) => worker.cache.lookup(id, now).await?,
         None => None,
     };
     let Some(client) = found else {
         // As much work as for a client that exists, so that time does not tell them apart.
         secret::verify(&presented.secret, &[], now);
+        let tried = ClientId::parse(&presented.id);
         return Err(refuse(request, Refusal::UnknownClient, tried.as_ref(), now));
     };
     let proven = secret::verify(&presented.secret, &client.secrets, now);
@@ -73,7 +74,7 @@ pub async fn authenticate(
     } else {
         return Ok(client);
     };
-    Err(refuse(request, refusal, tried.as_ref(), now))
+    Err(refuse(request, refusal, Some(&client.id), now))
 }
 
 fn present(
