@@ -51,6 +51,13 @@ fn compare(rounds: usize, requests: usize) {
     let hs256 = make_client(binary, &url, &["--alg", "HS256"]);
     let eddsa = make_client(binary, &url, &["--alg", "EdDSA"]);
     let es256 = make_client(binary, &url, &["--alg", "ES256"]);
+    let route = ["route", "add", "--path", "/orders/{id}", "--scope", "orders:read"];
+    let added = Command::new(binary)
+        .args(["--database-url", &url])
+        .args(route)
+        .output()
+        .expect("the command runs");
+    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
     let floor = Server::start(
         Command::new(std::env::current_exe().expect("this program")).arg("--floor"),
         false,
@@ -71,6 +78,12 @@ fn compare(rounds: usize, requests: usize) {
             &format!("token={token}"),
         )]
     };
+    let validate = |client: &(String, String)| {
+        let token = issue(&mintage.address, &token_request(&client.0, &client.1, BODY));
+        let forwarded = "X-Forwarded-Method: GET\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Uri: /orders/17";
+        let head = format!("GET /validate HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n{forwarded}");
+        vec![format!("{head}\r\n\r\n").into_bytes()]
+    };
     let cases = [
         ("floor", &floor, request(&hs256)),
         (
@@ -89,6 +102,8 @@ fn compare(rounds: usize, requests: usize) {
         ("/token HS256, group", &group.0, request(&group.1)),
         ("/introspect ES256", &mintage, introspect(&es256)),
         ("/introspect HS256", &mintage, introspect(&hs256)),
+        ("/validate ES256", &mintage, validate(&es256)),
+        ("/validate HS256", &mintage, validate(&hs256)),
     ];
     for (_, server, requests) in &cases {
         drive(&server.address, requests, CONNECTIONS, 20_000);
@@ -162,7 +177,7 @@ fn compare(rounds: usize, requests: usize) {
             1.25 * signature_here + 5.0,
         ),
         (
-            "/introspect ES256: floor + verification + 8 µs",
+            "/introspect and /validate ES256: floor + verification + 8 µs",
             verification + 8.0,
             verification_here + 8.0,
         ),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The system's allocator costs a token request a tenth more; `docs/benchmarks.md` has the comparison.
+/// Without huge pages, which took twice the memory; `docs/benchmarks.md` has the comparison.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -95,6 +95,37 @@ fn g5_two_instances_let_a_one_time_token_pass_once() {
     }
 }
 
+/// The number of the plan: 1,000 tokens, each used by 100 connections at the same moment.
+#[test]
+#[ignore = "takes a minute; scripts/test --soak runs it"]
+fn p46_of_a_thousand_tokens_each_passes_once() {
+    const TOKENS: usize = 1000;
+    const USES: usize = 100;
+    let app = TestApp::start();
+    with_route(&app);
+    let client = app.client(|_| {});
+    let tokens: Vec<String> = (0..TOKENS).map(|_| one_time(&app, &client)).collect();
+    let start = std::sync::Barrier::new(USES);
+    let passed: Vec<Vec<bool>> = std::thread::scope(|scope| {
+        let users: Vec<_> = (0..USES)
+            .map(|_| {
+                let (mut connection, tokens, start) = (Connection::open(app.address), &tokens, &start);
+                scope.spawn(move || {
+                    let mut use_one = |token: &String| {
+                        start.wait();
+                        connection.ask(&gateway_request(token, "/orders/1")).status == 200
+                    };
+                    tokens.iter().map(&mut use_one).collect()
+                })
+            })
+            .collect();
+        users.into_iter().map(|user| user.join().unwrap()).collect()
+    });
+    for token in 0..TOKENS {
+        assert_eq!(passed.iter().filter(|user| user[token]).count(), 1, "token {token}");
+    }
+}
+
 /// Uses a token 100 times at once, over connections that are open already; how many passed.
 fn passed(addresses: &[SocketAddr], token: &str) -> usize {
     const USES: usize = 100;
