@@ -13,7 +13,9 @@ use toml::{Table, Value};
 use super::Config;
 
 /// Where the configuration comes from. Kept by a running server, so that SIGHUP reads the same sources again.
-#[derive(Clone, Debug, Default)]
+///
+/// It cannot be printed: the environment may hold passwords and the key that private keys are encrypted with.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// `--config` or `MINTAGE_CONFIG`; without either `./mintage.toml`, if there is one.
     pub file: Option<PathBuf>,

@@ -78,7 +78,6 @@ impl Backend {
 }
 
 /// Makes connections for the pool. r2d2's own manager would ask each dialect in turn whether the URL is its own.
-#[derive(Debug)]
 pub struct Manager {
     url: String,
     query_timeout: Duration,
