@@ -1,5 +1,7 @@
 //! The sections of `mintage.toml`, with their defaults. `mintage.example.toml` says what each key is for.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::proxies::TrustedProxies;
@@ -129,7 +131,7 @@ impl Default for Server {
 }
 
 /// `[database]`: where the state is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:PATH` or `postgres://…`.
@@ -144,6 +146,13 @@ pub struct Database {
     pub pool: Pool,
     /// `[database.breaker]`
     pub breaker: Breaker,
+}
+
+/// Its URLs may hold passwords.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Database(…)")
+    }
 }
 
 impl Default for Database {
@@ -358,11 +367,18 @@ impl Default for Janitor {
 }
 
 /// `[redis]`: the accelerator for several instances.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
     /// Where it is; empty is none.
     pub url: String,
+}
+
+/// Its URL may hold a password.
+impl fmt::Debug for Redis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redis(…)")
+    }
 }
 
 /// `[limits]`: what is refused because there was too much of it.

@@ -244,6 +244,16 @@ mod tests {
     }
 
     #[test]
+    fn g8_debug_shows_no_password_of_a_url() {
+        let mut config = Config::default();
+        config.database.url = "postgres://m:hunter2@db/m".into();
+        config.database.replica_urls = vec!["postgres://m:hunter2@replica/m".into()];
+        config.redis.url = "redis://:hunter2@redis/0".into();
+        config.keys.encryption_key = "hunter2".to_owned().into();
+        assert!(!format!("{config:?}").contains("hunter2"));
+    }
+
+    #[test]
     fn ranges_are_refused_by_the_name_of_their_key() {
         let refused = |change: fn(&mut Config)| {
             let mut config = Config::default();
