@@ -266,3 +266,13 @@ fn a_connection_in_use_is_not_asked_whether_it_lives(store: Store) {
     assert_eq!(stats(&db)["validations_total"], before);
     assert_eq!(stats(&db)["discarded_total"], 0);
 }
+
+/// A server that lost its place to another answers every ping; a new connection finds the other.
+#[test]
+fn postgres_a_connection_that_only_reads_is_replaced() {
+    let store = Store::postgres().migrated();
+    store.run(|conn| execute(conn, "SET default_transaction_read_only = on"));
+    let outcome = store.try_run(|conn| conn.write(append));
+    assert!(matches!(outcome, Err(DbError::Disconnected(_))), "{outcome:?}");
+    store.run(|conn| conn.write(append));
+}
