@@ -71,11 +71,11 @@ impl Replicated {
     }
 
     /// The same primary, with another replica.
-    fn with_replica(&self, url: String) -> Db {
+    fn with_replica(&self, url: String, connection_timeout: config::Duration) -> Db {
         let mut settings = self.pair.settings();
         settings.replica_urls = vec![url];
         settings.query_timeout = config::Duration::seconds(4);
-        settings.pool.connection_timeout = config::Duration::millis(300);
+        settings.pool.connection_timeout = connection_timeout;
         settings.breaker.window = 4;
         Db::open(&settings)
     }
@@ -140,7 +140,10 @@ fn what_was_written_here_is_read_here() {
 fn a_replica_that_is_gone_is_no_outage_and_after_a_while_not_asked() {
     let replicated = Replicated::new();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let db = replicated.with_replica(format!("postgres://postgres@{nobody}/postgres"));
+    let db = replicated.with_replica(
+        format!("postgres://postgres@{nobody}/postgres"),
+        config::Duration::millis(300),
+    );
     for _ in 0..6 {
         assert_eq!(name(&replicated.runtime, &db).unwrap(), "the client billing");
     }
@@ -155,7 +158,10 @@ fn a_replica_that_hangs_leaves_the_primary_its_time() {
     // The kernel accepts connections for it; it never answers one.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    let db = replicated.with_replica(format!("postgres://postgres@{address}/postgres"));
+    let db = replicated.with_replica(
+        format!("postgres://postgres@{address}/postgres"),
+        config::Duration::seconds(20),
+    );
     assert_eq!(name(&replicated.runtime, &db).unwrap(), "the client billing");
     assert_eq!(reads(&db), (0, 1));
 }
