@@ -160,7 +160,7 @@ fn a_replica_that_hangs_leaves_the_primary_its_time() {
     let address = silent.local_addr().unwrap();
     let db = replicated.with_replica(
         format!("postgres://postgres@{address}/postgres"),
-        config::Duration::seconds(20),
+        config::Duration::seconds(5),
     );
     assert_eq!(name(&replicated.runtime, &db).unwrap(), "the client billing");
     assert_eq!(reads(&db), (0, 1));
