@@ -127,6 +127,7 @@ impl App {
             caches: ClientCaches::default(),
             revocations: Revocations::default(),
             writer: writer.clone(),
+            secret_uses: Default::default(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
@@ -147,6 +148,7 @@ impl App {
         for server in servers {
             actix_web::rt::spawn(server);
         }
+        shared.secret_uses.clone().start(db.clone());
         let startup = Startup {
             db: db.clone(),
             clock: self.clock,
@@ -253,6 +255,9 @@ impl Running {
         let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
             return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
+        }
+        if let Err(error) = self.shared.secret_uses.write(&self.shared.db).await {
+            log::warn!("the last uses of secrets are not written: {error}");
         }
         if let Err(error) = self.shared.db.settle().await {
             log::warn!("the WAL file stays: {error}");

@@ -9,6 +9,7 @@ pub mod client_caches;
 mod lanes;
 pub mod revocation_cache;
 pub mod route_store;
+pub mod secret_uses;
 
 use std::fmt;
 

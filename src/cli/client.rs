@@ -1,18 +1,17 @@
-//! `mintage client`: makes, lists, shows, enables, disables and deletes clients.
+//! `mintage client`: makes, lists, shows, changes, enables, disables and deletes clients.
 
-use std::sync::Arc;
+mod secret;
 
 use serde::Serialize;
 
 use super::{Context, Failure, print, print_json};
 use crate::config::Duration;
-use crate::db::{DbError, clients, standing};
-use crate::oauth::alg::Alg;
-use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
+use crate::db::clients::Changed;
+use crate::db::{DbError, administration, clients};
+use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_document::{ClientDocument, Page};
-use crate::oauth::resource::is_absolute_uri;
-use crate::oauth::scope::Scope;
-use crate::oauth::secret::{ClientSecret, StoredSecret, random_text};
+use crate::oauth::client_fields::{ClientFields, MalformedClient};
+use crate::oauth::secret::{ClientSecret, StoredSecret};
 use crate::oauth::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
@@ -31,10 +30,15 @@ pub enum Command {
     Enable(Named),
     /// Stop a client from getting tokens
     Disable(Named),
+    /// Change a client; what is not named stays as it is
+    Update(Box<Update>),
     /// Delete a client and its secrets
     Delete(Named),
     /// Make everything issued to a client until now inactive
     RevokeTokens(Named),
+    /// Manage the secrets of a client
+    #[command(subcommand)]
+    Secret(secret::Command),
 }
 
 #[derive(clap::Args)]
@@ -61,6 +65,43 @@ pub struct NewClient {
     /// What it gets when it asks for no scope [default: all but those that begin with mintage:]
     #[arg(long)]
     default_scope: Option<String>,
+    #[command(flatten)]
+    rest: Rest,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `client update` takes; what is not named stays as it is.
+#[derive(clap::Args)]
+pub struct Update {
+    /// The client's id
+    id: String,
+    /// What people call it
+    #[arg(long)]
+    name: Option<String>,
+    /// All scopes that it may ask for, separated by spaces
+    #[arg(long)]
+    scope: Option<String>,
+    /// What it gets when it asks for no scope; `auto`: all but those that begin with mintage:
+    #[arg(long)]
+    default_scope: Option<String>,
+    #[command(flatten)]
+    rest: Rest,
+    /// It may name no audience as resource any more
+    #[arg(long, conflicts_with = "audiences")]
+    no_audiences: bool,
+    /// It may introspect no audience's tokens any more
+    #[arg(long, conflicts_with = "serves")]
+    no_serves: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What making and changing a client have in common.
+#[derive(clap::Args, Default)]
+struct Rest {
     /// An audience that it may name as resource; may be repeated
     #[arg(long = "audience", value_name = "URI")]
     audiences: Vec<String>,
@@ -70,15 +111,12 @@ pub struct NewClient {
     /// client_secret_basic or client_secret_post; may be repeated [default: both]
     #[arg(long = "auth-method", value_name = "METHOD")]
     auth_methods: Vec<String>,
-    /// Lifetime of its tokens, 1s to 30d [default: token.ttl]
+    /// Lifetime of its tokens, 1s to 30d; `default`: token.ttl
     #[arg(long)]
     ttl: Option<String>,
-    /// ES256, EdDSA, RS256, PS256 or HS256 [default: token.alg]
+    /// ES256, EdDSA, RS256, PS256 or HS256; `default`: token.alg
     #[arg(long)]
     alg: Option<String>,
-    /// As JSON
-    #[arg(long)]
-    json: bool,
 }
 
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
@@ -88,8 +126,10 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Show(named) => show(context, &named),
         Command::Enable(named) => set_enabled(context, &named, true),
         Command::Disable(named) => set_enabled(context, &named, false),
+        Command::Update(update) => update_client(context, &update),
         Command::Delete(named) => delete(context, &named),
         Command::RevokeTokens(named) => revoke_tokens(context, &named),
+        Command::Secret(command) => secret::run(context, command),
     }
 }
 
@@ -97,13 +137,15 @@ fn create(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let now = context.clock.now();
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
-    context.with_database(|conn| match clients::insert(conn, &client) {
-        Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
-            "there is a client {:?} already",
-            client.id.as_str()
-        )))),
-        inserted => inserted.map(Ok),
-    })??;
+    context.with_database(
+        |conn| match administration::create_client(conn, &context.author(), &client) {
+            Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
+                "there is a client {:?} already",
+                client.id.as_str()
+            )))),
+            inserted => inserted.map(Ok),
+        },
+    )??;
     #[derive(Serialize)]
     struct Created<'a> {
         client_id: &'a str,
@@ -129,13 +171,45 @@ fn create(context: &Context, new: &NewClient) -> Result<(), Failure> {
 /// A secret and what is stored of it.
 pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
     let secret = ClientSecret::generate();
-    let stored = StoredSecret {
-        id: random_text(16),
-        hash: secret.hash(),
-        created_at: now,
-        expires_at: None,
-    };
+    let stored = StoredSecret::new(&secret, now);
     (secret, stored)
+}
+
+impl Rest {
+    /// The members that are named; a list that is not is left out.
+    fn fields(&self) -> Result<ClientFields, Failure> {
+        let named = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
+        let ttl_seconds = match self.ttl.as_deref() {
+            None => None,
+            Some("default") => Some(None),
+            Some(text) => {
+                let ttl: Duration = text.parse().map_err(|what| Failure::Usage(format!("--ttl: {what}")))?;
+                // Zero is refused, and so is half a second.
+                let whole = ttl.as_millis() % 1000 == 0;
+                Some(Some(if whole { ttl.as_seconds() } else { 0 }))
+            }
+        };
+        Ok(ClientFields {
+            audiences: named(&self.audiences),
+            serves: named(&self.serves),
+            auth_methods: named(&self.auth_methods),
+            ttl_seconds,
+            alg: self.alg.clone().map(|alg| (alg != "default").then_some(alg)),
+            ..ClientFields::default()
+        })
+    }
+}
+
+/// The argument that is wrong, by the member that it fills.
+fn usage(malformed: MalformedClient) -> Failure {
+    let argument = match malformed.member {
+        "default_scope" => "default-scope",
+        "audiences" => "audience",
+        "auth_methods" => "auth-method",
+        "ttl_seconds" => "ttl",
+        same => same,
+    };
+    Failure::Usage(format!("--{argument} must be {}", malformed.must_be))
 }
 
 impl NewClient {
@@ -146,11 +220,7 @@ impl NewClient {
             scope: scope.to_owned(),
             id: Some(id.to_owned()),
             default_scope: None,
-            audiences: Vec::new(),
-            serves: Vec::new(),
-            auth_methods: Vec::new(),
-            ttl: None,
-            alg: None,
+            rest: Rest::default(),
             json: false,
         }
     }
@@ -160,75 +230,66 @@ impl NewClient {
     /// # Errors
     /// [`Failure::Usage`], naming the argument that is wrong.
     pub fn client(&self, secret: StoredSecret, now: UnixMillis) -> Result<Client, Failure> {
-        let wrong = |argument: &str, what: &str| Failure::Usage(format!("--{argument} must be {what}"));
-        const SCOPE: &str = "scope tokens separated by single spaces, of printable ASCII without \" and \\";
         let id = match &self.id {
-            Some(id) => ClientId::parse(id).ok_or_else(|| wrong("id", "1 to 128 printable ASCII characters"))?,
+            Some(id) => ClientId::parse(id)
+                .ok_or_else(|| Failure::Usage("--id must be 1 to 128 printable ASCII characters".into()))?,
             None => ClientId::generate(),
         };
-        let name_ok = (1..=200).contains(&self.name.chars().count()) && !self.name.contains(char::is_control);
-        if !name_ok {
-            return Err(wrong("name", "1 to 200 characters without control characters"));
-        }
-        let scope = parse_scope(&self.scope).ok_or_else(|| wrong("scope", SCOPE))?;
-        let default_scope = match &self.default_scope {
-            Some(text) => parse_scope(text).ok_or_else(|| wrong("default-scope", SCOPE))?,
-            None => scope.without_prefix(RESERVED_PREFIX),
+        let fields = ClientFields {
+            name: Some(self.name.clone()),
+            scope: Some(self.scope.clone()),
+            default_scope: self.default_scope.clone().map(Some),
+            ..self.rest.fields()?
         };
-        if !scope.covers(&default_scope) {
-            return Err(wrong("default-scope", "a part of --scope"));
-        }
-        for (argument, uris) in [("audience", &self.audiences), ("serves", &self.serves)] {
-            if !uris.iter().all(|uri| is_absolute_uri(uri)) {
-                return Err(wrong(argument, "an absolute URI without fragment"));
-            }
-        }
-        let methods: Result<Vec<AuthMethod>, String> = self.auth_methods.iter().map(|text| text.parse()).collect();
-        let mut auth_methods = methods.map_err(|what| Failure::Usage(format!("--auth-method {what}")))?;
-        if auth_methods.is_empty() {
-            auth_methods = AuthMethod::ALL.to_vec();
-        }
-        let alg: Option<Alg> = self
-            .alg
-            .as_deref()
-            .map(str::parse)
-            .transpose()
-            .map_err(|what| Failure::Usage(format!("--alg {what}")))?;
-        let ttl_seconds = match &self.ttl {
-            None => None,
-            Some(text) => {
-                let ttl: Duration = text.parse().map_err(|what| Failure::Usage(format!("--ttl: {what}")))?;
-                let whole = ttl.as_millis() % 1000 == 0 && TTL_SECONDS.contains(&ttl.as_seconds());
-                Some(
-                    whole
-                        .then_some(ttl.as_seconds())
-                        .ok_or_else(|| wrong("ttl", "whole seconds from 1s to 30d"))?,
-                )
-            }
-        };
-        Ok(Client {
-            id,
-            name: self.name.clone(),
-            enabled: true,
-            scope,
-            default_scope,
-            audiences: self.audiences.iter().map(|uri| Arc::from(uri.as_str())).collect(),
-            serves: self.serves.iter().map(|uri| Arc::from(uri.as_str())).collect(),
-            auth_methods,
-            ttl_seconds,
-            alg,
-            secrets: vec![secret],
-            created_at: now,
-            updated_at: now,
-        })
+        let mut client = fields.new_client(id, now).map_err(usage)?;
+        client.secrets.push(secret);
+        Ok(client)
     }
 }
 
-fn parse_scope(text: &str) -> Option<Scope> {
-    if text.is_empty() {
-        return Some(Scope::empty());
+impl Update {
+    fn fields(&self) -> Result<ClientFields, Failure> {
+        let mut fields = ClientFields {
+            name: self.name.clone(),
+            scope: self.scope.clone(),
+            default_scope: self.default_scope.clone().map(|text| (text != "auto").then_some(text)),
+            ..self.rest.fields()?
+        };
+        if self.no_audiences {
+            fields.audiences = Some(Vec::new());
+        }
+        if self.no_serves {
+            fields.serves = Some(Vec::new());
+        }
+        Ok(fields)
     }
-    Scope::parse(text).ok()
+}
+
+fn update_client(context: &Context, update: &Update) -> Result<(), Failure> {
+    let named = Named {
+        id: update.id.clone(),
+        json: update.json,
+    };
+    let client = change(context, &named, &update.fields()?)?;
+    match update.json {
+        true => show_client(&client, true),
+        false => print(&format!("client {} is changed", client.id)),
+    }
+    Ok(())
+}
+
+fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Client, Failure> {
+    let (id, now) = (named.parse()?, context.clock.now());
+    let changed = context.with_database(|conn| {
+        administration::change_client(conn, &context.author(), &id, now, |client| {
+            fields.applied_to(client, now)
+        })
+    })?;
+    match changed {
+        Changed::Done { after, .. } => Ok(*after),
+        Changed::Missing => Err(named.missing()),
+        Changed::Refused(malformed) => Err(usage(malformed)),
+    }
 }
 
 fn list(context: &Context, json: bool) -> Result<(), Failure> {
@@ -299,13 +360,11 @@ fn show_client(client: &Client, json: bool) {
 }
 
 fn set_enabled(context: &Context, named: &Named, enabled: bool) -> Result<(), Failure> {
-    let id = named.parse()?;
-    let now = context.clock.now();
-    let client = context.with_database(|conn| {
-        clients::set_enabled(conn, &id, enabled, now)?;
-        clients::find(conn, &id)
-    })?;
-    let client = client.ok_or_else(|| named.missing())?;
+    let fields = ClientFields {
+        enabled: Some(enabled),
+        ..ClientFields::default()
+    };
+    let client = change(context, named, &fields)?;
     match named.json {
         true => show_client(&client, true),
         false => print(&format!(
@@ -320,7 +379,7 @@ fn set_enabled(context: &Context, named: &Named, enabled: bool) -> Result<(), Fa
 fn delete(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
-    if !context.with_database(|conn| clients::delete(conn, &id, now))? {
+    if !context.with_database(|conn| administration::delete_client(conn, &context.author(), &id, now))? {
         return Err(named.missing());
     }
     #[derive(Serialize)]
@@ -341,12 +400,8 @@ fn delete(context: &Context, named: &Named) -> Result<(), Failure> {
 fn revoke_tokens(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
-    let revoked = context.with_database(|conn| {
-        if clients::find(conn, &id)?.is_none() {
-            return Ok(None);
-        }
-        standing::revoke_until(conn, Some(&id), now).map(Some)
-    })?;
+    let revoked =
+        context.with_database(|conn| administration::revoke_client_tokens(conn, &context.author(), &id, now))?;
     let not_before = revoked.ok_or_else(|| named.missing())?;
     #[derive(Serialize)]
     struct Revoked<'a> {
@@ -402,12 +457,15 @@ mod tests {
         assert!(refused(|new| new.name = String::new()).starts_with("--name"));
         assert!(refused(|new| new.scope = "a  b".into()).starts_with("--scope"));
         assert!(refused(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
-        assert!(refused(|new| new.audiences = vec!["orders".into()]).starts_with("--audience"));
-        assert!(refused(|new| new.serves = vec!["https://a#b".into()]).starts_with("--serves"));
-        assert!(refused(|new| new.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
-        assert!(refused(|new| new.alg = Some("none".into())).starts_with("--alg"));
+        assert!(refused(|new| new.rest.audiences = vec!["orders".into()]).starts_with("--audience"));
+        assert!(refused(|new| new.rest.serves = vec!["https://a#b".into()]).starts_with("--serves"));
+        assert!(refused(|new| new.rest.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
+        assert!(refused(|new| new.rest.alg = Some("none".into())).starts_with("--alg"));
         for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {
-            assert!(refused(|new| new.ttl = Some(ttl.into())).starts_with("--ttl"), "{ttl}");
+            assert!(
+                refused(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),
+                "{ttl}"
+            );
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line: one file a command. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line.
 
+mod audit;
 mod client;
 mod completions;
 mod config;
@@ -20,6 +21,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
 use crate::db::{Conn, Db, DbError};
+use crate::oauth::audit::Author;
 use crate::startup;
 
 /// Mintage: a machine-to-machine OAuth 2.0 token server.
@@ -49,6 +51,8 @@ enum Command {
     /// Manage what gateways let through
     #[command(subcommand)]
     Route(route::Command),
+    /// Print who changed what, when and from where, as JSON lines
+    Audit(audit::Arguments),
     /// Bring the database schema up to date, or take a step back
     #[command(subcommand)]
     Migrate(migrate::Command),
@@ -99,6 +103,19 @@ impl Context {
         Ok(self.sources.load()?)
     }
 
+    /// Who runs this command, for the audit trail: the user of the machine, whoever `sudo` was called by.
+    fn author(&self) -> Author {
+        let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+        let user = named("SUDO_USER")
+            .or_else(|| named("USER"))
+            .or_else(|| named("LOGNAME"));
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Author {
+            who: user.unwrap_or_else(|| "unknown".into()),
+            origin: format!("command line {}", host.trim()).trim_end().to_owned(),
+        }
+    }
+
     /// Runs `work` on the database, whose schema is brought up to date first where the configuration allows it.
     fn with_database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, Failure> {
         let config = self.config()?;
@@ -135,6 +152,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Client(command) => client::run(&context, command),
         Command::Key(command) => key::run(&context, command),
         Command::Route(command) => route::run(&context, command),
+        Command::Audit(arguments) => audit::run(&context, &arguments),
         Command::Migrate(command) => migrate::run(&context, command),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Context, Failure, print, print_json};
-use crate::db::{DbError, routes};
+use crate::db::{DbError, administration, routes};
 use crate::oauth::client_document::Page;
 use crate::oauth::route::{MalformedRoute, NewRoute, Route};
 use crate::oauth::route_document::{self, ExplanationDocument, RouteDocument};
@@ -86,12 +86,14 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     let route = new
         .route(random_text(ID_LENGTH), context.clock.now())
         .map_err(|malformed| Failure::Usage(format!("{}: {malformed}", argument(malformed))))?;
-    context.with_database(|conn| match routes::insert(conn, &route) {
-        Err(DbError::Conflict) => Ok(Err(Failure::Failed(
-            "there is a route for the same method, host and path already: see `mintage route list`".into(),
-        ))),
-        inserted => inserted.map(Ok),
-    })??;
+    context.with_database(
+        |conn| match administration::add_route(conn, &context.author(), &route) {
+            Err(DbError::Conflict) => Ok(Err(Failure::Failed(
+                "there is a route for the same method, host and path already: see `mintage route list`".into(),
+            ))),
+            inserted => inserted.map(Ok),
+        },
+    )??;
     match json {
         true => print_json(&RouteDocument::from(&route)),
         false => print(&format!("route {} is added", route.id)),
@@ -142,7 +144,7 @@ fn line(route: &Route) -> String {
 
 fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
     let now = context.clock.now();
-    if !context.with_database(|conn| routes::delete(conn, id, now))? {
+    if !context.with_database(|conn| administration::remove_route(conn, &context.author(), id, now))? {
         return Err(Failure::Failed(format!(
             "there is no route {id:?}: see `mintage route list`"
         )));

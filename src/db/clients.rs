@@ -125,17 +125,49 @@ pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     })
 }
 
-/// Enables or disables a client; `false` when there is none.
+/// How an attempt to change a client ended.
+#[derive(Debug)]
+pub enum Changed<E> {
+    /// It is changed.
+    Done {
+        /// As it was.
+        before: Box<Client>,
+        /// As it is.
+        after: Box<Client>,
+    },
+    /// There is no such client.
+    Missing,
+    /// The change does not suit the client as it is now.
+    Refused(E),
+}
+
+/// Changes a client as `change` says, which is shown the client as it is; its secrets stay.
 ///
 /// # Errors
 /// When the database refuses or cannot be reached.
-pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
+pub fn change<E>(
+    conn: &mut Conn,
+    id: &ClientId,
+    now: UnixMillis,
+    change: impl FnOnce(&Client) -> Result<Client, E>,
+) -> Result<Changed<E>, DbError> {
     conn.write(|conn| {
-        let updated = diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
-            .set((clients::enabled.eq(enabled), clients::updated_at_ms.eq(now.0)))
-            .execute(conn)?;
+        // First, because its lock also keeps another writer from changing the same client meanwhile.
         changes::append(conn, &Change::Client(id.clone()), now)?;
-        Ok(updated == 1)
+        let Some(before) = find(conn, id)? else {
+            return Ok(Changed::Missing);
+        };
+        let after = match change(&before) {
+            Ok(after) => after,
+            Err(refused) => return Ok(Changed::Refused(refused)),
+        };
+        diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
+            .set(ClientRow::from(&after))
+            .execute(conn)?;
+        Ok(Changed::Done {
+            before: Box::new(before),
+            after: Box::new(after),
+        })
     })
 }
 

@@ -15,7 +15,7 @@ pub enum Conn {
 }
 
 impl Conn {
-    /// Runs `work` in one transaction that may write, and commits it.
+    /// Runs `work` in one transaction that may write, and commits it; inside of another one it becomes a part of that.
     ///
     /// On SQLite it begins IMMEDIATE: a transaction that reads first and writes later fails at once when another
     /// wrote in between, however long the busy timeout is.
@@ -23,6 +23,9 @@ impl Conn {
     /// # Errors
     /// What `work` or the commit gave; everything is rolled back then.
     pub fn write<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+        if self.is_in_transaction()? {
+            return work(self);
+        }
         match self {
             Conn::Sqlite(conn) => AnsiTransactionManager::begin_transaction_sql(conn, "BEGIN IMMEDIATE")?,
             Conn::Postgres(conn) => AnsiTransactionManager::begin_transaction(conn)?,
@@ -44,6 +47,14 @@ impl Conn {
                 Err(error)
             }
         }
+    }
+
+    fn is_in_transaction(&mut self) -> Result<bool, DbError> {
+        let depth = match self {
+            Conn::Sqlite(conn) => AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()?,
+            Conn::Postgres(conn) => AnsiTransactionManager::transaction_manager_status_mut(conn).transaction_depth()?,
+        };
+        Ok(depth.is_some())
     }
 }
 

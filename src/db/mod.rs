@@ -4,6 +4,8 @@
 //! pool has connections, runs on a blocking thread, and has a deadline: a database that hangs looks like one that
 //! is down, and never holds a worker. Reads that may be a moment old can go to a replica.
 
+pub mod administration;
+pub mod audit;
 pub mod changes;
 pub mod clients;
 mod conn;

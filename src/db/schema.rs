@@ -95,3 +95,15 @@ diesel::table! {
         not_before_ms -> BigInt,
     }
 }
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at_ms -> BigInt,
+        who -> Text,
+        origin -> Text,
+        action -> Text,
+        subject -> Text,
+        detail -> Text,
+    }
+}

@@ -2,11 +2,12 @@
 
 use diesel::prelude::*;
 
+use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
-use super::schema::secrets;
+use super::schema::{clients, secrets};
 use crate::oauth::client::ClientId;
-use crate::oauth::secret::{SecretHash, StoredSecret};
+use crate::oauth::secret::{LastUsed, SecretHash, StoredSecret};
 use crate::oauth::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
@@ -31,10 +32,93 @@ pub(super) fn insert(conn: &mut Conn, client: &ClientId, secret: &StoredSecret) 
         hash: secret.hash.to_stored(),
         created_at_ms: secret.created_at.0,
         expires_at_ms: secret.expires_at.map(|at| at.0),
-        last_used_at_ms: None,
+        last_used_at_ms: secret.last_used.moment().map(|at| at.0),
     };
     diesel::insert_into(secrets::table).values(row).execute(conn)?;
     Ok(())
+}
+
+/// Secrets that a client may have at a time, expired ones included: each is compared at every request.
+pub const MAX_SECRETS: i64 = 10;
+
+/// How an attempt to add a secret ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// It is there.
+    Done,
+    /// There is no such client.
+    NoClient,
+    /// The client has [`MAX_SECRETS`] already.
+    TooMany,
+}
+
+/// Gives a client one more secret. With `others_end`, those that it has end then, unless they end earlier.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn add(
+    conn: &mut Conn,
+    client: &ClientId,
+    secret: &StoredSecret,
+    others_end: Option<UnixMillis>,
+) -> Result<Added, DbError> {
+    conn.write(|conn| {
+        // First, because its lock also keeps another writer from adding one meanwhile.
+        changes::append(conn, &Change::Client(client.clone()), secret.created_at)?;
+        let of_client = secrets::table.filter(secrets::client_id.eq(client.as_str()));
+        let exists: i64 = clients::table.find(client.as_str()).count().get_result(conn)?;
+        if exists == 0 {
+            return Ok(Added::NoClient);
+        }
+        if of_client.count().get_result::<i64>(conn)? >= MAX_SECRETS {
+            return Ok(Added::TooMany);
+        }
+        if let Some(end) = others_end {
+            let lasting = secrets::expires_at_ms.is_null().or(secrets::expires_at_ms.gt(end.0));
+            diesel::update(secrets::table.filter(secrets::client_id.eq(client.as_str())))
+                .filter(lasting)
+                .set(secrets::expires_at_ms.eq(end.0))
+                .execute(conn)?;
+        }
+        insert(conn, client, secret)?;
+        Ok(Added::Done)
+    })
+}
+
+/// Takes a secret away; `false` when the client has none of this id.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMillis) -> Result<bool, DbError> {
+    conn.write(|conn| {
+        let the_secret = secrets::client_id
+            .eq(client.as_str())
+            .and(secrets::secret_id.eq(secret_id));
+        let deleted = diesel::delete(secrets::table.filter(the_secret)).execute(conn)?;
+        if deleted == 1 {
+            changes::append(conn, &Change::Client(client.clone()), now)?;
+        }
+        Ok(deleted == 1)
+    })
+}
+
+/// Writes down when secrets were last used; a moment before the one that is there changes nothing.
+///
+/// # Errors
+/// When the database refuses or cannot be reached; none is written then.
+pub fn used(conn: &mut Conn, uses: &[(String, UnixMillis)]) -> Result<(), DbError> {
+    conn.write(|conn| {
+        for (secret_id, moment) in uses {
+            let earlier = secrets::last_used_at_ms
+                .is_null()
+                .or(secrets::last_used_at_ms.lt(moment.0));
+            diesel::update(secrets::table.find(secret_id))
+                .filter(earlier)
+                .set(secrets::last_used_at_ms.eq(moment.0))
+                .execute(conn)?;
+        }
+        Ok(())
+    })
 }
 
 /// Removes every secret of a client.
@@ -64,6 +148,7 @@ pub(super) fn of_clients(conn: &mut Conn, clients: &[&str]) -> Result<Vec<(Strin
                 hash,
                 created_at: UnixMillis(row.created_at_ms),
                 expires_at: row.expires_at_ms.map(UnixMillis),
+                last_used: LastUsed::at(row.last_used_at_ms.map(UnixMillis)),
             };
             Ok((row.client_id, secret))
         })

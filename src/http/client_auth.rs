@@ -64,15 +64,16 @@ pub async fn authenticate(
         let tried = ClientId::parse(&presented.id);
         return Err(refuse(request, Refusal::UnknownClient, tried.as_ref(), now));
     };
-    let proven = secret::verify(&presented.secret, &client.secrets, now);
-    let refusal = if !proven {
-        Refusal::WrongSecret
-    } else if !client.enabled {
-        Refusal::DisabledClient
-    } else if !client.auth_methods.contains(&presented.method) {
-        Refusal::MethodNotAllowed
-    } else {
-        return Ok(client);
+    let refusal = match secret::verify(&presented.secret, &client.secrets, now) {
+        None => Refusal::WrongSecret,
+        Some(_) if !client.enabled => Refusal::DisabledClient,
+        Some(_) if !client.auth_methods.contains(&presented.method) => Refusal::MethodNotAllowed,
+        Some(used) => {
+            if used.last_used.note(now) {
+                worker.shared.secret_uses.note(&used.id, now);
+            }
+            return Ok(client);
+        }
     };
     Err(refuse(request, refusal, Some(&client.id), now))
 }

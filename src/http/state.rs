@@ -18,6 +18,7 @@ use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::revocation_cache::Revocations;
 use crate::actors::route_store::RouteStore;
+use crate::actors::secret_uses::SecretUses;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::TrustedProxies;
@@ -49,6 +50,8 @@ pub struct Shared {
     pub revocations: Revocations,
     /// The writer of token records.
     pub writer: BatchWriterHandle,
+    /// When secrets were last used.
+    pub secret_uses: SecretUses,
     /// Whether to send traffic here.
     pub readiness: Readiness,
     /// The log of refused credentials.

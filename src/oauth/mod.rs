@@ -6,10 +6,12 @@
 
 pub mod activity;
 pub mod alg;
+pub mod audit;
 pub mod basic;
 pub mod claims;
 pub mod client;
 pub mod client_document;
+pub mod client_fields;
 pub mod error;
 pub mod form;
 pub mod grant;
@@ -25,5 +27,6 @@ pub mod route_document;
 pub mod route_table;
 pub mod scope;
 pub mod secret;
+pub mod secret_document;
 pub mod time;
 pub mod token_id;

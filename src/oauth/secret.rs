@@ -3,11 +3,15 @@
 //! A secret has 256 random bits, so guessing it is hopeless whatever the hash costs; a slow hash would only
 //! put milliseconds on every token request. SHA-256 it is (plan §5), with a comparison that does not stop at
 //! the first difference.
+//!
+//! A generated secret can be told from other text: `mtgcs`, 43 random letters and digits, and a checksum of six. So a
+//! scanner that looks for leaked secrets finds it (`mtgcs[A-Za-z0-9]{49}`) and is not taken in by look-alikes.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_lc_rs::{digest, rand};
-use subtle::ConstantTimeEq;
+use subtle::{ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::time::UnixMillis;
@@ -16,7 +20,14 @@ use super::time::UnixMillis;
 const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// 43 characters of 62: 256 bits.
-const SECRET_LENGTH: usize = 43;
+const RANDOM_LENGTH: usize = 43;
+
+/// What every generated secret begins with: "Mintage client secret".
+const PREFIX: &str = "mtgcs";
+
+/// Six characters of 62 hold the 32 bits of the checksum. With all of it a secret has 54 bytes, and SHA-256 takes up
+/// to 55 in one block.
+const CHECKSUM_LENGTH: usize = 6;
 
 /// A client secret in the clear: from a request, or just generated. It cannot be printed by accident and its
 /// memory is wiped.
@@ -30,7 +41,24 @@ impl ClientSecret {
 
     /// Makes a new secret of 256 bits from the operating system's randomness.
     pub fn generate() -> Self {
-        Self::new(random_text(SECRET_LENGTH))
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + RANDOM_LENGTH + CHECKSUM_LENGTH));
+        text.push_str(PREFIX);
+        text.push_str(&Zeroizing::new(random_text(RANDOM_LENGTH)));
+        let sum = checksum(&text);
+        text.extend(sum);
+        Self(text)
+    }
+
+    /// Whether it has the form of a generated secret, its checksum included.
+    pub fn is_well_formed(&self) -> bool {
+        let body = self
+            .0
+            .len()
+            .checked_sub(CHECKSUM_LENGTH)
+            .and_then(|end| self.0.split_at_checked(end));
+        body.is_some_and(|(body, sum)| {
+            body.len() == PREFIX.len() + RANDOM_LENGTH && body.starts_with(PREFIX) && sum.chars().eq(checksum(body))
+        })
     }
 
     /// The one way to see it: for the command that creates it.
@@ -51,6 +79,24 @@ impl fmt::Debug for ClientSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClientSecret(…)")
     }
+}
+
+/// The CRC-32 of a text (ISO-HDLC, as in zip and PNG), in the letters and digits of a secret, the highest first.
+fn checksum(text: &str) -> [char; CHECKSUM_LENGTH] {
+    let mut crc = u32::MAX;
+    for byte in text.bytes() {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+        }
+    }
+    let mut rest = !crc;
+    let mut characters = ['A'; CHECKSUM_LENGTH];
+    for character in characters.iter_mut().rev() {
+        *character = char::from(ALPHABET[(rest % 62) as usize]);
+        rest /= 62;
+    }
+    characters
 }
 
 /// SHA-256 of a secret.
@@ -105,24 +151,84 @@ pub struct StoredSecret {
     pub created_at: UnixMillis,
     /// From this moment on it no longer counts.
     pub expires_at: Option<UnixMillis>,
+    /// When it was last used, to the minute.
+    pub last_used: LastUsed,
 }
 
-/// Whether `presented` is one of `secrets` that has not expired at `now`.
+impl StoredSecret {
+    /// What is stored of a secret that was just made; it does not expire.
+    pub fn new(secret: &ClientSecret, now: UnixMillis) -> Self {
+        Self {
+            id: random_text(SECRET_ID_LENGTH),
+            hash: secret.hash(),
+            created_at: now,
+            expires_at: None,
+            last_used: LastUsed::default(),
+        }
+    }
+}
+
+/// Letters and digits of a secret's id.
+const SECRET_ID_LENGTH: usize = 16;
+
+/// When a secret was last used. It is noted in the client that a worker's cache holds, without a lock and without a write
+/// to the database for each request.
+#[derive(Debug, Default)]
+pub struct LastUsed(AtomicI64);
+
+/// Uses within this time count as one, in milliseconds.
+const USE_PRECISION: i64 = 60_000;
+
+impl LastUsed {
+    /// As the database has it.
+    pub fn at(moment: Option<UnixMillis>) -> Self {
+        Self(AtomicI64::new(moment.map_or(0, |moment| moment.0)))
+    }
+
+    /// The moment; `None` if it was never used.
+    pub fn moment(&self) -> Option<UnixMillis> {
+        let moment = self.0.load(Ordering::Relaxed);
+        (moment > 0).then_some(UnixMillis(moment))
+    }
+
+    /// Notes a use; `true` when it is news that somebody should write down.
+    pub fn note(&self, now: UnixMillis) -> bool {
+        let news = now.0 - self.0.load(Ordering::Relaxed) >= USE_PRECISION;
+        if news {
+            self.0.store(now.0, Ordering::Relaxed);
+        }
+        news
+    }
+}
+
+impl Clone for LastUsed {
+    fn clone(&self) -> Self {
+        Self::at(self.moment())
+    }
+}
+
+/// The one of `secrets` that `presented` is, unless it has expired at `now`.
 ///
 /// Every secret is compared, and at least one comparison is made: a client without secrets (or no client at
 /// all) costs what a wrong secret costs, so the time tells nothing about which of them it was (P15).
-pub fn verify(presented: &ClientSecret, secrets: &[StoredSecret], now: UnixMillis) -> bool {
+pub fn verify<'a>(presented: &ClientSecret, secrets: &'a [StoredSecret], now: UnixMillis) -> Option<&'a StoredSecret> {
     const NOBODY: SecretHash = SecretHash([0; 32]);
     let hash = presented.hash();
     let mut found = subtle::Choice::from(0);
-    for secret in secrets {
+    let mut place = 0u64;
+    for (index, secret) in (0u64..).zip(secrets) {
         let in_time = secret.expires_at.is_none_or(|end| now < end);
-        found |= hash.0.ct_eq(&secret.hash.0) & subtle::Choice::from(u8::from(in_time));
+        let is_it = hash.0.ct_eq(&secret.hash.0) & subtle::Choice::from(u8::from(in_time));
+        place.conditional_assign(&index, is_it);
+        found |= is_it;
     }
     if secrets.is_empty() {
         found &= hash.0.ct_eq(&NOBODY.0);
     }
-    found.into()
+    match bool::from(found) {
+        true => secrets.get(place as usize),
+        false => None,
+    }
 }
 
 /// `length` characters of `[A-Za-z0-9]`, each equally likely.
@@ -152,6 +258,7 @@ mod tests {
             hash: secret.hash(),
             created_at: UnixMillis(0),
             expires_at: expires_at.map(UnixMillis),
+            last_used: LastUsed::default(),
         }
     }
 
@@ -159,22 +266,23 @@ mod tests {
     fn p16_two_secrets_are_valid_side_by_side() {
         let (old, new) = (ClientSecret::generate(), ClientSecret::generate());
         let secrets = [stored(&old, None), stored(&new, None)];
-        assert!(verify(&old, &secrets, UnixMillis(1)));
-        assert!(verify(&new, &secrets, UnixMillis(1)));
-        assert!(!verify(&ClientSecret::generate(), &secrets, UnixMillis(1)));
+        let place = |secret| verify(secret, &secrets, UnixMillis(1)).map(|found| std::ptr::from_ref(found));
+        assert_eq!(place(&old), Some(std::ptr::from_ref(&secrets[0])));
+        assert_eq!(place(&new), Some(std::ptr::from_ref(&secrets[1])));
+        assert_eq!(place(&ClientSecret::generate()), None);
     }
 
     #[test]
     fn p15_an_expired_secret_does_not_count() {
         let secret = ClientSecret::generate();
         let secrets = [stored(&secret, Some(10))];
-        assert!(verify(&secret, &secrets, UnixMillis(9)));
-        assert!(!verify(&secret, &secrets, UnixMillis(10)));
+        assert!(verify(&secret, &secrets, UnixMillis(9)).is_some());
+        assert!(verify(&secret, &secrets, UnixMillis(10)).is_none());
     }
 
     #[test]
     fn p16_nothing_verifies_against_no_secrets() {
-        assert!(!verify(&ClientSecret::generate(), &[], UnixMillis(0)));
+        assert!(verify(&ClientSecret::generate(), &[], UnixMillis(0)).is_none());
     }
 
     #[test]
@@ -199,8 +307,49 @@ mod tests {
     #[test]
     fn generated_secrets_are_letters_and_digits_and_differ() {
         let (a, b) = (ClientSecret::generate(), ClientSecret::generate());
-        assert_eq!(a.reveal().len(), SECRET_LENGTH);
+        assert_eq!(a.reveal().len(), 54);
         assert!(a.reveal().bytes().all(|byte| byte.is_ascii_alphanumeric()));
         assert_ne!(a.reveal(), b.reveal());
+    }
+
+    #[test]
+    fn a_generated_secret_is_told_from_a_look_alike() {
+        let secret = ClientSecret::generate();
+        assert!(secret.is_well_formed());
+        for place in 0..secret.reveal().len() {
+            let mut other = secret.reveal().to_owned().into_bytes();
+            other[place] = if other[place] == b'x' { b'y' } else { b'x' };
+            assert!(
+                !ClientSecret::new(String::from_utf8(other).unwrap()).is_well_formed(),
+                "{place}"
+            );
+        }
+        for bad in ["", "mtgcs", "é", &"ü".repeat(27)] {
+            assert!(!ClientSecret::new(bad.into()).is_well_formed());
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_the_one_that_scanners_know() {
+        // CRC-32 of "123456789" is 0xCBF43926, the check value of the catalogue of CRCs.
+        let digits = |mut value: u32| {
+            let mut text = Vec::new();
+            for _ in 0..6 {
+                text.insert(0, char::from(ALPHABET[(value % 62) as usize]));
+                value /= 62;
+            }
+            text
+        };
+        assert_eq!(checksum("123456789").to_vec(), digits(0xcbf4_3926));
+    }
+
+    #[test]
+    fn a_use_is_news_once_a_minute() {
+        let used = LastUsed::default();
+        assert_eq!(used.moment(), None);
+        assert!(used.note(UnixMillis(100_000)));
+        assert!(!used.note(UnixMillis(159_999)));
+        assert!(used.note(UnixMillis(160_000)));
+        assert_eq!(used.moment(), Some(UnixMillis(160_000)));
     }
 }

@@ -1,0 +1,94 @@
+//! SecretUses: when each secret was last used, written down a few times a minute instead of at each request.
+//!
+//! A worker notes a use in the client that its cache holds, and passes it on here at most once a minute for each secret
+//! and worker. What a crash loses is the last half minute of it: that a secret is still in use shows at its next use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::db::{Db, DbError, secrets};
+use crate::oauth::time::UnixMillis;
+
+/// Time between two writes.
+const INTERVAL: Duration = Duration::from_secs(15);
+
+/// Secrets that may wait to be written, while the database is away; an entry takes about 100 bytes. What comes on top is
+/// forgotten: the next use after a minute tells it again.
+const MAX_WAITING: usize = 100_000;
+
+/// Secrets written in one transaction: few, since the writer of token records waits for it.
+const BATCH: usize = 500;
+
+/// Where workers leave their notes; a clone is the same place.
+#[derive(Clone, Debug, Default)]
+pub struct SecretUses(Arc<Mutex<HashMap<String, UnixMillis>>>);
+
+impl SecretUses {
+    /// Notes that a secret was used.
+    pub fn note(&self, secret_id: &str, now: UnixMillis) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.len() < MAX_WAITING || waiting.contains_key(secret_id) {
+            waiting.insert(secret_id.to_owned(), now);
+        }
+    }
+
+    /// Writes down what has been noted; what cannot be written is kept for the next time.
+    ///
+    /// # Errors
+    /// When the database refuses or cannot be reached.
+    pub async fn write(&self, db: &Db) -> Result<(), DbError> {
+        let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let noted: Vec<(String, UnixMillis)> = noted.into_iter().collect();
+        let noted = Arc::new(noted);
+        for start in (0..noted.len()).step_by(BATCH) {
+            let (part, end) = (noted.clone(), noted.len().min(start + BATCH));
+            let written = db
+                .run_repeatable(move |conn| secrets::used(conn, &part[start..end]))
+                .await;
+            if let Err(error) = written {
+                for (secret_id, moment) in &noted[start..] {
+                    self.note(secret_id, *moment);
+                }
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes every quarter of a minute from now on.
+    pub fn start(self, db: Db) -> Addr<SecretUsesWriter> {
+        SecretUsesWriter { uses: self, db }.start()
+    }
+}
+
+/// The actor: a timer.
+pub struct SecretUsesWriter {
+    uses: SecretUses,
+    db: Db,
+}
+
+impl SecretUsesWriter {
+    fn write_later(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_later(INTERVAL, |this, ctx| {
+            let (uses, db) = (this.uses.clone(), this.db.clone());
+            let writing = async move { uses.write(&db).await };
+            ctx.spawn(writing.into_actor(this).map(|written, this, ctx| {
+                if let Err(error) = written {
+                    log::debug!("uses of secrets not written yet: {error}");
+                }
+                this.write_later(ctx);
+            }));
+        });
+    }
+}
+
+impl Actor for SecretUsesWriter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.write_later(ctx);
+    }
+}

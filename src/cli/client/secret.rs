@@ -1,0 +1,140 @@
+//! `mintage client secret`: several secrets at a time, so that one can take over from another.
+
+use serde::Serialize;
+
+use super::{Context, Failure, Named, new_secret, print, print_json};
+use crate::config::Duration;
+use crate::db::secrets::{Added, MAX_SECRETS};
+use crate::db::{administration, clients};
+use crate::oauth::client_document::Page;
+use crate::oauth::secret_document::SecretDocument;
+use crate::oauth::time::UnixMillis;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    /// Give a client one more secret; it is shown this once
+    Add(NewSecret),
+    /// List the secrets of a client: their ids and times, not the secrets
+    List(Named),
+    /// Take a secret away at once
+    Revoke {
+        /// The client's id
+        id: String,
+        /// The secret's id
+        secret_id: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(clap::Args)]
+pub struct NewSecret {
+    /// The client's id
+    id: String,
+    /// How long the new secret counts, such as 30d [default: until it is revoked]
+    #[arg(long, value_name = "TIME")]
+    expires_in: Option<Duration>,
+    /// How long the secrets that it has still count, such as 7d [default: as before]
+    #[arg(long, value_name = "TIME")]
+    others_expire_in: Option<Duration>,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Add(new) => add(context, &new),
+        Command::List(named) => list(context, &named),
+        Command::Revoke { id, secret_id, json } => revoke(context, &Named { id, json }, &secret_id),
+    }
+}
+
+fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
+    let named = Named {
+        id: new.id.clone(),
+        json: new.json,
+    };
+    let (id, now) = (named.parse()?, context.clock.now());
+    let after = |time: Option<Duration>| time.map(|time| UnixMillis(now.0.saturating_add(time.as_millis())));
+    let (secret, mut stored) = new_secret(now);
+    stored.expires_at = after(new.expires_in);
+    let others_end = after(new.others_expire_in);
+    let author = context.author();
+    match context.with_database(|conn| administration::add_secret(conn, &author, &id, &stored, others_end))? {
+        Added::Done => {}
+        Added::NoClient => return Err(named.missing()),
+        Added::TooMany => {
+            return Err(Failure::Failed(format!(
+                "client {id} has {MAX_SECRETS} secrets already: see `mintage client secret list`, and revoke one"
+            )));
+        }
+    }
+    #[derive(Serialize)]
+    struct Made<'a> {
+        secret_id: &'a str,
+        client_secret: &'a str,
+        expires_at: Option<String>,
+    }
+    let made = Made {
+        secret_id: &stored.id,
+        client_secret: secret.reveal(),
+        expires_at: stored.expires_at.map(|at| at.to_string()),
+    };
+    match new.json {
+        true => print_json(&made),
+        false => print(&format!(
+            "secret_id      {}\nclient_secret  {}\nexpires_at     {}\nThe secret is not shown again.",
+            made.secret_id,
+            made.client_secret,
+            made.expires_at.as_deref().unwrap_or("never")
+        )),
+    }
+    Ok(())
+}
+
+fn list(context: &Context, named: &Named) -> Result<(), Failure> {
+    let id = named.parse()?;
+    let client = context.with_database(|conn| clients::find(conn, &id))?;
+    let client = client.ok_or_else(|| named.missing())?;
+    let documents: Vec<SecretDocument> = client.secrets.iter().map(SecretDocument::from).collect();
+    if named.json {
+        print_json(&Page {
+            items: documents,
+            next_cursor: None,
+        });
+    } else if documents.is_empty() {
+        print(&format!(
+            "Client {id} has no secret: `mintage client secret add {id}` makes one."
+        ));
+    } else {
+        for document in &documents {
+            print(&document.line());
+        }
+    }
+    Ok(())
+}
+
+fn revoke(context: &Context, named: &Named, secret_id: &str) -> Result<(), Failure> {
+    let (id, now) = (named.parse()?, context.clock.now());
+    let author = context.author();
+    if !context.with_database(|conn| administration::revoke_secret(conn, &author, &id, secret_id, now))? {
+        return Err(Failure::Failed(format!(
+            "client {id} has no secret {secret_id:?}: see `mintage client secret list {id}`"
+        )));
+    }
+    #[derive(Serialize)]
+    struct Revoked<'a> {
+        secret_id: &'a str,
+        revoked: bool,
+    }
+    match named.json {
+        true => print_json(&Revoked {
+            secret_id,
+            revoked: true,
+        }),
+        false => print(&format!("secret {secret_id} of client {id} is revoked")),
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! What operators do, by the admin API and the command line alike: each is a change and the line of the audit trail that
+//! tells of it, in one transaction.
+//!
+//! Each function fails as its namesake without an audit line does: when the database refuses or cannot be reached, and
+//! then nothing is done.
+
+use serde_json::json;
+
+use super::audit::audited;
+use super::clients::{self, Changed};
+use super::conn::Conn;
+use super::error::DbError;
+use super::secrets::{self, Added};
+use super::{revocations, routes, standing};
+use crate::oauth::activity::Spent;
+use crate::oauth::audit::{Action, Author, Deed, difference};
+use crate::oauth::client::{Client, ClientId};
+use crate::oauth::client_document::ClientDocument;
+use crate::oauth::route::Route;
+use crate::oauth::route_document::RouteDocument;
+use crate::oauth::secret::StoredSecret;
+use crate::oauth::time::UnixMillis;
+
+/// Makes a client.
+///
+/// # Errors
+/// [`DbError::Conflict`] when the id is taken.
+pub fn create_client(conn: &mut Conn, by: &Author, client: &Client) -> Result<(), DbError> {
+    audited(conn, by, client.created_at, |conn| {
+        clients::insert(conn, client)?;
+        Ok(((), deed(Action::ClientCreate, client.id.as_str(), created(client))))
+    })
+}
+
+/// Makes a client, or puts it in the place of the one that has its id.
+///
+/// # Errors
+/// See the module.
+pub fn replace_client(conn: &mut Conn, by: &Author, client: &Client) -> Result<(), DbError> {
+    audited(conn, by, client.updated_at, |conn| {
+        clients::replace(conn, client)?;
+        Ok(((), deed(Action::ClientCreate, client.id.as_str(), created(client))))
+    })
+}
+
+fn created(client: &Client) -> serde_json::Value {
+    let secret_ids: Vec<&str> = client.secrets.iter().map(|secret| secret.id.as_str()).collect();
+    json!({ "client": ClientDocument::from(client), "secret_ids": secret_ids })
+}
+
+/// Changes a client.
+///
+/// # Errors
+/// See the module.
+pub fn change_client<E>(
+    conn: &mut Conn,
+    by: &Author,
+    id: &ClientId,
+    now: UnixMillis,
+    change: impl FnOnce(&Client) -> Result<Client, E>,
+) -> Result<Changed<E>, DbError> {
+    audited(conn, by, now, |conn| {
+        let changed = clients::change(conn, id, now, change)?;
+        let told = match &changed {
+            Changed::Done { before, after } => {
+                let (before, after) = (ClientDocument::from(&**before), ClientDocument::from(&**after));
+                deed(Action::ClientUpdate, id.as_str(), difference(&before, &after))
+            }
+            _ => None,
+        };
+        Ok((changed, told))
+    })
+}
+
+/// Deletes a client with its secrets; `false` when there is none.
+///
+/// # Errors
+/// See the module.
+pub fn delete_client(conn: &mut Conn, by: &Author, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
+    audited(conn, by, now, |conn| {
+        let deleted = clients::delete(conn, id, now)?;
+        Ok((deleted, told_if(deleted, Action::ClientDelete, id.as_str(), json!({}))))
+    })
+}
+
+/// Takes back all that was issued to a client until now; answers from which moment on tokens count, `None` when there is
+/// no such client.
+///
+/// # Errors
+/// See the module.
+pub fn revoke_client_tokens(
+    conn: &mut Conn,
+    by: &Author,
+    id: &ClientId,
+    now: UnixMillis,
+) -> Result<Option<UnixMillis>, DbError> {
+    audited(conn, by, now, |conn| {
+        if clients::find(conn, id)?.is_none() {
+            return Ok((None, None));
+        }
+        let not_before = standing::revoke_until(conn, Some(id), now)?;
+        let detail = json!({ "not_before": not_before.to_string() });
+        Ok((Some(not_before), deed(Action::ClientRevokeTokens, id.as_str(), detail)))
+    })
+}
+
+/// Gives a client one more secret; with `others_end`, those that it has end then.
+///
+/// # Errors
+/// See the module.
+pub fn add_secret(
+    conn: &mut Conn,
+    by: &Author,
+    id: &ClientId,
+    secret: &StoredSecret,
+    others_end: Option<UnixMillis>,
+) -> Result<Added, DbError> {
+    audited(conn, by, secret.created_at, |conn| {
+        let added = secrets::add(conn, id, secret, others_end)?;
+        let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
+        let detail = json!({
+            "secret_id": secret.id,
+            "expires_at": time(secret.expires_at),
+            "others_expire_at": time(others_end),
+        });
+        Ok((
+            added,
+            told_if(added == Added::Done, Action::SecretAdd, id.as_str(), detail),
+        ))
+    })
+}
+
+/// Takes a secret away; `false` when the client has none of this id.
+///
+/// # Errors
+/// See the module.
+pub fn revoke_secret(
+    conn: &mut Conn,
+    by: &Author,
+    id: &ClientId,
+    secret_id: &str,
+    now: UnixMillis,
+) -> Result<bool, DbError> {
+    audited(conn, by, now, |conn| {
+        let revoked = secrets::revoke(conn, id, secret_id, now)?;
+        let detail = json!({ "secret_id": secret_id });
+        Ok((revoked, told_if(revoked, Action::SecretRevoke, id.as_str(), detail)))
+    })
+}
+
+/// Adds a route.
+///
+/// # Errors
+/// [`DbError::Conflict`] when there is one for the same method, host and path.
+pub fn add_route(conn: &mut Conn, by: &Author, route: &Route) -> Result<(), DbError> {
+    audited(conn, by, route.created_at, |conn| {
+        routes::insert(conn, route)?;
+        Ok(((), deed(Action::RouteAdd, &route.id, json!(RouteDocument::from(route)))))
+    })
+}
+
+/// Removes a route; `false` when there is none.
+///
+/// # Errors
+/// See the module.
+pub fn remove_route(conn: &mut Conn, by: &Author, id: &str, now: UnixMillis) -> Result<bool, DbError> {
+    audited(conn, by, now, |conn| {
+        let removed = routes::delete(conn, id, now)?;
+        Ok((removed, told_if(removed, Action::RouteRemove, id, json!({}))))
+    })
+}
+
+/// Takes a token back.
+///
+/// # Errors
+/// See the module.
+pub fn revoke_token(conn: &mut Conn, by: &Author, spent: Spent, now: UnixMillis) -> Result<(), DbError> {
+    audited(conn, by, now, |conn| {
+        revocations::revoke(conn, spent, now)?;
+        let detail = json!({ "expires_at": UnixMillis(spent.expires_at * 1000).to_string() });
+        Ok(((), deed(Action::TokenRevoke, &spent.jti.to_string(), detail)))
+    })
+}
+
+fn deed(action: Action, subject: &str, detail: serde_json::Value) -> Option<Deed> {
+    Some(Deed {
+        action,
+        subject: subject.to_owned(),
+        detail,
+    })
+}
+
+fn told_if(done: bool, action: Action, subject: &str, detail: serde_json::Value) -> Option<Deed> {
+    deed(action, subject, detail).filter(|_| done)
+}

@@ -1,0 +1,93 @@
+//! The audit trail: a line is written in the transaction of what it tells, or neither is.
+
+use diesel::prelude::*;
+
+use super::conn::Conn;
+use super::error::DbError;
+use super::schema::audit;
+use crate::oauth::audit::{AuditDocument, Author, Deed};
+use crate::oauth::time::UnixMillis;
+
+/// Does `work` in one transaction with the line that tells of it; work that did nothing answers no deed.
+///
+/// # Errors
+/// What `work` gave, or the database refuses or cannot be reached; nothing is done then.
+pub fn audited<T>(
+    conn: &mut Conn,
+    author: &Author,
+    now: UnixMillis,
+    work: impl FnOnce(&mut Conn) -> Result<(T, Option<Deed>), DbError>,
+) -> Result<T, DbError> {
+    conn.write(|conn| {
+        let (value, deed) = work(conn)?;
+        if let Some(deed) = deed {
+            append(conn, author, now, &deed)?;
+        }
+        Ok(value)
+    })
+}
+
+fn append(conn: &mut Conn, author: &Author, now: UnixMillis, deed: &Deed) -> Result<(), DbError> {
+    diesel::insert_into(audit::table)
+        .values((
+            audit::at_ms.eq(now.0),
+            audit::who.eq(&author.who),
+            audit::origin.eq(&author.origin),
+            audit::action.eq(deed.action.name()),
+            audit::subject.eq(&deed.subject),
+            audit::detail.eq(deed.detail.to_string()),
+        ))
+        .execute(conn)?;
+    Ok(())
+}
+
+#[derive(Queryable)]
+struct AuditRow {
+    id: i64,
+    at_ms: i64,
+    who: String,
+    origin: String,
+    action: String,
+    subject: String,
+    detail: String,
+}
+
+/// At most `limit` lines, the newest first, older than line `before` if that is given.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn list(conn: &mut Conn, before: Option<i64>, limit: i64) -> Result<Vec<AuditDocument>, DbError> {
+    let rows: Vec<AuditRow> = audit::table
+        .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
+        .order(audit::id.desc())
+        .limit(limit)
+        .load(conn)?;
+    Ok(rows.into_iter().map(AuditRow::into_document).collect())
+}
+
+/// At most `limit` lines after line `after`, the oldest first.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn since(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditDocument>, DbError> {
+    let rows: Vec<AuditRow> = audit::table
+        .filter(audit::id.gt(after))
+        .order(audit::id)
+        .limit(limit)
+        .load(conn)?;
+    Ok(rows.into_iter().map(AuditRow::into_document).collect())
+}
+
+impl AuditRow {
+    fn into_document(self) -> AuditDocument {
+        AuditDocument {
+            id: self.id,
+            at: UnixMillis(self.at_ms).to_string(),
+            who: self.who,
+            origin: self.origin,
+            action: self.action,
+            subject: self.subject,
+            detail: serde_json::from_str(&self.detail).unwrap_or_default(),
+        }
+    }
+}
