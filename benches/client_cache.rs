@@ -64,6 +64,7 @@ fn client(id: ClientId) -> Client {
             hash: ClientSecret::generate().hash(),
             created_at: NOW,
             expires_at: None,
+            last_used: Default::default(),
         }],
         created_at: NOW,
         updated_at: NOW,

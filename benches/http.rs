@@ -255,6 +255,7 @@ fn make_clients(url: &str, count: usize) -> Vec<(String, String)> {
                     hash: secret.hash(),
                     created_at: UnixMillis(0),
                     expires_at: None,
+                    last_used: Default::default(),
                 }],
                 created_at: UnixMillis(0),
                 updated_at: UnixMillis(0),

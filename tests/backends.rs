@@ -4,6 +4,8 @@ mod postgres;
 mod sample;
 mod sqlite;
 
+#[path = "backends/administration.rs"]
+mod administration;
 #[path = "backends/changes.rs"]
 mod changes;
 #[path = "backends/clients.rs"]

@@ -94,7 +94,7 @@ impl Subject {
 
     /// Does as another process would: with a connection of its own.
     fn elsewhere_disable(&self, text: &str) {
-        let disable = |conn: &mut _| clients::set_enabled(conn, &id(text), false, NOW);
+        let disable = |conn: &mut _| crate::sample::set_enabled(conn, &id(text), false, NOW);
         assert!(open(&self.sqlite).run_here(disable).unwrap());
     }
 

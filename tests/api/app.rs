@@ -12,9 +12,11 @@ use diesel::prelude::*;
 use mintage::app::{App, AppError};
 use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
-use mintage::db::{self, Conn, Db, DbError, clients, migrations};
+use mintage::db::clients::{self, Changed};
+use mintage::db::{self, Conn, Db, DbError, migrations};
 use mintage::keys::SigningKey;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::client_fields::ClientFields;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret::{ClientSecret, StoredSecret, random_text};
 use mintage::oauth::time::UnixMillis;
@@ -365,6 +367,7 @@ pub fn stored(secret: &str) -> StoredSecret {
         hash: ClientSecret::new(secret.to_owned()).hash(),
         created_at: Clock::System.now(),
         expires_at: None,
+        last_used: Default::default(),
     }
 }
 
@@ -460,4 +463,14 @@ pub fn eventually<T>(within: Duration, mut probe: impl FnMut() -> Option<T>) -> 
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Enables or disables a client; `false` when there is none.
+pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
+    let fields = ClientFields {
+        enabled: Some(enabled),
+        ..ClientFields::default()
+    };
+    let changed = clients::change(conn, id, now, |client| fields.applied_to(client, now))?;
+    Ok(matches!(changed, Changed::Done { .. }))
 }

@@ -29,7 +29,7 @@ fn g2_a_client_that_is_disabled_gets_no_more_tokens_until_it_is_enabled() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     assert_soon(&app, &client, 200);
-    let set = |enabled| app.database(|conn| clients::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
+    let set = |enabled| app.database(|conn| crate::app::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
     assert!(set(false));
     assert_soon(&app, &client, 401);
     app.ask(&client, &[]).assert_invalid_client();
@@ -85,7 +85,7 @@ fn g2_a_connection_that_stays_open_sees_it_too() {
     let request = crate::app::token_request(&client, &[]);
     let mut connection = Connection::open(app.address);
     assert_eq!(connection.ask(&request).status, 200);
-    app.database(|conn| clients::set_enabled(conn, &client.id(), false, Clock::System.now()));
+    app.database(|conn| crate::app::set_enabled(conn, &client.id(), false, Clock::System.now()));
     let refused = eventually(SOON, || {
         Some(connection.ask(&request)).filter(|answer| answer.status != 200)
     });
@@ -121,7 +121,7 @@ fn g2_two_servers_on_one_database_follow_each_other() {
         .configured(|config| config.database.url = url)
         .start();
     assert_soon(&second, &client, 200);
-    first.database(|conn| clients::set_enabled(conn, &client.id(), false, Clock::System.now()));
+    first.database(|conn| crate::app::set_enabled(conn, &client.id(), false, Clock::System.now()));
     assert_soon(&first, &client, 401);
     assert_soon(&second, &client, 401);
 }

@@ -184,7 +184,7 @@ fn p33_the_tokens_of_a_disabled_client_live_again_when_it_is_enabled() {
     let auditor = app.client_with_scope("mintage:introspect");
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    let set = |enabled| app.database(|conn| clients::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
+    let set = |enabled| app.database(|conn| crate::app::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
     set(false);
     assert_soon(&app, &auditor, &token, false);
     set(true);

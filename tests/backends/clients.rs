@@ -50,6 +50,7 @@ fn secret(text: &str, name: &str, created_at: i64) -> StoredSecret {
         hash: ClientSecret::new(text.into()).hash(),
         created_at: UnixMillis(created_at),
         expires_at: None,
+        last_used: Default::default(),
     }
 }
 
@@ -137,10 +138,10 @@ fn secrets_come_back_oldest_first_and_verify(store: Store) {
     let found = find(&store, "a").unwrap().secrets;
     let names: Vec<&str> = found.iter().map(|secret| secret.id.as_str()).collect();
     assert_eq!(names, ["s-2", "s-1"]);
-    assert!(verify(&ClientSecret::new("old".into()), &found, NOW));
-    assert!(verify(&ClientSecret::new("new".into()), &found, NOW));
+    assert!(verify(&ClientSecret::new("old".into()), &found, NOW).is_some());
+    assert!(verify(&ClientSecret::new("new".into()), &found, NOW).is_some());
     assert!(
-        !verify(&ClientSecret::new("one".into()), &found, NOW),
+        verify(&ClientSecret::new("one".into()), &found, NOW).is_none(),
         "the secret of b"
     );
 }
@@ -241,13 +242,13 @@ fn a_client_is_disabled_and_enabled_again(store: Store) {
     insert(&store, &client("a"));
     insert(&store, &client("b"));
     let later = UnixMillis(NOW.0 + 5);
-    assert!(store.run(|conn| clients::set_enabled(conn, &id("a"), false, later)));
+    assert!(store.run(|conn| crate::sample::set_enabled(conn, &id("a"), false, later)));
     let found = find(&store, "a").unwrap();
     assert_eq!((found.enabled, found.created_at, found.updated_at), (false, NOW, later));
     assert!(find(&store, "b").unwrap().enabled);
-    assert!(store.run(|conn| clients::set_enabled(conn, &id("a"), true, later)));
+    assert!(store.run(|conn| crate::sample::set_enabled(conn, &id("a"), true, later)));
     assert!(find(&store, "a").unwrap().enabled);
-    assert!(!store.run(|conn| clients::set_enabled(conn, &id("nobody"), true, later)));
+    assert!(!store.run(|conn| crate::sample::set_enabled(conn, &id("nobody"), true, later)));
 }
 
 fn a_deleted_client_is_gone_with_its_secrets(store: Store) {
@@ -264,7 +265,7 @@ fn every_write_appends_to_the_change_log(store: Store) {
     let store = store.migrated();
     insert(&store, &client("a"));
     store.run(|conn| clients::replace(conn, &client("b")));
-    store.run(|conn| clients::set_enabled(conn, &id("a"), false, NOW));
+    store.run(|conn| crate::sample::set_enabled(conn, &id("a"), false, NOW));
     store.run(|conn| clients::delete(conn, &id("b"), NOW));
     let log = store.run(|conn| changes::after(conn, 0, 100));
     let changed: Vec<Change> = log.into_iter().map(|(_, change)| change).collect();

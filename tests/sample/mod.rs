@@ -1,7 +1,10 @@
 //! Sample clients and tokens.
 
+use mintage::db::clients::{self, Changed};
+use mintage::db::{Conn, DbError};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::client_fields::ClientFields;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenId;
@@ -48,4 +51,14 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
         jti: TokenId::new(NOW, random),
         one_time: false,
     }
+}
+
+/// Enables or disables a client; `false` when there is none.
+pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
+    let fields = ClientFields {
+        enabled: Some(enabled),
+        ..ClientFields::default()
+    };
+    let changed = clients::change(conn, id, now, |client| fields.applied_to(client, now))?;
+    Ok(matches!(changed, Changed::Done { .. }))
 }

@@ -1,0 +1,222 @@
+//! What operators do: each change and the line of the audit trail that tells of it, together or not at all.
+
+use diesel::RunQueryDsl;
+use mintage::db::clients::{self, Changed};
+use mintage::db::secrets::{self, Added, MAX_SECRETS};
+use mintage::db::{Conn, DbError, administration, audit, changes};
+use mintage::oauth::audit::{AuditDocument, Author};
+use mintage::oauth::client::Client;
+use mintage::oauth::client_fields::ClientFields;
+use mintage::oauth::secret::{ClientSecret, StoredSecret};
+use mintage::oauth::time::UnixMillis;
+use serde_json::json;
+
+use crate::sample::{NOW, client, id};
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    a_client_that_is_made_is_in_the_trail_without_its_secret
+    a_change_tells_what_was_and_what_is
+    a_change_that_is_refused_leaves_no_trace
+    what_is_not_there_leaves_no_line
+    a_line_that_cannot_be_written_undoes_the_change
+    every_change_is_in_the_change_log_too
+    secrets_are_added_side_by_side_up_to_a_bound
+    the_other_secrets_can_be_given_an_end
+    a_secret_is_taken_away_from_its_own_client_only
+    uses_of_secrets_are_written_down_and_never_go_back
+    the_trail_is_read_in_pages_from_both_ends
+}
+
+fn operator() -> Author {
+    Author {
+        who: "ops".into(),
+        origin: "127.0.0.1".into(),
+    }
+}
+
+fn trail(store: &Store) -> Vec<AuditDocument> {
+    store.run(|conn| audit::since(conn, 0, 100))
+}
+
+fn actions(store: &Store) -> Vec<String> {
+    trail(store).into_iter().map(|line| line.action).collect()
+}
+
+/// A database with the client `a`, made by an operator.
+fn with_client(store: Store) -> (Store, ClientSecret) {
+    let store = store.migrated();
+    let secret = ClientSecret::generate();
+    let mut client = client("a");
+    client.secrets.push(StoredSecret::new(&secret, NOW));
+    store.run(|conn| administration::create_client(conn, &operator(), &client));
+    (store, secret)
+}
+
+fn rename(conn: &mut Conn, name: &str, whose: &str) -> Result<Changed<()>, DbError> {
+    administration::change_client(conn, &operator(), &id(whose), NOW, |client| {
+        let fields = ClientFields {
+            name: Some(name.into()),
+            ..ClientFields::default()
+        };
+        fields.applied_to(client, NOW).map_err(|_| ())
+    })
+}
+
+fn find(store: &Store) -> Client {
+    store.run(|conn| clients::find(conn, &id("a"))).unwrap()
+}
+
+fn a_client_that_is_made_is_in_the_trail_without_its_secret(store: Store) {
+    let (store, secret) = with_client(store);
+    let lines = trail(&store);
+    assert_eq!(lines.len(), 1);
+    let line = serde_json::to_string(&lines[0]).unwrap();
+    assert!(!line.contains(secret.reveal()) && !line.contains(&secret.hash().to_stored()[7..]));
+    assert_eq!((lines[0].who.as_str(), lines[0].origin.as_str()), ("ops", "127.0.0.1"));
+    assert_eq!(
+        (lines[0].action.as_str(), lines[0].subject.as_str()),
+        ("client.create", "a")
+    );
+    assert_eq!(lines[0].detail["client"]["scope"], "orders:read orders:write");
+    assert_eq!(lines[0].at, "2026-11-24T00:00:00.000Z");
+}
+
+fn a_change_tells_what_was_and_what_is(store: Store) {
+    let (store, _) = with_client(store);
+    assert!(matches!(
+        store.run(|conn| rename(conn, "new", "a")),
+        Changed::Done { .. }
+    ));
+    let detail = &trail(&store)[1].detail;
+    assert_eq!(detail["name"], json!({ "before": "the client a", "after": "new" }));
+    assert_eq!(detail.get("scope"), None, "what did not change");
+    let after = find(&store);
+    assert_eq!((after.name.as_str(), after.secrets.len()), ("new", 1));
+}
+
+fn a_change_that_is_refused_leaves_no_trace(store: Store) {
+    let (store, _) = with_client(store);
+    assert!(matches!(store.run(|conn| rename(conn, "", "a")), Changed::Refused(())));
+    assert_eq!(actions(&store), ["client.create"]);
+    assert_eq!(find(&store).name, "the client a");
+}
+
+fn what_is_not_there_leaves_no_line(store: Store) {
+    let store = store.migrated();
+    assert!(matches!(
+        store.run(|conn| rename(conn, "new", "nobody")),
+        Changed::Missing
+    ));
+    assert!(!store.run(|conn| administration::delete_client(conn, &operator(), &id("nobody"), NOW)));
+    let revoked = store.run(|conn| administration::revoke_client_tokens(conn, &operator(), &id("nobody"), NOW));
+    assert_eq!(revoked, None);
+    assert!(!store.run(|conn| administration::revoke_secret(conn, &operator(), &id("nobody"), "s", NOW)));
+    assert!(!store.run(|conn| administration::remove_route(conn, &operator(), "none", NOW)));
+    assert_eq!(actions(&store), [""; 0]);
+}
+
+fn a_line_that_cannot_be_written_undoes_the_change(store: Store) {
+    let (store, _) = with_client(store);
+    store.run(|conn| Ok(diesel::sql_query("ALTER TABLE audit RENAME TO elsewhere").execute(conn)?));
+    assert!(store.try_run(|conn| rename(conn, "new", "a")).is_err());
+    assert_eq!(find(&store).name, "the client a");
+}
+
+fn every_change_is_in_the_change_log_too(store: Store) {
+    let (store, _) = with_client(store);
+    let mut before = store.run(changes::last);
+    let mut grows = |what: &str| {
+        let now = store.run(changes::last);
+        assert!(now > before, "{what}");
+        before = now;
+    };
+    let second = StoredSecret::new(&ClientSecret::generate(), NOW);
+    store.run(|conn| administration::add_secret(conn, &operator(), &id("a"), &second, None));
+    grows("a secret is added");
+    assert!(store.run(|conn| administration::revoke_secret(conn, &operator(), &id("a"), &second.id, NOW)));
+    grows("a secret is revoked");
+    store.run(|conn| rename(conn, "new", "a"));
+    grows("a client is changed");
+    store.run(|conn| administration::revoke_client_tokens(conn, &operator(), &id("a"), NOW));
+    grows("tokens are revoked");
+    assert!(store.run(|conn| administration::delete_client(conn, &operator(), &id("a"), NOW)));
+    grows("a client is deleted");
+    assert_eq!(
+        actions(&store),
+        [
+            "client.create",
+            "secret.add",
+            "secret.revoke",
+            "client.update",
+            "client.revoke_tokens",
+            "client.delete"
+        ]
+    );
+}
+
+fn secrets_are_added_side_by_side_up_to_a_bound(store: Store) {
+    let (store, first) = with_client(store);
+    let mut add = || {
+        let secret = StoredSecret::new(&ClientSecret::generate(), NOW);
+        store.run(|conn| administration::add_secret(conn, &operator(), &id("a"), &secret, None))
+    };
+    for _ in 1..MAX_SECRETS {
+        assert_eq!(add(), Added::Done);
+    }
+    assert_eq!(add(), Added::TooMany);
+    let secrets = find(&store).secrets;
+    assert_eq!(secrets.len() as i64, MAX_SECRETS);
+    assert!(mintage::oauth::secret::verify(&first, &secrets, NOW).is_some());
+}
+
+fn the_other_secrets_can_be_given_an_end(store: Store) {
+    let (store, _) = with_client(store);
+    let mut soon = StoredSecret::new(&ClientSecret::generate(), UnixMillis(NOW.0 + 1));
+    soon.expires_at = Some(UnixMillis(NOW.0 + 10));
+    let newest = StoredSecret::new(&ClientSecret::generate(), UnixMillis(NOW.0 + 2));
+    let end = UnixMillis(NOW.0 + 1000);
+    store.run(|conn| secrets::add(conn, &id("a"), &soon, None));
+    store.run(|conn| secrets::add(conn, &id("a"), &newest, Some(end)));
+    let ends: Vec<Option<UnixMillis>> = find(&store).secrets.iter().map(|secret| secret.expires_at).collect();
+    assert_eq!(ends, [Some(end), soon.expires_at, None], "an earlier end stays");
+}
+
+fn a_secret_is_taken_away_from_its_own_client_only(store: Store) {
+    let (store, _) = with_client(store);
+    store.run(|conn| clients::insert(conn, &client("b")));
+    let secret_id = find(&store).secrets[0].id.clone();
+    assert!(!store.run(|conn| secrets::revoke(conn, &id("b"), &secret_id, NOW)));
+    assert!(store.run(|conn| secrets::revoke(conn, &id("a"), &secret_id, NOW)));
+    assert!(find(&store).secrets.is_empty());
+}
+
+fn uses_of_secrets_are_written_down_and_never_go_back(store: Store) {
+    let (store, _) = with_client(store);
+    let secret_id = find(&store).secrets[0].id.clone();
+    let used = |moment| store.run(|conn| secrets::used(conn, &[(secret_id.clone(), UnixMillis(moment))]));
+    let last = || find(&store).secrets[0].last_used.moment();
+    assert_eq!(last(), None);
+    used(NOW.0 + 5);
+    used(NOW.0 + 3);
+    assert_eq!(last(), Some(UnixMillis(NOW.0 + 5)));
+}
+
+fn the_trail_is_read_in_pages_from_both_ends(store: Store) {
+    let (store, _) = with_client(store);
+    for name in ["one", "two", "three"] {
+        store.run(|conn| rename(conn, name, "a"));
+    }
+    let newest = store.run(|conn| audit::list(conn, None, 2));
+    let older = store.run(|conn| audit::list(conn, Some(newest[1].id), 2));
+    let names = |lines: &[AuditDocument]| -> Vec<String> {
+        let name = |line: &AuditDocument| line.detail["name"]["after"].as_str().unwrap_or("made").to_owned();
+        lines.iter().map(name).collect()
+    };
+    assert_eq!(
+        (names(&newest), names(&older)),
+        (vec!["three".into(), "two".into()], vec!["one".into(), "made".into()])
+    );
+    let since = store.run(|conn| audit::since(conn, older[0].id, 1));
+    assert_eq!(names(&since), ["two"]);
+}
