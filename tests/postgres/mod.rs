@@ -107,7 +107,7 @@ fn start_on(port: u16, programs: &Path) -> Result<Server, String> {
 }
 
 /// PostgreSQL refuses to run as root.
-fn unprivileged_shell() -> Command {
+pub fn unprivileged_shell() -> Command {
     if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
         let mut shell = Command::new("runuser");
         shell.args(["-u", "postgres", "--", "sh"]);
@@ -118,7 +118,7 @@ fn unprivileged_shell() -> Command {
 }
 
 /// Debian keeps each version in a folder of its own; the newest will do.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     versions
         .filter_map(|version| {
@@ -131,7 +131,7 @@ fn programs() -> Option<PathBuf> {
         .map(|(_, bin)| bin)
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it is bound").port()
 }
