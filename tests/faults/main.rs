@@ -7,12 +7,20 @@
 
 mod asking;
 mod cluster;
+mod feed;
+mod instances;
+mod lost_commit;
 mod outage;
+mod pool;
 #[path = "../postgres/mod.rs"]
 #[allow(dead_code, reason = "only where its programs are")]
 mod postgres;
 mod proxy;
+mod records;
+mod scene;
 mod server;
+mod slow_clients;
+mod start;
 
 #[path = "../api/http.rs"]
 #[allow(dead_code, reason = "the tests of the endpoints ask for more")]

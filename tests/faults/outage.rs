@@ -1,15 +1,15 @@
 //! G7: the database is away for a while, refusing, hanging or slow, and comes back.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::asking::{Load, Receipt, about_token, assert_unavailable, p99, received, token_request};
+use crate::asking::{Load, about_token, assert_unavailable, p99, token_request};
 use crate::cluster::Cluster;
 use crate::http::Request;
 use crate::proxy::{Conduct, Proxy};
-use crate::server::{Server, TestClient, eventually};
+use crate::scene::Scene;
+use crate::server::{TestClient, eventually};
 
 /// How the database goes away.
 #[derive(Clone, Copy)]
@@ -20,6 +20,8 @@ enum Fault {
     Hung,
     /// Every answer takes longer than a call may.
     Slow,
+    /// So it does because it comes byte by byte: the connection is never silent for long.
+    Dripping,
 }
 
 impl Fault {
@@ -28,6 +30,7 @@ impl Fault {
             Self::Stopped => cluster.stop(),
             Self::Hung => cluster.hang(),
             Self::Slow => proxy.set(Conduct::Delay(Duration::from_secs(3))),
+            Self::Dripping => proxy.set(Conduct::Drip(Duration::from_millis(50))),
         }
     }
 
@@ -35,56 +38,35 @@ impl Fault {
         match self {
             Self::Stopped => cluster.start_again(),
             Self::Hung => cluster.resume(),
-            Self::Slow => proxy.set(Conduct::Pass),
+            Self::Slow | Self::Dripping => proxy.set(Conduct::Pass),
         }
     }
 }
 
-/// A server behind a proxy, and those who ask it.
-struct Scene {
-    cluster: Cluster,
-    proxy: Proxy,
-    server: Server,
+/// Those who ask the server.
+struct Outage {
+    scene: Scene,
     /// In the cache of every worker that they ask.
     known: Vec<TestClient>,
     /// In the database and in no cache.
     stranger: TestClient,
-    operator_token: String,
 }
 
-impl Scene {
-    fn new() -> Self {
-        let cluster = Cluster::start();
-        let proxy = Proxy::before(cluster.address());
-        let url = cluster.url(proxy.address(), "mintage");
+impl Outage {
+    fn prepare() -> Self {
         // Entries become too old during the outage, or `stale_served` would have nothing to count.
-        let server = Server::ready(&url, &[("MINTAGE_CACHE__TTL", "2s")]);
-        let operator = server.client("mintage:admin", &[]);
+        let scene = Scene::new(&[("MINTAGE_CACHE__TTL", "2s")]);
         Self {
-            known: (0..4).map(|_| server.client("orders:read", &[])).collect(),
-            stranger: server.client("orders:read", &[]),
-            operator_token: server
-                .send(&token_request(&operator, &[("scope", "mintage:admin")]))
-                .access_token(),
-            cluster,
-            proxy,
-            server,
+            known: (0..4).map(|_| scene.client()).collect(),
+            stranger: scene.client(),
+            scene,
         }
-    }
-
-    fn statistics(&self, of: &str) -> serde_json::Value {
-        let request = Request::get(&format!("/admin/{of}/stats")).bearer(&self.operator_token);
-        let answer = self.server.send(&request);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        answer.json()
     }
 
     /// Asks for all that an outage forbids, until `end`.
     fn ask_in_vain(&self, token: &str, end: Instant) {
         let revocation = about_token("/revoke", &self.known[0], token);
-        let write = Request::post("/admin/routes")
-            .bearer(&self.operator_token)
-            .json(&json!({"path": "/orders", "scope": "orders:read"}));
+        let route = Request::post("/admin/routes").json(&json!({"path": "/orders", "scope": "orders:read"}));
         let unknown = TestClient {
             id: "nobody".into(),
             secret: "none".into(),
@@ -93,13 +75,13 @@ impl Scene {
             token_request(&self.stranger, &[]),
             token_request(&unknown, &[]),
             revocation,
-            write,
+            self.scene.operator(route),
         ];
         std::thread::scope(|scope| {
             for request in &refused {
                 scope.spawn(move || {
                     while Instant::now() < end {
-                        assert_unavailable(&self.server.send(request));
+                        assert_unavailable(&self.scene.server.send(request));
                         std::thread::sleep(Duration::from_millis(50));
                     }
                 });
@@ -112,8 +94,8 @@ impl Scene {
         let began = Instant::now();
         let mut ready = true;
         while Instant::now() < end {
-            assert_eq!(self.server.send(&Request::get("/livez")).status, 200);
-            let answer = self.server.send(&Request::get("/readyz"));
+            assert_eq!(self.scene.server.send(&Request::get("/livez")).status, 200);
+            let answer = self.scene.server.send(&Request::get("/readyz"));
             if answer.status == 503 {
                 ready = false;
                 assert_unavailable(&answer);
@@ -130,48 +112,36 @@ impl Scene {
     fn recover(&self) -> (Duration, Duration) {
         let began = Instant::now();
         eventually("ready again", Duration::from_secs(10), || {
-            (self.server.send(&Request::get("/readyz")).status == 200).then_some(())
+            (self.scene.readiness() == 200).then_some(())
         });
         let ready = began.elapsed();
         let left = Duration::from_secs(15).saturating_sub(ready);
         eventually("the backlog is written", left, || {
-            let oldest = self.statistics("writer")["oldest_unflushed_seconds"].as_f64().unwrap();
+            let oldest = self.scene.statistics("writer")["oldest_unflushed_seconds"].as_f64().unwrap();
             // The load goes on, so there is always something that waits.
             (oldest < 1.0).then_some(())
         });
         (ready, began.elapsed())
     }
-
-    /// That every token that somebody received is a row, as soon as the load has ended.
-    fn assert_all_recorded(&self, receipts: &[Receipt]) {
-        eventually("everything is written", Duration::from_secs(5), || {
-            (self.statistics("writer")["pending"] == 0).then_some(())
-        });
-        let recorded: HashSet<String> = self.cluster.recorded().into_iter().collect();
-        let lost = received(receipts).into_iter().filter(|id| !recorded.contains(id)).count();
-        assert_eq!(lost, 0, "of {} tokens received", receipts.len());
-    }
 }
 
 /// The database is away for `length`; how much longer the answers to known clients took.
 fn outage(fault: Fault, length: Duration, connections: usize) -> f64 {
-    let scene = Scene::new();
-    let token = scene
-        .server
-        .send(&token_request(&scene.known[0], &[]))
-        .access_token();
+    let outage = Outage::prepare();
+    let scene = &outage.scene;
+    let token = scene.token(&outage.known[0]);
     let quiet = length.min(Duration::from_secs(10)) / 4;
-    let load = Load::start(scene.server.address, &scene.known, connections, Duration::from_millis(5));
+    let load = Load::start(scene.server.address, &outage.known, connections, Duration::from_millis(5));
     let started = Instant::now();
     std::thread::sleep(quiet);
 
     let began = Instant::now();
     fault.begin(&scene.cluster, &scene.proxy);
-    scene.ask_in_vain(&token, Instant::now() + length);
+    outage.ask_in_vain(&token, Instant::now() + length);
     let ended = Instant::now();
     fault.end(&scene.cluster, &scene.proxy);
 
-    let (ready, written) = scene.recover();
+    let (ready, written) = outage.recover();
     let receipts = load.stop();
     let failures = receipts.iter().filter(|receipt| receipt.status != 200).count();
     assert_eq!(failures, 0, "of {} requests of known clients", receipts.len());
@@ -182,8 +152,8 @@ fn outage(fault: Fault, length: Duration, connections: usize) -> f64 {
     assert_eq!((&writer["rejected_total"], &writer["dead_lettered_total"]), (&json!(0), &json!(0)));
 
     // What was refused can be done now, and counts.
-    assert_eq!(scene.server.send(&token_request(&scene.stranger, &[])).status, 200);
-    let known = &scene.known[0];
+    assert_eq!(scene.server.send(&token_request(&outage.stranger, &[])).status, 200);
+    let known = &outage.known[0];
     assert_eq!(scene.server.send(&about_token("/revoke", known, &token)).status, 200);
     let told = scene.server.send(&about_token("/introspect", known, &token)).json();
     assert_eq!(told, json!({"active": false}));
@@ -217,6 +187,11 @@ fn g7_postgres_slow() {
 }
 
 #[test]
+fn g7_postgres_dripping() {
+    outage(Fault::Dripping, SHORT, 1);
+}
+
+#[test]
 #[ignore = "takes more than a minute: scripts/test --soak"]
 fn soak_g7_postgres_stopped_for_a_minute() {
     let longer = outage(Fault::Stopped, LONG, 2);
@@ -239,22 +214,23 @@ fn soak_g7_postgres_slow_for_a_minute() {
 
 #[test]
 fn a_table_of_tokens_that_takes_too_long_holds_up_nothing_else() {
-    let scene = Scene::new();
+    let outage = Outage::prepare();
+    let scene = &outage.scene;
     scene.cluster.sql(
         "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN PERFORM pg_sleep(10); RETURN NEW; END';
          CREATE TRIGGER dawdle BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION dawdle()",
     );
-    let load = Load::start(scene.server.address, &scene.known, 1, Duration::from_millis(5));
+    let load = Load::start(scene.server.address, &outage.known, 1, Duration::from_millis(5));
     eventually("two flushes have failed", Duration::from_secs(15), || {
-        let stranger = scene.server.client("orders:read", &[]);
+        let stranger = scene.client();
         let answer = scene.server.send(&token_request(&stranger, &[]));
         assert_eq!(answer.status, 200, "the database answers everything else: {}", answer.text());
-        assert_eq!(scene.server.send(&Request::get("/readyz")).status, 200);
+        assert_eq!(scene.readiness(), 200);
         (scene.statistics("writer")["flush_failures_total"].as_u64() >= Some(2)).then_some(())
     });
     scene.cluster.sql("DROP TRIGGER dawdle ON tokens");
-    scene.recover();
+    outage.recover();
     let receipts = load.stop();
     assert!(receipts.iter().all(|receipt| receipt.status == 200));
     scene.assert_all_recorded(&receipts);

@@ -227,9 +227,11 @@ fn carry_answers(
                 std::thread::sleep(time);
                 client.write_all(&piece[..length])?;
             }
-            Conduct::Drip(pause) => {
+            Conduct::Drip(_) => {
                 for byte in &piece[..length] {
-                    std::thread::sleep(pause);
+                    if let Conduct::Drip(pause) = shared.conduct() {
+                        std::thread::sleep(pause);
+                    }
                     client.write_all(std::slice::from_ref(byte))?;
                 }
             }

@@ -110,7 +110,18 @@ impl Server {
     /// Makes a client with `client create`, HS256 because that is quick.
     #[track_caller]
     pub fn client(&self, scope: &str, more: &[&str]) -> TestClient {
-        let made = self.run(&[&["client", "create", "--name", "n", "--alg", "HS256", "--scope", scope], more].concat());
+        self.client_at("", scope, more)
+    }
+
+    /// Makes a client as [`Server::client`] does, on the database at another URL.
+    #[track_caller]
+    pub fn client_at(&self, url: &str, scope: &str, more: &[&str]) -> TestClient {
+        let mut all = vec!["client", "create", "--name", "n", "--alg", "HS256", "--scope", scope];
+        all.extend(more);
+        if !url.is_empty() {
+            all.extend(["--database-url", url]);
+        }
+        let made = self.run(&all);
         TestClient {
             id: made["client_id"].as_str().unwrap().to_owned(),
             secret: made["client_secret"].as_str().unwrap().to_owned(),

@@ -1,0 +1,137 @@
+//! The pool and its breaker: all connections busy, all of them dead, and a database that is left alone while it is away.
+
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+
+use crate::asking::{about_token, assert_unavailable, token_request};
+use crate::http::Request;
+use crate::proxy::Conduct;
+use crate::scene::Scene;
+use crate::server::{TestClient, eventually};
+
+#[test]
+fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_are_told_to_come_again() {
+    let scene = Scene::new(&[
+        ("MINTAGE_DATABASE__POOL__MAX_SIZE", "2"),
+        ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
+    ]);
+    let strangers: Vec<TestClient> = (0..8).map(|_| scene.client()).collect();
+    let mut holder = scene.cluster.connect();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE clients IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let scene = &scene;
+        let waiting: Vec<_> = strangers
+            .iter()
+            .map(|stranger| {
+                scope.spawn(move || {
+                    assert_unavailable(&scene.server.send(&token_request(stranger, &[])));
+                    began.elapsed()
+                })
+            })
+            .collect();
+        eventually("callers wait for a connection", Duration::from_secs(1), || {
+            let pool = scene.statistics("pool");
+            (pool["in_use"] == 2 && pool["waiting"].as_u64() > Some(0)).then_some(())
+        });
+        while waiting.iter().any(|thread| !thread.is_finished()) {
+            scene.statistics("pool");
+            assert_eq!(scene.server.send(&Request::get("/livez")).status, 200);
+            assert!([200, 503].contains(&scene.readiness()));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for thread in waiting {
+            // The default connection_timeout and query_timeout, and what a busy machine adds.
+            let waited = thread.join().unwrap();
+            assert!(waited < Duration::from_secs(4), "{waited:?}");
+        }
+    });
+    assert!(scene.statistics("pool")["timeouts_total"].as_u64() > Some(0));
+    holder.batch_execute("ROLLBACK").unwrap();
+    eventually("all of them get tokens", Duration::from_secs(15), || {
+        let tokens = |stranger| scene.server.send(&token_request(stranger, &[])).status == 200;
+        strangers.iter().all(tokens).then_some(())
+    });
+}
+
+/// All connections of a server die while nobody uses them; those who ask afterwards do not notice.
+fn dead_connections(kill: impl FnOnce(&Scene)) {
+    let scene = Scene::new(&[]);
+    let strangers: Vec<TestClient> = (0..12).map(|_| scene.client()).collect();
+    let known = scene.client();
+    let token = scene.token(&known);
+    scene.wait_until_all_is_written();
+    eventually("there are idle connections", Duration::from_secs(10), || {
+        (scene.statistics("pool")["idle"].as_u64() >= Some(5)).then_some(())
+    });
+    kill(&scene);
+    let revocation = scene.server.send(&about_token("/revoke", &known, &token));
+    assert_eq!(revocation.status, 200, "a write: {}", revocation.text());
+    let answers = std::thread::scope(|scope| {
+        let ask = |stranger| {
+            let scene = &scene;
+            scope.spawn(move || scene.server.send(&token_request(stranger, &[])).status)
+        };
+        let asking: Vec<_> = strangers.iter().map(ask).collect();
+        asking
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<Vec<u16>>()
+    });
+    assert_eq!(answers, [200; 12]);
+}
+
+#[test]
+fn nobody_notices_that_every_connection_was_ended() {
+    dead_connections(|scene| scene.cluster.end_all_connections());
+}
+
+#[test]
+fn nobody_notices_that_the_server_was_restarted_in_a_quiet_moment() {
+    dead_connections(|scene| {
+        scene.cluster.stop();
+        scene.cluster.start_again();
+    });
+}
+
+#[test]
+fn an_open_breaker_leaves_the_database_alone_but_for_probes() {
+    const OPEN_FOR: Duration = Duration::from_secs(2);
+    let scene = Scene::new(&[("MINTAGE_DATABASE__BREAKER__OPEN_FOR", "2s")]);
+    let breaker = || {
+        // Once the change log is too old for tokens to be judged, nobody is told anything any more.
+        let answer = scene.ask_statistics("pool");
+        (answer.status == 200).then(|| answer.json()["breaker"].as_str().unwrap().to_owned())
+    };
+    let strangers: Vec<TestClient> = (0..12).map(|_| scene.client()).collect();
+    assert_eq!(breaker().as_deref(), Some("closed"));
+    scene.proxy.set(Conduct::Hold);
+    std::thread::scope(|scope| {
+        for stranger in &strangers {
+            let scene = &scene;
+            scope.spawn(move || assert_unavailable(&scene.server.send(&token_request(stranger, &[]))));
+        }
+    });
+    assert_eq!(breaker().as_deref(), Some("open"));
+    let (began, statements) = (Instant::now(), scene.proxy.statements());
+    let mut asked = 0;
+    let mut half_open = false;
+    while began.elapsed() < Duration::from_secs(6) {
+        assert_unavailable(&scene.server.send(&token_request(&strangers[asked % 12], &[])));
+        asked += 1;
+        half_open |= breaker().as_deref() == Some("half_open");
+    }
+    let probes = scene.proxy.statements() - statements;
+    let allowed = 1 + began.elapsed().as_secs() as usize / OPEN_FOR.as_secs() as usize;
+    assert!(asked > 100, "{asked} were refused at once");
+    assert!((1..=allowed).contains(&probes), "{probes} statements, {allowed} probes allowed");
+    assert!(half_open, "the probes are seen");
+    scene.proxy.set(Conduct::Pass);
+    eventually("it closes", Duration::from_secs(10), || {
+        (breaker().as_deref() == Some("closed")).then_some(())
+    });
+    assert_eq!(scene.server.send(&token_request(&strangers[0], &[])).status, 200);
+}

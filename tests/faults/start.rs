@@ -1,0 +1,69 @@
+//! Starts on a PostgreSQL that is not there yet, and of two instances at once.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::asking::{about_token, assert_unavailable, token_request};
+use crate::cluster::Cluster;
+use crate::http::Request;
+use crate::server::{Server, TestClient, eventually};
+
+fn started_late(length: Duration) {
+    let cluster = Cluster::start();
+    cluster.stop();
+    let mut server = Server::started(&cluster.url(cluster.address(), "mintage"), &[]);
+    let anybody = TestClient {
+        id: "anybody".into(),
+        secret: "none".into(),
+    };
+    let began = Instant::now();
+    while began.elapsed() < length {
+        assert!(!server.has_ended());
+        assert_eq!(server.send(&Request::get("/livez")).status, 200);
+        let answer = server.send(&Request::get("/readyz"));
+        assert_unavailable(&answer);
+        let reason = "the server is starting: keys and clients are not loaded yet";
+        assert_eq!(answer.json(), json!({"status": "unavailable", "reason": reason}));
+        assert_unavailable(&server.send(&token_request(&anybody, &[])));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(server.log().contains("not ready: the database cannot be reached: "));
+    cluster.start_again();
+    eventually("it is ready", Duration::from_secs(10), || {
+        (server.send(&Request::get("/readyz")).status == 200).then_some(())
+    });
+    let client = server.client("a", &[]);
+    eventually("the client gets a token", Duration::from_secs(10), || {
+        (server.send(&token_request(&client, &[])).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn a_server_waits_for_a_database_that_comes_later() {
+    started_late(Duration::from_secs(3));
+}
+
+#[test]
+#[ignore = "takes half a minute: scripts/test --soak"]
+fn soak_a_server_waits_half_a_minute_for_its_database() {
+    started_late(Duration::from_secs(30));
+}
+
+#[test]
+fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
+    let cluster = Cluster::start();
+    let url = cluster.url(cluster.address(), "empty");
+    let instances = [Server::started(&url, &[]), Server::started(&url, &[])];
+    for instance in &instances {
+        instance.wait_until_ready();
+    }
+    let key_sets = instances
+        .each_ref()
+        .map(|instance| instance.send(&Request::get("/.well-known/jwks.json")).text());
+    assert_eq!(key_sets[0], key_sets[1]);
+    let client = instances[0].client("a", &[]);
+    let token = instances[0].send(&token_request(&client, &[])).access_token();
+    let told = instances[1].send(&about_token("/introspect", &client, &token)).json();
+    assert_eq!(told["active"], true, "{told}");
+}
