@@ -341,7 +341,7 @@ fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
     let load = Rc::new(move |id| {
         let db = db.clone();
         let loading: futures_util::future::LocalBoxFuture<'static, _> =
-            Box::pin(async move { db.run(move |conn| clients::find(conn, &id)).await });
+            Box::pin(async move { db.read(move |conn| clients::find(conn, &id)).await });
         loading
     });
     let outage_known = Rc::new(move || breaker.breaker_state() != BreakerState::Closed);

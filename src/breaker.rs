@@ -65,16 +65,22 @@ impl Breaker {
         }
     }
 
-    /// Whether a call may go through now. Whoever is let through must report how it went.
-    pub fn admit(&mut self, now: Instant) -> bool {
+    /// Whether a call would be let through now.
+    pub fn admits(&self, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => true,
-            State::Open { until } if now >= until => {
-                self.state = State::HalfOpen;
-                true
-            }
-            State::Open { .. } | State::HalfOpen => false,
+            State::Open { until } => now >= until,
+            State::HalfOpen => false,
         }
+    }
+
+    /// Whether a call may go through now. Whoever is let through must report how it went.
+    pub fn admit(&mut self, now: Instant) -> bool {
+        let admitted = self.admits(now);
+        if admitted && matches!(self.state, State::Open { .. }) {
+            self.state = State::HalfOpen;
+        }
+        admitted
     }
 
     /// A call that was let through succeeded.

@@ -52,7 +52,6 @@ fn the_example_gives_a_reason_for_every_key() {
 #[test]
 fn the_example_marks_the_keys_without_effect() {
     let mut changed = Config::default();
-    changed.database.replica_urls.push("sqlite:replica.db".into());
     let other = mintage::config::Duration::seconds(7);
     changed.keys.rotate_every = other;
     changed.keys.publish_before = other;

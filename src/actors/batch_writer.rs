@@ -654,7 +654,10 @@ impl Recorder {
     }
 
     async fn write_now(&self, record: TokenRecord) -> Result<(), NotRecorded> {
-        let written = self.db.run(move |conn| tokens::insert_batch(conn, &[record])).await;
+        let written = self
+            .db
+            .run_repeatable(move |conn| tokens::insert_batch(conn, std::slice::from_ref(&record)))
+            .await;
         written.map_err(|_| NotRecorded::Unavailable)?;
         self.writer.lanes.written_directly.fetch_add(1, Ordering::Relaxed);
         Ok(())
@@ -665,6 +668,9 @@ impl Recorder {
 pub fn table_sink(db: Db) -> Sink {
     Rc::new(move |records, part| {
         let db = db.clone();
-        Box::pin(async move { db.run(move |conn| tokens::insert_batch(conn, &records[part])).await })
+        Box::pin(async move {
+            db.run_repeatable(move |conn| tokens::insert_batch(conn, &records[part.clone()]))
+                .await
+        })
     })
 }

@@ -126,11 +126,15 @@ impl ChangeFeed {
 /// Reads the log from `seen` on and does what it says; answers how far it came.
 async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
     loop {
-        let page = match db.run(move |conn| changes::after(conn, seen, PAGE)).await {
+        let page = match db.run_repeatable(move |conn| changes::after(conn, seen, PAGE)).await {
             Ok(page) => page,
             Err(error) => return (seen, Err(error)),
         };
         listeners.last_answer.set();
+        if let Some((last, _)) = page.last() {
+            // Before anything is invalidated: what is loaded again must not come from before.
+            db.knows_change(*last);
+        }
         let more = page.len() as i64 == PAGE;
         if let Err(error) = listeners.apply(db, clock, &page).await {
             return (seen, Err(error));
@@ -165,7 +169,8 @@ impl Listeners {
             self.caches.invalidate(id).await;
         }
         if everybody {
-            self.revocations.set_everybody(db.run(standing::of_everybody).await?);
+            self.revocations
+                .set_everybody(db.run_repeatable(standing::of_everybody).await?);
         }
         if unknown {
             self.caches.clear().await;
@@ -181,9 +186,9 @@ impl Listeners {
 
     async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
         let standings = db
-            .run(move |conn| {
+            .run_repeatable(move |conn| {
                 let standings = standing::of_clients(conn, &ids)?;
-                Ok(ids.into_iter().zip(standings).collect::<Vec<_>>())
+                Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
             })
             .await?;
         self.revocations.set_standings(&standings);
@@ -202,7 +207,7 @@ impl Listeners {
     }
 
     async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
-        let stored = db.run(crate::db::signing_keys::list).await?;
+        let stored = db.run_repeatable(crate::db::signing_keys::list).await?;
         match KeyRing::new(&stored, self.seal.as_deref(), clock.now()) {
             Ok(ring) => self.keys.set(ring),
             // The old ring still works; a key that cannot be read must not take the others down.

@@ -120,7 +120,7 @@ impl Revocations {
     /// # Errors
     /// [`Unavailable`] when the database did not say that it is written.
     pub async fn revoke(&self, db: &Db, spent: Spent, now: UnixMillis) -> Result<(), Unavailable> {
-        db.run(move |conn| revocations::revoke(conn, spent, now))
+        db.run_repeatable(move |conn| revocations::revoke(conn, spent, now))
             .await
             .map_err(report)?;
         self.spend(spent);

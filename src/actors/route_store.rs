@@ -37,7 +37,7 @@ impl RouteStore {
     /// When the database cannot be reached, or a row does not read as a route; the old table stays then.
     pub async fn reload(&self, db: &Db) -> Result<(), DbError> {
         let _reloading = self.0.reloading.lock().await;
-        let table = db.run(routes::table).await?;
+        let table = db.run_repeatable(routes::table).await?;
         self.set(table);
         Ok(())
     }

@@ -57,7 +57,6 @@ impl Config {
                 keys.push(key);
             }
         };
-        note("database.replica_urls", !self.database.replica_urls.is_empty());
         note("keys.rotate_every", self.keys.rotate_every != default.keys.rotate_every);
         note(
             "keys.publish_before",
@@ -136,7 +135,7 @@ impl Default for Server {
 pub struct Database {
     /// `sqlite:PATH` or `postgres://…`.
     pub url: String,
-    /// Read replicas.
+    /// Read replicas of the same PostgreSQL.
     pub replica_urls: Vec<String>,
     /// The deadline of one call, waiting for a connection included.
     pub query_timeout: Duration,

@@ -10,6 +10,9 @@ use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
 use crate::oauth::resource::is_absolute_uri;
 
+/// More than anybody has; each keeps a pool of its own.
+const MAX_REPLICAS: usize = 16;
+
 const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
 
 impl Config {
@@ -73,6 +76,14 @@ impl Config {
             "database.url",
             "sqlite:PATH or postgres://USER@HOST/NAME",
             is_database_url(&database.url),
+        )?;
+        let is_postgres = |url: &String| is_database_url(url) && !url.starts_with("sqlite:");
+        let replicas = &database.replica_urls;
+        require(
+            "database.replica_urls",
+            "at most 16 of postgres://USER@HOST/NAME, replicas of a database.url that is one too",
+            replicas.is_empty()
+                || replicas.len() <= MAX_REPLICAS && is_postgres(&database.url) && replicas.iter().all(is_postgres),
         )?;
         positive("database.query_timeout", database.query_timeout)?;
         let pool = &database.pool;
@@ -264,6 +275,10 @@ mod tests {
         assert!(refused(|c| c.token.alg = "none".into()).starts_with("token.alg"));
         assert!(refused(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(refused(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
+        assert!(
+            refused(|c| c.database.replica_urls = vec!["postgres://m@replica/m".into()])
+                .starts_with("database.replica_urls")
+        );
         assert!(refused(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
         assert!(refused(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
         assert!(

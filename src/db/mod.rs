@@ -2,12 +2,14 @@
 //!
 //! Callers hold a [`Db`]. Every call through it passes a circuit breaker, waits for one of as many permits as the
 //! pool has connections, runs on a blocking thread, and has a deadline: a database that hangs looks like one that
-//! is down, and never holds a worker.
+//! is down, and never holds a worker. Reads that may be a moment old can go to a replica.
 
 pub mod changes;
 pub mod clients;
 mod conn;
+mod endpoint;
 mod error;
+mod manager;
 pub mod migrations;
 mod pool;
 pub mod revocations;
@@ -18,16 +20,16 @@ pub mod signing_keys;
 pub mod standing;
 pub mod tokens;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
-use crate::breaker::{Breaker, BreakerSettings, BreakerState};
+use crate::breaker::BreakerState;
 use crate::config;
+use endpoint::{Endpoint, PoolStats};
 
 pub use conn::{Backend, Conn};
 pub use error::DbError;
@@ -39,55 +41,46 @@ pub struct Db {
 }
 
 struct Inner {
-    backend: Backend,
-    pool: r2d2::Pool<conn::Manager>,
-    /// One for each connection: who waits for a connection waits here, without a thread.
-    permits: Arc<Semaphore>,
-    waiting: AtomicUsize,
-    counters: Arc<pool::PoolCounters>,
-    breaker: Mutex<Breaker>,
-    connection_timeout: Duration,
+    primary: Arc<Endpoint>,
+    replicas: Vec<Arc<Endpoint>>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
+    /// The last change that this process knows of: a replica that has not come so far is not asked.
+    known_change: AtomicI64,
+    replica_reads: AtomicU64,
+    replica_fallbacks: AtomicU64,
     query_timeout: Duration,
 }
 
-/// `/admin/pool/stats`
+/// `/admin/pool/stats`: the pool of the primary, and those of the replicas.
 #[derive(Clone, Debug, Serialize)]
-pub struct PoolStats {
-    backend: &'static str,
-    max_size: u32,
-    connections: u32,
-    idle: u32,
-    in_use: u32,
-    waiting: usize,
-    wait_seconds_total: f64,
-    timeouts_total: u64,
-    breaker: &'static str,
+pub struct DbStats {
+    #[serde(flatten)]
+    primary: PoolStats,
+    replicas: Vec<PoolStats>,
+    replica_reads_total: u64,
+    replica_fallbacks_total: u64,
 }
 
 impl Db {
     /// Builds the handle without connecting: a database that is down now may be up later.
     pub fn open(database: &config::Database) -> Self {
-        let counters = Arc::new(pool::PoolCounters::default());
-        let breaker = Breaker::new(BreakerSettings {
-            failure_rate: database.breaker.failure_rate,
-            window: database.breaker.window as usize,
-            open_for: database.breaker.open_for.0,
-        });
+        let replica = |(index, url): (usize, &String)| Endpoint::new(format!("replica {}", index + 1), url, database);
+        let replicas = database.replica_urls.iter().enumerate().map(replica);
         Self {
             inner: Arc::new(Inner {
-                backend: Backend::of_url(&database.url),
-                pool: pool::build(&database.url, database, counters.clone()),
-                permits: Arc::new(Semaphore::new(database.pool.max_size as usize)),
-                waiting: AtomicUsize::new(0),
-                counters,
-                breaker: Mutex::new(breaker),
-                connection_timeout: database.pool.connection_timeout.0,
+                primary: Arc::new(Endpoint::new("primary".into(), &database.url, database)),
+                replicas: replicas.map(Arc::new).collect(),
+                turn: AtomicUsize::new(0),
+                known_change: AtomicI64::new(0),
+                replica_reads: AtomicU64::new(0),
+                replica_fallbacks: AtomicU64::new(0),
                 query_timeout: database.query_timeout.0,
             }),
         }
     }
 
-    /// Runs `work` with a connection, off this thread.
+    /// Runs `work` with a connection to the primary, off this thread.
     ///
     /// # Errors
     /// [`DbError::Unavailable`] at once while the breaker is open, after `connection_timeout` without a connection
@@ -97,25 +90,71 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let deadline = Instant::now() + self.inner.query_timeout;
-        let mut call = Call::admitted(&self.inner)?;
-        let permit = self.permit(deadline).await?;
-        let inner = self.inner.clone();
-        let job = tokio::task::spawn_blocking(move || {
-            let result = match inner.pool.get() {
-                Ok(mut conn) => work(&mut conn),
-                Err(error) => Err(DbError::Unavailable(error.to_string())),
+        self.inner.primary.run(self.deadline(), work).await
+    }
+
+    /// As [`Db::run`], for work that may be done twice: a connection that died meanwhile costs a second try and no
+    /// failure.
+    ///
+    /// # Errors
+    /// As [`Db::run`].
+    pub async fn run_repeatable<T, F>(&self, work: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Send + 'static,
+    {
+        self.inner.primary.run_repeatable(self.deadline(), work).await
+    }
+
+    /// Reads from a replica that has come as far in the change log as this process has, or else from the primary.
+    ///
+    /// A replica that hangs may use up half of `query_timeout`; the other half is the primary's.
+    ///
+    /// # Errors
+    /// As [`Db::run`], when the primary fails too.
+    pub async fn read<T, F>(&self, work: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T, DbError> + Clone + Send + 'static,
+    {
+        let deadline = self.deadline();
+        if let Some(replica) = self.replica() {
+            // Read before the replica is asked: a change that comes later invalidates what is read now.
+            let known = self.inner.known_change.load(Ordering::Acquire);
+            let ask = work.clone();
+            let if_recent = move |conn: &mut Conn| match changes::last(conn)? >= known {
+                true => ask(conn).map(Some),
+                false => Ok(None),
             };
-            drop(permit);
-            result
-        });
-        let result = match timeout_at(deadline, job).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(stopped)) => Err(DbError::Unavailable(format!("the call did not end: {stopped}"))),
-            Err(_) => Err(DbError::Unavailable("no answer within database.query_timeout".into())),
-        };
-        call.ended(&result);
-        result
+            let half = deadline - self.inner.query_timeout / 2;
+            match replica.run_repeatable(half, if_recent).await {
+                Ok(Some(value)) => {
+                    self.inner.replica_reads.fetch_add(1, Ordering::Relaxed);
+                    return Ok(value);
+                }
+                Ok(None) => log::debug!("replica passed over: it is behind change={known}"),
+                Err(error) => log::debug!("replica passed over: {error}"),
+            }
+            self.inner.replica_fallbacks.fetch_add(1, Ordering::Relaxed);
+        }
+        self.inner.primary.run_repeatable(deadline, work).await
+    }
+
+    /// This process knows of change number `seq`: nothing older is read from now on.
+    pub fn knows_change(&self, seq: i64) {
+        self.inner.known_change.fetch_max(seq, Ordering::AcqRel);
+    }
+
+    /// To be called after a write of this process's own: what it wrote is what it reads from now on.
+    ///
+    /// # Errors
+    /// As [`Db::run`]; the write counts all the same.
+    pub async fn catch_up(&self) -> Result<(), DbError> {
+        if !self.inner.replicas.is_empty() {
+            let last = self.run_repeatable(changes::last).await?;
+            self.knows_change(last);
+        }
+        Ok(())
     }
 
     /// Runs `work` with a connection on this thread: for the command line, which has nothing else to do.
@@ -123,8 +162,7 @@ impl Db {
     /// # Errors
     /// As [`Db::run`], without breaker and deadline.
     pub fn run_here<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
-        let conn = self.inner.pool.get();
-        work(&mut *conn.map_err(|error| DbError::Unavailable(error.to_string()))?)
+        self.inner.primary.run_here(work)
     }
 
     /// At the end of a run: on SQLite moves what is in the WAL file into the database file, so that it stands alone.
@@ -142,9 +180,9 @@ impl Db {
         .await
     }
 
-    /// Whether calls are let through.
+    /// Whether calls to the primary are let through.
     pub fn breaker_state(&self) -> BreakerState {
-        self.inner.breaker().state()
+        self.inner.primary.breaker_state()
     }
 
     /// The longest that a call may take.
@@ -152,105 +190,26 @@ impl Db {
         self.inner.query_timeout
     }
 
-    /// The state of pool and breaker.
-    pub fn stats(&self) -> PoolStats {
-        let state = self.inner.pool.state();
-        PoolStats {
-            backend: self.inner.backend.name(),
-            max_size: self.inner.pool.max_size(),
-            connections: state.connections,
-            idle: state.idle_connections,
-            in_use: state.connections - state.idle_connections,
-            waiting: self.inner.waiting.load(Ordering::Relaxed),
-            wait_seconds_total: self.inner.counters.wait_seconds(),
-            timeouts_total: self.inner.counters.timeouts(),
-            breaker: self.breaker_state().name(),
+    /// The state of pools and breakers.
+    pub fn stats(&self) -> DbStats {
+        DbStats {
+            primary: self.inner.primary.stats(),
+            replicas: self.inner.replicas.iter().map(|replica| replica.stats()).collect(),
+            replica_reads_total: self.inner.replica_reads.load(Ordering::Relaxed),
+            replica_fallbacks_total: self.inner.replica_fallbacks.load(Ordering::Relaxed),
         }
     }
 
-    async fn permit(&self, deadline: Instant) -> Result<tokio::sync::OwnedSemaphorePermit, DbError> {
-        let permits = self.inner.permits.clone();
-        if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return Ok(permit);
-        }
-        let waiting = Waiting::begin(&self.inner);
-        let began = Instant::now();
-        let patience = deadline.min(began + self.inner.connection_timeout);
-        let permit = timeout_at(patience, permits.acquire_owned()).await;
-        drop(waiting);
-        self.inner.counters.waited(began.elapsed());
-        match permit {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => {
-                self.inner.counters.timed_out();
-                Err(DbError::Unavailable(
-                    "no free connection within database.pool.connection_timeout".into(),
-                ))
-            }
-        }
-    }
-}
-
-impl Inner {
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Counts a caller that waits, also when it gives up half-way.
-struct Waiting<'a>(&'a Inner);
-
-impl<'a> Waiting<'a> {
-    fn begin(inner: &'a Inner) -> Self {
-        inner.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(inner)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A call that the breaker let through: it reports how it ended, or that it was given up.
-struct Call<'a> {
-    inner: &'a Inner,
-    reported: bool,
-}
-
-impl<'a> Call<'a> {
-    fn admitted(inner: &'a Inner) -> Result<Self, DbError> {
-        if !inner.breaker().admit(Instant::now().into_std()) {
-            return Err(DbError::Unavailable("the circuit breaker is open".into()));
-        }
-        Ok(Self { inner, reported: false })
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.inner.query_timeout
     }
 
-    fn ended<T>(&mut self, result: &Result<T, DbError>) {
-        self.reported = true;
-        let mut breaker = self.inner.breaker();
-        let before = breaker.state();
-        match result {
-            Err(error) if error.is_unavailable() => breaker.failed(Instant::now().into_std()),
-            _ => breaker.succeeded(),
-        }
-        let after = breaker.state();
-        drop(breaker);
-        match (before, after, result) {
-            (BreakerState::Closed, BreakerState::Open, Err(error)) => log::error!("circuit breaker opened: {error}"),
-            (BreakerState::HalfOpen, BreakerState::Closed, _) => {
-                log::info!("circuit breaker closed: the database answers again")
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        if !self.reported {
-            self.inner.breaker().abandoned(Instant::now().into_std());
-        }
+    /// The next one in turn that answers.
+    fn replica(&self) -> Option<&Arc<Endpoint>> {
+        let replicas = &self.inner.replicas;
+        let turn = self.inner.turn.fetch_add(1, Ordering::Relaxed);
+        (0..replicas.len())
+            .map(|step| &replicas[turn.wrapping_add(step) % replicas.len()])
+            .find(|replica| replica.answers())
     }
 }

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use r2d2::event::{CheckoutEvent, HandleEvent, TimeoutEvent};
 use r2d2::{HandleError, Pool};
 
-use super::conn::{ConnectError, Manager};
+use super::manager::{ConnectError, Manager};
 use crate::config;
 
-/// Waits and timeouts since the start.
+/// What has happened in a pool since the start.
 #[derive(Debug, Default)]
 pub struct PoolCounters {
     wait_micros: AtomicU64,
     timeouts: AtomicU64,
+    validations: AtomicU64,
+    discarded: AtomicU64,
 }
 
 impl PoolCounters {
@@ -25,6 +27,26 @@ impl PoolCounters {
     /// Calls that gave up waiting.
     pub fn timeouts(&self) -> u64 {
         self.timeouts.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were asked whether they live.
+    pub fn validations(&self) -> u64 {
+        self.validations.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were dropped because they had died.
+    pub fn discards(&self) -> u64 {
+        self.discarded.load(Ordering::Relaxed)
+    }
+
+    /// A connection is asked whether it lives.
+    pub fn validated(&self) {
+        self.validations.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A connection had died.
+    pub fn discarded(&self) {
+        self.discarded.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Adds a wait that took place before r2d2 was asked.
@@ -71,9 +93,9 @@ pub fn build(url: &str, database: &config::Database, counters: Arc<PoolCounters>
         .max_lifetime(Some(settings.max_lifetime.0))
         .idle_timeout(Some(settings.idle_timeout.0))
         .connection_timeout(settings.connection_timeout.0)
-        // A round trip at every checkout; a connection that broke says so when it comes back instead.
-        .test_on_check_out(false)
+        // The manager asks a connection only when it has reason to: see there.
+        .test_on_check_out(true)
         .error_handler(Box::new(Quiet))
-        .event_handler(Box::new(Watch(counters)))
-        .build_unchecked(Manager::new(url, database.query_timeout.0))
+        .event_handler(Box::new(Watch(counters.clone())))
+        .build_unchecked(Manager::new(url, database.query_timeout.0, counters))
 }

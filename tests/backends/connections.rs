@@ -20,6 +20,9 @@ on_both_backends! {
     a_statement_that_is_refused_is_no_outage
     a_database_that_is_not_there_is_unavailable
     the_pool_tells_which_database_it_is_of
+    connections_that_were_killed_are_not_handed_out
+    work_that_may_be_done_twice_outlives_its_connection
+    a_connection_in_use_is_not_asked_whether_it_lives
 }
 
 fn append(conn: &mut Conn) -> Result<(), DbError> {
@@ -188,4 +191,88 @@ fn postgres_a_connection_that_was_cut_is_an_outage_and_replaced() {
     });
     assert!(cut.as_ref().is_err_and(DbError::is_unavailable), "{cut:?}");
     assert_eq!(run(&db, |conn| execute(conn, "SELECT 1")), Ok(()));
+}
+
+/// Ends every connection to the database but the caller's own, as a restart of the server would.
+fn kill_connections(store: &Store) {
+    store.run(|conn| match conn {
+        Conn::Postgres(_) => execute(
+            conn,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        ),
+        // Nobody can take a connection to a file away.
+        Conn::Sqlite(_) => Ok(()),
+    });
+}
+
+fn stats(db: &Db) -> serde_json::Value {
+    serde_json::to_value(db.stats()).unwrap()
+}
+
+/// A pool of three connections, each of which has just been used.
+fn three_connections(store: &Store) -> Db {
+    let mut settings = store.settings.clone();
+    (settings.pool.max_size, settings.pool.min_idle) = (3, 3);
+    let db = Db::open(&settings);
+    let all_at_once = std::sync::Barrier::new(3);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                db.run_here(|conn| {
+                    all_at_once.wait();
+                    execute(conn, "SELECT 1")
+                })
+                .unwrap()
+            });
+        }
+    });
+    db
+}
+
+fn connections_that_were_killed_are_not_handed_out(store: Store) {
+    let db = three_connections(&store);
+    kill_connections(&store);
+    let outcomes: Vec<bool> = (0..10)
+        .map(|_| run(&db, |conn| execute(conn, "SELECT 1")).is_ok())
+        .collect();
+    let failures = outcomes.iter().filter(|done| !**done).count();
+    let allowed = usize::from(store.backend == Backend::Postgres);
+    assert!(
+        failures <= allowed,
+        "the first to be found dead is the last: {outcomes:?}"
+    );
+}
+
+fn work_that_may_be_done_twice_outlives_its_connection(store: Store) {
+    let db = three_connections(&store);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        kill_connections(&store);
+        let outcome = runtime.block_on(db.run_repeatable(|conn| execute(conn, "SELECT 1")));
+        assert_eq!(outcome, Ok(()));
+    }
+}
+
+fn a_connection_in_use_is_not_asked_whether_it_lives(store: Store) {
+    let db = three_connections(&store);
+    let before = stats(&db)["validations_total"].clone();
+    for _ in 0..100 {
+        db.run_here(|conn| execute(conn, "SELECT 1")).unwrap();
+    }
+    assert_eq!(stats(&db)["validations_total"], before);
+    assert_eq!(stats(&db)["discarded_total"], 0);
+}
+
+/// A server that lost its place to another answers every ping; a new connection finds the other.
+#[test]
+fn postgres_a_connection_that_only_reads_is_replaced() {
+    let store = Store::postgres().migrated();
+    store.run(|conn| execute(conn, "SET default_transaction_read_only = on"));
+    let outcome = store.try_run(|conn| conn.write(append));
+    assert!(matches!(outcome, Err(DbError::Disconnected(_))), "{outcome:?}");
+    store.run(|conn| conn.write(append));
 }

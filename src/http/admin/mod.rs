@@ -78,7 +78,7 @@ async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload)
 /// A database call that failed, where there is nothing else to say about it.
 fn not_done(error: &DbError) -> ApiError {
     ApiError::Admin(match error {
-        DbError::Unavailable(_) => AdminError::Unavailable,
+        DbError::Unavailable(_) | DbError::Disconnected(_) => AdminError::Unavailable,
         DbError::Conflict => AdminError::Refused(StatusCode::CONFLICT, "there is one already"),
         DbError::Inconsistent(_) | DbError::Query(_) => {
             log::error!("admin request failed: {error}");

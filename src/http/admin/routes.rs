@@ -22,7 +22,7 @@ const ID_LENGTH: usize = 16;
 pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let shared = &Worker::of(&request).shared;
-    let all = shared.db.run(routes::list).await.map_err(|error| not_done(&error))?;
+    let all = shared.db.read(routes::list).await.map_err(|error| not_done(&error))?;
     Ok(document(&Page {
         items: all.iter().map(RouteDocument::from).collect(),
         next_cursor: None,
@@ -77,7 +77,7 @@ struct Question {
 pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
     let question: Question = read_json(&request, payload).await?;
-    let table = Worker::of(&request).shared.db.run(routes::table).await;
+    let table = Worker::of(&request).shared.db.run_repeatable(routes::table).await;
     let table = table.map_err(|error| not_done(&error))?;
     Ok(document(&route_document::explain(
         &table,
@@ -89,5 +89,6 @@ pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<Htt
 /// What was written counts here from now on.
 async fn take_over(shared: &Shared) -> Result<(), ApiError> {
     let reloaded = shared.routes.reload(&shared.db).await;
-    reloaded.map_err(|error| not_done(&error))
+    reloaded.map_err(|error| not_done(&error))?;
+    shared.db.catch_up().await.map_err(|error| not_done(&error))
 }

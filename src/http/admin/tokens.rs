@@ -22,7 +22,7 @@ pub async fn revoke_token(request: HttpRequest, path: web::Path<String>) -> Resu
     };
     let recorded = shared
         .db
-        .run(move |conn| tokens::expiry(conn, jti))
+        .run_repeatable(move |conn| tokens::expiry(conn, jti))
         .await
         .map_err(|_| UNAVAILABLE)?;
     // A token whose record is still to be written ends at the latest when the longest-lived one of its moment does.
@@ -50,7 +50,7 @@ pub async fn revoke_client_tokens(request: HttpRequest, path: web::Path<String>)
     let asked = id.clone();
     let client = shared
         .db
-        .run(move |conn| clients::find(conn, &asked))
+        .run_repeatable(move |conn| clients::find(conn, &asked))
         .await
         .map_err(|_| UNAVAILABLE)?;
     if client.is_none() {
