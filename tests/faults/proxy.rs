@@ -40,7 +40,6 @@ struct Shared {
     cuts: AtomicUsize,
     /// Both ends of every connection.
     links: Mutex<Vec<TcpStream>>,
-    connections: AtomicUsize,
     statements: AtomicUsize,
 }
 
@@ -56,7 +55,6 @@ impl Proxy {
             closed: AtomicBool::new(false),
             cuts: AtomicUsize::new(0),
             links: Mutex::default(),
-            connections: AtomicUsize::new(0),
             statements: AtomicUsize::new(0),
         });
         let accepting = shared.clone();
@@ -85,11 +83,6 @@ impl Proxy {
     /// How many commits are still to be cut.
     pub fn cuts_left(&self) -> usize {
         self.shared.cuts.load(Ordering::SeqCst)
-    }
-
-    /// Connections that have come so far, refused ones included.
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// Statements that have come so far, other than the `SET` that a new connection begins with.
@@ -145,7 +138,6 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let Ok(client) = client else { continue };
-        shared.connections.fetch_add(1, Ordering::SeqCst);
         if *lock(&shared.conduct) == Conduct::Refuse {
             continue;
         }
@@ -161,7 +153,10 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
 fn link(client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
     lock(&shared.links).push(client.try_clone()?);
     shared.conduct();
-    let server = TcpStream::connect(shared.server)?;
+    let server = TcpStream::connect(shared.server).inspect_err(|_| {
+        // Its other handle is among the links.
+        let _ = client.shutdown(Shutdown::Both);
+    })?;
     lock(&shared.links).push(server.try_clone()?);
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;

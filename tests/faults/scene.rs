@@ -44,9 +44,15 @@ impl Scene {
         self.cluster.url(self.cluster.address(), "mintage")
     }
 
-    /// Makes a client past the proxy, so that it can be made at any time.
+    /// Makes a client, and waits until the server has heard of it: nothing that is cached from now on is dropped again.
     pub fn client(&self) -> TestClient {
-        self.server.client_at(&self.direct_url(), "orders:read", &[])
+        let heard = || self.statistics("cache")["invalidations"].as_u64().unwrap();
+        let before = heard();
+        let client = self.server.client_at(&self.direct_url(), "orders:read", &[]);
+        eventually("every worker has heard of the client", Duration::from_secs(5), || {
+            (heard() >= before + 2).then_some(())
+        });
+        client
     }
 
     /// Gets a token.

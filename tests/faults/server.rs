@@ -69,6 +69,7 @@ impl Server {
             address: ([127, 0, 0, 1], 0).into(),
         };
         server.address = eventually("it listens", PATIENCE, || {
+            assert!(!server.has_ended(), "it ended");
             let log = server.log();
             let (_, rest) = log.split_once("listening on http://")?;
             rest.split_once(' ')?.0.parse().ok()
