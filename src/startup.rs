@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use actix::Actor;
 
-use crate::actors::change_feed::{ChangeFeed, Listeners};
+use crate::actors::change_feed::{ChangeFeed, Listeners, PollNow};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
 use crate::clock::Clock;
@@ -90,9 +90,11 @@ impl Startup {
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        listeners.last_answer.set();
         RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
-        ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
+        let feed = ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
+        // What others have written since `prepare` began, which may have taken long. If the database is away again, the
+        // feed finds out when it is back, and until then the server is not ready.
+        let _ = feed.send(PollNow).await;
         log::info!("ready clients_warmed={warmed} revocations={revocations}");
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! ChangeFeed: polls the change log and tells the caches what to drop.
 //!
 //! What another process writes (the command line, another instance) reaches this one here, within one interval. The
-//! actor also knows when the database last answered it, which is what readiness goes by.
+//! actor also keeps the moment up to which everything in the log has been done: by it the server judges whether it may
+//! still call a token active, and whether it is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,13 +32,16 @@ const PAGE: i64 = 1000;
 #[rtype(result = "Result<(), Unavailable>")]
 pub struct PollNow;
 
-/// When the database last answered the feed.
+/// The moment up to which this instance knows all changes: when the last poll began whose changes are all done.
+///
+/// Not when it ended, and not when it was answered: what was written meanwhile is not in the answer, and until a change is
+/// done it might as well not be known.
 ///
 /// Kept by the monotonic clock: were it the wall clock, setting that forward would look like an outage.
 #[derive(Clone, Debug)]
 pub struct LastAnswer {
     since: Instant,
-    /// Milliseconds after `since`, plus one; 0 before the database ever answered.
+    /// Milliseconds after `since`, plus one; 0 before there was such a poll.
     at: Arc<AtomicU64>,
 }
 
@@ -51,16 +55,17 @@ impl Default for LastAnswer {
 }
 
 impl LastAnswer {
-    /// How long ago that was, or `None` if it never did.
+    /// How long ago that was, or `None` if there was none.
     pub fn age(&self) -> Option<Duration> {
         let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.since.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
-    /// The database answered.
-    pub fn set(&self) {
-        self.at
-            .store(self.since.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+    /// All that was written before this moment is known.
+    pub fn set(&self, asked: Instant) {
+        let at = asked.saturating_duration_since(self.since).as_millis() as u64 + 1;
+        // Of two polls at a time, the one that ends last may have begun first.
+        self.at.fetch_max(at, Ordering::Relaxed);
     }
 }
 
@@ -126,11 +131,11 @@ impl ChangeFeed {
 /// Reads the log from `seen` on and does what it says; answers how far it came.
 async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
     loop {
+        let asked = Instant::now();
         let page = match db.run_repeatable(move |conn| changes::after(conn, seen, PAGE)).await {
             Ok(page) => page,
             Err(error) => return (seen, Err(error)),
         };
-        listeners.last_answer.set();
         if let Some((last, _)) = page.last() {
             // Before anything is invalidated: what is loaded again must not come from before.
             db.knows_change(*last);
@@ -141,6 +146,7 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
         }
         seen = page.last().map_or(seen, |(seq, _)| *seq);
         if !more {
+            listeners.last_answer.set(asked);
             return (seen, Ok(()));
         }
     }

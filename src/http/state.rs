@@ -78,15 +78,16 @@ pub struct HttpSettings {
 pub struct Readiness {
     started: AtomicBool,
     draining: AtomicBool,
-    /// When the database last answered the change feed.
+    /// Up to when all changes are known.
     pub last_answer: LastAnswer,
 }
 
 /// With a change log older than this, whether a token is active can only be guessed (G2).
 const FEED_LAG: Duration = Duration::from_secs(5);
 
-/// The feed polls four times a second; a database silent for this long is out of reach.
-const SILENCE: Duration = Duration::from_secs(3);
+/// The feed polls four times a second, and a poll takes less than `database.query_timeout` as long as the database answers:
+/// even so the last one that is done began less than this ago. A server that is not ready must say so within 5 s.
+const SILENCE: Duration = Duration::from_secs(4);
 
 impl Readiness {
     /// Keys are loaded and caches warm.
