@@ -161,7 +161,10 @@ impl Cluster {
             number: i64,
         }
         let query = format!("SELECT ({query})::bigint AS number");
-        diesel::sql_query(query).get_result::<Row>(&mut self.connect()).unwrap().number
+        diesel::sql_query(query)
+            .get_result::<Row>(&mut self.connect())
+            .unwrap()
+            .number
     }
 
     /// Ends it in the middle of whatever it does; connections are refused from now on.

@@ -31,9 +31,7 @@ impl Question {
         scene.server.run(&route);
         let client = scene.client();
         let mut question = Self {
-            observer: scene
-                .server
-                .client_at(&scene.direct_url(), "mintage:introspect", &[]),
+            observer: scene.server.client_at(&scene.direct_url(), "mintage:introspect", &[]),
             token: scene.token(&client),
             connection: Connection::open(scene.server.address),
             client,

@@ -45,7 +45,11 @@ impl Pair {
                 let address = instance.address;
                 scope.spawn(move || poll_until(&mut Connection::open(address), request, end))
             };
-            let polling: Vec<_> = self.instances.iter().flat_map(|instance| [(); 4].map(|()| poll(instance))).collect();
+            let polling: Vec<_> = self
+                .instances
+                .iter()
+                .flat_map(|instance| [(); 4].map(|()| poll(instance)))
+                .collect();
             change();
             let changed = Instant::now();
             let timelines: Vec<_> = polling.into_iter().map(|thread| thread.join().unwrap()).collect();
@@ -56,7 +60,10 @@ impl Pair {
             let first = first.expect("it is seen");
             let seen = timeline[first].0;
             assert!(seen < changed + Duration::from_secs(1), "after {:?}", seen - changed);
-            assert!(timeline[first..].iter().all(|(_, answer)| *answer == status), "taken back");
+            assert!(
+                timeline[first..].iter().all(|(_, answer)| *answer == status),
+                "taken back"
+            );
         }
         for load in loads {
             assert!(load.stop().iter().all(|receipt| receipt.status == 200));

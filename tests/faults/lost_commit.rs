@@ -109,7 +109,9 @@ fn g5_a_use_whose_commit_is_not_answered_is_refused_and_there_is_no_other() {
 fn a_command_whose_commit_is_not_answered_does_not_say_that_it_is_done() {
     let scene = Scene::new(&[]);
     cut_next_commit(&scene);
-    let create = ["client", "create", "--id", "new", "--name", "n", "--scope", "a", "--json"];
+    let create = [
+        "client", "create", "--id", "new", "--name", "n", "--scope", "a", "--json",
+    ];
     let outcome = scene.server.run_with(&[], &create);
     assert_eq!(scene.proxy.cuts_left(), 0);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome:?}");

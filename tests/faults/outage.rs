@@ -117,7 +117,9 @@ impl Outage {
         let ready = began.elapsed();
         let left = Duration::from_secs(15).saturating_sub(ready);
         eventually("the backlog is written", left, || {
-            let oldest = self.scene.statistics("writer")["oldest_unflushed_seconds"].as_f64().unwrap();
+            let oldest = self.scene.statistics("writer")["oldest_unflushed_seconds"]
+                .as_f64()
+                .unwrap();
             // The load goes on, so there is always something that waits.
             (oldest < 1.0).then_some(())
         });
@@ -131,7 +133,12 @@ fn outage(fault: Fault, length: Duration, connections: usize) -> f64 {
     let scene = &outage.scene;
     let token = scene.token(&outage.known[0]);
     let quiet = length.min(Duration::from_secs(10)) / 4;
-    let load = Load::start(scene.server.address, &outage.known, connections, Duration::from_millis(5));
+    let load = Load::start(
+        scene.server.address,
+        &outage.known,
+        connections,
+        Duration::from_millis(5),
+    );
     let started = Instant::now();
     std::thread::sleep(quiet);
 
@@ -149,7 +156,10 @@ fn outage(fault: Fault, length: Duration, connections: usize) -> f64 {
     assert!(scene.statistics("cache")["stale_served"].as_u64() > Some(0));
     let writer = scene.statistics("writer");
     assert!(writer["flush_failures_total"].as_u64() > Some(0));
-    assert_eq!((&writer["rejected_total"], &writer["dead_lettered_total"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&writer["rejected_total"], &writer["dead_lettered_total"]),
+        (&json!(0), &json!(0))
+    );
 
     // What was refused can be done now, and counts.
     assert_eq!(scene.server.send(&token_request(&outage.stranger, &[])).status, 200);
@@ -225,7 +235,12 @@ fn a_table_of_tokens_that_takes_too_long_holds_up_nothing_else() {
     eventually("two flushes have failed", Duration::from_secs(15), || {
         let stranger = scene.client();
         let answer = scene.server.send(&token_request(&stranger, &[]));
-        assert_eq!(answer.status, 200, "the database answers everything else: {}", answer.text());
+        assert_eq!(
+            answer.status,
+            200,
+            "the database answers everything else: {}",
+            answer.text()
+        );
         assert_eq!(scene.readiness(), 200);
         (scene.statistics("writer")["flush_failures_total"].as_u64() >= Some(2)).then_some(())
     });

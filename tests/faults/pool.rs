@@ -129,7 +129,11 @@ fn an_open_breaker_leaves_the_database_alone_but_for_probes() {
         });
         let (began, statements) = (Instant::now(), scene.proxy.statements());
         let mut asked = 0;
-        for stranger in strangers.iter().cycle().take_while(|_| began.elapsed() < Duration::from_secs(5)) {
+        for stranger in strangers
+            .iter()
+            .cycle()
+            .take_while(|_| began.elapsed() < Duration::from_secs(5))
+        {
             ask_in_vain(stranger);
             asked += 1;
         }

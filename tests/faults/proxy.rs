@@ -116,7 +116,10 @@ impl Shared {
     fn conduct(&self) -> Conduct {
         let conduct = lock(&self.conduct);
         let held = |conduct: &mut Conduct| *conduct == Conduct::Hold && !self.closed();
-        *self.changed.wait_while(conduct, held).unwrap_or_else(PoisonError::into_inner)
+        *self
+            .changed
+            .wait_while(conduct, held)
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a commit that is about to pass is one to be cut.
@@ -346,7 +349,10 @@ mod tests {
             asked.extend(messages.next().map(|(_, meaning)| meaning));
         }
         assert_eq!(
-            asked.into_iter().filter(|meaning| *meaning != Meaning::Other).collect::<Vec<_>>(),
+            asked
+                .into_iter()
+                .filter(|meaning| *meaning != Meaning::Other)
+                .collect::<Vec<_>>(),
             [Meaning::Commit, Meaning::Commit, Meaning::Statement]
         );
         assert!(messages.buffer.is_empty());

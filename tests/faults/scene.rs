@@ -96,7 +96,10 @@ impl Scene {
     pub fn assert_all_recorded(&self, receipts: &[Receipt]) {
         self.wait_until_all_is_written();
         let recorded: HashSet<String> = self.cluster.recorded().into_iter().collect();
-        let lost = received(receipts).into_iter().filter(|id| !recorded.contains(id)).count();
+        let lost = received(receipts)
+            .into_iter()
+            .filter(|id| !recorded.contains(id))
+            .count();
         assert_eq!(lost, 0, "of {} tokens received", receipts.len());
     }
 }

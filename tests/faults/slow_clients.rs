@@ -43,7 +43,10 @@ impl Scene {
         let failures = receipts.iter().filter(|receipt| receipt.status != 200).count();
         assert_eq!(failures, 0, "of {}", receipts.len());
         let (before, during) = (p99(&receipts, started, began), p99(&receipts, began, ended));
-        println!("{what}: p99 {before:.2?} before and {during:.2?} during, {} tokens", receipts.len());
+        println!(
+            "{what}: p99 {before:.2?} before and {during:.2?} during, {} tokens",
+            receipts.len()
+        );
         during.as_secs_f64() / before.as_secs_f64()
     }
 }
@@ -73,9 +76,8 @@ fn slow_requests(seconds: u32) -> f64 {
     raise_limit(4096);
     let scene = Scene::start();
     let quiet = Duration::from_secs(u64::from(seconds.min(10)) / 2);
-    let longer = ATTACKS.map(|attack| {
-        scene.undisturbed(attack[0], quiet, |address| slowhttptest(address, seconds, attack))
-    });
+    let longer =
+        ATTACKS.map(|attack| scene.undisturbed(attack[0], quiet, |address| slowhttptest(address, seconds, attack)));
     longer.into_iter().fold(0.0, f64::max)
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use serde_json::json;
 
 use crate::asking::{about_token, assert_unavailable, token_request};
@@ -66,4 +67,29 @@ fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
     let token = instances[0].send(&token_request(&client, &[])).access_token();
     let told = instances[1].send(&about_token("/introspect", &client, &token)).json();
     assert_eq!(told["active"], true, "{told}");
+}
+
+#[test]
+fn g2_what_is_taken_back_while_an_instance_starts_counts_before_it_is_ready() {
+    let cluster = Cluster::start();
+    let url = cluster.url(cluster.address(), "mintage");
+    let first = Server::ready(&url, &[]);
+    let client = first.client("a", &[]);
+    let token = first.send(&token_request(&client, &[])).access_token();
+    // The second has read all revocations when it comes to the routes.
+    let mut holder = cluster.connect();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    let second = Server::started(&url, &[]);
+    eventually("the second waits for the routes", Duration::from_secs(10), || {
+        (cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(())
+    });
+    assert_eq!(first.send(&about_token("/revoke", &client, &token)).status, 200);
+    holder.batch_execute("ROLLBACK").unwrap();
+    let question = about_token("/introspect", &client, &token);
+    let told = eventually("the second judges", Duration::from_secs(10), || {
+        Some(second.send(&question)).filter(|answer| answer.status == 200)
+    });
+    assert_eq!(told.json(), json!({"active": false}));
 }
