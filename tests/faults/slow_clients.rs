@@ -3,9 +3,10 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::asking::{Load, p99};
+use crate::asking::{Load, p99, token_request};
 use crate::server::{Server, TestClient};
 
 /// Open files for this process and the servers that it starts: a connection has an end in each.
@@ -31,13 +32,19 @@ impl Scene {
         Self { server, clients }
     }
 
-    /// Asks for tokens while `nuisance` goes on; every request must succeed. Answers how much longer they took than before.
+    /// Asks for tokens while `nuisance` goes on, on connections kept alive and on new ones; every request must succeed.
+    /// Answers how much longer those on the former took than before.
     fn undisturbed(&self, what: &str, quiet: Duration, nuisance: impl FnOnce(SocketAddr)) -> f64 {
         let load = Load::start(self.server.address, &self.clients, 1, Duration::from_millis(5));
         let started = Instant::now();
         std::thread::sleep(quiet);
         let began = Instant::now();
-        nuisance(self.server.address);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.arrive_until(&over));
+            nuisance(self.server.address);
+            over.store(true, Ordering::Relaxed);
+        });
         let ended = Instant::now();
         let receipts = load.stop();
         let failures = receipts.iter().filter(|receipt| receipt.status != 200).count();
@@ -48,6 +55,23 @@ impl Scene {
             receipts.len()
         );
         during.as_secs_f64() / before.as_secs_f64()
+    }
+}
+
+impl Scene {
+    /// Sends each request on a connection of its own, as one who comes and waits no longer than most clients do.
+    fn arrive_until(&self, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            let arrived = Instant::now();
+            let answer = self.server.send(&token_request(&self.clients[0], &[]));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert!(
+                arrived.elapsed() < Duration::from_secs(2),
+                "answered after {:?}",
+                arrived.elapsed()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
 
