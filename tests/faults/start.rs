@@ -55,7 +55,10 @@ fn soak_a_server_waits_half_a_minute_for_its_database() {
 fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "empty");
+    // Both wait for the same moment.
+    cluster.hang();
     let instances = [Server::started(&url, &[]), Server::started(&url, &[])];
+    cluster.resume();
     for instance in &instances {
         instance.wait_until_ready();
     }
