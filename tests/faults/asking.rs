@@ -120,3 +120,13 @@ pub fn p99(receipts: &[Receipt], from: Instant, to: Instant) -> Duration {
     times.sort_unstable();
     times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }
+
+/// That answers came as quickly as before: at most twice as late, or so soon that other work of the machine decides.
+#[track_caller]
+pub fn assert_as_quick(before: Duration, during: Duration) {
+    const NOISE: Duration = Duration::from_millis(5);
+    assert!(
+        during <= (2 * before).max(NOISE),
+        "p99 {before:.2?} before and {during:.2?} during"
+    );
+}
