@@ -28,6 +28,8 @@ pub struct Cell {
     pub traffic: Box<dyn Fn() -> Traffic>,
     /// Kept-alive connections.
     pub connections: usize,
+    /// The least number of requests that fill the cache before anything is measured.
+    pub warm_up: u64,
 }
 
 /// What is started.
@@ -73,6 +75,7 @@ impl Cell {
             program: Program::Floor(1),
             traffic: Box::new(|| Traffic::of(&("floor".to_owned(), "x".repeat(43)))),
             connections,
+            warm_up: 0,
         }
     }
 }
@@ -97,12 +100,6 @@ pub struct Plan {
     pub rate: Rate,
 }
 
-impl Plan {
-    fn warm_up(&self) -> Duration {
-        (self.time / 3).min(Duration::from_secs(1))
-    }
-}
-
 /// What was measured of a cell: one value a round, and all latencies together for the plot.
 pub struct Figures {
     /// The cell's name.
@@ -115,7 +112,6 @@ pub struct Figures {
     closed_p99: Vec<f64>,
     p50: Vec<f64>,
     p99: Vec<f64>,
-    p999: Vec<f64>,
     /// Latencies of the open loop, in nanoseconds.
     pub latencies: Histogram<u64>,
     /// Requests a second of the open loop.
@@ -136,7 +132,6 @@ impl Figures {
             closed_p99: vec![],
             p50: vec![],
             p99: vec![],
-            p999: vec![],
             latencies: histogram(),
             rate: 0.0,
             failed: 0,
@@ -183,9 +178,9 @@ impl Figures {
         median(self.p99.clone())
     }
 
-    /// In the open loop, in seconds.
+    /// In the open loop, in seconds; of all rounds together, because one alone may have too few answers.
     pub fn p999(&self) -> f64 {
-        median(self.p999.clone())
+        percentile(&self.latencies, 99.9)
     }
 
     fn closed(&mut self, outcome: &Outcome, cpu_nanos: f64, counts: Counts) {
@@ -202,7 +197,6 @@ impl Figures {
     fn open(&mut self, outcome: &Outcome) {
         self.p50.push(percentile(&outcome.latencies, 50.0));
         self.p99.push(percentile(&outcome.latencies, 99.0));
-        self.p999.push(percentile(&outcome.latencies, 99.9));
         self.latencies += &outcome.latencies;
         self.failed += outcome.failed + outcome.unsent;
     }
@@ -237,7 +231,7 @@ pub fn measure(what: &str, cells: &[Cell], plan: Plan) -> Vec<Figures> {
         for (cell, figures) in cells.iter().zip(&mut figures) {
             let (server, _) = cell.program.start();
             let traffic = (cell.traffic)();
-            warm_up(&server, &traffic, cell.connections, plan);
+            warm_up(&server, &traffic, cell, plan);
             let outcome = open::drive(&server.address, &traffic, cell.connections, figures.rate, plan.time);
             figures.open(&outcome);
             eprintln!(
@@ -258,7 +252,7 @@ pub fn measure(what: &str, cells: &[Cell], plan: Plan) -> Vec<Figures> {
 fn run_closed(cell: &Cell, plan: Plan) -> (Outcome, f64, Counts) {
     let (server, token) = cell.program.start();
     let traffic = (cell.traffic)();
-    warm_up(&server, &traffic, cell.connections, plan);
+    warm_up(&server, &traffic, cell, plan);
     let settled_counts = || match &token {
         Some(token) => {
             // The last records are still to be written: they belong to the requests before.
@@ -273,8 +267,11 @@ fn run_closed(cell: &Cell, plan: Plan) -> (Outcome, f64, Counts) {
     (outcome, server.cpu().since(cpu), counts)
 }
 
-fn warm_up(server: &Server, traffic: &Traffic, connections: usize, plan: Plan) {
-    closed::drive(&server.address, traffic, connections, Until::Time(plan.warm_up()));
+fn warm_up(server: &Server, traffic: &Traffic, cell: &Cell, plan: Plan) {
+    let time = (plan.time / 3).min(Duration::from_secs(1));
+    let outcome = closed::drive(&server.address, traffic, cell.connections, Until::Time(time));
+    let rest = cell.warm_up.saturating_sub(outcome.succeeded());
+    closed::drive(&server.address, traffic, cell.connections, Until::Requests(rest));
 }
 
 fn failures(outcome: &Outcome) -> String {

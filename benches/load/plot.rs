@@ -123,7 +123,7 @@ fn logarithmic(title: &str, lines: &[Line], name: Name) -> Axis {
         title: title.to_owned(),
         ticks: decades
             .map(|power| 10f64.powi(power))
-            .map(|value| (value, name(value)))
+            .map(|value| (value, short(name(value))))
             .collect(),
         range: (low, high),
         scale: |value| value.max(1e-6).log10(),
@@ -141,11 +141,21 @@ fn from_zero(title: &str, lines: &[Line], name: Name) -> Axis {
         title: title.to_owned(),
         ticks: (0..=steps as u32)
             .map(|number| f64::from(number) * step)
-            .map(|value| (value, if value == 0.0 { "0".to_owned() } else { name(value) }))
+            .map(|value| (value, short(name(value))))
             .collect(),
         range: (0.0, steps * step),
         scale: |value| value,
     }
+}
+
+/// Without zeros behind the point: beside an axis they say nothing.
+fn short(figure: String) -> String {
+    let (number, unit) = figure.split_once(' ').unwrap_or((&figure, ""));
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => number,
+    };
+    format!("{number} {unit}").trim_end().to_owned()
 }
 
 /// The next of 1, 2, 5, 10, 20 … and of their fractions.

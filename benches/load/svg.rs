@@ -25,8 +25,8 @@ pub struct Line {
     pub is_floor: bool,
 }
 
-const WIDTH: f64 = 880.0;
-const PLOT: (f64, f64, f64, f64) = (74.0, 44.0, 560.0, 330.0);
+const WIDTH: f64 = 960.0;
+const PLOT: (f64, f64, f64, f64) = (74.0, 64.0, 560.0, 330.0);
 const LEGEND_LEFT: f64 = 656.0;
 const LEGEND_STEP: f64 = 19.0;
 
@@ -70,7 +70,7 @@ pub fn chart(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
         "<path class=\"axis\" d=\"M{left:.1} {top:.1}V{bottom:.1}H{right:.1}\"/>\n"
     ));
     draw(text(left + width / 2.0, bottom + 42.0, "middle", &x.title));
-    draw(text(left - 58.0, top - 12.0, "start", &y.title));
+    draw(text(left - 58.0, top - 14.0, "start", &y.title));
     for (number, line) in lines.iter().enumerate() {
         let class = class(
             line,
@@ -89,6 +89,9 @@ pub fn chart(title: &str, x: &Axis, y: &Axis, lines: &[Line]) -> String {
                     "<circle class=\"dot {class}\" cx=\"{at:.1}\" cy=\"{value:.1}\" r=\"2.6\"/>\n"
                 ));
             }
+        }
+        if line.name.is_empty() {
+            continue;
         }
         let row = top + LEGEND_STEP * number as f64 + 4.0;
         draw(format!(
@@ -124,7 +127,7 @@ fn head(title: &str, height: f64) -> String {
          .axis,.floor{{stroke:#8b949e}}.dot.floor{{fill:#8b949e}}{dark}.line{{fill:none}}.dot{{stroke:none}}}}\n\
          </style>\n\
          <rect class=\"back\" x=\"0.5\" y=\"0.5\" width=\"{}\" height=\"{}\" rx=\"6\"/>\n\
-         <text class=\"title\" x=\"16\" y=\"22\">{title}</text>\n",
+         <text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n",
         WIDTH - 1.0,
         height - 1.0
     )

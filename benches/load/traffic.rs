@@ -69,7 +69,8 @@ pub enum Draw {
         /// The state of the random numbers.
         random: Random,
     },
-    /// The first `known` clients, and with a share of `misses` one that has not come for long.
+    /// The first `known` clients, once in turn and then at random, and with a share of `misses` one that has not come for
+    /// long.
     Mixed {
         /// Few enough for any cache.
         known: u64,
@@ -77,6 +78,8 @@ pub enum Draw {
         strangers: u64,
         /// From 0 to 1.
         misses: f64,
+        /// How many of the known have had their first turn.
+        seen: u64,
         /// Whose turn it is of the strangers.
         next: u64,
         /// The state of the random numbers.
@@ -115,6 +118,7 @@ impl Draw {
             known,
             strangers,
             misses,
+            seen: 0,
             next: 0,
             random: Random(3),
         }
@@ -138,9 +142,14 @@ impl Draw {
                 known,
                 strangers,
                 misses,
+                seen,
                 next,
                 random,
             } => {
+                if *seen < *known {
+                    *seen += 1;
+                    return *seen - 1;
+                }
                 if random.share() >= *misses {
                     return random.below(*known);
                 }

@@ -47,12 +47,11 @@ pub fn run(flags: &Flags, report: &Report) {
     let figures = measure(NAME, &cells, plan);
     let rows: Vec<(&String, &[Figures])> = rows.iter().zip(figures.chunks(flags.connections.len())).collect();
     let table = |write: &dyn Fn(&Figures, &Figures) -> String| {
-        let header: Vec<String> = flags
-            .connections
-            .iter()
-            .map(|number| format!("{number} connections"))
+        let header: Vec<String> = flags.connections.iter().map(|number| number.to_string()).collect();
+        let header: Vec<&str> = ["connections"]
+            .into_iter()
+            .chain(header.iter().map(String::as_str))
             .collect();
-        let header: Vec<&str> = [""].into_iter().chain(header.iter().map(String::as_str)).collect();
         let mut table = Table::new(&header);
         for (name, figures) in &rows {
             let written = figures.iter().zip(rows[0].1).map(|(each, floor)| write(each, floor));
@@ -61,7 +60,7 @@ pub fn run(flags: &Flags, report: &Report) {
         table
     };
     let mut text = format!(
-        "One worker, kept-alive connections; medians of {} rounds of {} s. In brackets: times the floor with as many \
+        "One worker, over one to many kept-alive connections; medians of {} rounds of {} s. In brackets: times the floor with as many \
          connections.\n\nTokens a second:\n\n",
         plan.rounds,
         plan.time.as_secs_f64()

@@ -97,6 +97,8 @@ fn misses(flags: &Flags, report: &Report, plan: Plan) {
     let mut text = String::new();
     for backend in &flags.backends {
         let few = 1000;
+        // Enough to have met each of the few, so that a hit is one.
+        let warm_up = if flags.quick { 3000 } else { 15_000 };
         let (Some(small), Some(large)) = (Store::new(backend), Store::new(backend)) else {
             continue;
         };
@@ -104,9 +106,11 @@ fn misses(flags: &Flags, report: &Report, plan: Plan) {
         fill::clients(&large.url, flags.clients);
         let cell = |store: &Store, name: String, count: u64, cached: &str| {
             let settings = settings(&[("MINTAGE_TOKEN__ALG", "HS256"), ("MINTAGE_CACHE__ENABLED", cached)]);
-            store.cell(name, settings, CONNECTIONS, move || {
-                Traffic::of_many(Draw::uniform(count))
-            })
+            let traffic = move || Traffic::of_many(Draw::uniform(count));
+            Cell {
+                warm_up,
+                ..store.cell(name, settings, CONNECTIONS, traffic)
+            }
         };
         let cells = [
             Cell::floor(CONNECTIONS),

@@ -236,7 +236,6 @@ fn sweep(what: &str, store: &Store, rows: Vec<(f64, Settings, Draw, f64)>) -> Sw
 fn sweep_section(report: &Report, name: &str, intro: &str, setting: (&str, plot::Name), series: &[(&str, &Sweep)]) {
     let mut table = Table::new(&[
         setting.0,
-        "clients",
         "hit rate",
         "clients loaded a second",
         "SQL statements a second",
@@ -246,9 +245,9 @@ fn sweep_section(report: &Report, name: &str, intro: &str, setting: (&str, plot:
     ]);
     for (what, rows) in series {
         for (value, each) in *rows {
+            let comma = if what.is_empty() { "" } else { ", " };
             table.row(vec![
-                setting.1(*value),
-                (*what).to_owned(),
+                format!("{}{comma}{what}", setting.1(*value)),
                 percent(each.counts.hit_rate()),
                 figure(each.counts.loads / each.seconds()),
                 figure(each.counts.statements / each.seconds()),
@@ -312,6 +311,8 @@ fn workers(flags: &Flags, report: &Report, name: &str) {
 fn many_clients(flags: &Flags, report: &Report, name: &str) {
     let mut cells = vec![Cell::floor(CONNECTIONS)];
     let counts = [1000, flags.clients / 10, flags.clients];
+    // Enough to fill the cache, or to have met everybody who fits it.
+    let warm_up = if flags.quick { 1000 } else { 15_000 };
     // They live until all are measured.
     let stores: Vec<Store> = counts.iter().map(|_| Store::sqlite()).collect();
     for (store, count) in stores.iter().zip(counts) {
@@ -319,7 +320,8 @@ fn many_clients(flags: &Flags, report: &Report, name: &str) {
         for (what, draw) in [("uniform", Draw::uniform as fn(u64) -> Draw), ("Zipf", Draw::zipf)] {
             let label = format!("{} clients, {what}", whole(count as f64));
             let settings = settings(&[("MINTAGE_TOKEN__ALG", "HS256")]);
-            cells.push(store.cell(label, settings, CONNECTIONS, move || Traffic::of_many(draw(count))));
+            let cell = store.cell(label, settings, CONNECTIONS, move || Traffic::of_many(draw(count)));
+            cells.push(Cell { warm_up, ..cell });
         }
     }
     costs(
@@ -342,7 +344,11 @@ fn hit_rates(flags: &Flags, report: &Report, name: &str) {
         let settings = settings(&[("MINTAGE_TOKEN__ALG", "HS256")]);
         let traffic = move || Traffic::of_many(Draw::mixed(KNOWN, strangers, misses));
         let label = format!("{:.0} % of clients cached", (1.0 - misses) * 100.0);
-        cells.push(store.cell(label, settings, CONNECTIONS, traffic));
+        let cell = store.cell(label, settings, CONNECTIONS, traffic);
+        cells.push(Cell {
+            warm_up: 2 * KNOWN,
+            ..cell
+        });
     }
     let intro = format!("SQLite with {} clients, HS256, async.", whole(flags.clients as f64));
     costs(flags, report, name, "", &intro, &cells);

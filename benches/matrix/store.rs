@@ -87,6 +87,7 @@ impl Store {
             program: self.program(settings),
             traffic: Box::new(traffic),
             connections,
+            warm_up: 0,
         }
     }
 }
