@@ -44,19 +44,21 @@ pub fn clients(url: &str, count: u64) {
             secrets.join(",")
         )
     });
-    database.analyze();
+    database.settle(url);
 }
 
 /// Takes `count` tokens back that have not expired.
 pub fn revocations(url: &str, count: u64) {
     eprintln!("filling: {count} revocations");
     let now = Clock::System.now();
-    Connected::to(url).in_pieces(count, 1000, |numbers| {
+    let mut database = Connected::to(url);
+    database.in_pieces(count, 1000, |numbers| {
         let rows: Vec<String> = numbers
             .map(|number| format!("('{}', {}, {})", token_id(now, number), now.seconds() + MONTH, now.0))
             .collect();
         format!("INSERT INTO revocations VALUES {};", rows.join(","))
     });
+    database.settle(url);
 }
 
 /// Records `count` tokens, issued within the last hours and not expired.
@@ -80,7 +82,7 @@ pub fn tokens(url: &str, count: u64) {
             .collect();
         format!("INSERT INTO tokens VALUES {};", rows.join(","))
     });
-    database.analyze();
+    database.settle(url);
 }
 
 /// Far enough for no row to expire while it is measured.
@@ -97,6 +99,10 @@ fn token_id(issued: UnixMillis, number: u64) -> String {
     )
 }
 
+fn sqlite_path(url: &str) -> &str {
+    url.trim_start_matches("sqlite:")
+}
+
 enum Connected {
     Sqlite(SqliteConnection),
     Postgres(PgConnection),
@@ -106,8 +112,7 @@ impl Connected {
     fn to(url: &str) -> Self {
         match Backend::of_url(url) {
             Backend::Sqlite => {
-                let path = url.trim_start_matches("sqlite:");
-                let mut conn = SqliteConnection::establish(path).expect("the database opens");
+                let mut conn = SqliteConnection::establish(sqlite_path(url)).expect("the database opens");
                 // What is lost in a crash is filled again.
                 conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA cache_size = -200000")
                     .expect("settings that SQLite knows");
@@ -141,10 +146,15 @@ impl Connected {
         }
     }
 
-    /// What a database does by itself after a while, so that it plans for a table of this size.
-    fn analyze(&mut self) {
+    /// What comes by itself after a while: the rows are on the disk, and PostgreSQL plans for a table of this size. Or
+    /// the first commits that are measured would wait for it.
+    fn settle(&mut self, url: &str) {
         match self {
-            Self::Sqlite(_) => self.execute("PRAGMA wal_checkpoint(TRUNCATE)"),
+            Self::Sqlite(_) => {
+                self.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+                let file = std::fs::File::open(sqlite_path(url)).expect("the database is a file");
+                file.sync_all().expect("the disk takes it");
+            }
             Self::Postgres(_) => {
                 self.execute("VACUUM ANALYZE");
                 self.execute("CHECKPOINT");

@@ -1,5 +1,6 @@
 //! The flags of a benchmark: `--name` and `--name=value`; whatever is not known ends it with a word about what is.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 /// What a benchmark is told.
@@ -7,6 +8,7 @@ pub struct Flags {
     /// A few seconds a table, to see that it runs.
     pub quick: bool,
     only: Vec<String>,
+    wanted: Cell<bool>,
     /// How often everything that is compared takes its turn.
     pub rounds: usize,
     /// How long each turn is driven.
@@ -25,11 +27,15 @@ pub struct Flags {
     pub soak: Option<Duration>,
 }
 
+/// The name of the soak, which runs only where it is asked for.
+pub const SOAK: &str = "scenario-soak";
+const SOAK_TIME: Duration = Duration::from_secs(600);
+
 /// What there is.
 const USAGE: &str = "cargo bench --bench matrix -- [--quick] [--only=NAME,…] [--rounds=5] [--seconds=4]
     [--rows=10000000] [--clients=1000000] [--connections=1,8,64,512] [--backends=sqlite,postgres]
     [--soak[=600]] [--no-write] [--to=docs]
-NAME is before-after, backends, scenario, pool, durability, or what a table of docs/benchmarks.md is called there.
+NAME is before-after, backends, scenario, pool, durability, or what a table is called in docs/benchmarks.md.
 The switches of before-after need `--features bench-switches` before the `--`.";
 
 impl Flags {
@@ -50,6 +56,7 @@ impl Flags {
         let mut flags = Self {
             quick,
             only: Vec::new(),
+            wanted: Cell::new(false),
             rounds: if quick { 1 } else { 5 },
             seconds: Duration::from_secs(if quick { 1 } else { 4 }),
             // What a quick run measures is not worth quoting.
@@ -82,7 +89,7 @@ impl Flags {
                 "--backends" => flags.backends = list().collect(),
                 "--no-write" => flags.to = None,
                 "--to" => flags.to = Some(value.into()),
-                "--soak" if value.is_empty() => flags.soak = Some(Duration::from_secs(600)),
+                "--soak" if value.is_empty() => flags.soak = Some(SOAK_TIME),
                 "--soak" => flags.soak = Some(Duration::from_secs(value.parse().map_err(|_| unknown())?)),
                 _ => return Err(unknown()),
             }
@@ -90,6 +97,9 @@ impl Flags {
         let sensible = flags.rounds > 0 && !flags.seconds.is_zero() && !flags.connections.contains(&0);
         if !sensible || flags.clients < 20_000 || flags.rows == 0 {
             return Err("a number that is too small".to_owned());
+        }
+        if flags.soak.is_none() && flags.only.iter().any(|only| only == SOAK) {
+            flags.soak = Some(SOAK_TIME);
         }
         Ok(flags)
     }
@@ -102,6 +112,16 @@ impl Flags {
                     .strip_prefix(only.as_str())
                     .is_some_and(|rest| rest.starts_with('-'))
         };
-        self.only.is_empty() || self.only.iter().any(asked)
+        let wanted = self.only.is_empty() || self.only.iter().any(asked);
+        self.wanted.set(self.wanted.get() || wanted);
+        wanted
+    }
+
+    /// Ends with a word about what there is, if nothing of it was asked for.
+    pub fn complain_if_nothing_ran(&self) {
+        if !self.wanted.get() && self.soak.is_none() {
+            eprintln!("there is no table called {}\n{USAGE}", self.only.join(","));
+            std::process::exit(2);
+        }
     }
 }

@@ -118,7 +118,8 @@ impl Draw {
             known,
             strangers,
             misses,
-            seen: 0,
+            // Where all are strangers, nobody is to be known.
+            seen: if misses < 1.0 { 0 } else { known },
             next: 0,
             random: Random(3),
         }

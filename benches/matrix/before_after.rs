@@ -114,7 +114,7 @@ fn compare(flags: &Flags, report: &Report, name: &str, store: &Store) {
     };
     let figures = measure(name, &cells, plan);
     let (floor, before, now) = (&figures[0], &figures[1], &figures[2 + all.len()]);
-    let (fixed, broken) = (&figures[2..2 + all.len()], &figures[3 + all.len()..]);
+    let (fixed, undone) = (&figures[2..2 + all.len()], &figures[3 + all.len()..]);
     let mut text = format!(
         "{}, HS256, a client with 20 scopes, {CONNECTIONS} connections, one worker; medians of {} rounds of {} s. Latencies at \
          {} requests a second for all. In brackets: times the floor.\n\n",
@@ -134,7 +134,7 @@ fn compare(flags: &Flags, report: &Report, name: &str, store: &Store) {
     );
     text += &format!(
         "\nOne thing as before, all else as now:\n\n{}",
-        table(floor, now, "× now", [now].into_iter().chain(broken))
+        table(floor, now, "× now", [now].into_iter().chain(undone))
     );
     let lines = |chosen: Vec<&'_ Figures>| -> String {
         let lines: Vec<_> = chosen
@@ -146,8 +146,8 @@ fn compare(flags: &Flags, report: &Report, name: &str, store: &Store) {
     };
     let first = lines([floor, before].into_iter().chain(fixed).chain([now]).collect());
     text += &report.plot(&format!("{name}-fixed"), "Latency with one thing fixed", &first);
-    let second = lines([floor, now].into_iter().chain(broken).collect());
-    text += &report.plot(&format!("{name}-broken"), "Latency with one thing as before", &second);
+    let second = lines([floor, now].into_iter().chain(undone).collect());
+    text += &report.plot(&format!("{name}-without"), "Latency with one thing as before", &second);
     report.section(name, &text);
 }
 

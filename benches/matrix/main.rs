@@ -40,4 +40,5 @@ fn main() {
     scenario::run(&flags, &report);
     pool::run(&flags, &report);
     durability::run(&flags, &report);
+    flags.complain_if_nothing_ran();
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::load::cell::{Cell, FLOOR, Figures, Plan, Program, Rate, measure};
-use crate::load::flags::Flags;
+use crate::load::flags::{self, Flags};
 use crate::load::open;
 use crate::load::outcome::{Outcome, percentile};
 use crate::load::report::Report;
@@ -447,7 +447,7 @@ fn cost_section(report: &Report, name: &str, intro: &str, table: Table, figures:
 
 /// Resident memory while tokens are issued for a long time.
 fn soak(time: Duration, report: &Report) {
-    const NAME: &str = "scenario-soak";
+    const NAME: &str = flags::SOAK;
     let store = Store::sqlite();
     fill::clients(&store.url, CLIENTS);
     let (server, token) = store.program(settings(&[("MINTAGE_SERVER__WORKERS", "0")])).start();
@@ -485,15 +485,23 @@ fn soak(time: Duration, report: &Report) {
         let (seconds, megabytes) = memory[at];
         table.row(vec![format!("{seconds:.0} s"), format!("{megabytes:.1} MB")]);
     }
+    let (early, late) = (memory.len() / 5, memory.len() / 2);
+    let most = memory[late..]
+        .iter()
+        .map(|(_, megabytes)| *megabytes)
+        .fold(0.0, f64::max);
+    let growth = most / memory[early].1 - 1.0;
     let title = "Resident memory";
     let svg = plot::over_time(title, ("MB", plot::plain), vec![("the server".to_owned(), memory)]);
     let text = format!(
-        "{} requests a second from {CLIENTS} clients for {:.0} s, ES256, SQLite: {} tokens, {} failures, {} records written.\n\n{table}{}",
+        "{} requests a second from {CLIENTS} clients for {:.0} s, ES256, SQLite: {} tokens, {} failures, {} records written. \
+         The most of the second half is {} more than after a fifth of the time.\n\n{table}{}",
         whole(RATE),
         time.as_secs_f64(),
         whole(outcome.succeeded() as f64),
         whole((outcome.failed + outcome.unsent) as f64),
         whole(flushed.unwrap_or(0.0)),
+        percent(growth),
         report.plot(NAME, title, &svg)
     );
     report.section(NAME, &text);
