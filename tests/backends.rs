@@ -12,6 +12,8 @@ mod clients;
 mod connections;
 #[path = "backends/migrations.rs"]
 mod migrations;
+#[path = "backends/replicas.rs"]
+mod replicas;
 #[path = "backends/signing_keys.rs"]
 mod signing_keys;
 #[path = "backends/tokens.rs"]

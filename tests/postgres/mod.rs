@@ -3,6 +3,8 @@
 //! A shell stays with it and reads a pipe whose other end only this process holds. However the tests end, killed
 //! included, the pipe closes; then the shell stops the server and removes the folder.
 
+pub mod replica;
+
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
@@ -87,10 +89,18 @@ fn start() -> Result<Server, String> {
 }
 
 fn start_on(port: u16, programs: &Path) -> Result<Server, String> {
-    let mut keeper = unprivileged_shell()
+    let mut command = unprivileged_shell();
+    command
         .args(["-c", KEEPER, "keeper"])
         .arg(programs)
-        .arg(port.to_string())
+        .arg(port.to_string());
+    let keeper = until_ready(&mut command)?;
+    Ok(Server { port, _keeper: keeper })
+}
+
+/// Starts a keeper and waits for its word; else it is what the keeper has to say.
+fn until_ready(command: &mut Command) -> Result<Child, String> {
+    let mut keeper = command
         .current_dir("/")
         // Or Ctrl-C would end the keeper before its work is done.
         .process_group(0)
@@ -102,7 +112,7 @@ fn start_on(port: u16, programs: &Path) -> Result<Server, String> {
     let mut first = String::new();
     output.read_line(&mut first).map_err(|error| error.to_string())?;
     if first == "ready\n" {
-        return Ok(Server { port, _keeper: keeper });
+        return Ok(keeper);
     }
     output.read_to_string(&mut first).map_err(|error| error.to_string())?;
     let _ = keeper.wait();
