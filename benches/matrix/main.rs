@@ -14,6 +14,7 @@ mod postgres;
 
 mod backends;
 mod before_after;
+mod costs;
 mod durability;
 mod pool;
 mod scenario;
