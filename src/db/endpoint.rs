@@ -46,6 +46,7 @@ pub struct PoolStats {
     timeouts_total: u64,
     validations_total: u64,
     discarded_total: u64,
+    statements_total: u64,
     breaker: &'static str,
 }
 
@@ -133,6 +134,7 @@ impl Endpoint {
             timeouts_total: self.counters.timeouts(),
             validations_total: self.counters.validations(),
             discarded_total: self.counters.discards(),
+            statements_total: self.counters.statements(),
             breaker: self.breaker_state().name(),
         }
     }

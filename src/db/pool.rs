@@ -16,6 +16,7 @@ pub struct PoolCounters {
     timeouts: AtomicU64,
     validations: AtomicU64,
     discarded: AtomicU64,
+    statements: AtomicU64,
 }
 
 impl PoolCounters {
@@ -37,6 +38,16 @@ impl PoolCounters {
     /// Connections that were dropped because they had died.
     pub fn discards(&self) -> u64 {
         self.discarded.load(Ordering::Relaxed)
+    }
+
+    /// SQL statements sent, transactions' own included.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// A statement is sent.
+    pub fn stated(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
     }
 
     /// A connection is asked whether it lives.

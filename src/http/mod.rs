@@ -18,6 +18,7 @@ mod refusals;
 mod request_id;
 mod revocation;
 mod state;
+mod switches;
 mod token;
 
 use actix_web::web::{self, ServiceConfig};

@@ -307,7 +307,13 @@ fn the_pool_tells_exactly_these_members() {
         "waiting",
         "wait_seconds_total",
         "timeouts_total",
+        "validations_total",
+        "discarded_total",
+        "statements_total",
         "breaker",
+        "replicas",
+        "replica_reads_total",
+        "replica_fallbacks_total",
     ];
     assert_eq!(members(&stats), BTreeSet::from(expected));
     assert_eq!(

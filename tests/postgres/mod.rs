@@ -54,6 +54,9 @@ fn server() -> &'static Server {
     }
 }
 
+/// How it is set up. Whoever wants something else than tests do says so before the first database is made.
+pub static SETTINGS: OnceLock<&str> = OnceLock::new();
+
 /// Its arguments: the folder of the programs and the port. An ICU locale, because the order of texts must not depend
 /// on where the server of a user was set up, and in the locale C it would come out right by itself.
 const KEEPER: &str = r#"
@@ -63,7 +66,7 @@ folder=$(mktemp -d /tmp/mintage-postgres.XXXXXX) || exit
 if "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --no-sync \
         --encoding=UTF8 --locale=C --locale-provider=icu --icu-locale=en-US >"$folder/log" 2>&1 &&
     "$bin/pg_ctl" start --pgdata="$folder/data" --log="$folder/log" --wait --options="-h 127.0.0.1 -p $port \
-        -k $folder -c fsync=off -c shared_buffers=16MB -c max_connections=80" >"$folder/start" 2>&1
+        -k $folder -c max_connections=80 $SETTINGS" >"$folder/start" 2>&1
 then
     echo ready
     cat >/dev/null
@@ -118,6 +121,15 @@ fn until_ready(command: &mut Command) -> Result<Child, String> {
 
 /// PostgreSQL refuses to run as root.
 pub fn unprivileged_shell() -> Command {
+    let mut shell = shell();
+    shell.env(
+        "SETTINGS",
+        SETTINGS.get_or_init(|| "-c fsync=off -c shared_buffers=16MB"),
+    );
+    shell
+}
+
+fn shell() -> Command {
     if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
         let mut shell = Command::new("runuser");
         shell.args(["-u", "postgres", "--", "sh"]);
