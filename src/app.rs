@@ -19,6 +19,7 @@ use crate::actors::batch_writer::{BatchWriterHandle, table_sink};
 use crate::actors::change_feed::Listeners;
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::janitor::JanitorStats;
 use crate::actors::revocation_cache::Revocations;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
@@ -127,6 +128,7 @@ impl App {
             caches: ClientCaches::default(),
             revocations: Revocations::default(),
             writer: writer.clone(),
+            janitor: JanitorStats::default(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
@@ -158,6 +160,7 @@ impl App {
                 seal: self.seal,
                 last_answer: shared.readiness.last_answer.clone(),
             },
+            janitor: (config.janitor.clone(), shared.janitor.clone()),
             auto_migrate: config.database.auto_migrate,
             warm: if config.cache.enabled { config.cache.warm } else { 0 },
             workers: workers + admin_workers,

@@ -10,6 +10,8 @@ mod changes;
 mod clients;
 #[path = "backends/connections.rs"]
 mod connections;
+#[path = "backends/expired.rs"]
+mod expired;
 #[path = "backends/migrations.rs"]
 mod migrations;
 #[path = "backends/replicas.rs"]

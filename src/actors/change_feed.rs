@@ -27,6 +27,9 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Changes read by one poll; when there are more, the next poll follows at once.
 const PAGE: i64 = 1000;
 
+/// A feed that has been away for this long reads everything anew: the janitor removes lines that are an hour old.
+const LOST: Duration = Duration::from_secs(1800);
+
 /// Read the log now; answered when what it says is done.
 #[derive(Message)]
 #[rtype(result = "Result<(), Unavailable>")]
@@ -141,7 +144,8 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
             db.knows_change(*last);
         }
         let more = page.len() as i64 == PAGE;
-        if let Err(error) = listeners.apply(db, clock, &page).await {
+        let lost = listeners.last_answer.age().is_some_and(|age| age > LOST);
+        if let Err(error) = listeners.apply(db, clock, &page, lost).await {
             return (seen, Err(error));
         }
         seen = page.last().map_or(seen, |(seq, _)| *seq);
@@ -153,10 +157,15 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
 }
 
 impl Listeners {
-    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
-    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
+    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now. With `lost`, lines
+    /// before this page may be gone, and everything is read.
+    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)], lost: bool) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
-        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
+        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, lost);
+        if lost {
+            let (revocations, now) = (self.revocations.clone(), clock.now());
+            db.run_repeatable(move |conn| revocations.load(conn, now)).await?;
+        }
         for (_, change) in page {
             match change {
                 Change::Client(id) if clients.contains(id) => {}

@@ -62,11 +62,6 @@ impl Config {
             "keys.publish_before",
             self.keys.publish_before != default.keys.publish_before,
         );
-        note("janitor.interval", self.janitor.interval != default.janitor.interval);
-        note(
-            "janitor.keep_expired",
-            self.janitor.keep_expired != default.janitor.keep_expired,
-        );
         note("redis.url", !self.redis.url.is_empty());
         keys
     }

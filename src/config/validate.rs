@@ -61,6 +61,7 @@ impl Config {
         let room = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
         require("writer.max_pending", "from writer.max_batch to 100000000", room)?;
         positive("writer.flush_interval", writer.flush_interval)?;
+        positive("janitor.interval", self.janitor.interval)?;
         require(
             "limits.auth_failures_per_minute",
             "from 0 to 1000000",

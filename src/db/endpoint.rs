@@ -115,6 +115,11 @@ impl Endpoint {
         self.breaker().admits(Instant::now().into_std())
     }
 
+    /// Which kind of database it is.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
     /// Whether calls are let through.
     pub fn breaker_state(&self) -> BreakerState {
         self.breaker().state()

@@ -9,8 +9,10 @@ pub mod clients;
 mod conn;
 mod endpoint;
 mod error;
+pub mod expired;
 mod manager;
 pub mod migrations;
+pub mod partitions;
 mod pool;
 pub mod revocations;
 pub mod routes;
@@ -183,6 +185,11 @@ impl Db {
     /// Whether calls to the primary are let through.
     pub fn breaker_state(&self) -> BreakerState {
         self.inner.primary.breaker_state()
+    }
+
+    /// Which kind of database it is.
+    pub fn backend(&self) -> Backend {
+        self.inner.primary.backend()
     }
 
     /// The longest that a call may take.

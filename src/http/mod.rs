@@ -79,6 +79,7 @@ pub fn admin_routes(config: &mut ServiceConfig) {
         .service(get_resource("/admin/cache/stats").route(get().to(admin::cache_stats)))
         .service(get_resource("/admin/writer/stats").route(get().to(admin::writer_stats)))
         .service(get_resource("/admin/pool/stats").route(get().to(admin::pool_stats)))
+        .service(get_resource("/admin/janitor/stats").route(get().to(admin::janitor_stats)))
         .service(
             web::resource("/admin/clients/{id}/revoke-tokens")
                 .route(web::post().to(admin::revoke_client_tokens))

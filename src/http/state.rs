@@ -16,6 +16,7 @@ use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::change_feed::LastAnswer;
 use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::janitor::JanitorStats;
 use crate::actors::revocation_cache::Revocations;
 use crate::actors::route_store::RouteStore;
 use crate::breaker::BreakerState;
@@ -49,6 +50,8 @@ pub struct Shared {
     pub revocations: Revocations,
     /// The writer of token records.
     pub writer: BatchWriterHandle,
+    /// What the janitor has done.
+    pub janitor: JanitorStats,
     /// Whether to send traffic here.
     pub readiness: Readiness,
     /// The log of refused credentials.

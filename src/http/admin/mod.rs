@@ -1,6 +1,7 @@
 //! `/admin`: what operators see and do, behind a bearer token with `mintage:admin` (or `mintage:read` to look).
 
 mod cache;
+mod janitor;
 mod pool;
 mod routes;
 mod tokens;
@@ -19,6 +20,7 @@ use super::state::Worker;
 use crate::db::DbError;
 
 pub use cache::{cache_clear, cache_stats};
+pub use janitor::janitor_stats;
 pub use pool::pool_stats;
 pub use routes::{add_route, explain_route, list_routes, remove_route};
 pub use tokens::{revoke_client_tokens, revoke_token};
