@@ -9,6 +9,7 @@ use actix::Actor;
 
 use crate::actors::change_feed::{ChangeFeed, Listeners};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::key_rotator::{KeyRotator, Rotation};
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
 use crate::clock::Clock;
 use crate::db::{Conn, Db, DbError, changes, clients, migrations, routes, signing_keys};
@@ -33,6 +34,8 @@ pub struct Startup {
     pub clock: Clock,
     /// Who listens to the change feed.
     pub listeners: Listeners,
+    /// What changes the signing keys.
+    pub rotation: Rotation,
     /// Whether to bring the schema up to date.
     pub auto_migrate: bool,
     /// How many clients to load.
@@ -92,6 +95,7 @@ impl Startup {
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
         listeners.last_answer.set();
         RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
+        KeyRotator::new(self.rotation).start();
         ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
         log::info!("ready clients_warmed={warmed} revocations={revocations}");
         Ok(())

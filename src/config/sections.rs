@@ -57,11 +57,6 @@ impl Config {
                 keys.push(key);
             }
         };
-        note("keys.rotate_every", self.keys.rotate_every != default.keys.rotate_every);
-        note(
-            "keys.publish_before",
-            self.keys.publish_before != default.keys.publish_before,
-        );
         note("janitor.interval", self.janitor.interval != default.janitor.interval);
         note(
             "janitor.keep_expired",
@@ -327,7 +322,7 @@ pub enum Durability {
 pub struct Keys {
     /// How often a new key takes over.
     pub rotate_every: Duration,
-    /// How long a key is published before it signs.
+    /// How long a key is published before it signs; never less than `jwks_max_age` and 5 s.
     pub publish_before: Duration,
     /// How long a verifier may keep the JWKS.
     pub jwks_max_age: Duration,
