@@ -120,6 +120,25 @@ fn p50_a_new_key_is_in_the_jwks_at_once_and_signs_an_hour_later() {
 }
 
 #[test]
+fn p50_an_instance_whose_clock_is_an_hour_ahead_does_not_let_a_key_sign_too_early() {
+    let first = Setup::new().with_mock_clock().start();
+    let url = format!("sqlite:{}", first.database_path().display());
+    let ahead = Setup::on_empty_database()
+        .configured(|config| config.database.url = url)
+        .with_mock_clock()
+        .start();
+    ahead.advance(HOUR);
+    let client = first.client(|_| {});
+    let old = signer(&first, &client);
+    let new = text(&created(&rotate(&first, Some(json!({"alg": "ES256"}))))[0], "kid").to_owned();
+    let heard = eventually(Duration::from_secs(1), || kids(&ahead).contains(&new).then_some(()));
+    assert!(heard.is_some(), "not heard of within a second");
+    assert!(at_every_worker(|| signer(&ahead, &client) == old));
+    ahead.advance(HOUR);
+    assert!(at_every_worker(|| signer(&ahead, &client) == new));
+}
+
+#[test]
 fn p50_an_old_key_stays_until_its_last_token_has_expired_and_then_goes() {
     let app = Setup::new().with_mock_clock().start();
     let client = app.client(|client| client.ttl_seconds = Some(30 * 24 * 3600));
