@@ -195,7 +195,7 @@ fn a_published_key_ends_the_others_of_its_algorithm(store: Store) {
         (new.created_at, new.activates_at, new.retires_at),
         (UnixMillis(25), UnixMillis(40), None)
     );
-    assert_eq!(rotated.published, [new.clone()]);
+    assert_eq!(rotated.published, std::slice::from_ref(new));
     assert_eq!(record(&stored, "kid of ES256").retires_at, Some(UnixMillis(90)));
     assert_eq!(record(&stored, "kid of EdDSA").retires_at, None);
     let announced = store.run(|conn| changes::after(conn, before, 10));
