@@ -20,12 +20,14 @@ use crate::actors::change_feed::Listeners;
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::janitor::JanitorStats;
+use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::db::{Db, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
+use crate::keys::rotation::Schedule;
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
@@ -117,13 +119,22 @@ impl App {
                 || table_sink(db),
             )
         };
+        let keys = KeyStore::default();
+        let rotation = Rotation::new(
+            db.clone(),
+            self.clock.clone(),
+            keys.clone(),
+            self.seal.clone(),
+            key_schedule(&config),
+        );
         let shared = Arc::new(Shared {
             clock: self.clock.clone(),
             policy: ArcSwap::from_pointee(token_policy(&config)),
             cache_ttl: ArcSwap::from_pointee(config.cache.ttl.0),
             settings: http_settings(&config),
             db: db.clone(),
-            keys: KeyStore::default(),
+            keys,
+            rotation: rotation.clone(),
             routes: Default::default(),
             caches: ClientCaches::default(),
             revocations: Revocations::default(),
@@ -161,6 +172,7 @@ impl App {
                 last_answer: shared.readiness.last_answer.clone(),
             },
             janitor: (config.janitor.clone(), shared.janitor.clone()),
+            rotation,
             auto_migrate: config.database.auto_migrate,
             warm: if config.cache.enabled { config.cache.warm } else { 0 },
             workers: workers + admin_workers,
@@ -370,6 +382,11 @@ fn token_policy(config: &Config) -> TokenPolicy {
     }
 }
 
+fn key_schedule(config: &Config) -> Schedule {
+    let keys = &config.keys;
+    Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0)
+}
+
 fn http_settings(config: &Config) -> HttpSettings {
     let metadata = Metadata::new(&config.server.issuer);
     HttpSettings {
@@ -377,6 +394,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         request_timeout: config.server.request_timeout.0,
         trusted_proxies: config.server.trusted_proxies.clone(),
         jwks_max_age: config.keys.jwks_max_age.0,
+        schedule: key_schedule(config),
         metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
         cache_capacity: config.cache.capacity,
     }

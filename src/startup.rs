@@ -10,6 +10,7 @@ use actix::Actor;
 use crate::actors::change_feed::{ChangeFeed, Listeners, PollNow};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::janitor::{Janitor, JanitorStats};
+use crate::actors::key_rotator::{KeyRotator, Rotation};
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
 use crate::clock::Clock;
 use crate::config;
@@ -37,6 +38,8 @@ pub struct Startup {
     pub listeners: Listeners,
     /// How to remove what has expired, and where to count it.
     pub janitor: (config::Janitor, JanitorStats),
+    /// What changes the signing keys.
+    pub rotation: Rotation,
     /// Whether to bring the schema up to date.
     pub auto_migrate: bool,
     /// How many clients to load.
@@ -95,6 +98,7 @@ impl Startup {
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
         RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
+        KeyRotator::new(self.rotation).start();
         let (settings, stats) = self.janitor;
         Janitor::new(self.db.clone(), self.clock.clone(), &settings, stats).start();
         let feed = ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();

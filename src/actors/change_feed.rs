@@ -11,14 +11,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
-use super::Unavailable;
 use super::client_caches::ClientCaches;
 use super::revocation_cache::Revocations;
 use super::route_store::RouteStore;
+use super::{Unavailable, key_rotator};
 use crate::clock::Clock;
 use crate::db::changes::{self, Change};
 use crate::db::{Db, DbError, standing};
-use crate::keys::{KeyRing, KeySeal, KeyStore};
+use crate::keys::{KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
@@ -191,7 +191,7 @@ impl Listeners {
             self.caches.clear().await;
         }
         if keys || unknown {
-            self.reload_keys(db, clock).await?;
+            key_rotator::reload(db, clock, &self.keys, self.seal.as_deref()).await?;
         }
         if routes || unknown {
             self.reload_routes(db).await?;
@@ -220,20 +220,10 @@ impl Listeners {
             reloaded => reloaded,
         }
     }
-
-    async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
-        let stored = db.run_repeatable(crate::db::signing_keys::list).await?;
-        match KeyRing::new(&stored, self.seal.as_deref(), clock.now()) {
-            Ok(ring) => self.keys.set(ring),
-            // The old ring still works; a key that cannot be read must not take the others down.
-            Err(error) => log::error!("signing keys not taken over: {error}"),
-        }
-        Ok(())
-    }
 }
 
 /// Between 90 % and 110 % of it, so that instances do not poll in step.
-fn jittered(interval: Duration) -> Duration {
+pub(super) fn jittered(interval: Duration) -> Duration {
     let mut byte = [128];
     // Without randomness the interval is merely the same for all.
     let _ = aws_lc_rs::rand::fill(&mut byte);

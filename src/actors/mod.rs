@@ -7,6 +7,7 @@ pub mod change_feed;
 pub mod client_cache;
 pub mod client_caches;
 pub mod janitor;
+pub mod key_rotator;
 mod lanes;
 pub mod revocation_cache;
 pub mod route_store;

@@ -43,7 +43,7 @@ enum Command {
     /// Manage clients
     #[command(subcommand)]
     Client(client::Command),
-    /// Look at the signing keys
+    /// Look at the signing keys, or rotate them
     #[command(subcommand)]
     Key(key::Command),
     /// Manage what gateways let through

@@ -95,6 +95,12 @@ pub fn admin_routes(config: &mut ServiceConfig) {
                 .route(web::post().to(admin::cache_clear))
                 .default_service(web::to(admin::post_only)),
         )
+        .service(get_resource("/admin/keys").route(get().to(admin::list_keys)))
+        .service(
+            web::resource("/admin/keys/rotate")
+                .route(web::post().to(admin::rotate_keys))
+                .default_service(web::to(admin::post_only)),
+        )
         .service(
             web::resource("/admin/routes")
                 .route(get().to(admin::list_routes))

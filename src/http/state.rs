@@ -17,12 +17,14 @@ use crate::actors::change_feed::LastAnswer;
 use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::janitor::JanitorStats;
+use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
 use crate::actors::route_store::RouteStore;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::TrustedProxies;
 use crate::db::Db;
+use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::time::UnixMillis;
@@ -42,6 +44,8 @@ pub struct Shared {
     pub db: Db,
     /// The current keys.
     pub keys: KeyStore,
+    /// What changes them.
+    pub rotation: Rotation,
     /// The forward-auth policy.
     pub routes: RouteStore,
     /// The client caches of all workers.
@@ -68,8 +72,10 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// The peers that are believed about who sent a request.
     pub trusted_proxies: TrustedProxies,
-    /// `Cache-Control` of the JWKS.
+    /// `Cache-Control` of JWKS and metadata.
     pub jwks_max_age: Duration,
+    /// When keys change.
+    pub schedule: Schedule,
     /// The metadata document, as JSON.
     pub metadata: String,
     /// What `/admin/cache/stats` says of the settings: clients for each worker.

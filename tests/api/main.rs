@@ -8,6 +8,9 @@
 
 mod app;
 mod http;
+#[allow(dead_code, reason = "replicas are for another binary")]
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod program;
 
 mod admin;
@@ -17,6 +20,7 @@ mod feed;
 mod health;
 mod introspection;
 mod jwt;
+mod keys;
 mod logs;
 mod metadata;
 mod one_time;
