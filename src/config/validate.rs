@@ -275,8 +275,10 @@ mod tests {
         assert!(refused(|c| c.token.alg = "none".into()).starts_with("token.alg"));
         assert!(refused(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(refused(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
-        let replica = || vec!["postgres://m@replica/m".to_owned()];
-        assert!(refused(|c| c.database.replica_urls = replica()).starts_with("database.replica_urls"));
+        assert!(
+            refused(|c| c.database.replica_urls = vec!["postgres://m@replica/m".into()])
+                .starts_with("database.replica_urls")
+        );
         assert!(refused(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
         assert!(refused(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
         assert!(
