@@ -26,6 +26,7 @@ use crate::config::{Config, Sources};
 use crate::db::{Db, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
+use crate::metrics::Metrics;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
 use crate::shutdown::{Signal, Signals};
@@ -130,6 +131,7 @@ impl App {
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
+            metrics: Metrics::default(),
         });
         let public_serves_admin = self.admin.is_none();
         let mut servers = vec![serve(
@@ -310,10 +312,10 @@ fn serve(
             .wrap(Envelope)
             .configure(|routes| {
                 if public {
-                    http::public_routes(routes);
+                    http::public_routes(routes, &shared.metrics);
                 }
                 if admin {
-                    http::admin_routes(routes);
+                    http::admin_routes(routes, &shared.metrics);
                 }
             })
             .default_service(web::to(http::not_found))
@@ -354,6 +356,7 @@ fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
         recorder: shared.writer.recorder(shared.db.clone()),
         token_ids: Default::default(),
         request_ids: Default::default(),
+        metrics: shared.metrics.worker(),
     }
 }
 

@@ -13,7 +13,7 @@
 //! keys → oauth
 //! oauth → nothing
 //! ```
-//! `config` and `clock` are leaves that anybody may use.
+//! `config`, `clock` and `metrics` are leaves that anybody may use.
 //!
 //! # The walk of one warm `POST /token`
 //! [`http`] (`token`) reads the form, asks the worker's [`actors::client_cache`] who the client is, compares the
@@ -35,6 +35,7 @@ pub mod db;
 pub mod http;
 pub mod keys;
 pub mod logging;
+pub mod metrics;
 pub mod oauth;
 pub mod shutdown;
 mod startup;

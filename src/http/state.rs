@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::TrustedProxies;
 use crate::db::Db;
 use crate::keys::{KeyStore, WorkerKeys};
+use crate::metrics::{Metrics, WorkerMetrics};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenIdSource;
@@ -55,6 +56,8 @@ pub struct Shared {
     pub refusals: RefusalLog,
     /// The limit on them.
     pub auth_limits: AuthLimits,
+    /// What the workers count.
+    pub metrics: Metrics,
 }
 
 /// Settings that a running server does not change.
@@ -139,6 +142,8 @@ pub struct Worker {
     pub token_ids: RefCell<TokenIdSource>,
     /// Makes request ids.
     pub request_ids: RequestIdSource,
+    /// What it counts.
+    pub metrics: WorkerMetrics,
 }
 
 impl Worker {

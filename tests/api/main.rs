@@ -19,6 +19,7 @@ mod introspection;
 mod jwt;
 mod logs;
 mod metadata;
+mod metrics;
 mod one_time;
 mod records;
 mod revocation;
