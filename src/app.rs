@@ -31,6 +31,7 @@ use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
 use crate::shutdown::{Signal, Signals};
 use crate::startup::Startup;
+use crate::systemd::Notifier;
 
 /// The server cannot start, or did not stop as it should; the text is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +53,7 @@ pub struct App {
     public: TcpListener,
     admin: Option<TcpListener>,
     seal: Option<Arc<KeySeal>>,
+    notifier: Notifier,
 }
 
 /// After the signal, connections are still accepted for this long, and answered with `Connection: close`.
@@ -80,7 +82,13 @@ impl App {
             config,
             sources,
             clock,
+            notifier: Notifier::default(),
         })
+    }
+
+    /// Tells a service manager when it is ready and when it stops.
+    pub fn notifying(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
     }
 
     /// Where the server listens: with the port that it got, if it asked for any.
@@ -176,6 +184,7 @@ impl App {
                 started = &mut startup, if when_ready.is_some() => match started {
                     Ok(()) => {
                         running.shared.readiness.started();
+                        self.notifier.ready();
                         if let Some(when_ready) = when_ready.take() {
                             when_ready();
                         }
@@ -192,6 +201,7 @@ impl App {
         if let Some(failure) = &failure {
             log::error!("stopping: {failure}");
         }
+        self.notifier.stopping();
         let stopped = tokio::select! {
             stopped = running.stop(&handles) => stopped,
             Signal::Stop = signals.next() => Err(lost(&writer, "asked twice to stop")),

@@ -6,7 +6,7 @@
 //! Arrows run down only; `tests/architecture.rs` fails on one that runs up.
 //!
 //! ```text
-//! main → cli → app → { http, actors, db, keys, shutdown, startup, logging }
+//! main → cli → app → { http, actors, db, keys, shutdown, startup, logging, systemd }
 //! http → { actors, keys, oauth }        (http/admin and http/health also: db)
 //! actors → { db, keys, oauth }
 //! db → { breaker, keys, oauth }
@@ -39,3 +39,4 @@ pub mod metrics;
 pub mod oauth;
 pub mod shutdown;
 mod startup;
+pub mod systemd;

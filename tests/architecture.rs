@@ -28,19 +28,20 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// From the top of the house to its ground floor.
-const ROOMS: [Room; 15] = [
+const ROOMS: [Room; 16] = [
     room("main", &["cli"], &[]),
     room(
         "cli",
         &[
-            "app", "startup", "logging", "shutdown", "db", "keys", "config", "clock", "metrics", "oauth",
+            "app", "startup", "logging", "shutdown", "systemd", "db", "keys", "config", "clock", "metrics", "oauth",
         ],
         &[],
     ),
     room(
         "app",
         &[
-            "startup", "http", "actors", "db", "keys", "shutdown", "breaker", "config", "clock", "metrics", "oauth",
+            "startup", "http", "actors", "db", "keys", "shutdown", "systemd", "breaker", "config", "clock", "metrics",
+            "oauth",
         ],
         &[],
     ),
@@ -70,6 +71,7 @@ const ROOMS: [Room; 15] = [
         &["actix", "actix_web", "tokio"],
     ),
     room("shutdown", &[], &["actix"]),
+    room("systemd", &[], &["actix", "actix_web", "tokio"]),
     room("keys", &["oauth"], OUTSIDE),
     room("config", &["oauth"], &["actix", "actix_web", "tokio"]),
     // The one that asks the machine for the time.

@@ -24,4 +24,6 @@ mod one_time;
 mod records;
 mod revocation;
 mod stop;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod token;

@@ -72,6 +72,7 @@ impl Program {
         }
         command
             .args(arguments)
+            .env_remove("NOTIFY_SOCKET")
             // As in `app`: what is refused here is refused on purpose.
             .env("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -125,7 +126,7 @@ impl Program {
     }
 }
 
-fn listening_on(log: &str) -> Option<SocketAddr> {
+pub fn listening_on(log: &str) -> Option<SocketAddr> {
     let (_, rest) = log.split_once("listening on http://")?;
     rest.split_once(' ')?.0.parse().ok()
 }
