@@ -21,6 +21,7 @@ mod logs;
 mod metadata;
 mod metrics;
 mod one_time;
+mod ops;
 mod records;
 mod revocation;
 mod stop;

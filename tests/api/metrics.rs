@@ -66,7 +66,7 @@ impl Scrape {
     }
 
     /// The value of a series, written as it stands there.
-    fn value(&self, series: &str) -> Option<f64> {
+    pub fn value(&self, series: &str) -> Option<f64> {
         let mut lines = self.0.lines();
         let line = lines.find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
         Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
