@@ -24,6 +24,7 @@ mod one_time;
 mod ops;
 mod records;
 mod revocation;
+mod stats;
 mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;

@@ -64,7 +64,8 @@ impl Program {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command that is still to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mintage"));
         let inherited = std::env::vars().filter(|(name, _)| name.starts_with("MINTAGE_") || name == "RUST_LOG");
         for (name, _) in inherited {
