@@ -29,10 +29,12 @@ use crate::db::{Db, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
+use crate::metrics::Metrics;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
 use crate::shutdown::{Signal, Signals};
 use crate::startup::Startup;
+use crate::systemd::Notifier;
 
 /// The server cannot start, or did not stop as it should; the text is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ pub struct App {
     public: TcpListener,
     admin: Option<TcpListener>,
     seal: Option<Arc<KeySeal>>,
+    notifier: Notifier,
 }
 
 /// After the signal, connections are still accepted for this long, and answered with `Connection: close`.
@@ -82,7 +85,13 @@ impl App {
             config,
             sources,
             clock,
+            notifier: Notifier::default(),
         })
+    }
+
+    /// Tells a service manager when it is ready and when it stops.
+    pub fn notifying(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
     }
 
     /// Where the server listens: with the port that it got, if it asked for any.
@@ -143,6 +152,7 @@ impl App {
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
+            metrics: Metrics::default(),
         });
         let public_serves_admin = self.admin.is_none();
         let mut servers = vec![serve(
@@ -189,6 +199,7 @@ impl App {
                 started = &mut startup, if when_ready.is_some() => match started {
                     Ok(()) => {
                         running.shared.readiness.started();
+                        self.notifier.ready();
                         if let Some(when_ready) = when_ready.take() {
                             when_ready();
                         }
@@ -205,6 +216,7 @@ impl App {
         if let Some(failure) = &failure {
             log::error!("stopping: {failure}");
         }
+        self.notifier.stopping();
         let stopped = tokio::select! {
             stopped = running.stop(&handles) => stopped,
             Signal::Stop = signals.next() => Err(lost(&writer, "asked twice to stop")),
@@ -325,10 +337,10 @@ fn serve(
             .wrap(Envelope)
             .configure(|routes| {
                 if public {
-                    http::public_routes(routes);
+                    http::public_routes(routes, &shared.metrics);
                 }
                 if admin {
-                    http::admin_routes(routes);
+                    http::admin_routes(routes, &shared.metrics);
                 }
             })
             .default_service(web::to(http::not_found))
@@ -369,6 +381,7 @@ fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
         recorder: shared.writer.recorder(shared.db.clone()),
         token_ids: Default::default(),
         request_ids: Default::default(),
+        metrics: shared.metrics.worker(),
     }
 }
 

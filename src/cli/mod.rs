@@ -8,6 +8,7 @@ mod key;
 mod migrate;
 mod route;
 mod serve;
+mod stats;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -52,6 +53,8 @@ enum Command {
     /// Bring the database schema up to date, or take a step back
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Watch a running server: tokens, latency, cache, writer, pool
+    Stats(stats::Arguments),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -60,7 +63,7 @@ enum Command {
 }
 
 /// A command did not do what it was asked; the text is one line that says what to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It failed: exit code 1.
     Failed(String),
@@ -136,6 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Key(command) => key::run(&context, command),
         Command::Route(command) => route::run(&context, command),
         Command::Migrate(command) => migrate::run(&context, command),
+        Command::Stats(arguments) => stats::run(&context, &arguments),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),
     };

@@ -26,6 +26,7 @@ use crate::config::TrustedProxies;
 use crate::db::Db;
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
+use crate::metrics::{Metrics, WorkerMetrics};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenIdSource;
@@ -62,6 +63,8 @@ pub struct Shared {
     pub refusals: RefusalLog,
     /// The limit on them.
     pub auth_limits: AuthLimits,
+    /// What the workers count.
+    pub metrics: Metrics,
 }
 
 /// Settings that a running server does not change.
@@ -149,6 +152,8 @@ pub struct Worker {
     pub token_ids: RefCell<TokenIdSource>,
     /// Makes request ids.
     pub request_ids: RequestIdSource,
+    /// What it counts.
+    pub metrics: WorkerMetrics,
 }
 
 impl Worker {

@@ -27,8 +27,10 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
-    let token = worker.keys.sign(client.alg.unwrap_or(policy.alg), &claims, now)?;
+    let alg = client.alg.unwrap_or(policy.alg);
+    let token = worker.keys.sign(alg, &claims, now)?;
     worker.recorder.record(&claims, now).await?;
+    worker.metrics.issued(alg, claims.one_time);
     let answer = response::token(&token, claims.exp - claims.iat, claims.scope.as_str());
     Ok(no_store(json(&mut HttpResponse::Ok())).body(answer))
 }

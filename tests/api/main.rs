@@ -23,8 +23,13 @@ mod jwt;
 mod keys;
 mod logs;
 mod metadata;
+mod metrics;
 mod one_time;
+mod ops;
 mod records;
 mod revocation;
+mod stats;
 mod stop;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod token;
