@@ -3,6 +3,10 @@
 //! `hit` and `miss` are the handler's own work: one map access, the comparison of ages, the counters. `lookup` is a
 //! whole message on the same thread. `concurrent` is `hit` on two threads at once, each with the cache of its own:
 //! it must not be slower than `hit`, because nothing is shared. `memory_1000` prints bytes and is no time.
+//!
+//! `metrics/request` is what a token request pays for being counted: two readings of the clock, its route, its token.
+//! `metrics/cells` is the same without the clock, `metrics/concurrent` is `metrics/cells` while another worker counts
+//! as fast as it can (it must not be slower: nothing is shared), and `metrics/scrape` merges and writes what 8 workers have counted.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -14,6 +18,8 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, criterion_group, criterion_main};
 use mintage::actors::client_cache::{ClientCache, ClientCacheHandle, Remembered};
 use mintage::config::Cache;
+use mintage::metrics::{Metrics, RouteLabel, Text, WorkerMetrics};
+use mintage::oauth::alg::Alg;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret::{ClientSecret, StoredSecret};
@@ -118,6 +124,54 @@ fn miss(criterion: &mut Criterion) {
     });
 }
 
+/// What is counted of one request that gets a token.
+fn count(worker: &WorkerMetrics, route: RouteLabel, took: Duration) {
+    worker.issued(black_box(Alg::Es256), black_box(false));
+    worker.answered(black_box(route), black_box("POST"), black_box(200), took);
+}
+
+fn metrics_request(criterion: &mut Criterion) {
+    let metrics = Metrics::default();
+    let (route, worker) = (metrics.route("/token"), metrics.worker());
+    criterion.bench_function("metrics/request", |bencher| {
+        bencher.iter(|| {
+            let began = tokio::time::Instant::now();
+            count(&worker, route, began.elapsed());
+        });
+    });
+    let cells = || count(&worker, route, black_box(Duration::from_micros(25)));
+    criterion.bench_function("metrics/cells", |bencher| bencher.iter(cells));
+    let stop = Arc::new(AtomicBool::new(false));
+    let other = std::thread::spawn({
+        let (stop, other) = (stop.clone(), metrics.worker());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                count(&other, route, Duration::from_micros(25));
+            }
+        }
+    });
+    criterion.bench_function("metrics/concurrent", |bencher| bencher.iter(cells));
+    stop.store(true, Ordering::Relaxed);
+    other.join().unwrap();
+}
+
+fn metrics_scrape(criterion: &mut Criterion) {
+    let metrics = Metrics::default();
+    for _ in 0..8 {
+        let worker = metrics.worker();
+        for pattern in ["/token", "/introspect", "/validate", "/metrics"] {
+            count(&worker, metrics.route(pattern), Duration::from_micros(25));
+        }
+    }
+    criterion.bench_function("metrics/scrape", |bencher| {
+        bencher.iter(|| {
+            let mut text = Text::default();
+            metrics.write(&mut text, &["no_credentials", "wrong_secret"]);
+            text.finish().len()
+        });
+    });
+}
+
 /// A hit on this thread while another thread has hits of its own all the time.
 fn concurrent(criterion: &mut Criterion) {
     let stop = Arc::new(AtomicBool::new(false));
@@ -204,6 +258,6 @@ fn brief() -> Criterion {
 criterion_group! {
     name = benches;
     config = brief();
-    targets = hit, miss, concurrent, lookup, memory
+    targets = hit, miss, concurrent, lookup, memory, metrics_request, metrics_scrape
 }
 criterion_main!(benches);

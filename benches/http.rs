@@ -6,29 +6,26 @@
 
 mod load;
 
-use std::process::Command;
-use std::rc::Rc;
-
-use actix_web::{App, HttpResponse, HttpServer, web};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey,
 };
-use load::{Server, drive, form_request, make_client, median, token_request};
+use load::closed::{self, Until};
+use load::floor::MESSAGE;
+use load::median;
+use load::server::{Server, command, make_client};
+use load::traffic::{BODY, Traffic, form_request, token_request};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const BODY: &str = "grant_type=client_credentials&scope=orders%3Aread";
 const CONNECTIONS: usize = 64;
-
-/// As long as the part of a token that is signed.
-const MESSAGE: [u8; 420] = [b'x'; 420];
+const SCOPE: &str = "orders:read orders:write";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    if arguments.iter().any(|argument| argument == "--floor") {
-        return serve_floor();
+    if arguments.iter().any(|argument| argument.starts_with("--floor=")) {
+        return load::floor::serve(1);
     }
     let number = |name: &str, default: usize| {
         let prefix = format!("--{name}=");
@@ -45,32 +42,26 @@ fn main() {
 }
 
 fn compare(rounds: usize, requests: usize) {
-    let binary = env!("CARGO_BIN_EXE_mintage").as_ref();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let url = format!("sqlite:{}", folder.path().join("mintage.db").display());
-    let hs256 = make_client(binary, &url, &["--alg", "HS256"]);
-    let eddsa = make_client(binary, &url, &["--alg", "EdDSA"]);
-    let es256 = make_client(binary, &url, &["--alg", "ES256"]);
+    let hs256 = make_client(&url, SCOPE, &["--alg", "HS256"]);
+    let eddsa = make_client(&url, SCOPE, &["--alg", "EdDSA"]);
+    let es256 = make_client(&url, SCOPE, &["--alg", "ES256"]);
     let route = ["route", "add", "--path", "/orders/{id}", "--scope", "orders:read"];
-    let added = Command::new(binary)
-        .args(["--database-url", &url])
-        .args(route)
-        .output()
-        .expect("the command runs");
-    assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
-    let floor = Server::start(
-        Command::new(std::env::current_exe().expect("this program")).arg("--floor"),
-        false,
-    );
-    let mintage = serve(&url, &[]);
+    command(&url, &route);
+    let floor = Server::floor(1);
+    let mintage = Server::mintage(&url, &[]);
     let group = {
         let url = format!("sqlite:{}", folder.path().join("group.db").display());
-        let client = make_client(binary, &url, &["--alg", "HS256"]);
-        (serve(&url, &[("MINTAGE_WRITER__DURABILITY", "group")]), client)
+        let client = make_client(&url, SCOPE, &["--alg", "HS256"]);
+        (
+            Server::mintage(&url, &[("MINTAGE_WRITER__DURABILITY", "group")]),
+            client,
+        )
     };
     let request = |(id, secret): &(String, String)| vec![token_request(id, secret, BODY)];
     let introspect = |client: &(String, String)| {
-        let token = issue(&mintage.address, &token_request(&client.0, &client.1, BODY));
+        let token = mintage.usual_token(client);
         vec![form_request(
             "/introspect",
             &client.0,
@@ -79,7 +70,7 @@ fn compare(rounds: usize, requests: usize) {
         )]
     };
     let validate = |client: &(String, String)| {
-        let token = issue(&mintage.address, &token_request(&client.0, &client.1, BODY));
+        let token = mintage.usual_token(client);
         let forwarded = "X-Forwarded-Method: GET\r\nX-Forwarded-Host: shop.example\r\nX-Forwarded-Uri: /orders/17";
         let head = format!("GET /validate HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n{forwarded}");
         vec![format!("{head}\r\n\r\n").into_bytes()]
@@ -112,11 +103,11 @@ fn compare(rounds: usize, requests: usize) {
     let (mut signatures, mut verifications) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         for (case, (_, server, bytes)) in cases.iter().enumerate() {
-            let before = server.cpu_nanos();
+            let before = server.cpu();
             drive(&server.address, bytes, CONNECTIONS, requests);
             // The last records are still to be written: they belong to these requests.
             std::thread::sleep(std::time::Duration::from_millis(400));
-            micros[case].push((server.cpu_nanos() - before) as f64 / 1e3 / requests as f64);
+            micros[case].push(server.cpu().since(before) / 1e3 / requests as f64);
         }
         let (signature, verification) = raw_micros();
         signatures.push(signature);
@@ -204,7 +195,7 @@ fn footprint() {
         .iter()
         .map(|(id, secret)| token_request(id, secret, BODY))
         .collect();
-    let server = serve(&url, &[("MINTAGE_SERVER__WORKERS", "0")]);
+    let server = Server::mintage(&url, &[("MINTAGE_SERVER__WORKERS", "0")]);
     drive(&server.address, &requests, CONNECTIONS, TOKENS);
     std::thread::sleep(std::time::Duration::from_millis(600));
     println!(
@@ -213,7 +204,7 @@ fn footprint() {
     );
     drop(server);
     let starts: Vec<f64> = (0..9)
-        .map(|_| serve(&url, &[]).ready_after.as_secs_f64() * 1e3)
+        .map(|_| Server::mintage(&url, &[]).ready_after.as_secs_f64() * 1e3)
         .collect();
     println!(
         "Start to ready on this database: median {:.0} ms of 9 starts",
@@ -268,18 +259,6 @@ fn make_clients(url: &str, count: usize) -> Vec<(String, String)> {
     .expect("the clients are made")
 }
 
-fn serve(url: &str, settings: &[(&str, &str)]) -> Server {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mintage"));
-    command
-        .args(["--database-url", url, "serve"])
-        .env("MINTAGE_SERVER__LISTEN", "127.0.0.1:0");
-    command
-        .env("MINTAGE_SERVER__WORKERS", "1")
-        .env_remove("RUST_LOG")
-        .envs(settings.iter().copied());
-    Server::start(&mut command, true)
-}
-
 /// CPU time of one signature and of one verification, in microseconds.
 fn raw_micros() -> (f64, f64) {
     const TIMES: u32 = 5000;
@@ -301,23 +280,6 @@ fn raw_micros() -> (f64, f64) {
     (each(signed - before), each(verified - began))
 }
 
-/// Gets a token.
-fn issue(address: &str, request: &[u8]) -> String {
-    use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(address).expect("the server accepts");
-    stream.write_all(request).expect("the request is sent");
-    let mut answer = Vec::new();
-    while !answer.ends_with(b"}") {
-        let mut piece = [0; 4096];
-        let read = stream.read(&mut piece).expect("the answer is read");
-        assert!(read > 0, "the server closed the connection");
-        answer.extend_from_slice(&piece[..read]);
-    }
-    let text = String::from_utf8(answer).expect("an answer is text");
-    let (_, rest) = text.split_once("\"access_token\":\"").expect("a token");
-    rest.split('"').next().expect("it ends").to_owned()
-}
-
 /// CPU time of this thread, so that what else the machine does is not counted.
 fn thread_cpu_nanos() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells the time of a thread");
@@ -327,41 +289,9 @@ fn thread_cpu_nanos() -> u64 {
         .expect("a number")
 }
 
-#[derive(serde::Deserialize)]
-#[allow(dead_code, reason = "the floor parses what a token request has and uses none of it")]
-struct Form {
-    grant_type: Option<String>,
-    scope: Option<String>,
-    client_id: Option<String>,
-    client_secret: Option<String>,
-}
-
-fn serve_floor() {
-    // As long as the answer with an ES256 token, to the byte of the plan: 700.
-    let json: &'static str = Box::leak(format!("{{\"access_token\":\"{}\"}}", "x".repeat(681)).into_boxed_str());
-    assert_eq!(json.len(), 700);
-    actix_web::rt::System::new().block_on(async move {
-        let server = HttpServer::new(move || {
-            let ok = move || HttpResponse::Ok().content_type("application/json").body(json);
-            let key = Rc::new(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"));
-            let signature = key.sign(&SystemRandom::new(), &MESSAGE).expect("a signature");
-            let public = ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key().as_ref()).expect("a key");
-            let public = Rc::new((public, signature));
-            let sign = move |_: web::Form<Form>| {
-                std::hint::black_box(key.sign(&SystemRandom::new(), &MESSAGE).expect("a signature"));
-                async move { ok() }
-            };
-            let verify = move |_: web::Form<Form>| {
-                public.0.verify_sig(&MESSAGE, public.1.as_ref()).expect("it verifies");
-                async move { ok() }
-            };
-            App::new()
-                .route("/token", web::post().to(move |_: web::Form<Form>| async move { ok() }))
-                .route("/sign", web::post().to(sign))
-                .route("/verify", web::post().to(verify))
-        });
-        let server = server.workers(1).bind("127.0.0.1:0").expect("a free port");
-        eprintln!("listening on http://{}", server.addrs()[0]);
-        server.run().await.expect("it serves");
-    });
+/// Sends `total` requests over `connections` kept-alive connections, each the next of `requests` in turn.
+fn drive(address: &str, requests: &[Vec<u8>], connections: usize, total: usize) {
+    let traffic = Traffic::in_turn(requests.to_vec());
+    let outcome = closed::drive(address, &traffic, connections, Until::Requests(total as u64));
+    assert_eq!(outcome.failed, 0, "every answer is a 200");
 }

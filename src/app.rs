@@ -19,17 +19,22 @@ use crate::actors::batch_writer::{BatchWriterHandle, table_sink};
 use crate::actors::change_feed::Listeners;
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::janitor::JanitorStats;
+use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
 use crate::db::{Db, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
+use crate::keys::rotation::Schedule;
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
+use crate::metrics::Metrics;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
 use crate::shutdown::{Signal, Signals};
 use crate::startup::Startup;
+use crate::systemd::Notifier;
 
 /// The server cannot start, or did not stop as it should; the text is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,7 @@ pub struct App {
     public: TcpListener,
     admin: Option<TcpListener>,
     seal: Option<Arc<KeySeal>>,
+    notifier: Notifier,
 }
 
 /// After the signal, connections are still accepted for this long, and answered with `Connection: close`.
@@ -79,7 +85,13 @@ impl App {
             config,
             sources,
             clock,
+            notifier: Notifier::default(),
         })
+    }
+
+    /// Tells a service manager when it is ready and when it stops.
+    pub fn notifying(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
     }
 
     /// Where the server listens: with the port that it got, if it asked for any.
@@ -116,21 +128,32 @@ impl App {
                 || table_sink(db),
             )
         };
+        let keys = KeyStore::default();
+        let rotation = Rotation::new(
+            db.clone(),
+            self.clock.clone(),
+            keys.clone(),
+            self.seal.clone(),
+            key_schedule(&config),
+        );
         let shared = Arc::new(Shared {
             clock: self.clock.clone(),
             policy: ArcSwap::from_pointee(token_policy(&config)),
             cache_ttl: ArcSwap::from_pointee(config.cache.ttl.0),
             settings: http_settings(&config),
             db: db.clone(),
-            keys: KeyStore::default(),
+            keys,
+            rotation: rotation.clone(),
             routes: Default::default(),
             caches: ClientCaches::default(),
             revocations: Revocations::default(),
             writer: writer.clone(),
             secret_uses: Default::default(),
+            janitor: JanitorStats::default(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
+            metrics: Metrics::default(),
         });
         let public_serves_admin = self.admin.is_none();
         let mut servers = vec![serve(
@@ -160,6 +183,8 @@ impl App {
                 seal: self.seal,
                 last_answer: shared.readiness.last_answer.clone(),
             },
+            janitor: (config.janitor.clone(), shared.janitor.clone()),
+            rotation,
             auto_migrate: config.database.auto_migrate,
             warm: if config.cache.enabled { config.cache.warm } else { 0 },
             workers: workers + admin_workers,
@@ -176,6 +201,7 @@ impl App {
                 started = &mut startup, if when_ready.is_some() => match started {
                     Ok(()) => {
                         running.shared.readiness.started();
+                        self.notifier.ready();
                         if let Some(when_ready) = when_ready.take() {
                             when_ready();
                         }
@@ -192,6 +218,7 @@ impl App {
         if let Some(failure) = &failure {
             log::error!("stopping: {failure}");
         }
+        self.notifier.stopping();
         let stopped = tokio::select! {
             stopped = running.stop(&handles) => stopped,
             Signal::Stop = signals.next() => Err(lost(&writer, "asked twice to stop")),
@@ -315,10 +342,10 @@ fn serve(
             .wrap(Envelope)
             .configure(|routes| {
                 if public {
-                    http::public_routes(routes);
+                    http::public_routes(routes, &shared.metrics);
                 }
                 if admin {
-                    http::admin_routes(routes);
+                    http::admin_routes(routes, &shared.metrics);
                 }
             })
             .default_service(web::to(http::not_found))
@@ -359,6 +386,7 @@ fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
         recorder: shared.writer.recorder(shared.db.clone()),
         token_ids: Default::default(),
         request_ids: Default::default(),
+        metrics: shared.metrics.worker(),
     }
 }
 
@@ -372,6 +400,11 @@ fn token_policy(config: &Config) -> TokenPolicy {
     }
 }
 
+fn key_schedule(config: &Config) -> Schedule {
+    let keys = &config.keys;
+    Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0)
+}
+
 fn http_settings(config: &Config) -> HttpSettings {
     let metadata = Metadata::new(&config.server.issuer);
     HttpSettings {
@@ -379,6 +412,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         request_timeout: config.server.request_timeout.0,
         trusted_proxies: config.server.trusted_proxies.clone(),
         jwks_max_age: config.keys.jwks_max_age.0,
+        schedule: key_schedule(config),
         metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
         cache_capacity: config.cache.capacity,
     }

@@ -19,6 +19,15 @@ pub enum BreakerState {
 }
 
 impl BreakerState {
+    /// The number in `/metrics`: the higher, the less goes through.
+    pub fn severity(self) -> u8 {
+        match self {
+            Self::Closed => 0,
+            Self::HalfOpen => 1,
+            Self::Open => 2,
+        }
+    }
+
     /// The name in `/admin/pool/stats`.
     pub fn name(self) -> &'static str {
         match self {

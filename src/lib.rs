@@ -6,14 +6,14 @@
 //! Arrows run down only; `tests/architecture.rs` fails on one that runs up.
 //!
 //! ```text
-//! main → cli → app → { http, actors, db, keys, shutdown, startup, logging }
+//! main → cli → app → { http, actors, db, keys, shutdown, startup, logging, systemd }
 //! http → { actors, keys, oauth }        (http/admin and http/health also: db)
 //! actors → { db, keys, oauth }
 //! db → { breaker, keys, oauth }
 //! keys → oauth
 //! oauth → nothing
 //! ```
-//! `config` and `clock` are leaves that anybody may use.
+//! `config`, `clock` and `metrics` are leaves that anybody may use.
 //!
 //! # The walk of one warm `POST /token`
 //! [`http`] (`token`) reads the form, asks the worker's [`actors::client_cache`] who the client is, compares the
@@ -35,6 +35,8 @@ pub mod db;
 pub mod http;
 pub mod keys;
 pub mod logging;
+pub mod metrics;
 pub mod oauth;
 pub mod shutdown;
 mod startup;
+pub mod systemd;

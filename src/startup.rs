@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use actix::Actor;
 
-use crate::actors::change_feed::{ChangeFeed, Listeners};
+use crate::actors::change_feed::{ChangeFeed, Listeners, PollNow};
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::janitor::{Janitor, JanitorStats};
+use crate::actors::key_rotator::{KeyRotator, Rotation};
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
 use crate::clock::Clock;
-use crate::db::{Conn, Db, DbError, changes, clients, migrations, routes, signing_keys};
+use crate::config;
+use crate::db::{Conn, Db, DbError, changes, clients, migrations, partitions, routes, signing_keys};
 use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
 use crate::oauth::route_table::RouteTable;
 use crate::oauth::time::UnixMillis;
@@ -33,6 +36,10 @@ pub struct Startup {
     pub clock: Clock,
     /// Who listens to the change feed.
     pub listeners: Listeners,
+    /// How to remove what has expired, and where to count it.
+    pub janitor: (config::Janitor, JanitorStats),
+    /// What changes the signing keys.
+    pub rotation: Rotation,
     /// Whether to bring the schema up to date.
     pub auto_migrate: bool,
     /// How many clients to load.
@@ -90,9 +97,14 @@ impl Startup {
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        listeners.last_answer.set();
         RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
-        ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
+        KeyRotator::new(self.rotation).start();
+        let (settings, stats) = self.janitor;
+        Janitor::new(self.db.clone(), self.clock.clone(), &settings, stats).start();
+        let feed = ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
+        // What others have written since `prepare` began, which may have taken long. If the database is away again, the
+        // feed finds out when it is back, and until then the server is not ready.
+        let _ = feed.send(PollNow).await;
         log::info!("ready clients_warmed={warmed} revocations={revocations}");
         Ok(())
     }
@@ -131,6 +143,8 @@ fn prepare(
     warm: usize,
 ) -> Result<Prepared, Hopeless> {
     bring_schema_up_to_date(conn, auto_migrate).map_err(Hopeless::Db)?;
+    // Before the first record is written, or it would fall into none.
+    partitions::make_ahead(conn, clock.now().seconds()).map_err(Hopeless::Db)?;
     let ring = load_keys(conn, clock.now(), seal)?;
     // Before anything else is read: a change in between is then seen by the feed, and not lost.
     let seen = changes::last(conn).map_err(Hopeless::Db)?;

@@ -9,6 +9,8 @@ mod batch_writer;
 mod change_feed;
 #[path = "actors/client_cache.rs"]
 mod client_cache;
+#[path = "actors/key_rotator.rs"]
+mod key_rotator;
 mod sample;
 mod sqlite;
 

@@ -28,19 +28,20 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// From the top of the house to its ground floor.
-const ROOMS: [Room; 14] = [
+const ROOMS: [Room; 16] = [
     room("main", &["cli"], &[]),
     room(
         "cli",
         &[
-            "app", "startup", "logging", "shutdown", "db", "keys", "config", "clock", "oauth",
+            "app", "startup", "logging", "shutdown", "systemd", "db", "keys", "config", "clock", "metrics", "oauth",
         ],
         &[],
     ),
     room(
         "app",
         &[
-            "startup", "http", "actors", "db", "keys", "shutdown", "breaker", "config", "clock", "oauth",
+            "startup", "http", "actors", "db", "keys", "shutdown", "systemd", "breaker", "config", "clock", "metrics",
+            "oauth",
         ],
         &[],
     ),
@@ -49,15 +50,19 @@ const ROOMS: [Room; 14] = [
         &["actors", "db", "keys", "config", "clock", "oauth"],
         &["actix_web"],
     ),
-    room("http", &["actors", "keys", "breaker", "config", "clock", "oauth"], &[]),
+    room(
+        "http",
+        &["actors", "keys", "breaker", "config", "clock", "metrics", "oauth"],
+        &[],
+    ),
     room(
         "actors",
-        &["db", "keys", "breaker", "config", "clock", "oauth"],
+        &["db", "keys", "breaker", "config", "clock", "metrics", "oauth"],
         &["actix_web"],
     ),
     room(
         "db",
-        &["keys", "breaker", "config", "clock", "oauth"],
+        &["keys", "breaker", "config", "clock", "metrics", "oauth"],
         &["actix", "actix_web"],
     ),
     room(
@@ -66,10 +71,12 @@ const ROOMS: [Room; 14] = [
         &["actix", "actix_web", "tokio"],
     ),
     room("shutdown", &[], &["actix"]),
+    room("systemd", &[], &["actix", "actix_web", "tokio"]),
     room("keys", &["oauth"], OUTSIDE),
     room("config", &["oauth"], &["actix", "actix_web", "tokio"]),
     // The one that asks the machine for the time.
     room("clock", &["oauth"], &["actix", "actix_web", "tokio"]),
+    room("metrics", &["oauth"], OUTSIDE),
     room("breaker", &[], OUTSIDE),
     room("oauth", &[], OUTSIDE),
 ];

@@ -1,3 +1,7 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test that waits for a true replica measures real time"
+)]
 //! Every query on SQLite and on PostgreSQL: what the one database answers, the other answers too.
 
 mod postgres;
@@ -12,6 +16,8 @@ mod changes;
 mod clients;
 #[path = "backends/connections.rs"]
 mod connections;
+#[path = "backends/expired.rs"]
+mod expired;
 #[path = "backends/migrations.rs"]
 mod migrations;
 #[path = "backends/replicas.rs"]

@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::{self, Durability, Writer, WriterMode};
 use crate::db::tokens::{self, TokenRecord};
 use crate::db::{Db, DbError};
+use crate::metrics::HistogramCounts;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::time::UnixMillis;
 
@@ -110,6 +111,9 @@ pub struct WriterStats {
     pub dead_lettered_total: u64,
     /// The last flush that wrote something.
     pub last_flush: LastFlush,
+    /// How long flushes took, failed ones too; for `/metrics`.
+    #[serde(skip)]
+    pub flush_durations: HistogramCounts,
 }
 
 /// The last flush.
@@ -140,6 +144,7 @@ pub struct BatchWriter {
     flush_failures: u64,
     dead_lettered: u64,
     last_flush: LastFlush,
+    flush_durations: HistogramCounts,
     /// When the oldest record of the flush under way was accepted.
     flushing_since: Option<UnixMillis>,
     death_watch: DeathWatch,
@@ -255,6 +260,7 @@ impl BatchWriter {
     ) {
         self.state = State::Idle;
         self.flushing_since = None;
+        self.flush_durations.observe(took);
         let mut written = 0;
         let mut kept = Vec::new();
         let mut doubtful = Vec::new();
@@ -373,6 +379,7 @@ impl BatchWriter {
             rejected_total: self.lanes.rejected.load(Ordering::Relaxed),
             dead_lettered_total: self.dead_lettered,
             last_flush: self.last_flush,
+            flush_durations: self.flush_durations,
         }
     }
 }
@@ -548,6 +555,7 @@ impl BatchWriterHandle {
                 flush_failures: 0,
                 dead_lettered: 0,
                 last_flush: LastFlush::default(),
+                flush_durations: HistogramCounts::default(),
                 flushing_since: None,
                 death_watch: DeathWatch(Some(died)),
             })

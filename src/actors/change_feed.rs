@@ -1,7 +1,8 @@
 //! ChangeFeed: polls the change log and tells the caches what to drop.
 //!
 //! What another process writes (the command line, another instance) reaches this one here, within one interval. The
-//! actor also knows when the database last answered it, which is what readiness goes by.
+//! actor also keeps the moment up to which everything in the log has been done: by it the server judges whether it may
+//! still call a token active, and whether it is ready.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +11,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
-use super::Unavailable;
 use super::client_caches::ClientCaches;
 use super::revocation_cache::Revocations;
 use super::route_store::RouteStore;
+use super::{Unavailable, key_rotator};
 use crate::clock::Clock;
 use crate::db::changes::{self, Change};
 use crate::db::{Db, DbError, standing};
-use crate::keys::{KeyRing, KeySeal, KeyStore};
+use crate::keys::{KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
@@ -26,18 +27,24 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// Changes read by one poll; when there are more, the next poll follows at once.
 const PAGE: i64 = 1000;
 
+/// A feed that has been away for this long reads everything anew: the janitor removes lines that are an hour old.
+const LOST: Duration = Duration::from_secs(1800);
+
 /// Read the log now; answered when what it says is done.
 #[derive(Message)]
 #[rtype(result = "Result<(), Unavailable>")]
 pub struct PollNow;
 
-/// When the database last answered the feed.
+/// The moment up to which this instance knows all changes: when the last poll began whose changes are all done.
+///
+/// Not when it ended, and not when it was answered: what was written meanwhile is not in the answer, and until a change is
+/// done it might as well not be known.
 ///
 /// Kept by the monotonic clock: were it the wall clock, setting that forward would look like an outage.
 #[derive(Clone, Debug)]
 pub struct LastAnswer {
     since: Instant,
-    /// Milliseconds after `since`, plus one; 0 before the database ever answered.
+    /// Milliseconds after `since`, plus one; 0 before there was such a poll.
     at: Arc<AtomicU64>,
 }
 
@@ -51,16 +58,17 @@ impl Default for LastAnswer {
 }
 
 impl LastAnswer {
-    /// How long ago that was, or `None` if it never did.
+    /// How long ago that was, or `None` if there was none.
     pub fn age(&self) -> Option<Duration> {
         let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.since.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
-    /// The database answered.
-    pub fn set(&self) {
-        self.at
-            .store(self.since.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+    /// All that was written before this moment is known.
+    pub fn set(&self, asked: Instant) {
+        let at = asked.saturating_duration_since(self.since).as_millis() as u64 + 1;
+        // Of two polls at a time, the one that ends last may have begun first.
+        self.at.fetch_max(at, Ordering::Relaxed);
     }
 }
 
@@ -126,31 +134,38 @@ impl ChangeFeed {
 /// Reads the log from `seen` on and does what it says; answers how far it came.
 async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
     loop {
+        let asked = Instant::now();
         let page = match db.run_repeatable(move |conn| changes::after(conn, seen, PAGE)).await {
             Ok(page) => page,
             Err(error) => return (seen, Err(error)),
         };
-        listeners.last_answer.set();
         if let Some((last, _)) = page.last() {
             // Before anything is invalidated: what is loaded again must not come from before.
             db.knows_change(*last);
         }
         let more = page.len() as i64 == PAGE;
-        if let Err(error) = listeners.apply(db, clock, &page).await {
+        let lost = listeners.last_answer.age().is_some_and(|age| age > LOST);
+        if let Err(error) = listeners.apply(db, clock, &page, lost).await {
             return (seen, Err(error));
         }
         seen = page.last().map_or(seen, |(seq, _)| *seq);
         if !more {
+            listeners.last_answer.set(asked);
             return (seen, Ok(()));
         }
     }
 }
 
 impl Listeners {
-    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
-    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
+    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now. With `lost`, lines
+    /// before this page may be gone, and everything is read.
+    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)], lost: bool) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
-        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
+        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, lost);
+        if lost {
+            let (revocations, now) = (self.revocations.clone(), clock.now());
+            db.run_repeatable(move |conn| revocations.load(conn, now)).await?;
+        }
         for (_, change) in page {
             match change {
                 Change::Client(id) if clients.contains(id) => {}
@@ -176,7 +191,7 @@ impl Listeners {
             self.caches.clear().await;
         }
         if keys || unknown {
-            self.reload_keys(db, clock).await?;
+            key_rotator::reload(db, clock, &self.keys, self.seal.as_deref()).await?;
         }
         if routes || unknown {
             self.reload_routes(db).await?;
@@ -205,20 +220,10 @@ impl Listeners {
             reloaded => reloaded,
         }
     }
-
-    async fn reload_keys(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
-        let stored = db.run_repeatable(crate::db::signing_keys::list).await?;
-        match KeyRing::new(&stored, self.seal.as_deref(), clock.now()) {
-            Ok(ring) => self.keys.set(ring),
-            // The old ring still works; a key that cannot be read must not take the others down.
-            Err(error) => log::error!("signing keys not taken over: {error}"),
-        }
-        Ok(())
-    }
 }
 
 /// Between 90 % and 110 % of it, so that instances do not poll in step.
-fn jittered(interval: Duration) -> Duration {
+pub(super) fn jittered(interval: Duration) -> Duration {
     let mut byte = [128];
     // Without randomness the interval is merely the same for all.
     let _ = aws_lc_rs::rand::fill(&mut byte);

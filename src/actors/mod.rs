@@ -6,6 +6,8 @@ pub mod batch_writer;
 pub mod change_feed;
 pub mod client_cache;
 pub mod client_caches;
+pub mod janitor;
+pub mod key_rotator;
 mod lanes;
 pub mod revocation_cache;
 pub mod route_store;

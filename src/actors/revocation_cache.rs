@@ -132,8 +132,10 @@ impl Revocations {
     /// # Errors
     /// [`Unavailable`] when the database did not say: nobody knows then whether it was used, and the answer must be no.
     pub async fn redeem(&self, db: &Db, spent: Spent, now: UnixMillis) -> Result<bool, Unavailable> {
+        // Done twice it accepts no second use: if the first commit counted and only its answer was lost, the second insert
+        // finds the row, or waits until it is there, and the answer is no.
         let redeemed = db
-            .run(move |conn| revocations::redeem(conn, spent, now))
+            .run_repeatable(move |conn| revocations::redeem(conn, spent, now))
             .await
             .map_err(report)?;
         self.spend(spent);
@@ -147,7 +149,7 @@ impl Revocations {
     pub async fn revoke_until(&self, db: &Db, client: Option<ClientId>, now: UnixMillis) -> Result<(), Unavailable> {
         let named = client.clone();
         let moment = db
-            .run(move |conn| standing::revoke_until(conn, named.as_ref(), now))
+            .run_repeatable(move |conn| standing::revoke_until(conn, named.as_ref(), now))
             .await
             .map_err(report)?;
         match client {

@@ -1,10 +1,12 @@
-//! `mintage key`: the signing keys, without anything private.
-
-use serde::Serialize;
+//! `mintage key`: the signing keys, without anything private, and new ones before their time.
 
 use super::{Context, Failure, print, print_json};
-use crate::db::signing_keys;
-use crate::keys::StoredKey;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::Conn;
+use crate::db::signing_keys::{self, Rotated};
+use crate::keys::rotation::{self, Schedule, Takeover};
+use crate::keys::{KeyDocument, KeyError, KeyRecord, KeyRing, KeySeal, SigningKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::client_document::Page;
 use crate::oauth::time::UnixMillis;
@@ -17,62 +19,123 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Publish new keys now; they sign when everybody has had the time to fetch them
+    Rotate(Rotate),
 }
 
-#[derive(Serialize)]
-struct KeyDocument {
-    kid: String,
-    alg: &'static str,
-    state: &'static str,
-    encrypted: bool,
-    created_at: String,
-    activates_at: String,
-    retires_at: Option<String>,
+#[derive(clap::Args)]
+pub struct Rotate {
+    /// ES256, EdDSA, RS256, PS256 or HS256 [default: all of them]
+    #[arg(long)]
+    alg: Option<String>,
+    /// For a key that somebody else has: the new one signs at once, and the others are gone with all their tokens.
+    /// Whoever keeps the JWKS refuses new tokens and believes old ones for up to keys.jwks_max_age
+    #[arg(long)]
+    immediately: bool,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
 }
 
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let Command::List { json } = command;
-    let keys = context.with_database(signing_keys::list)?;
+    match command {
+        Command::List { json } => list(context, json),
+        Command::Rotate(arguments) => rotate(context, &arguments),
+    }
+}
+
+fn list(context: &Context, json: bool) -> Result<(), Failure> {
+    let keys = context.with_database(signing_keys::records)?;
     let now = context.clock.now();
-    let documents: Vec<KeyDocument> = keys.iter().map(|key| document(key, &keys, now)).collect();
     if json {
-        print_json(&Page {
-            items: documents,
-            next_cursor: None,
-        });
-    } else if documents.is_empty() {
+        print_page(&keys, &keys, now);
+    } else if keys.is_empty() {
         print("There are no signing keys yet: `mintage serve` makes them when it first starts.");
     } else {
-        for key in documents {
-            print(&format!("{:5} {:7} {} {}", key.alg, key.state, key.created_at, key.kid));
+        for key in &keys {
+            print(&line(key, &keys, now));
         }
     }
     Ok(())
 }
 
-fn document(key: &StoredKey, all: &[StoredKey], now: UnixMillis) -> KeyDocument {
-    KeyDocument {
-        kid: key.kid.clone(),
-        alg: key.alg.name(),
-        state: state(key, all, now),
-        encrypted: key.sealed,
-        created_at: key.created_at.to_string(),
-        activates_at: key.activates_at.to_string(),
-        retires_at: key.retires_at.map(|at| at.to_string()),
-    }
+fn line(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> String {
+    let state = rotation::state(key, all, now);
+    let until = key.retires_at.map(|end| format!(" until {end}")).unwrap_or_default();
+    let (alg, from, kid) = (key.alg.name(), key.activates_at, &key.kid);
+    format!("{alg:5} {:7} {kid} from {from}{until}", state.name())
 }
 
-/// `next` will sign, `active` signs, `retired` only verifies.
-fn state(key: &StoredKey, all: &[StoredKey], now: UnixMillis) -> &'static str {
-    let signs = |alg: Alg| {
-        let active = all.iter().filter(|other| other.alg == alg && other.activates_at <= now);
-        active
-            .max_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)))
-            .map(|other| &other.kid)
+fn print_page(keys: &[KeyRecord], all: &[KeyRecord], now: UnixMillis) {
+    print_json(&Page {
+        items: keys.iter().map(|key| KeyDocument::new(key, all, now)).collect(),
+        next_cursor: None,
+    });
+}
+
+fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
+    let algs = match &arguments.alg {
+        None => Alg::ALL.to_vec(),
+        Some(name) => vec![name.parse().map_err(|error| Failure::Usage(format!("--alg {error}")))?],
     };
-    match () {
-        () if key.activates_at > now => "next",
-        () if signs(key.alg) == Some(&key.kid) => "active",
-        () => "retired",
+    let takeover = match arguments.immediately {
+        true => Takeover::AtOnce,
+        false => Takeover::InTime,
+    };
+    let config = context.config()?;
+    let rotated = context.with_database(|conn| Ok(publish(conn, &context.clock, &config, &algs, takeover)))??;
+    let now = context.clock.now();
+    let waiting = || algs.iter().filter_map(|alg| waiting(&rotated, *alg, now));
+    if rotated.published.is_empty() {
+        let waiting: Vec<String> = waiting().map(|key| format!("{} {}", key.alg, in_words(key))).collect();
+        return Err(Failure::Failed(format!(
+            "nothing is published, a new key waits already: {}",
+            waiting.join("; ")
+        )));
     }
+    if arguments.json {
+        print_page(&rotated.published, &rotated.keys, now);
+        return Ok(());
+    }
+    for key in &rotated.published {
+        print(&format!("{:5} published: {}", key.alg.name(), in_words(key)));
+    }
+    for key in waiting() {
+        print(&format!("{:5} waits already: {}", key.alg.name(), in_words(key)));
+    }
+    Ok(())
+}
+
+fn in_words(key: &KeyRecord) -> String {
+    format!("{} signs from {} on", key.kid, key.activates_at)
+}
+
+/// The key of this algorithm that was published before.
+fn waiting(rotated: &Rotated, alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
+    rotation::waiting(&rotated.keys, alg, now).filter(|key| !rotated.published.contains(key))
+}
+
+/// As a server does it. Keys are made before anything is locked.
+fn publish(
+    conn: &mut Conn,
+    clock: &Clock,
+    config: &Config,
+    algs: &[Alg],
+    takeover: Takeover,
+) -> Result<Rotated, Failure> {
+    let cannot = |error: KeyError| Failure::Failed(error.to_string());
+    let keys = &config.keys;
+    let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
+    let seal = config.encryption_key()?.map(|key| KeySeal::new(&key));
+    let stored = signing_keys::list(conn)?;
+    // Proves that this is the encryption key of the server, which could not read the new keys otherwise.
+    KeyRing::new(&stored, seal.as_ref(), clock.now()).map_err(cannot)?;
+    let known: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
+    let wanted = rotation::asked(&known, algs, takeover, &schedule, clock.now());
+    let made = wanted
+        .iter()
+        .map(|new| SigningKey::generate(new.alg, clock.now(), seal.as_ref()));
+    let made = made.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
+    let decide = |keys: &[KeyRecord], now| rotation::asked(keys, algs, takeover, &schedule, now);
+    Ok(signing_keys::rotate(conn, clock, made, decide)?)
 }

@@ -9,6 +9,7 @@ mod key;
 mod migrate;
 mod route;
 mod serve;
+mod stats;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -45,7 +46,7 @@ enum Command {
     /// Manage clients
     #[command(subcommand)]
     Client(client::Command),
-    /// Look at the signing keys
+    /// Look at the signing keys, or rotate them
     #[command(subcommand)]
     Key(key::Command),
     /// Manage what gateways let through
@@ -56,6 +57,8 @@ enum Command {
     /// Bring the database schema up to date, or take a step back
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Watch a running server: tokens, latency, cache, writer, pool
+    Stats(stats::Arguments),
     /// Check or show the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -64,7 +67,7 @@ enum Command {
 }
 
 /// A command did not do what it was asked; the text is one line that says what to do.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// It failed: exit code 1.
     Failed(String),
@@ -154,6 +157,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Route(command) => route::run(&context, command),
         Command::Audit(arguments) => audit::run(&context, &arguments),
         Command::Migrate(command) => migrate::run(&context, command),
+        Command::Stats(arguments) => stats::run(&context, &arguments),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),
     };

@@ -4,6 +4,7 @@ use super::{Context, Failure, dev};
 use crate::app::App;
 use crate::logging;
 use crate::shutdown::Signals;
+use crate::systemd::Notifier;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -19,8 +20,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         log::warn!("configuration key without effect in this version key={key}");
     }
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
-    let app =
-        App::build(config.clone(), context.sources.clone(), context.clock.clone()).map_err(|error| failed(&error))?;
+    let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
+    let app = App::build(config.clone(), context.sources.clone(), context.clock.clone())
+        .map_err(|error| failed(&error))?
+        .notifying(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
     log::info!(
         "listening on http://{public} issuer={} database={}",

@@ -50,24 +50,10 @@ impl Config {
     ///
     /// Their names are promised, so a file that has them must load; to accept them in silence would be a lie.
     pub fn without_effect(&self) -> Vec<&'static str> {
-        let default = Config::default();
         let mut keys = Vec::new();
-        let mut note = |key, set: bool| {
-            if set {
-                keys.push(key);
-            }
-        };
-        note("keys.rotate_every", self.keys.rotate_every != default.keys.rotate_every);
-        note(
-            "keys.publish_before",
-            self.keys.publish_before != default.keys.publish_before,
-        );
-        note("janitor.interval", self.janitor.interval != default.janitor.interval);
-        note(
-            "janitor.keep_expired",
-            self.janitor.keep_expired != default.janitor.keep_expired,
-        );
-        note("redis.url", !self.redis.url.is_empty());
+        if !self.redis.url.is_empty() {
+            keys.push("redis.url");
+        }
         keys
     }
 }
@@ -327,7 +313,7 @@ pub enum Durability {
 pub struct Keys {
     /// How often a new key takes over.
     pub rotate_every: Duration,
-    /// How long a key is published before it signs.
+    /// How long a key is published before it signs; never less than `jwks_max_age` and 5 s.
     pub publish_before: Duration,
     /// How long a verifier may keep the JWKS.
     pub jwks_max_age: Duration,

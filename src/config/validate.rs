@@ -13,6 +13,12 @@ use crate::oauth::resource::is_absolute_uri;
 /// More than anybody has; each keeps a pool of its own.
 const MAX_REPLICAS: usize = 16;
 
+/// Ten years: as good as never.
+const ROTATE_AT_LEAST: Duration = Duration::seconds(3650 * 24 * 3600);
+
+/// Whoever fetches keys more rarely than once a month will not notice that they change.
+const PUBLISH_AT_MOST: Duration = Duration::seconds(30 * 24 * 3600);
+
 const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
 
 impl Config {
@@ -61,11 +67,25 @@ impl Config {
         let room = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
         require("writer.max_pending", "from writer.max_batch to 100000000", room)?;
         positive("writer.flush_interval", writer.flush_interval)?;
+        positive("janitor.interval", self.janitor.interval)?;
         require(
             "limits.auth_failures_per_minute",
             "from 0 to 1000000",
             self.limits.auth_failures_per_minute <= 1_000_000,
         )?;
+        self.validate_keys()
+    }
+
+    fn validate_keys(&self) -> Result<(), ConfigError> {
+        let keys = &self.keys;
+        let often = (Duration::seconds(1)..=ROTATE_AT_LEAST).contains(&keys.rotate_every);
+        require("keys.rotate_every", "from 1s to 3650d", often)?;
+        for (key, time) in [
+            ("keys.publish_before", keys.publish_before),
+            ("keys.jwks_max_age", keys.jwks_max_age),
+        ] {
+            require(key, "at most 30d", time <= PUBLISH_AT_MOST)?;
+        }
         self.encryption_key()?;
         Ok(())
     }
@@ -279,6 +299,10 @@ mod tests {
             refused(|c| c.database.replica_urls = vec!["postgres://m@replica/m".into()])
                 .starts_with("database.replica_urls")
         );
+        assert!(refused(|c| c.keys.rotate_every = Duration::millis(999)).starts_with("keys.rotate_every"));
+        assert!(refused(|c| c.keys.rotate_every = Duration::seconds(3651 * 86_400)).starts_with("keys.rotate_every"));
+        assert!(refused(|c| c.keys.publish_before = Duration::seconds(31 * 86_400)).starts_with("keys.publish_before"));
+        assert!(refused(|c| c.keys.jwks_max_age = Duration::seconds(31 * 86_400)).starts_with("keys.jwks_max_age"));
         assert!(refused(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
         assert!(refused(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
         assert!(

@@ -18,6 +18,7 @@ use super::manager::Manager;
 use super::pool::{self, PoolCounters};
 use crate::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::config;
+use crate::metrics::HistogramCounts;
 
 /// One database.
 pub struct Endpoint {
@@ -30,23 +31,58 @@ pub struct Endpoint {
     waiting: AtomicUsize,
     counters: Arc<PoolCounters>,
     breaker: Mutex<Breaker>,
-    connection_timeout: Duration,
+    settings: PoolSettings,
 }
 
-/// `/admin/pool/stats`
+/// `/admin/pool/stats`, and what `/metrics` shows besides.
 #[derive(Clone, Debug, Serialize)]
 pub struct PoolStats {
-    backend: &'static str,
-    max_size: u32,
-    connections: u32,
-    idle: u32,
-    in_use: u32,
-    waiting: usize,
-    wait_seconds_total: f64,
-    timeouts_total: u64,
-    validations_total: u64,
-    discarded_total: u64,
-    breaker: &'static str,
+    /// `sqlite` or `postgres`.
+    pub backend: &'static str,
+    /// The most connections.
+    pub max_size: u32,
+    /// Those that are open.
+    pub connections: u32,
+    /// Of those, the ones that nobody uses.
+    pub idle: u32,
+    /// Of those, the ones that somebody uses.
+    pub in_use: u32,
+    /// Calls that wait for their turn.
+    pub waiting: usize,
+    /// Time that calls have waited.
+    pub wait_seconds_total: f64,
+    /// Calls that gave up waiting.
+    pub timeouts_total: u64,
+    /// Connections that were asked whether they live.
+    pub validations_total: u64,
+    /// Connections that were dropped because they had died.
+    pub discarded_total: u64,
+    /// SQL statements sent, `BEGIN` and `COMMIT` included.
+    pub statements_total: u64,
+    /// The name of `breaker_state`.
+    pub breaker: &'static str,
+    /// Whether calls are let through.
+    #[serde(skip)]
+    pub breaker_state: BreakerState,
+    /// How long calls have waited.
+    #[serde(skip)]
+    pub waits: HistogramCounts,
+    /// The settings of the pool.
+    #[serde(skip)]
+    pub settings: PoolSettings,
+}
+
+/// What a pool goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct PoolSettings {
+    /// Connections that are kept open.
+    pub min_idle: u32,
+    /// How old a connection may become.
+    pub max_lifetime: Duration,
+    /// How long one may be idle beyond `min_idle`.
+    pub idle_timeout: Duration,
+    /// How long a call waits for one.
+    pub connection_timeout: Duration,
 }
 
 impl Endpoint {
@@ -66,7 +102,12 @@ impl Endpoint {
             waiting: AtomicUsize::new(0),
             counters,
             breaker: Mutex::new(breaker),
-            connection_timeout: database.pool.connection_timeout.0,
+            settings: PoolSettings {
+                min_idle: database.pool.min_idle,
+                max_lifetime: database.pool.max_lifetime.0,
+                idle_timeout: database.pool.idle_timeout.0,
+                connection_timeout: database.pool.connection_timeout.0,
+            },
         }
     }
 
@@ -80,8 +121,10 @@ impl Endpoint {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        self.call(deadline, move |endpoint| endpoint.connection()?.call(work))
-            .await
+        self.call(deadline, move |endpoint, waited| {
+            endpoint.connection(waited)?.call(work)
+        })
+        .await
     }
 
     /// As [`Endpoint::run`], for work that may be done twice: where the connection is lost under it, it is done once
@@ -94,8 +137,8 @@ impl Endpoint {
         T: Send + 'static,
         F: Fn(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
-        let twice = move |endpoint: &Endpoint| match endpoint.connection()?.call(&work) {
-            Err(DbError::Disconnected(_)) => endpoint.connection()?.call(&work),
+        let twice = move |endpoint: &Endpoint, waited| match endpoint.connection(waited)?.call(&work) {
+            Err(DbError::Disconnected(_)) => endpoint.connection(Duration::ZERO)?.call(&work),
             outcome => outcome,
         };
         self.call(deadline, twice).await
@@ -106,12 +149,17 @@ impl Endpoint {
     /// # Errors
     /// When no connection can be had; otherwise what `work` gave.
     pub fn run_here<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
-        self.connection()?.call(work)
+        self.connection(Duration::ZERO)?.call(work)
     }
 
     /// Whether a call would be let through now.
     pub fn answers(&self) -> bool {
         self.breaker().admits(Instant::now().into_std())
+    }
+
+    /// Which kind of database it is.
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// Whether calls are let through.
@@ -121,7 +169,8 @@ impl Endpoint {
 
     /// The state of pool and breaker.
     pub fn stats(&self) -> PoolStats {
-        let state = self.pool.state();
+        let (state, waits) = (self.pool.state(), self.counters.waits());
+        let breaker_state = self.breaker_state();
         PoolStats {
             backend: self.backend.name(),
             max_size: self.pool.max_size(),
@@ -129,21 +178,25 @@ impl Endpoint {
             idle: state.idle_connections,
             in_use: state.connections - state.idle_connections,
             waiting: self.waiting.load(Ordering::Relaxed),
-            wait_seconds_total: self.counters.wait_seconds(),
+            wait_seconds_total: waits.seconds(),
             timeouts_total: self.counters.timeouts(),
             validations_total: self.counters.validations(),
             discarded_total: self.counters.discards(),
-            breaker: self.breaker_state().name(),
+            statements_total: self.counters.statements(),
+            breaker: breaker_state.name(),
+            breaker_state,
+            waits,
+            settings: self.settings,
         }
     }
 
     async fn call<T, W>(self: &Arc<Self>, deadline: Instant, work: W) -> Result<T, DbError>
     where
         T: Send + 'static,
-        W: FnOnce(&Endpoint) -> Result<T, DbError> + Send + 'static,
+        W: FnOnce(&Endpoint, Duration) -> Result<T, DbError> + Send + 'static,
     {
         let mut call = Call::admitted(self)?;
-        let permit = match self.permit(deadline).await {
+        let (permit, waited) = match self.permit(deadline).await {
             Ok(permit) => permit,
             Err(error) => {
                 call.ended::<T>(&Err(error.clone()));
@@ -152,7 +205,7 @@ impl Endpoint {
         };
         let endpoint = self.clone();
         let job = tokio::task::spawn_blocking(move || {
-            let result = work(&endpoint);
+            let result = work(&endpoint, waited);
             drop(permit);
             result
         });
@@ -165,24 +218,32 @@ impl Endpoint {
         result
     }
 
-    fn connection(&self) -> Result<PooledConnection<Manager>, DbError> {
-        self.pool.get().map_err(|error| DbError::Unavailable(error.to_string()))
+    /// A connection, for a call that has waited this long already.
+    fn connection(&self, waited: Duration) -> Result<PooledConnection<Manager>, DbError> {
+        let began = Instant::now();
+        let connection = self.pool.get();
+        self.counters.waited(waited + began.elapsed());
+        connection.map_err(|error| {
+            self.counters.timed_out();
+            DbError::Unavailable(error.to_string())
+        })
     }
 
-    async fn permit(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, DbError> {
+    /// A permit, and how long it took to get.
+    async fn permit(&self, deadline: Instant) -> Result<(OwnedSemaphorePermit, Duration), DbError> {
         let permits = self.permits.clone();
         if let Ok(permit) = permits.clone().try_acquire_owned() {
-            return Ok(permit);
+            return Ok((permit, Duration::ZERO));
         }
         let waiting = Waiting::begin(self);
         let began = Instant::now();
-        let patience = deadline.min(began + self.connection_timeout);
+        let patience = deadline.min(began + self.settings.connection_timeout);
         let permit = timeout_at(patience, permits.acquire_owned()).await;
         drop(waiting);
-        self.counters.waited(began.elapsed());
         match permit {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => Ok((permit, began.elapsed())),
             _ => {
+                self.counters.waited(began.elapsed());
                 self.counters.timed_out();
                 Err(DbError::Unavailable(
                     "no free connection within database.pool.connection_timeout".into(),

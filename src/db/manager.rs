@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use diesel::connection::SimpleConnection;
+use diesel::connection::{InstrumentationEvent, SimpleConnection};
 use diesel::r2d2::R2D2Connection;
 use diesel::{Connection, PgConnection, SqliteConnection};
 use tokio::time::Instant;
@@ -172,16 +172,27 @@ impl std::fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+/// The "before" of the comparison in `docs/benchmarks.md`; no build but that of the benchmark can do it.
+fn checks_every_time() -> bool {
+    cfg!(feature = "bench-switches") && std::env::var_os("BENCH_CHECK_CONNECTIONS").is_some()
+}
+
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
     type Error = ConnectError;
 
     fn connect(&self) -> Result<Pooled, ConnectError> {
         let era = self.era.load(Ordering::Relaxed);
-        let conn = match Backend::of_url(&self.url) {
+        let mut conn = match Backend::of_url(&self.url) {
             Backend::Sqlite => self.sqlite().map(Conn::Sqlite),
             Backend::Postgres => self.postgres().map(Conn::Postgres),
         }?;
+        let counters = self.counters.clone();
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { .. } = event {
+                counters.stated();
+            }
+        });
         Ok(Pooled {
             conn,
             dead: false,
@@ -193,15 +204,16 @@ impl r2d2::ManageConnection for Manager {
 
     /// Asked by r2d2 at every checkout; on the warm path it costs a comparison and no round trip.
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectError> {
-        let Conn::Postgres(conn) = &mut pooled.conn else {
-            return Ok(());
-        };
         let era = self.era.load(Ordering::Relaxed);
-        if pooled.era == era && pooled.answered.elapsed() < FRESH {
+        let trusted = match pooled.conn {
+            Conn::Sqlite(_) => true,
+            Conn::Postgres(_) => pooled.era == era && pooled.answered.elapsed() < FRESH,
+        };
+        if trusted && !checks_every_time() {
             return Ok(());
         }
         self.counters.validated();
-        match conn.ping() {
+        match pooled.conn.ping() {
             Ok(()) => {
                 (pooled.answered, pooled.era) = (Instant::now(), era);
                 Ok(())

@@ -11,8 +11,10 @@ pub mod clients;
 mod conn;
 mod endpoint;
 mod error;
+pub mod expired;
 mod manager;
 pub mod migrations;
+pub mod partitions;
 mod pool;
 pub mod revocations;
 pub mod routes;
@@ -31,9 +33,10 @@ use tokio::time::Instant;
 
 use crate::breaker::BreakerState;
 use crate::config;
-use endpoint::{Endpoint, PoolStats};
+use endpoint::Endpoint;
 
 pub use conn::{Backend, Conn};
+pub use endpoint::{PoolSettings, PoolStats};
 pub use error::DbError;
 
 /// The handle to the database; a clone is the same database.
@@ -57,11 +60,15 @@ struct Inner {
 /// `/admin/pool/stats`: the pool of the primary, and those of the replicas.
 #[derive(Clone, Debug, Serialize)]
 pub struct DbStats {
+    /// Of the primary.
     #[serde(flatten)]
-    primary: PoolStats,
-    replicas: Vec<PoolStats>,
-    replica_reads_total: u64,
-    replica_fallbacks_total: u64,
+    pub primary: PoolStats,
+    /// Of each replica, in the order of `database.replica_urls`.
+    pub replicas: Vec<PoolStats>,
+    /// Reads that a replica answered.
+    pub replica_reads_total: u64,
+    /// Reads that went to the primary because a replica did not answer, or was behind.
+    pub replica_fallbacks_total: u64,
 }
 
 impl Db {
@@ -185,6 +192,11 @@ impl Db {
     /// Whether calls to the primary are let through.
     pub fn breaker_state(&self) -> BreakerState {
         self.inner.primary.breaker_state()
+    }
+
+    /// Which kind of database it is.
+    pub fn backend(&self) -> Backend {
+        self.inner.primary.backend()
     }
 
     /// The longest that a call may take.

@@ -1,27 +1,29 @@
 //! The pool: r2d2 with every setting of `[database.pool]`, and counters of what happens in it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use r2d2::event::{CheckoutEvent, HandleEvent, TimeoutEvent};
 use r2d2::{HandleError, Pool};
 
 use super::manager::{ConnectError, Manager};
 use crate::config;
+use crate::metrics::HistogramCounts;
 
 /// What has happened in a pool since the start.
 #[derive(Debug, Default)]
 pub struct PoolCounters {
-    wait_micros: AtomicU64,
+    /// A lock is as good here as anything: whoever comes by has just had others, and is on its way to the database.
+    waits: Mutex<HistogramCounts>,
     timeouts: AtomicU64,
     validations: AtomicU64,
     discarded: AtomicU64,
+    statements: AtomicU64,
 }
 
 impl PoolCounters {
-    /// Time that calls have waited for a connection, in seconds.
-    pub fn wait_seconds(&self) -> f64 {
-        self.wait_micros.load(Ordering::Relaxed) as f64 / 1e6
+    /// How long calls have waited for a connection.
+    pub fn waits(&self) -> HistogramCounts {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Calls that gave up waiting.
@@ -39,6 +41,16 @@ impl PoolCounters {
         self.discarded.load(Ordering::Relaxed)
     }
 
+    /// SQL statements sent, transactions' own included.
+    pub fn statements(&self) -> u64 {
+        self.statements.load(Ordering::Relaxed)
+    }
+
+    /// A statement is sent.
+    pub fn stated(&self) {
+        self.statements.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// A connection is asked whether it lives.
     pub fn validated(&self) {
         self.validations.fetch_add(1, Ordering::Relaxed);
@@ -49,28 +61,14 @@ impl PoolCounters {
         self.discarded.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Adds a wait that took place before r2d2 was asked.
+    /// A call has its connection, or has given up; this is how long it waited.
     pub fn waited(&self, time: std::time::Duration) {
-        self.wait_micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+        self.waits.lock().unwrap_or_else(PoisonError::into_inner).observe(time);
     }
 
-    /// Adds a wait that was given up before r2d2 was asked.
+    /// It has given up.
     pub fn timed_out(&self) {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-#[derive(Debug)]
-struct Watch(Arc<PoolCounters>);
-
-impl HandleEvent for Watch {
-    fn handle_checkout(&self, event: CheckoutEvent) {
-        self.0.waited(event.duration());
-    }
-
-    fn handle_timeout(&self, event: TimeoutEvent) {
-        self.0.waited(event.timeout());
-        self.0.timed_out();
     }
 }
 
@@ -96,6 +94,5 @@ pub fn build(url: &str, database: &config::Database, counters: Arc<PoolCounters>
         // The manager asks a connection only when it has reason to: see there.
         .test_on_check_out(true)
         .error_handler(Box::new(Quiet))
-        .event_handler(Box::new(Watch(counters.clone())))
         .build_unchecked(Manager::new(url, database.query_timeout.0, counters))
 }

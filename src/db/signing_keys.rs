@@ -8,7 +8,9 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::signing_keys;
-use crate::keys::StoredKey;
+use crate::clock::Clock;
+use crate::keys::rotation::Publication;
+use crate::keys::{KeyRecord, StoredKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::time::UnixMillis;
 
@@ -34,13 +36,9 @@ pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
         .load(conn)?;
     rows.into_iter()
         .map(|row| {
-            let alg = row
-                .alg
-                .parse()
-                .map_err(|_| DbError::Inconsistent(format!("signing key {} has an unknown alg", row.kid)))?;
             Ok(StoredKey {
+                alg: algorithm(&row.kid, &row.alg)?,
                 kid: row.kid,
-                alg,
                 private: Zeroizing::new(row.private_key),
                 sealed: row.sealed,
                 created_at: UnixMillis(row.created_at_ms),
@@ -49,6 +47,55 @@ pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
             })
         })
         .collect()
+}
+
+/// What is known of all keys, oldest first; private keys are not even read.
+///
+/// # Errors
+/// As [`list`].
+pub fn records(conn: &mut Conn) -> Result<Vec<KeyRecord>, DbError> {
+    type Columns = (String, String, bool, i64, i64, Option<i64>);
+    let rows: Vec<Columns> = signing_keys::table
+        .order((signing_keys::created_at_ms, signing_keys::kid))
+        .select((
+            signing_keys::kid,
+            signing_keys::alg,
+            signing_keys::sealed,
+            signing_keys::created_at_ms,
+            signing_keys::activates_at_ms,
+            signing_keys::retires_at_ms,
+        ))
+        .load(conn)?;
+    let record = |(kid, alg, sealed, created_at, activates_at, retires_at): Columns| {
+        Ok(KeyRecord {
+            alg: algorithm(&kid, &alg)?,
+            kid,
+            sealed,
+            created_at: UnixMillis(created_at),
+            activates_at: UnixMillis(activates_at),
+            retires_at: retires_at.map(UnixMillis),
+        })
+    };
+    rows.into_iter().map(record).collect()
+}
+
+fn algorithm(kid: &str, name: &str) -> Result<Alg, DbError> {
+    let unknown = |_| DbError::Inconsistent(format!("signing key {kid} has an unknown alg"));
+    name.parse().map_err(unknown)
+}
+
+fn insert(conn: &mut Conn, key: &StoredKey) -> Result<(), DbError> {
+    let row = KeyRow {
+        kid: key.kid.clone(),
+        alg: key.alg.name().to_owned(),
+        private_key: key.private.to_vec(),
+        sealed: key.sealed,
+        created_at_ms: key.created_at.0,
+        activates_at_ms: key.activates_at.0,
+        retires_at_ms: key.retires_at.map(|at| at.0),
+    };
+    diesel::insert_into(signing_keys::table).values(row).execute(conn)?;
+    Ok(())
 }
 
 /// Makes sure that there is a key for every algorithm: `make` is called for each that lacks one.
@@ -76,20 +123,104 @@ pub fn complete(
         // The change log's lock serves here too; on SQLite the transaction itself is the lock.
         changes::append(conn, &Change::Keys, now)?;
         for alg in missing(&list(conn)?) {
-            let key = make(alg)?;
-            let row = KeyRow {
-                kid: key.kid.clone(),
-                alg: key.alg.name().to_owned(),
-                private_key: key.private.to_vec(),
-                sealed: key.sealed,
-                created_at_ms: key.created_at.0,
-                activates_at_ms: key.activates_at.0,
-                retires_at_ms: key.retires_at.map(|at| at.0),
-            };
-            diesel::insert_into(signing_keys::table).values(row).execute(conn)?;
+            insert(conn, &make(alg)?)?;
         }
         list(conn)
     })
+}
+
+/// What a rotation did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotated {
+    /// The new keys.
+    pub published: Vec<KeyRecord>,
+    /// The keys that are gone.
+    pub removed: Vec<KeyRecord>,
+    /// All keys as they are now, oldest first.
+    pub keys: Vec<KeyRecord>,
+}
+
+impl Rotated {
+    /// That there was nothing to do.
+    pub fn nothing(keys: Vec<KeyRecord>) -> Self {
+        Self {
+            published: Vec::new(),
+            removed: Vec::new(),
+            keys,
+        }
+    }
+}
+
+/// Publishes keys out of `made` as `decide` says, and removes those that are over.
+///
+/// `decide` is asked under the lock of the change log, with the rows and the time as they are then: of several instances
+/// that decide at the same moment, the second finds the key that the first has made. A publication for which there is no
+/// key in `made` is left for another time, because making one may take long.
+///
+/// # Errors
+/// When the database refuses or cannot be reached, or when a new key is encrypted and those that are there are not, or
+/// the other way round: somebody's `keys.encryption_key` is another one, and would make the keys useless for the others.
+pub fn rotate(
+    conn: &mut Conn,
+    clock: &Clock,
+    mut made: Vec<StoredKey>,
+    decide: impl FnOnce(&[KeyRecord], UnixMillis) -> Vec<Publication>,
+) -> Result<Rotated, DbError> {
+    wipe_what_is_deleted(conn)?;
+    conn.write(|conn| {
+        changes::lock(conn)?;
+        let now = clock.now();
+        let before = records(conn)?;
+        let mut published = Vec::new();
+        for publication in decide(&before, now) {
+            let Some(at) = made.iter().position(|key| key.alg == publication.alg) else {
+                continue;
+            };
+            let mut key = made.swap_remove(at);
+            if before.iter().any(|other| other.sealed != key.sealed) {
+                return Err(DbError::Inconsistent(
+                    "private keys are encrypted in part only: keys.encryption_key is not the same everywhere".into(),
+                ));
+            }
+            retire_others(conn, publication)?;
+            (key.created_at, key.activates_at) = (now, publication.activates_at);
+            insert(conn, &key)?;
+            published.push(KeyRecord::from(&key));
+        }
+        let (removed, keys): (Vec<KeyRecord>, Vec<KeyRecord>) =
+            records(conn)?.into_iter().partition(|key| key.is_over(now));
+        for key in &removed {
+            diesel::delete(signing_keys::table.find(&key.kid)).execute(conn)?;
+        }
+        if !published.is_empty() || !removed.is_empty() {
+            changes::append(conn, &Change::Keys, now)?;
+        }
+        Ok(Rotated {
+            published,
+            removed,
+            keys,
+        })
+    })
+}
+
+/// The other keys of the algorithm go at the moment that is named, or earlier if that was settled before.
+fn retire_others(conn: &mut Conn, publication: Publication) -> Result<(), DbError> {
+    let end = publication.others_until.0;
+    let later = signing_keys::retires_at_ms
+        .is_null()
+        .or(signing_keys::retires_at_ms.gt(end).assume_not_null());
+    diesel::update(signing_keys::table.filter(signing_keys::alg.eq(publication.alg.name()).and(later)))
+        .set(signing_keys::retires_at_ms.eq(end))
+        .execute(conn)?;
+    Ok(())
+}
+
+/// Or a private key would stay readable in the free part of its page.
+fn wipe_what_is_deleted(conn: &mut Conn) -> Result<(), DbError> {
+    if let Conn::Sqlite(conn) = conn {
+        conn.batch_execute("PRAGMA secure_delete = ON")?;
+    }
+    Ok(())
 }
 
 /// Puts encrypted private keys in the place of those that are stored in the clear.
@@ -101,10 +232,7 @@ pub fn seal_all(
     now: UnixMillis,
     seal: impl Fn(&StoredKey) -> Result<Vec<u8>, DbError>,
 ) -> Result<(), DbError> {
-    if let Conn::Sqlite(conn) = conn {
-        // Or the clear key would stay readable in the free part of its page.
-        conn.batch_execute("PRAGMA secure_delete = ON")?;
-    }
+    wipe_what_is_deleted(conn)?;
     conn.write(|conn| {
         changes::append(conn, &Change::Keys, now)?;
         for key in list(conn)?.iter().filter(|key| !key.sealed) {

@@ -1,9 +1,12 @@
 //! The records of issued tokens, written in batches.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
+use diesel::pg::CopyFormat;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::sqlite::Sqlite;
 
@@ -11,7 +14,7 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::schema::tokens;
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::token_id::TokenId;
+use crate::oauth::token_id::{TEXT_LENGTH, TokenId};
 
 /// What is kept of an issued token. The token itself is not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +49,11 @@ impl From<&AccessTokenClaims> for TokenRecord {
     }
 }
 
-/// A record as a row. PostgreSQL takes it through diesel's own insert; for SQLite see [`InsertRows`].
+/// A record as a row.
 #[derive(Insertable)]
 #[diesel(table_name = tokens, treat_none_as_default_value = false)]
 struct TokenRow<'a> {
-    jti: String,
+    jti: &'a str,
     client_id: &'a str,
     scope: &'a str,
     audience: &'a str,
@@ -59,17 +62,30 @@ struct TokenRow<'a> {
     one_time: bool,
 }
 
-impl<'a> TokenRow<'a> {
-    fn new(record: &'a TokenRecord) -> Self {
-        Self {
-            jti: record.jti.to_string(),
+/// The ids of a batch as text, one after the other: one allocation for all.
+struct Ids(String);
+
+impl Ids {
+    fn of(records: &[TokenRecord]) -> Self {
+        let mut text = String::with_capacity(records.len() * TEXT_LENGTH);
+        for record in records {
+            // Nothing can go wrong when a text is written to a text.
+            let _ = write!(text, "{}", record.jti);
+        }
+        Self(text)
+    }
+
+    fn rows<'a>(&'a self, records: &'a [TokenRecord]) -> Vec<TokenRow<'a>> {
+        let row = |(index, record): (usize, &'a TokenRecord)| TokenRow {
+            jti: &self.0[index * TEXT_LENGTH..(index + 1) * TEXT_LENGTH],
             client_id: &record.client_id,
             scope: &record.scope,
             audience: &record.audience,
             issued_at: record.issued_at,
             expires_at: record.expires_at,
             one_time: record.one_time,
-        }
+        };
+        records.iter().enumerate().map(row).collect()
     }
 }
 
@@ -89,7 +105,7 @@ impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, N> {
         out.push_sql("INSERT INTO tokens (jti, client_id, scope, audience, issued_at, expires_at, one_time) VALUES");
         for (index, row) in self.0.iter().enumerate() {
             out.push_sql(if index == 0 { " (" } else { ", (" });
-            out.push_bind_param::<Text, _>(&row.jti)?;
+            out.push_bind_param::<Text, _>(row.jti)?;
             out.push_sql(", ");
             out.push_bind_param::<Text, _>(row.client_id)?;
             out.push_sql(", ");
@@ -122,7 +138,19 @@ const POSTGRES_ROWS: usize = 1000;
 /// # Errors
 /// When the database refuses one of them or cannot be reached; none is written then.
 pub fn insert_batch(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
-    let rows: Vec<TokenRow<'_>> = records.iter().map(TokenRow::new).collect();
+    if let Conn::Postgres(conn) = conn {
+        match copy(conn, records) {
+            Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+    insert(conn, records)
+}
+
+/// Writes records that may be there already.
+fn insert(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
+    let ids = Ids::of(records);
+    let rows = ids.rows(records);
     conn.write(|conn| {
         match conn {
             Conn::Sqlite(conn) => {
@@ -146,6 +174,48 @@ pub fn insert_batch(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbEr
         }
         Ok(())
     })
+}
+
+/// Writes records by COPY, which is one statement and so a transaction by itself; it fails if one of them is there
+/// already, which is so only when a flush is repeated.
+fn copy(conn: &mut PgConnection, records: &[TokenRecord]) -> QueryResult<()> {
+    let data = copy_data(records);
+    let send = |out: &mut dyn std::io::Write| {
+        out.write_all(&data)
+            .map_err(|error| Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(error.to_string())))
+    };
+    diesel::copy_from(tokens::table)
+        .from_raw_data(tokens::table, send)
+        .with_format(CopyFormat::Binary)
+        .execute(conn)?;
+    Ok(())
+}
+
+/// The rows in PostgreSQL's binary form of COPY.
+fn copy_data(records: &[TokenRecord]) -> Vec<u8> {
+    const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+    const NEITHER_FLAGS_NOR_EXTENSION: [u8; 8] = [0; 8];
+    const COLUMNS: i16 = 7;
+    const END: i16 = -1;
+    let mut data = Vec::with_capacity(records.len() * 256 + 32);
+    data.extend_from_slice(SIGNATURE);
+    data.extend_from_slice(&NEITHER_FLAGS_NOR_EXTENSION);
+    for record in records {
+        data.extend_from_slice(&COLUMNS.to_be_bytes());
+        let mut field = |bytes: &[u8]| {
+            data.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+            data.extend_from_slice(bytes);
+        };
+        field(&record.jti.text());
+        field(record.client_id.as_bytes());
+        field(record.scope.as_bytes());
+        field(record.audience.as_bytes());
+        field(&record.issued_at.to_be_bytes());
+        field(&record.expires_at.to_be_bytes());
+        field(&[u8::from(record.one_time)]);
+    }
+    data.extend_from_slice(&END.to_be_bytes());
+    data
 }
 
 /// The `exp` of a recorded token, in seconds; `None` when there is no record of it.

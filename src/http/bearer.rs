@@ -82,7 +82,7 @@ pub fn active(
     if !shared.readiness.knows_revocations() {
         return Err(Unavailable);
     }
-    let Ok(claims) = worker.keys.verify(token).map_err(|_| Unavailable)? else {
+    let Ok(claims) = worker.keys.verify(token, now).map_err(|_| Unavailable)? else {
         return Ok(None);
     };
     let policy = shared.policy.load();

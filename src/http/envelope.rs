@@ -1,5 +1,5 @@
 //! The envelope of every answer, whatever the route: a request id (P26), a refusal of bodies that declare themselves
-//! too large (P6), and `Connection: close` while the server stops.
+//! too large (P6), `Connection: close` while the server stops, and a place in the metrics.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -12,9 +12,12 @@ use actix_web::http::ConnectionType;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::Data;
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
 use super::state::Worker;
 use super::{error, request_id};
+use crate::metrics::RouteLabel;
+use crate::oauth::error::OAuthError;
 
 /// The middleware; to be wrapped around everything.
 pub struct Envelope;
@@ -50,13 +53,16 @@ where
     forward_ready!(service);
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
+        let began = Instant::now();
         if declares_too_much(&request) {
             let refusal = error::body_too_large(request.path().starts_with("/admin"));
             return EnvelopeFuture::Refused {
+                began,
                 response: Some(request.into_response(refusal)),
             };
         }
         EnvelopeFuture::Called {
+            began,
             answering: self.service.call(request),
         }
     }
@@ -67,9 +73,9 @@ pin_project! {
     #[project = EnvelopeProjection]
     pub enum EnvelopeFuture<F> {
         /// The application answers.
-        Called { #[pin] answering: F },
+        Called { began: Instant, #[pin] answering: F },
         /// The application was not asked.
-        Refused { response: Option<ServiceResponse<BoxBody>> },
+        Refused { began: Instant, response: Option<ServiceResponse<BoxBody>> },
     }
 }
 
@@ -80,11 +86,15 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut response = match self.project() {
-            EnvelopeProjection::Called { answering } => ready_or_pending!(answering.poll(context))?,
-            EnvelopeProjection::Refused { response } => response.take().expect("a future is not polled after its end"),
+        let (mut response, began) = match self.project() {
+            EnvelopeProjection::Called { began, answering } => (ready_or_pending!(answering.poll(context))?, *began),
+            EnvelopeProjection::Refused { began, response } => {
+                let response = response.take().expect("a future is not polled after its end");
+                (response, *began)
+            }
         };
         seal(&mut response);
+        count(&response, began);
         Poll::Ready(Ok(response))
     }
 }
@@ -99,6 +109,27 @@ fn seal(response: &mut ServiceResponse<BoxBody>) {
             .head_mut()
             .set_connection_type(ConnectionType::Close);
     }
+}
+
+/// Both readings of the clock are in here and in `call`: one when the head has come, one when the answer is made.
+fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
+    let request = response.request();
+    let Some(worker) = worker(request.app_data()) else {
+        return;
+    };
+    let route = match request.app_data::<RouteLabel>() {
+        Some(label) => *label,
+        // Nothing is there, or the request was refused before it came to its route.
+        None => worker.shared.metrics.route_named(request.match_name()),
+    };
+    let status = response.status();
+    if !status.is_success()
+        && let Some(error) = response.response().extensions().get::<OAuthError>()
+    {
+        worker.metrics.token_error(route, *error);
+    }
+    let method = request.method().as_str();
+    worker.metrics.answered(route, method, status.as_u16(), began.elapsed());
 }
 
 fn declares_too_much(request: &ServiceRequest) -> bool {

@@ -136,6 +136,8 @@ fn oauth_response(error: OAuthError) -> HttpResponse {
     if let OAuthError::TooManyFailures(time) = error {
         builder.insert_header((RETRY_AFTER, HeaderValue::from(time.0)));
     }
+    // For the metrics, which go by the code: the status alone does not tell it.
+    builder.extensions_mut().insert(error);
     builder.body(response::error(error))
 }
 

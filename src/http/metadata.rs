@@ -20,7 +20,11 @@ pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let shared = &Worker::of(&request).shared;
     let ring = shared.keys.ring().ok_or(KeysUnusable::NotLoaded)?;
     let mut builder = HttpResponse::Ok();
-    json(&mut builder).insert_header((CACHE_CONTROL, max_age(shared.settings.jwks_max_age)));
+    // Whoever keeps it must have the next key before that signs.
+    let silence = shared.readiness.last_answer.age().unwrap_or_default();
+    let settings = &shared.settings;
+    let keep = settings.schedule.jwks_max_age(settings.jwks_max_age, silence);
+    json(&mut builder).insert_header((CACHE_CONTROL, max_age(keep)));
     Ok(builder.body(ring.jwks().to_owned()))
 }
 

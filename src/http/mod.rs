@@ -13,16 +13,19 @@ mod health;
 mod introspection;
 mod limits;
 mod metadata;
+mod metrics;
 mod peer;
 mod refusals;
 mod request_id;
 mod revocation;
 mod state;
+mod switches;
 mod token;
 
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, Route, guard};
+use actix_web::{HttpRequest, HttpResponse, Resource, Route, guard};
 
+use crate::metrics::Metrics;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
 
 pub use envelope::Envelope;
@@ -31,84 +34,104 @@ pub use refusals::RefusalLog;
 pub use state::{HttpSettings, Readiness, Shared, Worker};
 
 /// What everybody may reach. The token endpoint comes first, because it is asked most.
-pub fn public_routes(config: &mut ServiceConfig) {
+pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
+    let at = |pattern| resource(pattern, metrics);
     config
         .service(
-            web::resource(TOKEN_PATH)
+            at(TOKEN_PATH)
                 .route(web::post().to(token::issue))
                 .default_service(web::to(post_only)),
         )
-        .service(web::resource([forward_auth::PATH, "/validate/{path:.*}"]).to(forward_auth::validate))
+        .service(at(forward_auth::PATH).to(forward_auth::validate))
+        .service(at("/validate/{path:.*}").to(forward_auth::validate))
         .service(
-            web::resource(INTROSPECTION_PATH)
+            at(INTROSPECTION_PATH)
                 .route(web::post().to(introspection::introspect))
                 .default_service(web::to(post_only)),
         )
         .service(
-            web::resource(REVOCATION_PATH)
+            at(REVOCATION_PATH)
                 .route(web::post().to(revocation::revoke))
                 .default_service(web::to(post_only)),
         )
         .service(
-            web::resource(JWKS_PATH)
+            at(JWKS_PATH)
                 .route(get().to(metadata::jwks))
                 .default_service(web::to(get_only)),
         )
         .service(
-            web::resource(METADATA_PATH)
+            at(METADATA_PATH)
                 .route(get().to(metadata::metadata))
                 .default_service(web::to(get_only)),
         )
         .service(
-            web::resource("/livez")
+            at("/livez")
                 .route(get().to(health::livez))
                 .default_service(web::to(get_only)),
         )
         .service(
-            web::resource("/readyz")
+            at("/readyz")
                 .route(get().to(health::readyz))
                 .default_service(web::to(get_only)),
         );
 }
 
 /// What operators may reach: on the public listener, or on one of its own if `server.admin_listen` is set.
-pub fn admin_routes(config: &mut ServiceConfig) {
-    let get_resource = |path| web::resource(path).default_service(web::to(admin::get_only));
+pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics) {
+    let at = |pattern| resource(pattern, metrics);
+    let get_resource = |pattern| at(pattern).default_service(web::to(admin::get_only));
     config
+        .service(
+            at("/metrics")
+                .route(get().to(metrics::metrics))
+                .default_service(web::to(get_only)),
+        )
         .service(get_resource("/admin/cache/stats").route(get().to(admin::cache_stats)))
         .service(get_resource("/admin/writer/stats").route(get().to(admin::writer_stats)))
         .service(get_resource("/admin/pool/stats").route(get().to(admin::pool_stats)))
+        .service(get_resource("/admin/janitor/stats").route(get().to(admin::janitor_stats)))
         .service(
-            web::resource("/admin/clients/{id}/revoke-tokens")
+            at("/admin/clients/{id}/revoke-tokens")
                 .route(web::post().to(admin::revoke_client_tokens))
                 .default_service(web::to(admin::post_only)),
         )
         .service(
-            web::resource("/admin/tokens/{jti}")
+            at("/admin/tokens/{jti}")
                 .route(web::delete().to(admin::revoke_token))
                 .default_service(web::to(admin::delete_only)),
         )
         .service(
-            web::resource("/admin/cache/clear")
+            at("/admin/cache/clear")
                 .route(web::post().to(admin::cache_clear))
                 .default_service(web::to(admin::post_only)),
         )
+        .service(get_resource("/admin/keys").route(get().to(admin::list_keys)))
         .service(
-            web::resource("/admin/routes")
+            web::resource("/admin/keys/rotate")
+                .route(web::post().to(admin::rotate_keys))
+                .default_service(web::to(admin::post_only)),
+        )
+        .service(
+            at("/admin/routes")
                 .route(get().to(admin::list_routes))
                 .route(web::post().to(admin::add_route))
                 .default_service(web::to(admin::get_or_post_only)),
         )
         .service(
-            web::resource("/admin/routes/explain")
+            at("/admin/routes/explain")
                 .route(web::post().to(admin::explain_route))
                 .default_service(web::to(admin::post_only)),
         )
         .service(
-            web::resource("/admin/routes/{id}")
+            at("/admin/routes/{id}")
                 .route(web::delete().to(admin::remove_route))
                 .default_service(web::to(admin::delete_only)),
         );
+}
+
+/// What is at a pattern. It is named after it and carries it as the label of its metrics.
+fn resource(pattern: &'static str, metrics: &Metrics) -> Resource {
+    web::resource(pattern).name(pattern).app_data(metrics.route(pattern))
 }
 
 /// The answer where there is nothing.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use actix_web::HttpRequest;
 
 use super::limits::Limited;
+use super::state::Worker;
 use super::{peer, request_id};
 use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
@@ -47,6 +48,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them, in their order.
+    pub const ALL: [Self; 13] = [
+        Self::NoCredentials,
+        Self::WrongScheme,
+        Self::MalformedBasic,
+        Self::UnknownClient,
+        Self::WrongSecret,
+        Self::DisabledClient,
+        Self::MethodNotAllowed,
+        Self::TooManyFailures,
+        Self::InvalidToken,
+        Self::InsufficientScope,
+        Self::UntrustedPeer,
+        Self::UnclearRequest,
+        Self::NoRoute,
+    ];
+
     /// What is refused.
     fn what(self) -> &'static str {
         match self {
@@ -55,7 +73,8 @@ impl Refusal {
         }
     }
 
-    fn name(self) -> &'static str {
+    /// The name, in the log and in the metrics.
+    pub fn name(self) -> &'static str {
         match self {
             Self::NoCredentials => "no_credentials",
             Self::WrongScheme => "wrong_scheme",
@@ -127,8 +146,9 @@ impl Second {
 }
 
 impl RefusalLog {
-    /// Writes a line, unless there were too many in this second.
+    /// Writes a line, unless there were too many in this second; counted it is in any case.
     pub fn note(&self, request: &HttpRequest, refusal: Refusal, client: Option<&ClientId>, now: UnixMillis) {
+        Worker::of(request).metrics.refused(refusal as usize);
         let Some(left_out) = admit(&self.refusals, now) else {
             return;
         };
@@ -175,6 +195,14 @@ fn who(request: &HttpRequest, client: Option<&ClientId>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_refusal_has_its_place_in_the_metrics() {
+        const { assert!(Refusal::ALL.len() <= crate::metrics::REFUSALS) };
+        for (place, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, place, "{refusal:?}");
+        }
+    }
 
     #[test]
     fn ten_lines_a_second_and_then_a_count() {

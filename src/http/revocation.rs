@@ -17,7 +17,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
     let now = worker.now();
     let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
-    if let Ok(claims) = worker.keys.verify(&token)? {
+    if let Ok(claims) = worker.keys.verify(&token, now)? {
         if *claims.client_id != *client.id.as_str() {
             return Err(OAuthError::AnothersToken.into());
         }

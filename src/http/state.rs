@@ -16,6 +16,8 @@ use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::change_feed::LastAnswer;
 use crate::actors::client_cache::ClientCacheHandle;
 use crate::actors::client_caches::ClientCaches;
+use crate::actors::janitor::JanitorStats;
+use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
 use crate::actors::route_store::RouteStore;
 use crate::actors::secret_uses::SecretUses;
@@ -23,7 +25,9 @@ use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::TrustedProxies;
 use crate::db::Db;
+use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
+use crate::metrics::{Metrics, WorkerMetrics};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenIdSource;
@@ -42,6 +46,8 @@ pub struct Shared {
     pub db: Db,
     /// The current keys.
     pub keys: KeyStore,
+    /// What changes them.
+    pub rotation: Rotation,
     /// The forward-auth policy.
     pub routes: RouteStore,
     /// The client caches of all workers.
@@ -52,12 +58,16 @@ pub struct Shared {
     pub writer: BatchWriterHandle,
     /// When secrets were last used.
     pub secret_uses: SecretUses,
+    /// What the janitor has done.
+    pub janitor: JanitorStats,
     /// Whether to send traffic here.
     pub readiness: Readiness,
     /// The log of refused credentials.
     pub refusals: RefusalLog,
     /// The limit on them.
     pub auth_limits: AuthLimits,
+    /// What the workers count.
+    pub metrics: Metrics,
 }
 
 /// Settings that a running server does not change.
@@ -68,8 +78,10 @@ pub struct HttpSettings {
     pub request_timeout: Duration,
     /// The peers that are believed about who sent a request.
     pub trusted_proxies: TrustedProxies,
-    /// `Cache-Control` of the JWKS.
+    /// `Cache-Control` of JWKS and metadata.
     pub jwks_max_age: Duration,
+    /// When keys change.
+    pub schedule: Schedule,
     /// The metadata document, as JSON.
     pub metadata: String,
     /// What `/admin/cache/stats` says of the settings: clients for each worker.
@@ -81,15 +93,16 @@ pub struct HttpSettings {
 pub struct Readiness {
     started: AtomicBool,
     draining: AtomicBool,
-    /// When the database last answered the change feed.
+    /// Up to when all changes are known.
     pub last_answer: LastAnswer,
 }
 
 /// With a change log older than this, whether a token is active can only be guessed (G2).
 const FEED_LAG: Duration = Duration::from_secs(5);
 
-/// The feed polls four times a second; a database silent for this long is out of reach.
-const SILENCE: Duration = Duration::from_secs(3);
+/// The feed polls four times a second, and a poll takes less than `database.query_timeout` as long as the database answers:
+/// even so the last one that is done began less than this ago. A server that is not ready must say so within 5 s.
+const SILENCE: Duration = Duration::from_secs(4);
 
 impl Readiness {
     /// Keys are loaded and caches warm.
@@ -142,6 +155,8 @@ pub struct Worker {
     pub token_ids: RefCell<TokenIdSource>,
     /// Makes request ids.
     pub request_ids: RequestIdSource,
+    /// What it counts.
+    pub metrics: WorkerMetrics,
 }
 
 impl Worker {

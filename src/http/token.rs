@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, client_auth};
+use super::{body, client_auth, switches};
 use crate::oauth::grant;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response;
@@ -21,11 +21,16 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     .await?;
     let now = worker.now();
     let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
+    if cfg!(feature = "bench-switches") {
+        switches::before_the_grant(&client);
+    }
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
-    let token = worker.keys.sign(client.alg.unwrap_or(policy.alg), &claims)?;
+    let alg = client.alg.unwrap_or(policy.alg);
+    let token = worker.keys.sign(alg, &claims, now)?;
     worker.recorder.record(&claims, now).await?;
+    worker.metrics.issued(alg, claims.one_time);
     let answer = response::token(&token, claims.exp - claims.iat, claims.scope.as_str());
     Ok(no_store(json(&mut HttpResponse::Ok())).body(answer))
 }

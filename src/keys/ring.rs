@@ -1,52 +1,78 @@
-//! The key ring: an immutable snapshot of all keys, with the one that signs for each algorithm and the JWKS.
+//! The key ring: an immutable snapshot of all keys, with the JWKS. Which of them signs is a question of the time.
 
 use std::sync::Arc;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 
+use super::rotation::{self, KeyRecord};
 use super::{KeyError, KeySeal, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::time::UnixMillis;
 
-/// All keys at one moment.
+/// All keys as they were stored at one moment.
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Arc<SigningKey>>,
-    active: [Option<Arc<SigningKey>>; Alg::ALL.len()],
+    /// What is known of all rows, those that are over included.
+    records: Vec<KeyRecord>,
     jwks: String,
 }
 
 impl KeyRing {
-    /// Reads the stored keys as they stand at `now`: those retired are left out, and the one that signs for an
-    /// algorithm is the newest that is active.
+    /// Reads the stored keys; those that are over at `now` are left out.
     ///
     /// # Errors
     /// When a key cannot be decrypted or is none: a server must not start with half of its keys.
     pub fn new(stored: &[StoredKey], seal: Option<&KeySeal>, now: UnixMillis) -> Result<Self, KeyError> {
+        let records: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
         let mut keys = Vec::with_capacity(stored.len());
-        for row in stored {
-            if row.retires_at.is_none_or(|end| now < end) {
+        for (row, record) in stored.iter().zip(&records) {
+            if !record.is_over(now) {
                 keys.push(Arc::new(SigningKey::from_stored(row, seal)?));
             }
         }
         keys.sort_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)));
-        let mut active: [Option<Arc<SigningKey>>; Alg::ALL.len()] = Default::default();
-        for key in keys.iter().filter(|key| key.activates_at <= now) {
-            active[key.alg.index()] = Some(key.clone());
-        }
         let public: Vec<Jwk> = keys.iter().filter_map(|key| key.public.clone()).collect();
         let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK is made of strings");
-        Ok(Self { keys, active, jwks })
+        Ok(Self { keys, records, jwks })
+    }
+
+    /// The same ring for an instance that had `previous` until `now`: a key that it did not have signs here only when it
+    /// has been in the JWKS of this instance for as long as it was to be published. So clocks that differ, or a change
+    /// that was heard of late, shorten that time nowhere.
+    pub(super) fn following(mut self, previous: &KeyRing, now: UnixMillis) -> Self {
+        for record in &mut self.records {
+            let known = previous.records.iter().find(|known| known.kid == record.kid);
+            record.activates_at = match known {
+                Some(known) => known.activates_at,
+                None => {
+                    let lead = record.activates_at.since(record.created_at).max(0);
+                    record.activates_at.max(UnixMillis(now.0.saturating_add(lead)))
+                }
+            };
+        }
+        self
     }
 
     /// The key that signs for `alg`, if there is one.
-    pub fn active(&self, alg: Alg) -> Option<&Arc<SigningKey>> {
-        self.active[alg.index()].as_ref()
+    pub fn signer(&self, alg: Alg, now: UnixMillis) -> Option<&Arc<SigningKey>> {
+        let signer = rotation::signer(&self.records, alg, now)?;
+        self.keys.iter().find(|key| *key.kid == *signer.kid)
+    }
+
+    /// Until when [`KeyRing::signer`] is the same; `None`: as long as the ring.
+    pub fn next_takeover(&self, now: UnixMillis) -> Option<UnixMillis> {
+        rotation::next_takeover(&self.records, now)
     }
 
     /// All keys, oldest first.
     pub fn keys(&self) -> &[Arc<SigningKey>] {
         &self.keys
+    }
+
+    /// What is known of each stored key.
+    pub fn records(&self) -> &[KeyRecord] {
+        &self.records
     }
 
     /// The public keys as JSON (RFC 7517 §5), without any symmetric key.
@@ -74,9 +100,29 @@ mod tests {
             stored(Alg::Es256, 30, None),
         ];
         let ring = KeyRing::new(&keys, None, UnixMillis(25)).unwrap();
-        assert_eq!(*ring.active(Alg::Es256).unwrap().kid, *keys[0].kid);
+        let signer = |now| ring.signer(Alg::Es256, UnixMillis(now)).unwrap().kid.clone();
+        assert_eq!((&*signer(25), &*signer(30)), (&*keys[0].kid, &*keys[2].kid));
+        assert_eq!(ring.next_takeover(UnixMillis(25)), Some(UnixMillis(30)));
         assert_eq!(ring.keys().len(), 3);
-        assert!(ring.active(Alg::EdDsa).is_none());
+        assert!(ring.signer(Alg::EdDsa, UnixMillis(25)).is_none());
+    }
+
+    #[test]
+    fn p50_a_key_heard_of_late_or_from_another_clock_signs_later() {
+        let known = stored(Alg::Es256, 10, None);
+        let mut new = stored(Alg::Es256, 100, None);
+        new.activates_at = UnixMillis(160);
+        let keys = [known, new];
+        let previous = KeyRing::new(&keys[..1], None, UnixMillis(50)).unwrap();
+        let read_at = |now| KeyRing::new(&keys, None, UnixMillis(now)).unwrap();
+        let late = read_at(150).following(&previous, UnixMillis(150));
+        assert_eq!(late.next_takeover(UnixMillis(150)), Some(UnixMillis(210)));
+        let early = read_at(90).following(&previous, UnixMillis(90));
+        assert_eq!(early.next_takeover(UnixMillis(90)), Some(UnixMillis(160)));
+        // What it goes by once stays so.
+        let again = read_at(200).following(&late, UnixMillis(200));
+        assert_eq!(again.next_takeover(UnixMillis(200)), Some(UnixMillis(210)));
+        assert_eq!(*again.signer(Alg::Es256, UnixMillis(209)).unwrap().kid, *keys[0].kid);
     }
 
     #[test]

@@ -2,27 +2,69 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
-use super::{KeyError, KeyRing, RefusedToken, Signer, Verifier};
+use super::{KeyError, KeyRing, KeySeal, RefusedToken, Signer, StoredKey, Verifier};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::time::UnixMillis;
 
 /// The ring that counts now; empty until the keys are loaded. A clone is the same store.
 #[derive(Clone, Default)]
-pub struct KeyStore(Arc<ArcSwapOption<KeyRing>>);
+pub struct KeyStore(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    ring: ArcSwapOption<KeyRing>,
+    readings: AtomicU64,
+    /// The last reading that was taken over.
+    taken_over: Mutex<u64>,
+}
+
+/// That the rows are read from now on; see [`KeyStore::reading`].
+pub struct Reading(u64);
 
 impl KeyStore {
     /// The current ring, if the keys are loaded.
     pub fn ring(&self) -> Option<Arc<KeyRing>> {
-        self.0.load_full()
+        self.0.ring.load_full()
     }
 
     /// Puts another ring in its place; each worker takes it up with its next token.
     pub fn set(&self, ring: KeyRing) {
-        self.0.store(Some(Arc::new(ring)));
+        self.0.ring.store(Some(Arc::new(ring)));
+    }
+
+    /// To be called before the rows are read, for [`KeyStore::take_over`].
+    pub fn reading(&self) -> Reading {
+        Reading(self.0.readings.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+
+    /// Takes over the rows of a reading, unless one that began later has been: of two who read at the same time, the one
+    /// with the older rows may come last.
+    ///
+    /// # Errors
+    /// As [`KeyRing::new`]; the old ring stays then.
+    pub fn take_over(
+        &self,
+        reading: Reading,
+        stored: &[StoredKey],
+        seal: Option<&KeySeal>,
+        now: UnixMillis,
+    ) -> Result<(), KeyError> {
+        let ring = KeyRing::new(stored, seal, now)?;
+        let mut taken_over = self.0.taken_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if *taken_over < reading.0 {
+            *taken_over = reading.0;
+            self.set(match self.ring() {
+                Some(previous) => ring.following(&previous, now),
+                None => ring,
+            });
+        }
+        Ok(())
     }
 }
 
@@ -34,6 +76,8 @@ pub struct WorkerKeys {
 
 struct ParsedRing {
     ring: Arc<KeyRing>,
+    /// When another key takes over, if one waits.
+    signs_until: Option<UnixMillis>,
     signers: [Option<Signer>; Alg::ALL.len()],
     verifier: Verifier,
 }
@@ -56,12 +100,12 @@ impl WorkerKeys {
         }
     }
 
-    /// Signs claims with the key that is active for `alg`.
+    /// Signs claims with the key that is active for `alg` at `now`.
     ///
     /// # Errors
     /// When the keys are not loaded, there is none for `alg`, or it cannot sign.
-    pub fn sign(&self, alg: Alg, claims: &AccessTokenClaims) -> Result<String, KeysUnusable> {
-        let parsed = self.parsed()?;
+    pub fn sign(&self, alg: Alg, claims: &AccessTokenClaims, now: UnixMillis) -> Result<String, KeysUnusable> {
+        let parsed = self.parsed(|parsed| parsed.signs_until.is_none_or(|until| now < until), now)?;
         let signer = parsed.signers[alg.index()]
             .as_ref()
             .ok_or_else(|| KeysUnusable::Broken(KeyError(format!("there is no active key for {alg}"))))?;
@@ -72,19 +116,23 @@ impl WorkerKeys {
     ///
     /// # Errors
     /// When the keys are not loaded or cannot be used.
-    pub fn verify(&self, token: &str) -> Result<Result<AccessTokenClaims, RefusedToken>, KeysUnusable> {
-        Ok(self.parsed()?.verifier.verify(token))
+    pub fn verify(
+        &self,
+        token: &str,
+        now: UnixMillis,
+    ) -> Result<Result<AccessTokenClaims, RefusedToken>, KeysUnusable> {
+        Ok(self.parsed(|_| true, now)?.verifier.verify(token))
     }
 
-    /// The parsed form of the current ring; parsed anew when the ring is another one than last time.
-    fn parsed(&self) -> Result<Rc<ParsedRing>, KeysUnusable> {
-        let current = self.store.0.load();
+    /// The parsed form of the current ring; parsed anew when the ring is another one than last time, or no longer good.
+    fn parsed(&self, is_good: impl Fn(&ParsedRing) -> bool, now: UnixMillis) -> Result<Rc<ParsedRing>, KeysUnusable> {
+        let current = self.store.0.ring.load();
         let current = current.as_ref().ok_or(KeysUnusable::NotLoaded)?;
         let mut parsed = self.parsed.borrow_mut();
         match &*parsed {
-            Some(known) if Arc::ptr_eq(&known.ring, current) => Ok(known.clone()),
+            Some(known) if Arc::ptr_eq(&known.ring, current) && is_good(known) => Ok(known.clone()),
             _ => {
-                let fresh = Rc::new(ParsedRing::new(current).map_err(KeysUnusable::Broken)?);
+                let fresh = Rc::new(ParsedRing::new(current, now).map_err(KeysUnusable::Broken)?);
                 *parsed = Some(fresh.clone());
                 Ok(fresh)
             }
@@ -93,15 +141,92 @@ impl WorkerKeys {
 }
 
 impl ParsedRing {
-    fn new(ring: &Arc<KeyRing>) -> Result<Self, KeyError> {
+    fn new(ring: &Arc<KeyRing>, now: UnixMillis) -> Result<Self, KeyError> {
         let mut signers: [Option<Signer>; Alg::ALL.len()] = Default::default();
         for alg in Alg::ALL {
-            signers[alg.index()] = ring.active(alg).map(|key| Signer::new(key)).transpose()?;
+            signers[alg.index()] = ring.signer(alg, now).map(|key| Signer::new(key)).transpose()?;
         }
         Ok(Self {
+            signs_until: ring.next_takeover(now),
             verifier: Verifier::new(ring)?,
             signers,
             ring: ring.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::{SigningKey, rotation};
+    use crate::oauth::claims::Audience;
+    use crate::oauth::scope::Scope;
+    use crate::oauth::token_id::TokenId;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+    fn key(alg: Alg, activates_at: i64) -> StoredKey {
+        SigningKey::generate(alg, UnixMillis(activates_at), None).unwrap()
+    }
+
+    fn claims() -> AccessTokenClaims {
+        AccessTokenClaims {
+            iss: "https://issuer".into(),
+            sub: "demo".into(),
+            aud: Audience::One("https://issuer".into()),
+            client_id: "demo".into(),
+            scope: Scope::parse("a").unwrap(),
+            iat: 1,
+            exp: 2,
+            jti: TokenId::new(UnixMillis(1000), [1; 10]),
+            one_time: false,
+        }
+    }
+
+    /// The kid of a token.
+    fn signed_by(token: &str) -> String {
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+        header["kid"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn p50_the_next_key_signs_when_its_time_has_come_and_no_message_is_needed() {
+        let keys = [key(Alg::Es256, 10), key(Alg::Es256, 20), key(Alg::Hs256, 5)];
+        let store = KeyStore::default();
+        store.set(KeyRing::new(&keys, None, UnixMillis(10)).unwrap());
+        let worker = WorkerKeys::new(store);
+        let mut tokens = Vec::new();
+        for (now, signer) in [(10, 0), (19, 0), (20, 1), (21, 1)] {
+            let token = worker.sign(Alg::Es256, &claims(), UnixMillis(now)).unwrap();
+            assert_eq!(signed_by(&token), keys[signer].kid, "at {now}");
+            tokens.push(token);
+        }
+        for token in tokens {
+            assert_eq!(worker.verify(&token, UnixMillis(21)), Ok(Ok(claims())));
+        }
+    }
+
+    #[test]
+    fn older_rows_never_replace_newer_ones() {
+        let (old, new) = ([key(Alg::Hs256, 1)], [key(Alg::Hs256, 2)]);
+        let store = KeyStore::default();
+        let (first, second) = (store.reading(), store.reading());
+        store.take_over(second, &new, None, UnixMillis(5)).unwrap();
+        store.take_over(first, &old, None, UnixMillis(5)).unwrap();
+        assert_eq!(store.ring().unwrap().records()[0].kid, new[0].kid);
+    }
+
+    #[test]
+    fn p50_a_key_that_is_new_to_a_running_instance_waits_for_its_whole_lead_here() {
+        let mut keys = vec![key(Alg::Hs256, 1)];
+        let store = KeyStore::default();
+        store.set(KeyRing::new(&keys, None, UnixMillis(1)).unwrap());
+        keys.push(key(Alg::Hs256, 100));
+        keys[1].activates_at = UnixMillis(160);
+        store.take_over(store.reading(), &keys, None, UnixMillis(150)).unwrap();
+        let ring = store.ring().unwrap();
+        let signer = |now| rotation::signer(ring.records(), Alg::Hs256, UnixMillis(now)).unwrap();
+        assert_eq!((&signer(209).kid, &signer(210).kid), (&keys[0].kid, &keys[1].kid));
     }
 }

@@ -129,6 +129,8 @@ mod tests {
     use crate::oauth::time::UnixMillis;
     use crate::oauth::token_id::TokenId;
 
+    const NOW: UnixMillis = UnixMillis(2);
+
     fn claims() -> AccessTokenClaims {
         AccessTokenClaims {
             iss: "https://issuer".into(),
@@ -148,7 +150,7 @@ mod tests {
             .into_iter()
             .map(|alg| SigningKey::generate(alg, UnixMillis(1), None).unwrap())
             .collect();
-        KeyRing::new(&keys, None, UnixMillis(2)).unwrap()
+        KeyRing::new(&keys, None, NOW).unwrap()
     }
 
     fn with_header(token: &str, header: &str) -> String {
@@ -161,7 +163,10 @@ mod tests {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
         for alg in Alg::ALL {
-            let token = Signer::new(ring.active(alg).unwrap()).unwrap().sign(&claims()).unwrap();
+            let token = Signer::new(ring.signer(alg, NOW).unwrap())
+                .unwrap()
+                .sign(&claims())
+                .unwrap();
             assert_eq!(verifier.verify(&token), Ok(claims()), "{alg}");
         }
     }
@@ -170,7 +175,7 @@ mod tests {
     fn p51_every_edited_byte_and_every_truncation_is_refused() {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
-        let token = Signer::new(ring.active(Alg::Es256).unwrap())
+        let token = Signer::new(ring.signer(Alg::Es256, NOW).unwrap())
             .unwrap()
             .sign(&claims())
             .unwrap();
@@ -190,7 +195,7 @@ mod tests {
     fn p51_a_header_that_is_not_ours_is_refused() {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
-        let key = ring.active(Alg::Es256).unwrap();
+        let key = ring.signer(Alg::Es256, NOW).unwrap();
         let token = Signer::new(key).unwrap().sign(&claims()).unwrap();
         let kid = &key.kid;
         for header in [

@@ -8,6 +8,18 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub u32);
 
+/// Every code that a [`Row`] may have.
+pub const CODES: [&str; 8] = [
+    "invalid_request",
+    "invalid_client",
+    "unauthorized_client",
+    "unsupported_grant_type",
+    "invalid_scope",
+    "invalid_target",
+    "temporarily_unavailable",
+    "server_error",
+];
+
 /// Why a request to an OAuth endpoint was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthError {
@@ -102,28 +114,39 @@ impl OAuthError {
 mod tests {
     use super::*;
 
+    const ALL: [OAuthError; 14] = [
+        OAuthError::InvalidRequest("a parameter is repeated"),
+        OAuthError::UnsupportedMediaType,
+        OAuthError::BodyTooLarge,
+        OAuthError::BodyTimeout,
+        OAuthError::MethodNotAllowed,
+        OAuthError::InvalidClient,
+        OAuthError::TooManyFailures(RetryAfter(1)),
+        OAuthError::UnauthorizedClient,
+        OAuthError::AnothersToken,
+        OAuthError::UnsupportedGrantType,
+        OAuthError::InvalidScope("the scope is malformed"),
+        OAuthError::InvalidTarget,
+        OAuthError::TemporarilyUnavailable,
+        OAuthError::ServerError,
+    ];
+
     #[test]
     fn p24_descriptions_stay_in_the_allowed_charset() {
-        let all = [
-            OAuthError::InvalidRequest("a parameter is repeated"),
-            OAuthError::UnsupportedMediaType,
-            OAuthError::BodyTooLarge,
-            OAuthError::BodyTimeout,
-            OAuthError::MethodNotAllowed,
-            OAuthError::InvalidClient,
-            OAuthError::TooManyFailures(RetryAfter(1)),
-            OAuthError::UnauthorizedClient,
-            OAuthError::AnothersToken,
-            OAuthError::UnsupportedGrantType,
-            OAuthError::InvalidScope("the scope is malformed"),
-            OAuthError::InvalidTarget,
-            OAuthError::TemporarilyUnavailable,
-            OAuthError::ServerError,
-        ];
-        for error in all {
+        for error in ALL {
             let row = error.row();
             let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
             assert!(row.description.chars().all(allowed), "{}", row.description);
+        }
+    }
+
+    #[test]
+    fn every_code_is_listed_and_every_listed_code_is_used() {
+        for error in ALL {
+            assert!(CODES.contains(&error.row().code), "{error:?}");
+        }
+        for code in CODES {
+            assert!(ALL.iter().any(|error| error.row().code == code), "{code}");
         }
     }
 }

@@ -178,7 +178,7 @@ async fn a_change_of_the_keys_brings_the_new_ring() {
     subject.poll().await.unwrap();
     let ring = subject.listeners.keys.ring().unwrap();
     assert_eq!(ring.keys().len(), stored.len());
-    assert!(Alg::ALL.into_iter().all(|alg| ring.active(alg).is_some()));
+    assert!(Alg::ALL.into_iter().all(|alg| ring.signer(alg, NOW).is_some()));
 }
 
 #[actix::test]

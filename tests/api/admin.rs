@@ -18,7 +18,8 @@ const CACHE_STATS: &str = "/admin/cache/stats";
 const WRITER_STATS: &str = "/admin/writer/stats";
 const POOL_STATS: &str = "/admin/pool/stats";
 const CACHE_CLEAR: &str = "/admin/cache/clear";
-const STATS: [&str; 3] = [CACHE_STATS, WRITER_STATS, POOL_STATS];
+const JANITOR_STATS: &str = "/admin/janitor/stats";
+const STATS: [&str; 4] = [CACHE_STATS, WRITER_STATS, POOL_STATS, JANITOR_STATS];
 
 /// `GET /admin/cache/stats`
 pub fn cache_stats(app: &TestApp, token: &str) -> Value {
@@ -307,7 +308,13 @@ fn the_pool_tells_exactly_these_members() {
         "waiting",
         "wait_seconds_total",
         "timeouts_total",
+        "validations_total",
+        "discarded_total",
+        "statements_total",
         "breaker",
+        "replicas",
+        "replica_reads_total",
+        "replica_fallbacks_total",
     ];
     assert_eq!(members(&stats), BTreeSet::from(expected));
     assert_eq!(

@@ -144,8 +144,8 @@ pub fn template() -> &'static [u8] {
         Db::open(&pool_of_one(&database))
             .run_here(|conn| {
                 migrations::up(conn)?;
-                // As old as can be, so that they sign whatever a mock clock says.
-                let made_at = UnixMillis(1);
+                // Older than the test, but not so old that it is time for others.
+                let made_at = UnixMillis(Clock::System.now().0 - 3_600_000);
                 db::signing_keys::complete(conn, made_at, |alg| {
                     Ok(SigningKey::generate(alg, made_at, None).unwrap())
                 })?;

@@ -14,7 +14,7 @@ use crate::app::TestClient;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A request, sent exactly as it is put together.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Request {
     method: String,
     target: String,

@@ -8,6 +8,9 @@
 
 mod app;
 mod http;
+#[allow(dead_code, reason = "replicas are for another binary")]
+#[path = "../postgres/mod.rs"]
+mod postgres;
 mod program;
 
 mod admin;
@@ -17,10 +20,16 @@ mod feed;
 mod health;
 mod introspection;
 mod jwt;
+mod keys;
 mod logs;
 mod metadata;
+mod metrics;
 mod one_time;
+mod ops;
 mod records;
 mod revocation;
+mod stats;
 mod stop;
+#[cfg(target_os = "linux")]
+mod systemd;
 mod token;

@@ -64,7 +64,8 @@ impl Program {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// A command that is still to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mintage"));
         let inherited = std::env::vars().filter(|(name, _)| name.starts_with("MINTAGE_") || name == "RUST_LOG");
         for (name, _) in inherited {
@@ -72,6 +73,7 @@ impl Program {
         }
         command
             .args(arguments)
+            .env_remove("NOTIFY_SOCKET")
             // As in `app`: what is refused here is refused on purpose.
             .env("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
@@ -125,7 +127,7 @@ impl Program {
     }
 }
 
-fn listening_on(log: &str) -> Option<SocketAddr> {
+pub fn listening_on(log: &str) -> Option<SocketAddr> {
     let (_, rest) = log.split_once("listening on http://")?;
     rest.split_once(' ')?.0.parse().ok()
 }

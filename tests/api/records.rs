@@ -236,3 +236,28 @@ fn records_that_cannot_be_written_before_the_end_are_counted_as_lost() {
         "stopped early, server.shutdown_timeout is over: 3 token records lost"
     );
 }
+
+#[test]
+fn what_has_expired_is_removed_and_the_rest_is_not() {
+    let app = Setup::on_empty_database()
+        .configured(|config| {
+            config.janitor.interval = config::Duration::millis(50);
+            config.janitor.keep_expired = config::Duration::seconds(1);
+            config.writer.flush_interval = config::Duration::millis(10);
+        })
+        .start();
+    let short = app.client(|client| client.ttl_seconds = Some(1));
+    let long = app.client(|_| {});
+    let reader = app.issue_with_scope("mintage:read");
+    let gone = app.issue(&short, &[]);
+    app.issue(&long, &[]);
+    app.send(Request::post("/revoke").basic(&short).form(&[("token", &gone)]));
+    let stats = || app.send(Request::get("/admin/janitor/stats").bearer(&reader)).json();
+    let removed = eventually(Duration::from_secs(10), || {
+        let removed = stats()["removed_total"].clone();
+        (removed["tokens"] == 1 && removed["revocations"] == 1).then_some(removed)
+    });
+    assert!(removed.is_some(), "{}", stats());
+    assert_eq!((app.recorded(&short).len(), app.recorded(&long).len()), (0, 1));
+    assert_eq!(stats()["waiting"]["tokens"], 0);
+}

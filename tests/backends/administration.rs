@@ -157,7 +157,7 @@ fn every_change_is_in_the_change_log_too(store: Store) {
 
 fn secrets_are_added_side_by_side_up_to_a_bound(store: Store) {
     let (store, first) = with_client(store);
-    let mut add = || {
+    let add = || {
         let secret = StoredSecret::new(&ClientSecret::generate(), NOW);
         store.run(|conn| administration::add_secret(conn, &operator(), &id("a"), &secret, None))
     };

@@ -23,6 +23,7 @@ on_both_backends! {
     connections_that_were_killed_are_not_handed_out
     work_that_may_be_done_twice_outlives_its_connection
     a_connection_in_use_is_not_asked_whether_it_lives
+    every_statement_is_counted
 }
 
 fn append(conn: &mut Conn) -> Result<(), DbError> {
@@ -275,4 +276,14 @@ fn postgres_a_connection_that_only_reads_is_replaced() {
     let outcome = store.try_run(|conn| conn.write(append));
     assert!(matches!(outcome, Err(DbError::Disconnected(_))), "{outcome:?}");
     store.run(|conn| conn.write(append));
+}
+
+fn every_statement_is_counted(store: Store) {
+    let store = store.migrated();
+    let counted = || stats(&store.db)["statements_total"].as_u64().unwrap();
+    let before = counted();
+    store.run(|conn| execute(conn, "SELECT 1"));
+    assert_eq!(counted() - before, 1);
+    store.run(|conn| conn.write(|conn| execute(conn, "SELECT 1")));
+    assert_eq!(counted() - before, 1 + 3, "BEGIN and COMMIT count");
 }

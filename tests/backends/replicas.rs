@@ -52,6 +52,7 @@ impl Replicated {
         self.db.knows_change(self.db.run_here(changes::last).unwrap());
     }
 
+    #[allow(clippy::disallowed_methods, reason = "waiting has a deadline")]
     fn wait_until_the_replica_has_it(&self) {
         let deadline = Instant::now() + Duration::from_secs(30);
         loop {

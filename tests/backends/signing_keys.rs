@@ -2,9 +2,12 @@
 
 use std::sync::Barrier;
 
+use mintage::clock::Clock;
 use mintage::db::changes::{self, Change};
+use mintage::db::signing_keys::Rotated;
 use mintage::db::{DbError, signing_keys};
-use mintage::keys::StoredKey;
+use mintage::keys::rotation::{Publication, Schedule, due};
+use mintage::keys::{KeyRecord, StoredKey};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::time::UnixMillis;
 use zeroize::Zeroizing;
@@ -20,6 +23,15 @@ on_both_backends! {
     when_a_key_cannot_be_made_none_is_kept
     of_several_instances_at_once_one_makes_the_keys
     a_key_of_an_unknown_algorithm_is_inconsistent
+    records_are_all_of_a_key_but_the_key
+    a_published_key_ends_the_others_of_its_algorithm
+    a_key_that_ends_earlier_keeps_its_end
+    what_takes_over_at_once_leaves_nothing_of_the_others
+    a_key_that_is_over_is_removed
+    where_there_is_nothing_to_do_nothing_is_written
+    of_several_instances_at_once_one_publishes
+    a_publication_without_a_key_is_left_for_another_time
+    a_key_that_is_encrypted_unlike_the_others_is_refused
 }
 
 /// Bytes that are no text in any encoding.
@@ -123,4 +135,169 @@ fn a_key_of_an_unknown_algorithm_is_inconsistent(store: Store) {
     store.execute(spoil, spoil);
     let outcome = store.try_run(signing_keys::list);
     assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
+}
+
+/// Keys of a database whose private keys are all stored in the clear.
+fn complete_in_the_clear(store: &Store) {
+    store.run(|conn| {
+        signing_keys::complete(conn, NOW, |alg| {
+            Ok(StoredKey {
+                sealed: false,
+                ..key(alg)
+            })
+        })
+    });
+}
+
+/// A key to be published.
+fn new_key(kid: &str, alg: Alg) -> StoredKey {
+    StoredKey {
+        kid: kid.into(),
+        sealed: false,
+        ..key(alg)
+    }
+}
+
+fn publication(alg: Alg, activates_at: i64, others_until: i64) -> Publication {
+    Publication {
+        alg,
+        activates_at: UnixMillis(activates_at),
+        others_until: UnixMillis(others_until),
+    }
+}
+
+/// Publishes one ES256 key at `now`.
+fn rotate(store: &Store, now: i64, kid: &str, publication: Publication) -> Rotated {
+    let (clock, made) = (Clock::mock(UnixMillis(now)), vec![new_key(kid, Alg::Es256)]);
+    store.run(|conn| signing_keys::rotate(conn, &clock, made, |_, _| vec![publication]))
+}
+
+fn record<'a>(keys: &'a [KeyRecord], kid: &str) -> &'a KeyRecord {
+    keys.iter().find(|key| key.kid == kid).unwrap()
+}
+
+fn records_are_all_of_a_key_but_the_key(store: Store) {
+    let store = store.migrated();
+    let stored = complete(&store);
+    let expected: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
+    assert_eq!(store.run(signing_keys::records), expected);
+}
+
+fn a_published_key_ends_the_others_of_its_algorithm(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let before = store.run(changes::last);
+    let rotated = rotate(&store, 25, "new", publication(Alg::Es256, 40, 90));
+    let stored = store.run(signing_keys::records);
+    assert_eq!((&rotated.keys, rotated.removed.len(), stored.len()), (&stored, 0, 6));
+    let new = record(&stored, "new");
+    assert_eq!(
+        (new.created_at, new.activates_at, new.retires_at),
+        (UnixMillis(25), UnixMillis(40), None)
+    );
+    assert_eq!(rotated.published, std::slice::from_ref(new));
+    assert_eq!(record(&stored, "kid of ES256").retires_at, Some(UnixMillis(90)));
+    assert_eq!(record(&stored, "kid of EdDSA").retires_at, None);
+    let announced = store.run(|conn| changes::after(conn, before, 10));
+    assert_eq!(announced, [(before + 1, Change::Keys)]);
+}
+
+fn a_key_that_ends_earlier_keeps_its_end(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    rotate(&store, 25, "second", publication(Alg::Es256, 26, 90));
+    let rotated = rotate(&store, 30, "third", publication(Alg::Es256, 31, 95));
+    let end = |kid| record(&rotated.keys, kid).retires_at;
+    assert_eq!(
+        [end("kid of ES256"), end("second"), end("third")],
+        [Some(UnixMillis(90)), Some(UnixMillis(95)), None]
+    );
+}
+
+fn what_takes_over_at_once_leaves_nothing_of_the_others(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    rotate(&store, 25, "waits", publication(Alg::Es256, 50, 90));
+    let rotated = rotate(&store, 28, "new", publication(Alg::Es256, 28, 28));
+    let removed: Vec<&str> = rotated.removed.iter().map(|key| key.kid.as_str()).collect();
+    assert_eq!(removed, ["kid of ES256", "waits"]);
+    let left = store.texts("SELECT kid AS value FROM signing_keys WHERE alg = 'ES256'");
+    assert_eq!(left, ["new"]);
+}
+
+fn a_key_that_is_over_is_removed(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(29)));
+    // The RS256 key ends at 30.
+    let look = || store.run(|conn| signing_keys::rotate(conn, &clock, Vec::new(), |_, _| Vec::new()));
+    assert_eq!((look().removed.len(), store.run(changes::last)), (0, before));
+    clock.advance(1);
+    let removed = look().removed;
+    assert_eq!((removed.len(), removed[0].alg), (1, Alg::Rs256));
+    assert_eq!(
+        (store.run(signing_keys::list).len(), store.run(changes::last)),
+        (4, before + 1)
+    );
+}
+
+fn where_there_is_nothing_to_do_nothing_is_written(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(25)));
+    let made = vec![new_key("for nothing", Alg::Es256)];
+    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, made, |_, _| Vec::new()));
+    assert_eq!(rotated, Rotated::nothing(store.run(signing_keys::records)));
+    assert_eq!((rotated.keys.len(), store.run(changes::last)), (5, before));
+}
+
+fn of_several_instances_at_once_one_publishes(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let start = Barrier::new(4);
+    let hour = std::time::Duration::from_secs(3600);
+    let schedule = Schedule::new(hour, hour, hour / 4);
+    let instance = |number: usize| {
+        let made = |alg| new_key(&format!("{alg} of {number}"), alg);
+        let made = Alg::ALL.into_iter().map(made).collect();
+        store.run(|conn| {
+            start.wait();
+            let clock = Clock::mock(UnixMillis(25));
+            signing_keys::rotate(conn, &clock, made, |keys, now| due(keys, &schedule, now).publish)
+        })
+    };
+    let published: usize = std::thread::scope(|scope| {
+        let instance = &instance;
+        let threads: Vec<_> = (0..4).map(|number| scope.spawn(move || instance(number))).collect();
+        let rotated = threads.into_iter().map(|thread| thread.join().unwrap());
+        rotated.map(|rotated| rotated.published.len()).sum()
+    });
+    assert_eq!((published, store.run(signing_keys::list).len()), (5, 10));
+}
+
+fn a_publication_without_a_key_is_left_for_another_time(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let both = |_: &[KeyRecord], _| vec![publication(Alg::EdDsa, 40, 90), publication(Alg::Es256, 40, 90)];
+    let made = vec![new_key("new", Alg::Es256)];
+    let clock = Clock::mock(UnixMillis(25));
+    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, made, both));
+    assert_eq!(rotated.published.len(), 1);
+    assert_eq!(record(&rotated.keys, "kid of EdDSA").retires_at, None);
+}
+
+fn a_key_that_is_encrypted_unlike_the_others_is_refused(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let mut new = new_key("new", Alg::Es256);
+    new.sealed = true;
+    let clock = Clock::mock(UnixMillis(25));
+    let outcome = store
+        .try_run(|conn| signing_keys::rotate(conn, &clock, vec![new], |_, _| vec![publication(Alg::Es256, 40, 90)]));
+    assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
+    assert_eq!(store.run(signing_keys::records).len(), 5);
+    assert_eq!(
+        record(&store.run(signing_keys::records), "kid of ES256").retires_at,
+        None
+    );
 }

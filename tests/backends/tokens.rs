@@ -16,6 +16,8 @@ on_both_backends! {
     a_record_that_is_there_already_is_left_as_it_is
     a_record_may_come_twice_in_one_batch
     a_batch_with_a_refused_record_writes_nothing
+    texts_come_back_as_they_were
+    a_connection_is_of_use_after_a_repeated_batch
     batches_of_several_connections_do_not_disturb_each_other
 }
 
@@ -118,6 +120,32 @@ fn a_batch_with_a_refused_record_writes_nothing(store: Store) {
     assert_eq!(count(&store), 0);
     insert(&store, &batch[..1999]);
     assert_eq!(count(&store), 1999);
+}
+
+fn texts_come_back_as_they_were(store: Store) {
+    let store = store.migrated();
+    let mut record = records(0..1).remove(0);
+    record.client_id = "a\tb\\N".into();
+    record.scope = "".into();
+    record.audience = "urn:ü,\"{}\" '\n\\.".into();
+    insert(&store, std::slice::from_ref(&record));
+    let row = rows(&store).remove(0);
+    assert_eq!(row.client_id, *record.client_id);
+    assert_eq!(row.scope, *record.scope);
+    assert_eq!(row.audience, *record.audience);
+}
+
+/// As a retry does whose first try was written although its answer was lost.
+fn a_connection_is_of_use_after_a_repeated_batch(store: Store) {
+    let store = store.migrated();
+    store.run(|conn| {
+        for _ in 0..3 {
+            tokens::insert_batch(conn, &records(0..1500))?;
+        }
+        tokens::insert_batch(conn, &records(1400..1600))?;
+        tokens::insert_batch(conn, &records(1600..1601))
+    });
+    assert_eq!(count(&store), 1601);
 }
 
 fn batches_of_several_connections_do_not_disturb_each_other(store: Store) {

@@ -54,6 +54,9 @@ fn server() -> &'static Server {
     }
 }
 
+/// How it is set up. Whoever wants something else than tests do says so before the first database is made.
+pub static SETTINGS: OnceLock<&str> = OnceLock::new();
+
 /// Its arguments: the folder of the programs and the port. An ICU locale, because the order of texts must not depend
 /// on where the server of a user was set up, and in the locale C it would come out right by itself.
 const KEEPER: &str = r#"
@@ -63,7 +66,7 @@ folder=$(mktemp -d /tmp/mintage-postgres.XXXXXX) || exit
 if "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --no-sync \
         --encoding=UTF8 --locale=C --locale-provider=icu --icu-locale=en-US >"$folder/log" 2>&1 &&
     "$bin/pg_ctl" start --pgdata="$folder/data" --log="$folder/log" --wait --options="-h 127.0.0.1 -p $port \
-        -k $folder -c fsync=off -c shared_buffers=16MB -c max_connections=80" >"$folder/start" 2>&1
+        -k $folder -c max_connections=80 $SETTINGS" >"$folder/start" 2>&1
 then
     echo ready
     cat >/dev/null
@@ -117,7 +120,16 @@ fn until_ready(command: &mut Command) -> Result<Child, String> {
 }
 
 /// PostgreSQL refuses to run as root.
-fn unprivileged_shell() -> Command {
+pub fn unprivileged_shell() -> Command {
+    let mut shell = shell();
+    shell.env(
+        "SETTINGS",
+        SETTINGS.get_or_init(|| "-c fsync=off -c shared_buffers=16MB"),
+    );
+    shell
+}
+
+fn shell() -> Command {
     if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
         let mut shell = Command::new("runuser");
         shell.args(["-u", "postgres", "--", "sh"]);
@@ -128,7 +140,7 @@ fn unprivileged_shell() -> Command {
 }
 
 /// Debian keeps each version in a folder of its own; the newest will do.
-fn programs() -> Option<PathBuf> {
+pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     versions
         .filter_map(|version| {
@@ -141,7 +153,7 @@ fn programs() -> Option<PathBuf> {
         .map(|(_, bin)| bin)
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     listener.local_addr().expect("it is bound").port()
 }

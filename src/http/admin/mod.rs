@@ -1,6 +1,8 @@
 //! `/admin`: what operators see and do, behind a bearer token with `mintage:admin` (or `mintage:read` to look).
 
 mod cache;
+mod janitor;
+mod keys;
 mod pool;
 mod routes;
 mod tokens;
@@ -8,7 +10,7 @@ mod writer;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, HeaderValue};
-use actix_web::web::Payload;
+use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +21,8 @@ use super::state::Worker;
 use crate::db::DbError;
 
 pub use cache::{cache_clear, cache_stats};
+pub use janitor::janitor_stats;
+pub use keys::{list_keys, rotate_keys};
 pub use pool::pool_stats;
 pub use routes::{add_route, explain_route, list_routes, remove_route};
 pub use tokens::{revoke_client_tokens, revoke_token};
@@ -64,15 +68,34 @@ fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
 
 /// Reads a JSON body; to be called when the bearer token has been judged.
 async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
-    let refused = |status, detail| ApiError::Admin(AdminError::Refused(status, detail));
+    parse_json(&read_body(request, payload).await?)
+}
+
+/// Reads a JSON body where one may be left out.
+async fn read_json_or_nothing<T: DeserializeOwned + Default>(
+    request: &HttpRequest,
+    payload: Payload,
+) -> Result<T, ApiError> {
+    let body = read_body(request, payload).await?;
+    match body.is_empty() {
+        true => Ok(T::default()),
+        false => parse_json(&body),
+    }
+}
+
+async fn read_body(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
     let body = body::read(payload, &Worker::of(request).shared.settings).await;
-    let body = body.map_err(|error| {
+    body.map_err(|error| {
         let row = error.row();
         let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
-        refused(status, row.description)
-    })?;
+        ApiError::Admin(AdminError::Refused(status, row.description))
+    })
+}
+
+fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    serde_json::from_slice(&body).map_err(|_| refused(StatusCode::BAD_REQUEST, NOT_READ))
+    let refused = |_| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
+    serde_json::from_slice(body).map_err(refused)
 }
 
 /// A database call that failed, where there is nothing else to say about it.

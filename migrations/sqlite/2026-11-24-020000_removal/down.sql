@@ -1,0 +1,2 @@
+DROP INDEX redemptions_by_expiry;
+DROP INDEX revocations_by_expiry;

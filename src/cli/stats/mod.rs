@@ -1,0 +1,111 @@
+//! `mintage stats`: shows how a running server does, from its `/metrics`; redrawn in a terminal, else a line at a time.
+//!
+//! What it shows is what happened between two scrapes. `/metrics` is open, so it needs no credential.
+
+mod fetch;
+mod figures;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Context, Failure};
+use crate::config;
+use crate::metrics::{Sample, read};
+use fetch::Target;
+use figures::Figures;
+
+/// Shorter, and the watching would be most of what is watched; longer, and nobody watches.
+const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
+
+/// Clears the terminal and goes to its first line.
+const REDRAW: &str = "\x1b[H\x1b[2J";
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Where the server listens, or server.admin_listen if that is set
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// Show one interval and end
+    #[arg(long)]
+    once: bool,
+    /// Print JSON, an object a line
+    #[arg(long)]
+    json: bool,
+    /// Time between two looks, 100ms to 1h
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    interval: String,
+    /// The route whose latency is shown
+    #[arg(long, value_name = "PATTERN", default_value = "/token")]
+    route: String,
+}
+
+/// What one look at the server saw, and when.
+struct Look {
+    samples: Vec<Sample>,
+    at: Instant,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    let target = Target::parse(&arguments.url)?;
+    let interval = arguments.interval()?;
+    let redraw = !arguments.json && !arguments.once && io::stdout().is_terminal();
+    // A server that cannot be asked at all is an error; one that goes away while it is watched may come back.
+    let mut before = Some(look(&target)?);
+    loop {
+        std::thread::sleep(interval);
+        let now = look(&target);
+        let shown = match (&before, &now) {
+            (Some(before), Ok(now)) => {
+                let seconds = now.at.duration_since(before.at).as_secs_f64();
+                let figures = Figures::between(&before.samples, &now.samples, seconds, &arguments.route);
+                Some(match (arguments.json, redraw) {
+                    (true, _) => figures.as_json(context.clock.now()),
+                    (false, true) => format!("{REDRAW}{}", figures.as_screen(&target.to_string())),
+                    (false, false) => figures.as_line(context.clock.now()),
+                })
+            }
+            (_, Err(failure)) if arguments.once => return Err(failure.clone()),
+            (_, Err(failure)) if redraw => Some(format!("{REDRAW}{target}: {failure}")),
+            (_, Err(failure)) => {
+                eprintln!("mintage: {failure}");
+                None
+            }
+            // It is back; the next look has something to compare with.
+            (None, Ok(_)) => None,
+        };
+        if let Some(shown) = shown
+            && writeln!(io::stdout(), "{shown}").is_err()
+        {
+            // Whoever read it has seen enough (`| head`).
+            return Ok(());
+        }
+        if arguments.once {
+            return Ok(());
+        }
+        before = now.ok();
+    }
+}
+
+impl Arguments {
+    fn interval(&self) -> Result<Duration, Failure> {
+        let wrong = |what: &str| Failure::Usage(format!("--interval: {what}"));
+        let interval: config::Duration = self.interval.parse().map_err(|what: String| wrong(&what))?;
+        match INTERVALS.contains(&interval.0) {
+            true => Ok(interval.0),
+            false => Err(wrong("must be from 100ms to 1h")),
+        }
+    }
+}
+
+fn look(target: &Target) -> Result<Look, Failure> {
+    let text = target.get().map_err(Failure::Failed)?;
+    let samples = read(&text).filter(|samples| figures::is_mintage(samples));
+    let samples =
+        samples.ok_or_else(|| Failure::Failed(format!("{target} does not answer with metrics of Mintage")))?;
+    Ok(Look {
+        samples,
+        at: Instant::now(),
+    })
+}

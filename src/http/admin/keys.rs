@@ -1,0 +1,69 @@
+//! `/admin/keys`: the signing keys without anything private, and new ones before their time.
+
+use actix_web::http::StatusCode;
+use actix_web::web::Payload;
+use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Deserializer};
+
+use super::{answer, document, not_done, read_json_or_nothing};
+use crate::db::signing_keys;
+use crate::http::bearer::{Right, require};
+use crate::http::error::{AdminError, ApiError};
+use crate::http::state::Worker;
+use crate::keys::rotation::Takeover;
+use crate::keys::{KeyDocument, KeyRecord};
+use crate::oauth::alg::Alg;
+use crate::oauth::client_document::Page;
+use crate::oauth::time::UnixMillis;
+
+/// `GET /admin/keys`: all of them, oldest first.
+pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    require(&request, Right::Read).await?;
+    let worker = Worker::of(&request);
+    let all = worker.shared.db.read(signing_keys::records).await;
+    let all = all.map_err(|error| not_done(&error))?;
+    Ok(document(&page(&all, &all, worker.now())))
+}
+
+/// What `POST /admin/keys/rotate` takes; nothing at all is every algorithm, in time.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Rotate {
+    #[serde(deserialize_with = "named")]
+    alg: Option<Alg>,
+    immediately: bool,
+}
+
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, D::Error> {
+    let name = Option::<String>::deserialize(deserializer)?;
+    name.map(|name| name.parse().map_err(serde::de::Error::custom))
+        .transpose()
+}
+
+/// `POST /admin/keys/rotate`: 201 with the new keys, which say from when on they sign; 409 if each that was asked for
+/// waits already. When it answers, they are in the JWKS of this instance.
+pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    require(&request, Right::Write).await?;
+    let asked: Rotate = read_json_or_nothing(&request, payload).await?;
+    let worker = Worker::of(&request);
+    let algs = asked.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
+    let takeover = match asked.immediately {
+        true => Takeover::AtOnce,
+        false => Takeover::InTime,
+    };
+    let rotated = worker.shared.rotation.rotate(algs, takeover).await;
+    let rotated = rotated.map_err(|error| not_done(&error))?;
+    if rotated.published.is_empty() {
+        const WAITS: &str = "a new key waits already, GET /admin/keys says from when on it signs";
+        return Err(ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, WAITS)));
+    }
+    let new = page(&rotated.published, &rotated.keys, worker.now());
+    Ok(answer(StatusCode::CREATED, &new))
+}
+
+fn page(keys: &[KeyRecord], all: &[KeyRecord], now: UnixMillis) -> Page<KeyDocument> {
+    Page {
+        items: keys.iter().map(|key| KeyDocument::new(key, all, now)).collect(),
+        next_cursor: None,
+    }
+}

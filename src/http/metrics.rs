@@ -1,0 +1,134 @@
+//! `GET /metrics`: what Prometheus reads. No database is asked, and nothing is locked that a warm request wants.
+//!
+//! What workers count is read from their cells. The client caches and the writer are asked by one message each, which
+//! they answer from numbers they have; if they do not within a second, the scrape leaves their metrics out rather than
+//! show less than was counted.
+
+use std::time::Duration;
+
+use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::join;
+use tokio::time::timeout;
+
+use super::error::no_store;
+use super::refusals::Refusal;
+use super::state::{Shared, Worker};
+use crate::actors::batch_writer::WriterStats;
+use crate::actors::client_cache::CacheCounts;
+use crate::metrics::{self, Text};
+
+/// How long a scrape waits for a worker or the writer; Prometheus gives up after ten seconds.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// `GET /metrics`
+pub async fn metrics(request: HttpRequest) -> HttpResponse {
+    let shared = &Worker::of(&request).shared;
+    let caches = timeout(PATIENCE, shared.caches.stats());
+    let writer = timeout(PATIENCE, shared.writer.stats());
+    let (caches, writer) = join(caches, writer).await;
+    let mut text = Text::default();
+    write_server(&mut text, shared);
+    shared.metrics.write(&mut text, &Refusal::ALL.map(Refusal::name));
+    if let Ok(caches) = caches {
+        write_caches(&mut text, &caches, shared.settings.cache_capacity);
+    }
+    if let Ok(Some(writer)) = writer {
+        write_writer(&mut text, &writer);
+    }
+    write_pool(&mut text, shared);
+    write_revocations(&mut text, shared);
+    no_store(&mut HttpResponse::Ok())
+        .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
+        .body(text.finish())
+}
+
+fn write_server(text: &mut Text, shared: &Shared) {
+    let version = env!("CARGO_PKG_VERSION");
+    text.family(&metrics::BUILD_INFO).sample(&[("version", version)], 1.0);
+    let ready = shared.readiness.obstacle(shared.db.breaker_state()).is_none();
+    text.single(&metrics::READY, f64::from(u8::from(ready)));
+}
+
+fn write_caches(text: &mut Text, workers: &[CacheCounts], capacity: usize) {
+    let mut total = CacheCounts::default();
+    for counts in workers {
+        total += *counts;
+    }
+    for (metric, value) in [
+        (metrics::CACHE_HITS, total.hits),
+        (metrics::CACHE_MISSES, total.misses),
+        (metrics::CACHE_STALE_SERVED, total.stale_served),
+        (metrics::CACHE_NEGATIVE_HITS, total.negative_hits),
+        (metrics::CACHE_LOADS, total.loads),
+        (metrics::CACHE_LOAD_FAILURES, total.load_failures),
+        (metrics::CACHE_EVICTIONS, total.evictions),
+        (metrics::CACHE_EXPIRATIONS, total.expirations),
+        (metrics::CACHE_INVALIDATIONS, total.invalidations),
+        (metrics::CACHE_ENTRIES, total.entries),
+        (metrics::CACHE_NEGATIVE_ENTRIES, total.negative_entries),
+        (metrics::CACHE_CAPACITY, (capacity * workers.len()) as u64),
+    ] {
+        text.single(&metric, value as f64);
+    }
+}
+
+fn write_writer(text: &mut Text, writer: &WriterStats) {
+    for (metric, value) in [
+        (metrics::WRITER_PENDING, writer.pending as f64),
+        (metrics::WRITER_MAX_PENDING, writer.max_pending as f64),
+        (metrics::WRITER_OLDEST_UNFLUSHED, writer.oldest_unflushed_seconds),
+        (metrics::WRITER_FLUSHED, writer.flushed_total as f64),
+        (metrics::WRITER_BATCHES, writer.batches_total as f64),
+        (metrics::WRITER_FLUSH_FAILURES, writer.flush_failures_total as f64),
+        (metrics::WRITER_REJECTED, writer.rejected_total as f64),
+        (metrics::WRITER_DEAD_LETTERED, writer.dead_lettered_total as f64),
+    ] {
+        text.single(&metric, value);
+    }
+    text.family(&metrics::WRITER_FLUSH_DURATION)
+        .histogram(&[], &writer.flush_durations);
+}
+
+fn write_pool(text: &mut Text, shared: &Shared) {
+    let stats = shared.db.stats();
+    let pool = &stats.primary;
+    let mut connections = text.family(&metrics::POOL_CONNECTIONS);
+    connections.sample(&[("state", "idle")], f64::from(pool.idle));
+    connections.sample(&[("state", "in_use")], f64::from(pool.in_use));
+    let settings = &pool.settings;
+    for (metric, value) in [
+        (metrics::POOL_WAITING, pool.waiting as f64),
+        (metrics::POOL_TIMEOUTS, pool.timeouts_total as f64),
+        (metrics::POOL_VALIDATIONS, pool.validations_total as f64),
+        (metrics::POOL_DISCARDED, pool.discarded_total as f64),
+        (metrics::POOL_MAX_SIZE, f64::from(pool.max_size)),
+        (metrics::POOL_MIN_IDLE, f64::from(settings.min_idle)),
+        (metrics::POOL_MAX_LIFETIME, settings.max_lifetime.as_secs_f64()),
+        (metrics::POOL_IDLE_TIMEOUT, settings.idle_timeout.as_secs_f64()),
+        (
+            metrics::POOL_CONNECTION_TIMEOUT,
+            settings.connection_timeout.as_secs_f64(),
+        ),
+        (metrics::BREAKER_STATE, f64::from(pool.breaker_state.severity())),
+        (metrics::REPLICA_READS, stats.replica_reads_total as f64),
+        (metrics::REPLICA_FALLBACKS, stats.replica_fallbacks_total as f64),
+    ] {
+        text.single(&metric, value);
+    }
+    text.family(&metrics::POOL_WAIT).histogram(&[], &pool.waits);
+    let mut breakers = text.family(&metrics::REPLICA_BREAKER_STATE);
+    for (index, replica) in stats.replicas.iter().enumerate() {
+        let number = (index + 1).to_string();
+        breakers.sample(&[("replica", &number)], f64::from(replica.breaker_state.severity()));
+    }
+}
+
+fn write_revocations(text: &mut Text, shared: &Shared) {
+    text.single(&metrics::REVOCATIONS_KNOWN, shared.revocations.known() as f64);
+    let mut lag = text.family(&metrics::CHANGE_FEED_LAG);
+    // Before the first answer there is no such time, and 0 would say that all is well.
+    if let Some(age) = shared.readiness.last_answer.age() {
+        lag.sample(&[], age.as_secs_f64());
+    }
+}

@@ -1,0 +1,36 @@
+//! A signing key as the command line and the admin API show it.
+
+use serde::Serialize;
+
+use super::rotation::{self, KeyRecord};
+use crate::oauth::time::UnixMillis;
+
+/// All that is known of a key but the key itself; times are RFC 3339.
+#[derive(Debug, Serialize)]
+pub struct KeyDocument {
+    kid: String,
+    alg: &'static str,
+    /// `next`, `active` or `retired`
+    state: &'static str,
+    /// Whether it is stored encrypted.
+    encrypted: bool,
+    created_at: String,
+    activates_at: String,
+    /// From when on it is gone; `null` while no other has been published to take over from it.
+    retires_at: Option<String>,
+}
+
+impl KeyDocument {
+    /// A key among `all` at `now`.
+    pub fn new(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> Self {
+        Self {
+            kid: key.kid.clone(),
+            alg: key.alg.name(),
+            state: rotation::state(key, all, now).name(),
+            encrypted: key.sealed,
+            created_at: key.created_at.to_string(),
+            activates_at: key.activates_at.to_string(),
+            retires_at: key.retires_at.map(|at| at.to_string()),
+        }
+    }
+}

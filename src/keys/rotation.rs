@@ -1,0 +1,471 @@
+//! The rules of rotation: which key signs, when a new one is published, when an old one goes (P50).
+//!
+//! Pure: they judge what is known of the keys at a moment. A key is *next* while it is published and does not sign yet,
+//! *active* while it signs, and *retired* until its last token has expired. No message makes a key active: each instance
+//! lets it sign when its clock says so, and by then everybody has had the time to hear of it.
+
+use std::time::Duration;
+
+use super::StoredKey;
+use crate::oauth::alg::Alg;
+use crate::oauth::client::TTL_SECONDS;
+use crate::oauth::time::UnixMillis;
+
+/// An instance that has not heard of changes for longer does not answer questions about tokens either: within this
+/// time, every instance that works has a new key in its JWKS.
+pub const HEARING: Duration = Duration::from_secs(5);
+
+/// How long a key verifies after another took over: no token lives longer than 30 days, whatever was configured while
+/// it signed. The day on top is for clocks that differ and for an instance that was cut off and signed on.
+pub const KEPT_AFTER: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64 + 24 * 3600);
+
+/// What is known of a key without the key itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyRecord {
+    /// Its name in token headers and in the JWKS.
+    pub kid: String,
+    /// What it signs with.
+    pub alg: Alg,
+    /// Whether it is stored encrypted.
+    pub sealed: bool,
+    /// When it was published.
+    pub created_at: UnixMillis,
+    /// From when on it signs.
+    pub activates_at: UnixMillis,
+    /// From when on it is gone, once that is known.
+    pub retires_at: Option<UnixMillis>,
+}
+
+impl KeyRecord {
+    /// Whether no token that it signed can still be valid.
+    pub fn is_over(&self, now: UnixMillis) -> bool {
+        self.retires_at.is_some_and(|end| end <= now)
+    }
+
+    /// In the order in which keys take over from each other.
+    fn order(&self) -> (UnixMillis, &str) {
+        (self.activates_at, &self.kid)
+    }
+}
+
+impl From<&StoredKey> for KeyRecord {
+    fn from(stored: &StoredKey) -> Self {
+        Self {
+            kid: stored.kid.clone(),
+            alg: stored.alg,
+            sealed: stored.sealed,
+            created_at: stored.created_at,
+            activates_at: stored.activates_at,
+            retires_at: stored.retires_at,
+        }
+    }
+}
+
+/// What a key is good for at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Published, will sign.
+    Next,
+    /// Signs.
+    Active,
+    /// Verifies only.
+    Retired,
+}
+
+impl KeyState {
+    /// As it is shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Next => "next",
+            Self::Active => "active",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// When keys change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    rotate_every: Duration,
+    lead: Duration,
+}
+
+impl Schedule {
+    /// From `[keys]`. A key is published for at least `publish_before`, and never for less than whoever keeps the JWKS for
+    /// `jwks_max_age` needs, whichever instance it came from.
+    pub fn new(rotate_every: Duration, publish_before: Duration, jwks_max_age: Duration) -> Self {
+        Self {
+            rotate_every,
+            lead: publish_before.max(jwks_max_age.saturating_add(HEARING)),
+        }
+    }
+
+    /// How long a key is published before it signs.
+    pub fn lead(&self) -> Duration {
+        self.lead
+    }
+
+    /// How long others may keep a JWKS of an instance that last heard of changes `silence` ago. After a long silence
+    /// there may be a key that it does not know, and the less time is left until that one signs.
+    pub fn jwks_max_age(&self, configured: Duration, silence: Duration) -> Duration {
+        if silence <= HEARING {
+            return configured;
+        }
+        configured.min(self.lead.saturating_sub(silence.saturating_add(HEARING)))
+    }
+}
+
+/// How soon a new key takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takeover {
+    /// When everybody knows it; the tokens of the old keys stay valid.
+    InTime,
+    /// Now, and the old keys are gone with all their tokens: for a key that somebody else has got hold of.
+    AtOnce,
+}
+
+/// A new key that is to be published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// What it signs with.
+    pub alg: Alg,
+    /// From when on it signs.
+    pub activates_at: UnixMillis,
+    /// From when on the other keys of this algorithm are gone.
+    pub others_until: UnixMillis,
+}
+
+impl Publication {
+    fn new(alg: Alg, now: UnixMillis, takeover: Takeover, schedule: &Schedule) -> Self {
+        match takeover {
+            Takeover::InTime => {
+                let activates_at = after(now, schedule.lead);
+                Self {
+                    alg,
+                    activates_at,
+                    others_until: after(activates_at, KEPT_AFTER),
+                }
+            }
+            Takeover::AtOnce => Self {
+                alg,
+                activates_at: now,
+                others_until: now,
+            },
+        }
+    }
+}
+
+/// What time has brought about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// New keys, at most one an algorithm.
+    pub publish: Vec<Publication>,
+    /// The keys whose last token has expired.
+    pub remove: Vec<String>,
+}
+
+impl Due {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.publish.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// What is to be done at `now`: a new key for each algorithm whose newest has signed for `rotate_every`, less the time
+/// for which the new one is published first; and away with what is over.
+pub fn due(keys: &[KeyRecord], schedule: &Schedule, now: UnixMillis) -> Due {
+    let wanted = |alg: &Alg| match newest(keys, *alg) {
+        None => true,
+        // One that waits has its turn first, so there is never more than one.
+        Some(newest) if newest.activates_at > now => false,
+        Some(newest) => after(newest.activates_at, schedule.rotate_every) <= after(now, schedule.lead),
+    };
+    Due {
+        publish: publications(Alg::ALL.into_iter().filter(wanted), Takeover::InTime, schedule, now),
+        remove: keys
+            .iter()
+            .filter(|key| key.is_over(now))
+            .map(|key| key.kid.clone())
+            .collect(),
+    }
+}
+
+/// What is to be done when somebody asks for new keys. An algorithm with one that waits gets no second one, unless the
+/// new one is to take over at once.
+pub fn asked(
+    keys: &[KeyRecord],
+    algs: &[Alg],
+    takeover: Takeover,
+    schedule: &Schedule,
+    now: UnixMillis,
+) -> Vec<Publication> {
+    let free = |alg: &Alg| takeover == Takeover::AtOnce || waiting(keys, *alg, now).is_none();
+    publications(algs.iter().copied().filter(free), takeover, schedule, now)
+}
+
+fn publications(
+    algs: impl Iterator<Item = Alg>,
+    takeover: Takeover,
+    schedule: &Schedule,
+    now: UnixMillis,
+) -> Vec<Publication> {
+    algs.map(|alg| Publication::new(alg, now, takeover, schedule)).collect()
+}
+
+/// The key that is published for an algorithm and does not sign yet.
+pub fn waiting(keys: &[KeyRecord], alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
+    newest(keys, alg).filter(|newest| state(newest, keys, now) == KeyState::Next)
+}
+
+/// The key that signs for an algorithm: the newest that may. Where the clock was set back to before all of them it is
+/// the oldest, which everybody knows, so that there is always exactly one.
+pub fn signer(keys: &[KeyRecord], alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
+    let of_alg = || keys.iter().filter(|key| key.alg == alg && !key.is_over(now));
+    let may_sign = of_alg().filter(|key| key.activates_at <= now);
+    may_sign
+        .max_by(|a, b| a.order().cmp(&b.order()))
+        .or_else(|| of_alg().min_by(|a, b| a.order().cmp(&b.order())))
+}
+
+/// When another key takes over next, if one waits.
+pub fn next_takeover(keys: &[KeyRecord], now: UnixMillis) -> Option<UnixMillis> {
+    keys.iter().map(|key| key.activates_at).filter(|at| *at > now).min()
+}
+
+/// What a key is good for.
+pub fn state(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> KeyState {
+    match signer(all, key.alg, now) {
+        Some(signer) if signer.kid == key.kid => KeyState::Active,
+        _ if key.activates_at > now => KeyState::Next,
+        _ => KeyState::Retired,
+    }
+}
+
+fn newest(keys: &[KeyRecord], alg: Alg) -> Option<&KeyRecord> {
+    let of_alg = keys.iter().filter(|key| key.alg == alg);
+    of_alg.max_by(|a, b| a.order().cmp(&b.order()))
+}
+
+fn after(time: UnixMillis, duration: Duration) -> UnixMillis {
+    let millis = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    UnixMillis(time.0.saturating_add(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const HOUR: Duration = Duration::from_secs(3600);
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+
+    /// 90 days, an hour, a quarter of an hour.
+    fn defaults() -> Schedule {
+        Schedule::new(90 * DAY, HOUR, 900 * SECOND)
+    }
+
+    fn key(kid: &str, activates_at: i64) -> KeyRecord {
+        KeyRecord {
+            kid: kid.into(),
+            alg: Alg::Es256,
+            sealed: false,
+            created_at: UnixMillis(activates_at),
+            activates_at: UnixMillis(activates_at),
+            retires_at: None,
+        }
+    }
+
+    fn of_every_alg(activates_at: i64) -> Vec<KeyRecord> {
+        let of = |alg: Alg| KeyRecord {
+            alg,
+            ..key(alg.name(), activates_at)
+        };
+        Alg::ALL.into_iter().map(of).collect()
+    }
+
+    /// Does what the database does with a publication.
+    fn publish(keys: &mut Vec<KeyRecord>, publication: Publication, now: UnixMillis) {
+        for other in keys.iter_mut().filter(|key| key.alg == publication.alg) {
+            let end = other.retires_at.unwrap_or(UnixMillis(i64::MAX));
+            other.retires_at = Some(end.min(publication.others_until));
+        }
+        keys.push(KeyRecord {
+            kid: format!("{} of {}", publication.alg, now.0),
+            alg: publication.alg,
+            sealed: false,
+            created_at: now,
+            activates_at: publication.activates_at,
+            retires_at: None,
+        });
+        keys.retain(|key| !key.is_over(now));
+    }
+
+    #[test]
+    fn a_new_key_is_published_so_early_that_the_old_one_signs_for_as_long_as_configured() {
+        let keys = of_every_alg(0);
+        let takeover = after(UnixMillis(0), 90 * DAY);
+        let just_in_time = after(UnixMillis(0), 90 * DAY - HOUR);
+        assert!(due(&keys, &defaults(), UnixMillis(just_in_time.0 - 1)).is_empty());
+        let due = due(&keys, &defaults(), just_in_time);
+        assert_eq!(due.publish.len(), Alg::ALL.len());
+        assert!(due.publish.iter().all(|new| new.activates_at == takeover));
+        assert!(due.remove.is_empty());
+    }
+
+    #[test]
+    fn one_that_waits_has_its_turn_first() {
+        let mut keys = of_every_alg(0);
+        let now = after(UnixMillis(0), 90 * DAY);
+        for publication in due(&keys, &defaults(), now).publish {
+            publish(&mut keys, publication, now);
+        }
+        assert!(due(&keys, &defaults(), now).is_empty());
+        assert!(asked(&keys, &Alg::ALL, Takeover::InTime, &defaults(), now).is_empty());
+        assert!(waiting(&keys, Alg::Hs256, now).is_some());
+        let in_use = after(now, HOUR);
+        assert!(waiting(&keys, Alg::Hs256, in_use).is_none());
+        assert_eq!(asked(&keys, &Alg::ALL, Takeover::InTime, &defaults(), in_use).len(), 5);
+    }
+
+    #[test]
+    fn who_asks_gets_keys_for_the_algorithms_named_only() {
+        let keys = of_every_alg(0);
+        let asked = asked(&keys, &[Alg::EdDsa], Takeover::InTime, &defaults(), UnixMillis(7));
+        assert_eq!(asked.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::EdDsa]);
+        assert_eq!(asked[0].activates_at, after(UnixMillis(7), HOUR));
+    }
+
+    #[test]
+    fn an_algorithm_without_a_key_gets_one() {
+        let keys: Vec<KeyRecord> = of_every_alg(0)
+            .into_iter()
+            .filter(|key| key.alg != Alg::Ps256)
+            .collect();
+        let due = due(&keys, &defaults(), UnixMillis(1));
+        assert_eq!(due.publish.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::Ps256]);
+    }
+
+    #[test]
+    fn a_key_that_somebody_else_has_is_gone_at_once_and_so_is_the_one_that_waits() {
+        let mut keys = vec![key("stolen", 0), key("waits", 500)];
+        let now = UnixMillis(100);
+        let asked = asked(&keys, &[Alg::Es256], Takeover::AtOnce, &defaults(), now);
+        publish(&mut keys, asked[0], now);
+        assert_eq!(keys.len(), 1);
+        assert_eq!(signer(&keys, Alg::Es256, now), keys.first());
+    }
+
+    #[test]
+    fn the_newest_that_may_signs_and_the_oldest_when_none_may() {
+        let keys = [key("b", 20), key("a", 10), key("c", 30), key("d", 20)];
+        let signs = |now| signer(&keys, Alg::Es256, UnixMillis(now)).unwrap().kid.as_str();
+        assert_eq!(
+            [signs(9), signs(10), signs(19), signs(20), signs(30)],
+            ["a", "a", "a", "d", "c"]
+        );
+        assert_eq!(signer(&keys, Alg::EdDsa, UnixMillis(20)), None);
+        assert_eq!(next_takeover(&keys, UnixMillis(19)), Some(UnixMillis(20)));
+        assert_eq!(next_takeover(&keys, UnixMillis(30)), None);
+    }
+
+    #[test]
+    fn a_key_is_next_then_active_then_retired() {
+        let keys = [key("a", 10), key("b", 20)];
+        let states = |now| [0, 1].map(|at: usize| state(&keys[at], &keys, UnixMillis(now)).name());
+        assert_eq!(states(19), ["active", "next"]);
+        assert_eq!(states(20), ["retired", "active"]);
+    }
+
+    #[test]
+    fn p50_a_key_is_never_published_for_less_than_the_jwks_may_be_kept() {
+        let lead = |publish_before, max_age| Schedule::new(DAY, publish_before, max_age).lead();
+        assert_eq!(lead(HOUR, 900 * SECOND), HOUR);
+        assert_eq!(lead(SECOND, 2 * SECOND), 7 * SECOND);
+        assert_eq!(lead(HOUR, HOUR), HOUR + 5 * SECOND);
+    }
+
+    #[test]
+    fn p50_who_has_not_heard_for_long_does_not_let_others_keep_its_keys_for_long() {
+        let max_age = |silence| defaults().jwks_max_age(900 * SECOND, silence);
+        assert_eq!(max_age(5 * SECOND), 900 * SECOND);
+        assert_eq!(max_age(2000 * SECOND), 900 * SECOND);
+        assert_eq!(max_age(3000 * SECOND), 595 * SECOND);
+        assert_eq!(max_age(HOUR), Duration::ZERO);
+    }
+
+    /// A day in the life of a set of keys.
+    #[derive(Clone, Debug)]
+    enum Event {
+        /// The rotator looks.
+        Tick,
+        /// An operator asks.
+        Asked(Alg),
+    }
+
+    fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
+        let event = prop_oneof![
+            4 => Just(Event::Tick),
+            1 => (0..Alg::ALL.len()).prop_map(|at| Event::Asked(Alg::ALL[at])),
+        ];
+        // Up to eight days between two of them.
+        prop::collection::vec((0..8 * 24 * 3_600_000u64, event), 1..30)
+    }
+
+    fn schedules() -> impl Strategy<Value = Schedule> {
+        let seconds = |range: std::ops::Range<u64>| range.prop_map(Duration::from_secs);
+        (seconds(1..8_000_000), seconds(0..200_000), seconds(0..200_000))
+            .prop_map(|(every, before, max_age)| Schedule::new(every, before, max_age))
+    }
+
+    proptest! {
+        /// At every instant exactly one key an algorithm signs, it was published for long enough before, and every
+        /// token that is still valid verifies, however long it lives.
+        #[test]
+        fn p50_no_rotation_breaks_a_verifier(schedule in schedules(), events in events()) {
+            let mut now = UnixMillis(1_700_000_000_000);
+            let mut keys = of_every_alg(now.0);
+            let first = keys.clone();
+            let mut tokens: Vec<(String, UnixMillis)> = Vec::new();
+            for (wait, event) in events {
+                now = UnixMillis(now.0 + wait as i64);
+                let publications = match event {
+                    Event::Tick => due(&keys, &schedule, now).publish,
+                    Event::Asked(alg) => asked(&keys, &[alg], Takeover::InTime, &schedule, now),
+                };
+                for publication in publications {
+                    publish(&mut keys, publication, now);
+                }
+                let over = due(&keys, &schedule, now).remove;
+                keys.retain(|key| !over.contains(&key.kid));
+                for alg in Alg::ALL {
+                    let of_alg: Vec<&KeyRecord> = keys.iter().filter(|key| key.alg == alg).collect();
+                    let count = |wanted| of_alg.iter().filter(|key| state(key, &keys, now) == wanted).count();
+                    prop_assert_eq!(count(KeyState::Active), 1);
+                    prop_assert!(count(KeyState::Next) <= 1);
+                    let signer = signer(&keys, alg, now).unwrap();
+                    let is_first = first.iter().any(|key| key.kid == signer.kid);
+                    prop_assert!(is_first || after(signer.created_at, schedule.lead()) <= now);
+                    tokens.push((signer.kid.clone(), after(now, 30 * DAY)));
+                }
+                tokens.retain(|(_, exp)| now < *exp);
+                for (kid, _) in &tokens {
+                    prop_assert!(keys.iter().any(|key| key.kid == *kid && !key.is_over(now)), "{kid} is gone");
+                }
+            }
+        }
+
+        /// What has expired does not pile up.
+        #[test]
+        fn a_key_goes_when_its_last_token_has_expired(at in 0..1_000_000_000i64) {
+            let mut keys = of_every_alg(at);
+            let published = after(UnixMillis(at), 90 * DAY);
+            for publication in due(&keys, &defaults(), published).publish {
+                publish(&mut keys, publication, published);
+            }
+            let end = after(published, HOUR + 31 * DAY);
+            prop_assert!(due(&keys, &defaults(), UnixMillis(end.0 - 1)).remove.is_empty());
+            prop_assert_eq!(due(&keys, &defaults(), end).remove.len(), Alg::ALL.len());
+        }
+    }
+}

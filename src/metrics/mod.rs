@@ -1,0 +1,367 @@
+//! Metrics: every one is declared here, once, and what each worker counts lives in cells of its own.
+//!
+//! A worker adds to plain cells that no other thread writes (`cells.rs`): the warm path takes no lock and shares no
+//! cache line. A scrape reads the cells of all workers and adds them up; what others count already (caches, writer,
+//! pool) is asked for then, by `http/metrics.rs`. That is why there is no metrics library here: of one, only the
+//! text format would be used, which is `text.rs`.
+//!
+//! No label takes its value from a request. A route is its pattern, a method one of a few or `other`, an error a
+//! name of the registry: strangers cannot make series.
+
+mod cells;
+mod histogram;
+mod text;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::oauth::alg::Alg;
+use crate::oauth::error::CODES;
+use crate::oauth::metadata::{INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH};
+use cells::{Cells, KINDS, METHODS, RouteCells, STATUSES};
+
+pub use cells::{MAX_ROUTES, REFUSALS, WorkerMetrics};
+pub use histogram::{BOUNDS, HistogramCounts};
+pub use text::{CONTENT_TYPE, Sample, Text, read};
+
+/// A metric: its name, what it means, and of which kind it is.
+#[derive(Debug)]
+pub struct Metric {
+    name: &'static str,
+    help: &'static str,
+    kind: &'static str,
+}
+
+const fn counter(name: &'static str, help: &'static str) -> Metric {
+    let kind = "counter";
+    Metric { name, help, kind }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> Metric {
+    let kind = "gauge";
+    Metric { name, help, kind }
+}
+
+const fn histogram(name: &'static str, help: &'static str) -> Metric {
+    let kind = "histogram";
+    Metric { name, help, kind }
+}
+
+macro_rules! declare {
+    ($($constant:ident = $kind:ident $name:literal $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Metric = $kind($name, $help);)*
+    };
+}
+
+declare! {
+    BUILD_INFO = gauge "mintage_build_info" "Always 1; the version that runs is in the label.";
+    READY = gauge "mintage_ready" "1 while /readyz answers 200, otherwise 0.";
+
+    HTTP_REQUESTS = counter "mintage_http_requests_total"
+        "Requests answered, by the pattern of their route, their method and the status of the answer.";
+    HTTP_REQUEST_DURATION = histogram "mintage_http_request_duration_seconds"
+        "Time from the head of a request to its answer, by the pattern of its route.";
+    TOKENS_ISSUED = counter "mintage_tokens_issued_total"
+        "Access tokens issued, by algorithm and kind (bearer or one_time).";
+    TOKEN_ERRORS = counter "mintage_token_errors_total" "Token requests refused, by OAuth error code.";
+    REFUSED = counter "mintage_refusals_total"
+        "Credentials and questions of gateways refused, by the reason that the log names.";
+
+    CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
+    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that needed the database.";
+    CACHE_STALE_SERVED = counter "mintage_client_cache_stale_served_total"
+        "Misses answered with an entry past its ttl, because the database did not answer.";
+    CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits that answered: no such client.";
+    CACHE_LOADS = counter "mintage_client_cache_loads_total" "Reads of the database begun.";
+    CACHE_LOAD_FAILURES = counter "mintage_client_cache_load_failures_total"
+        "Reads that the database did not answer.";
+    CACHE_EVICTIONS = counter "mintage_client_cache_evictions_total" "Entries that made room for others.";
+    CACHE_EXPIRATIONS = counter "mintage_client_cache_expirations_total" "Entries asked for past their ttl.";
+    CACHE_INVALIDATIONS = counter "mintage_client_cache_invalidations_total"
+        "Times that a worker had to forget a client, or all of them.";
+    CACHE_ENTRIES = gauge "mintage_client_cache_entries" "Clients in memory, all workers together.";
+    CACHE_NEGATIVE_ENTRIES = gauge "mintage_client_cache_negative_entries"
+        "Unknown ids in memory, all workers together.";
+    CACHE_CAPACITY = gauge "mintage_client_cache_capacity" "The most clients in memory, all workers together.";
+
+    WRITER_PENDING = gauge "mintage_writer_pending" "Token records accepted and not written yet.";
+    WRITER_MAX_PENDING = gauge "mintage_writer_max_pending" "The most that may be; past it, /token answers 503.";
+    WRITER_OLDEST_UNFLUSHED = gauge "mintage_writer_oldest_unflushed_seconds"
+        "How long the oldest of them has waited: what a crash would lose now.";
+    WRITER_FLUSHED = counter "mintage_writer_flushed_total" "Token records written.";
+    WRITER_BATCHES = counter "mintage_writer_batches_total" "Batches written.";
+    WRITER_FLUSH_FAILURES = counter "mintage_writer_flush_failures_total" "Flushes that failed, each try counted.";
+    WRITER_REJECTED = counter "mintage_writer_rejected_total" "Token records refused because too many waited.";
+    WRITER_DEAD_LETTERED = counter "mintage_writer_dead_lettered_total"
+        "Token records given up because the database refuses them.";
+    WRITER_FLUSH_DURATION = histogram "mintage_writer_flush_duration_seconds"
+        "Time that flushes took, failed ones too.";
+
+    POOL_CONNECTIONS = gauge "mintage_pool_connections" "Connections to the database, idle and in_use.";
+    POOL_WAITING = gauge "mintage_pool_waiting" "Calls that wait for a connection now.";
+    POOL_WAIT = histogram "mintage_pool_wait_seconds"
+        "Time that calls waited for a connection, also those that gave up.";
+    POOL_TIMEOUTS = counter "mintage_pool_timeouts_total" "Calls that gave up waiting for a connection.";
+    POOL_VALIDATIONS = counter "mintage_pool_validations_total" "Connections asked whether they live.";
+    POOL_DISCARDED = counter "mintage_pool_discarded_total" "Connections dropped because they had died.";
+    POOL_MAX_SIZE = gauge "mintage_pool_max_size" "database.pool.max_size";
+    POOL_MIN_IDLE = gauge "mintage_pool_min_idle" "database.pool.min_idle";
+    POOL_MAX_LIFETIME = gauge "mintage_pool_max_lifetime_seconds" "database.pool.max_lifetime";
+    POOL_IDLE_TIMEOUT = gauge "mintage_pool_idle_timeout_seconds" "database.pool.idle_timeout";
+    POOL_CONNECTION_TIMEOUT = gauge "mintage_pool_connection_timeout_seconds" "database.pool.connection_timeout";
+    BREAKER_STATE = gauge "mintage_breaker_state"
+        "The circuit breaker of the database: 0 closed (calls go through), 1 half open (one tries), 2 open (refused).";
+    REPLICA_BREAKER_STATE = gauge "mintage_replica_breaker_state"
+        "The same of each of database.replica_urls, in their order.";
+    REPLICA_READS = counter "mintage_replica_reads_total" "Reads that a replica answered.";
+    REPLICA_FALLBACKS = counter "mintage_replica_fallbacks_total"
+        "Reads that went to the primary because a replica did not answer, or was behind.";
+
+    REVOCATIONS_KNOWN = gauge "mintage_revocations_known"
+        "Revoked and redeemed tokens that are remembered until they have expired.";
+    CHANGE_FEED_LAG = gauge "mintage_change_feed_lag_seconds"
+        "How long ago the database last answered the change feed; past 5 s no token is called active.";
+}
+
+/// The route of requests for which there is none.
+const UNMATCHED: &str = "unmatched";
+
+/// The metrics of a process: what its workers count, and the patterns that their routes are labelled with.
+pub struct Metrics {
+    /// Patterns; the place of one is the place of its cells. Locked at starts and scrapes only.
+    routes: Mutex<Vec<&'static str>>,
+    workers: Mutex<Vec<Arc<Cells>>>,
+}
+
+/// The label of a route, resolved when the route table is built, so that a request looks nothing up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteLabel {
+    index: usize,
+    is_token: bool,
+}
+
+impl RouteLabel {
+    /// For requests for which there is no route.
+    pub const UNMATCHED: Self = Self {
+        index: 0,
+        is_token: false,
+    };
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            routes: Mutex::new(vec![UNMATCHED]),
+            workers: Mutex::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// The label of a route with this pattern. Past [`MAX_ROUTES`] patterns, routes count as unmatched.
+    pub fn route(&self, pattern: &'static str) -> RouteLabel {
+        let mut routes = lock(&self.routes);
+        let known = routes.iter().position(|known| *known == pattern);
+        let index = known.unwrap_or(routes.len());
+        if index == MAX_ROUTES {
+            return RouteLabel::UNMATCHED;
+        }
+        if known.is_none() {
+            routes.push(pattern);
+        }
+        RouteLabel {
+            index,
+            is_token: pattern == TOKEN_PATH,
+        }
+    }
+
+    /// The label of the route that was given this pattern; for requests that are refused before they come to it.
+    pub fn route_named(&self, pattern: Option<&str>) -> RouteLabel {
+        let known = pattern.and_then(|pattern| lock(&self.routes).iter().copied().find(|known| *known == pattern));
+        known.map_or(RouteLabel::UNMATCHED, |known| self.route(known))
+    }
+
+    /// Cells for a worker that starts.
+    pub fn worker(&self) -> WorkerMetrics {
+        let cells = Arc::new(Cells::default());
+        lock(&self.workers).push(cells.clone());
+        WorkerMetrics::new(cells)
+    }
+
+    /// Writes what all workers have counted; `refusals` are the names of [`WorkerMetrics::refused`]'s reasons.
+    pub fn write(&self, text: &mut Text, refusals: &[&str]) {
+        let workers = lock(&self.workers).clone();
+        let routes: Vec<(&str, RouteCounts)> = lock(&self.routes)
+            .iter()
+            .enumerate()
+            .map(|(index, pattern)| (*pattern, RouteCounts::of(&workers, index)))
+            .collect();
+        write_routes(text, &routes);
+        let sum = |count: &dyn Fn(&Cells) -> u64| workers.iter().map(|cells| count(cells)).sum::<u64>() as f64;
+        let mut issued = text.family(&TOKENS_ISSUED);
+        for alg in Alg::ALL {
+            for (kind, name) in KINDS.iter().enumerate() {
+                let labels = [("alg", alg.name()), ("kind", name)];
+                issued.sample(&labels, sum(&|cells| cells.issued[alg.index()][kind].get()));
+            }
+        }
+        let mut errors = text.family(&TOKEN_ERRORS);
+        for (index, code) in CODES.iter().enumerate() {
+            errors.sample(&[("error", code)], sum(&|cells| cells.errors[index].get()));
+        }
+        let mut refused = text.family(&REFUSED);
+        for (index, reason) in refusals.iter().enumerate().take(REFUSALS) {
+            refused.sample(&[("reason", reason)], sum(&|cells| cells.refusals[index].get()));
+        }
+    }
+}
+
+/// What all workers have counted at one route.
+struct RouteCounts {
+    answered: Vec<[u64; STATUSES.len() + 1]>,
+    durations: HistogramCounts,
+}
+
+impl RouteCounts {
+    fn of(workers: &[Arc<Cells>], route: usize) -> Self {
+        let mut counts = Self {
+            answered: vec![[0; STATUSES.len() + 1]; METHODS.len()],
+            durations: HistogramCounts::default(),
+        };
+        for cells in workers.iter().filter_map(|cells| cells.routes[route].get()) {
+            counts.add(cells);
+        }
+        counts
+    }
+
+    fn add(&mut self, cells: &RouteCells) {
+        for (sums, cells) in self.answered.iter_mut().zip(&cells.answered) {
+            for (sum, cell) in sums.iter_mut().zip(cells) {
+                *sum += cell.get();
+            }
+        }
+        cells.durations.add_to(&mut self.durations);
+    }
+}
+
+/// Series that are shown before they have occurred: a rate from 0 is seen, one that begins at 1 is not.
+const FROM_THE_START: [(&str, &str, &[&str]); 5] = [
+    (TOKEN_PATH, "POST", &["200", "400", "401", "429", "503"]),
+    (INTROSPECTION_PATH, "POST", &["200", "401", "503"]),
+    (REVOCATION_PATH, "POST", &["200", "401", "503"]),
+    ("/validate", "GET", &["200", "401", "403", "503"]),
+    // What a scrape itself adds.
+    ("/metrics", "GET", &["200"]),
+];
+
+fn from_the_start(pattern: &str, method: &str, status: &str) -> bool {
+    pattern == UNMATCHED && status == "404"
+        || FROM_THE_START
+            .iter()
+            .any(|(route, known, statuses)| *route == pattern && *known == method && statuses.contains(&status))
+}
+
+/// Of the thousands of combinations only those that have occurred are shown besides; in no way can anybody make others.
+fn write_routes(text: &mut Text, routes: &[(&str, RouteCounts)]) {
+    let mut requests = text.family(&HTTP_REQUESTS);
+    for (pattern, counts) in routes {
+        for (method, answered) in METHODS.iter().zip(&counts.answered) {
+            let statuses = STATUSES.iter().map(|(_, name)| *name).chain(["other"]);
+            for (status, count) in statuses.zip(answered) {
+                if *count > 0 || from_the_start(pattern, method, status) {
+                    let labels = [("route", *pattern), ("method", method), ("status", status)];
+                    requests.sample(&labels, *count as f64);
+                }
+            }
+        }
+    }
+    let mut durations = text.family(&HTTP_REQUEST_DURATION);
+    for (pattern, counts) in routes {
+        let always = *pattern == UNMATCHED || FROM_THE_START.iter().any(|(route, ..)| route == pattern);
+        if counts.durations.count() > 0 || always {
+            durations.histogram(&[("route", pattern)], &counts.durations);
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::oauth::error::OAuthError;
+
+    fn written(metrics: &Metrics) -> Vec<Sample> {
+        let mut text = Text::default();
+        metrics.write(&mut text, &["wrong_secret"]);
+        read(&text.finish()).unwrap()
+    }
+
+    fn value(samples: &[Sample], name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let matches = |sample: &&Sample| {
+            sample.name == name && labels.iter().all(|(label, value)| sample.label(label) == Some(value))
+        };
+        samples.iter().find(matches).map(|sample| sample.value)
+    }
+
+    #[test]
+    fn a_scrape_adds_up_what_all_workers_have_counted() {
+        let metrics = Metrics::default();
+        let (route, workers) = (metrics.route("/token"), [metrics.worker(), metrics.worker()]);
+        for worker in &workers {
+            worker.answered(route, "POST", 200, Duration::from_micros(40));
+            worker.issued(Alg::Es256, false);
+            worker.refused(0);
+        }
+        workers[1].answered(route, "POST", 400, Duration::from_micros(40));
+        workers[1].token_error(route, OAuthError::InvalidTarget);
+        let samples = written(&metrics);
+        let requests = |status| value(&samples, HTTP_REQUESTS.name, &[("route", "/token"), ("status", status)]);
+        assert_eq!((requests("200"), requests("400")), (Some(2.0), Some(1.0)));
+        let issued = [("alg", "ES256"), ("kind", "bearer")];
+        assert_eq!(value(&samples, TOKENS_ISSUED.name, &issued), Some(2.0));
+        let error = [("error", "invalid_target")];
+        assert_eq!(value(&samples, TOKEN_ERRORS.name, &error), Some(1.0));
+        assert_eq!(value(&samples, REFUSED.name, &[("reason", "wrong_secret")]), Some(2.0));
+        let count = value(
+            &samples,
+            "mintage_http_request_duration_seconds_count",
+            &[("route", "/token")],
+        );
+        assert_eq!(count, Some(3.0));
+    }
+
+    #[test]
+    fn only_refused_token_requests_count_as_token_errors() {
+        let metrics = Metrics::default();
+        let worker = metrics.worker();
+        worker.token_error(metrics.route("/revoke"), OAuthError::InvalidClient);
+        let error = [("error", "invalid_client")];
+        assert_eq!(value(&written(&metrics), TOKEN_ERRORS.name, &error), Some(0.0));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_called_other() {
+        let metrics = Metrics::default();
+        let worker = metrics.worker();
+        worker.answered(metrics.route("/token"), "BREW", 418, Duration::ZERO);
+        let labels = [("method", "other"), ("status", "other")];
+        assert_eq!(value(&written(&metrics), HTTP_REQUESTS.name, &labels), Some(1.0));
+    }
+
+    #[test]
+    fn a_pattern_has_one_label_and_too_many_share_one() {
+        let metrics = Metrics::default();
+        assert_eq!(metrics.route("/a"), metrics.route("/a"));
+        assert_ne!(metrics.route("/a"), metrics.route("/b"));
+        assert_eq!(metrics.route_named(Some("/b")), metrics.route("/b"));
+        assert_eq!(metrics.route_named(Some("/c")), RouteLabel::UNMATCHED);
+        for number in 0..2 * MAX_ROUTES {
+            metrics.route(format!("/{number}").leak());
+        }
+        assert_eq!(metrics.route("/one too many"), RouteLabel::UNMATCHED);
+    }
+}

@@ -1,0 +1,162 @@
+//! KeyRotator: new keys in time, old ones gone when their time is over, and one new key however many instances there are.
+
+use std::time::Duration;
+
+use actix::Actor;
+use mintage::actors::key_rotator::{KeyRotator, Rotation};
+use mintage::db::signing_keys;
+use mintage::keys::rotation::{Schedule, Takeover};
+use mintage::keys::{KeyRecord, KeyRing, KeySeal, KeyStore, SigningKey, StoredKey};
+use mintage::oauth::alg::Alg;
+use mintage::oauth::time::UnixMillis;
+
+use crate::sample::NOW;
+use crate::sqlite::Sqlite;
+use crate::{Time, migrated, open};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// A new key takes over every minute, and is published 20 s before.
+fn schedule() -> Schedule {
+    Schedule::new(60 * SECOND, 20 * SECOND, SECOND)
+}
+
+/// A database with a key of every algorithm, made now.
+struct Subject {
+    time: Time,
+    sqlite: Sqlite,
+}
+
+fn subject() -> Subject {
+    let sqlite = migrated();
+    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    open(&sqlite)
+        .run_here(|conn| signing_keys::complete(conn, NOW, make))
+        .unwrap();
+    Subject {
+        time: Time::paused(),
+        sqlite,
+    }
+}
+
+impl Subject {
+    /// What one instance has: its keys as they are stored now, and what changes them.
+    fn instance(&self) -> (KeyStore, Rotation) {
+        let db = open(&self.sqlite);
+        let stored: Vec<StoredKey> = db.run_here(signing_keys::list).unwrap();
+        let keys = KeyStore::default();
+        keys.set(KeyRing::new(&stored, None, self.time.clock.now()).unwrap());
+        let rotation = Rotation::new(db, self.time.clock.clone(), keys.clone(), None, schedule());
+        (keys, rotation)
+    }
+
+    fn stored(&self) -> Vec<KeyRecord> {
+        open(&self.sqlite).run_here(signing_keys::records).unwrap()
+    }
+
+    /// Lets the clock pass a time in which nothing is due, and the timer look once more.
+    async fn looks_after(&self, time: Duration) {
+        self.time.clock.advance(time.as_millis() as i64);
+        self.time.passes(1200).await;
+    }
+}
+
+fn waiting(keys: &[KeyRecord], now: UnixMillis) -> usize {
+    keys.iter().filter(|key| key.activates_at > now).count()
+}
+
+#[actix::test]
+async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
+    let subject = subject();
+    let (keys, rotation) = subject.instance();
+    KeyRotator::new(rotation).start();
+    let signer = |alg| {
+        keys.ring()
+            .unwrap()
+            .signer(alg, subject.time.clock.now())
+            .unwrap()
+            .kid
+            .clone()
+    };
+    let first = Alg::ALL.map(signer);
+    subject.looks_after(38 * SECOND).await;
+    assert_eq!(subject.stored().len(), 5);
+    subject.looks_after(SECOND).await;
+    assert_eq!(waiting(&subject.stored(), subject.time.clock.now()), 5);
+    assert_eq!(keys.ring().unwrap().keys().len(), 10);
+    assert_eq!(Alg::ALL.map(signer), first);
+    subject.time.clock.advance(21_000);
+    assert!(Alg::ALL.map(signer).iter().zip(&first).all(|(new, old)| new != old));
+}
+
+#[actix::test]
+async fn of_two_instances_one_publishes_and_both_have_the_key() {
+    let subject = subject();
+    let ((ours, first), (theirs, second)) = (subject.instance(), subject.instance());
+    KeyRotator::new(first).start();
+    KeyRotator::new(second).start();
+    subject.looks_after(40 * SECOND).await;
+    subject.looks_after(SECOND).await;
+    assert_eq!(subject.stored().len(), 10);
+    for keys in [ours, theirs] {
+        assert_eq!(keys.ring().unwrap().keys().len(), 10);
+    }
+}
+
+#[actix::test]
+async fn a_key_is_removed_when_its_last_token_has_expired() {
+    let subject = subject();
+    let (keys, rotation) = subject.instance();
+    let rotated = rotation.rotate(vec![Alg::Es256], Takeover::InTime).await.unwrap();
+    let end = rotated.keys.iter().find_map(|key| key.retires_at).unwrap();
+    assert_eq!(end.0, NOW.0 + 20_000 + 31 * 24 * 3_600_000);
+    let old = |keys: &KeyStore| {
+        keys.ring()
+            .unwrap()
+            .keys()
+            .iter()
+            .filter(|key| key.retires_at.is_some())
+            .count()
+    };
+    assert_eq!(old(&keys), 1);
+    KeyRotator::new(rotation).start();
+    subject.time.clock.advance(end.since(NOW));
+    subject.time.passes(1200).await;
+    assert!(!subject.stored().iter().any(|key| key.retires_at == Some(end)));
+    assert!(
+        !keys
+            .ring()
+            .unwrap()
+            .keys()
+            .iter()
+            .any(|key| key.retires_at == Some(end))
+    );
+}
+
+#[actix::test]
+async fn who_asks_twice_gets_one_key() {
+    let subject = subject();
+    let (_, rotation) = subject.instance();
+    let ask = || rotation.rotate(vec![Alg::Hs256], Takeover::InTime);
+    let (first, second) = tokio::join!(ask(), ask());
+    assert_eq!(first.unwrap().published.len() + second.unwrap().published.len(), 1);
+    assert_eq!(subject.stored().len(), 6);
+}
+
+#[actix::test]
+async fn new_keys_are_encrypted_where_the_others_are() {
+    let subject = subject();
+    let seal = std::sync::Arc::new(KeySeal::new(&[7; 32]));
+    let encrypt = |key: &StoredKey| Ok(seal.seal(&key.kid, &key.private).unwrap());
+    let db = open(&subject.sqlite);
+    db.run_here(|conn| signing_keys::seal_all(conn, NOW, encrypt)).unwrap();
+    let (clock, keys) = (subject.time.clock.clone(), KeyStore::default());
+    let rotation = Rotation::new(db.clone(), clock.clone(), keys.clone(), Some(seal.clone()), schedule());
+    rotation.rotate(vec![Alg::EdDsa], Takeover::InTime).await.unwrap();
+    assert!(subject.stored().iter().all(|key| key.sealed));
+    assert_eq!(keys.ring().unwrap().keys().len(), 6);
+    // One that does not know the encryption key makes nothing that the others could not read.
+    let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
+    assert!(blind.rotate(vec![Alg::Es256], Takeover::InTime).await.is_err());
+    assert_eq!(subject.stored().len(), 6);
+}

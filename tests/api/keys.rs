@@ -1,0 +1,507 @@
+//! Rotation of the signing keys (P50): no verifier that keeps to `max-age` ever meets a key that it does not have.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use jsonwebtoken::jwk::JwkSet;
+use jsonwebtoken::{DecodingKey, Validation, decode_header};
+use mintage::config;
+use mintage::db::signing_keys;
+use mintage::keys::KeyRecord;
+use mintage::oauth::alg::Alg;
+use serde_json::{Value, json};
+
+use crate::app::{ISSUER, Setup, TestApp, TestClient, eventually, part, private_keys, token_request};
+use crate::http::{Connection, Request, Response};
+use crate::introspection::is_active;
+use crate::postgres;
+use crate::program::Program;
+
+const KEYS: &str = "/admin/keys";
+const ROTATE: &str = "/admin/keys/rotate";
+const JWKS: &str = "/.well-known/jwks.json";
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How long the rotator may take to notice that it is time, and to make RSA keys on a busy machine.
+const NOTICED: Duration = Duration::from_secs(30);
+
+/// What `GET /admin/keys` lists.
+fn listed(app: &TestApp) -> Vec<Value> {
+    let token = app.issue_with_scope("mintage:read");
+    let answer = app.send(Request::get(KEYS).bearer(&token));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.assert_sealed();
+    answer.json()["items"].as_array().unwrap().clone()
+}
+
+fn rotate(app: &TestApp, body: Option<Value>) -> Response {
+    let token = app.issue_with_scope("mintage:admin");
+    let request = Request::post(ROTATE).bearer(&token);
+    app.send(match body {
+        Some(body) => request.json(&body),
+        None => request,
+    })
+}
+
+/// The keys that an answer lists.
+#[track_caller]
+fn created(answer: &Response) -> Vec<Value> {
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["items"].as_array().unwrap().clone()
+}
+
+fn kids(app: &TestApp) -> BTreeSet<String> {
+    let keys = app.send(Request::get(JWKS)).json()["keys"].as_array().unwrap().clone();
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The key that signs for a client now.
+fn signer(app: &TestApp, client: &TestClient) -> String {
+    kid(&app.issue(client, &[]))
+}
+
+fn kid(token: &str) -> String {
+    part(token, 0)["kid"].as_str().unwrap().to_owned()
+}
+
+fn text<'a>(key: &'a Value, member: &str) -> &'a str {
+    key[member].as_str().unwrap()
+}
+
+/// Connections go to the workers in turn: twice both of two.
+fn at_every_worker(probe: impl Fn() -> bool) -> bool {
+    (0..4).all(|_| probe())
+}
+
+#[test]
+fn the_keys_are_listed_without_anything_private() {
+    let app = TestApp::shared();
+    let keys = listed(&app);
+    assert_eq!(keys.len(), 5);
+    let members = [
+        "activates_at",
+        "alg",
+        "created_at",
+        "encrypted",
+        "kid",
+        "retires_at",
+        "state",
+    ];
+    for key in keys {
+        assert_eq!(key.as_object().unwrap().keys().collect::<Vec<_>>(), members);
+        assert_eq!((&key["state"], &key["retires_at"]), (&json!("active"), &Value::Null));
+    }
+}
+
+#[test]
+fn p50_a_new_key_is_in_the_jwks_at_once_and_signs_an_hour_later() {
+    let app = Setup::new().with_mock_clock().start();
+    let client = app.client(|client| client.ttl_seconds = Some(30 * 24 * 3600));
+    let (old, before) = (app.issue(&client, &[]), kids(&app));
+    let new = created(&rotate(&app, Some(json!({"alg": "ES256"}))));
+    assert_eq!(
+        (new.len(), text(&new[0], "alg"), text(&new[0], "state")),
+        (1, "ES256", "next")
+    );
+    let new = text(&new[0], "kid").to_owned();
+    assert!(!before.contains(&new) && kids(&app).contains(&new));
+    app.advance(HOUR - Duration::from_millis(1));
+    assert!(at_every_worker(|| signer(&app, &client) == kid(&old)));
+    app.advance(Duration::from_millis(1));
+    assert!(at_every_worker(|| signer(&app, &client) == new));
+    assert!(is_active(&app, &client, &old));
+    assert!(kids(&app).contains(&kid(&old)));
+}
+
+#[test]
+fn p50_an_instance_whose_clock_is_an_hour_ahead_does_not_let_a_key_sign_too_early() {
+    let first = Setup::new().with_mock_clock().start();
+    let url = format!("sqlite:{}", first.database_path().display());
+    let ahead = Setup::on_empty_database()
+        .configured(|config| config.database.url = url)
+        .with_mock_clock()
+        .start();
+    ahead.advance(HOUR);
+    let client = first.client(|_| {});
+    let old = signer(&first, &client);
+    let new = text(&created(&rotate(&first, Some(json!({"alg": "ES256"}))))[0], "kid").to_owned();
+    let heard = eventually(Duration::from_secs(1), || kids(&ahead).contains(&new).then_some(()));
+    assert!(heard.is_some(), "not heard of within a second");
+    assert!(at_every_worker(|| signer(&ahead, &client) == old));
+    ahead.advance(HOUR);
+    assert!(at_every_worker(|| signer(&ahead, &client) == new));
+}
+
+#[test]
+fn p50_an_old_key_stays_until_its_last_token_has_expired_and_then_goes() {
+    let app = Setup::new().with_mock_clock().start();
+    let client = app.client(|client| client.ttl_seconds = Some(30 * 24 * 3600));
+    let first = signer(&app, &client);
+    let new = created(&rotate(&app, Some(json!({"alg": "ES256"}))));
+    app.advance(HOUR - Duration::from_millis(1));
+    let last = app.issue(&client, &[]);
+    assert_eq!(kid(&last), first);
+    app.advance(30 * DAY - Duration::from_millis(999));
+    assert!(is_active(&app, &client, &last));
+    // Another rotation, so that it is seen that the rows have been looked at since.
+    created(&rotate(&app, Some(json!({"alg": "EdDSA"}))));
+    assert!(is_active(&app, &client, &last) && kids(&app).contains(&first));
+    app.advance(DAY + Duration::from_secs(1));
+    let has_row = || listed(&app).iter().any(|key| key["kid"] == first.as_str());
+    let gone = eventually(NOTICED, || (!kids(&app).contains(&first) && !has_row()).then_some(()));
+    assert!(gone.is_some(), "{:?}", listed(&app));
+    assert_eq!(signer(&app, &client), text(&new[0], "kid"));
+}
+
+#[test]
+fn the_list_says_what_each_key_is_good_for() {
+    let app = Setup::new().with_mock_clock().start();
+    let states = || -> Vec<(String, bool)> {
+        let keys = listed(&app);
+        let of_alg = keys.iter().filter(|key| key["alg"] == "HS256");
+        of_alg
+            .map(|key| (text(key, "state").to_owned(), key["retires_at"].is_null()))
+            .collect()
+    };
+    let state = |name: &str, endless| (name.to_owned(), endless);
+    created(&rotate(&app, Some(json!({"alg": "HS256"}))));
+    assert_eq!(states(), [state("active", false), state("next", true)]);
+    app.advance(HOUR);
+    assert_eq!(states(), [state("retired", false), state("active", true)]);
+}
+
+#[test]
+fn while_a_key_waits_there_is_no_second_one() {
+    let app = Setup::new().with_mock_clock().start();
+    created(&rotate(&app, Some(json!({"alg": "ES256"}))));
+    let refused = rotate(&app, Some(json!({"alg": "ES256"})));
+    let detail = "a new key waits already, GET /admin/keys says from when on it signs";
+    refused.assert_problem(409, "Conflict", detail, None);
+    // Of all, those that have none waiting get one.
+    let algs = |keys: &[Value]| keys.iter().map(|key| text(key, "alg").to_owned()).collect::<Vec<_>>();
+    assert_eq!(
+        algs(&created(&rotate(&app, None))),
+        ["EdDSA", "RS256", "PS256", "HS256"]
+    );
+    assert_eq!((listed(&app).len(), kids(&app).len()), (10, 8));
+    app.advance(HOUR);
+    assert_eq!(algs(&created(&rotate(&app, Some(json!({"alg": "ES256"}))))), ["ES256"]);
+}
+
+#[test]
+fn only_an_administrator_rotates_and_only_what_there_is() {
+    let app = TestApp::shared();
+    let read = app.issue_with_scope("mintage:read");
+    assert_eq!(app.send(Request::post(ROTATE).bearer(&read)).status, 403);
+    assert_eq!(app.send(Request::post(ROTATE)).status, 401);
+    assert_eq!(app.send(Request::get(KEYS)).status, 401);
+    let detail = "the body must be JSON with the members that this resource knows, each once";
+    for body in [
+        json!({"alg": "none"}),
+        json!({"alg": 1}),
+        json!({"kid": "x"}),
+        json!([1]),
+    ] {
+        rotate(&app, Some(body)).assert_problem(400, "Bad Request", detail, None);
+    }
+    let get = app.send(Request::get(ROTATE).bearer(&read));
+    assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
+    assert_eq!(listed(&app).len(), 5);
+}
+
+#[test]
+fn a_key_that_somebody_else_has_is_gone_at_once_with_its_tokens() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    let hs256 = app.client(|client| client.alg = Some(Alg::Hs256));
+    let (stolen, other) = (app.issue(&client, &[]), app.issue(&hs256, &[]));
+    created(&rotate(&app, Some(json!({"alg": "ES256"}))));
+    let new = created(&rotate(&app, Some(json!({"alg": "ES256", "immediately": true}))));
+    assert_eq!(text(&new[0], "state"), "active");
+    assert!(at_every_worker(|| signer(&app, &client) == text(&new[0], "kid")));
+    assert!(at_every_worker(|| !is_active(&app, &client, &stolen)));
+    assert!(is_active(&app, &hs256, &other));
+    assert!(!kids(&app).contains(&kid(&stolen)));
+    assert_eq!(listed(&app).len(), 5);
+}
+
+#[test]
+fn p29_a_new_hs256_key_is_never_published_and_signs_all_the_same() {
+    let app = Setup::new().with_mock_clock().start();
+    let client = app.client(|client| client.alg = Some(Alg::Hs256));
+    let (old, before) = (app.issue(&client, &[]), kids(&app));
+    let new = created(&rotate(&app, Some(json!({"alg": "HS256"}))));
+    assert_eq!(kids(&app), before);
+    app.advance(HOUR - Duration::from_secs(1));
+    assert!(is_active(&app, &client, &old));
+    app.advance(Duration::from_secs(1));
+    let token = app.issue(&client, &[]);
+    assert_eq!(kid(&token), text(&new[0], "kid"));
+    assert!(is_active(&app, &client, &token));
+}
+
+#[test]
+fn new_keys_are_stored_encrypted() {
+    let encryption_key = STANDARD.encode([7; 32]);
+    let app = Setup::new()
+        .configured(|config| config.keys.encryption_key = encryption_key.into())
+        .start();
+    let new = created(&rotate(&app, Some(json!({"alg": "EdDSA"}))));
+    assert_eq!(new[0]["encrypted"], true);
+    let stored = private_keys(&app.database_path());
+    let (_, private) = stored.iter().find(|(kid, _)| kid == text(&new[0], "kid")).unwrap();
+    // In the clear it is PKCS#8, 48 bytes: what is encrypted has a nonce before it and a tag behind.
+    assert_eq!((stored.len(), private.len()), (6, 12 + 48 + 16));
+    let stopped = app.stop().unwrap();
+    let again = stopped.0.start();
+    assert_eq!(listed(&again).len(), 6);
+}
+
+#[test]
+fn p50_keys_rotate_by_themselves_when_it_is_time() {
+    let app = Setup::new().with_mock_clock().start();
+    let client = app.client(|_| {});
+    let first = signer(&app, &client);
+    // The keys of the template are an hour old.
+    app.advance(90 * DAY - 3 * HOUR);
+    assert_eq!(kids(&app).len(), 4);
+    app.advance(HOUR);
+    let published = eventually(NOTICED, || (kids(&app).len() == 8).then_some(()));
+    assert!(published.is_some(), "{:?}", listed(&app));
+    assert_eq!(signer(&app, &client), first);
+    app.advance(HOUR);
+    assert_ne!(signer(&app, &client), first);
+}
+
+#[test]
+fn p50_who_no_longer_hears_of_changes_does_not_let_others_keep_its_keys() {
+    let app = Setup::new()
+        .configured(|config| {
+            config.keys.jwks_max_age = config::Duration::seconds(2);
+            config.keys.publish_before = config::Duration::seconds(2);
+        })
+        .start();
+    let cache_control = || app.send(Request::get(JWKS)).header("cache-control").unwrap().to_owned();
+    assert_eq!(cache_control(), "public, max-age=2");
+    app.sql("ALTER TABLE changes RENAME TO changes_away");
+    let shortened = eventually(NOTICED, || (cache_control() == "public, max-age=0").then_some(()));
+    assert!(shortened.is_some(), "{}", cache_control());
+    app.sql("ALTER TABLE changes_away RENAME TO changes");
+    let again = eventually(NOTICED, || (cache_control() == "public, max-age=2").then_some(()));
+    assert!(again.is_some(), "{}", cache_control());
+}
+
+#[test]
+fn p50_the_command_line_rotates_under_a_running_server() {
+    let program = Program::new();
+    let serving = program.serve(&[]);
+    let new = program.run(&["key", "rotate", "--alg", "ES256", "--json"]).json();
+    let new = text(&new["items"][0], "kid").to_owned();
+    let jwks = || Request::get(JWKS).send(serving.address).text();
+    let published = eventually(Duration::from_secs(1), || jwks().contains(&new).then_some(()));
+    assert!(published.is_some(), "not published within a second: {}", jwks());
+    let refused = program.run(&["key", "rotate", "--alg", "ES256"]);
+    assert!(
+        refused
+            .refused(1)
+            .contains(&format!("waits already: ES256 {new} signs from "))
+    );
+    let rest = program.run(&["key", "rotate"]);
+    let lines: Vec<&str> = rest.done().lines().collect();
+    assert_eq!(lines.len(), 5, "{lines:?}");
+    assert!(lines[..4].iter().all(|line| line.contains(" published: ")));
+    assert!(lines[4].starts_with(&format!("ES256 waits already: {new} signs from ")));
+    assert_eq!(program.run(&["key", "list"]).done().lines().count(), 10);
+}
+
+#[test]
+fn a_command_with_another_encryption_key_makes_no_keys() {
+    let right = STANDARD.encode([7; 32]);
+    let program = Program::new();
+    let encrypted = program.with("MINTAGE_KEYS__ENCRYPTION_KEY", &right);
+    encrypted.serve(&[]).stop();
+    encrypted.run(&["key", "rotate", "--alg", "ES256"]).done();
+    for wrong in ["", &STANDARD.encode([8; 32])] {
+        let mut program = Program::on_empty_database();
+        std::fs::copy(encrypted.database_path(), program.database_path()).unwrap();
+        if !wrong.is_empty() {
+            program = program.with("MINTAGE_KEYS__ENCRYPTION_KEY", wrong);
+        }
+        let refused = program.run(&["key", "rotate", "--alg", "EdDSA"]);
+        assert!(refused.refused(1).contains("keys.encryption_key"), "{refused:?}");
+        assert_eq!(private_keys(&program.database_path()).len(), 6);
+    }
+    let program = Program::new().with("MINTAGE_KEYS__ENCRYPTION_KEY", &right);
+    let refused = program.run(&["key", "rotate", "--alg", "EdDSA"]);
+    assert!(refused.refused(1).contains("keys.encryption_key"), "{refused:?}");
+    let unknown = program.run(&["key", "rotate", "--alg", "none"]);
+    assert!(unknown.refused(2).contains("--alg must be one of"));
+}
+
+/// A resource server that fetches the keys no sooner than their `max-age` allows, whatever kid it meets.
+struct Verifier {
+    issuer: SocketAddr,
+    keys: JwkSet,
+    fresh_until: Instant,
+}
+
+impl Verifier {
+    fn new(issuer: SocketAddr) -> Self {
+        Self {
+            issuer,
+            keys: JwkSet { keys: Vec::new() },
+            fresh_until: Instant::now(),
+        }
+    }
+
+    /// Verifies a token; the reason if it does not.
+    fn verify(&mut self, token: &str) -> Result<(), String> {
+        if self.fresh_until <= Instant::now() {
+            let answer = Request::get(JWKS).send(self.issuer);
+            let max_age = answer
+                .header("cache-control")
+                .unwrap()
+                .strip_prefix("public, max-age=")
+                .unwrap();
+            self.fresh_until = Instant::now() + Duration::from_secs(max_age.parse().unwrap());
+            assert_eq!(private_members(&answer.json()), Vec::<String>::new());
+            self.keys = serde_json::from_value(answer.json()).unwrap();
+        }
+        let header = decode_header(token).map_err(|error| error.to_string())?;
+        let kid = header.kid.unwrap();
+        let key = self.keys.find(&kid).ok_or(format!("the key {kid} is not known"))?;
+        let mut validation = Validation::new(header.alg);
+        validation.leeway = 0;
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[ISSUER]);
+        let key = DecodingKey::from_jwk(key).unwrap();
+        let verified = jsonwebtoken::decode::<Value>(token, &key, &validation);
+        verified.map(|_| ()).map_err(|error| error.to_string())
+    }
+}
+
+fn private_members(jwks: &Value) -> Vec<String> {
+    let keys = jwks["keys"].as_array().unwrap().iter();
+    let members = keys.flat_map(|key| key.as_object().unwrap().keys().cloned());
+    members
+        .filter(|member| ["d", "p", "q", "dp", "dq", "qi", "oth", "k"].contains(&member.as_str()))
+        .collect()
+}
+
+/// How often another key must be met before the tests of two instances are over, and how long that may take.
+const KEYS_MET: usize = 3;
+const LONGEST_RUN: Duration = Duration::from_secs(60);
+
+/// Keys that change as often as can be: every 6 s, because others may keep them for a second.
+fn hurried(mut config: config::Config) -> config::Config {
+    config.keys.rotate_every = config::Duration::seconds(1);
+    config.keys.publish_before = config::Duration::seconds(1);
+    config.keys.jwks_max_age = config::Duration::seconds(1);
+    config
+}
+
+/// Tokens of each of two instances, verified at once by whoever has the keys of the other, until the keys have changed
+/// twice; what was issued meanwhile verifies at the end, too.
+fn no_verifier_is_broken(apps: [&TestApp; 2]) {
+    let over = AtomicBool::new(false);
+    let run = |alg: Alg, from: usize| {
+        let client = apps[0].client(|client| client.alg = Some(alg));
+        // The client is known to the second instance a moment later.
+        let known = eventually(Duration::from_secs(5), || {
+            (apps[from].ask(&client, &[]).status == 200).then_some(())
+        });
+        assert!(known.is_some());
+        let mut connection = Connection::open(apps[from].address);
+        let mut verifier = Verifier::new(apps[1 - from].address);
+        let (mut kids, mut tokens, request) = (BTreeSet::new(), Vec::new(), token_request(&client, &[]));
+        let began = Instant::now();
+        while kids.len() < KEYS_MET && began.elapsed() < LONGEST_RUN && !over.load(Ordering::Relaxed) {
+            let token = connection.ask(&request).access_token();
+            let good = match alg {
+                Alg::Hs256 => is_active(apps[1 - from], &client, &token)
+                    .then_some(())
+                    .ok_or("inactive".to_owned()),
+                _ => verifier.verify(&token),
+            };
+            if let Err(reason) = good {
+                over.store(true, Ordering::Relaxed);
+                panic!("{alg} after {:?}: {reason}", began.elapsed());
+            }
+            if kids.insert(kid(&token)) || tokens.len() < 20 {
+                tokens.push(token);
+            }
+            // Some load, but not all that the machine can bear: other tests run beside this one.
+            std::thread::sleep(Duration::from_millis(3));
+        }
+        assert!(
+            over.load(Ordering::Relaxed) || kids.len() == KEYS_MET,
+            "{alg} met {} keys",
+            kids.len()
+        );
+        for token in &tokens {
+            assert!(is_active(apps[1 - from], &client, token), "{alg}");
+            assert!(alg == Alg::Hs256 || verifier.verify(token).is_ok(), "{alg}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for (alg, from) in [
+            (Alg::Es256, 0),
+            (Alg::Es256, 1),
+            (Alg::EdDsa, 1),
+            (Alg::Rs256, 0),
+            (Alg::Hs256, 0),
+        ] {
+            let run = &run;
+            scope.spawn(move || run(alg, from));
+        }
+    });
+    assert_one_at_a_time(&apps[0].database(signing_keys::records));
+}
+
+/// That no two keys of an algorithm were published for the same turn.
+fn assert_one_at_a_time(keys: &[KeyRecord]) {
+    for alg in Alg::ALL {
+        let of_alg: Vec<&KeyRecord> = keys.iter().filter(|key| key.alg == alg).collect();
+        for pair in of_alg.windows(2) {
+            assert!(pair[0].activates_at <= pair[1].created_at, "{pair:?}");
+            let lead = pair[1].activates_at.since(pair[1].created_at);
+            assert_eq!(lead, 6000, "{:?}", pair[1]);
+        }
+    }
+}
+
+#[test]
+fn p50_no_verifier_is_broken_while_keys_change_under_load_on_two_instances() {
+    let first = Setup::new()
+        .configured(|config| *config = hurried(config.clone()))
+        .start();
+    let url = format!("sqlite:{}", first.database_path().display());
+    let second = Setup::on_empty_database()
+        .configured(|config| {
+            *config = hurried(config.clone());
+            config.database.url = url;
+        })
+        .start();
+    no_verifier_is_broken([&first, &second]);
+}
+
+#[test]
+fn p50_no_verifier_is_broken_while_keys_change_under_load_on_two_instances_over_postgres() {
+    let url = postgres::empty().url;
+    let start = || {
+        Setup::on_empty_database()
+            .configured(|config| {
+                *config = hurried(config.clone());
+                config.database.url = url.clone();
+                config.database.pool.max_size = 4;
+            })
+            .start()
+    };
+    no_verifier_is_broken([&start(), &start()]);
+}

@@ -1,0 +1,413 @@
+//! `GET /metrics`: what is counted, and what is not shown.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::app::{Setup, TestApp, claims, eventually, token_request};
+use crate::http::{Connection, Request, send_raw};
+
+/// The names that dashboards go by.
+const PROMISED: [&str; 31] = [
+    "mintage_tokens_issued_total",
+    "mintage_token_errors_total",
+    "mintage_http_requests_total",
+    "mintage_http_request_duration_seconds",
+    "mintage_client_cache_hits_total",
+    "mintage_client_cache_misses_total",
+    "mintage_client_cache_stale_served_total",
+    "mintage_client_cache_negative_hits_total",
+    "mintage_client_cache_loads_total",
+    "mintage_client_cache_load_failures_total",
+    "mintage_client_cache_evictions_total",
+    "mintage_client_cache_expirations_total",
+    "mintage_client_cache_invalidations_total",
+    "mintage_client_cache_entries",
+    "mintage_writer_pending",
+    "mintage_writer_oldest_unflushed_seconds",
+    "mintage_writer_flushed_total",
+    "mintage_writer_batches_total",
+    "mintage_writer_flush_failures_total",
+    "mintage_writer_rejected_total",
+    "mintage_writer_dead_lettered_total",
+    "mintage_writer_flush_duration_seconds",
+    "mintage_pool_connections",
+    "mintage_pool_wait_seconds",
+    "mintage_breaker_state",
+    "mintage_revocations_known",
+    "mintage_change_feed_lag_seconds",
+    "mintage_build_info",
+    "mintage_ready",
+    "mintage_refusals_total",
+    "mintage_pool_max_size",
+];
+
+/// A scrape, read here without the server's own code.
+pub struct Scrape(pub String);
+
+impl Scrape {
+    pub fn of(app: &TestApp) -> Self {
+        let answer = Request::get("/metrics").send(app.admin_address);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        Self(answer.text())
+    }
+
+    /// The names of metrics, without the suffixes of histograms.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let declared = self.0.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        declared.map(|line| line.split(' ').next().unwrap()).collect()
+    }
+
+    /// Everything in front of a value.
+    fn series(&self) -> BTreeSet<&str> {
+        let samples = self.0.lines().filter(|line| !line.starts_with('#'));
+        samples.map(|line| line.rsplit_once(' ').unwrap().0).collect()
+    }
+
+    /// The value of a series, written as it stands there.
+    pub fn value(&self, series: &str) -> Option<f64> {
+        let mut lines = self.0.lines();
+        let line = lines.find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
+        Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
+    }
+
+    #[track_caller]
+    fn assert_value(&self, series: &str, expected: f64) {
+        assert_eq!(self.value(series), Some(expected), "{series}\n{}", self.0);
+    }
+}
+
+#[test]
+fn a_scrape_is_prometheus_text_with_every_promised_name() {
+    let answer = TestApp::shared().send(Request::get("/metrics"));
+    assert_eq!(answer.status, 200);
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(media_type));
+    answer.assert_sealed();
+    let scrape = Scrape(answer.text());
+    for name in PROMISED {
+        assert!(scrape.names().contains(name), "{name}");
+    }
+    let version = format!("mintage_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
+    scrape.assert_value(&version, 1.0);
+}
+
+#[test]
+fn every_metric_is_declared_once_and_its_samples_stand_together() {
+    let app = TestApp::start();
+    app.issue(&app.client(|_| {}), &[]);
+    let scrape = Scrape::of(&app);
+    let (mut declared, mut current) = (BTreeSet::new(), "");
+    for line in scrape.0.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            current = rest.split(' ').next().unwrap();
+            assert!(declared.insert(current), "{current} comes twice");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            let suffix = name.strip_prefix(current).expect(line);
+            assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line}");
+        }
+    }
+    assert_eq!(
+        scrape.series().len(),
+        scrape.0.lines().filter(|line| !line.starts_with('#')).count()
+    );
+}
+
+#[test]
+fn with_a_listener_for_admin_metrics_are_only_there() {
+    let app = Setup::new()
+        .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
+        .start();
+    assert_eq!(app.send(Request::get("/metrics")).status, 404);
+    assert_eq!(Request::get("/metrics").send(app.admin_address).status, 200);
+    let client = app.client(|_| {});
+    app.issue(&client, &[]);
+    // The other listener has a worker of its own, and its requests count too.
+    let scrape = Scrape::of(&app);
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="/token",method="POST",status="200"}"#,
+        1.0,
+    );
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="/metrics",method="GET",status="200"}"#,
+        1.0,
+    );
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="unmatched",method="GET",status="404"}"#,
+        1.0,
+    );
+}
+
+#[test]
+fn only_get_and_head_are_known_there() {
+    let app = TestApp::shared();
+    assert_eq!(app.send(Request::new("HEAD", "/metrics")).status, 200);
+    let refused = app.send(Request::post("/metrics"));
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+}
+
+#[test]
+fn issued_tokens_are_counted_by_algorithm_and_kind() {
+    let app = TestApp::start();
+    let es256 = app.client(|_| {});
+    let hs256 = app.client(|client| client.alg = Some(mintage::oauth::alg::Alg::Hs256));
+    for _ in 0..3 {
+        app.issue(&es256, &[]);
+    }
+    app.issue(&hs256, &[("one_time", "true")]);
+    let scrape = Scrape::of(&app);
+    scrape.assert_value(r#"mintage_tokens_issued_total{alg="ES256",kind="bearer"}"#, 3.0);
+    scrape.assert_value(r#"mintage_tokens_issued_total{alg="HS256",kind="one_time"}"#, 1.0);
+    scrape.assert_value(r#"mintage_tokens_issued_total{alg="RS256",kind="bearer"}"#, 0.0);
+    let issued = scrape
+        .series()
+        .into_iter()
+        .filter(|series| series.starts_with("mintage_tokens_issued"));
+    assert_eq!(issued.count(), 10);
+}
+
+#[test]
+fn every_refused_token_request_is_counted_by_its_code_whoever_refused_it() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    app.ask(&client.with_secret("wrong"), &[]).assert_invalid_client();
+    app.ask(&client, &[("scope", "other")]);
+    app.ask(&client, &[("resource", "https://elsewhere.example")]);
+    app.send(
+        Request::post("/token")
+            .basic(&client)
+            .form(&[("grant_type", "password")]),
+    );
+    assert_eq!(app.send(Request::get("/token")).status, 405);
+    assert_eq!(
+        app.send(Request::post("/token").header("Content-Length", "99999999"))
+            .status,
+        413
+    );
+    // Not the token endpoint's.
+    app.send(Request::post("/introspect").basic(&client).form(&[("nothing", "")]));
+    let scrape = Scrape::of(&app);
+    for (code, count) in [
+        ("invalid_client", 1.0),
+        ("invalid_scope", 1.0),
+        ("invalid_target", 1.0),
+        ("unsupported_grant_type", 1.0),
+        ("invalid_request", 2.0),
+        ("unauthorized_client", 0.0),
+        ("temporarily_unavailable", 0.0),
+        ("server_error", 0.0),
+    ] {
+        scrape.assert_value(&format!("mintage_token_errors_total{{error=\"{code}\"}}"), count);
+    }
+    scrape.assert_value(r#"mintage_refusals_total{reason="wrong_secret"}"#, 1.0);
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="/token",method="GET",status="405"}"#,
+        1.0,
+    );
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="/token",method="POST",status="413"}"#,
+        1.0,
+    );
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="/introspect",method="POST",status="400"}"#,
+        1.0,
+    );
+}
+
+#[test]
+fn the_durations_of_a_route_add_up() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    let began = std::time::Instant::now();
+    for _ in 0..5 {
+        app.issue(&client, &[]);
+    }
+    let took = began.elapsed().as_secs_f64();
+    let scrape = Scrape::of(&app);
+    let of = |suffix: &str| format!("mintage_http_request_duration_seconds_{suffix}");
+    scrape.assert_value(&of("count{route=\"/token\"}"), 5.0);
+    scrape.assert_value(&of("bucket{route=\"/token\",le=\"+Inf\"}"), 5.0);
+    let sum = scrape.value(&of("sum{route=\"/token\"}")).unwrap();
+    assert!(0.0 < sum && sum < took, "{sum} of {took}");
+    let buckets = scrape.series().into_iter();
+    let buckets: Vec<&str> = buckets
+        .filter(|series| series.contains("_bucket{route=\"/token\""))
+        .collect();
+    assert_eq!(buckets.len(), 21);
+    assert!(buckets.contains(&of("bucket{route=\"/token\",le=\"0.00005\"}").as_str()));
+}
+
+#[test]
+fn caches_writer_and_pool_are_seen() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    // Both workers have heard of the new client; what they load now stays.
+    let heard = || (Scrape::of(&app).value("mintage_client_cache_invalidations_total") == Some(2.0)).then_some(());
+    eventually(Duration::from_secs(10), heard).expect("the caches hear of it");
+    for _ in 0..4 {
+        app.issue(&client, &[]);
+    }
+    app.ask(&client.with_secret("wrong"), &[]);
+    let written = eventually(Duration::from_secs(10), || {
+        let scrape = Scrape::of(&app);
+        (scrape.value("mintage_writer_flushed_total") == Some(4.0)).then_some(scrape)
+    });
+    let scrape = written.expect("the records are written");
+    let hits = scrape.value("mintage_client_cache_hits_total").unwrap();
+    let misses = scrape.value("mintage_client_cache_misses_total").unwrap();
+    assert!(hits + misses == 5.0 && (1.0..=2.0).contains(&misses), "{hits} {misses}");
+    scrape.assert_value("mintage_client_cache_entries", misses);
+    scrape.assert_value("mintage_writer_pending", 0.0);
+    let flushes = scrape.value("mintage_writer_flush_duration_seconds_count").unwrap();
+    scrape.assert_value("mintage_writer_batches_total", flushes);
+    assert!(scrape.value("mintage_writer_flush_duration_seconds_sum").unwrap() > 0.0);
+    scrape.assert_value("mintage_pool_max_size", 25.0);
+    scrape.assert_value("mintage_pool_max_lifetime_seconds", 300.0);
+    assert!(scrape.value("mintage_pool_wait_seconds_count").unwrap() > 0.0);
+    assert!(scrape.value(r#"mintage_pool_connections{state="idle"}"#).unwrap() >= 1.0);
+    scrape.assert_value("mintage_breaker_state", 0.0);
+    scrape.assert_value("mintage_ready", 1.0);
+    assert!(scrape.value("mintage_change_feed_lag_seconds").unwrap() < 5.0);
+}
+
+#[test]
+fn revocations_are_seen() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    Scrape::of(&app).assert_value("mintage_revocations_known", 0.0);
+    let token = app.issue(&client, &[]);
+    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    Scrape::of(&app).assert_value("mintage_revocations_known", 1.0);
+}
+
+/// Not ready, no database: a scrape is what tells the operator, so it needs neither.
+#[test]
+fn a_scrape_needs_no_database() {
+    let nowhere = |config: &mut mintage::config::Config| {
+        config.database.url = "sqlite:/nonexistent/mintage.db".into();
+    };
+    let app = Setup::on_empty_database().configured(nowhere).start_unready();
+    let open = eventually(Duration::from_secs(15), || {
+        app.send(
+            Request::post("/token")
+                .basic_raw("nobody:nothing")
+                .form(&[("grant_type", "client_credentials")]),
+        );
+        let scrape = Scrape::of(&app);
+        (scrape.value("mintage_breaker_state") == Some(2.0)).then_some(scrape)
+    });
+    let scrape = open.expect("the breaker opens");
+    scrape.assert_value("mintage_ready", 0.0);
+    assert_eq!(scrape.value("mintage_change_feed_lag_seconds"), None);
+    assert!(scrape.value("mintage_client_cache_load_failures_total").unwrap() > 0.0);
+    assert!(
+        scrape
+            .value(r#"mintage_token_errors_total{error="temporarily_unavailable"}"#)
+            .unwrap()
+            > 0.0
+    );
+}
+
+#[test]
+fn strangers_make_no_series() {
+    let app = TestApp::start();
+    let client = app.client(|_| {});
+    app.issue(&client, &[]);
+    let mut connection = Connection::open(app.address);
+    let mut random = |round: u32| {
+        let name = format!("x{round}y{}", mintage::oauth::secret::random_text(12));
+        for request in [
+            Request::get(&format!("/{name}")),
+            Request::get(&format!("/validate/{name}")),
+            Request::new(&name.to_uppercase(), &format!("/{name}?{name}={name}")),
+            Request::new(&name.to_uppercase(), "/token"),
+            Request::new("DELETE", &format!("/admin/tokens/{name}")),
+            Request::post("/token")
+                .basic_raw(&format!("{name}:{name}"))
+                .header("X-Request-Id", &name)
+                .form(&[("grant_type", "client_credentials"), ("scope", &name)]),
+        ] {
+            connection.ask(&request);
+        }
+    };
+    // One of each makes the series that there are; ten thousand more make none.
+    random(0);
+    let scrape = Scrape::of(&app);
+    let before = scrape.series();
+    for round in 1..=1700 {
+        random(round);
+    }
+    let scrape = Scrape::of(&app);
+    let after = scrape.series();
+    assert_eq!(
+        after.symmetric_difference(&before).collect::<Vec<_>>(),
+        Vec::<&&str>::new()
+    );
+    assert!(after.len() < 600, "{}", after.len());
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="unmatched",method="GET",status="404"}"#,
+        1701.0,
+    );
+    scrape.assert_value(
+        r#"mintage_http_requests_total{route="unmatched",method="other",status="404"}"#,
+        1701.0,
+    );
+}
+
+/// Whoever has only ever seen a fresh server has seen every series that paths without a route can make.
+#[test]
+fn requests_without_a_route_add_no_series_even_to_a_fresh_server() {
+    let app = TestApp::start();
+    let scrape = Scrape::of(&app);
+    for method in [
+        "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "TRACE",
+    ] {
+        let lines = format!("{method} /nothing/{method} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        send_raw(app.address, lines.as_bytes());
+    }
+    assert_eq!(Scrape::of(&app).series(), scrape.series());
+}
+
+#[test]
+fn g8_nothing_that_a_client_sends_or_gets_is_shown() {
+    let app = TestApp::start();
+    let client = app.client_with_scope("orders:read mintage:admin");
+    let token = app.issue(&client, &[("scope", "orders:read mintage:admin")]);
+    let once = app.issue(&client, &[("one_time", "true")]);
+    let wrong = "thisSecretIsWrong1234";
+    app.ask(&client.with_secret(wrong), &[]);
+    app.send(Request::post("/token").basic_raw("nobodyKnowsMe:secretOfNobody"));
+    for path in ["/introspect", "/revoke"] {
+        app.send(Request::post(path).basic(&client).form(&[("token", &token)]));
+    }
+    app.send(Request::get(&format!("/validate/orders?{wrong}")).bearer(&once));
+    app.send(Request::post(&format!("/admin/clients/{}/revoke-tokens", client.id)).bearer(&token));
+    app.send(Request::get(&format!("/token/{token}")));
+    app.send(token_request(&client, &[("scope", wrong)]).header("X-Request-Id", "idOfTheRequest"));
+    app.send(
+        Request::post("/admin/routes")
+            .bearer(&once)
+            .json(&json!({"path": wrong})),
+    );
+    let scrape = Scrape::of(&app).0;
+    let (jti, once_jti) = (claims(&token)["jti"].clone(), claims(&once)["jti"].clone());
+    for sent in [
+        client.id.as_str(),
+        &client.secret,
+        &token,
+        token.rsplit('.').next().unwrap(),
+        &once,
+        jti.as_str().unwrap(),
+        once_jti.as_str().unwrap(),
+        wrong,
+        "nobodyKnowsMe",
+        "secretOfNobody",
+        "idOfTheRequest",
+        "orders:read",
+    ] {
+        assert!(!scrape.contains(sent), "{sent}\n{scrape}");
+    }
+    assert!(scrape.contains("mintage_tokens_issued_total"));
+}

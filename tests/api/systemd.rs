@@ -1,0 +1,63 @@
+//! `Type=notify`: the service manager is told, on the socket that it names, when the server is ready and when it stops.
+
+use std::ffi::OsStr;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use crate::http::Request;
+use crate::program::{Program, listening_on};
+
+/// As long as a server may take to make its keys.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn received(socket: &UnixDatagram) -> String {
+    let mut state = [0; 256];
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let length = socket.recv(&mut state).expect("the service manager is told");
+    String::from_utf8(state[..length].to_vec()).unwrap()
+}
+
+/// The server is ready by the time it says so, and stops after it has said that.
+fn is_told(socket: &UnixDatagram, name: &OsStr) {
+    // Keys are still to be made: it is long alive before it is ready.
+    let program = Program::on_empty_database().with("NOTIFY_SOCKET", name.to_str().unwrap());
+    std::thread::scope(|scope| {
+        let at_ready = scope.spawn(|| {
+            let state = received(socket);
+            let log = std::fs::read_to_string(program.path("stderr.log")).unwrap();
+            let address = listening_on(&log).expect("it listens before it is ready");
+            (state, Request::get("/readyz").send(address).status)
+        });
+        let mut serving = program.serve(&[]);
+        assert_eq!(at_ready.join().unwrap(), ("READY=1".to_owned(), 200));
+        serving.signal("TERM");
+        assert_eq!(received(socket), "STOPPING=1");
+        assert_eq!(serving.exit_code(), Some(0));
+    });
+    socket.set_nonblocking(true).unwrap();
+    assert!(socket.recv(&mut [0; 8]).is_err(), "nothing else is said");
+}
+
+#[test]
+fn a_service_manager_on_a_path_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    is_told(&UnixDatagram::bind(&path).unwrap(), path.as_os_str());
+}
+
+#[test]
+fn a_service_manager_in_the_abstract_namespace_is_told() {
+    let name = format!("mintage-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    is_told(&socket, OsStr::new(&format!("@{name}")));
+}
+
+#[test]
+fn a_socket_that_cannot_be_is_an_error_at_once() {
+    let program = Program::new().with("NOTIFY_SOCKET", "nowhere");
+    let outcome = program.run(&["serve"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");
+}

@@ -1,0 +1,274 @@
+//! The removal of what has expired, and where token records lie until then.
+
+use diesel::RunQueryDsl;
+use mintage::db::changes::{self, Change};
+use mintage::db::expired::{self, BATCH, Leftover, Waiting, Walk};
+use mintage::db::partitions::{self, WIDTH};
+use mintage::db::tokens::{self, TokenRecord};
+use mintage::db::{Backend, Conn, revocations};
+use mintage::oauth::activity::Spent;
+use mintage::oauth::time::UnixMillis;
+
+use crate::sample::{NOW, claims};
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    what_expired_goes_and_the_rest_stays
+    a_batch_is_bounded
+    a_walk_passes_what_lives_longer_and_comes_back_for_it
+    revocations_and_uses_go_by_their_expiry
+    the_last_line_of_the_change_log_stays
+    lines_of_the_change_log_go_oldest_first
+    what_waits_is_counted
+    a_record_written_twice_is_one_row_whatever_the_partitions
+    the_statements_of_the_version_before_still_work
+}
+
+/// Number `n` of the records, which ends `after` seconds after [`NOW`].
+fn record(n: u32, after: i64) -> TokenRecord {
+    TokenRecord {
+        expires_at: NOW.seconds() + after,
+        ..TokenRecord::from(&claims("demo", n))
+    }
+}
+
+fn insert(store: &Store, records: &[TokenRecord]) {
+    store.run(|conn| tokens::insert_batch(conn, records));
+}
+
+fn left(store: &Store) -> i64 {
+    store.run(tokens::count)
+}
+
+/// Removes token records as the janitor does, until there is nothing left to remove; answers how many batches it took.
+fn sweep(conn: &mut Conn, before: i64) -> Result<usize, mintage::db::DbError> {
+    let mut walk = Walk::default();
+    for batches in 0..100 {
+        let more = match conn {
+            Conn::Sqlite(_) => expired::walk(conn, &mut walk, before)?.is_some(),
+            Conn::Postgres(_) => expired::remove(conn, Leftover::Tokens, before)?.is_some_and(|rows| rows > 0),
+        };
+        if !more {
+            return Ok(batches);
+        }
+    }
+    panic!("it does not end");
+}
+
+fn what_expired_goes_and_the_rest_stays(store: Store) {
+    let store = store.migrated();
+    insert(&store, &[record(0, 10), record(1, 20), record(2, 30)]);
+    store.run(|conn| sweep(conn, NOW.seconds() + 20));
+    let expiries: Vec<String> = store.texts("SELECT CAST(expires_at AS TEXT) AS value FROM tokens ORDER BY jti");
+    assert_eq!(
+        expiries,
+        [NOW.seconds() + 20, NOW.seconds() + 30].map(|at| at.to_string())
+    );
+}
+
+fn a_batch_is_bounded(store: Store) {
+    let store = store.migrated();
+    let number = BATCH as u32 * 2 + 1;
+    insert(&store, &(0..number).map(|n| record(n, 10)).collect::<Vec<_>>());
+    assert_eq!(store.run(|conn| sweep(conn, NOW.seconds() + 20)), 3);
+    assert_eq!(left(&store), 0);
+}
+
+fn a_walk_passes_what_lives_longer_and_comes_back_for_it(store: Store) {
+    let store = store.migrated();
+    insert(&store, &[record(0, 1000), record(1, 10)]);
+    store.run(|conn| sweep(conn, NOW.seconds() + 20));
+    assert_eq!(left(&store), 1);
+    store.run(|conn| sweep(conn, NOW.seconds() + 1001));
+    assert_eq!(left(&store), 0);
+}
+
+fn spent(n: u32, after: i64) -> Spent {
+    Spent {
+        jti: claims("demo", n).jti,
+        expires_at: NOW.seconds() + after,
+    }
+}
+
+fn revocations_and_uses_go_by_their_expiry(store: Store) {
+    let store = store.migrated();
+    for (n, after) in [(0, 10), (1, 30)] {
+        store.run(|conn| revocations::revoke(conn, spent(n, after), NOW));
+        store.run(|conn| revocations::redeem(conn, spent(n, after), NOW));
+    }
+    for what in [Leftover::Revocations, Leftover::Redemptions] {
+        assert_eq!(
+            store.run(|conn| expired::remove(conn, what, NOW.seconds() + 20)),
+            Some(1)
+        );
+        assert_eq!(
+            store.run(|conn| expired::remove(conn, what, NOW.seconds() + 20)),
+            Some(0)
+        );
+    }
+    let mut kept = Vec::new();
+    store.run(|conn| revocations::for_each(conn, 0, |spent| kept.push(spent.expires_at)));
+    assert_eq!(kept, [NOW.seconds() + 30; 2]);
+}
+
+fn append(store: &Store, at: i64) {
+    store.run(|conn| conn.write(|conn| changes::append(conn, &Change::Keys, UnixMillis(at))));
+}
+
+fn the_last_line_of_the_change_log_stays(store: Store) {
+    let store = store.migrated();
+    for at in [1, 2, 3] {
+        append(&store, at);
+    }
+    assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), Some(2));
+    assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), Some(0));
+    assert_eq!(store.run(changes::last), 3, "it says how far the log has come");
+}
+
+fn lines_of_the_change_log_go_oldest_first(store: Store) {
+    let store = store.migrated();
+    for at in [10, 20, 30, 40] {
+        append(&store, at);
+    }
+    assert_eq!(store.run(|conn| expired::remove_changes(conn, UnixMillis(30))), Some(2));
+    assert_eq!(store.run(|conn| changes::after(conn, 0, 10)).len(), 2);
+}
+
+fn what_waits_is_counted(store: Store) {
+    let store = store.migrated();
+    insert(&store, &[record(0, 10), record(1, 10), record(2, 30)]);
+    store.run(|conn| revocations::revoke(conn, spent(0, 10), NOW));
+    let waiting = |before| store.run(|conn| expired::waiting(conn, NOW.seconds() + before));
+    let expected = Waiting {
+        tokens: 2,
+        revocations: 1,
+        redemptions: 0,
+    };
+    assert_eq!(waiting(20), expected);
+    assert_eq!(waiting(0), Waiting::default());
+}
+
+fn a_record_written_twice_is_one_row_whatever_the_partitions(store: Store) {
+    let store = store.migrated();
+    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    // Into three partitions, one of them the default one.
+    let records: Vec<TokenRecord> = [(0, 10), (1, WIDTH + 10), (2, 90 * 24 * 3600)]
+        .map(|(n, after)| record(n, after))
+        .into();
+    insert(&store, &records);
+    insert(&store, &[records.clone(), records].concat());
+    assert_eq!(left(&store), 3);
+}
+
+/// What the version before this one says to the tables that this one has changed.
+fn the_statements_of_the_version_before_still_work(store: Store) {
+    let store = store.migrated();
+    let row = |n: u32| {
+        let record = record(n, 10);
+        format!("('{}', 'demo', 'a', 'b', 1, {}, false)", record.jti, record.expires_at)
+    };
+    let insert = format!(
+        "INSERT INTO tokens VALUES {}, {} ON CONFLICT DO NOTHING",
+        row(0),
+        row(1)
+    );
+    for _ in 0..2 {
+        store.run(|conn| Ok(diesel::sql_query(&insert).execute(conn)?));
+    }
+    assert_eq!(left(&store), 2);
+    let jti = record(1, 10).jti;
+    assert_eq!(store.run(|conn| tokens::expiry(conn, jti)), Some(NOW.seconds() + 10));
+    let newest = store.texts("SELECT jti AS value FROM tokens ORDER BY jti DESC LIMIT 10000");
+    assert_eq!(newest[0], jti.to_string());
+    store.run(|conn| revocations::revoke(conn, spent(1, 10), NOW));
+}
+
+fn partition_count(store: &Store) -> i64 {
+    store.number("SELECT count(*) AS value FROM pg_inherits WHERE inhparent = 'tokens'::regclass")
+}
+
+#[test]
+fn postgres_partitions_reach_as_far_as_the_longest_token() {
+    let store = Store::postgres().migrated();
+    let made = store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    assert_eq!(partition_count(&store), made as i64 + 1, "and the default one");
+    insert(&store, &[record(0, 1), record(1, 30 * 24 * 3600)]);
+    assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
+    assert_eq!(
+        store.run(|conn| partitions::make_ahead(conn, NOW.seconds())),
+        0,
+        "they are there"
+    );
+    let later = NOW.seconds() + WIDTH;
+    assert_eq!(
+        store.run(|conn| partitions::make_ahead(conn, later)),
+        1,
+        "one more at the far end"
+    );
+}
+
+#[test]
+fn postgres_rows_of_the_default_partition_keep_a_partition_from_being_made() {
+    let store = Store::postgres().migrated();
+    insert(&store, &[record(0, 1)]);
+    let made = store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    store.run(|conn| expired::remove(conn, Leftover::StrayTokens, NOW.seconds() + 2));
+    assert_eq!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())), 1);
+    assert_eq!(partition_count(&store), made as i64 + 2);
+}
+
+#[test]
+fn postgres_a_partition_goes_when_all_in_it_has_expired() {
+    let store = Store::postgres().migrated();
+    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    insert(&store, &[record(0, 1), record(1, WIDTH + 1)]);
+    let start = NOW.seconds() - NOW.seconds().rem_euclid(WIDTH);
+    let drop_one = |before| store.run(|conn| partitions::drop_one(conn, before));
+    assert_eq!(drop_one(start + WIDTH - 1), Some(false));
+    assert_eq!(left(&store), 2);
+    assert_eq!(drop_one(start + WIDTH), Some(true));
+    assert_eq!(drop_one(start + WIDTH), Some(false));
+    assert_eq!(left(&store), 1);
+    // A record that comes late is not lost: the default partition takes it.
+    insert(&store, &[record(0, 1)]);
+    assert_eq!(left(&store), 2);
+}
+
+#[test]
+fn postgres_one_instance_at_a_time_removes() {
+    let store = Store::postgres().migrated();
+    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    insert(&store, &[record(0, 1)]);
+    let far = NOW.seconds() + 40 * 24 * 3600;
+    store.run(|conn| {
+        conn.write(|conn| {
+            assert_eq!(expired::remove(conn, Leftover::Tokens, NOW.seconds())?, Some(0));
+            // Another instance, while this one's batch is not committed.
+            assert_eq!(store.run(|conn| expired::remove(conn, Leftover::Tokens, far)), None);
+            assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), None);
+            assert_eq!(store.run(|conn| partitions::drop_one(conn, far)), None);
+            Ok(())
+        })
+    });
+    assert_eq!(store.run(|conn| expired::remove(conn, Leftover::Tokens, far)), Some(1));
+}
+
+#[test]
+fn postgres_the_way_back_keeps_every_row() {
+    let store = Store::postgres().migrated();
+    insert(&store, &[record(0, 1)]);
+    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    insert(&store, &[record(1, WIDTH + 1)]);
+    store.run(mintage::db::migrations::down);
+    assert_eq!(left(&store), 2);
+    store.run(mintage::db::migrations::up);
+    assert_eq!(left(&store), 2);
+}
+
+#[test]
+fn only_postgres_has_partitions() {
+    let store = Store::sqlite().migrated();
+    assert_eq!(store.backend, Backend::Sqlite);
+    assert_eq!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())), 0);
+    assert_eq!(store.run(|conn| partitions::drop_one(conn, NOW.seconds())), Some(false));
+}

@@ -1,0 +1,132 @@
+//! What these tests ask servers for, and a load of it whose answers are written down.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::http::{Connection, Request, Response};
+use crate::server::TestClient;
+
+/// A request for a token.
+pub fn token_request(client: &TestClient, parameters: &[(&str, &str)]) -> Request {
+    let grant = ("grant_type", "client_credentials");
+    Request::post("/token")
+        .basic(client)
+        .form(&[&[grant], parameters].concat())
+}
+
+/// A question about a token, or its revocation.
+pub fn about_token(endpoint: &str, client: &TestClient, token: &str) -> Request {
+    Request::post(endpoint).basic(client).form(&[("token", token)])
+}
+
+/// What `/validate` is asked about a token, as for `GET /orders`.
+pub fn validation(token: &str) -> Request {
+    Request::get("/validate")
+        .bearer(token)
+        .header("X-Forwarded-Method", "GET")
+        .header("X-Forwarded-Host", "api.example")
+        .header("X-Forwarded-Uri", "/orders")
+}
+
+/// The id of a token.
+pub fn jti(token: &str) -> String {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    let claims: Value = serde_json::from_slice(&claims).unwrap();
+    claims["jti"].as_str().unwrap().to_owned()
+}
+
+/// That it is a 503 that says when to come again.
+#[track_caller]
+pub fn assert_unavailable(answer: &Response) {
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}
+
+/// Clients that ask for tokens at a steady pace, each thread on a connection of its own.
+pub struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<Vec<Receipt>>>,
+}
+
+/// What came of a request for a token.
+#[derive(Clone)]
+pub struct Receipt {
+    pub sent: Instant,
+    pub took: Duration,
+    pub status: u16,
+    /// The id of the token, if it is one.
+    pub jti: Option<String>,
+}
+
+impl Load {
+    /// Each client on `connections` connections, on each of which it waits for `pause` between two requests.
+    pub fn start(server: SocketAddr, clients: &[TestClient], connections: usize, pause: Duration) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = clients
+            .iter()
+            .flat_map(|client| std::iter::repeat_n(client, connections))
+            .map(|client| {
+                let (request, stop) = (token_request(client, &[]), stop.clone());
+                std::thread::spawn(move || ask_until(server, &request, pause, &stop))
+            })
+            .collect();
+        Self { stop, threads }
+    }
+
+    /// Ends it; all that came of it.
+    pub fn stop(self) -> Vec<Receipt> {
+        self.stop.store(true, Ordering::Relaxed);
+        let receipts = |thread: JoinHandle<Vec<Receipt>>| thread.join().unwrap();
+        self.threads.into_iter().flat_map(receipts).collect()
+    }
+}
+
+fn ask_until(server: SocketAddr, request: &Request, pause: Duration, stop: &AtomicBool) -> Vec<Receipt> {
+    let mut connection = Connection::open(server);
+    let mut receipts = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let sent = Instant::now();
+        let answer = connection.ask(request);
+        receipts.push(Receipt {
+            sent,
+            took: sent.elapsed(),
+            status: answer.status,
+            jti: (answer.status == 200).then(|| jti(&answer.access_token())),
+        });
+        std::thread::sleep(pause);
+    }
+    receipts
+}
+
+/// The ids of the tokens that were received.
+pub fn received(receipts: &[Receipt]) -> Vec<String> {
+    receipts.iter().filter_map(|receipt| receipt.jti.clone()).collect()
+}
+
+/// The time within which 99 % of the requests sent between two moments were answered.
+pub fn p99(receipts: &[Receipt], from: Instant, to: Instant) -> Duration {
+    let mut times: Vec<Duration> = receipts
+        .iter()
+        .filter(|receipt| receipt.sent >= from && receipt.sent < to)
+        .map(|receipt| receipt.took)
+        .collect();
+    times.sort_unstable();
+    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
+}
+
+/// That answers came as quickly as before: at most twice as late, or so soon that other work of the machine decides.
+#[track_caller]
+pub fn assert_as_quick(before: Duration, during: Duration) {
+    const NOISE: Duration = Duration::from_millis(5);
+    assert!(
+        during <= (2 * before).max(NOISE),
+        "p99 {before:.2?} before and {during:.2?} during"
+    );
+}

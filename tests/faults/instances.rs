@@ -1,0 +1,125 @@
+//! Two instances on one PostgreSQL: what is taken away on the command line is gone on both, and stays gone.
+
+use std::time::{Duration, Instant};
+
+use mintage::config;
+use mintage::db::{Db, clients};
+use mintage::oauth::client::ClientId;
+use mintage::oauth::secret::ClientSecret;
+
+use crate::asking::{Load, token_request};
+use crate::cluster::Cluster;
+use crate::http::{Connection, Request};
+use crate::server::{Server, TestClient};
+
+/// Polls for this long: a second in which the change must be seen, and one in which it must stay.
+const WATCH: Duration = Duration::from_millis(2500);
+
+struct Pair {
+    cluster: Cluster,
+    instances: [Server; 2],
+}
+
+impl Pair {
+    fn start() -> Self {
+        let cluster = Cluster::start();
+        let url = cluster.url(cluster.address(), "mintage");
+        Self {
+            instances: [Server::ready(&url, &[]), Server::ready(&url, &[])],
+            cluster,
+        }
+    }
+
+    /// Polls every worker of both instances under load while `change` is made; the answers to a request for a token must
+    /// become `status` within a second, and then never be anything else.
+    fn assert_changes(&self, request: &Request, status: u16, change: impl FnOnce()) {
+        let others: Vec<TestClient> = (0..2).map(|_| self.instances[0].client("a", &[])).collect();
+        let loads = self
+            .instances
+            .each_ref()
+            .map(|instance| Load::start(instance.address, &others, 2, Duration::from_millis(2)));
+        let end = Instant::now() + WATCH + Duration::from_secs(1);
+        let (changed, timelines) = std::thread::scope(|scope| {
+            // Connections go to the workers in turn, so that four of them reach both.
+            let poll = |instance: &Server| {
+                let address = instance.address;
+                scope.spawn(move || poll_until(&mut Connection::open(address), request, end))
+            };
+            let polling: Vec<_> = self
+                .instances
+                .iter()
+                .flat_map(|instance| [(); 4].map(|()| poll(instance)))
+                .collect();
+            change();
+            let changed = Instant::now();
+            let timelines: Vec<_> = polling.into_iter().map(|thread| thread.join().unwrap()).collect();
+            (changed, timelines)
+        });
+        for timeline in timelines {
+            let first = timeline.iter().position(|(_, answer)| *answer == status);
+            let first = first.expect("it is seen");
+            let seen = timeline[first].0;
+            assert!(seen < changed + Duration::from_secs(1), "after {:?}", seen - changed);
+            assert!(
+                timeline[first..].iter().all(|(_, answer)| *answer == status),
+                "taken back"
+            );
+        }
+        for load in loads {
+            assert!(load.stop().iter().all(|receipt| receipt.status == 200));
+        }
+    }
+}
+
+fn poll_until(connection: &mut Connection, request: &Request, end: Instant) -> Vec<(Instant, u16)> {
+    let mut timeline = Vec::new();
+    while Instant::now() < end {
+        let asked = Instant::now();
+        timeline.push((asked, connection.ask(request).status));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    timeline
+}
+
+#[test]
+fn g2_a_client_that_was_disabled_gets_no_token_anywhere_within_a_second() {
+    let pair = Pair::start();
+    let client = pair.instances[0].client("a", &[]);
+    pair.assert_changes(&token_request(&client, &[]), 401, || {
+        pair.instances[0].run(&["client", "disable", &client.id]);
+    });
+    pair.assert_changes(&token_request(&client, &[]), 200, || {
+        pair.instances[1].run(&["client", "enable", &client.id]);
+    });
+}
+
+/// Gives a client another secret in place of the one it has, as another process does.
+fn rotate(pair: &Pair, client: &TestClient, secret: &ClientSecret) {
+    let database = config::Database {
+        url: pair.cluster.url(pair.cluster.address(), "mintage"),
+        ..Default::default()
+    };
+    let id = ClientId::parse(&client.id).unwrap();
+    Db::open(&database)
+        .run_here(|conn| {
+            let mut client = clients::find(conn, &id)?.unwrap();
+            client.secrets[0].hash = secret.hash();
+            clients::replace(conn, &client)
+        })
+        .unwrap();
+}
+
+#[test]
+fn g2_a_secret_that_was_replaced_gets_no_token_anywhere_within_a_second() {
+    let pair = Pair::start();
+    let client = pair.instances[0].client("a", &[]);
+    let secret = ClientSecret::generate();
+    let renewed = TestClient {
+        id: client.id.clone(),
+        secret: secret.reveal().to_owned(),
+    };
+    pair.assert_changes(&token_request(&client, &[]), 401, || rotate(&pair, &client, &secret));
+    for instance in &pair.instances {
+        assert_eq!(instance.send(&token_request(&renewed, &[])).status, 200);
+    }
+}

@@ -1,0 +1,252 @@
+//! G7: the database is away for a while, refusing, hanging or slow, and comes back.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::asking::{Load, about_token, assert_as_quick, assert_unavailable, p99, token_request};
+use crate::cluster::Cluster;
+use crate::http::Request;
+use crate::proxy::{Conduct, Proxy};
+use crate::scene::Scene;
+use crate::server::{TestClient, eventually};
+
+/// How the database goes away.
+#[derive(Clone, Copy)]
+enum Fault {
+    /// Connections are refused.
+    Stopped,
+    /// Connections are made, and nobody answers.
+    Hung,
+    /// Every answer takes longer than a call may.
+    Slow,
+    /// So it does because it comes byte by byte: the connection is never silent for long.
+    Dripping,
+}
+
+impl Fault {
+    fn begin(self, cluster: &Cluster, proxy: &Proxy) {
+        match self {
+            Self::Stopped => cluster.stop(),
+            Self::Hung => cluster.hang(),
+            Self::Slow => proxy.set(Conduct::Delay(Duration::from_secs(3))),
+            Self::Dripping => proxy.set(Conduct::Drip(Duration::from_millis(50))),
+        }
+    }
+
+    fn end(self, cluster: &Cluster, proxy: &Proxy) {
+        match self {
+            Self::Stopped => cluster.start_again(),
+            Self::Hung => cluster.resume(),
+            Self::Slow | Self::Dripping => proxy.set(Conduct::Pass),
+        }
+    }
+}
+
+/// Those who ask the server.
+struct Outage {
+    scene: Scene,
+    /// In the cache of every worker that they ask.
+    known: Vec<TestClient>,
+    /// In the database and in no cache.
+    stranger: TestClient,
+}
+
+impl Outage {
+    fn prepare() -> Self {
+        // Entries become too old during the outage, or `stale_served` would have nothing to count.
+        let scene = Scene::new(&[("MINTAGE_CACHE__TTL", "2s")]);
+        Self {
+            known: (0..4).map(|_| scene.client()).collect(),
+            stranger: scene.client(),
+            scene,
+        }
+    }
+
+    /// Asks for all that an outage forbids, until `end`.
+    fn ask_in_vain(&self, token: &str, end: Instant) {
+        let revocation = about_token("/revoke", &self.known[0], token);
+        let route = Request::post("/admin/routes").json(&json!({"path": "/orders", "scope": "orders:read"}));
+        let unknown = TestClient {
+            id: "nobody".into(),
+            secret: "none".into(),
+        };
+        let refused = [
+            token_request(&self.stranger, &[]),
+            token_request(&unknown, &[]),
+            revocation,
+            self.scene.operator(route),
+        ];
+        std::thread::scope(|scope| {
+            for request in &refused {
+                scope.spawn(move || {
+                    while Instant::now() < end {
+                        assert_unavailable(&self.scene.server.send(request));
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                });
+            }
+            scope.spawn(|| self.watch_health(end));
+        });
+    }
+
+    fn watch_health(&self, end: Instant) {
+        let began = Instant::now();
+        let mut ready = true;
+        while Instant::now() < end {
+            assert_eq!(self.scene.server.send(&Request::get("/livez")).status, 200);
+            let answer = self.scene.server.send(&Request::get("/readyz"));
+            if answer.status == 503 {
+                ready = false;
+                assert_unavailable(&answer);
+                assert_eq!(answer.json()["reason"], "the database does not answer");
+            } else {
+                assert!(ready, "ready again during the outage");
+            }
+            assert!(!ready || began.elapsed() < Duration::from_secs(5), "still ready");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until it is ready again and the backlog is written; how long each took.
+    fn recover(&self) -> (Duration, Duration) {
+        let began = Instant::now();
+        eventually("ready again", Duration::from_secs(10), || {
+            (self.scene.readiness() == 200).then_some(())
+        });
+        let ready = began.elapsed();
+        let left = Duration::from_secs(15).saturating_sub(ready);
+        eventually("the backlog is written", left, || {
+            let oldest = self.scene.statistics("writer")["oldest_unflushed_seconds"]
+                .as_f64()
+                .unwrap();
+            // The load goes on, so there is always something that waits.
+            (oldest < 1.0).then_some(())
+        });
+        (ready, began.elapsed())
+    }
+}
+
+/// The database is away for `length`; the time within which 99 % of the answers to known clients came, before and
+/// meanwhile.
+fn outage(fault: Fault, length: Duration, connections: usize) -> (Duration, Duration) {
+    let outage = Outage::prepare();
+    let scene = &outage.scene;
+    let token = scene.token(&outage.known[0]);
+    let load = Load::start(
+        scene.server.address,
+        &outage.known,
+        connections,
+        Duration::from_millis(5),
+    );
+    let started = Instant::now();
+    std::thread::sleep(length / 4);
+
+    let began = Instant::now();
+    fault.begin(&scene.cluster, &scene.proxy);
+    outage.ask_in_vain(&token, Instant::now() + length);
+    let ended = Instant::now();
+    fault.end(&scene.cluster, &scene.proxy);
+
+    let (ready, written) = outage.recover();
+    let receipts = load.stop();
+    let failures = receipts.iter().filter(|receipt| receipt.status != 200).count();
+    assert_eq!(failures, 0, "of {} requests of known clients", receipts.len());
+    scene.assert_all_recorded(&receipts);
+    assert!(scene.statistics("cache")["stale_served"].as_u64() > Some(0));
+    let writer = scene.statistics("writer");
+    assert!(writer["flush_failures_total"].as_u64() > Some(0));
+    assert_eq!(
+        (&writer["rejected_total"], &writer["dead_lettered_total"]),
+        (&json!(0), &json!(0))
+    );
+
+    // What was refused can be done now, and counts.
+    assert_eq!(scene.server.send(&token_request(&outage.stranger, &[])).status, 200);
+    let known = &outage.known[0];
+    assert_eq!(scene.server.send(&about_token("/revoke", known, &token)).status, 200);
+    let told = scene.server.send(&about_token("/introspect", known, &token)).json();
+    assert_eq!(told, json!({"active": false}));
+
+    let (before, during) = (p99(&receipts, started, began), p99(&receipts, began, ended));
+    println!(
+        "away for {:.1?}: {} tokens, p99 {before:.2?} before and {during:.2?} during, ready after {ready:.1?}, \
+         backlog written after {written:.1?}",
+        ended - began,
+        receipts.len()
+    );
+    (before, during)
+}
+
+const SHORT: Duration = Duration::from_secs(7);
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn g7_postgres_stopped() {
+    outage(Fault::Stopped, SHORT, 1);
+}
+
+#[test]
+fn g7_postgres_hung() {
+    outage(Fault::Hung, SHORT, 1);
+}
+
+#[test]
+fn g7_postgres_slow() {
+    outage(Fault::Slow, SHORT, 1);
+}
+
+#[test]
+fn g7_postgres_dripping() {
+    outage(Fault::Dripping, SHORT, 1);
+}
+
+#[test]
+#[ignore = "takes more than a minute: scripts/test --soak"]
+fn soak_g7_postgres_stopped_for_a_minute() {
+    let (before, during) = outage(Fault::Stopped, LONG, 2);
+    assert_as_quick(before, during);
+}
+
+#[test]
+#[ignore = "takes more than a minute: scripts/test --soak"]
+fn soak_g7_postgres_hung_for_a_minute() {
+    let (before, during) = outage(Fault::Hung, LONG, 2);
+    assert_as_quick(before, during);
+}
+
+#[test]
+#[ignore = "takes more than a minute: scripts/test --soak"]
+fn soak_g7_postgres_slow_for_a_minute() {
+    let (before, during) = outage(Fault::Slow, LONG, 2);
+    assert_as_quick(before, during);
+}
+
+#[test]
+fn a_table_of_tokens_that_takes_too_long_holds_up_nothing_else() {
+    let outage = Outage::prepare();
+    let scene = &outage.scene;
+    scene.cluster.sql(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+            'BEGIN PERFORM pg_sleep(10); RETURN NEW; END';
+         CREATE TRIGGER dawdle BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION dawdle()",
+    );
+    let load = Load::start(scene.server.address, &outage.known, 1, Duration::from_millis(5));
+    eventually("two flushes have failed", Duration::from_secs(15), || {
+        let stranger = scene.client();
+        let answer = scene.server.send(&token_request(&stranger, &[]));
+        assert_eq!(
+            answer.status,
+            200,
+            "the database answers everything else: {}",
+            answer.text()
+        );
+        assert_eq!(scene.readiness(), 200);
+        (scene.statistics("writer")["flush_failures_total"].as_u64() >= Some(2)).then_some(())
+    });
+    scene.cluster.sql("DROP TRIGGER dawdle ON tokens");
+    outage.recover();
+    let receipts = load.stop();
+    assert!(receipts.iter().all(|receipt| receipt.status == 200));
+    scene.assert_all_recorded(&receipts);
+}

@@ -1,0 +1,162 @@
+//! Slow clients: slowhttptest sends heads, bodies and reads answers as slowly as it can, and thousands of connections do
+//! nothing at all. Others must not notice. On SQLite, because no database is in the way.
+
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::asking::{Load, assert_as_quick, p99, token_request};
+use crate::server::{Server, TestClient};
+
+/// Open files for this process and the servers that it starts: a connection has an end in each.
+///
+/// The limit of a running process cannot be raised without unsafe code; `prlimit` (util-linux) does it from outside.
+fn raise_limit(files: usize) {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let limit = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let allowed = limit.split_whitespace().next().unwrap().parse();
+    if allowed.is_ok_and(|allowed: usize| allowed >= files) {
+        return;
+    }
+    let status = Command::new("prlimit")
+        .args([&format!("--pid={}", std::process::id()), &format!("--nofile={files}:")])
+        .status()
+        .unwrap();
+    assert!(status.success(), "{files} open files are not allowed: see `ulimit -Hn`");
+}
+
+struct Scene {
+    server: Server,
+    clients: Vec<TestClient>,
+}
+
+impl Scene {
+    fn start() -> Self {
+        let server = Server::ready("sqlite:mintage.db", &[]);
+        let clients = (0..4).map(|_| server.client("a", &[])).collect();
+        Self { server, clients }
+    }
+
+    /// Asks for tokens while `nuisance` goes on, on connections kept alive and on new ones; every request must succeed.
+    /// Answers the time within which 99 % of those on the former were answered, before and meanwhile.
+    fn undisturbed(&self, what: &str, quiet: Duration, nuisance: impl FnOnce(SocketAddr)) -> (Duration, Duration) {
+        let load = Load::start(self.server.address, &self.clients, 1, Duration::from_millis(5));
+        let started = Instant::now();
+        std::thread::sleep(quiet);
+        let began = Instant::now();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.arrive_until(&over));
+            nuisance(self.server.address);
+            over.store(true, Ordering::Relaxed);
+        });
+        let ended = Instant::now();
+        let receipts = load.stop();
+        let failures = receipts.iter().filter(|receipt| receipt.status != 200).count();
+        assert_eq!(failures, 0, "of {}", receipts.len());
+        let (before, during) = (p99(&receipts, started, began), p99(&receipts, began, ended));
+        println!(
+            "{what}: p99 {before:.2?} before and {during:.2?} during, {} tokens",
+            receipts.len()
+        );
+        (before, during)
+    }
+}
+
+impl Scene {
+    /// Sends each request on a connection of its own, as one who comes and waits no longer than most clients do.
+    fn arrive_until(&self, over: &AtomicBool) {
+        while !over.load(Ordering::Relaxed) {
+            let arrived = Instant::now();
+            let answer = self.server.send(&token_request(&self.clients[0], &[]));
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            assert!(
+                arrived.elapsed() < Duration::from_secs(2),
+                "answered after {:?}",
+                arrived.elapsed()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Runs slowhttptest for some seconds, on 500 connections of which it opens 200 a second.
+fn slowhttptest(address: SocketAddr, seconds: u32, attack: &[&str]) {
+    let (url, seconds) = (format!("http://{address}/token"), seconds.to_string());
+    let common = ["-u", &url, "-c", "500", "-r", "200", "-l", &seconds, "-p", "3"];
+    let output = Command::new("slowhttptest")
+        .args(common)
+        .args(attack)
+        .stdin(Stdio::null())
+        .output()
+        .expect("slowhttptest is there: scripts/test gets it");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("slow HTTP test status"), "{said}");
+}
+
+/// The three ways of being slow: heads, bodies, reading.
+const ATTACKS: [&[&str]; 3] = [
+    &["-H", "-i", "1", "-x", "24"],
+    &["-B", "-i", "1", "-s", "8192", "-x", "10", "-t", "POST"],
+    &["-X", "-n", "1", "-w", "10", "-y", "20", "-z", "32", "-k", "3"],
+];
+
+fn slow_requests(seconds: u32) -> [(Duration, Duration); 3] {
+    raise_limit(4096);
+    let scene = Scene::start();
+    let quiet = Duration::from_secs(u64::from(seconds.min(10)) / 2);
+    ATTACKS.map(|attack| scene.undisturbed(attack[0], quiet, |address| slowhttptest(address, seconds, attack)))
+}
+
+/// Opens `count` connections that say nothing, and opens another for each that the server closes, for `length`.
+fn stay_connected(address: SocketAddr, count: usize, length: Duration) {
+    let end = Instant::now() + length;
+    let open = || TcpStream::connect(address).unwrap();
+    let mut idle: Vec<TcpStream> = (0..count).map(|_| open()).collect();
+    while Instant::now() < end {
+        for connection in &mut idle {
+            connection.set_nonblocking(true).unwrap();
+            if !matches!(connection.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock) {
+                *connection = open();
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn idle_connections(count: usize, length: Duration) -> (Duration, Duration) {
+    raise_limit(count + 2000);
+    let scene = Scene::start();
+    scene.undisturbed(&format!("{count} idle connections"), length / 2, |address| {
+        stay_connected(address, count, length);
+    })
+}
+
+#[test]
+fn slow_requests_disturb_nobody() {
+    slow_requests(4);
+}
+
+#[test]
+fn idle_connections_disturb_nobody() {
+    idle_connections(2000, Duration::from_secs(4));
+}
+
+#[test]
+#[ignore = "takes more than a minute: scripts/test --soak"]
+fn soak_slow_requests_take_no_time_from_others() {
+    for (before, during) in slow_requests(20) {
+        assert_as_quick(before, during);
+    }
+}
+
+#[test]
+#[ignore = "opens 10,000 connections: scripts/test --soak"]
+fn soak_idle_connections_take_no_time_from_others() {
+    let (before, during) = idle_connections(10_000, Duration::from_secs(20));
+    assert_as_quick(before, during);
+}
