@@ -1,0 +1,6 @@
+//! Faults of SQLite, of the file system under it, and of the process itself.
+
+mod site;
+mod strace;
+
+mod killed;
