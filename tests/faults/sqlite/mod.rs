@@ -4,3 +4,5 @@ mod site;
 mod strace;
 
 mod killed;
+mod revoked;
+mod sync;
