@@ -38,6 +38,7 @@ struct Template {
 diesel::table! {
     tokens (jti) {
         jti -> Text,
+        client_id -> Text,
     }
 }
 
@@ -136,6 +137,12 @@ impl Site {
     pub fn recorded(&self) -> HashSet<String> {
         let ids: Vec<String> = tokens::table.select(tokens::jti).load(&mut self.connect()).unwrap();
         ids.into_iter().collect()
+    }
+
+    /// How many tokens of a client are recorded.
+    pub fn recorded_of(&self, client: &TestClient) -> i64 {
+        let its = tokens::table.filter(tokens::client_id.eq(&client.id));
+        its.count().get_result(&mut self.connect()).unwrap()
     }
 
     /// Of the tokens that somebody received, those that are not recorded.
