@@ -3,6 +3,11 @@
 mod site;
 mod strace;
 
+mod disk;
 mod killed;
+mod locked;
+mod poison;
 mod revoked;
+mod stop;
 mod sync;
+mod unknown;

@@ -1,7 +1,7 @@
 //! [`Tampering`]: system calls of a running server that fail, or kill it, because strace makes them.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -20,6 +20,15 @@ impl Tampering {
     /// strace counts (`when=N`) for each thread by itself, and begins to count here. Without `--seccomp-bpf`, which would
     /// drop injected signals.
     pub fn begin(site: &Site, server: &Server, inject: &str) -> Self {
+        Self::begin_with(site, server, inject, &[])
+    }
+
+    /// As [`Tampering::begin`], but only with calls that are about one file.
+    pub fn begin_on(site: &Site, server: &Server, inject: &str, file: &Path) -> Self {
+        Self::begin_with(site, server, inject, &["-P", file.to_str().unwrap()])
+    }
+
+    fn begin_with(site: &Site, server: &Server, inject: &str, more: &[&str]) -> Self {
         let trace = site.path("trace");
         let said = site.path("strace");
         let calls = inject.split(':').next().unwrap();
@@ -27,6 +36,7 @@ impl Tampering {
             .args(["-f", "-p", &server.pid().to_string(), "-o"])
             .arg(&trace)
             .args(["-e", &format!("trace={calls}"), "-e", &format!("inject={inject}")])
+            .args(more)
             .stdin(Stdio::null())
             .stderr(File::create(&said).unwrap())
             .spawn()

@@ -14,7 +14,7 @@ const NO_SYNC: &str = "fsync,fdatasync:error=EIO";
 const FAULT: Duration = Duration::from_secs(3);
 
 /// Lets the disk fail under load. With `group`, nothing may be given out meanwhile; without, everything may.
-fn disk_fails(group: bool, fault: &str) {
+pub fn disk_fails(group: bool, fault: &str) {
     let durability = if group { "group" } else { "async" };
     let site = Site::new(&[
         ("MINTAGE_WRITER__DURABILITY", durability),
@@ -98,11 +98,6 @@ fn a_sync_that_fails_keeps_the_records_until_it_works_again() {
 #[test]
 fn g3_with_group_durability_a_write_that_fails_gives_out_nothing_and_loses_nothing() {
     disk_fails(true, "pwrite64:error=EIO");
-}
-
-#[test]
-fn a_disk_without_space_keeps_the_records_until_there_is_some() {
-    disk_fails(false, "pwrite64,ftruncate,fallocate:error=ENOSPC");
 }
 
 /// One sync fails here and there: each time the record is tried again.
