@@ -90,7 +90,7 @@ impl Startup {
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
+        RevocationCache::new(listeners.revocations.clone(), self.db.clone(), self.clock.clone()).start();
         let feed = ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
         // What others have written since `prepare` began, which may have taken long. If the database is away again, the
         // feed finds out when it is back, and until then the server is not ready.

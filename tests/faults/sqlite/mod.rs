@@ -3,6 +3,7 @@
 mod site;
 mod strace;
 
+mod clock;
 mod disk;
 mod killed;
 mod locked;
