@@ -12,3 +12,4 @@ mod revoked;
 mod stop;
 mod sync;
 mod unknown;
+mod versions;
