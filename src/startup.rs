@@ -97,7 +97,7 @@ impl Startup {
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
+        RevocationCache::new(listeners.revocations.clone(), self.db.clone(), self.clock.clone()).start();
         KeyRotator::new(self.rotation).start();
         let (settings, stats) = self.janitor;
         Janitor::new(self.db.clone(), self.clock.clone(), &settings, stats).start();
