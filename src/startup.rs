@@ -97,7 +97,7 @@ impl Startup {
         self.wait_for_workers(&listeners.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), listeners.revocations.known());
         listeners.caches.warm(prepared.clients, prepared.read_at).await;
-        RevocationCache::new(listeners.revocations.clone(), self.clock.clone()).start();
+        RevocationCache::new(listeners.revocations.clone(), self.db.clone(), self.clock.clone()).start();
         KeyRotator::new(self.rotation).start();
         let (settings, stats) = self.janitor;
         Janitor::new(self.db.clone(), self.clock.clone(), &settings, stats).start();
@@ -143,8 +143,10 @@ fn prepare(
     warm: usize,
 ) -> Result<Prepared, Hopeless> {
     bring_schema_up_to_date(conn, auto_migrate).map_err(Hopeless::Db)?;
-    // Before the first record is written, or it would fall into none.
-    partitions::make_ahead(conn, clock.now().seconds()).map_err(Hopeless::Db)?;
+    // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
+    if let Err(error) = partitions::make_ahead(conn, clock.now().seconds()) {
+        log::warn!("partitions not made yet: {error}");
+    }
     let ring = load_keys(conn, clock.now(), seal)?;
     // Before anything else is read: a change in between is then seen by the feed, and not lost.
     let seen = changes::last(conn).map_err(Hopeless::Db)?;

@@ -281,7 +281,7 @@ impl BatchWriter {
                     Err(NotRecorded::Unavailable)
                 }
                 // Whoever waited for it has had its 503 by now: nobody holds this token.
-                Fate::Unwritten if pending.ack.as_ref().is_some_and(oneshot::Sender::is_closed) => {
+                Fate::Unwritten | Fate::Doubtful if pending.ack.as_ref().is_some_and(oneshot::Sender::is_closed) => {
                     given_up += 1;
                     continue;
                 }
@@ -335,7 +335,13 @@ impl BatchWriter {
                 self.lanes.pending()
             );
         }
-        let pause = retry_pause(self.failures_in_a_row);
+        let mut pause = retry_pause(self.failures_in_a_row);
+        if !error.is_unavailable() {
+            // It answers, and refuses what is tried first: what comes meanwhile must not wait for that, and tells whether
+            // others are refused too.
+            let interval = Duration::from_millis(self.settings.flush_interval.as_millis() as u64);
+            pause = pause.min(interval.max(FIRST_RETRY));
+        }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.state = State::Pausing(ctx.run_later(pause, |this, ctx| this.timer_ended(ctx)));
     }

@@ -6,10 +6,11 @@
 //! next request on every worker as soon as it is written. It is cut into shards, so that workers who read and the one
 //! who writes hardly ever meet at the same lock; `docs/adr/` has the measurement.
 //!
-//! The actor is what must be done by one at a time: it forgets what has expired.
+//! The actor is what must be done by one at a time: it forgets what has expired. When the clock is set back, some of that
+//! has not expired any more: until it is read again, a token that may have been forgotten is not active.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -34,6 +35,9 @@ const KEPT_AFTER_EXPIRY: i64 = 300;
 /// How often what has expired is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
+/// How often it is looked whether the clock was set back.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);
+
 type Shard = HashMap<TokenId, i64, RandomState>;
 
 /// The set; a clone is the same set.
@@ -43,6 +47,8 @@ pub struct Revocations(Arc<Sets>);
 struct Sets {
     spent: Vec<RwLock<Shard>>,
     known: AtomicUsize,
+    /// Tokens that end by this second may be missing, because they had been expired long enough.
+    forgotten_until: AtomicI64,
     /// Replaced as a whole: clients that were disabled or told to forget their tokens are few.
     standings: ArcSwap<Standings>,
 }
@@ -58,6 +64,7 @@ impl Default for Revocations {
         Self(Arc::new(Sets {
             spent: (0..SHARDS).map(|_| RwLock::default()).collect(),
             known: AtomicUsize::new(0),
+            forgotten_until: AtomicI64::new(i64::MIN),
             standings: ArcSwap::default(),
         }))
     }
@@ -69,13 +76,29 @@ impl Revocations {
     /// # Errors
     /// When the database cannot be reached, or holds what it should not.
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
-        revocations::for_each(conn, now.seconds() - KEPT_AFTER_EXPIRY, |spent| self.spend(spent))?;
+        self.load_spent(conn, now)?;
         let standings = Standings {
             everybody: standing::of_everybody(conn)?,
             clients: standing::exceptions(conn)?.into_iter().collect(),
         };
         self.0.standings.store(Arc::new(standings));
         Ok(())
+    }
+
+    /// Reads the tokens that count at `now`, also those that had been forgotten by a clock that was fast.
+    ///
+    /// # Errors
+    /// As [`Revocations::load`].
+    fn load_spent(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
+        let since = forgotten_at(now);
+        revocations::for_each(conn, since, |spent| self.spend(spent))?;
+        self.0.forgotten_until.store(since, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Whether tokens have been forgotten that count again, because the clock was set back.
+    fn has_forgotten_too_much(&self, now: UnixMillis) -> bool {
+        self.0.forgotten_until.load(Ordering::SeqCst) > forgotten_at(now)
     }
 
     /// From now on this token is not active, on any worker.
@@ -172,7 +195,9 @@ impl Revocations {
 
     /// Forgets tokens that have been expired long enough; answers how many.
     pub fn forget_expired(&self, now: UnixMillis) -> usize {
-        let since = now.seconds() - KEPT_AFTER_EXPIRY;
+        let since = forgotten_at(now);
+        // First: whoever does not find a token any more must know why.
+        self.0.forgotten_until.fetch_max(since, Ordering::SeqCst);
         let mut forgotten = 0;
         for shard in &self.0.spent {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
@@ -201,12 +226,21 @@ impl Denials for Revocations {
             .contains_key(jti)
     }
 
+    fn remembers(&self, expires_at: i64) -> bool {
+        expires_at > self.0.forgotten_until.load(Ordering::SeqCst)
+    }
+
     fn standing(&self, client_id: &str) -> ClientStanding {
         let standings = self.0.standings.load();
         let mut standing = standings.clients.get(client_id).copied().unwrap_or_default();
         standing.not_before = standing.not_before.max(standings.everybody);
         standing
     }
+}
+
+/// What ended by this second may be forgotten at `now`.
+fn forgotten_at(now: UnixMillis) -> i64 {
+    now.seconds() - KEPT_AFTER_EXPIRY
 }
 
 fn report(error: DbError) -> Unavailable {
@@ -217,13 +251,50 @@ fn report(error: DbError) -> Unavailable {
 /// The actor.
 pub struct RevocationCache {
     revocations: Revocations,
+    db: Db,
     clock: Clock,
+    loading: bool,
 }
 
 impl RevocationCache {
     /// Looks after a set.
-    pub fn new(revocations: Revocations, clock: Clock) -> Self {
-        Self { revocations, clock }
+    pub fn new(revocations: Revocations, db: Db, clock: Clock) -> Self {
+        Self {
+            revocations,
+            db,
+            clock,
+            loading: false,
+        }
+    }
+
+    fn forget(&mut self) {
+        let now = self.clock.now();
+        if self.revocations.has_forgotten_too_much(now) {
+            return;
+        }
+        let forgotten = self.revocations.forget_expired(now);
+        if forgotten > 0 {
+            log::debug!("expired revocations forgotten count={forgotten}");
+        }
+    }
+
+    fn look_at_clock(&mut self, ctx: &mut Context<Self>) {
+        if self.loading || !self.revocations.has_forgotten_too_much(self.clock.now()) {
+            return;
+        }
+        self.loading = true;
+        let (revocations, db, clock) = (self.revocations.clone(), self.db.clone(), self.clock.clone());
+        // Not Db::run: to read a million of them takes longer than a query may.
+        let work = move || db.run_here(|conn| revocations.load_spent(conn, clock.now()));
+        let loading = tokio::task::spawn_blocking(work).into_actor(self);
+        ctx.spawn(loading.map(|loaded, this, _| {
+            this.loading = false;
+            match loaded {
+                Ok(Ok(())) => log::warn!("the clock was set back, revocations were read again"),
+                Ok(Err(error)) => log::debug!("the clock was set back, revocations cannot be read: {error}"),
+                Err(stopped) => log::debug!("revocations were not read: {stopped}"),
+            }
+        }));
     }
 }
 
@@ -231,12 +302,8 @@ impl Actor for RevocationCache {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(FORGET_EVERY, |this, _| {
-            let forgotten = this.revocations.forget_expired(this.clock.now());
-            if forgotten > 0 {
-                log::debug!("expired revocations forgotten count={forgotten}");
-            }
-        });
+        ctx.run_interval(FORGET_EVERY, |this, _| this.forget());
+        ctx.run_interval(LOOK_AT_CLOCK_EVERY, Self::look_at_clock);
     }
 }
 
@@ -273,6 +340,25 @@ mod tests {
             (revocations.known(), revocations.is_spent(&spent(7, 0).jti)),
             (0, false)
         );
+    }
+
+    #[test]
+    fn g1_what_may_have_been_forgotten_is_not_remembered() {
+        let revocations = Revocations::default();
+        assert!(revocations.remembers(0));
+        let later = UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY);
+        revocations.forget_expired(later);
+        assert_eq!(
+            (revocations.remembers(1000), revocations.remembers(1001)),
+            (false, true)
+        );
+        assert!(!revocations.has_forgotten_too_much(later));
+        assert!(
+            revocations.has_forgotten_too_much(UnixMillis(later.0 - 1000)),
+            "the clock was set back"
+        );
+        revocations.forget_expired(UnixMillis(later.0 - 1000));
+        assert!(!revocations.remembers(1000), "it is not known again by that");
     }
 
     #[test]

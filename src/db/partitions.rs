@@ -44,11 +44,11 @@ pub fn make_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
         return Ok(0);
     };
     let there = starts(conn)?;
-    let first = now - now.rem_euclid(WIDTH);
+    let first = (now - now.rem_euclid(WIDTH)).max(there.old_end);
     let last = now + TTL_SECONDS.end() + MARGIN;
     let missing: Vec<i64> = (first..=last)
         .step_by(WIDTH as usize)
-        .filter(|start| !there.contains(start))
+        .filter(|start| !there.starts.contains(start))
         .collect();
     if missing.is_empty() {
         return Ok(0);
@@ -60,7 +60,7 @@ pub fn make_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
         }
         let there = starts(conn)?;
         let mut made = 0;
-        for start in missing.iter().filter(|start| !there.contains(start)) {
+        for start in missing.iter().filter(|start| !there.starts.contains(start)) {
             made += usize::from(make(conn, *start)?);
         }
         Ok(made)
@@ -98,8 +98,10 @@ pub fn drop_one(conn: &mut Conn, before: i64) -> Result<Option<bool>, DbError> {
     let Conn::Postgres(_) = conn else {
         return Ok(Some(false));
     };
-    let past = |starts: BTreeSet<i64>| starts.into_iter().find(|start| start + WIDTH <= before);
-    let Some(start) = past(starts(conn)?) else {
+    let Some(name) = names(conn)?
+        .into_iter()
+        .find(|name| end_of(name).is_some_and(|end| end <= before))
+    else {
         return Ok(Some(false));
     };
     conn.write(|conn| {
@@ -107,7 +109,7 @@ pub fn drop_one(conn: &mut Conn, before: i64) -> Result<Option<bool>, DbError> {
             return Ok(None);
         }
         execute(conn, LOCK_TIMEOUT)?;
-        execute(conn, &format!("DROP TABLE IF EXISTS {}", name(start)))?;
+        execute(conn, &format!("DROP TABLE IF EXISTS {name}"))?;
         Ok(Some(true))
     })
 }
@@ -134,25 +136,58 @@ pub fn rows_past(conn: &mut Conn, before: i64) -> Result<i64, DbError> {
     .load(conn)?;
     let past = estimates
         .into_iter()
-        .filter(|estimate| start_of(&estimate.name).is_some_and(|start| start + WIDTH <= before));
+        .filter(|estimate| end_of(&estimate.name).is_some_and(|end| end <= before));
     Ok(past.map(|estimate| estimate.rows).sum())
 }
 
-fn starts(conn: &mut Conn) -> Result<BTreeSet<i64>, DbError> {
+/// The partitions that there are.
+struct Partitions {
+    /// When those of ours begin.
+    starts: BTreeSet<i64>,
+    /// When the one that was the whole table ends, if there is one.
+    old_end: i64,
+}
+
+fn starts(conn: &mut Conn) -> Result<Partitions, DbError> {
+    let names = names(conn)?;
+    let old_end = names
+        .iter()
+        .filter_map(|name| name.strip_prefix(OLD)?.parse().ok())
+        .max();
+    Ok(Partitions {
+        starts: names.iter().filter_map(|name| start_of(name)).collect(),
+        old_end: old_end.unwrap_or(i64::MIN),
+    })
+}
+
+fn names(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     let names: Vec<Name> = diesel::sql_query(
         "SELECT relname::text AS name FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
          WHERE inhparent = 'tokens'::regclass",
     )
     .load(conn)?;
-    Ok(names.iter().filter_map(|row| start_of(&row.name)).collect())
+    Ok(names.into_iter().map(|row| row.name).collect())
 }
 
+/// What the name of a partition begins with; the second at which its time begins follows.
+const OURS: &str = "tokens_e";
+
+/// What the name of the partition begins with that was the whole table; the second at which its time ends follows.
+const OLD: &str = "tokens_until";
+
 fn name(start: i64) -> String {
-    format!("tokens_e{start}")
+    format!("{OURS}{start}")
 }
 
 fn start_of(name: &str) -> Option<i64> {
-    name.strip_prefix("tokens_e")?.parse().ok()
+    name.strip_prefix(OURS)?.parse().ok()
+}
+
+fn end_of(name: &str) -> Option<i64> {
+    match name.strip_prefix(OLD) {
+        Some(end) => end.parse().ok(),
+        None => start_of(name).map(|start| start + WIDTH),
+    }
 }
 
 fn execute(conn: &mut Conn, statement: &str) -> Result<(), DbError> {

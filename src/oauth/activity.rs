@@ -38,6 +38,8 @@ pub struct ClientStanding {
 pub trait Denials {
     /// Whether a token was revoked, or redeemed.
     fn is_spent(&self, jti: &TokenId) -> bool;
+    /// Whether it still knows of every token that ends at this second, and not merely once did.
+    fn remembers(&self, expires_at: i64) -> bool;
     /// How a client stands; the moment that counts for all clients is part of it.
     fn standing(&self, client_id: &str) -> ClientStanding;
 }
@@ -61,7 +63,7 @@ pub fn is_active(
     let in_time = standing
         .not_before
         .is_none_or(|moment| claims.jti.issued_at() >= moment);
-    in_time && !standing.disabled && !denials.is_spent(&claims.jti)
+    in_time && !standing.disabled && !denials.is_spent(&claims.jti) && denials.remembers(claims.exp)
 }
 
 #[cfg(test)]
@@ -75,12 +77,17 @@ mod tests {
     #[derive(Default)]
     struct Said {
         spent: bool,
+        forgetful: bool,
         standing: ClientStanding,
     }
 
     impl Denials for Said {
         fn is_spent(&self, _: &TokenId) -> bool {
             self.spent
+        }
+
+        fn remembers(&self, _: i64) -> bool {
+            !self.forgetful
         }
 
         fn standing(&self, _: &str) -> ClientStanding {
@@ -117,14 +124,18 @@ mod tests {
     fn p33_what_was_taken_back_is_not_active() {
         let judged = |said: Said| active(&said, "https://issuer", None, 1_001_000);
         let standing = |disabled, not_before: Option<i64>| Said {
-            spent: false,
             standing: ClientStanding {
                 disabled,
                 not_before: not_before.map(UnixMillis),
             },
+            ..Said::default()
         };
         assert!(!judged(Said {
             spent: true,
+            ..Said::default()
+        }));
+        assert!(!judged(Said {
+            forgetful: true,
             ..Said::default()
         }));
         assert!(!judged(standing(true, None)));

@@ -120,20 +120,30 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).expect("the server accepts connections");
+        Self::try_open(to).expect("the server accepts connections")
+    }
+
+    /// `None` when nobody listens there (any more).
+    pub fn try_open(to: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
         stream.set_nodelay(true).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self {
+        Some(Self {
             stream,
             buffer: Vec::new(),
-        }
+        })
     }
 
     /// Sends a request and reads its answer.
     pub fn ask(&mut self, request: &Request) -> Response {
+        self.try_ask(request)
+            .expect("the server answers before it closes the connection")
+    }
+
+    /// Sends a request and reads its answer; `None` when the connection is closed before that is whole.
+    pub fn try_ask(&mut self, request: &Request) -> Option<Response> {
         self.write(&request.bytes());
         self.read_response(request.method == "HEAD")
-            .expect("the server answers before it closes the connection")
     }
 
     /// Writes bytes. A server that has answered already may have closed: the answer tells.
@@ -242,6 +252,12 @@ impl Response {
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} comes more than once: {self:?}");
         value
+    }
+
+    /// Whether the server closes the connection after it.
+    pub fn closes(&self) -> bool {
+        self.header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     pub fn text(&self) -> String {

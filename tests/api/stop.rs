@@ -21,10 +21,7 @@ fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) 
         let answer = connection.ask(request);
         ids.push(jti(&answer.access_token()));
         issued.fetch_add(1, Ordering::Relaxed);
-        if answer
-            .header("connection")
-            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
-        {
+        if answer.closes() {
             return ids;
         }
         std::thread::sleep(IDLE);

@@ -272,3 +272,36 @@ fn only_postgres_has_partitions() {
     assert_eq!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())), 0);
     assert_eq!(store.run(|conn| partitions::drop_one(conn, NOW.seconds())), Some(false));
 }
+
+#[test]
+fn postgres_the_records_from_before_become_one_partition() {
+    let store = Store::postgres().migrated();
+    // Back to the table as it was, and forward again with rows in it.
+    while store.number("SELECT count(*) AS value FROM pg_class WHERE relname = 'tokens_default'") > 0 {
+        store.run(mintage::db::migrations::down);
+    }
+    insert(&store, &[record(0, 1), record(1, 2 * WIDTH)]);
+    store.run(mintage::db::migrations::up);
+    assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
+    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    insert(&store, &[record(1, 2 * WIDTH), record(2, 1), record(3, 4 * WIDTH)]);
+    assert_eq!(left(&store), 4, "what is there already is there once");
+    let end = NOW.seconds() - NOW.seconds().rem_euclid(WIDTH) + 3 * WIDTH;
+    assert_eq!(store.run(|conn| partitions::drop_one(conn, end - 1)), Some(false));
+    assert_eq!(store.run(|conn| partitions::drop_one(conn, end)), Some(true));
+    assert_eq!(left(&store), 1);
+}
+
+#[test]
+fn postgres_who_reads_for_long_is_not_waited_for() {
+    let store = Store::postgres().migrated();
+    store.run(|conn| {
+        conn.write(|conn| {
+            diesel::sql_query("SELECT 1 FROM tokens_default").execute(conn)?;
+            let made = store.try_run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+            assert!(made.is_err_and(|error| error.is_unavailable()));
+            Ok(())
+        })
+    });
+    assert!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())) > 100);
+}

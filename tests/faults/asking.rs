@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -35,11 +35,15 @@ pub fn validation(token: &str) -> Request {
         .header("X-Forwarded-Uri", "/orders")
 }
 
+/// The claims of a token, not verified.
+pub fn claims(token: &str) -> Value {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice(&claims).unwrap()
+}
+
 /// The id of a token.
 pub fn jti(token: &str) -> String {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-    let claims: Value = serde_json::from_slice(&claims).unwrap();
-    claims["jti"].as_str().unwrap().to_owned()
+    claims(token)["jti"].as_str().unwrap().to_owned()
 }
 
 /// That it is a 503 that says when to come again.
@@ -52,6 +56,7 @@ pub fn assert_unavailable(answer: &Response) {
 /// Clients that ask for tokens at a steady pace, each thread on a connection of its own.
 pub struct Load {
     stop: Arc<AtomicBool>,
+    issued: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<Vec<Receipt>>>,
 }
 
@@ -60,24 +65,35 @@ pub struct Load {
 pub struct Receipt {
     pub sent: Instant,
     pub took: Duration,
+    /// 0 when there was no answer.
     pub status: u16,
-    /// The id of the token, if it is one.
+    /// The token, if it is one, and its id.
+    pub token: Option<String>,
     pub jti: Option<String>,
+    /// Whether the answer says when to come again.
+    pub retry_after: bool,
+    /// Whether the connection had served before: then it was the server's to answer.
+    pub kept_alive: bool,
 }
 
 impl Load {
     /// Each client on `connections` connections, on each of which it waits for `pause` between two requests.
     pub fn start(server: SocketAddr, clients: &[TestClient], connections: usize, pause: Duration) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, issued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let threads = clients
             .iter()
             .flat_map(|client| std::iter::repeat_n(client, connections))
             .map(|client| {
-                let (request, stop) = (token_request(client, &[]), stop.clone());
-                std::thread::spawn(move || ask_until(server, &request, pause, &stop))
+                let (request, stop, issued) = (token_request(client, &[]), stop.clone(), issued.clone());
+                std::thread::spawn(move || ask_until(server, &request, pause, &stop, &issued))
             })
             .collect();
-        Self { stop, threads }
+        Self { stop, issued, threads }
+    }
+
+    /// Tokens received so far.
+    pub fn issued(&self) -> usize {
+        self.issued.load(Ordering::Relaxed)
     }
 
     /// Ends it; all that came of it.
@@ -88,18 +104,45 @@ impl Load {
     }
 }
 
-fn ask_until(server: SocketAddr, request: &Request, pause: Duration, stop: &AtomicBool) -> Vec<Receipt> {
-    let mut connection = Connection::open(server);
+/// Asks, on another connection whenever one is closed, also by a server that is killed.
+fn ask_until(
+    server: SocketAddr,
+    request: &Request,
+    pause: Duration,
+    stop: &AtomicBool,
+    issued: &AtomicUsize,
+) -> Vec<Receipt> {
+    /// Between two tries to connect to a server that is not there.
+    const NOBODY: Duration = Duration::from_millis(10);
     let mut receipts = Vec::new();
+    let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
+        let kept_alive = connection.is_some();
+        let Some(mut open) = connection.take().or_else(|| Connection::try_open(server)) else {
+            std::thread::sleep(NOBODY);
+            continue;
+        };
         let sent = Instant::now();
-        let answer = connection.ask(request);
+        let answer = open.try_ask(request);
+        let took = sent.elapsed();
+        let status = answer.as_ref().map_or(0, |answer| answer.status);
+        let token = answer
+            .as_ref()
+            .filter(|answer| answer.status == 200)
+            .map(Response::access_token);
+        issued.fetch_add(usize::from(token.is_some()), Ordering::Relaxed);
         receipts.push(Receipt {
             sent,
-            took: sent.elapsed(),
-            status: answer.status,
-            jti: (answer.status == 200).then(|| jti(&answer.access_token())),
+            took,
+            status,
+            jti: token.as_deref().map(jti),
+            token,
+            retry_after: answer
+                .as_ref()
+                .is_some_and(|answer| answer.header("retry-after").is_some()),
+            kept_alive,
         });
+        connection = answer.filter(|answer| !answer.closes()).map(|_| open);
         std::thread::sleep(pause);
     }
     receipts

@@ -20,6 +20,7 @@ mod records;
 mod scene;
 mod server;
 mod slow_clients;
+mod sqlite;
 mod start;
 
 #[path = "../api/http.rs"]

@@ -1,13 +1,10 @@
 -- Token records by when they expire: removing a partition takes a moment, removing its rows takes minutes and leaves the
--- table as large as it was. The server makes the partitions; what falls into none is in tokens_default, which is the
--- whole of the table as it was before.
+-- table as large as it was. The server makes the partitions; what falls into none is in tokens_default.
 --
 -- The key of a partitioned table must hold what it is partitioned by. A jti is unique all the same: it and expires_at
 -- come from the same signed token, so a record that is written twice has the same expires_at.
-ALTER TABLE tokens RENAME TO tokens_default;
-ALTER TABLE tokens_default DROP CONSTRAINT tokens_pkey;
-ALTER TABLE tokens_default ADD CONSTRAINT tokens_default_pkey PRIMARY KEY (jti, expires_at);
-CREATE INDEX tokens_default_by_expiry ON tokens_default (expires_at);
+ALTER TABLE tokens RENAME TO tokens_before;
+ALTER TABLE tokens_before RENAME CONSTRAINT tokens_pkey TO tokens_before_pkey;
 
 CREATE TABLE tokens (
     jti        TEXT    COLLATE "C" NOT NULL,
@@ -19,7 +16,27 @@ CREATE TABLE tokens (
     one_time   BOOLEAN NOT NULL,
     PRIMARY KEY (jti, expires_at)
 ) PARTITION BY RANGE (expires_at);
-ALTER TABLE tokens ATTACH PARTITION tokens_default DEFAULT;
+
+CREATE TABLE tokens_default PARTITION OF tokens DEFAULT;
+CREATE INDEX tokens_default_by_expiry ON tokens_default (expires_at);
+
+-- The records that are there already become one partition, from the beginning of time to when the last of them expires,
+-- and no row is copied. They must not be in the default partition: that is read whole whenever a partition is made.
+DO $$
+DECLARE
+    ends BIGINT;
+BEGIN
+    SELECT (max(expires_at) / 21600 + 1) * 21600 INTO ends FROM tokens_before;
+    IF ends IS NULL THEN
+        DROP TABLE tokens_before;
+    ELSE
+        ALTER TABLE tokens_before DROP CONSTRAINT tokens_before_pkey;
+        ALTER TABLE tokens_before ADD PRIMARY KEY (jti, expires_at);
+        EXECUTE format('ALTER TABLE tokens_before RENAME TO tokens_until%s', ends);
+        EXECUTE format('ALTER TABLE tokens ATTACH PARTITION tokens_until%s FOR VALUES FROM (MINVALUE) TO (%s)', ends, ends);
+    END IF;
+END
+$$;
 
 CREATE INDEX revocations_by_expiry ON revocations (expires_at);
 CREATE INDEX redemptions_by_expiry ON redemptions (expires_at);

@@ -1,0 +1,204 @@
+//! The machine's clock is wrong by an hour, from the start or all of a sudden: what was taken back stays so (G1).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::site::Site;
+use crate::asking::{Load, about_token, claims, validation};
+use crate::server::{Server, eventually};
+
+/// A token ends long before the hour is over.
+const TTL: (&str, &str) = ("MINTAGE_TOKEN__TTL", "30m");
+
+const RIGHT: &str = "+0";
+const FAST: &str = "+1h";
+const SLOW: &str = "-1h";
+
+/// A clock that tests set, also while a server goes by it.
+struct Clock {
+    file: PathBuf,
+}
+
+impl Clock {
+    fn of(site: &Site) -> Self {
+        let clock = Self {
+            file: site.path("clock"),
+        };
+        clock.set(RIGHT);
+        clock
+    }
+
+    fn set(&self, offset: &str) {
+        // In one step, because the servers read it all the time.
+        let new = self.file.with_extension("new");
+        std::fs::write(&new, offset).unwrap();
+        std::fs::rename(new, &self.file).unwrap();
+    }
+
+    /// Sets it and waits until the server goes by it.
+    fn jump(&self, site: &Site, server: &Server, offset: &str) {
+        let issued_at = || claims(&site.token(server))["iat"].as_i64().unwrap();
+        let before = issued_at();
+        self.set(offset);
+        eventually("the clock has jumped", Duration::from_secs(10), || {
+            ((issued_at() - before).abs() > 1800).then_some(())
+        });
+    }
+
+    /// Starts a server that goes by this clock and by no other; only what counts time from the start does not.
+    fn start(&self, site: &Site) -> Server {
+        let library = library();
+        let mut server = site.spawn(&[
+            "env",
+            &format!("LD_PRELOAD={}", library.display()),
+            &format!("FAKETIME_TIMESTAMP_FILE={}", self.file.display()),
+            "FAKETIME_NO_CACHE=1",
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            "DONT_FAKE_MONOTONIC=1",
+        ]);
+        server.wait_until_it_listens().expect("it ended");
+        server.wait_until_ready();
+        server
+    }
+
+    fn start_at(&self, site: &Site, offset: &str) -> Server {
+        self.set(offset);
+        self.start(site)
+    }
+}
+
+/// Debian has a folder for each kind of machine.
+fn library() -> PathBuf {
+    let kinds = std::fs::read_dir("/usr/lib").unwrap();
+    kinds
+        .filter_map(|kind| {
+            let library = kind.ok()?.path().join("faketime/libfaketimeMT.so.1");
+            library.exists().then_some(library)
+        })
+        .next()
+        .expect("libfaketime is missing: apt-get install libfaketime")
+}
+
+#[track_caller]
+fn take_back(site: &Site, server: &Server, token: &str) {
+    assert_eq!(site.revoke(server, token).status, 200);
+}
+
+#[track_caller]
+fn stop(mut server: Server) {
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(0));
+}
+
+#[track_caller]
+fn assert_no_panic(site: &Site) {
+    let logs = site.logs();
+    assert!(!logs.contains("panicked"), "{logs}");
+}
+
+#[test]
+fn g1_a_revoked_token_stays_so_through_restarts_with_the_clock_moved_both_ways() {
+    let site = Site::new(&[TTL]);
+    let clock = Clock::of(&site);
+    let server = clock.start(&site);
+    let (revoked, other) = (site.token(&server), site.token(&server));
+    let used = site.one_time_token(&server);
+    take_back(&site, &server, &revoked);
+    assert_eq!(server.send(&validation(&used)).status, 200);
+    stop(server);
+    for (offset, expired) in [
+        (FAST, true),
+        (RIGHT, false),
+        (SLOW, false),
+        (FAST, true),
+        (RIGHT, false),
+    ] {
+        let server = clock.start_at(&site, offset);
+        site.assert_inactive(&server, &revoked);
+        site.assert_inactive(&server, &used);
+        match expired {
+            true => site.assert_inactive(&server, &other),
+            false => site.assert_active(&server, &other),
+        }
+        site.assert_active(&server, &site.token(&server));
+        stop(server);
+    }
+    site.assert_intact();
+    assert_no_panic(&site);
+}
+
+#[test]
+fn g1_a_clock_that_jumps_brings_no_revoked_token_back() {
+    let site = Site::new(&[TTL]);
+    let clock = Clock::of(&site);
+    let server = clock.start(&site);
+    let load = Load::start(server.address, &[site.client.clone()], 2, Duration::from_millis(5));
+    let (early, late, other) = (site.token(&server), site.token(&server), site.token(&server));
+    take_back(&site, &server, &early);
+    clock.jump(&site, &server, FAST);
+    for token in [&early, &late, &other] {
+        site.assert_inactive(&server, token);
+    }
+    // It looks as if it had ended by itself, but that is the clock's word only.
+    take_back(&site, &server, &late);
+    clock.jump(&site, &server, RIGHT);
+    site.assert_inactive(&server, &early);
+    site.assert_inactive(&server, &late);
+    site.assert_active(&server, &other);
+    clock.jump(&site, &server, SLOW);
+    site.assert_inactive(&server, &early);
+    site.assert_inactive(&server, &late);
+    let receipts = load.stop();
+    assert!(receipts.iter().all(|receipt| receipt.status == 200));
+    stop(server);
+    site.assert_all_recorded(&receipts);
+    let server = clock.start_at(&site, RIGHT);
+    site.assert_inactive(&server, &early);
+    site.assert_inactive(&server, &late);
+    assert_no_panic(&site);
+}
+
+#[test]
+fn g1_a_revoked_token_stays_so_when_the_server_was_started_with_a_fast_clock_that_is_set_right() {
+    let site = Site::new(&[TTL]);
+    let clock = Clock::of(&site);
+    let server = clock.start(&site);
+    let (revoked, other) = (site.token(&server), site.token(&server));
+    take_back(&site, &server, &revoked);
+    drop(server);
+    let server = clock.start_at(&site, FAST);
+    clock.jump(&site, &server, RIGHT);
+    site.assert_inactive(&server, &revoked);
+    // The others count again when all that was taken back is known again.
+    eventually("the other token is active", Duration::from_secs(10), || {
+        let told = server.send(&about_token("/introspect", &site.client, &other));
+        (told.json()["active"] == true).then_some(())
+    });
+    site.assert_inactive(&server, &revoked);
+    assert_no_panic(&site);
+}
+
+/// What has ended long ago is forgotten once a minute.
+#[test]
+#[ignore = "takes a minute and a half: scripts/test --soak"]
+fn soak_g1_a_revoked_token_stays_so_when_it_was_forgotten_while_the_clock_was_fast() {
+    let site = Site::new(&[TTL]);
+    let clock = Clock::of(&site);
+    let server = clock.start(&site);
+    let (revoked, other) = (site.token(&server), site.token(&server));
+    take_back(&site, &server, &revoked);
+    clock.jump(&site, &server, FAST);
+    eventually("it is forgotten", Duration::from_secs(90), || {
+        server.log().contains("expired revocations forgotten").then_some(())
+    });
+    clock.jump(&site, &server, RIGHT);
+    for _ in 0..200 {
+        site.assert_inactive(&server, &revoked);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    eventually("the other token is active", Duration::from_secs(10), || {
+        let told = server.send(&about_token("/introspect", &site.client, &other));
+        (told.json()["active"] == true).then_some(())
+    });
+    site.assert_inactive(&server, &revoked);
+}

@@ -1,0 +1,166 @@
+//! kill −9, at any instant and inside a flush: what was given out is recorded (G3), or was given out just now (G4).
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, Instant};
+
+use super::site::{GROUP, Site};
+use super::strace::Tampering;
+use crate::asking::{Load, Receipt, about_token, received};
+use crate::http::Connection;
+use crate::server::{Server, eventually};
+
+const CONNECTIONS: usize = 6;
+
+fn random_below(limit: Duration) -> Duration {
+    let random = RandomState::new().hash_one(()) as u32;
+    limit.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+fn load(site: &Site, server: &Server) -> Load {
+    let clients = [site.client.clone()];
+    Load::start(server.address, &clients, CONNECTIONS, Duration::ZERO)
+}
+
+fn killed_at_any_instant(rounds: usize) {
+    let site = Site::new(&[GROUP]);
+    let mut receipts = Vec::new();
+    for _ in 0..rounds {
+        let mut server = site.start();
+        site.assert_all_recorded(&receipts);
+        let load = load(&site, &server);
+        eventually("tokens are issued", Duration::from_secs(10), || {
+            (load.issued() > 0).then_some(())
+        });
+        // The instant is what is random here.
+        std::thread::sleep(random_below(Duration::from_millis(150)));
+        server.kill();
+        receipts.extend(load.stop());
+    }
+    site.start();
+    site.assert_all_recorded(&receipts);
+    site.assert_intact();
+    site.assert_discreet(&receipts);
+    assert!(received(&receipts).len() > 10 * rounds, "{}", received(&receipts).len());
+}
+
+#[test]
+fn g3_a_token_that_was_given_out_is_recorded_through_a_kill_at_any_instant() {
+    killed_at_any_instant(8);
+}
+
+#[test]
+#[ignore = "200 kills take a few minutes: scripts/test --soak"]
+fn soak_g3_a_token_that_was_given_out_is_recorded_through_200_kills() {
+    killed_at_any_instant(200);
+}
+
+/// Gets tokens and takes them back until the server is gone; those whose revocation was acknowledged.
+fn revoke_until_gone(site: &Site, server: &Server) -> Vec<String> {
+    let mut revoked = Vec::new();
+    let Some(mut connection) = Connection::try_open(server.address) else {
+        return revoked;
+    };
+    while let Some(answer) = connection.try_ask(&site.token_request(&[])) {
+        if answer.status != 200 {
+            continue;
+        }
+        let token = answer.access_token();
+        match connection.try_ask(&about_token("/revoke", &site.client, &token)) {
+            Some(answer) if answer.status == 200 => revoked.push(token),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    revoked
+}
+
+/// Kills the server at the nth write or sync of whichever thread comes to it first; all that was received, and what was
+/// acknowledged as revoked.
+fn killed_at(site: &Site, call: &str, n: usize) -> (Vec<Receipt>, Vec<String>) {
+    let mut server = site.start();
+    let load = load(site, &server);
+    let tampering = Tampering::begin(site, &server, &format!("{call}:signal=SIGKILL:when={n}"));
+    let revoked = revoke_until_gone(site, &server);
+    assert_eq!(server.exit_code(), None, "a signal ended it");
+    let receipts = load.stop();
+    assert!(tampering.trace().contains("SIGKILL"), "{}", tampering.trace());
+    (receipts, revoked)
+}
+
+fn killed_inside_a_flush(calls: impl IntoIterator<Item = (&'static str, usize)>) {
+    let site = Site::new(&[GROUP]);
+    let (mut receipts, mut revoked) = (Vec::new(), Vec::new());
+    for (call, n) in calls {
+        let (more_receipts, more_revoked) = killed_at(&site, call, n);
+        (receipts.extend(more_receipts), revoked.extend(more_revoked));
+        site.assert_intact();
+        site.assert_all_recorded(&receipts);
+    }
+    let server = site.start();
+    site.assert_all_recorded(&receipts);
+    site.assert_intact();
+    for token in &revoked {
+        site.assert_inactive(&server, token);
+    }
+    assert!(!received(&receipts).is_empty() && !revoked.is_empty());
+}
+
+#[test]
+fn g3_g1_a_kill_inside_a_flush_loses_no_token_and_no_revocation() {
+    killed_inside_a_flush([
+        ("pwrite64", 1),
+        ("pwrite64", 6),
+        ("pwrite64", 33),
+        ("fsync", 1),
+        ("fsync", 9),
+    ]);
+}
+
+#[test]
+#[ignore = "a hundred kills take a few minutes: scripts/test --soak"]
+fn soak_g3_g1_a_kill_at_each_write_of_a_flush_loses_no_token_and_no_revocation() {
+    let writes = (1..=70).map(|n| ("pwrite64", n));
+    // One checkpoint comes after a thousand pages.
+    let late = (1..=10).map(|n| ("pwrite64", n * 211));
+    killed_inside_a_flush(writes.chain(late).chain((1..=20).map(|n| ("fsync", n))));
+}
+
+/// What a crash may take with `durability = "async"`, by the default `writer.flush_interval`.
+const WINDOW: Duration = Duration::from_secs(1);
+
+fn killed_between_two_flushes(rounds: usize) {
+    // One sync of a disk that others use may take longer than all the rest.
+    let site = Site::in_memory(&[]);
+    let mut unrecorded = 0;
+    for _ in 0..rounds {
+        let mut server = site.start();
+        let load = load(&site, &server);
+        // Long enough that some tokens must be recorded by then.
+        std::thread::sleep(WINDOW + Duration::from_millis(200) + random_below(Duration::from_millis(500)));
+        server.kill();
+        let killed = Instant::now();
+        let receipts = load.stop();
+        let lost = site.unrecorded(&receipts);
+        for receipt in &lost {
+            let age = killed.saturating_duration_since(receipt.sent + receipt.took);
+            assert!(age < WINDOW, "received {age:?} before the kill");
+        }
+        unrecorded += lost.len();
+        let early = receipts.iter().filter(|receipt| receipt.sent + WINDOW < killed);
+        assert!(early.count() > 0);
+    }
+    site.start();
+    site.assert_intact();
+    assert!(unrecorded > 0, "no kill came between two flushes");
+}
+
+#[test]
+fn g4_without_group_durability_a_kill_takes_records_of_the_last_moment_only() {
+    killed_between_two_flushes(2);
+}
+
+#[test]
+#[ignore = "50 kills take two minutes: scripts/test --soak"]
+fn soak_g4_fifty_kills_take_records_of_the_last_moment_only() {
+    killed_between_two_flushes(50);
+}

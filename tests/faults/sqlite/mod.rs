@@ -1,0 +1,15 @@
+//! Faults of SQLite, of the file system under it, and of the process itself.
+
+mod site;
+mod strace;
+
+mod clock;
+mod disk;
+mod killed;
+mod locked;
+mod poison;
+mod revoked;
+mod stop;
+mod sync;
+mod unknown;
+mod versions;

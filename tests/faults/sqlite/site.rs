@@ -1,0 +1,321 @@
+//! [`Site`]: an SQLite database on which servers run one after another, and who is known there.
+
+use std::cell::Cell;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use diesel::connection::SimpleConnection;
+use diesel::prelude::*;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::asking::{Receipt, about_token, received, token_request, validation};
+use crate::http::{Request, Response};
+use crate::server::{Place, Server, TestClient, eventually};
+
+/// An answer waits for its record.
+pub const GROUP: (&str, &str) = ("MINTAGE_WRITER__DURABILITY", "group");
+
+/// A folder with a database, a client and an operator.
+pub struct Site {
+    place: Place,
+    database: PathBuf,
+    /// May have `orders:read`, which the route of `/orders` asks for.
+    pub client: TestClient,
+    operator: TestClient,
+    started: Cell<usize>,
+    memory: Option<TempDir>,
+}
+
+struct Template {
+    database: Vec<u8>,
+    client: TestClient,
+    operator: TestClient,
+}
+
+diesel::table! {
+    tokens (jti) {
+        jti -> Text,
+        client_id -> Text,
+    }
+}
+
+diesel::table! {
+    signing_keys (kid) {
+        kid -> Text,
+        private_key -> Binary,
+    }
+}
+
+impl Site {
+    /// With these variables in the environment. Everything is logged, at every level: a secret in a log is a fault
+    /// wherever it turns up (G8).
+    pub fn new(environment: &[(&str, &str)]) -> Self {
+        let site = Self::without_database("sqlite:mintage.db", environment);
+        std::fs::write(&site.database, &template().database).unwrap();
+        site
+    }
+
+    /// With its database in memory, which outlives processes as a disk does.
+    pub fn in_memory(environment: &[(&str, &str)]) -> Self {
+        let memory = TempDir::new_in("/dev/shm").unwrap();
+        let mut site = Self::in_folder(memory.path(), environment);
+        site.memory = Some(memory);
+        site
+    }
+
+    /// With its database in another folder.
+    pub fn in_folder(folder: &Path, environment: &[(&str, &str)]) -> Self {
+        let url = format!("sqlite:{}", folder.join("mintage.db").display());
+        let site = Self::without_database(&url, environment);
+        std::fs::write(&site.database, &template().database).unwrap();
+        site
+    }
+
+    /// With a database that is still to be made, and so without client and operator.
+    pub fn on_nothing(environment: &[(&str, &str)]) -> Self {
+        Self::without_database("sqlite:mintage.db", environment)
+    }
+
+    fn without_database(url: &str, environment: &[(&str, &str)]) -> Self {
+        let place = Place::new(url, &[environment, &[("RUST_LOG", "trace")]].concat());
+        Self {
+            database: place.path(url.strip_prefix("sqlite:").unwrap()),
+            place,
+            client: template().client.clone(),
+            operator: template().operator.clone(),
+            started: Cell::new(0),
+            memory: None,
+        }
+    }
+
+    /// Starts a server and waits until it is ready.
+    pub fn start(&self) -> Server {
+        let mut server = self.spawn(&[]);
+        server.wait_until_it_listens().expect("it ended");
+        server.wait_until_ready();
+        server
+    }
+
+    /// Begins a server, under another program if one is named.
+    pub fn spawn(&self, under: &[&str]) -> Server {
+        self.started.set(self.started.get() + 1);
+        self.place.spawn(under, &format!("log.{}", self.started.get()))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.place.path(name)
+    }
+
+    /// Makes another client.
+    #[track_caller]
+    pub fn new_client(&self) -> TestClient {
+        self.place.client("orders:read", &[])
+    }
+
+    /// A connection of the test's own.
+    pub fn connect(&self) -> SqliteConnection {
+        let mut conn = SqliteConnection::establish(self.database.to_str().unwrap()).unwrap();
+        conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
+        conn
+    }
+
+    pub fn sql(&self, statements: &str) {
+        self.connect().batch_execute(statements).unwrap();
+    }
+
+    /// Holds the lock of whoever writes, as another process may.
+    pub fn lock(&self) -> Lock {
+        let mut conn = self.connect();
+        conn.batch_execute("BEGIN EXCLUSIVE").unwrap();
+        Lock(conn)
+    }
+
+    /// The ids of the tokens that are recorded; read here, without the server's own code.
+    pub fn recorded(&self) -> HashSet<String> {
+        let ids: Vec<String> = tokens::table.select(tokens::jti).load(&mut self.connect()).unwrap();
+        ids.into_iter().collect()
+    }
+
+    /// How many tokens of a client are recorded.
+    pub fn recorded_of(&self, client: &TestClient) -> i64 {
+        let its = tokens::table.filter(tokens::client_id.eq(&client.id));
+        its.count().get_result(&mut self.connect()).unwrap()
+    }
+
+    /// Of the tokens that somebody received, those that are not recorded.
+    pub fn unrecorded<'a>(&self, receipts: &'a [Receipt]) -> Vec<&'a Receipt> {
+        let recorded = self.recorded();
+        let lost = |receipt: &&Receipt| receipt.jti.as_ref().is_some_and(|jti| !recorded.contains(jti));
+        receipts.iter().filter(lost).collect()
+    }
+
+    /// That every token that somebody received is recorded.
+    #[track_caller]
+    pub fn assert_all_recorded(&self, receipts: &[Receipt]) {
+        let lost = self.unrecorded(receipts).len();
+        assert_eq!(lost, 0, "of {} tokens received", received(receipts).len());
+    }
+
+    /// That SQLite finds nothing wrong with its file.
+    #[track_caller]
+    pub fn assert_intact(&self) {
+        #[derive(QueryableByName)]
+        struct Finding {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            integrity_check: String,
+        }
+        let findings: Vec<Finding> = diesel::sql_query("PRAGMA integrity_check")
+            .load(&mut self.connect())
+            .unwrap();
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].integrity_check, "ok");
+    }
+
+    /// All that the servers have logged here.
+    pub fn logs(&self) -> String {
+        let log = |run| std::fs::read_to_string(self.path(&format!("log.{run}"))).unwrap();
+        (1..=self.started.get()).map(log).collect()
+    }
+
+    /// That no server wrote into its log what is nobody's business: tokens, secrets of clients, private keys (G8).
+    #[track_caller]
+    pub fn assert_discreet(&self, receipts: &[Receipt]) {
+        use base64::Engine;
+        use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+        let logs = self.logs();
+        assert!(logs.contains(" ready clients_warmed="), "there is a log");
+        // Every token begins like this, and so does every part of one but its signature.
+        let mut secrets = vec![
+            "eyJ".to_owned(),
+            self.client.secret.clone(),
+            self.operator.secret.clone(),
+        ];
+        let signature = |receipt: &Receipt| Some(receipt.token.as_ref()?.rsplit_once('.')?.1.to_owned());
+        secrets.extend(receipts.iter().filter_map(signature).take(100));
+        for client in [&self.client, &self.operator] {
+            secrets.push(STANDARD.encode(format!("{}:{}", client.id, client.secret)));
+        }
+        let keys = signing_keys::table.select(signing_keys::private_key);
+        for key in keys.load::<Vec<u8>>(&mut self.connect()).unwrap() {
+            // A piece from the middle, where the key itself is and not its wrapping.
+            let piece = &key[key.len() / 2 / 3 * 3..][..12];
+            secrets.push(STANDARD.encode(piece));
+            secrets.push(URL_SAFE_NO_PAD.encode(piece));
+            secrets.push(piece.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        for secret in &secrets {
+            assert!(!logs.contains(secret.as_str()), "in a log: {secret}");
+        }
+    }
+
+    /// A request for a token.
+    pub fn token_request(&self, parameters: &[(&str, &str)]) -> Request {
+        token_request(&self.client, parameters)
+    }
+
+    /// Gets a token.
+    #[track_caller]
+    pub fn token(&self, server: &Server) -> String {
+        server.send(&self.token_request(&[])).access_token()
+    }
+
+    #[track_caller]
+    pub fn one_time_token(&self, server: &Server) -> String {
+        server.send(&self.token_request(&[("one_time", "true")])).access_token()
+    }
+
+    pub fn revoke(&self, server: &Server, token: &str) -> Response {
+        server.send(&about_token("/revoke", &self.client, token))
+    }
+
+    /// That nobody is told any more that a token is active, at either place where one may ask.
+    #[track_caller]
+    pub fn assert_inactive(&self, server: &Server, token: &str) {
+        let told = server.send(&about_token("/introspect", &self.client, token));
+        assert_eq!((told.status, told.json()), (200, json!({"active": false})));
+        assert_eq!(server.send(&validation(token)).status, 401);
+    }
+
+    #[track_caller]
+    pub fn assert_active(&self, server: &Server, token: &str) {
+        let told = server.send(&about_token("/introspect", &self.client, token));
+        assert_eq!(told.json()["active"], true, "{}", told.text());
+        assert_eq!(server.send(&validation(token)).status, 200);
+    }
+
+    /// Somebody who may ask for statistics, whatever becomes of the database.
+    pub fn operator<'a>(&self, server: &'a Server) -> Operator<'a> {
+        let scope = [("scope", "mintage:admin")];
+        let token = server.send(&token_request(&self.operator, &scope)).access_token();
+        Operator { server, token }
+    }
+}
+
+/// The lock of whoever writes, until it is dropped.
+pub struct Lock(#[allow(dead_code, reason = "it rolls back when it is closed")] SqliteConnection);
+
+/// Somebody who may look into a server.
+pub struct Operator<'a> {
+    server: &'a Server,
+    token: String,
+}
+
+impl Operator<'_> {
+    pub fn ask(&self, request: Request) -> Response {
+        self.server.send(&request.bearer(&self.token))
+    }
+
+    /// What `/admin/…/stats` says; it must say something.
+    #[track_caller]
+    pub fn statistics(&self, of: &str) -> Value {
+        let answer = self.ask(Request::get(&format!("/admin/{of}/stats")));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// A number of the writer's.
+    #[track_caller]
+    pub fn writer(&self, member: &str) -> u64 {
+        self.statistics("writer")[member].as_u64().unwrap()
+    }
+
+    #[track_caller]
+    pub fn wait_until_all_is_written(&self, within: Duration) {
+        eventually("everything is written", within, || {
+            // While the change log is behind, nobody is told anything.
+            let answer = self.ask(Request::get("/admin/writer/stats"));
+            (answer.status == 200 && answer.json()["pending"] == 0).then_some(())
+        });
+    }
+}
+
+/// What every site begins with, made once, because making RSA keys takes long.
+fn template() -> &'static Template {
+    static TEMPLATE: OnceLock<Template> = OnceLock::new();
+    TEMPLATE.get_or_init(|| {
+        let place = Place::new("sqlite:mintage.db", &[]);
+        let mut server = place.spawn(&[], "log");
+        server.wait_until_it_listens().expect("it ended");
+        server.wait_until_ready();
+        server.signal("TERM");
+        assert_eq!(server.exit_code(), Some(0));
+        place.run(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
+        let (client, operator) = (place.client("orders:read", &[]), place.client("mintage:admin", &[]));
+        let mut conn = SqliteConnection::establish(place.path("mintage.db").to_str().unwrap()).unwrap();
+        // The keys are older than any clock is slow by which a test goes.
+        conn.batch_execute("UPDATE signing_keys SET activates_at_ms = created_at_ms - 86400000")
+            .unwrap();
+        let copy = place.path("template.db");
+        // One file without a log beside it.
+        conn.batch_execute(&format!("VACUUM INTO '{}'", copy.display()))
+            .unwrap();
+        Template {
+            database: std::fs::read(copy).unwrap(),
+            client,
+            operator,
+        }
+    })
+}

@@ -1,0 +1,138 @@
+//! The disk does not take what it is given: every sync fails for a while, or every write does.
+
+use std::time::{Duration, Instant};
+
+use super::site::{GROUP, Site};
+use super::strace::Tampering;
+use crate::asking::{Load, about_token, received};
+use crate::http::Request;
+use crate::server::eventually;
+
+const NO_SYNC: &str = "fsync,fdatasync:error=EIO";
+
+/// How long the fault lasts: a few tries of the writer.
+const FAULT: Duration = Duration::from_secs(3);
+
+/// Lets the disk fail under load. With `group`, nothing may be given out meanwhile; without, everything may.
+pub fn disk_fails(group: bool, fault: &str) {
+    let durability = if group { "group" } else { "async" };
+    let site = Site::new(&[
+        ("MINTAGE_WRITER__DURABILITY", durability),
+        ("MINTAGE_DATABASE__QUERY_TIMEOUT", "1s"),
+        // Open for a shorter time, or it would be what is tested here.
+        ("MINTAGE_DATABASE__BREAKER__OPEN_FOR", "500ms"),
+    ]);
+    let mut server = site.start();
+    let operator = site.operator(&server);
+    let kept = site.token(&server);
+    operator.wait_until_all_is_written(Duration::from_secs(5));
+    let clients = [site.client.clone()];
+    let load = Load::start(server.address, &clients, 4, Duration::from_millis(2));
+    eventually("tokens are issued", Duration::from_secs(10), || {
+        (load.issued() > 50).then_some(())
+    });
+
+    let tampering = Tampering::begin(&site, &server, fault);
+    // What was sent before may still be written; what is sent from now on cannot be.
+    let began = Instant::now();
+    while began.elapsed() < FAULT {
+        let answer = site.revoke(&server, &kept);
+        assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+        assert_eq!(server.send(&Request::get("/livez")).status, 200);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert!(tampering.trace().contains("(INJECTED)"));
+    let ended = Instant::now();
+    tampering.end();
+
+    eventually("tokens are issued again and written", Duration::from_secs(15), || {
+        let oldest = operator.ask(Request::get("/admin/writer/stats"));
+        let oldest = (oldest.status == 200).then(|| oldest.json()["oldest_unflushed_seconds"].as_f64());
+        let issued = server.send(&site.token_request(&[])).status == 200;
+        (issued && oldest.flatten()? < 0.7).then_some(())
+    });
+    eventually("it is ready", Duration::from_secs(10), || {
+        (server.send(&Request::get("/readyz")).status == 200).then_some(())
+    });
+    assert!(operator.writer("flush_failures_total") > 0);
+    assert_eq!(operator.writer("dead_lettered_total"), 0);
+    let receipts = load.stop();
+    operator.wait_until_all_is_written(Duration::from_secs(5));
+    server.kill();
+
+    site.assert_intact();
+    site.assert_all_recorded(&receipts);
+    let meanwhile = || {
+        receipts
+            .iter()
+            .filter(|receipt| receipt.sent > began && receipt.sent + receipt.took < ended)
+    };
+    let issued = meanwhile().filter(|receipt| receipt.status == 200).count();
+    match group {
+        true => assert_eq!(issued, 0),
+        false => assert_eq!(issued, meanwhile().count()),
+    }
+    assert!(
+        receipts
+            .iter()
+            .all(|receipt| receipt.status == 200 || receipt.status == 503 && receipt.retry_after)
+    );
+    assert!(received(&receipts).len() > 50);
+    let server = site.start();
+    site.assert_all_recorded(&receipts);
+    site.assert_discreet(&receipts);
+    assert_eq!(server.send(&about_token("/revoke", &site.client, &kept)).status, 200);
+    site.assert_inactive(&server, &kept);
+}
+
+#[test]
+fn g3_with_group_durability_a_sync_that_fails_gives_out_nothing_and_loses_nothing() {
+    disk_fails(true, NO_SYNC);
+}
+
+#[test]
+fn a_sync_that_fails_keeps_the_records_until_it_works_again() {
+    disk_fails(false, NO_SYNC);
+}
+
+#[test]
+fn g3_with_group_durability_a_write_that_fails_gives_out_nothing_and_loses_nothing() {
+    disk_fails(true, "pwrite64:error=EIO");
+}
+
+/// One sync fails here and there: each time the record is tried again.
+fn a_sync_fails_now_and_then(times: usize) {
+    let site = Site::new(&[GROUP]);
+    let mut receipts = Vec::new();
+    let mut server = site.start();
+    for n in 1..=times {
+        let clients = [site.client.clone()];
+        let load = Load::start(server.address, &clients, 4, Duration::ZERO);
+        let tampering = Tampering::begin(&site, &server, &format!("{}:when={n}+{}", NO_SYNC, n + 1));
+        eventually("a sync has failed", Duration::from_secs(20), || {
+            tampering.trace().contains("(INJECTED)").then_some(())
+        });
+        let issued = load.issued();
+        eventually("tokens are issued all the same", Duration::from_secs(20), || {
+            (load.issued() > issued + 20).then_some(())
+        });
+        // While the disk fails, so that nothing can be made good before the end.
+        server.kill();
+        drop(tampering);
+        receipts.extend(load.stop());
+        site.assert_intact();
+        server = site.start();
+        site.assert_all_recorded(&receipts);
+    }
+}
+
+#[test]
+fn g3_a_sync_that_fails_now_and_then_loses_nothing_through_a_kill() {
+    a_sync_fails_now_and_then(2);
+}
+
+#[test]
+#[ignore = "takes a minute: scripts/test --soak"]
+fn soak_g3_syncs_that_fail_now_and_then_lose_nothing_through_kills() {
+    a_sync_fails_now_and_then(20);
+}

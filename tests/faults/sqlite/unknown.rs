@@ -1,0 +1,127 @@
+//! More ids than any cache holds: those of clients, and those of nobody.
+
+use std::time::Duration;
+
+use crate::asking::token_request;
+use crate::http::Connection;
+use crate::server::{Server, TestClient};
+
+use super::site::{Operator, Site};
+
+/// Clients kept by each worker.
+const CAPACITY: u64 = 100;
+const WORKERS: u64 = 2;
+
+/// Unknown ids kept by each worker, whatever `cache.capacity` is.
+const NEGATIVE_CAPACITY: u64 = 1000;
+
+fn site() -> Site {
+    Site::new(&[
+        ("MINTAGE_CACHE__CAPACITY", "100"),
+        ("MINTAGE_CACHE__WARM", "100"),
+        // Long enough that an id is not looked up again because it has grown old.
+        ("MINTAGE_CACHE__NEGATIVE_TTL", "10m"),
+    ])
+}
+
+fn nobody(number: usize) -> TestClient {
+    TestClient {
+        id: format!("nobody-{number}"),
+        secret: "none".into(),
+    }
+}
+
+fn loads(operator: &Operator) -> u64 {
+    operator.statistics("cache")["loads"].as_u64().unwrap()
+}
+
+#[track_caller]
+fn assert_bounded(operator: &Operator) {
+    let cache = operator.statistics("cache");
+    assert!(cache["entries"].as_u64().unwrap() <= WORKERS * CAPACITY, "{cache}");
+    assert!(
+        cache["negative_entries"].as_u64().unwrap() <= WORKERS * NEGATIVE_CAPACITY,
+        "{cache}"
+    );
+}
+
+/// Asks in the name of nobody, of each twice and then of all of the last ones once more.
+fn ask_for_nobody(site: &Site, server: &Server, ids: usize) {
+    let operator = site.operator(server);
+    let before = loads(&operator);
+    // One connection, and so one worker.
+    let mut connection = Connection::open(server.address);
+    let mut ask = |number: usize| {
+        let answer = connection.ask(&token_request(&nobody(number), &[]));
+        assert_eq!(answer.status, 401);
+    };
+    for number in 0..ids {
+        ask(number);
+        ask(number);
+    }
+    (ids - 500..ids).for_each(&mut ask);
+    assert_eq!(
+        loads(&operator) - before,
+        ids as u64,
+        "the database is asked once for each id"
+    );
+    assert_bounded(&operator);
+    // They cannot push out whoever is somebody.
+    let token = site.token_request(&[]);
+    assert_eq!(connection.ask(&token).status, 200);
+    let before = loads(&operator);
+    (0..NEGATIVE_CAPACITY as usize).for_each(|number| {
+        assert_eq!(connection.ask(&token_request(&nobody(ids + number), &[])).status, 401);
+    });
+    assert_eq!(connection.ask(&token).status, 200);
+    assert_eq!(loads(&operator) - before, NEGATIVE_CAPACITY);
+}
+
+#[test]
+fn the_database_is_asked_once_for_each_unknown_id_and_the_cache_is_bounded() {
+    let site = site();
+    ask_for_nobody(&site, &site.start(), 3000);
+}
+
+/// Makes copies of the site's client, which all have its secret.
+fn copy_client(site: &Site, copies: usize) {
+    let id = &site.client.id;
+    site.sql(&format!(
+        "CREATE TEMP TABLE numbers AS WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up LIMIT {copies})
+             SELECT n FROM up;
+         INSERT INTO clients SELECT 'copy-' || n, name, enabled, scope, default_scope, audiences, serves, auth_methods,
+             ttl_seconds, alg, created_at_ms, updated_at_ms FROM clients, numbers WHERE client_id = '{id}';
+         INSERT INTO secrets (secret_id, client_id, hash, created_at_ms)
+             SELECT 'copy-' || n, 'copy-' || n, hash, created_at_ms FROM secrets, numbers WHERE client_id = '{id}'"
+    ));
+}
+
+fn ask_for_many(copies: usize, requests: usize) {
+    let site = site();
+    copy_client(&site, copies);
+    let server = site.start();
+    let operator = site.operator(&server);
+    let mut connection = Connection::open(server.address);
+    for number in 0..requests {
+        // Scattered over all of them.
+        let known = TestClient {
+            id: format!("copy-{}", number * 7919 % copies + 1),
+            secret: site.client.secret.clone(),
+        };
+        assert_eq!(connection.ask(&token_request(&known, &[])).status, 200);
+    }
+    assert_bounded(&operator);
+    operator.wait_until_all_is_written(Duration::from_secs(30));
+    ask_for_nobody(&site, &server, requests);
+}
+
+#[test]
+fn more_clients_than_the_cache_holds_are_served_and_the_cache_is_bounded() {
+    ask_for_many(5000, 1500);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/test --soak"]
+fn soak_a_million_clients_and_as_many_unknown_ids_as_there_is_time_for() {
+    ask_for_many(1_000_000, 100_000);
+}
