@@ -17,6 +17,7 @@ use crate::db::{Conn, Db, DbError};
 use crate::keys::rotation::{self, Publication, Schedule, Takeover};
 use crate::keys::{KeyRecord, KeySeal, KeyStore, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
+use crate::oauth::audit::Author;
 use crate::oauth::time::UnixMillis;
 
 /// Time between two looks at the keys in memory, which cost next to nothing.
@@ -54,10 +55,12 @@ impl Rotation {
     ///
     /// # Errors
     /// When no key can be made, or the database refuses or cannot be reached.
-    pub async fn rotate(&self, algs: Vec<Alg>, takeover: Takeover) -> Result<Rotated, DbError> {
+    pub async fn rotate(&self, by: Author, algs: Vec<Alg>, takeover: Takeover) -> Result<Rotated, DbError> {
         let schedule = self.schedule;
-        self.publish(move |keys, now| rotation::asked(keys, &algs, takeover, &schedule, now))
-            .await
+        self.publish(by, move |keys, now| {
+            rotation::asked(keys, &algs, takeover, &schedule, now)
+        })
+        .await
     }
 
     /// Does what time has brought about.
@@ -71,7 +74,11 @@ impl Rotation {
         if due.is_none_or(|due| due.is_empty()) {
             return Ok(());
         }
-        self.publish(move |keys, now| rotation::due(keys, &schedule, now).publish)
+        let by = Author {
+            who: "mintage".into(),
+            origin: "keys.rotate_every".into(),
+        };
+        self.publish(by, move |keys, now| rotation::due(keys, &schedule, now).publish)
             .await?;
         Ok(())
     }
@@ -79,6 +86,7 @@ impl Rotation {
     /// Publishes what `decide` says, and removes what is over.
     async fn publish(
         &self,
+        by: Author,
         decide: impl Fn(&[KeyRecord], UnixMillis) -> Vec<Publication> + Send + 'static,
     ) -> Result<Rotated, DbError> {
         let _turn = self.turn.lock().await;
@@ -91,7 +99,7 @@ impl Rotation {
             false => {
                 let made = self.make(algs).await?;
                 let clock = self.clock.clone();
-                let work = move |conn: &mut Conn| signing_keys::rotate(conn, &clock, made, decide);
+                let work = move |conn: &mut Conn| signing_keys::rotate(conn, &clock, &by, made, decide);
                 self.db.run(work).await?
             }
         };

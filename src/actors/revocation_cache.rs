@@ -20,8 +20,9 @@ use arc_swap::ArcSwap;
 
 use super::Unavailable;
 use crate::clock::Clock;
-use crate::db::{Conn, Db, DbError, revocations, standing};
+use crate::db::{Conn, Db, DbError, administration, revocations, standing};
 use crate::oauth::activity::{ClientStanding, Denials, Spent};
+use crate::oauth::audit::Author;
 use crate::oauth::client::ClientId;
 use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
@@ -165,27 +166,43 @@ impl Revocations {
         Ok(redeemed)
     }
 
-    /// Takes back all that was issued to a client until now; to all clients, if none is named.
+    /// As [`Revocations::revoke`], by an operator: the audit trail tells of it.
     ///
     /// # Errors
     /// As [`Revocations::revoke`].
-    pub async fn revoke_until(&self, db: &Db, client: Option<ClientId>, now: UnixMillis) -> Result<(), Unavailable> {
-        let named = client.clone();
-        let moment = db
-            .run_repeatable(move |conn| standing::revoke_until(conn, named.as_ref(), now))
+    pub async fn revoke_by(&self, db: &Db, by: Author, spent: Spent, now: UnixMillis) -> Result<(), Unavailable> {
+        db.run_repeatable(move |conn| administration::revoke_token(conn, &by, spent, now))
             .await
             .map_err(report)?;
-        match client {
-            None => self.set_everybody(Some(moment)),
-            Some(id) => {
-                let standing = ClientStanding {
-                    not_before: Some(moment),
-                    ..self.standing(id.as_str())
-                };
-                self.set_standings(&[(id, standing)]);
-            }
-        }
+        self.spend(spent);
         Ok(())
+    }
+
+    /// Takes back all that was issued to a client until now; `false` when there is no such client.
+    ///
+    /// # Errors
+    /// As [`Revocations::revoke`].
+    pub async fn revoke_client_by(
+        &self,
+        db: &Db,
+        by: Author,
+        id: ClientId,
+        now: UnixMillis,
+    ) -> Result<bool, Unavailable> {
+        let named = id.clone();
+        let moment = db
+            .run_repeatable(move |conn| administration::revoke_client_tokens(conn, &by, &named, now))
+            .await
+            .map_err(report)?;
+        let Some(moment) = moment else {
+            return Ok(false);
+        };
+        let standing = ClientStanding {
+            not_before: Some(moment),
+            ..self.standing(id.as_str())
+        };
+        self.set_standings(&[(id, standing)]);
+        Ok(true)
     }
 
     /// How many tokens are known to be spent.

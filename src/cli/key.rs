@@ -1,7 +1,6 @@
 //! `mintage key`: the signing keys, without anything private, and new ones before their time.
 
 use super::{Context, Failure, print, print_json};
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::Conn;
 use crate::db::signing_keys::{self, Rotated};
@@ -83,7 +82,7 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         false => Takeover::InTime,
     };
     let config = context.config()?;
-    let rotated = context.with_database(|conn| Ok(publish(conn, &context.clock, &config, &algs, takeover)))??;
+    let rotated = context.with_database(|conn| Ok(publish(conn, context, &config, &algs, takeover)))??;
     let now = context.clock.now();
     let waiting = || algs.iter().filter_map(|alg| waiting(&rotated, *alg, now));
     if rotated.published.is_empty() {
@@ -118,11 +117,12 @@ fn waiting(rotated: &Rotated, alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
 /// As a server does it. Keys are made before anything is locked.
 fn publish(
     conn: &mut Conn,
-    clock: &Clock,
+    context: &Context,
     config: &Config,
     algs: &[Alg],
     takeover: Takeover,
 ) -> Result<Rotated, Failure> {
+    let clock = &context.clock;
     let cannot = |error: KeyError| Failure::Failed(error.to_string());
     let keys = &config.keys;
     let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
@@ -137,5 +137,5 @@ fn publish(
         .map(|new| SigningKey::generate(new.alg, clock.now(), seal.as_ref()));
     let made = made.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
     let decide = |keys: &[KeyRecord], now| rotation::asked(keys, algs, takeover, &schedule, now);
-    Ok(signing_keys::rotate(conn, clock, made, decide)?)
+    Ok(signing_keys::rotate(conn, clock, &context.author(), made, decide)?)
 }

@@ -27,7 +27,11 @@ pub fn audited<T>(
     })
 }
 
-fn append(conn: &mut Conn, author: &Author, now: UnixMillis, deed: &Deed) -> Result<(), DbError> {
+/// Writes the line of a deed, inside of its transaction.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub(super) fn append(conn: &mut Conn, author: &Author, now: UnixMillis, deed: &Deed) -> Result<(), DbError> {
     diesel::insert_into(audit::table)
         .values((
             audit::at_ms.eq(now.0),

@@ -4,6 +4,7 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use zeroize::Zeroizing;
 
+use super::audit;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
@@ -12,7 +13,9 @@ use crate::clock::Clock;
 use crate::keys::rotation::Publication;
 use crate::keys::{KeyRecord, StoredKey};
 use crate::oauth::alg::Alg;
+use crate::oauth::audit::{Action, Author, Deed};
 use crate::oauth::time::UnixMillis;
+use serde_json::json;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = signing_keys, treat_none_as_default_value = false)]
@@ -163,6 +166,7 @@ impl Rotated {
 pub fn rotate(
     conn: &mut Conn,
     clock: &Clock,
+    by: &Author,
     mut made: Vec<StoredKey>,
     decide: impl FnOnce(&[KeyRecord], UnixMillis) -> Vec<Publication>,
 ) -> Result<Rotated, DbError> {
@@ -194,6 +198,7 @@ pub fn rotate(
         }
         if !published.is_empty() || !removed.is_empty() {
             changes::append(conn, &Change::Keys, now)?;
+            audit::append(conn, by, now, &told(&published, &removed))?;
         }
         Ok(Rotated {
             published,
@@ -201,6 +206,18 @@ pub fn rotate(
             keys,
         })
     })
+}
+
+fn told(published: &[KeyRecord], removed: &[KeyRecord]) -> Deed {
+    let kids = |keys: &[KeyRecord]| keys.iter().map(|key| key.kid.clone()).collect::<Vec<String>>();
+    let new = published
+        .iter()
+        .map(|key| json!({ "kid": key.kid, "alg": key.alg.name(), "activates_at": key.activates_at.to_string() }));
+    Deed {
+        action: Action::KeyRotate,
+        subject: kids(published).join(" "),
+        detail: json!({ "published": new.collect::<Vec<_>>(), "removed": kids(removed) }),
+    }
 }
 
 /// The other keys of the algorithm go at the moment that is named, or earlier if that was settled before.

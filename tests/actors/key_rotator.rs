@@ -107,7 +107,10 @@ async fn of_two_instances_one_publishes_and_both_have_the_key() {
 async fn a_key_is_removed_when_its_last_token_has_expired() {
     let subject = subject();
     let (keys, rotation) = subject.instance();
-    let rotated = rotation.rotate(vec![Alg::Es256], Takeover::InTime).await.unwrap();
+    let rotated = rotation
+        .rotate(crate::sample::operator(), vec![Alg::Es256], Takeover::InTime)
+        .await
+        .unwrap();
     let end = rotated.keys.iter().find_map(|key| key.retires_at).unwrap();
     assert_eq!(end.0, NOW.0 + 20_000 + 31 * 24 * 3_600_000);
     let old = |keys: &KeyStore| {
@@ -137,7 +140,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
 async fn who_asks_twice_gets_one_key() {
     let subject = subject();
     let (_, rotation) = subject.instance();
-    let ask = || rotation.rotate(vec![Alg::Hs256], Takeover::InTime);
+    let ask = || rotation.rotate(crate::sample::operator(), vec![Alg::Hs256], Takeover::InTime);
     let (first, second) = tokio::join!(ask(), ask());
     assert_eq!(first.unwrap().published.len() + second.unwrap().published.len(), 1);
     assert_eq!(subject.stored().len(), 6);
@@ -152,11 +155,19 @@ async fn new_keys_are_encrypted_where_the_others_are() {
     db.run_here(|conn| signing_keys::seal_all(conn, NOW, encrypt)).unwrap();
     let (clock, keys) = (subject.time.clock.clone(), KeyStore::default());
     let rotation = Rotation::new(db.clone(), clock.clone(), keys.clone(), Some(seal.clone()), schedule());
-    rotation.rotate(vec![Alg::EdDsa], Takeover::InTime).await.unwrap();
+    rotation
+        .rotate(crate::sample::operator(), vec![Alg::EdDsa], Takeover::InTime)
+        .await
+        .unwrap();
     assert!(subject.stored().iter().all(|key| key.sealed));
     assert_eq!(keys.ring().unwrap().keys().len(), 6);
     // One that does not know the encryption key makes nothing that the others could not read.
     let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
-    assert!(blind.rotate(vec![Alg::Es256], Takeover::InTime).await.is_err());
+    assert!(
+        blind
+            .rotate(crate::sample::operator(), vec![Alg::Es256], Takeover::InTime)
+            .await
+            .is_err()
+    );
     assert_eq!(subject.stored().len(), 6);
 }

@@ -4,14 +4,14 @@ use diesel::RunQueryDsl;
 use mintage::db::clients::{self, Changed};
 use mintage::db::secrets::{self, Added, MAX_SECRETS};
 use mintage::db::{Conn, DbError, administration, audit, changes};
-use mintage::oauth::audit::{AuditDocument, Author};
+use mintage::oauth::audit::AuditDocument;
 use mintage::oauth::client::Client;
 use mintage::oauth::client_fields::ClientFields;
 use mintage::oauth::secret::{ClientSecret, StoredSecret};
 use mintage::oauth::time::UnixMillis;
 use serde_json::json;
 
-use crate::sample::{NOW, client, id};
+use crate::sample::{NOW, client, id, operator};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
@@ -26,13 +26,6 @@ on_both_backends! {
     a_secret_is_taken_away_from_its_own_client_only
     uses_of_secrets_are_written_down_and_never_go_back
     the_trail_is_read_in_pages_from_both_ends
-}
-
-fn operator() -> Author {
-    Author {
-        who: "ops".into(),
-        origin: "127.0.0.1".into(),
-    }
 }
 
 fn trail(store: &Store) -> Vec<AuditDocument> {

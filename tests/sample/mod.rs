@@ -2,6 +2,7 @@
 
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
+use mintage::oauth::audit::Author;
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::client_fields::ClientFields;
@@ -61,4 +62,12 @@ pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMilli
     };
     let changed = clients::change(conn, id, now, |client| fields.applied_to(client, now))?;
     Ok(matches!(changed, Changed::Done { .. }))
+}
+
+/// An operator.
+pub fn operator() -> Author {
+    Author {
+        who: "ops".into(),
+        origin: "127.0.0.1".into(),
+    }
 }

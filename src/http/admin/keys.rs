@@ -5,7 +5,7 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
 
-use super::{answer, document, not_done, read_json_or_nothing};
+use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::db::signing_keys;
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
@@ -43,7 +43,7 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, D::E
 /// `POST /admin/keys/rotate`: 201 with the new keys, which say from when on they sign; 409 if each that was asked for
 /// waits already. When it answers, they are in the JWKS of this instance.
 pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
+    let by = author(&request, &require(&request, Right::Write).await?);
     let asked: Rotate = read_json_or_nothing(&request, payload).await?;
     let worker = Worker::of(&request);
     let algs = asked.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
@@ -51,7 +51,7 @@ pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpR
         true => Takeover::AtOnce,
         false => Takeover::InTime,
     };
-    let rotated = worker.shared.rotation.rotate(algs, takeover).await;
+    let rotated = worker.shared.rotation.rotate(by, algs, takeover).await;
     let rotated = rotated.map_err(|error| not_done(&error))?;
     if rotated.published.is_empty() {
         const WAITS: &str = "a new key waits already, GET /admin/keys says from when on it signs";

@@ -17,8 +17,11 @@ use serde::de::DeserializeOwned;
 
 use super::body;
 use super::error::{AdminError, ApiError, json, no_store, problem};
+use super::peer;
 use super::state::Worker;
 use crate::db::DbError;
+use crate::oauth::audit::Author;
+use crate::oauth::claims::AccessTokenClaims;
 
 pub use cache::{cache_clear, cache_stats};
 pub use janitor::janitor_stats;
@@ -55,6 +58,14 @@ fn method_not_allowed(allowed: &'static str) -> HttpResponse {
     );
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// Who asks, for the audit trail.
+fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Author {
+    Author {
+        who: claims.client_id.to_string(),
+        origin: peer::of(request).to_string(),
+    }
 }
 
 fn document(document: &impl Serialize) -> HttpResponse {

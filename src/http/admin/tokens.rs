@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 
-use crate::db::{clients, tokens};
+use super::author;
+use crate::db::tokens;
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError, problem};
 use crate::http::state::Worker;
@@ -15,7 +16,7 @@ const UNAVAILABLE: ApiError = ApiError::Admin(AdminError::Unavailable);
 
 /// `DELETE /admin/tokens/{jti}`: 204, also for a token that was revoked before or is not recorded yet.
 pub async fn revoke_token(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
+    let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
     let Some(jti) = TokenId::parse(&path) else {
         return Ok(problem(StatusCode::NOT_FOUND, "there is no token with this id"));
@@ -33,7 +34,7 @@ pub async fn revoke_token(request: HttpRequest, path: web::Path<String>) -> Resu
     };
     shared
         .revocations
-        .revoke(&shared.db, spent, shared.clock.now())
+        .revoke_by(&shared.db, by, spent, shared.clock.now())
         .await
         .map_err(|_| UNAVAILABLE)?;
     Ok(HttpResponse::NoContent().finish())
@@ -41,25 +42,18 @@ pub async fn revoke_token(request: HttpRequest, path: web::Path<String>) -> Resu
 
 /// `POST /admin/clients/{id}/revoke-tokens`: 204; everything issued to the client until now is inactive.
 pub async fn revoke_client_tokens(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
+    let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
     let missing = || Ok(problem(StatusCode::NOT_FOUND, "there is no client with this id"));
     let Some(id) = ClientId::parse(&path) else {
         return missing();
     };
-    let asked = id.clone();
-    let client = shared
-        .db
-        .run_repeatable(move |conn| clients::find(conn, &asked))
-        .await
-        .map_err(|_| UNAVAILABLE)?;
-    if client.is_none() {
-        return missing();
-    }
     let revoked = shared
         .revocations
-        .revoke_until(&shared.db, Some(id), shared.clock.now())
+        .revoke_client_by(&shared.db, by, id, shared.clock.now())
         .await;
-    revoked.map_err(|_| UNAVAILABLE)?;
-    Ok(HttpResponse::NoContent().finish())
+    match revoked.map_err(|_| UNAVAILABLE)? {
+        true => Ok(HttpResponse::NoContent().finish()),
+        false => missing(),
+    }
 }
