@@ -21,6 +21,7 @@ mod health;
 mod introspection;
 mod jwt;
 mod keys;
+mod life;
 mod logs;
 mod metadata;
 mod metrics;
