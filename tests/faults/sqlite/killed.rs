@@ -16,9 +16,9 @@ fn random_below(limit: Duration) -> Duration {
     limit.mul_f64(f64::from(random) / f64::from(u32::MAX))
 }
 
-fn load(site: &Site, server: &Server) -> Load {
+fn load(site: &Site, server: &Server, pause: Duration) -> Load {
     let clients = [site.client.clone()];
-    Load::start(server.address, &clients, CONNECTIONS, Duration::ZERO)
+    Load::start(server.address, &clients, CONNECTIONS, pause)
 }
 
 fn killed_at_any_instant(rounds: usize) {
@@ -27,7 +27,7 @@ fn killed_at_any_instant(rounds: usize) {
     for _ in 0..rounds {
         let mut server = site.start();
         site.assert_all_recorded(&receipts);
-        let load = load(&site, &server);
+        let load = load(&site, &server, Duration::ZERO);
         eventually("tokens are issued", Duration::from_secs(10), || {
             (load.issued() > 0).then_some(())
         });
@@ -78,7 +78,7 @@ fn revoke_until_gone(site: &Site, server: &Server) -> Vec<String> {
 /// acknowledged as revoked.
 fn killed_at(site: &Site, call: &str, n: usize) -> (Vec<Receipt>, Vec<String>) {
     let mut server = site.start();
-    let load = load(site, &server);
+    let load = load(site, &server, Duration::ZERO);
     let tampering = Tampering::begin(site, &server, &format!("{call}:signal=SIGKILL:when={n}"));
     let revoked = revoke_until_gone(site, &server);
     assert_eq!(server.exit_code(), None, "a signal ended it");
@@ -132,9 +132,11 @@ fn killed_between_two_flushes(rounds: usize) {
     // One sync of a disk that others use may take longer than all the rest.
     let site = Site::in_memory(&[]);
     let mut unrecorded = 0;
-    for _ in 0..rounds {
+    for round in 0..rounds {
         let mut server = site.start();
-        let load = load(&site, &server);
+        // So few that the interval makes a batch, and as many as there can be, so that their number does.
+        let pause = [Duration::from_millis(10), Duration::ZERO][round % 2];
+        let load = load(&site, &server, pause);
         // Long enough that some tokens must be recorded by then.
         std::thread::sleep(WINDOW + Duration::from_millis(200) + random_below(Duration::from_millis(500)));
         server.kill();
