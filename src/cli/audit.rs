@@ -23,7 +23,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
                 return Ok(());
             };
             after = last.id;
-            page.iter().for_each(|line| print_json(line));
+            page.iter().for_each(print_json);
         }
     })
 }

@@ -266,7 +266,7 @@ mod tests {
     fn p16_two_secrets_are_valid_side_by_side() {
         let (old, new) = (ClientSecret::generate(), ClientSecret::generate());
         let secrets = [stored(&old, None), stored(&new, None)];
-        let place = |secret| verify(secret, &secrets, UnixMillis(1)).map(|found| std::ptr::from_ref(found));
+        let place = |secret| verify(secret, &secrets, UnixMillis(1)).map(std::ptr::from_ref);
         assert_eq!(place(&old), Some(std::ptr::from_ref(&secrets[0])));
         assert_eq!(place(&new), Some(std::ptr::from_ref(&secrets[1])));
         assert_eq!(place(&ClientSecret::generate()), None);

@@ -132,7 +132,12 @@ fn g1_a_clock_that_jumps_brings_no_revoked_token_back() {
     let site = Site::new(&[TTL]);
     let clock = Clock::of(&site);
     let server = clock.start(&site);
-    let load = Load::start(server.address, &[site.client.clone()], 2, Duration::from_millis(5));
+    let load = Load::start(
+        server.address,
+        std::slice::from_ref(&site.client),
+        2,
+        Duration::from_millis(5),
+    );
     let (early, late, other) = (site.token(&server), site.token(&server), site.token(&server));
     take_back(&site, &server, &early);
     clock.jump(&site, &server, FAST);

@@ -92,7 +92,8 @@ fn killed_inside_a_flush(calls: impl IntoIterator<Item = (&'static str, usize)>)
     let (mut receipts, mut revoked) = (Vec::new(), Vec::new());
     for (call, n) in calls {
         let (more_receipts, more_revoked) = killed_at(&site, call, n);
-        (receipts.extend(more_receipts), revoked.extend(more_revoked));
+        receipts.extend(more_receipts);
+        revoked.extend(more_revoked);
         site.assert_intact();
         site.assert_all_recorded(&receipts);
     }
