@@ -38,7 +38,7 @@ pub fn public_routes(config: &mut ServiceConfig) {
                 .route(web::post().to(token::issue))
                 .default_service(web::to(post_only)),
         )
-        .service(web::resource([forward_auth::PATH, "/validate/{path:.*}"]).to(forward_auth::validate))
+        .service(web::resource(forward_auth::PATH).to(forward_auth::validate))
         .service(
             web::resource(INTROSPECTION_PATH)
                 .route(web::post().to(introspection::introspect))
@@ -68,7 +68,9 @@ pub fn public_routes(config: &mut ServiceConfig) {
             web::resource("/readyz")
                 .route(get().to(health::readyz))
                 .default_service(web::to(get_only)),
-        );
+        )
+        // The last, because it is matched by a regular expression: what comes before it does not pay for that.
+        .service(web::resource("/validate/{path:.*}").to(forward_auth::validate));
 }
 
 /// What operators may reach: on the public listener, or on one of its own if `server.admin_listen` is set.
