@@ -43,7 +43,6 @@ pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
                 .default_service(web::to(post_only)),
         )
         .service(at(forward_auth::PATH).to(forward_auth::validate))
-        .service(at("/validate/{path:.*}").to(forward_auth::validate))
         .service(
             at(INTROSPECTION_PATH)
                 .route(web::post().to(introspection::introspect))
@@ -73,7 +72,9 @@ pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
             at("/readyz")
                 .route(get().to(health::readyz))
                 .default_service(web::to(get_only)),
-        );
+        )
+        // The last, because it is matched by a regular expression: what comes before it does not pay for that.
+        .service(at("/validate/{path:.*}").to(forward_auth::validate));
 }
 
 /// What operators may reach: on the public listener, or on one of its own if `server.admin_listen` is set.

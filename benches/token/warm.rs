@@ -1,0 +1,157 @@
+//! What a worker holds when a token is warm, and the steps of issuing one.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use actix::Arbiter;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use mintage::actors::batch_writer::{BatchWriterHandle, Recorder, Sink};
+use mintage::actors::client_cache::{ClientCache, Remembered};
+use mintage::clock::Clock;
+use mintage::config::{Cache, Database, Writer};
+use mintage::db::Db;
+use mintage::keys::{Signer, SigningKey};
+use mintage::oauth::alg::Alg;
+use mintage::oauth::claims::{AccessTokenClaims, Audience};
+use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::grant::{self, TokenPolicy};
+use mintage::oauth::request::TokenRequest;
+use mintage::oauth::scope::Scope;
+use mintage::oauth::secret::{self, ClientSecret, StoredSecret};
+use mintage::oauth::time::UnixMillis;
+use mintage::oauth::token_id::TokenIdSource;
+use mintage::oauth::{basic, response};
+
+pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+pub const BODY: &[u8] = b"grant_type=client_credentials&scope=orders%3Aread";
+const ID: &str = "AbCdEfGhIjKlMnOpQrSt";
+const ISSUER: &str = "http://127.0.0.1:8080";
+
+/// One worker's share of a server that has seen its client before. Records are written nowhere.
+pub struct Warm {
+    pub header: Vec<u8>,
+    pub cache: ClientCache,
+    pub client: Arc<Client>,
+    pub policy: TokenPolicy,
+    pub ids: TokenIdSource,
+    pub signer: Signer,
+    pub recorder: Recorder,
+}
+
+impl Warm {
+    /// Runs `work` on a runtime, which the writer of records needs.
+    pub fn with(alg: Alg, work: impl FnOnce(Self)) {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let db = Db::open(&Database {
+            url: format!("sqlite:{}", folder.path().join("bench.db").display()),
+            ..Database::default()
+        });
+        actix::System::new().block_on(async {
+            let arbiter = Arbiter::new();
+            let settings = Writer {
+                max_pending: 100_000_000,
+                ..Writer::default()
+            };
+            let nowhere = || -> Sink { Rc::new(|_, _| Box::pin(async { Ok(()) })) };
+            let (writer, _death) = BatchWriterHandle::start(&arbiter.handle(), &settings, Clock::System, 1, nowhere);
+            work(Self::new(alg, writer.recorder(db)));
+            writer.stop().await;
+            arbiter.stop();
+        });
+    }
+
+    fn new(alg: Alg, recorder: Recorder) -> Self {
+        let secret = ClientSecret::generate();
+        let client = Arc::new(client(ClientId::parse(ID).expect("an id"), &secret));
+        let mut cache = empty_cache();
+        cache.remember(client.clone(), NOW);
+        Self {
+            header: format!("Basic {}", STANDARD.encode(format!("{ID}:{}", secret.reveal()))).into_bytes(),
+            cache,
+            client,
+            policy: TokenPolicy {
+                issuer: ISSUER.into(),
+                audience: ISSUER.into(),
+                ttl_seconds: 3600,
+                one_time_ttl_seconds: 120,
+                alg,
+            },
+            ids: TokenIdSource::new(),
+            signer: signer(alg),
+            recorder,
+        }
+    }
+
+    /// One token, from the bytes of the request to those of the answer.
+    pub fn issue(&mut self) -> Vec<u8> {
+        let (id, secret) = basic::parse(&self.header).expect("credentials");
+        let request = TokenRequest::from_form(BODY).expect("a form");
+        let Remembered::Known(client) = self.cache.remembered(&id, NOW) else {
+            panic!("the client is in the cache");
+        };
+        assert!(secret::verify(&secret, &client.secrets, NOW));
+        let id = self.ids.next(NOW);
+        let claims = grant::client_credentials(&client, &request, &self.policy, NOW, id).expect("a grant");
+        let token = self.signer.sign(&claims).expect("a token");
+        self.record(&claims);
+        response::token(&token, claims.exp - claims.iat, claims.scope.as_str())
+    }
+
+    /// Hands a record over. Asynchronous durability never waits, so one poll is all.
+    pub fn record(&self, claims: &AccessTokenClaims) {
+        let recording = pin!(self.recorder.record(claims, NOW));
+        assert!(recording.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+}
+
+/// A cache that never loads.
+pub fn empty_cache() -> ClientCache {
+    let nobody = Rc::new(|_| -> futures_util::future::LocalBoxFuture<'static, _> { Box::pin(async { Ok(None) }) });
+    ClientCache::new(&Cache::default(), nobody, Rc::new(|| false))
+}
+
+pub fn client(id: ClientId, secret: &ClientSecret) -> Client {
+    Client {
+        id,
+        name: "bench".into(),
+        enabled: true,
+        scope: Scope::parse("orders:read orders:write").expect("a scope"),
+        default_scope: Scope::parse("orders:read orders:write").expect("a scope"),
+        audiences: vec![],
+        serves: vec![],
+        auth_methods: AuthMethod::ALL.to_vec(),
+        ttl_seconds: None,
+        alg: None,
+        secrets: vec![StoredSecret {
+            id: "secret".into(),
+            hash: secret.hash(),
+            created_at: NOW,
+            expires_at: None,
+        }],
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+pub fn claims() -> AccessTokenClaims {
+    AccessTokenClaims {
+        iss: ISSUER.into(),
+        sub: ID.into(),
+        aud: Audience::One(ISSUER.into()),
+        client_id: ID.into(),
+        scope: Scope::parse("orders:read").expect("a scope"),
+        iat: NOW.seconds(),
+        exp: NOW.seconds() + 3600,
+        jti: TokenIdSource::new().next(NOW),
+        one_time: false,
+    }
+}
+
+pub fn signer(alg: Alg) -> Signer {
+    let stored = SigningKey::generate(alg, NOW, None).expect("a key");
+    Signer::new(&SigningKey::from_stored(&stored, None).expect("the key")).expect("a signer")
+}
