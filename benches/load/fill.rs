@@ -63,6 +63,17 @@ pub fn revocations(url: &str, count: u64) {
 
 /// Records `count` tokens, issued within the last hours and not expired.
 pub fn tokens(url: &str, count: u64) {
+    token_rows(url, count, 0, MONTH);
+}
+
+/// Records of tokens that were issued and ended long enough ago to be removed.
+pub fn expired_tokens(url: &str, count: u64) {
+    const DAY: i64 = 24 * 3600;
+    token_rows(url, count, 3 * DAY, DAY);
+}
+
+/// Records of tokens that were issued `ago` and lived for `ttl`, in seconds.
+fn token_rows(url: &str, count: u64, ago: i64, ttl: i64) {
     eprintln!("filling: {count} token records");
     let now = Clock::System.now();
     let mut database = Connected::to(url);
@@ -70,13 +81,13 @@ pub fn tokens(url: &str, count: u64) {
         let rows: Vec<String> = numbers
             .map(|number| {
                 // In the order in which they would have come: the newest last, and none newer than now.
-                let issued = UnixMillis(now.0 - ((count - number) / 1000) as i64 - 1000);
+                let issued = UnixMillis(now.0 - ago * 1000 - ((count - number) / 1000) as i64 - 1000);
                 let (id, _) = credentials(number % 1000);
                 format!(
                     "('{}', '{id}', 'orders:read', 'http://127.0.0.1:8080', {}, {}, FALSE)",
                     token_id(issued, number),
-                    now.seconds(),
-                    now.seconds() + MONTH
+                    now.seconds() - ago,
+                    now.seconds() - ago + ttl
                 )
             })
             .collect();

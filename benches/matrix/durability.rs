@@ -37,6 +37,9 @@ pub fn run(flags: &Flags, report: &Report) {
     if flags.want("durability-flush") {
         flushes(flags, report);
     }
+    if flags.want("durability-janitor") {
+        janitor(report, plan);
+    }
 }
 
 /// With the default algorithm, by which it is judged, and with the cheapest one, where nothing hides the wait.
@@ -144,6 +147,38 @@ fn misses(flags: &Flags, report: &Report, plan: Plan) {
 }
 
 /// The flush itself, in this process: `tokens::insert_batch` as the writer calls it, the two tables in turn.
+/// What the removal of expired records does to the latency of tokens.
+fn janitor(report: &Report, plan: Plan) {
+    const NAME: &str = "durability-janitor";
+    /// More than the janitor removes while it is measured.
+    const EXPIRED: u64 = 4_000_000;
+    let (resting, sweeping) = (Store::sqlite(), Store::sqlite());
+    for store in [&resting, &sweeping] {
+        fill::expired_tokens(&store.url, EXPIRED);
+    }
+    let cell = |store: &Store, name: &str, interval| {
+        let client = store.client("ES256");
+        let settings = settings(&[("MINTAGE_JANITOR__INTERVAL", interval)]);
+        store.cell(name, settings, CONNECTIONS, move || Traffic::of(&client))
+    };
+    let cells = [
+        Cell::floor(CONNECTIONS),
+        cell(&resting, "janitor at rest", "1h"),
+        cell(&sweeping, "janitor at work", "100ms"),
+    ];
+    let figures = measure(NAME, &cells, plan);
+    let mut verdicts = Verdicts::new();
+    verdicts.most("p99, at work / at rest", figures[2].p99() / figures[1].p99(), 1.1);
+    verdicts.most("p50, at work / at rest", figures[2].p50() / figures[1].p50(), 1.1);
+    let text = format!(
+        "SQLite, ES256, async, {} expired records. {}{}",
+        whole(EXPIRED as f64),
+        comparison(&figures, plan),
+        verdicts.0
+    );
+    report.section(NAME, &text);
+}
+
 fn flushes(flags: &Flags, report: &Report) {
     const NAME: &str = "durability-flush";
     const ROWS: usize = 1000;

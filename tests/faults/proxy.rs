@@ -255,6 +255,10 @@ struct Messages {
     /// Prepared statements that commit, and the portals made of them.
     statements: HashSet<Vec<u8>>,
     portals: HashSet<Vec<u8>>,
+    /// The last statement came with parameters, so it is done when the client says that it is ready for the next.
+    extended: bool,
+    /// Rows have been copied by it.
+    copied: bool,
 }
 
 /// Asks whether the server encrypts; the answer is one byte, and then the connection begins anew.
@@ -282,7 +286,17 @@ impl Messages {
         let mut texts = body.split(|byte| *byte == 0);
         let mut text = || texts.next().unwrap_or_default();
         match kind {
-            b'Q' => meaning_of(text()),
+            b'Q' => {
+                self.extended = false;
+                meaning_of(text())
+            }
+            // A COPY outside of a transaction commits when it ends.
+            b'c' if !self.extended => Meaning::Commit,
+            b'c' => {
+                self.copied = true;
+                Meaning::Other
+            }
+            b'S' if std::mem::take(&mut self.copied) => Meaning::Commit,
             b'P' => {
                 let (name, statement) = (text().to_vec(), text());
                 let commits = meaning_of(statement) == Meaning::Commit;
@@ -293,6 +307,7 @@ impl Messages {
                 Meaning::Other
             }
             b'B' => {
+                self.extended = true;
                 let (portal, name) = (text().to_vec(), text());
                 let _ = match self.statements.contains(name) {
                     true => self.portals.insert(portal),
@@ -339,6 +354,9 @@ mod tests {
             message(b'E', b"\0\0\0\0\0"),
             message(b'B', b"\0s2\0\0\0\0\0\0\0"),
             message(b'E', b"\0\0\0\0\0"),
+            message(b'c', b""),
+            message(b'S', b""),
+            message(b'S', b""),
         ]
         .concat();
         let mut messages = Messages::default();
@@ -353,7 +371,7 @@ mod tests {
                 .into_iter()
                 .filter(|meaning| *meaning != Meaning::Other)
                 .collect::<Vec<_>>(),
-            [Meaning::Commit, Meaning::Commit, Meaning::Statement]
+            [Meaning::Commit, Meaning::Commit, Meaning::Statement, Meaning::Commit]
         );
         assert!(messages.buffer.is_empty());
     }
