@@ -93,7 +93,7 @@ impl Warm {
         let Remembered::Known(client) = self.cache.remembered(&id, NOW) else {
             panic!("the client is in the cache");
         };
-        assert!(secret::verify(&secret, &client.secrets, NOW));
+        assert!(secret::verify(&secret, &client.secrets, NOW).is_some());
         let id = self.ids.next(NOW);
         let claims = grant::client_credentials(&client, &request, &self.policy, NOW, id).expect("a grant");
         let token = self.signer.sign(&claims).expect("a token");
@@ -131,6 +131,7 @@ pub fn client(id: ClientId, secret: &ClientSecret) -> Client {
             hash: secret.hash(),
             created_at: NOW,
             expires_at: None,
+            last_used: Default::default(),
         }],
         created_at: NOW,
         updated_at: NOW,
