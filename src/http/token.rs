@@ -24,8 +24,10 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
-    let token = worker.keys.sign(client.alg.unwrap_or(policy.alg), &claims)?;
+    let alg = client.alg.unwrap_or(policy.alg);
+    let answer = response::token(claims.exp - claims.iat, claims.scope.as_str(), |answer| {
+        worker.keys.sign(alg, &claims, answer)
+    })?;
     worker.recorder.record(&claims, now).await?;
-    let answer = response::token(&token, claims.exp - claims.iat, claims.scope.as_str());
     Ok(no_store(json(&mut HttpResponse::Ok())).body(answer))
 }

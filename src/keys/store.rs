@@ -56,16 +56,16 @@ impl WorkerKeys {
         }
     }
 
-    /// Signs claims with the key that is active for `alg`.
+    /// Signs claims with the key that is active for `alg`; the token is appended to `buffer`.
     ///
     /// # Errors
     /// When the keys are not loaded, there is none for `alg`, or it cannot sign.
-    pub fn sign(&self, alg: Alg, claims: &AccessTokenClaims) -> Result<String, KeysUnusable> {
+    pub fn sign(&self, alg: Alg, claims: &AccessTokenClaims, buffer: &mut Vec<u8>) -> Result<(), KeysUnusable> {
         let parsed = self.parsed()?;
         let signer = parsed.signers[alg.index()]
             .as_ref()
             .ok_or_else(|| KeysUnusable::Broken(KeyError(format!("there is no active key for {alg}"))))?;
-        signer.sign(claims).map_err(KeysUnusable::Broken)
+        signer.sign_into(claims, buffer).map_err(KeysUnusable::Broken)
     }
 
     /// The claims of a token that one of our keys signed; `None` when none did.
