@@ -163,7 +163,7 @@ impl Listeners {
             }
         }
         if !clients.is_empty() {
-            self.reload_standings(db, clients.clone()).await?;
+            self.revocations.reload_standings(db, clients.clone()).await?;
         }
         for id in &clients {
             self.caches.invalidate(id).await;
@@ -181,17 +181,6 @@ impl Listeners {
         if routes || unknown {
             self.reload_routes(db).await?;
         }
-        Ok(())
-    }
-
-    async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
-        let standings = db
-            .run_repeatable(move |conn| {
-                let standings = standing::of_clients(conn, &ids)?;
-                Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
-            })
-            .await?;
-        self.revocations.set_standings(&standings);
         Ok(())
     }
 

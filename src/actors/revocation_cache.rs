@@ -45,6 +45,8 @@ struct Sets {
     known: AtomicUsize,
     /// Replaced as a whole: clients that were disabled or told to forget their tokens are few.
     standings: ArcSwap<Standings>,
+    /// Held from the reading of standings to their taking over: who read earlier must not speak later.
+    reading: tokio::sync::Mutex<()>,
 }
 
 #[derive(Clone, Default)]
@@ -59,6 +61,7 @@ impl Default for Revocations {
             spent: (0..SHARDS).map(|_| RwLock::default()).collect(),
             known: AtomicUsize::new(0),
             standings: ArcSwap::default(),
+            reading: tokio::sync::Mutex::default(),
         }))
     }
 }
@@ -103,6 +106,33 @@ impl Revocations {
                     false => next.clients.insert(id.clone(), standing),
                 };
             }
+            next
+        });
+    }
+
+    /// From now on these clients stand as the database has it. What was written before this is called is taken over when it
+    /// returns, and nothing that is older comes after it.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; they stand as before then.
+    pub async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
+        let _turn = self.0.reading.lock().await;
+        let standings = db
+            .run_repeatable(move |conn| {
+                let standings = standing::of_clients(conn, &ids)?;
+                Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
+            })
+            .await?;
+        self.set_standings(&standings);
+        Ok(())
+    }
+
+    /// From now on what was issued to this client before `moment` is not active; however else it stands, it stays so.
+    pub fn set_not_before(&self, id: &ClientId, moment: UnixMillis) {
+        self.0.standings.rcu(|current| {
+            let mut next = Standings::clone(current);
+            let standing = next.clients.entry(id.clone()).or_default();
+            standing.not_before = standing.not_before.max(Some(moment));
             next
         });
     }
@@ -152,13 +182,7 @@ impl Revocations {
             .map_err(report)?;
         match client {
             None => self.set_everybody(Some(moment)),
-            Some(id) => {
-                let standing = ClientStanding {
-                    not_before: Some(moment),
-                    ..self.standing(id.as_str())
-                };
-                self.set_standings(&[(id, standing)]);
-            }
+            Some(id) => self.set_not_before(&id, moment),
         }
         Ok(())
     }
@@ -271,6 +295,23 @@ mod tests {
             (revocations.known(), revocations.is_spent(&spent(7, 0).jti)),
             (0, false)
         );
+    }
+
+    #[test]
+    fn a_moment_changes_nothing_else_and_never_goes_back() {
+        let (revocations, id) = (Revocations::default(), ClientId::parse("demo").unwrap());
+        let disabled = ClientStanding {
+            disabled: true,
+            not_before: None,
+        };
+        revocations.set_standings(&[(id.clone(), disabled)]);
+        revocations.set_not_before(&id, UnixMillis(9));
+        revocations.set_not_before(&id, UnixMillis(5));
+        let expected = ClientStanding {
+            disabled: true,
+            not_before: Some(UnixMillis(9)),
+        };
+        assert_eq!(revocations.standing("demo"), expected);
     }
 
     #[test]

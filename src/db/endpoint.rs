@@ -34,7 +34,7 @@ pub struct Endpoint {
 }
 
 /// `/admin/pool/stats`
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct PoolStats {
     backend: &'static str,
     max_size: u32,

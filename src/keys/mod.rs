@@ -4,6 +4,7 @@
 //! verifier for each key, parsed once, because parsing a key costs as much as using it.
 
 mod key;
+mod page_keys;
 mod ring;
 mod seal;
 mod signer;
@@ -11,6 +12,7 @@ mod store;
 mod verifier;
 
 pub use key::{SigningKey, StoredKey};
+pub use page_keys::PageKeys;
 pub use ring::KeyRing;
 pub use seal::KeySeal;
 pub use signer::Signer;

@@ -4,9 +4,10 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
-use super::{answer, document, not_done, read_json};
-use crate::db::{DbError, routes};
+use super::{answer, author, document, not_done, read_json};
+use crate::db::{DbError, administration, routes};
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
@@ -31,14 +32,15 @@ pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError>
 
 /// `POST /admin/routes`
 pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
+    let claims = require(&request, Right::Write).await?;
     let new: NewRoute = read_json(&request, payload).await?;
     let worker = Worker::of(&request);
     let route = new
         .route(random_text(ID_LENGTH), worker.now())
         .map_err(|malformed| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, malformed.text())))?;
-    let added = route.clone();
-    let inserted = worker.shared.db.run(move |conn| routes::insert(conn, &added)).await;
+    let (added, by) = (route.clone(), author(&request, &claims));
+    let db = &worker.shared.db;
+    let inserted = db.run(move |conn| administration::add_route(conn, &by, &added)).await;
     inserted.map_err(|error| match error {
         DbError::Conflict => {
             const THERE: &str = "there is a route for the same method, host and path already";
@@ -52,10 +54,13 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
 
 /// `DELETE /admin/routes/{id}`
 pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
+    let claims = require(&request, Right::Write).await?;
     let worker = Worker::of(&request);
-    let (id, now) = (id.into_inner(), worker.now());
-    let deleted = worker.shared.db.run(move |conn| routes::delete(conn, &id, now)).await;
+    let (id, now, by) = (id.into_inner(), worker.now(), author(&request, &claims));
+    let db = &worker.shared.db;
+    let deleted = db
+        .run(move |conn| administration::remove_route(conn, &by, &id, now))
+        .await;
     let deleted = deleted.map_err(|error| not_done(&error))?;
     take_over(&worker.shared).await?;
     if !deleted {
@@ -66,9 +71,9 @@ pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<Http
 }
 
 /// What `POST /admin/routes/explain` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Question {
+pub struct Question {
     method: String,
     url: String,
 }
