@@ -161,8 +161,8 @@ pub fn expiry(conn: &mut Conn, jti: TokenId) -> Result<Option<i64>, DbError> {
         .optional()?)
 }
 
-/// Records that one walk looks at, most of them other clients': reading as many takes a few hundredths of a second.
-const WALK: i64 = 50_000;
+/// Records that one walk looks at for `/admin/tokens`, most of them other clients'.
+pub const WALK: i64 = 50_000;
 
 /// Some of the records of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,8 +175,8 @@ pub struct Walked {
 
 /// The newest records of a client, at most `limit`, older than `before` if that is given.
 ///
-/// There is no index by client: it would cost every insert, and be read only here. So this walks through the records of all
-/// clients, newest first, and no farther than a bound: it may find few or none and say where to walk on.
+/// There is no index by client: it would cost every insert, and be read only here. So this walks through the records of
+/// all clients, newest first, and past no more than `walk` of them: it may find few or none and say where to walk on.
 ///
 /// # Errors
 /// When the database cannot be reached, or an id is none.
@@ -185,16 +185,7 @@ pub fn of_client(
     client_id: &ClientId,
     before: Option<TokenId>,
     limit: usize,
-) -> Result<Walked, DbError> {
-    walk(conn, client_id, before, limit, WALK)
-}
-
-fn walk(
-    conn: &mut Conn,
-    client_id: &ClientId,
-    before: Option<TokenId>,
-    limit: usize,
-    length: i64,
+    walk: i64,
 ) -> Result<Walked, DbError> {
     // Every id is below this.
     let before = before.map_or_else(|| "g".to_owned(), |before| before.to_string());
@@ -202,7 +193,7 @@ fn walk(
     let last: Option<String> = older()
         .order(tokens::jti.desc())
         .select(tokens::jti)
-        .offset(length - 1)
+        .offset(walk - 1)
         .first(conn)
         .optional()?;
     let end = last.clone().unwrap_or_default();

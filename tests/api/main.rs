@@ -8,12 +8,20 @@
 
 mod app;
 mod http;
+mod operator;
 mod program;
 
 mod admin;
+mod admin_audit;
+mod admin_clients;
+mod admin_credentials;
+mod admin_openapi;
+mod admin_secrets;
+mod admin_tokens;
 mod cli;
 mod client_auth;
 mod feed;
+mod fuzz;
 mod health;
 mod introspection;
 mod jwt;

@@ -40,7 +40,7 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
     let walked = worker
         .shared
         .db
-        .read(move |conn| tokens::of_client(conn, &id, before, limit))
+        .read(move |conn| tokens::of_client(conn, &id, before, limit, tokens::WALK))
         .await
         .map_err(|error| not_done(&error))?;
     let (denials, now) = (&worker.shared.revocations, worker.now());
