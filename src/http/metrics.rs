@@ -16,6 +16,7 @@ use super::refusals::Refusal;
 use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
 use crate::actors::client_cache::CacheCounts;
+use crate::actors::janitor::JanitorDocument;
 use crate::metrics::{self, Text};
 
 /// How long a scrape waits for a worker or the writer; Prometheus gives up after ten seconds.
@@ -38,6 +39,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     }
     write_pool(&mut text, shared);
     write_revocations(&mut text, shared);
+    write_janitor(&mut text, &shared.janitor.document());
     no_store(&mut HttpResponse::Ok())
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
         .body(text.finish())
@@ -111,6 +113,7 @@ fn write_pool(text: &mut Text, shared: &Shared) {
             settings.connection_timeout.as_secs_f64(),
         ),
         (metrics::BREAKER_STATE, f64::from(pool.breaker_state.severity())),
+        (metrics::DB_STATEMENTS, pool.statements_total as f64),
         (metrics::REPLICA_READS, stats.replica_reads_total as f64),
         (metrics::REPLICA_FALLBACKS, stats.replica_fallbacks_total as f64),
     ] {
@@ -130,5 +133,33 @@ fn write_revocations(text: &mut Text, shared: &Shared) {
     // Before the first answer there is no such time, and 0 would say that all is well.
     if let Some(age) = shared.readiness.last_answer.age() {
         lag.sample(&[], age.as_secs_f64());
+    }
+}
+
+fn write_janitor(text: &mut Text, janitor: &JanitorDocument) {
+    let (removed, waiting) = (&janitor.removed_total, &janitor.waiting);
+    let mut by_table = text.family(&metrics::JANITOR_REMOVED);
+    for (table, rows) in [
+        ("tokens", removed.tokens),
+        ("revocations", removed.revocations),
+        ("redemptions", removed.redemptions),
+        ("changes", removed.changes),
+    ] {
+        by_table.sample(&[("table", table)], rows as f64);
+    }
+    for (metric, value) in [
+        (metrics::JANITOR_PARTITIONS, janitor.partitions_dropped_total),
+        (metrics::JANITOR_ROUNDS, janitor.rounds_total),
+        (metrics::JANITOR_FAILURES, janitor.failures_total),
+    ] {
+        text.single(&metric, value as f64);
+    }
+    let mut by_table = text.family(&metrics::JANITOR_WAITING);
+    for (table, rows) in [
+        ("tokens", waiting.tokens),
+        ("revocations", waiting.revocations),
+        ("redemptions", waiting.redemptions),
+    ] {
+        by_table.sample(&[("table", table)], rows as f64);
     }
 }

@@ -108,7 +108,7 @@ pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics) {
         )
         .service(get_resource("/admin/keys").route(get().to(admin::list_keys)))
         .service(
-            web::resource("/admin/keys/rotate")
+            at("/admin/keys/rotate")
                 .route(web::post().to(admin::rotate_keys))
                 .default_service(web::to(admin::post_only)),
         )

@@ -110,6 +110,8 @@ declare! {
     POOL_CONNECTION_TIMEOUT = gauge "mintage_pool_connection_timeout_seconds" "database.pool.connection_timeout";
     BREAKER_STATE = gauge "mintage_breaker_state"
         "The circuit breaker of the database: 0 closed (calls go through), 1 half open (one tries), 2 open (refused).";
+    DB_STATEMENTS = counter "mintage_db_statements_total"
+        "SQL statements sent to the primary, BEGIN and COMMIT included.";
     REPLICA_BREAKER_STATE = gauge "mintage_replica_breaker_state"
         "The same of each of database.replica_urls, in their order.";
     REPLICA_READS = counter "mintage_replica_reads_total" "Reads that a replica answered.";
@@ -120,6 +122,14 @@ declare! {
         "Revoked and redeemed tokens that are remembered until they have expired.";
     CHANGE_FEED_LAG = gauge "mintage_change_feed_lag_seconds"
         "How long ago the database last answered the change feed; past 5 s no token is called active.";
+
+    JANITOR_REMOVED = counter "mintage_janitor_removed_total" "Rows past their time that were removed, by table.";
+    JANITOR_PARTITIONS = counter "mintage_janitor_partitions_dropped_total"
+        "Partitions of token records that were dropped (PostgreSQL).";
+    JANITOR_ROUNDS = counter "mintage_janitor_rounds_total" "Rounds of the janitor that came to their end.";
+    JANITOR_FAILURES = counter "mintage_janitor_failures_total" "Rounds of the janitor that did not.";
+    JANITOR_WAITING = gauge "mintage_janitor_waiting"
+        "Rows past their time that were left by the last round, by table; counted up to 100,000.";
 }
 
 /// The route of requests for which there is none.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use mintage::config;
 use serde_json::json;
 
 use crate::app::{Setup, TestApp, claims, eventually, token_request};
@@ -91,6 +92,63 @@ fn a_scrape_is_prometheus_text_with_every_promised_name() {
     }
     let version = format!("mintage_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     scrape.assert_value(&version, 1.0);
+}
+
+/// A route that is not made by `resource` would count as no route at all.
+#[test]
+fn every_route_of_the_table_has_its_label() {
+    let table = include_str!("../../src/http/mod.rs");
+    assert_eq!(
+        table.matches("web::resource(").count(),
+        1,
+        "only where resource() makes it"
+    );
+    let app = TestApp::start();
+    for path in [
+        "/admin/keys",
+        "/admin/keys/rotate",
+        "/admin/janitor/stats",
+        "/validate/orders",
+        "/livez",
+    ] {
+        app.send(Request::new("OPTIONS", path));
+    }
+    let scrape = Scrape::of(&app);
+    for route in [
+        "/admin/keys",
+        "/admin/keys/rotate",
+        "/admin/janitor/stats",
+        "/validate/{path:.*}",
+        "/livez",
+    ] {
+        let of_route = format!("mintage_http_requests_total{{route=\"{route}\",method=\"OPTIONS\"");
+        assert!(scrape.0.contains(&of_route), "{route}\n{}", scrape.0);
+    }
+}
+
+/// By a clock of its own, so that what is removed is certain.
+#[test]
+fn what_the_janitor_removes_is_counted_by_table() {
+    let setup = Setup::new().configured(|config| {
+        config.janitor.interval = config::Duration::millis(50);
+        config.janitor.keep_expired = config::Duration::seconds(1);
+    });
+    let app = setup.with_mock_clock().start();
+    let client = app.client(|client| client.ttl_seconds = Some(60));
+    let token = app.issue(&client, &[]);
+    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    let pending = || (Scrape::of(&app).value("mintage_writer_flushed_total") == Some(1.0)).then_some(());
+    eventually(Duration::from_secs(10), pending).expect("the record is written");
+    app.advance(Duration::from_secs(3600));
+    let removed = eventually(Duration::from_secs(10), || {
+        let scrape = Scrape::of(&app);
+        let removed = |table| scrape.value(&format!("mintage_janitor_removed_total{{table=\"{table}\"}}"));
+        (removed("tokens") == Some(1.0) && removed("revocations") == Some(1.0)).then_some(scrape)
+    });
+    let scrape = removed.expect("both are removed");
+    scrape.assert_value(r#"mintage_janitor_removed_total{table="redemptions"}"#, 0.0);
+    scrape.assert_value("mintage_janitor_failures_total", 0.0);
+    assert!(scrape.value("mintage_db_statements_total").unwrap() > 0.0);
 }
 
 #[test]
