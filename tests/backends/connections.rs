@@ -23,6 +23,8 @@ on_both_backends! {
     connections_that_were_killed_are_not_handed_out
     work_that_may_be_done_twice_outlives_its_connection
     a_connection_in_use_is_not_asked_whether_it_lives
+    a_call_that_waits_for_a_connection_is_seen_to_have_waited
+    a_call_that_gets_no_connection_is_seen_to_have_given_up
     every_statement_is_counted
 }
 
@@ -286,4 +288,61 @@ fn every_statement_is_counted(store: Store) {
     assert_eq!(counted() - before, 1);
     store.run(|conn| conn.write(|conn| execute(conn, "SELECT 1")));
     assert_eq!(counted() - before, 1 + 3, "BEGIN and COMMIT count");
+}
+
+/// A call that holds the only connection for a while, and another that comes meanwhile; how the other one ended.
+fn two_calls_for_one_connection(db: &Db, held: Duration) -> Result<(), DbError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let outcome = runtime.block_on(async {
+        let holding = db.run(move |_| {
+            std::thread::sleep(held);
+            Ok(())
+        });
+        let (_, outcome) = tokio::join!(holding, db.run(|_| Ok(())));
+        outcome
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+fn pool_of_one(store: &Store, connection_timeout: config::Duration) -> Db {
+    let mut settings = store.settings.clone();
+    settings.pool.max_size = 1;
+    settings.pool.min_idle = 1;
+    settings.pool.connection_timeout = connection_timeout;
+    Db::open(&settings)
+}
+
+/// Calls that waited longer than `seconds`, and all of them.
+fn waits_above(db: &Db, seconds: f64) -> (u64, u64) {
+    let waits = db.stats().primary.waits;
+    let within = waits.cumulative().filter(|(bound, _)| *bound <= seconds).last();
+    (waits.count() - within.unwrap().1, waits.count())
+}
+
+/// One call, one wait: for its turn and for the connection together.
+fn a_call_that_waits_for_a_connection_is_seen_to_have_waited(store: Store) {
+    let db = pool_of_one(&store, config::Duration::seconds(10));
+    // Its wait is that for the pool to connect.
+    run(&db, |_| Ok(())).unwrap();
+    let (long_before, all_before) = waits_above(&db, 0.2);
+    two_calls_for_one_connection(&db, Duration::from_millis(300)).unwrap();
+    let (long, all) = waits_above(&db, 0.2);
+    assert_eq!((long - long_before, all - all_before), (1, 2));
+    let stats = db.stats().primary;
+    assert!(stats.wait_seconds_total > 0.2, "{}", stats.wait_seconds_total);
+    assert_eq!(stats.timeouts_total, 0);
+}
+
+fn a_call_that_gets_no_connection_is_seen_to_have_given_up(store: Store) {
+    let db = pool_of_one(&store, config::Duration::millis(500));
+    run(&db, |_| Ok(())).unwrap();
+    let (long_before, _) = waits_above(&db, 0.2);
+    let outcome = two_calls_for_one_connection(&db, Duration::from_millis(1500));
+    assert!(matches!(outcome, Err(DbError::Unavailable(_))), "{outcome:?}");
+    assert_eq!(db.stats().primary.timeouts_total, 1);
+    assert_eq!(waits_above(&db, 0.2).0 - long_before, 1);
 }
