@@ -2,19 +2,73 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::Stdio;
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::app::{TestApp, eventually};
-use crate::http::Request;
 use crate::program::Program;
+
+/// No line takes this long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const FAST: [&str; 2] = ["--interval", "200ms"];
 
 fn arguments<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     [&["stats", "--url", url], more, &FAST].concat()
+}
+
+/// A program that watches until the test ends; what it says is read by the way.
+struct Watching {
+    child: Child,
+    said: mpsc::Receiver<String>,
+    complained: mpsc::Receiver<String>,
+}
+
+impl Watching {
+    /// `None` when there is no such program.
+    fn start(command: &mut Command) -> Option<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        Some(Self {
+            child,
+            said: lines_of(stdout),
+            complained: lines_of(stderr),
+        })
+    }
+
+    #[track_caller]
+    fn next_line(&self) -> String {
+        self.said.recv_timeout(PATIENCE).expect("it says something")
+    }
+
+    #[track_caller]
+    fn next_complaint(&self) -> String {
+        self.complained.recv_timeout(PATIENCE).expect("it complains")
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines of a stream, until nobody wants them any more: then the stream is closed.
+fn lines_of(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (said, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if said.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 /// Answers every connection with the same bytes, until the test ends.
@@ -81,14 +135,9 @@ fn one_interval_is_shown_as_json_with_what_happened_in_it() {
 fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
     let (app, program) = (TestApp::shared(), Program::on_empty_database());
     let url = format!("http://{}", app.address);
-    let mut child = program
-        .command(&arguments(&url, &[]))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut watching = Watching::start(&mut program.command(&arguments(&url, &[]))).unwrap();
     for _ in 0..3 {
-        let line = lines.next().unwrap().unwrap();
+        let line = watching.next_line();
         for word in [
             " tokens/s=",
             " p99=",
@@ -102,9 +151,9 @@ fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
         }
         assert!(!line.contains('\u{1b}'), "{line:?}");
     }
-    // As `| head -3` does.
-    drop(lines);
-    let ended = eventually(Duration::from_secs(10), || child.try_wait().unwrap());
+    // As `| head -3` does; the reader notices with the next line, the program with the one after that.
+    (_, watching.said) = mpsc::channel();
+    let ended = eventually(PATIENCE, || watching.child.try_wait().unwrap());
     assert_eq!(ended.expect("it ends").code(), Some(0));
 }
 
@@ -114,24 +163,19 @@ fn a_terminal_is_redrawn() {
     let (app, program) = (TestApp::shared(), Program::on_empty_database());
     let url = format!("http://{}", app.address);
     let command = format!("{} {}", env!("CARGO_BIN_EXE_mintage"), arguments(&url, &[]).join(" "));
-    let spawned = std::process::Command::new("script")
+    let mut script = Command::new("script");
+    script
         .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])
         .current_dir(program.path(""))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn();
-    let Ok(mut child) = spawned else {
+        .stdin(Stdio::null());
+    let Some(watching) = Watching::start(&mut script) else {
         return eprintln!("script is not installed");
     };
-    let (mut screen, mut drawn) = (child.stdout.take().unwrap(), String::new());
-    let mut piece = [0; 4096];
+    let (deadline, mut drawn) = (Instant::now() + PATIENCE, String::new());
     while drawn.matches("\u{1b}[H\u{1b}[2J").count() < 3 {
-        let length = screen.read(&mut piece).unwrap();
-        assert!(length > 0, "{drawn}");
-        drawn.push_str(&String::from_utf8_lossy(&piece[..length]));
+        assert!(Instant::now() < deadline, "{drawn}");
+        drawn.push_str(&watching.next_line());
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
     for word in [
         "tokens ",
         "latency ",
@@ -151,7 +195,7 @@ fn a_server_that_cannot_be_watched_is_said_in_one_line() {
     for (url, complaint) in [
         (format!("http://{nobody}"), "cannot read http://"),
         (
-            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"),
+            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nup 1\n"),
             "does not answer with metrics of Mintage",
         ),
         (
@@ -208,24 +252,18 @@ fn a_restart_is_survived() {
     let mut serving = program.serve(&[]);
     let address = serving.address;
     let url = format!("http://{address}");
-    let mut child = program
-        .command(&arguments(&url, &["--json"]))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let watching = Watching::start(&mut program.command(&arguments(&url, &["--json"]))).unwrap();
+    let next = || serde_json::from_str::<Value>(&watching.next_line()).unwrap();
     assert_eq!(next()["ready"], true);
     serving.stop();
     drop(serving);
+    assert!(watching.next_complaint().starts_with("mintage: cannot read http://"));
+    // What it said before.
+    while watching.said.try_recv().is_ok() {}
     let listen = address.to_string();
     let again = program.with("MINTAGE_SERVER__LISTEN", &listen);
-    let serving = again.serve(&[]);
-    Request::get("/livez").send(serving.address);
+    let _serving = again.serve(&[]);
     for _ in 0..2 {
         assert!(next()["requests_per_second"].as_f64().unwrap() >= 0.0);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

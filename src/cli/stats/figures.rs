@@ -332,7 +332,8 @@ mod tests {
             let bucket = |route, le, count| {
                 format!("mintage_http_request_duration_seconds_bucket{{route=\"{route}\",le=\"{le}\"}} {count}\n")
             };
-            bucket("/token", "0.1", fast) + &bucket("/token", "+Inf", fast) + &bucket("/slow", "+Inf", slow)
+            let token = bucket("/token", "0.1", fast) + &bucket("/token", "+Inf", fast);
+            token + &bucket("/slow", "0.1", 0) + &bucket("/slow", "+Inf", slow)
         };
         let latency = between(&text(0, 0), &text(10, 90)).latency_seconds;
         assert_eq!(latency.p50, Some(0.05));
