@@ -87,6 +87,8 @@ pub struct Listeners {
     pub seal: Option<Arc<KeySeal>>,
     /// Where the time of the last answer is kept.
     pub last_answer: LastAnswer,
+    /// Held while standings are read and taken over.
+    pub reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The actor.
@@ -133,6 +135,11 @@ impl ChangeFeed {
 
 /// Reads the log from `seen` on and does what it says; answers how far it came.
 async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
+    if listeners.last_answer.age().is_some_and(|age| age > LOST) {
+        if let Err(error) = listeners.read_all(db, clock).await {
+            return (seen, Err(error));
+        }
+    }
     loop {
         let asked = Instant::now();
         let page = match db.run_repeatable(move |conn| changes::after(conn, seen, PAGE)).await {
@@ -144,8 +151,7 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
             db.knows_change(*last);
         }
         let more = page.len() as i64 == PAGE;
-        let lost = listeners.last_answer.age().is_some_and(|age| age > LOST);
-        if let Err(error) = listeners.apply(db, clock, &page, lost).await {
+        if let Err(error) = listeners.apply(db, clock, &page).await {
             return (seen, Err(error));
         }
         seen = page.last().map_or(seen, |(seq, _)| *seq);
@@ -157,15 +163,24 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
 }
 
 impl Listeners {
-    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now. With `lost`, lines
-    /// before this page may be gone, and everything is read.
-    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)], lost: bool) -> Result<(), DbError> {
+    /// Reads how everything stands, because lines of the log may be gone that nobody here has read.
+    async fn read_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
+        log::warn!("the change log was out of reach for long, everything is read again");
+        let (revocations, now) = (self.revocations.clone(), clock.now());
+        let reading = self.reading.lock().await;
+        let database = db.clone();
+        // Not Db::run: to read a million of them takes longer than a query may.
+        let work = move || database.run_here(|conn| revocations.load(conn, now));
+        let read = tokio::task::spawn_blocking(work).await;
+        read.map_err(|stopped| DbError::Unavailable(stopped.to_string()))??;
+        drop(reading);
+        self.apply(db, clock, &[(0, Change::Unknown)]).await
+    }
+
+    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
+    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
-        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, lost);
-        if lost {
-            let (revocations, now) = (self.revocations.clone(), clock.now());
-            db.run_repeatable(move |conn| revocations.load(conn, now)).await?;
-        }
+        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
         for (_, change) in page {
             match change {
                 Change::Client(id) if clients.contains(id) => {}
@@ -200,6 +215,8 @@ impl Listeners {
     }
 
     async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
+        // From the reading to the taking over: of two polls, who has read earlier must not speak later.
+        let _reading = self.reading.lock().await;
         let standings = db
             .run_repeatable(move |conn| {
                 let standings = standing::of_clients(conn, &ids)?;

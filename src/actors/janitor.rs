@@ -273,7 +273,10 @@ impl Sweep {
                 .await
             }
             Step::Changes => {
-                let kept = UnixMillis(now.0 - CHANGES_KEPT.max(self.keep_expired.as_millis() as i64));
+                let kept = now
+                    .0
+                    .saturating_sub(CHANGES_KEPT.max(self.keep_expired.as_millis() as i64));
+                let kept = UnixMillis(kept);
                 let one = || async { db.run(move |conn| expired::remove_changes(conn, kept)).await };
                 in_batches(self.behind, one, |removed| {
                     *rows += removed;

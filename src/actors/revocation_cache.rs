@@ -78,12 +78,25 @@ impl Revocations {
     /// When the database cannot be reached, or holds what it should not.
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
         self.load_spent(conn, now)?;
-        let standings = Standings {
+        let read = Standings {
             everybody: standing::of_everybody(conn)?,
             clients: standing::exceptions(conn)?.into_iter().collect(),
         };
-        self.0.standings.store(Arc::new(standings));
+        self.take_over(&read);
         Ok(())
+    }
+
+    /// Takes over how all clients stand. What was taken back here since that was read stays so.
+    fn take_over(&self, read: &Standings) {
+        self.0.standings.rcu(|current| {
+            let mut next = read.clone();
+            next.everybody = next.everybody.max(current.everybody);
+            for (id, standing) in current.clients.iter().filter(|(_, known)| known.not_before.is_some()) {
+                let known = next.clients.entry(id.clone()).or_default();
+                known.not_before = known.not_before.max(standing.not_before);
+            }
+            next
+        });
     }
 
     /// Reads the tokens that count at `now`, also those that had been forgotten by a clock that was fast.
@@ -127,6 +140,17 @@ impl Revocations {
                     false => next.clients.insert(id.clone(), standing),
                 };
             }
+            next
+        });
+    }
+
+    /// From now on nothing issued to this client before this moment is active; whether it is disabled is not touched: the
+    /// change feed may have learnt of that while the moment was written.
+    fn set_not_before(&self, id: &ClientId, moment: UnixMillis) {
+        self.0.standings.rcu(|current| {
+            let mut next = Standings::clone(current);
+            let standing = next.clients.entry(id.clone()).or_default();
+            standing.not_before = standing.not_before.max(Some(moment));
             next
         });
     }
@@ -197,11 +221,7 @@ impl Revocations {
         let Some(moment) = moment else {
             return Ok(false);
         };
-        let standing = ClientStanding {
-            not_before: Some(moment),
-            ..self.standing(id.as_str())
-        };
-        self.set_standings(&[(id, standing)]);
+        self.set_not_before(&id, moment);
         Ok(true)
     }
 
@@ -376,6 +396,30 @@ mod tests {
         );
         revocations.forget_expired(UnixMillis(later.0 - 1000));
         assert!(!revocations.remembers(1000), "it is not known again by that");
+    }
+
+    #[test]
+    fn g1_a_moment_changes_nothing_else_and_never_goes_back() {
+        let (revocations, id) = (Revocations::default(), ClientId::parse("demo").unwrap());
+        let stands = |disabled, moment: Option<i64>| ClientStanding {
+            disabled,
+            not_before: moment.map(UnixMillis),
+        };
+        revocations.set_standings(&[(id.clone(), stands(true, None))]);
+        revocations.set_not_before(&id, UnixMillis(9));
+        revocations.set_not_before(&id, UnixMillis(5));
+        assert_eq!(revocations.standing("demo"), stands(true, Some(9)));
+    }
+
+    #[test]
+    fn g1_what_was_read_before_a_moment_does_not_undo_it() {
+        let (revocations, id) = (Revocations::default(), ClientId::parse("demo").unwrap());
+        revocations.set_not_before(&id, UnixMillis(9));
+        revocations.set_everybody(Some(UnixMillis(4)));
+        revocations.take_over(&Standings::default());
+        let standing = revocations.standing("demo");
+        assert_eq!(standing.not_before, Some(UnixMillis(9)));
+        assert_eq!(revocations.standing("another").not_before, Some(UnixMillis(4)));
     }
 
     #[test]

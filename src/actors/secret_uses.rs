@@ -1,7 +1,7 @@
 //! SecretUses: when each secret was last used, written down a few times a minute instead of at each request.
 //!
 //! A worker notes a use in the client that its cache holds, and passes it on here at most once a minute for each secret
-//! and worker. What a crash loses is the last half minute of it: that a secret is still in use shows at its next use.
+//! and worker. What a crash loses is the last quarter of a minute of it, and what was noted while the database was away.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,7 +30,10 @@ impl SecretUses {
     /// Notes that a secret was used.
     pub fn note(&self, secret_id: &str, now: UnixMillis) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() < MAX_WAITING || waiting.contains_key(secret_id) {
+        if let Some(noted) = waiting.get_mut(secret_id) {
+            // What could not be written comes back, and may have been overtaken.
+            *noted = now.max(*noted);
+        } else if waiting.len() < MAX_WAITING {
             waiting.insert(secret_id.to_owned(), now);
         }
     }
@@ -90,5 +93,20 @@ impl Actor for SecretUsesWriter {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.write_later(ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_uses_the_later_one_is_kept_in_whatever_order_they_come() {
+        let uses = SecretUses::default();
+        for moment in [5, 9, 7] {
+            uses.note("secret", UnixMillis(moment));
+        }
+        let waiting = uses.0.lock().unwrap();
+        assert_eq!(waiting["secret"], UnixMillis(9));
     }
 }

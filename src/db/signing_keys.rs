@@ -2,6 +2,7 @@
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::audit;
@@ -15,7 +16,6 @@ use crate::keys::{KeyRecord, StoredKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::audit::{Action, Author, Deed};
 use crate::oauth::time::UnixMillis;
-use serde_json::json;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = signing_keys, treat_none_as_default_value = false)]

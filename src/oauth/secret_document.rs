@@ -12,7 +12,7 @@ pub struct SecretDocument {
     created_at: String,
     /// `null`: it counts until it is revoked.
     expires_at: Option<String>,
-    /// To the minute, and written down within another half; `null`: never.
+    /// To the minute, and written down within 15 s; `null`: never.
     last_used_at: Option<String>,
 }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use actix::{Actor, Addr};
+use diesel::RunQueryDsl;
 use mintage::actors::Unavailable;
 use mintage::actors::change_feed::{ChangeFeed, LastAnswer, Listeners, PollNow};
 use mintage::actors::client_cache::{CacheCounts, ClientCache, ClientCacheHandle};
@@ -11,8 +12,9 @@ use mintage::actors::client_caches::ClientCaches;
 use mintage::actors::revocation_cache::Revocations;
 use mintage::config;
 use mintage::db::changes::{self, Change};
-use mintage::db::{Db, clients, signing_keys};
+use mintage::db::{Db, clients, revocations, signing_keys};
 use mintage::keys::{KeyStore, SigningKey};
+use mintage::oauth::activity::{Denials, Spent};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::ClientId;
 use tokio::time::Instant;
@@ -49,6 +51,7 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
         routes: Default::default(),
         seal: None,
         last_answer: LastAnswer::default(),
+        reading: Default::default(),
     };
     let caches: Vec<ClientCacheHandle> = (0..2).map(|_| cache_over(&db)).collect();
     caches.iter().for_each(|cache| listeners.caches.add(cache.clone()));
@@ -222,4 +225,31 @@ async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
     // Long enough for a breaker that the outage has opened, too.
     subject.time.passes(20_000).await;
     assert!(subject.listeners.last_answer.age().is_some());
+}
+
+/// The janitor removes lines of the log that are an hour old; who was away for longer never reads them.
+#[actix::test]
+async fn g2_a_feed_that_was_away_for_long_reads_everything() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    subject.poll().await.unwrap();
+    subject.elsewhere_disable("a");
+    let spent = Spent {
+        jti: crate::sample::claims("a", 1).jti,
+        expires_at: NOW.seconds() + 60,
+    };
+    let elsewhere = open(&subject.sqlite);
+    elsewhere
+        .run_here(|conn| revocations::revoke(conn, spent, NOW))
+        .unwrap();
+    elsewhere
+        .run_here(|conn| Ok(diesel::sql_query("DELETE FROM changes").execute(conn)?))
+        .unwrap();
+    assert_eq!(subject.poll().await, Ok(()));
+    assert_eq!(subject.enabled("a").await, [true, true], "its line is gone");
+    tokio::time::advance(Duration::from_secs(1900)).await;
+    assert_eq!(subject.poll().await, Ok(()));
+    assert_eq!(subject.enabled("a").await, [false, false]);
+    assert!(subject.listeners.revocations.is_spent(&spent.jti));
+    assert!(subject.listeners.revocations.standing("a").disabled);
 }
