@@ -124,15 +124,18 @@ fn a_batch_with_a_refused_record_writes_nothing(store: Store) {
 
 fn texts_come_back_as_they_were(store: Store) {
     let store = store.migrated();
-    let mut record = records(0..1).remove(0);
-    record.client_id = "a\tb\\N".into();
-    record.scope = "".into();
-    record.audience = "urn:ü,\"{}\" '\n\\.".into();
-    insert(&store, std::slice::from_ref(&record));
-    let row = rows(&store).remove(0);
-    assert_eq!(row.client_id, *record.client_id);
-    assert_eq!(row.scope, *record.scope);
-    assert_eq!(row.audience, *record.audience);
+    let mut written = records(0..2);
+    for (record, scope) in written.iter_mut().zip(["", "Orders:READ ~!#"]) {
+        record.client_id = "a\tb\\N".into();
+        record.scope = scope.into();
+        record.audience = "urn:ü,\"{}\" '\n\\.".into();
+    }
+    insert(&store, &written);
+    for (row, record) in rows(&store).iter().zip(&written) {
+        assert_eq!(row.client_id, *record.client_id);
+        assert_eq!(row.scope, *record.scope);
+        assert_eq!(row.audience, *record.audience);
+    }
 }
 
 /// As a retry does whose first try was written although its answer was lost.
