@@ -135,10 +135,10 @@ impl ChangeFeed {
 
 /// Reads the log from `seen` on and does what it says; answers how far it came.
 async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
-    if listeners.last_answer.age().is_some_and(|age| age > LOST) {
-        if let Err(error) = listeners.read_all(db, clock).await {
-            return (seen, Err(error));
-        }
+    if listeners.last_answer.age().is_some_and(|age| age > LOST)
+        && let Err(error) = listeners.read_all(db, clock).await
+    {
+        return (seen, Err(error));
     }
     loop {
         let asked = Instant::now();
