@@ -12,6 +12,8 @@ use futures_util::StreamExt;
 use super::state::{HttpSettings, Worker};
 use crate::oauth::error::OAuthError;
 
+const FORM: &str = "application/x-www-form-urlencoded";
+
 /// Turns the bytes of a body into what they say.
 pub type Parser<T> = fn(&[u8]) -> Result<T, OAuthError>;
 
@@ -25,10 +27,9 @@ pub async fn parsed<T>(
     form: Parser<T>,
     json: Option<Parser<T>>,
 ) -> Result<T, OAuthError> {
-    let is = |media: &str, name: &str| media.eq_ignore_ascii_case(name);
     let parse = match (media_type(request), json) {
-        (Some(media), _) if is(media, "application/x-www-form-urlencoded") => form,
-        (Some(media), Some(json)) if is(media, "application/json") => json,
+        (Some(media), _) if media.eq_ignore_ascii_case(FORM) => form,
+        (Some(media), Some(json)) if media.eq_ignore_ascii_case("application/json") => json,
         _ => return Err(OAuthError::UnsupportedMediaType),
     };
     let body = read(payload, &Worker::of(request).shared.settings).await?;
@@ -40,7 +41,12 @@ pub async fn parsed<T>(
 
 /// The media type without its parameters.
 fn media_type(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+    let value = request.headers().get(CONTENT_TYPE)?;
+    // As nearly everybody writes it: there is nothing to look for then.
+    if value == FORM {
+        return Some(FORM);
+    }
+    let value = value.to_str().ok()?;
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
