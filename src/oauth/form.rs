@@ -5,15 +5,27 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedForm;
 
 /// The pairs of a form in order, still encoded: split at `&`, then at the first `=`. Empty pieces are skipped.
 pub fn pairs(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    body.split(|byte| *byte == b'&')
+    let mut rest = body;
+    let pieces = std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let end = memchr(b'&', rest).unwrap_or(rest.len());
+        let piece = &rest[..end];
+        rest = rest.get(end + 1..).unwrap_or_default();
+        Some(piece)
+    });
+    pieces
         .filter(|piece| !piece.is_empty())
-        .map(|piece| match piece.iter().position(|byte| *byte == b'=') {
+        .map(|piece| match memchr(b'=', piece) {
             Some(at) => (&piece[..at], &piece[at + 1..]),
             None => (piece, &piece[..0]),
         })
@@ -21,11 +33,12 @@ pub fn pairs(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 
 /// Decodes `+` and `%XX`. Borrows when there is nothing to decode.
 pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, MalformedForm> {
-    if !raw.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+    let Some(first) = memchr2(b'+', b'%', raw) else {
         return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| MalformedForm);
-    }
+    };
     let mut decoded = Vec::with_capacity(raw.len());
-    let mut rest = raw;
+    let (plain, mut rest) = raw.split_at(first);
+    decoded.extend_from_slice(plain);
     while let Some((&byte, tail)) = rest.split_first() {
         rest = tail;
         match byte {

@@ -6,7 +6,7 @@ use super::alg::Alg;
 use super::claims::{AccessTokenClaims, Audience};
 use super::client::Client;
 use super::error::OAuthError;
-use super::request::TokenRequest;
+use super::request::{GrantType, TokenRequest};
 use super::resource::is_absolute_uri;
 use super::scope::Scope;
 use super::time::UnixMillis;
@@ -27,9 +27,6 @@ pub struct TokenPolicy {
     pub alg: Alg,
 }
 
-/// The one grant type there is.
-pub const CLIENT_CREDENTIALS: &str = "client_credentials";
-
 /// Decides what an authenticated client gets.
 ///
 /// # Errors
@@ -41,10 +38,10 @@ pub fn client_credentials(
     now: UnixMillis,
     jti: TokenId,
 ) -> Result<AccessTokenClaims, OAuthError> {
-    match request.grant_type.as_deref() {
+    match request.grant_type {
         None => return Err(OAuthError::InvalidRequest("grant_type is missing")),
-        Some(CLIENT_CREDENTIALS) => {}
-        Some(_) => return Err(OAuthError::UnsupportedGrantType),
+        Some(GrantType::ClientCredentials) => {}
+        Some(GrantType::Unknown) => return Err(OAuthError::UnsupportedGrantType),
     }
     // A client without any scope is there to check tokens, not to get them.
     if client.scope.is_empty() {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::alg::Alg;
 use super::client::AuthMethod;
-use super::grant::CLIENT_CREDENTIALS;
+use super::request::CLIENT_CREDENTIALS;
 
 /// Where the document stands (RFC 8414 §3).
 pub const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::borrow::Cow;
 use std::fmt;
 
 use super::error::OAuthError;
@@ -14,7 +15,7 @@ use super::secret::ClientSecret;
 #[derive(Debug, Default)]
 pub struct TokenRequest {
     /// `grant_type`
-    pub grant_type: Option<String>,
+    pub grant_type: Option<GrantType>,
     /// `scope`, not yet parsed
     pub scope: Option<String>,
     /// `client_id`
@@ -26,6 +27,18 @@ pub struct TokenRequest {
     /// `one_time`: ask for a token that `/validate` accepts once
     pub one_time: bool,
 }
+
+/// `grant_type`: how the client asks (§1.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantType {
+    /// `client_credentials` (§4.4), the only one that is known.
+    ClientCredentials,
+    /// Any other.
+    Unknown,
+}
+
+/// The name of the one grant type there is.
+pub const CLIENT_CREDENTIALS: &str = "client_credentials";
 
 /// The most `resource` parameters in one request; each becomes an audience of the token.
 pub const MAX_RESOURCES: usize = 16;
@@ -52,7 +65,7 @@ impl TokenRequest {
             if seen.again(parameter) && parameter != Parameter::Resource {
                 return Err(REPEATED);
             }
-            request.set(parameter, value.into_owned())?;
+            request.set(parameter, value)?;
         }
         Ok(request)
     }
@@ -65,23 +78,28 @@ impl TokenRequest {
         serde_json::from_slice(body).map_err(|_| BAD_JSON)
     }
 
-    fn set(&mut self, parameter: Parameter, value: String) -> Result<(), OAuthError> {
+    fn set(&mut self, parameter: Parameter, value: Cow<'_, str>) -> Result<(), OAuthError> {
         if value.is_empty() {
             return Ok(());
         }
         match parameter {
-            Parameter::GrantType => self.grant_type = Some(value),
-            Parameter::Scope => self.scope = Some(value),
-            Parameter::ClientId => self.client_id = Some(value),
-            Parameter::ClientSecret => self.client_secret = Some(ClientSecret::new(value)),
+            Parameter::GrantType => {
+                self.grant_type = Some(match &*value {
+                    CLIENT_CREDENTIALS => GrantType::ClientCredentials,
+                    _ => GrantType::Unknown,
+                });
+            }
+            Parameter::Scope => self.scope = Some(value.into_owned()),
+            Parameter::ClientId => self.client_id = Some(value.into_owned()),
+            Parameter::ClientSecret => self.client_secret = Some(ClientSecret::new(value.into_owned())),
             Parameter::Resource => {
                 if self.resources.len() == MAX_RESOURCES {
                     return Err(OAuthError::InvalidRequest("there are too many resources"));
                 }
-                self.resources.push(value);
+                self.resources.push(value.into_owned());
             }
             Parameter::OneTime => {
-                self.one_time = match value.as_str() {
+                self.one_time = match &*value {
                     "true" => true,
                     "false" => false,
                     _ => return Err(BAD_ONE_TIME),
@@ -207,10 +225,12 @@ impl<'de> Visitor<'de> for RequestVisitor {
                 Parameter::OneTime => request.one_time = map.next_value()?,
                 Parameter::Resource => {
                     for value in map.next_value::<OneOrMany>()?.0 {
-                        request.set(parameter, value).map_err(refuse)?;
+                        request.set(parameter, value.into()).map_err(refuse)?;
                     }
                 }
-                _ => request.set(parameter, map.next_value()?).map_err(refuse)?,
+                _ => request
+                    .set(parameter, map.next_value::<String>()?.into())
+                    .map_err(refuse)?,
             }
         }
         Ok(request)
@@ -312,7 +332,7 @@ mod tests {
     fn p3_json_has_the_same_names() {
         let body = br#"{"grant_type":"client_credentials","scope":"","resource":["urn:a","urn:b"],"one_time":true,"x":{"y":[null]}}"#;
         let request = TokenRequest::from_json(body).unwrap();
-        assert_eq!(request.grant_type.as_deref(), Some("client_credentials"));
+        assert_eq!(request.grant_type, Some(GrantType::ClientCredentials));
         assert!(request.scope.is_none() && request.one_time);
         assert_eq!(request.resources, ["urn:a", "urn:b"]);
     }
