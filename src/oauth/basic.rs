@@ -1,5 +1,7 @@
 //! HTTP Basic credentials of a client (RFC 7617, with the form encoding that RFC 6749 §2.3.1 puts inside).
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
@@ -32,14 +34,22 @@ pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
         .decode(encoded)
         .or_else(|_| STANDARD_NO_PAD.decode(encoded))
         .map_err(|_| MalformedBasic::Credentials)?;
-    let decoded = Zeroizing::new(decoded);
+    let mut decoded = Zeroizing::new(decoded);
     let colon = decoded
         .iter()
         .position(|byte| *byte == b':')
         .ok_or(MalformedBasic::Credentials)?;
     let id = form::decode(&decoded[..colon]).map_err(|_| MalformedBasic::Credentials)?;
-    let secret = form::decode(&decoded[colon + 1..]).map_err(|_| MalformedBasic::Credentials)?;
-    Ok((id.into_owned(), ClientSecret::new(secret.into_owned())))
+    let id = id.into_owned();
+    let secret = match form::decode(&decoded[colon + 1..]).map_err(|_| MalformedBasic::Credentials)? {
+        Cow::Owned(secret) => secret,
+        // Nothing was escaped: the secret stays where it is, so that there is one copy less to wipe.
+        Cow::Borrowed(_) => {
+            decoded.drain(..=colon);
+            String::from_utf8(std::mem::take(&mut *decoded)).map_err(|_| MalformedBasic::Credentials)?
+        }
+    };
+    Ok((id, ClientSecret::new(secret)))
 }
 
 #[cfg(test)]
