@@ -14,23 +14,22 @@ use mintage::oauth::claims::AccessTokenClaims;
 use mintage::oauth::client::ClientId;
 use mintage::oauth::request::TokenRequest;
 use mintage::oauth::secret::{self, ClientSecret};
-use mintage::oauth::{basic, grant, response};
+use mintage::oauth::{basic, grant};
 
 use crate::floor::MESSAGE;
 use crate::warm::{self, BODY, NOW, Warm};
 
 /// Each step and what it is.
-pub const NAMES: [(&str, &str); 11] = [
+pub const NAMES: [(&str, &str); 10] = [
     ("step_basic", "Basic credentials read"),
     ("step_form", "form read"),
     ("step_cache", "client found (the cache's own work, without its mailbox)"),
     ("step_secret", "secret hashed and compared"),
     ("step_digest", "of it SHA-256 itself"),
     ("step_grant", "grant decided, id made"),
-    ("step_sign", "claims written, encoded and signed (HS256)"),
+    ("step_sign", "answer written around claims, encoded and signed (HS256)"),
     ("step_hmac", "of it HMAC-SHA-256 itself"),
     ("step_record", "record handed over"),
-    ("step_answer", "answer written"),
     ("step_ecdsa", "one P-256 signature, for comparison"),
 ];
 
@@ -49,7 +48,6 @@ pub fn run(name: &str) {
         "step_sign" => step_sign(&warm, &warm::claims()),
         "step_hmac" => step_hmac(&hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]), &token(&warm)),
         "step_record" => step_record(&warm, &warm::claims()),
-        "step_answer" => step_answer(&token(&warm)),
         "step_ecdsa" => step_ecdsa(&EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key")),
         other => panic!("there is no step {other}"),
     });
@@ -128,7 +126,7 @@ fn step_grant(warm: &mut Warm, request: &TokenRequest) {
 #[inline(never)]
 fn step_sign(warm: &Warm, claims: &AccessTokenClaims) {
     for _ in 0..TIMES {
-        black_box(warm.signer.sign(black_box(claims))).expect("a token");
+        black_box(warm.answer(black_box(claims)));
     }
 }
 
@@ -144,13 +142,6 @@ fn step_hmac(key: &hmac::Key, token: &str) {
 fn step_record(warm: &Warm, claims: &AccessTokenClaims) {
     for _ in 0..TIMES {
         warm.record(black_box(claims));
-    }
-}
-
-#[inline(never)]
-fn step_answer(token: &str) {
-    for _ in 0..TIMES {
-        black_box(response::token(black_box(token), 3600, "orders:read"));
     }
 }
 

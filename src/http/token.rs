@@ -28,9 +28,10 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
     let alg = client.alg.unwrap_or(policy.alg);
-    let token = worker.keys.sign(alg, &claims, now)?;
+    let answer = response::token(claims.exp - claims.iat, claims.scope.as_str(), |answer| {
+        worker.keys.sign(alg, &claims, now, answer)
+    })?;
     worker.recorder.record(&claims, now).await?;
     worker.metrics.issued(alg, claims.one_time);
-    let answer = response::token(&token, claims.exp - claims.iat, claims.scope.as_str());
     Ok(no_store(json(&mut HttpResponse::Ok())).body(answer))
 }

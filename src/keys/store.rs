@@ -100,16 +100,22 @@ impl WorkerKeys {
         }
     }
 
-    /// Signs claims with the key that is active for `alg` at `now`.
+    /// Signs claims with the key that is active for `alg` at `now`; the token is appended to `buffer`.
     ///
     /// # Errors
     /// When the keys are not loaded, there is none for `alg`, or it cannot sign.
-    pub fn sign(&self, alg: Alg, claims: &AccessTokenClaims, now: UnixMillis) -> Result<String, KeysUnusable> {
+    pub fn sign(
+        &self,
+        alg: Alg,
+        claims: &AccessTokenClaims,
+        now: UnixMillis,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), KeysUnusable> {
         let parsed = self.parsed(|parsed| parsed.signs_until.is_none_or(|until| now < until), now)?;
         let signer = parsed.signers[alg.index()]
             .as_ref()
             .ok_or_else(|| KeysUnusable::Broken(KeyError(format!("there is no active key for {alg}"))))?;
-        signer.sign(claims).map_err(KeysUnusable::Broken)
+        signer.sign_into(claims, buffer).map_err(KeysUnusable::Broken)
     }
 
     /// The claims of a token that one of our keys signed; `None` when none did.
@@ -198,7 +204,9 @@ mod tests {
         let worker = WorkerKeys::new(store);
         let mut tokens = Vec::new();
         for (now, signer) in [(10, 0), (19, 0), (20, 1), (21, 1)] {
-            let token = worker.sign(Alg::Es256, &claims(), UnixMillis(now)).unwrap();
+            let mut token = Vec::new();
+            worker.sign(Alg::Es256, &claims(), UnixMillis(now), &mut token).unwrap();
+            let token = String::from_utf8(token).unwrap();
             assert_eq!(signed_by(&token), keys[signer].kid, "at {now}");
             tokens.push(token);
         }

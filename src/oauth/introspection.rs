@@ -1,9 +1,8 @@
 //! Token introspection (RFC 7662): who may ask about a token, and what the answer says.
 
-use serde::Serialize;
-
-use super::claims::{AccessTokenClaims, Audience};
+use super::claims::AccessTokenClaims;
 use super::client::Client;
+use super::json;
 
 /// A client with this scope among its own may ask about every token.
 pub const INTROSPECT_SCOPE: &str = "mintage:introspect";
@@ -15,37 +14,29 @@ pub fn may_ask(client: &Client, claims: &AccessTokenClaims) -> bool {
         || client.scope.contains(INTROSPECT_SCOPE)
 }
 
-/// The answer for a token that is active (RFC 7662 §2.2).
-#[derive(Serialize)]
-struct Active<'a> {
-    active: bool,
-    scope: &'a str,
-    client_id: &'a str,
-    token_type: &'static str,
-    exp: i64,
-    iat: i64,
-    sub: &'a str,
-    aud: &'a Audience,
-    iss: &'a str,
-    jti: String,
-}
-
 /// The answer for everything else: it tells nothing about why (§2.2).
 pub const INACTIVE: &str = r#"{"active":false}"#;
 
-/// The answer for an active token, as JSON.
+/// The answer for a token that is active (RFC 7662 §2.2), as JSON.
 pub fn active(claims: &AccessTokenClaims) -> Vec<u8> {
-    let document = Active {
-        active: true,
-        scope: claims.scope.as_str(),
-        client_id: &claims.client_id,
-        token_type: "Bearer",
-        exp: claims.exp,
-        iat: claims.iat,
-        sub: &claims.sub,
-        aud: &claims.aud,
-        iss: &claims.iss,
-        jti: claims.jti.to_string(),
-    };
-    serde_json::to_vec(&document).expect("claims are made of strings and numbers")
+    const USUAL: usize = 512;
+    let mut json = Vec::with_capacity(USUAL);
+    json.extend_from_slice(b"{\"active\":true,\"scope\":");
+    json::text(&mut json, claims.scope.as_str());
+    json.extend_from_slice(b",\"client_id\":");
+    json::text(&mut json, &claims.client_id);
+    json.extend_from_slice(b",\"token_type\":\"Bearer\",\"exp\":");
+    json::number(&mut json, claims.exp);
+    json.extend_from_slice(b",\"iat\":");
+    json::number(&mut json, claims.iat);
+    json.extend_from_slice(b",\"sub\":");
+    json::text(&mut json, &claims.sub);
+    json.extend_from_slice(b",\"aud\":");
+    claims.aud.write_json(&mut json);
+    json.extend_from_slice(b",\"iss\":");
+    json::text(&mut json, &claims.iss);
+    json.extend_from_slice(b",\"jti\":\"");
+    json.extend_from_slice(&claims.jti.text());
+    json.extend_from_slice(b"\"}");
+    json
 }

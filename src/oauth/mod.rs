@@ -17,6 +17,7 @@ pub mod form;
 pub mod grant;
 pub mod host;
 pub mod introspection;
+mod json;
 pub mod metadata;
 pub mod path;
 pub mod request;

@@ -1,24 +1,27 @@
 //! The token response (RFC 6749 §5.1) and the error response (§5.2), as JSON bytes.
 
-use std::io::Write;
-
 use super::error::OAuthError;
+use super::json;
 
-/// `{"access_token","token_type","expires_in","scope"}`; never a refresh token (§4.4.3).
+/// The answer with a token: `{"access_token","token_type","expires_in","scope"}`; never a refresh token (§4.4.3).
 ///
-/// Written by hand into a buffer of the right size: a token is `[A-Za-z0-9_.-]` and a scope holds neither `"`
-/// nor `\` (RFC 6749 §3.3), so nothing in it can need escaping.
-pub fn token(access_token: &str, expires_in: i64, scope: &str) -> Vec<u8> {
-    const FRAME: usize = 96;
-    let mut json = Vec::with_capacity(FRAME + access_token.len() + scope.len());
+/// `write` appends the token: it is signed where it is sent from. A token is `[A-Za-z0-9_.-]` and a scope holds neither
+/// `"` nor `\` (RFC 6749 §3.3), so nothing in it can need escaping.
+///
+/// # Errors
+/// Those of `write`.
+pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
+    // With the usual claims, an ES256 signature and a scope of some words.
+    const USUAL: usize = 1024;
+    let mut json = Vec::with_capacity(USUAL);
     json.extend_from_slice(b"{\"access_token\":\"");
-    json.extend_from_slice(access_token.as_bytes());
+    write(&mut json)?;
     json.extend_from_slice(b"\",\"token_type\":\"Bearer\",\"expires_in\":");
-    write!(json, "{expires_in}").expect("a Vec takes every byte");
+    json::number(&mut json, expires_in);
     json.extend_from_slice(b",\"scope\":\"");
     json.extend_from_slice(scope.as_bytes());
     json.extend_from_slice(b"\"}");
-    json
+    Ok(json)
 }
 
 /// `{"error","error_description"}`: both constants without a character that JSON escapes.
@@ -37,7 +40,11 @@ mod tests {
 
     #[test]
     fn p23_the_answer_is_json_with_exactly_these_members() {
-        let answer: Value = serde_json::from_slice(&token("a.b-c_d", 3600, "x y:z")).unwrap();
+        let signed = |answer: &mut Vec<u8>| {
+            answer.extend_from_slice(b"a.b-c_d");
+            Ok::<(), ()>(())
+        };
+        let answer: Value = serde_json::from_slice(&token(3600, "x y:z", signed).unwrap()).unwrap();
         assert_eq!(
             answer,
             json!({"access_token": "a.b-c_d", "token_type": "Bearer", "expires_in": 3600, "scope": "x y:z"})
