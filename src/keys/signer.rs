@@ -5,8 +5,8 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::oauth::encoding::URL_SAFE_NO_PAD;
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::JwtSigner;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
@@ -35,14 +35,9 @@ impl Signer {
     pub fn new(key: &SigningKey) -> Result<Self, KeyError> {
         let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm(key.alg), &key.encoding)
             .map_err(|_| KeyError(format!("key {} cannot sign", key.kid)))?;
-        // A kid is a thumbprint or random letters and digits: nothing in it can need escaping.
-        let header = format!(
-            "{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}",
-            key.alg, key.kid
-        );
         Ok(Self {
             kid: key.kid.clone(),
-            header: URL_SAFE_NO_PAD.encode(header) + ".",
+            header: header(key) + ".",
             key: signer,
             json: RefCell::new(Vec::with_capacity(512)),
         })
@@ -80,6 +75,15 @@ impl Signer {
         append(buffer, &signature);
         Ok(())
     }
+}
+
+/// The header of the tokens that this key signs, as base64url.
+pub(super) fn header(key: &SigningKey) -> String {
+    // A kid is a thumbprint or random letters and digits: nothing in it can need escaping.
+    URL_SAFE_NO_PAD.encode(format!(
+        "{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}",
+        key.alg, key.kid
+    ))
 }
 
 /// Appends `bytes` as base64url.

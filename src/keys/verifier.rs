@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::oauth::encoding::URL_SAFE_NO_PAD;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::Algorithm;
 use jsonwebtoken::crypto::JwtVerifier;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
@@ -16,7 +16,7 @@ use jsonwebtoken::signature;
 use serde::Deserialize;
 
 use super::key::algorithm;
-use super::signer::ACCESS_TOKEN_TYPE;
+use super::signer::{self, ACCESS_TOKEN_TYPE};
 use super::{KeyError, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
@@ -31,6 +31,8 @@ pub struct RefusedToken;
 /// Every key of a ring, parsed for verification; one for each worker, like the signers.
 pub struct Verifier {
     keys: HashMap<Arc<str>, (Alg, Box<dyn JwtVerifier>)>,
+    /// The headers that our signers write, encoded, and their keys: what is read in nearly every token is read once.
+    headers: HashMap<String, Arc<str>>,
 }
 
 /// Unknown members are refused, and with them `jwk`, `jku`, `x5u`, `x5c` and `crit`: our own headers have these three.
@@ -50,10 +52,12 @@ impl Verifier {
     /// When a key does not fit its algorithm.
     pub fn new(ring: &KeyRing) -> Result<Self, KeyError> {
         let mut keys = HashMap::new();
+        let mut headers = HashMap::new();
         for key in ring.keys() {
+            headers.insert(signer::header(key), key.kid.clone());
             keys.insert(key.kid.clone(), (key.alg, verifier_of(key)?));
         }
-        Ok(Self { keys })
+        Ok(Self { keys, headers })
     }
 
     /// The claims of a token that one of our keys signed. Time, issuer and audience are for the caller to judge.
@@ -69,15 +73,23 @@ impl Verifier {
         if payload.contains('.') {
             return Err(RefusedToken);
         }
-        let header = decode(header)?;
-        let header: Header<'_> = serde_json::from_slice(&header).map_err(|_| RefusedToken)?;
-        let (alg, key) = self.keys.get(header.kid).ok_or(RefusedToken)?;
-        if header.typ != ACCESS_TOKEN_TYPE || header.alg != alg.name() {
-            return Err(RefusedToken);
-        }
+        let key = match self.headers.get(header).and_then(|kid| self.keys.get(kid)) {
+            Some((_, key)) => &**key,
+            None => self.key_of(&decode(header)?)?,
+        };
         key.verify(message.as_bytes(), &decode(signature)?)
             .map_err(|_| RefusedToken)?;
         serde_json::from_slice(&decode(payload)?).map_err(|_| RefusedToken)
+    }
+
+    /// The key that a header names, written in another way than we do (another version of this server may).
+    fn key_of(&self, header: &[u8]) -> Result<&dyn JwtVerifier, RefusedToken> {
+        let header: Header<'_> = serde_json::from_slice(header).map_err(|_| RefusedToken)?;
+        let (alg, key) = self.keys.get(header.kid).ok_or(RefusedToken)?;
+        match header.typ == ACCESS_TOKEN_TYPE && header.alg == alg.name() {
+            true => Ok(&**key),
+            false => Err(RefusedToken),
+        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
+use super::encoding::{STANDARD, STANDARD_NO_PAD};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use zeroize::Zeroizing;
 
 use super::form;
