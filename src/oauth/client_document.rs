@@ -1,11 +1,13 @@
 //! A client as the command line and the admin API show it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::client::Client;
 
 /// All of a client but its secrets; times are RFC 3339.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Client)]
 pub struct ClientDocument {
     client_id: String,
     name: String,
@@ -14,12 +16,16 @@ pub struct ClientDocument {
     default_scope: String,
     audiences: Vec<String>,
     serves: Vec<String>,
+    #[schema(value_type = Vec<String>)]
     auth_methods: Vec<&'static str>,
     /// `null`: `token.ttl`
     ttl_seconds: Option<i64>,
     /// `null`: `token.alg`
+    #[schema(value_type = Option<String>)]
     alg: Option<&'static str>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -43,7 +49,7 @@ impl From<&Client> for ClientDocument {
 }
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
