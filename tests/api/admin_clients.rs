@@ -488,7 +488,9 @@ fn the_list_is_walked_from_cursor_to_cursor() {
             .map(|id| id == operator.client.id || id == "client-0"),
         Some(true)
     );
-    assert!(!whole.to_string().contains("secret"), "{whole}");
+    for of_secrets in ["mtgcs", "secret_id", "secret_hash", "\"client_secret\""] {
+        assert!(!whole.to_string().contains(of_secrets), "{whole}");
+    }
 }
 
 #[test]
@@ -500,7 +502,8 @@ fn a_page_holds_a_hundred_unless_more_are_asked_for() {
     }
     let sizes = |path: &str| operator.pages(path).iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(sizes("/admin/clients"), [100, 2]);
-    assert_eq!(sizes("/admin/clients?cursor=&limit="), [100, 2]);
+    let empty = operator.document("/admin/clients?cursor=&limit=");
+    assert_eq!(empty["items"].as_array().unwrap().len(), 100);
 }
 
 #[test]

@@ -52,6 +52,7 @@ fn a_secret_is_told_with_exactly_these_members() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
     let (client, made) = operator.create(json!({}));
+    app.advance(Duration::from_secs(1));
     let answer = operator.post(&secrets_path(&client), &json!({"expires_in_seconds": 60}));
     let secret = answer.json();
     let expires_at = secret["expires_at"].as_str().unwrap();
@@ -61,12 +62,13 @@ fn a_secret_is_told_with_exactly_these_members() {
     );
     assert!(secret["client_secret"].as_str().unwrap().starts_with("mtgcs"));
     let listed = list(&operator, &client);
-    let created_at = &made["created_at"];
+    let (first, second) = (&made["created_at"], &listed[1]["created_at"]);
+    assert_ne!(first, second);
     assert_eq!(
         json!(listed),
         json!([
-            {"secret_id": made["secret_id"], "created_at": created_at, "expires_at": null, "last_used_at": null},
-            {"secret_id": secret["secret_id"], "created_at": created_at, "expires_at": expires_at, "last_used_at": null},
+            {"secret_id": made["secret_id"], "created_at": first, "expires_at": null, "last_used_at": null},
+            {"secret_id": secret["secret_id"], "created_at": second, "expires_at": expires_at, "last_used_at": null},
         ])
     );
 }

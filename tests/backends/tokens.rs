@@ -61,7 +61,7 @@ fn count(store: &Store) -> i64 {
 fn the_records_of_a_client_are_walked_newest_first_within_a_bound(store: Store) {
     let store = store.migrated();
     // Every third is the client's: 0, 3, 6, …
-    let client_of = |n: u32| if n % 3 == 0 { "demo" } else { "other" };
+    let client_of = |n: u32| if n.is_multiple_of(3) { "demo" } else { "other" };
     let all: Vec<TokenRecord> = (0..20).map(|n| TokenRecord::from(&claims(client_of(n), n))).collect();
     insert(&store, &all);
     let walk = |before, limit, walk| {

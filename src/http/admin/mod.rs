@@ -95,8 +95,12 @@ fn is_json(request: &HttpRequest) -> bool {
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    let refused = |_| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
-    serde_json::from_slice(body).map_err(refused)
+    let refused = || ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
+    // serde would take an array for the members in their order.
+    match body.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(body).map_err(|_| refused()),
+        _ => Err(refused()),
+    }
 }
 
 /// The same refusal of a body as at the OAuth endpoints.
