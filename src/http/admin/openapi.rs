@@ -20,7 +20,7 @@ use utoipa::openapi::{Components, ComponentsBuilder, InfoBuilder, LicenseBuilder
 use utoipa::openapi::{Content, Ref, RefOr, Required};
 
 use self::schemas::{
-    Introspection, Jwks, Nothing, OAuthRefusal, Status, TokenQuestion, TokenRequestBody, TokenResponse,
+    Introspection, Jwks, NewClient, Nothing, OAuthRefusal, Status, TokenQuestion, TokenRequestBody, TokenResponse,
 };
 use super::audit::JSON_LINES;
 use super::cache::CacheStats;
@@ -142,17 +142,12 @@ fn administration(document: &mut Document) {
     )
     .paged()
     .answers::<Page<ClientDocument>>(200));
-    add(writer(
-        Post,
-        "/admin/clients",
-        "createClient",
-        "Make a client; name and scope must be given",
-    )
-    .reads::<ClientFields>(&[JSON])
-    .answers::<CreatedClient<'_>>(201)
-    .with_header(201, "ETag", "The version of the client")
-    .with_header(201, "Location", "Where the client is")
-    .fails(409));
+    add(writer(Post, "/admin/clients", "createClient", "Make a client")
+        .reads::<NewClient>(&[JSON])
+        .answers::<CreatedClient<'_>>(201)
+        .with_header(201, "ETag", "The version of the client")
+        .with_header(201, "Location", "Where the client is")
+        .fails(409));
     const CLIENT: &str = "/admin/clients/{client_id}";
     add(reader(Get, CLIENT, "showClient", "A client")
         .answers::<ClientDocument>(200)
