@@ -159,6 +159,8 @@ fn a_body_that_is_not_the_document_is_400() {
         "",
         "{",
         "[]",
+        // As many as there are members, in their order.
+        "[null, null, null, null, null, null, null, null, null, null]",
         "null",
         "\"name\"",
         "{\"name\": 1}",
