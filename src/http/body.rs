@@ -40,7 +40,7 @@ pub async fn parsed<T>(
 }
 
 /// The media type without its parameters.
-fn media_type(request: &HttpRequest) -> Option<&str> {
+pub fn media_type(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(CONTENT_TYPE)?;
     // As nearly everybody writes it: there is nothing to look for then.
     if value == FORM {
