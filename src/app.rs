@@ -348,6 +348,9 @@ fn serve(
                 if admin {
                     http::admin_routes(routes, &shared.metrics);
                 }
+                if admin && !public {
+                    http::console_routes(routes, &shared.metrics);
+                }
             })
             .default_service(web::to(http::not_found))
     });

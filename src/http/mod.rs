@@ -6,6 +6,7 @@ pub mod admin;
 mod bearer;
 mod body;
 mod client_auth;
+mod console;
 mod envelope;
 mod error;
 mod forward_auth;
@@ -87,6 +88,16 @@ pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics) {
                 .route(get().to(metrics::metrics))
                 .default_service(web::to(get_only)),
         )
+        .service(
+            at("/console")
+                .route(get().to(console::page))
+                .default_service(web::to(get_only)),
+        )
+        .service(
+            at("/console/{file}")
+                .route(get().to(console::part))
+                .default_service(web::to(get_only)),
+        )
         .service(get_resource("/admin/cache/stats").route(get().to(admin::cache_stats)))
         .service(get_resource("/admin/writer/stats").route(get().to(admin::writer_stats)))
         .service(get_resource("/admin/pool/stats").route(get().to(admin::pool_stats)))
@@ -128,6 +139,15 @@ pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics) {
                 .route(web::delete().to(admin::remove_route))
                 .default_service(web::to(admin::delete_only)),
         );
+}
+
+/// What the console asks for besides, where `/admin` has a listener of its own: a page may ask its own origin only, and it
+/// signs in and out like any other client. Nothing else of the public side is there.
+pub fn console_routes(config: &mut ServiceConfig, metrics: &Metrics) {
+    let post_at = |pattern| resource(pattern, metrics).guard(guard::Post());
+    config
+        .service(post_at(TOKEN_PATH).to(token::issue))
+        .service(post_at(REVOCATION_PATH).to(revocation::revoke));
 }
 
 /// What is at a pattern. It is named after it and carries it as the label of its metrics.
