@@ -118,6 +118,9 @@ function showState() {
 
 byId('sign-out').addEventListener('click', () => {
   end();
+  // Nor what was looked at: the next one begins at the beginning.
+  history.replaceState(null, '', location.pathname);
+  performance.clearResourceTimings();
   say('Signed out');
 });
 addEventListener('hashchange', showPart);

@@ -14,7 +14,9 @@ const unknown = (format) => (value) => (value === null || value === undefined ? 
 const count = unknown((value) => Math.round(value).toLocaleString('en').replaceAll(',', '\u202f'));
 const rate = unknown((value) => (value < 10 ? value.toFixed(1) : count(value)));
 const percent = unknown((value) => `${(100 * value).toFixed(value > 0.9995 ? 0 : 1)} %`);
+const some = unknown((value) => `${count(value)} ${value === 1 ? 'client' : 'clients'}`);
 const time = unknown((seconds) => {
+  if (seconds === 0) return '0 s';
   if (seconds < 1e-3) return `${Math.round(seconds * 1e6)} µs`;
   if (seconds < 1) return `${(seconds * 1e3).toFixed(1)} ms`;
   return `${seconds.toFixed(1)} s`;
@@ -53,7 +55,7 @@ const CARDS = [
     lines: [{ kind: 'main', value: (now) => now.hitRate }],
     top: () => 1,
     value: (now) => [percent(now.hitRate), ''],
-    beside: (now) => [['', `${count(now.entries)} clients in memory`]],
+    beside: (now) => [['', `${some(now.entries)} in memory`]],
     scale: percent,
   },
   {
@@ -102,7 +104,7 @@ const CARDS = [
     top: () => 2,
     area: false,
     value: (now) => [now.breakerName ?? '–', ''],
-    beside: (now) => [['', `database answered ${time(now.lag)} ago`]],
+    beside: (now) => [['', `answered ${unknown((lag) => lag.toFixed(1))(now.lag)} s ago`]],
     scale: () => 'open',
     alarm: (now) => ['', 'warn', 'bad'][now.breaker] ?? '',
   },
