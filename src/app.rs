@@ -182,7 +182,6 @@ impl App {
                 routes: shared.routes.clone(),
                 seal: self.seal,
                 last_answer: shared.readiness.last_answer.clone(),
-                reading: Default::default(),
             },
             janitor: (config.janitor.clone(), shared.janitor.clone()),
             rotation,

@@ -87,11 +87,13 @@ pub struct Tune {
 pub struct Stop;
 
 /// `/admin/writer/stats`
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct WriterStats {
     /// `writer.mode`
+    #[schema(value_type = String)]
     pub mode: WriterMode,
     /// `writer.durability`
+    #[schema(value_type = String)]
     pub durability: Durability,
     /// Records accepted and not written yet.
     pub pending: usize,
@@ -117,7 +119,7 @@ pub struct WriterStats {
 }
 
 /// The last flush.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LastFlush {
     /// Records written.
     pub rows: usize,

@@ -87,8 +87,6 @@ pub struct Listeners {
     pub seal: Option<Arc<KeySeal>>,
     /// Where the time of the last answer is kept.
     pub last_answer: LastAnswer,
-    /// Held while standings are read and taken over.
-    pub reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The actor.
@@ -167,7 +165,7 @@ impl Listeners {
     async fn read_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
         log::warn!("the change log was out of reach for long, everything is read again");
         let (revocations, now) = (self.revocations.clone(), clock.now());
-        let reading = self.reading.lock().await;
+        let reading = self.revocations.reading().await;
         let database = db.clone();
         // Not Db::run: to read a million of them takes longer than a query may.
         let work = move || database.run_here(|conn| revocations.load(conn, now));
@@ -193,7 +191,7 @@ impl Listeners {
             }
         }
         if !clients.is_empty() {
-            self.reload_standings(db, clients.clone()).await?;
+            self.revocations.reload_standings(db, clients.clone()).await?;
         }
         for id in &clients {
             self.caches.invalidate(id).await;
@@ -211,19 +209,6 @@ impl Listeners {
         if routes || unknown {
             self.reload_routes(db).await?;
         }
-        Ok(())
-    }
-
-    async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
-        // From the reading to the taking over: of two polls, who has read earlier must not speak later.
-        let _reading = self.reading.lock().await;
-        let standings = db
-            .run_repeatable(move |conn| {
-                let standings = standing::of_clients(conn, &ids)?;
-                Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
-            })
-            .await?;
-        self.revocations.set_standings(&standings);
         Ok(())
     }
 

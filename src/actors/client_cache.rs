@@ -113,7 +113,7 @@ impl From<&config::Cache> for Lifetimes {
 }
 
 /// What one cache has counted. `hits + misses` is the number of lookups.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CacheCounts {
     /// Lookups answered from memory, negative hits included.
     pub hits: u64,

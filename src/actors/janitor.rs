@@ -10,6 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::clock::Clock;
 use crate::config;
@@ -54,7 +55,7 @@ struct Counts {
 }
 
 /// Rows removed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Removed {
     /// Token records that were removed one by one; those in partitions go with their partition.
     pub tokens: u64,
@@ -67,7 +68,7 @@ pub struct Removed {
 }
 
 /// The last round that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct LastRound {
     /// How long it took, its rests included.
     pub seconds: f64,
@@ -76,7 +77,7 @@ pub struct LastRound {
 }
 
 /// `/admin/janitor/stats`
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct JanitorDocument {
     /// Rows removed since the start.
     pub removed_total: Removed,

@@ -17,6 +17,7 @@ use std::time::Duration;
 use actix::prelude::*;
 use ahash::RandomState;
 use arc_swap::ArcSwap;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::Unavailable;
 use crate::clock::Clock;
@@ -52,6 +53,8 @@ struct Sets {
     forgotten_until: AtomicI64,
     /// Replaced as a whole: clients that were disabled or told to forget their tokens are few.
     standings: ArcSwap<Standings>,
+    /// See [`Revocations::reading`].
+    reading: Mutex<()>,
 }
 
 #[derive(Clone, Default)]
@@ -67,6 +70,7 @@ impl Default for Revocations {
             known: AtomicUsize::new(0),
             forgotten_until: AtomicI64::new(i64::MIN),
             standings: ArcSwap::default(),
+            reading: Mutex::default(),
         }))
     }
 }
@@ -142,6 +146,28 @@ impl Revocations {
             }
             next
         });
+    }
+
+    /// From now on these clients stand as the database has it. What was written before this is called is taken over when it
+    /// returns, and nothing that is older comes after it.
+    ///
+    /// # Errors
+    /// When the database cannot be reached; they stand as before then.
+    pub async fn reload_standings(&self, db: &Db, ids: Vec<ClientId>) -> Result<(), DbError> {
+        let _reading = self.reading().await;
+        let standings = db
+            .run_repeatable(move |conn| {
+                let standings = standing::of_clients(conn, &ids)?;
+                Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
+            })
+            .await?;
+        self.set_standings(&standings);
+        Ok(())
+    }
+
+    /// To be held while standings are read and taken over: of two who do so, who has read earlier must not speak later.
+    pub async fn reading(&self) -> MutexGuard<'_, ()> {
+        self.0.reading.lock().await
     }
 
     /// From now on nothing issued to this client before this moment is active; whether it is disabled is not touched: the

@@ -7,6 +7,7 @@
 use serde_json::json;
 
 use super::audit::audited;
+use super::changes::{self, Change};
 use super::clients::{self, Changed};
 use super::conn::Conn;
 use super::error::DbError;
@@ -69,6 +70,39 @@ pub fn change_client<E>(
             _ => None,
         };
         Ok((changed, told))
+    })
+}
+
+/// How an attempt to delete a client ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is gone.
+    Done,
+    /// There is no such client.
+    Missing,
+    /// It is not as it must be.
+    Refused,
+}
+
+/// Deletes a client with its secrets, if it is as `suits` wants it.
+///
+/// # Errors
+/// See the module.
+pub fn delete_client_if(
+    conn: &mut Conn,
+    by: &Author,
+    id: &ClientId,
+    now: UnixMillis,
+    suits: impl FnOnce(&Client) -> bool,
+) -> Result<Deleted, DbError> {
+    conn.write(|conn| {
+        // First, because its lock also keeps another writer from changing the client meanwhile.
+        changes::append(conn, &Change::Client(id.clone()), now)?;
+        match clients::find(conn, id)? {
+            None => Ok(Deleted::Missing),
+            Some(client) if !suits(&client) => Ok(Deleted::Refused),
+            Some(_) => delete_client(conn, by, id, now).map(|_| Deleted::Done),
+        }
     })
 }
 

@@ -35,7 +35,7 @@ pub struct Endpoint {
 }
 
 /// `/admin/pool/stats`, and what `/metrics` shows besides.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct PoolStats {
     /// `sqlite` or `postgres`.
     pub backend: &'static str,

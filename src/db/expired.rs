@@ -136,7 +136,7 @@ fn locked(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<usize, DbError
 }
 
 /// Rows that have expired and are still there; counted up to [`COUNTED`] of each.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Waiting {
     /// Token records; on PostgreSQL whole partitions as the database estimates them.
     pub tokens: i64,

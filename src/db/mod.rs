@@ -58,7 +58,7 @@ struct Inner {
 }
 
 /// `/admin/pool/stats`: the pool of the primary, and those of the replicas.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DbStats {
     /// Of the primary.
     #[serde(flatten)]

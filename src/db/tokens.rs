@@ -14,6 +14,7 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::schema::tokens;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::client::ClientId;
 use crate::oauth::token_id::{TEXT_LENGTH, TokenId};
 
 /// What is kept of an issued token. The token itself is not.
@@ -228,6 +229,90 @@ pub fn expiry(conn: &mut Conn, jti: TokenId) -> Result<Option<i64>, DbError> {
         .select(tokens::expires_at)
         .first(conn)
         .optional()?)
+}
+
+/// Records that one walk looks at for `/admin/tokens`, most of them other clients'.
+pub const WALK: i64 = 50_000;
+
+/// Some of the records of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// The newest first.
+    pub records: Vec<TokenRecord>,
+    /// Where to walk on; `None` at the end of all records.
+    pub next: Option<TokenId>,
+}
+
+/// The newest records of a client, at most `limit`, older than `before` if that is given.
+///
+/// There is no index by client: it would cost every insert, and be read only here. So this walks through the records of
+/// all clients, newest first, and past no more than `walk` of them: it may find few or none and say where to walk on.
+///
+/// # Errors
+/// When the database cannot be reached, or an id is none.
+pub fn of_client(
+    conn: &mut Conn,
+    client_id: &ClientId,
+    before: Option<TokenId>,
+    limit: usize,
+    walk: i64,
+) -> Result<Walked, DbError> {
+    // Every id is below this.
+    let before = before.map_or_else(|| "g".to_owned(), |before| before.to_string());
+    let older = || tokens::table.filter(tokens::jti.lt(&before));
+    let last: Option<String> = older()
+        .order(tokens::jti.desc())
+        .select(tokens::jti)
+        .offset(walk - 1)
+        .first(conn)
+        .optional()?;
+    let end = last.clone().unwrap_or_default();
+    let found: Vec<StoredToken> = older()
+        .filter(tokens::jti.ge(&end))
+        .filter(tokens::client_id.eq(client_id.as_str()))
+        .order(tokens::jti.desc())
+        .limit(limit as i64 + 1)
+        .load(conn)?;
+    let mut records = found
+        .into_iter()
+        .map(StoredToken::into_record)
+        .collect::<Result<Vec<_>, _>>()?;
+    if records.len() > limit {
+        records.truncate(limit);
+        let next = records.last().map(|record| record.jti);
+        return Ok(Walked { records, next });
+    }
+    let next = last.map(|jti| token_id(&jti)).transpose()?;
+    Ok(Walked { records, next })
+}
+
+#[derive(Queryable)]
+struct StoredToken {
+    jti: String,
+    client_id: String,
+    scope: String,
+    audience: String,
+    issued_at: i64,
+    expires_at: i64,
+    one_time: bool,
+}
+
+impl StoredToken {
+    fn into_record(self) -> Result<TokenRecord, DbError> {
+        Ok(TokenRecord {
+            jti: token_id(&self.jti)?,
+            client_id: self.client_id.into(),
+            scope: self.scope.into(),
+            audience: self.audience.into(),
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            one_time: self.one_time,
+        })
+    }
+}
+
+fn token_id(jti: &str) -> Result<TokenId, DbError> {
+    TokenId::parse(jti).ok_or_else(|| DbError::Inconsistent(format!("recorded id {jti:?} is none")))
 }
 
 /// How many tokens are recorded.

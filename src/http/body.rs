@@ -39,7 +39,7 @@ pub async fn parsed<T>(
 }
 
 /// The media type without its parameters.
-fn media_type(request: &HttpRequest) -> Option<&str> {
+pub fn media_type(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
     Some(value.split(';').next().unwrap_or(value).trim())
 }

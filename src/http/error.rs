@@ -6,10 +6,12 @@ use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, P
 use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::actors::Unavailable;
 use crate::actors::batch_writer::NotRecorded;
 use crate::keys::KeysUnusable;
+use crate::oauth::client_fields::MalformedClient;
 use crate::oauth::error::{OAuthError, RetryAfter};
 use crate::oauth::response;
 
@@ -40,6 +42,8 @@ pub enum AdminError {
     Unavailable,
     /// What was asked for cannot be done; the text says why.
     Refused(StatusCode, &'static str),
+    /// A member of the body cannot be as it is.
+    Malformed(MalformedClient),
 }
 
 impl ApiError {
@@ -142,16 +146,16 @@ fn oauth_response(error: OAuthError) -> HttpResponse {
 }
 
 /// A problem document (RFC 9457 §3.1).
-#[derive(Serialize)]
-struct Problem {
+#[derive(Serialize, ToSchema)]
+pub struct Problem<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
-    detail: &'static str,
+    detail: &'a str,
 }
 
 /// The answer of an admin endpoint that does not do what it was asked.
-pub fn problem(status: StatusCode, detail: &'static str) -> HttpResponse {
+pub fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let document = Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),
@@ -201,6 +205,7 @@ fn admin_response(error: AdminError) -> HttpResponse {
             None,
         ),
         AdminError::Refused(status, detail) => (status, detail, None),
+        AdminError::Malformed(malformed) => return problem(StatusCode::BAD_REQUEST, &malformed.to_string()),
     };
     let mut response = problem(status, detail);
     if let Some(challenge) = challenge {
@@ -212,9 +217,15 @@ fn admin_response(error: AdminError) -> HttpResponse {
 }
 
 /// The method is not one that the resource knows (RFC 9110 §15.5.6).
-pub fn method_not_allowed(allowed: &'static str) -> HttpResponse {
-    let mut response = oauth_response(OAuthError::MethodNotAllowed);
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+pub fn method_not_allowed(admin: bool, allowed: HeaderValue) -> HttpResponse {
+    let mut response = match admin {
+        true => problem(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "the method is not one that this resource knows",
+        ),
+        false => oauth_response(OAuthError::MethodNotAllowed),
+    };
+    response.headers_mut().insert(ALLOW, allowed);
     response
 }
 

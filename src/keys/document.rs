@@ -1,12 +1,14 @@
 //! A signing key as the command line and the admin API show it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::rotation::{self, KeyRecord};
 use crate::oauth::time::UnixMillis;
 
 /// All that is known of a key but the key itself; times are RFC 3339.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
 pub struct KeyDocument {
     kid: String,
     alg: &'static str,
@@ -14,9 +16,12 @@ pub struct KeyDocument {
     state: &'static str,
     /// Whether it is stored encrypted.
     encrypted: bool,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     activates_at: String,
     /// From when on it is gone; `null` while no other has been published to take over from it.
+    #[schema(format = DateTime)]
     retires_at: Option<String>,
 }
 

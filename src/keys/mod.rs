@@ -5,6 +5,7 @@
 
 mod document;
 mod key;
+mod page_keys;
 mod ring;
 pub mod rotation;
 mod seal;
@@ -14,6 +15,7 @@ mod verifier;
 
 pub use document::KeyDocument;
 pub use key::{SigningKey, StoredKey};
+pub use page_keys::PageKeys;
 pub use ring::KeyRing;
 pub use rotation::KeyRecord;
 pub use seal::KeySeal;

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 /// Who does something, and from where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,11 +73,13 @@ pub struct Deed {
 }
 
 /// A line of the trail, as it is shown.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = AuditLine)]
 pub struct AuditDocument {
     /// Rises with time.
     pub id: i64,
     /// RFC 3339.
+    #[schema(format = DateTime)]
     pub at: String,
     /// Who did it.
     pub who: String,
@@ -87,6 +90,7 @@ pub struct AuditDocument {
     /// To what.
     pub subject: String,
     /// What it was like before and after.
+    #[schema(value_type = Object)]
     pub detail: Value,
 }
 

@@ -1,11 +1,17 @@
 //! A client as the command line and the admin API show it.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
+use utoipa::openapi::schema::{Array, ObjectBuilder, Schema};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::client::Client;
 
 /// All of a client but its secrets; times are RFC 3339.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Client)]
 pub struct ClientDocument {
     client_id: String,
     name: String,
@@ -14,12 +20,16 @@ pub struct ClientDocument {
     default_scope: String,
     audiences: Vec<String>,
     serves: Vec<String>,
+    #[schema(value_type = Vec<String>)]
     auth_methods: Vec<&'static str>,
     /// `null`: `token.ttl`
     ttl_seconds: Option<i64>,
     /// `null`: `token.alg`
+    #[schema(value_type = Option<String>)]
     alg: Option<&'static str>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     updated_at: String,
 }
 
@@ -49,4 +59,28 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next one begins; `null` on the last.
     pub next_cursor: Option<String>,
+}
+
+impl<T: ToSchema> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let items = Array::new(Ref::from_schema_name(T::name()));
+        ObjectBuilder::new()
+            .property("items", items)
+            .required("items")
+            .property("next_cursor", Option::<String>::schema())
+            .required("next_cursor")
+            .into()
+    }
+}
+
+/// By hand, because a derived one has the same name whatever is on the page.
+impl<T: ToSchema> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        format!("{}Page", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        T::schemas(schemas);
+        schemas.push((T::name().into_owned(), T::schema()));
+    }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
 
 use super::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
 use super::resource::is_absolute_uri;
@@ -11,29 +12,39 @@ use super::scope::Scope;
 use super::time::UnixMillis;
 
 /// Members of a client; one that is left out stays as it is, or as it is by default.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ClientFields {
+    /// Its id, which only a new client can be given; left out, the server makes one.
+    #[schema(pattern = "^[ -~]{1,128}$")]
+    pub client_id: Option<String>,
     /// What people call it.
+    #[schema(min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// Whether it gets tokens.
     pub enabled: Option<bool>,
     /// All it may ask for.
+    #[schema(max_length = 4000)]
     pub scope: Option<String>,
     /// What it gets unasked; `null`: all but the reserved ones.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>)]
     pub default_scope: Option<Option<String>>,
     /// The audiences that it may name.
+    #[schema(max_items = 100)]
     pub audiences: Option<Vec<String>>,
     /// The audiences whose tokens it may introspect.
+    #[schema(max_items = 100)]
     pub serves: Option<Vec<String>>,
     /// How it may authenticate; empty: in every way.
     pub auth_methods: Option<Vec<String>>,
     /// The lifetime of its tokens; `null`: `token.ttl`.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_592_000)]
     pub ttl_seconds: Option<Option<i64>>,
     /// The algorithm of its tokens; `null`: `token.alg`.
     #[serde(deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     pub alg: Option<Option<String>>,
 }
 
@@ -67,6 +78,20 @@ const MAX_URI: usize = 2000;
 const MAX_SCOPE: usize = 4000;
 
 impl ClientFields {
+    /// The id of a new client: the one that is given, or one that is made.
+    ///
+    /// # Errors
+    /// When what is given is none.
+    pub fn new_id(&self) -> Result<ClientId, MalformedClient> {
+        let Some(given) = &self.client_id else {
+            return Ok(ClientId::generate());
+        };
+        ClientId::parse(given).ok_or(MalformedClient {
+            member: "client_id",
+            must_be: "1 to 128 printable ASCII characters",
+        })
+    }
+
     /// A new client, without secrets.
     ///
     /// # Errors
@@ -107,6 +132,8 @@ impl ClientFields {
     /// When a member is malformed.
     pub fn applied_to(&self, client: &Client, now: UnixMillis) -> Result<Client, MalformedClient> {
         let mut changed = client.clone();
+        let same = self.client_id.as_deref().is_none_or(|id| id == client.id.as_str());
+        require("client_id", "left out: it never changes", same)?;
         if let Some(name) = &self.name {
             let ok = (1..=200).contains(&name.chars().count()) && !name.contains(char::is_control);
             require("name", "1 to 200 characters without control characters", ok)?;
@@ -263,6 +290,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (json, member) in [
+            (r#"{"client_id": "another"}"#, "client_id"),
             (r#"{"name": ""}"#, "name"),
             (r#"{"name": "a\u0007"}"#, "name"),
             (r#"{"scope": "a  b"}"#, "scope"),

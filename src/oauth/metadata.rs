@@ -1,6 +1,7 @@
 //! The authorization server metadata document (RFC 8414 §2).
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::alg::Alg;
 use super::client::AuthMethod;
@@ -19,7 +20,7 @@ pub const INTROSPECTION_PATH: &str = "/introspect";
 pub const REVOCATION_PATH: &str = "/revoke";
 
 /// What the server says about itself. It lists what exists, so a client can rely on it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Metadata {
     issuer: String,
     token_endpoint: String,

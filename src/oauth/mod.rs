@@ -29,4 +29,5 @@ pub mod scope;
 pub mod secret;
 pub mod secret_document;
 pub mod time;
+pub mod token_document;
 pub mod token_id;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::host::Host;
 use super::path::{RefusedPath, normal_path};
@@ -40,7 +41,7 @@ pub struct Route {
 
 /// What somebody writes who makes a route. A member that does not exist is an error: a misspelt `method` would
 /// otherwise make a rule for all of them.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRoute {
     /// The template.

@@ -1,12 +1,14 @@
 //! A route, and what the policy says of a request, as the command line and the admin API show them.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::route::Route;
 use super::route_table::{Explanation, RouteTable};
 
 /// A route; `null` is any method, any host, the default audience.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Route)]
 pub struct RouteDocument<'a> {
     id: &'a str,
     method: Option<&'a str>,
@@ -37,7 +39,8 @@ impl<'a> RouteDocument<'a> {
 }
 
 /// Which route decides about a request, and why.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Explanation)]
 pub struct ExplanationDocument<'a> {
     /// `route` or `denied`.
     pub decision: &'static str,
@@ -50,7 +53,8 @@ pub struct ExplanationDocument<'a> {
 }
 
 /// A route that does not decide.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = RunnerUp)]
 pub struct RunnerUpDocument<'a> {
     /// The route.
     pub route: RouteDocument<'a>,

@@ -1,18 +1,23 @@
 //! A secret as the command line and the admin API show it: everything but the secret.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::secret::StoredSecret;
 use super::time::UnixMillis;
 
 /// A secret's id and times, in RFC 3339.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Secret)]
 pub struct SecretDocument {
     secret_id: String,
+    #[schema(format = DateTime)]
     created_at: String,
     /// `null`: it counts until it is revoked.
+    #[schema(format = DateTime)]
     expires_at: Option<String>,
     /// To the minute, and written down within 15 s; `null`: never.
+    #[schema(format = DateTime)]
     last_used_at: Option<String>,
 }
 

@@ -51,7 +51,6 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
         routes: Default::default(),
         seal: None,
         last_answer: LastAnswer::default(),
-        reading: Default::default(),
     };
     let caches: Vec<ClientCacheHandle> = (0..2).map(|_| cache_over(&db)).collect();
     caches.iter().for_each(|cache| listeners.caches.add(cache.clone()));

@@ -520,3 +520,196 @@ fn without_dev_there_is_no_client_and_nothing_is_printed() {
     assert_eq!(serving.stdout(), "");
     assert_eq!(program.run(&["client", "list", "--json"]).json()["items"], json!([]));
 }
+
+#[test]
+fn a_client_is_changed_and_what_is_not_named_stays() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a b", "--ttl", "1m", "--audience", "urn:a:b"]);
+    let update = |arguments: &[&str]| {
+        let whole = [&["client", "update", client.id.as_str(), "--json"], arguments].concat();
+        program.run(&whole).json()
+    };
+    let before = program.run(&["client", "show", &client.id, "--json"]).json();
+    let after = update(&["--name", "m", "--scope", "a c", "--alg", "HS256"]);
+    assert_eq!(
+        (&after["name"], &after["scope"], &after["default_scope"], &after["alg"]),
+        (&json!("m"), &json!("a c"), &json!("a c"), &json!("HS256"))
+    );
+    assert_eq!(
+        (&after["ttl_seconds"], &after["audiences"]),
+        (&json!(60), &json!(["urn:a:b"]))
+    );
+    assert!(after["updated_at"].as_str() > before["updated_at"].as_str());
+    let back = update(&[
+        "--ttl",
+        "default",
+        "--alg",
+        "default",
+        "--no-audiences",
+        "--default-scope",
+        "a",
+    ]);
+    assert_eq!(
+        (
+            &back["ttl_seconds"],
+            &back["alg"],
+            &back["audiences"],
+            &back["default_scope"]
+        ),
+        (&Value::Null, &Value::Null, &json!([]), &json!("a"))
+    );
+    assert_eq!(update(&["--default-scope", "auto"])["default_scope"], "a c");
+    let said = program.run(&["client", "update", &client.id, "--name", "k"]);
+    assert_eq!(said.done(), format!("client {} is changed\n", client.id));
+}
+
+#[test]
+fn a_change_that_cannot_be_is_refused() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a"]);
+    for (arguments, named) in [
+        (&["--scope", "a  b"][..], "--scope"),
+        (&["--default-scope", "b"], "--default-scope"),
+        (&["--ttl", "31d"], "--ttl"),
+        (&["--alg", "none"], "--alg"),
+        (&["--audience", "x"], "--audience"),
+        (&["--audience", "urn:a:b", "--no-audiences"], "--no-audiences"),
+        (&["--name", ""], "--name"),
+    ] {
+        let refused = program.run(&[&["client", "update", client.id.as_str()], arguments].concat());
+        assert!(refused.refused(2).contains(named), "{arguments:?}: {refused:?}");
+    }
+    let missing = program.run(&["client", "update", "nobody", "--name", "n"]);
+    assert_eq!(
+        missing.refused(1),
+        "mintage: there is no client \"nobody\": see `mintage client list`"
+    );
+}
+
+#[test]
+fn p16_secrets_are_rotated_with_an_overlap() {
+    let program = Program::new();
+    let old = program.client(&["--name", "n", "--scope", "a"]);
+    let serving = program.serve(&[]);
+    let status = |client: &crate::app::TestClient| token_request(client, &[]).send(serving.address).status;
+    let soon = |client: &crate::app::TestClient, expected: u16| {
+        let seen = || (status(client) == expected).then_some(());
+        crate::app::eventually(std::time::Duration::from_secs(3), seen).expect("seen within a second or two");
+    };
+    assert_eq!(status(&old), 200);
+    let made = program
+        .run(&["client", "secret", "add", &old.id, "--others-expire-in", "7d", "--json"])
+        .json();
+    assert_eq!(
+        members(&made),
+        BTreeSet::from(["secret_id", "client_secret", "expires_at"])
+    );
+    let new = old.with_secret(made["client_secret"].as_str().unwrap());
+    soon(&new, 200);
+    assert_eq!(status(&old), 200);
+    let listed = program.run(&["client", "secret", "list", &old.id, "--json"]).json();
+    let items = listed["items"].as_array().unwrap();
+    assert_eq!(
+        members(&items[0]),
+        BTreeSet::from(["secret_id", "created_at", "expires_at", "last_used_at"])
+    );
+    assert!(
+        items[0]["expires_at"].is_string() && items[1]["expires_at"].is_null(),
+        "{listed}"
+    );
+    let old_id = items[0]["secret_id"].as_str().unwrap();
+    let revoked = program
+        .run(&["client", "secret", "revoke", &old.id, old_id, "--json"])
+        .json();
+    assert_eq!(revoked, json!({"secret_id": old_id, "revoked": true}));
+    soon(&old, 401);
+    assert_eq!(status(&new), 200);
+}
+
+#[test]
+fn a_secret_is_shown_once_and_never_listed() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let added = program.run(&["client", "secret", "add", &client.id, "--expires-in", "30d"]);
+    let secret = added
+        .done()
+        .split_whitespace()
+        .find(|word| word.starts_with("mtgcs"))
+        .unwrap();
+    assert!(added.stdout.contains("not shown again"));
+    let listed = program.run(&["client", "secret", "list", &client.id]);
+    assert_eq!(listed.done().lines().count(), 2);
+    for shown in [listed.stdout, program.run(&["audit"]).stdout] {
+        assert!(!shown.contains(secret) && !shown.contains(&client.secret), "{shown}");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_with_a_secret_is_one_line() {
+    let program = Program::new();
+    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let secret = |arguments: &[&str]| program.run(&[&["client", "secret"], arguments].concat());
+    for _ in 0..9 {
+        secret(&["add", &client.id]).done();
+    }
+    assert_eq!(
+        secret(&["add", &client.id]).refused(1),
+        format!(
+            "mintage: client {} has 10 secrets already: see `mintage client secret list`, and revoke one",
+            client.id
+        )
+    );
+    for arguments in [&["add", "nobody"][..], &["list", "nobody"]] {
+        assert_eq!(
+            secret(arguments).refused(1),
+            "mintage: there is no client \"nobody\": see `mintage client list`"
+        );
+    }
+    assert!(
+        secret(&["revoke", &client.id, "x"])
+            .refused(1)
+            .contains("has no secret \"x\"")
+    );
+    assert!(
+        secret(&["add", &client.id, "--expires-in", "soon"])
+            .refused(2)
+            .contains("--expires-in")
+    );
+}
+
+#[test]
+fn the_audit_trail_is_printed_as_json_lines_from_where_one_left_off() {
+    let program = Program::new().with("USER", "alice").with("SUDO_USER", "");
+    assert_eq!(program.run(&["audit"]).done(), "");
+    program.client(&["--name", "n", "--id", "a", "--scope", "x"]);
+    program.run(&["client", "disable", "a"]).done();
+    program.run(&["client", "revoke-tokens", "a"]).done();
+    program.run(&["client", "delete", "a"]).done();
+    let lines = |arguments: &[&str]| -> Vec<Value> {
+        let printed = program.run(&[&["audit"], arguments].concat());
+        printed
+            .done()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    };
+    let all = lines(&[]);
+    let actions: Vec<&Value> = all.iter().map(|line| &line["action"]).collect();
+    assert_eq!(
+        json!(actions),
+        json!([
+            "client.create",
+            "client.update",
+            "client.revoke_tokens",
+            "client.delete"
+        ])
+    );
+    for line in &all {
+        let expected = ["id", "at", "who", "origin", "action", "subject", "detail"];
+        assert_eq!(members(line), BTreeSet::from(expected));
+        assert_eq!((&line["who"], &line["subject"]), (&json!("alice"), &json!("a")));
+        assert!(line["origin"].as_str().unwrap().starts_with("command line"), "{line}");
+    }
+    assert_eq!(lines(&["--after", &all[1]["id"].to_string()]), all[2..]);
+    assert_eq!(lines(&["--after", &all[3]["id"].to_string()]), Vec::<Value>::new());
+}

@@ -133,6 +133,55 @@ fn g8_no_secret_token_or_key_is_ever_logged() {
 }
 
 #[test]
+fn g8_a_secret_that_an_operator_makes_is_in_its_answer_and_nowhere_else() {
+    let program = Program::new().with("RUST_LOG", "trace");
+    let operator = program.client(&["--name", "n", "--scope", "mintage:admin"]);
+    let mut serving = program.serve(&[]);
+    let admin = token_request(&operator, &[("scope", "mintage:admin")])
+        .send(serving.address)
+        .access_token();
+    let send = |request: Request| request.bearer(&admin).send(serving.address);
+    let post = |path: &str, document: &Value| send(Request::post(path).json(document)).json();
+    let made = post(
+        "/admin/clients",
+        &json!({"client_id": "shop", "name": "n", "scope": "x"}),
+    );
+    let added = post("/admin/clients/shop/secrets", &json!({}));
+    let secrets = [&made, &added].map(|document| document["client_secret"].as_str().unwrap().to_owned());
+    let client = |secret: &str| TestClient {
+        id: "shop".into(),
+        secret: secret.to_owned(),
+    };
+    let mut told = String::new();
+    for secret in &secrets {
+        assert_eq!(token_request(&client(secret), &[]).send(serving.address).status, 200);
+        // In places where it does not belong.
+        told += &send(Request::post("/admin/clients").json(&json!({"name": secret, "client_secret": secret}))).text();
+        told +=
+            &send(Request::new("PATCH", "/admin/clients/shop").json(&json!({"alg": secret, "scope": secret}))).text();
+        told += &send(Request::get(&format!("/admin/clients/{secret}"))).text();
+        told += &send(Request::get(&format!("/admin/clients?cursor={secret}"))).text();
+    }
+    for path in [
+        "/admin/clients",
+        "/admin/clients/shop",
+        "/admin/clients/shop/secrets",
+        "/admin/audit",
+    ] {
+        told += &send(Request::get(path)).text();
+    }
+    assert_eq!(send(Request::new("DELETE", "/admin/clients/shop")).status, 204);
+    serving.stop();
+    told += &program.run(&["audit"]).stdout;
+    let written = serving.stderr() + &serving.stdout() + &told;
+    assert!(told.contains("client.create") && told.contains("secret.add"));
+    for secret in secrets {
+        // A part of it would be enough to guess the rest.
+        assert!(!written.contains(&secret[..20]), "{written}");
+    }
+}
+
+#[test]
 fn g8_an_error_of_the_configuration_does_not_show_its_secrets() {
     let refused = |name: &str, value: &str| {
         let program = Program::on_empty_database().with("RUST_LOG", "trace").with(name, value);

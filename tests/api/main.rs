@@ -8,15 +8,23 @@
 
 mod app;
 mod http;
+mod operator;
 #[allow(dead_code, reason = "replicas are for another binary")]
 #[path = "../postgres/mod.rs"]
 mod postgres;
 mod program;
 
 mod admin;
+mod admin_audit;
+mod admin_clients;
+mod admin_credentials;
+mod admin_openapi;
+mod admin_secrets;
+mod admin_tokens;
 mod cli;
 mod client_auth;
 mod feed;
+mod fuzz;
 mod health;
 mod introspection;
 mod jwt;

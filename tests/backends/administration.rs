@@ -1,6 +1,7 @@
 //! What operators do: each change and the line of the audit trail that tells of it, together or not at all.
 
 use diesel::RunQueryDsl;
+use mintage::db::administration::Deleted;
 use mintage::db::clients::{self, Changed};
 use mintage::db::secrets::{self, Added, MAX_SECRETS};
 use mintage::db::{Conn, DbError, administration, audit, changes};
@@ -20,6 +21,7 @@ on_both_backends! {
     a_change_that_is_refused_leaves_no_trace
     what_is_not_there_leaves_no_line
     a_line_that_cannot_be_written_undoes_the_change
+    a_client_that_is_not_as_it_must_be_is_not_deleted
     every_change_is_in_the_change_log_too
     secrets_are_added_side_by_side_up_to_a_bound
     the_other_secrets_can_be_given_an_end
@@ -114,6 +116,24 @@ fn a_line_that_cannot_be_written_undoes_the_change(store: Store) {
     store.run(|conn| Ok(diesel::sql_query("ALTER TABLE audit RENAME TO elsewhere").execute(conn)?));
     assert!(store.try_run(|conn| rename(conn, "new", "a")).is_err());
     assert_eq!(find(&store).name, "the client a");
+}
+
+fn a_client_that_is_not_as_it_must_be_is_not_deleted(store: Store) {
+    let (store, _) = with_client(store);
+    let delete_if = |whose: &str, name: &str| {
+        store.run(|conn| {
+            administration::delete_client_if(conn, &operator(), &id(whose), NOW, |client| client.name == name)
+        })
+    };
+    assert_eq!(delete_if("nobody", "x"), Deleted::Missing);
+    assert_eq!(delete_if("a", "x"), Deleted::Refused);
+    assert_eq!(
+        (actions(&store), find(&store).secrets.len()),
+        (vec!["client.create".into()], 1)
+    );
+    assert_eq!(delete_if("a", "the client a"), Deleted::Done);
+    assert_eq!(actions(&store), ["client.create", "client.delete"]);
+    assert!(store.run(|conn| clients::find(conn, &id("a"))).is_none());
 }
 
 fn every_change_is_in_the_change_log_too(store: Store) {

@@ -6,7 +6,7 @@ use mintage::db::DbError;
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::oauth::claims::Audience;
 
-use crate::sample::{NOW, claims};
+use crate::sample::{NOW, claims, id};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
@@ -19,6 +19,8 @@ on_both_backends! {
     texts_come_back_as_they_were
     a_connection_is_of_use_after_a_repeated_batch
     batches_of_several_connections_do_not_disturb_each_other
+    the_records_of_a_client_are_walked_newest_first_within_a_bound
+    a_walk_reads_back_every_column
 }
 
 /// The row as the database has it.
@@ -54,6 +56,50 @@ fn insert(store: &Store, records: &[TokenRecord]) {
 
 fn count(store: &Store) -> i64 {
     store.run(tokens::count)
+}
+
+fn the_records_of_a_client_are_walked_newest_first_within_a_bound(store: Store) {
+    let store = store.migrated();
+    // Every third is the client's: 0, 3, 6, …
+    let client_of = |n: u32| if n.is_multiple_of(3) { "demo" } else { "other" };
+    let all: Vec<TokenRecord> = (0..20).map(|n| TokenRecord::from(&claims(client_of(n), n))).collect();
+    insert(&store, &all);
+    let walk = |before, limit, walk| {
+        let walked = store.run(|conn| tokens::of_client(conn, &id("demo"), before, limit, walk));
+        let numbers: Vec<usize> = walked
+            .records
+            .iter()
+            .map(|record| all.iter().position(|known| known == record).unwrap())
+            .collect();
+        (numbers, walked.next)
+    };
+    assert_eq!(walk(None, 100, 100), (vec![18, 15, 12, 9, 6, 3, 0], None));
+    assert_eq!(walk(None, 2, 100), (vec![18, 15], Some(all[15].jti)));
+    assert_eq!(walk(Some(all[15].jti), 5, 100), (vec![12, 9, 6, 3, 0], None));
+    assert_eq!(walk(Some(all[15].jti), 4, 100), (vec![12, 9, 6, 3], Some(all[3].jti)));
+    // Past two records at a time, with or without one of the client's among them.
+    let (mut found, mut before, mut steps) = (Vec::new(), None, 0);
+    loop {
+        let (numbers, next) = walk(before, 100, 2);
+        found.extend(numbers);
+        steps += 1;
+        if next.is_none() {
+            break;
+        }
+        before = next;
+    }
+    assert_eq!((found, steps), (vec![18, 15, 12, 9, 6, 3, 0], 11));
+}
+
+fn a_walk_reads_back_every_column(store: Store) {
+    let store = store.migrated();
+    let mut claims = claims("demo", 7);
+    claims.aud = Audience::Many(vec!["https://a.example".into(), "urn:b".into()]);
+    claims.one_time = true;
+    let record = TokenRecord::from(&claims);
+    insert(&store, std::slice::from_ref(&record));
+    let walked = store.run(|conn| tokens::of_client(conn, &id("demo"), None, 10, 10));
+    assert_eq!(walked.records, [record]);
 }
 
 fn a_record_is_written_with_every_column(store: Store) {

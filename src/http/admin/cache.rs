@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::document;
 use crate::actors::client_cache::CacheCounts;
@@ -10,8 +11,8 @@ use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
 /// The sum over all workers, and each of them. `hits + misses` is the number of lookups.
-#[derive(Serialize)]
-struct CacheStats {
+#[derive(Serialize, ToSchema)]
+pub struct CacheStats {
     #[serde(flatten)]
     total: CacheCounts,
     /// `hits / (hits + misses)`; 0 before the first lookup.
@@ -22,7 +23,7 @@ struct CacheStats {
     workers: Vec<WorkerStats>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WorkerStats {
     worker: usize,
     #[serde(flatten)]

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
 
 use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::db::signing_keys;
@@ -26,11 +27,15 @@ pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 }
 
 /// What `POST /admin/keys/rotate` takes; nothing at all is every algorithm, in time.
-#[derive(Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Rotate {
-    #[serde(deserialize_with = "named")]
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// One algorithm only.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     alg: Option<Alg>,
+    /// For stolen keys: the new ones sign at once, and the others are gone with all that they signed.
+    #[serde(default)]
     immediately: bool,
 }
 

@@ -1,64 +1,44 @@
 //! `/admin`: what operators see and do, behind a bearer token with `mintage:admin` (or `mintage:read` to look).
 
+mod audit;
 mod cache;
+mod clients;
 mod janitor;
 mod keys;
+mod openapi;
+mod page;
 mod pool;
 mod routes;
+mod secrets;
 mod tokens;
+mod version;
 mod writer;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{Bytes, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::body;
-use super::error::{AdminError, ApiError, json, no_store, problem};
-use super::peer;
+use super::error::{AdminError, ApiError, json, no_store};
 use super::state::Worker;
+use super::{body, peer};
 use crate::db::DbError;
 use crate::oauth::audit::Author;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::error::OAuthError;
 
+pub use audit::list_audit;
 pub use cache::{cache_clear, cache_stats};
+pub use clients::{change_client, create_client, delete_client, list_clients, show_client};
 pub use janitor::janitor_stats;
 pub use keys::{list_keys, rotate_keys};
+pub use openapi::openapi;
 pub use pool::pool_stats;
 pub use routes::{add_route, explain_route, list_routes, remove_route};
-pub use tokens::{revoke_client_tokens, revoke_token};
+pub use secrets::{add_secret, list_secrets, revoke_secret};
+pub use tokens::{list_tokens, revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
-
-/// Another method than GET or HEAD.
-pub async fn get_only() -> HttpResponse {
-    method_not_allowed("GET, HEAD")
-}
-
-/// Another method than POST.
-pub async fn post_only() -> HttpResponse {
-    method_not_allowed("POST")
-}
-
-/// Another method than GET, HEAD or POST.
-pub async fn get_or_post_only() -> HttpResponse {
-    method_not_allowed("GET, HEAD, POST")
-}
-
-/// Another method than DELETE.
-pub async fn delete_only() -> HttpResponse {
-    method_not_allowed("DELETE")
-}
-
-fn method_not_allowed(allowed: &'static str) -> HttpResponse {
-    let mut response = problem(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "the method is not one that this resource knows",
-    );
-    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    response
-}
 
 /// Who asks, for the audit trail.
 fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Author {
@@ -78,11 +58,20 @@ fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
 }
 
 /// Reads a JSON body; to be called when the bearer token has been judged.
+///
+/// # Errors
+/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for what is not the document that is expected.
 async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
+    if !is_json(request) {
+        return Err(refused(OAuthError::UnsupportedMediaType));
+    }
     parse_json(&read_body(request, payload).await?)
 }
 
 /// Reads a JSON body where one may be left out.
+///
+/// # Errors
+/// As [`read_json`], unless there is no body.
 async fn read_json_or_nothing<T: DeserializeOwned + Default>(
     request: &HttpRequest,
     payload: Payload,
@@ -90,23 +79,35 @@ async fn read_json_or_nothing<T: DeserializeOwned + Default>(
     let body = read_body(request, payload).await?;
     match body.is_empty() {
         true => Ok(T::default()),
-        false => parse_json(&body),
+        false if is_json(request) => parse_json(&body),
+        false => Err(refused(OAuthError::UnsupportedMediaType)),
     }
 }
 
 async fn read_body(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
     let body = body::read(payload, &Worker::of(request).shared.settings).await;
-    body.map_err(|error| {
-        let row = error.row();
-        let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
-        ApiError::Admin(AdminError::Refused(status, row.description))
-    })
+    body.map_err(refused)
+}
+
+fn is_json(request: &HttpRequest) -> bool {
+    body::media_type(request).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    let refused = |_| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
-    serde_json::from_slice(body).map_err(refused)
+    let refused = || ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
+    // serde would take an array for the members in their order.
+    match body.trim_ascii_start().first() {
+        Some(b'{') => serde_json::from_slice(body).map_err(|_| refused()),
+        _ => Err(refused()),
+    }
+}
+
+/// The same refusal of a body as at the OAuth endpoints.
+fn refused(error: OAuthError) -> ApiError {
+    let row = error.row();
+    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
+    ApiError::Admin(AdminError::Refused(status, row.description))
 }
 
 /// A database call that failed, where there is nothing else to say about it.

@@ -4,6 +4,7 @@ use actix_web::http::StatusCode;
 use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{answer, author, document, not_done, read_json};
 use crate::db::{DbError, administration, routes};
@@ -74,9 +75,9 @@ pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<Http
 }
 
 /// What `POST /admin/routes/explain` takes.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct Question {
+pub struct Question {
     method: String,
     url: String,
 }

@@ -1,31 +1,90 @@
-//! `/admin/tokens` and `/admin/clients/{id}/revoke-tokens`: tokens taken back by an operator.
+//! `/admin/tokens` and `/admin/clients/{client_id}/revoke-tokens`: tokens listed, and taken back by an operator.
 
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::web::Path;
+use actix_web::{HttpRequest, HttpResponse};
 
-use super::author;
+use super::clients::{NO_CLIENT, named};
+use super::page::{AskedPage, Query, bad_request};
+use super::{author, document, not_done};
+use crate::actors::Unavailable;
 use crate::db::tokens;
+use crate::db::tokens::TokenRecord;
 use crate::http::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError, problem};
+use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::activity::Spent;
+use crate::oauth::activity::{Denials, Spent};
 use crate::oauth::client::{ClientId, TTL_SECONDS};
+use crate::oauth::client_document::Page;
+use crate::oauth::time::UnixMillis;
+use crate::oauth::token_document::TokenDocument;
 use crate::oauth::token_id::TokenId;
 
-const UNAVAILABLE: ApiError = ApiError::Admin(AdminError::Unavailable);
+const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
+    StatusCode::NOT_FOUND,
+    "there is no token with this id",
+));
+
+/// `GET /admin/tokens?client_id=`: what was issued to a client, the newest first. A page may hold fewer than `limit`, or
+/// none, and not be the last: see [`tokens::of_client`].
+pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    require(&request, Right::Read).await?;
+    let query = Query::of_list(&request, &["client_id"])?;
+    let id = query
+        .get("client_id")
+        .ok_or_else(|| bad_request("client_id must be given"))?;
+    let id = ClientId::parse(id).ok_or_else(|| bad_request("client_id must be 1 to 128 printable ASCII characters"))?;
+    let asked = AskedPage::read(&request, &query, format!("tokens {id}"))?;
+    let before = asked.after.as_deref().map(|jti| TokenId::parse(jti).ok_or(NO_TOKEN));
+    let (before, limit) = (before.transpose()?, asked.limit);
+    let worker = Worker::of(&request);
+    let walked = worker
+        .shared
+        .db
+        .read(move |conn| tokens::of_client(conn, &id, before, limit, tokens::WALK))
+        .await
+        .map_err(|error| not_done(&error))?;
+    let (denials, now) = (&worker.shared.revocations, worker.now());
+    Ok(document(&Page {
+        items: walked
+            .records
+            .iter()
+            .map(|record| shown(record, denials, now))
+            .collect(),
+        next_cursor: walked.next.map(|next| asked.cursor(&next.to_string())),
+    }))
+}
+
+fn shown(record: &TokenRecord, denials: &impl Denials, now: UnixMillis) -> TokenDocument {
+    let not_before = denials.standing(&record.client_id).not_before;
+    let too_early = not_before.is_some_and(|moment| record.jti.issued_at() < moment);
+    let revoked = match too_early || denials.is_spent(&record.jti) {
+        true => Some(true),
+        // What has expired may have been revoked and forgotten.
+        false => (now.seconds() < record.expires_at).then_some(false),
+    };
+    TokenDocument {
+        jti: record.jti.to_string(),
+        client_id: record.client_id.to_string(),
+        scope: record.scope.to_string(),
+        audience: record.audience.to_string(),
+        issued_at: UnixMillis::from_seconds(record.issued_at).to_string(),
+        expires_at: UnixMillis::from_seconds(record.expires_at).to_string(),
+        one_time: record.one_time,
+        revoked,
+    }
+}
 
 /// `DELETE /admin/tokens/{jti}`: 204, also for a token that was revoked before or is not recorded yet.
-pub async fn revoke_token(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
-    let Some(jti) = TokenId::parse(&path) else {
-        return Ok(problem(StatusCode::NOT_FOUND, "there is no token with this id"));
-    };
+    let jti = TokenId::parse(&jti).ok_or(NO_TOKEN)?;
     let recorded = shared
         .db
         .run_repeatable(move |conn| tokens::expiry(conn, jti))
         .await
-        .map_err(|_| UNAVAILABLE)?;
+        .map_err(|error| not_done(&error))?;
     // A token whose record is still to be written ends at the latest when the longest-lived one of its moment does.
     let latest = jti.issued_at().seconds() + TTL_SECONDS.end();
     let spent = Spent {
@@ -36,24 +95,26 @@ pub async fn revoke_token(request: HttpRequest, path: web::Path<String>) -> Resu
         .revocations
         .revoke_by(&shared.db, by, spent, shared.clock.now())
         .await
-        .map_err(|_| UNAVAILABLE)?;
+        .map_err(not_revoked)?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /admin/clients/{id}/revoke-tokens`: 204; everything issued to the client until now is inactive.
-pub async fn revoke_client_tokens(request: HttpRequest, path: web::Path<String>) -> Result<HttpResponse, ApiError> {
+/// `POST /admin/clients/{client_id}/revoke-tokens`: 204; everything issued to the client until now is inactive.
+pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
-    let missing = || Ok(problem(StatusCode::NOT_FOUND, "there is no client with this id"));
-    let Some(id) = ClientId::parse(&path) else {
-        return missing();
-    };
+    let id = named(&id)?;
     let revoked = shared
         .revocations
         .revoke_client_by(&shared.db, by, id, shared.clock.now())
         .await;
-    match revoked.map_err(|_| UNAVAILABLE)? {
+    match revoked.map_err(not_revoked)? {
         true => Ok(HttpResponse::NoContent().finish()),
-        false => missing(),
+        false => Err(NO_CLIENT),
     }
+}
+
+/// Whatever the reason: the caller must take it for not revoked, and try again.
+fn not_revoked(_: Unavailable) -> ApiError {
+    ApiError::Admin(AdminError::Unavailable)
 }

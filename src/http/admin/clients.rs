@@ -1,0 +1,203 @@
+//! `/admin/clients`: clients are made, shown, changed and deleted. A write answers when it counts on every worker of this
+//! instance; the others follow within a second.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
+use actix_web::web::{Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::page::{AskedPage, Query};
+use super::version::{Precondition, etag};
+use super::{answer, author, document, not_done, read_json};
+use crate::db::administration::{self, Deleted};
+use crate::db::clients::{self, Changed};
+use crate::db::{Db, DbError};
+use crate::http::bearer::{Right, require};
+use crate::http::error::{AdminError, ApiError};
+use crate::http::state::{Shared, Worker};
+use crate::oauth::client::{Client, ClientId};
+use crate::oauth::client_document::ClientDocument;
+use crate::oauth::client_fields::{ClientFields, MalformedClient};
+use crate::oauth::secret::{ClientSecret, StoredSecret};
+
+/// A client that was just made. Its secret is shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct CreatedClient<'a> {
+    #[serde(flatten)]
+    client: ClientDocument,
+    secret_id: &'a str,
+    client_secret: &'a str,
+}
+
+/// Why a client is not changed.
+enum Refused {
+    /// It is not the version that was meant.
+    Stale,
+    Malformed(MalformedClient),
+}
+
+const STALE: ApiError = ApiError::Admin(AdminError::Refused(
+    StatusCode::PRECONDITION_FAILED,
+    "the client is not the version that If-Match names",
+));
+
+/// There is no such client.
+pub const NO_CLIENT: ApiError = ApiError::Admin(AdminError::Refused(
+    StatusCode::NOT_FOUND,
+    "there is no client with this id",
+));
+
+/// `GET /admin/clients`, in the order of their ids.
+pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    require(&request, Right::Read).await?;
+    let query = Query::of_list(&request, &[])?;
+    let asked = AskedPage::read(&request, &query, "clients".into())?;
+    let (after, most) = (asked.after.clone(), asked.look_for());
+    let found = Worker::of(&request)
+        .shared
+        .db
+        .read(move |conn| clients::list(conn, after.as_deref(), most))
+        .await
+        .map_err(|error| not_done(&error))?;
+    Ok(document(&asked.of(
+        found,
+        |client| client.id.to_string(),
+        |client| ClientDocument::from(&client),
+    )))
+}
+
+/// `POST /admin/clients`: 201 with the client and its secret.
+pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let claims = require(&request, Right::Write).await?;
+    let fields: ClientFields = read_json(&request, payload).await?;
+    let worker = Worker::of(&request);
+    let now = worker.now();
+    let new = fields.new_id().and_then(|id| fields.new_client(id, now));
+    let mut client = new.map_err(malformed)?;
+    let secret = ClientSecret::generate();
+    client.secrets.push(StoredSecret::new(&secret, now));
+    let (made, by) = (client.clone(), author(&request, &claims));
+    let db = &worker.shared.db;
+    let created = db
+        .run(move |conn| administration::create_client(conn, &by, &made))
+        .await;
+    created.map_err(|error| match error {
+        DbError::Conflict => {
+            const THERE: &str = "there is a client with this id already";
+            ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, THERE))
+        }
+        other => not_done(&other),
+    })?;
+    take_over(&worker.shared, &client.id).await?;
+    let shown = CreatedClient {
+        client: ClientDocument::from(&client),
+        secret_id: &client.secrets[0].id,
+        client_secret: secret.reveal(),
+    };
+    let mut answer = versioned(answer(StatusCode::CREATED, &shown), &client);
+    answer.headers_mut().insert(LOCATION, location(&client.id));
+    Ok(answer)
+}
+
+/// `GET /admin/clients/{client_id}`
+pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    require(&request, Right::Read).await?;
+    let client = find(&Worker::of(&request).shared.db, named(&id)?).await?;
+    Ok(versioned(document(&ClientDocument::from(&client)), &client))
+}
+
+/// `PATCH /admin/clients/{client_id}`: changes the members that are given.
+pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let claims = require(&request, Right::Write).await?;
+    let precondition = Precondition::of(&request)?;
+    let fields: ClientFields = read_json(&request, payload).await?;
+    let worker = Worker::of(&request);
+    let (id, now, by) = (named(&id)?, worker.now(), author(&request, &claims));
+    let subject = id.clone();
+    let change = move |client: &Client| match precondition.suits(client) {
+        true => fields.applied_to(client, now).map_err(Refused::Malformed),
+        false => Err(Refused::Stale),
+    };
+    let changed = worker
+        .shared
+        .db
+        .run(move |conn| administration::change_client(conn, &by, &subject, now, change))
+        .await
+        .map_err(|error| not_done(&error))?;
+    let client = match changed {
+        Changed::Done { after, .. } => after,
+        Changed::Missing => return Err(NO_CLIENT),
+        Changed::Refused(Refused::Stale) => return Err(STALE),
+        Changed::Refused(Refused::Malformed(why)) => return Err(malformed(why)),
+    };
+    take_over(&worker.shared, &id).await?;
+    Ok(versioned(document(&ClientDocument::from(&*client)), &client))
+}
+
+/// `DELETE /admin/clients/{client_id}`: 204; its secrets go with it, and its tokens are inactive for good.
+pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    let claims = require(&request, Right::Write).await?;
+    let precondition = Precondition::of(&request)?;
+    let worker = Worker::of(&request);
+    let (id, now, by) = (named(&id)?, worker.now(), author(&request, &claims));
+    let subject = id.clone();
+    let deleted = worker
+        .shared
+        .db
+        .run(move |conn| {
+            administration::delete_client_if(conn, &by, &subject, now, |client| precondition.suits(client))
+        })
+        .await
+        .map_err(|error| not_done(&error))?;
+    match deleted {
+        Deleted::Done => {}
+        Deleted::Missing => return Err(NO_CLIENT),
+        Deleted::Refused => return Err(STALE),
+    }
+    take_over(&worker.shared, &id).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+/// The id in a path, which the router has decoded; one that is none is no client's.
+pub fn named(id: &str) -> Result<ClientId, ApiError> {
+    ClientId::parse(id).ok_or(NO_CLIENT)
+}
+
+/// The client of this id.
+pub async fn find(db: &Db, id: ClientId) -> Result<Client, ApiError> {
+    let found = db.read(move |conn| clients::find(conn, &id)).await;
+    found.map_err(|error| not_done(&error))?.ok_or(NO_CLIENT)
+}
+
+/// What was written of a client counts on every worker when this returns.
+///
+/// Replicas come first: what the caches load again must not come from before.
+pub async fn take_over(shared: &Shared, id: &ClientId) -> Result<(), ApiError> {
+    let caught_up = shared.db.catch_up().await;
+    let reloaded = shared.revocations.reload_standings(&shared.db, vec![id.clone()]).await;
+    shared.caches.invalidate(id).await;
+    caught_up.and(reloaded).map_err(|error| not_done(&error))
+}
+
+/// A path to a client: every character that could mean something is escaped.
+pub fn location(id: &ClientId) -> HeaderValue {
+    let mut path = String::from("/admin/clients/");
+    for byte in id.as_str().bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
+            other => path.push_str(&format!("%{other:02X}")),
+        }
+    }
+    HeaderValue::from_str(&path).expect("a path of unreserved characters and escapes")
+}
+
+fn versioned(mut answer: HttpResponse, client: &Client) -> HttpResponse {
+    answer.headers_mut().insert(ETAG, etag(client));
+    answer
+}
+
+fn malformed(why: MalformedClient) -> ApiError {
+    ApiError::Admin(AdminError::Malformed(why))
+}

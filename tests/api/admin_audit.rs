@@ -1,0 +1,170 @@
+//! `/admin/audit`: each write of an operator is a line, with who did it and from where, and without any secret.
+
+use serde_json::{Value, json};
+
+use crate::app::{TestApp, jti};
+use crate::http::Request;
+use crate::operator::{Operator, assert_no_content, path_of};
+
+/// What was done and to whom, the oldest first.
+fn deeds(lines: &[Value]) -> Vec<(String, String)> {
+    let text = |line: &Value, member: &str| line[member].as_str().unwrap().to_owned();
+    let deed = |line: &Value| (text(line, "action"), text(line, "subject"));
+    lines.iter().rev().map(deed).collect()
+}
+
+#[test]
+fn every_write_is_a_line_with_its_author_and_origin() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let (client, made) = operator.create(json!({"client_id": "a/b"}));
+    let path = path_of(&client);
+    operator.patch(&path, &json!({"enabled": false}));
+    let secret = operator
+        .post(&format!("{path}/secrets"), &json!({"expires_in_seconds": 5}))
+        .json();
+    let secret_id = made["secret_id"].as_str().unwrap();
+    assert_no_content(&operator.delete(&format!("{path}/secrets/{secret_id}")));
+    assert_no_content(&operator.send(Request::post(&format!("{path}/revoke-tokens"))));
+    assert_no_content(&operator.delete(&path));
+    let token = jti(&app.issue(&app.client(|_| {}), &[]));
+    assert_no_content(&operator.delete(&format!("/admin/tokens/{token}")));
+    let route = operator
+        .post("/admin/routes", &json!({"path": "/orders", "scope": "x"}))
+        .json();
+    let route_id = route["id"].as_str().unwrap();
+    assert_no_content(&operator.delete(&format!("/admin/routes/{route_id}")));
+    let page = operator.document("/admin/audit");
+    let lines = page["items"].as_array().unwrap();
+    let expected = [
+        ("client.create", "a/b"),
+        ("client.update", "a/b"),
+        ("secret.add", "a/b"),
+        ("secret.revoke", "a/b"),
+        ("client.revoke_tokens", "a/b"),
+        ("client.delete", "a/b"),
+        ("token.revoke", &token),
+        ("route.add", route_id),
+        ("route.remove", route_id),
+    ];
+    assert_eq!(
+        deeds(lines),
+        expected.map(|(action, subject)| (action.to_owned(), subject.to_owned()))
+    );
+    for line in lines {
+        assert_eq!(
+            (&line["who"], &line["origin"]),
+            (&json!(operator.client.id), &json!("127.0.0.1"))
+        );
+        assert!(
+            line["at"].as_str().unwrap().ends_with('Z') && line["id"].is_i64(),
+            "{line}"
+        );
+        assert_eq!(line.as_object().unwrap().len(), 7);
+    }
+    assert_eq!(lines[7]["detail"]["enabled"], json!({"before": true, "after": false}));
+    assert_eq!(lines[6]["detail"]["secret_id"], secret["secret_id"]);
+    let trail = page.to_string();
+    for secret in [&made["client_secret"], &secret["client_secret"]] {
+        assert!(!trail.contains(&secret.as_str().unwrap()[..20]));
+    }
+}
+
+#[test]
+fn p43_the_origin_is_whom_a_trusted_proxy_names() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let request = Request::post("/admin/clients").header("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
+    operator.send(request.json(&json!({"name": "n", "scope": "x"})));
+    assert_eq!(operator.document("/admin/audit")["items"][0]["origin"], "198.51.100.7");
+}
+
+#[test]
+fn what_was_refused_is_no_line() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let reader = Operator::with_scope(&app, "mintage:read");
+    assert_eq!(
+        reader
+            .post("/admin/clients", &json!({"name": "n", "scope": "x"}))
+            .status,
+        403
+    );
+    assert_eq!(operator.post("/admin/clients", &json!({"name": "n"})).status, 400);
+    assert_eq!(operator.patch("/admin/clients/nobody", &json!({})).status, 404);
+    assert_eq!(operator.delete("/admin/clients/nobody").status, 404);
+    assert_eq!(operator.post("/admin/clients/nobody/secrets", &json!({})).status, 404);
+    assert_eq!(
+        operator.document("/admin/audit"),
+        json!({"items": [], "next_cursor": null})
+    );
+}
+
+#[test]
+fn the_trail_is_walked_from_the_newest_line_to_the_oldest() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    for n in 0..5 {
+        operator.create(json!({"client_id": format!("c{n}")}));
+    }
+    let pages = operator.pages("/admin/audit?limit=2");
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    let subjects: Vec<String> = deeds(&pages.concat()).into_iter().map(|(_, subject)| subject).collect();
+    assert_eq!(subjects, ["c0", "c1", "c2", "c3", "c4"]);
+}
+
+#[test]
+fn json_lines_are_the_same_page_with_the_next_one_in_link() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    for _ in 0..3 {
+        operator.create(json!({}));
+    }
+    let ask = |path: &str| operator.send(Request::get(path).header("Accept", "application/x-ndjson"));
+    let answer = ask("/admin/audit?limit=2");
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/x-ndjson"))
+    );
+    assert_eq!(answer.header("vary"), Some("Accept"));
+    answer.assert_sealed();
+    let lines = |text: &str| -> Vec<Value> { text.lines().map(|line| serde_json::from_str(line).unwrap()).collect() };
+    let page = operator.document("/admin/audit?limit=2");
+    assert_eq!(json!(lines(&answer.text())), page["items"]);
+    let link = answer.header("link").unwrap();
+    let next = link
+        .strip_prefix('<')
+        .and_then(|link| link.strip_suffix(">; rel=\"next\""))
+        .unwrap();
+    let last = ask(next);
+    assert_eq!((lines(&last.text()).len(), last.header("link")), (1, None));
+}
+
+#[test]
+fn json_lines_are_for_who_asks_for_them() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    for (accept, lines) in [
+        ("application/x-ndjson", true),
+        ("Application/X-NDJSON", true),
+        ("text/html, application/x-ndjson;q=0.5", true),
+        ("application/json, application/x-ndjson", true),
+        ("application/json, application/x-ndjson;q=0.9", false),
+        ("application/x-ndjson;q=0", false),
+        ("*/*", false),
+        ("application/json", false),
+        ("application/x-ndjson;q=x", false),
+    ] {
+        let answer = operator.send(Request::get("/admin/audit?limit=1").header("Accept", accept));
+        let expected = if lines {
+            "application/x-ndjson"
+        } else {
+            "application/json"
+        };
+        assert_eq!(
+            (answer.status, answer.header("content-type")),
+            (200, Some(expected)),
+            "{accept}"
+        );
+    }
+}

@@ -1,0 +1,193 @@
+//! `/admin/tokens`: the records of a client's tokens, and tokens taken back by an operator.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::app::{ISSUER, ORDERS, Setup, TestApp, TestClient, claims, eventually, jti};
+use crate::http::Request;
+use crate::introspection::is_active;
+use crate::operator::{
+    Operator, assert_bad_request, assert_no_content, assert_not_found, escaped, path_of, three_workers,
+};
+
+fn list_path(client: &TestClient) -> String {
+    format!("/admin/tokens?client_id={}", escaped(&client.id))
+}
+
+/// The records of a client, as soon as there are so many.
+#[track_caller]
+fn listed(operator: &Operator, client: &TestClient, count: usize) -> Vec<Value> {
+    let whole = || {
+        operator.document(&list_path(client))["items"]
+            .as_array()
+            .unwrap()
+            .clone()
+    };
+    let found = eventually(Duration::from_secs(3), || {
+        Some(whole()).filter(|items| items.len() == count)
+    });
+    found.unwrap_or_else(|| panic!("not {count}: {:?}", whole()))
+}
+
+#[test]
+fn a_record_is_told_with_exactly_these_members() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    let client = app.client(|_| {});
+    let token = app.issue(
+        &client,
+        &[
+            ("resource", ORDERS),
+            ("resource", "urn:example:two"),
+            ("scope", "orders:read"),
+        ],
+    );
+    let record = listed(&operator, &client, 1).remove(0);
+    let time = |name: &str| {
+        let seconds = claims(&token)[name].as_i64().unwrap();
+        mintage::oauth::time::UnixMillis::from_seconds(seconds).to_string()
+    };
+    assert_eq!(
+        record,
+        json!({
+            "jti": jti(&token), "client_id": client.id, "scope": "orders:read",
+            "audience": format!("{ORDERS} urn:example:two"), "issued_at": time("iat"), "expires_at": time("exp"),
+            "one_time": false, "revoked": false,
+        })
+    );
+}
+
+#[test]
+fn the_records_of_a_client_are_listed_newest_first_and_in_pages() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let [client, other] = [(), ()].map(|()| app.client(|client| client.id = other_id()));
+    let mut issued: Vec<String> = (0..5)
+        .map(|_| {
+            app.issue(&other, &[]);
+            jti(&app.issue(&client, &[]))
+        })
+        .collect();
+    issued.sort();
+    issued.reverse();
+    let ids = |records: &[Value]| -> Vec<String> {
+        records
+            .iter()
+            .map(|record| record["jti"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    assert_eq!(ids(&listed(&operator, &client, 5)), issued);
+    let pages = operator.pages(&format!("{}&limit=2", list_path(&client)));
+    assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    assert_eq!(ids(&pages.concat()), issued);
+}
+
+/// An id that needs escapes.
+fn other_id() -> mintage::oauth::client::ClientId {
+    let id = format!("a+b/ &={}", mintage::oauth::secret::random_text(8));
+    mintage::oauth::client::ClientId::parse(&id).unwrap()
+}
+
+#[test]
+fn the_list_tells_what_was_taken_back() {
+    let app = Setup::new().with_mock_clock().start();
+    let operator = Operator::of(&app);
+    let client = app.client(|_| {});
+    let [first, second] = [(), ()].map(|()| app.issue(&client, &[]));
+    listed(&operator, &client, 2);
+    assert_no_content(&operator.delete(&format!("/admin/tokens/{}", jti(&first))));
+    let revoked = |token: &str| {
+        let records = listed(&operator, &client, 2);
+        let record = records.iter().find(|record| record["jti"] == json!(jti(token)));
+        record.unwrap()["revoked"].clone()
+    };
+    assert_eq!((revoked(&first), revoked(&second)), (json!(true), json!(false)));
+    let all = operator.send(Request::post(&format!("{}/revoke-tokens", path_of(&client))));
+    assert_no_content(&all);
+    assert_eq!(revoked(&second), json!(true));
+}
+
+#[test]
+fn of_a_token_that_has_expired_it_may_not_be_known() {
+    let app = Setup::new().with_mock_clock().start();
+    let operator = Operator::of(&app);
+    let client = app.client(|client| client.ttl_seconds = Some(60));
+    app.issue(&client, &[]);
+    listed(&operator, &client, 1);
+    app.advance(Duration::from_secs(61));
+    assert_eq!(listed(&operator, &client, 1)[0]["revoked"], Value::Null);
+}
+
+#[test]
+fn a_client_must_be_named_and_need_not_exist() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    for query in ["", "?client_id=", "?limit=1"] {
+        assert_bad_request(
+            &operator.get(&format!("/admin/tokens{query}")),
+            "client_id must be given",
+        );
+    }
+    const ID: &str = "client_id must be 1 to 128 printable ASCII characters";
+    assert_bad_request(&operator.get("/admin/tokens?client_id=%C3%A9"), ID);
+    let nothing = json!({"items": [], "next_cursor": null});
+    assert_eq!(operator.document("/admin/tokens?client_id=nobody"), nothing);
+}
+
+#[test]
+fn p38_a_token_that_an_operator_takes_back_is_inactive_at_once_on_every_worker() {
+    let app = three_workers();
+    let operator = Operator::of(&app);
+    let client = app.client(|client| client.serves = vec![ISSUER.into()]);
+    for _ in 0..20 {
+        let token = app.issue(&client, &[]);
+        assert!(is_active(&app, &client, &token));
+        assert_no_content(&operator.delete(&format!("/admin/tokens/{}", jti(&token))));
+        assert!((0..6).all(|_| !is_active(&app, &client, &token)));
+    }
+}
+
+#[test]
+fn p38_all_tokens_of_a_client_are_taken_back_at_once_on_every_worker() {
+    let app = three_workers();
+    let operator = Operator::of(&app);
+    let client = app.client(|_| {});
+    for _ in 0..10 {
+        let tokens = [(), (), ()].map(|()| app.issue(&client, &[]));
+        assert_no_content(&operator.send(Request::post(&format!("{}/revoke-tokens", path_of(&client)))));
+        for token in &tokens {
+            assert!((0..4).all(|_| !is_active(&app, &client, token)));
+        }
+        let fresh = eventually(Duration::from_secs(1), || {
+            let token = app.issue(&client, &[]);
+            is_active(&app, &client, &token).then_some(())
+        });
+        fresh.expect("what is issued from the next millisecond on counts");
+    }
+}
+
+#[test]
+fn g1_a_token_that_an_operator_took_back_stays_so_through_a_restart() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let client = app.client(|_| {});
+    let token = app.issue(&client, &[]);
+    assert_no_content(&operator.delete(&format!("/admin/tokens/{}", jti(&token))));
+    let app = app.stop().unwrap().0.start();
+    assert!(!is_active(&app, &client, &token));
+}
+
+#[test]
+fn what_is_no_token_or_no_client_is_404() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    for id in ["x", "01234567-89AB-7fff-bfff-ffffffffffff", "%2F", "%00"] {
+        assert_not_found(
+            &operator.delete(&format!("/admin/tokens/{id}")),
+            "there is no token with this id",
+        );
+    }
+    let answer = operator.send(Request::post("/admin/clients/nobody/revoke-tokens"));
+    assert_not_found(&answer, "there is no client with this id");
+}
