@@ -57,8 +57,6 @@ pub fn public_table() -> Vec<Resource> {
 pub fn admin_table() -> Vec<Resource> {
     vec![
         at("/metrics").get(metrics::metrics),
-        at("/console").get(console::page),
-        at("/console/{file}").get(console::part),
         admin_at("/admin/openapi.json").get(admin::openapi),
         admin_at("/admin/cache/stats").get(admin::cache_stats),
         admin_at("/admin/cache/clear").post(admin::cache_clear),
@@ -88,9 +86,17 @@ pub fn admin_table() -> Vec<Resource> {
     ]
 }
 
-/// What the console asks for besides, where `/admin` has a listener of its own: a page may ask its own origin only, and it
-/// signs in and out like any other client. Nothing else of the public side is there.
+/// A page for operators, where the admin API is. It is not a part of that: a person opens it, without a token.
 pub fn console_table() -> Vec<Resource> {
+    vec![
+        at("/console").get(console::page),
+        at("/console/{file}").get(console::part),
+    ]
+}
+
+/// What that page asks for besides, where the admin API has a listener of its own: a page may ask its own origin only, and
+/// this one signs in and out like any other client. Nothing else of the public side is there.
+pub fn signing_in_table() -> Vec<Resource> {
     vec![
         at(TOKEN_PATH).post(token::issue).or_not_found(),
         at(REVOCATION_PATH).post(revocation::revoke).or_not_found(),
@@ -102,14 +108,13 @@ pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
     serve(public_table(), config, metrics);
 }
 
-/// Serves [`admin_table`].
-pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics) {
+/// Serves [`admin_table`] and [`console_table`]; `apart` from the public side, [`signing_in_table`] as well.
+pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics, apart: bool) {
     serve(admin_table(), config, metrics);
-}
-
-/// Serves [`console_table`].
-pub fn console_routes(config: &mut ServiceConfig, metrics: &Metrics) {
     serve(console_table(), config, metrics);
+    if apart {
+        serve(signing_in_table(), config, metrics);
+    }
 }
 
 fn serve(table: Vec<Resource>, config: &mut ServiceConfig, metrics: &Metrics) {

@@ -19,5 +19,6 @@ mod server;
 
 mod files;
 mod looks;
+mod managing;
 mod signing_in;
 mod watching;

@@ -230,6 +230,16 @@ impl Page {
         panic!("Tab does not come to {element}");
     }
 
+    /// Lets the page use the clipboard without asking.
+    pub fn allow_clipboard(&self) {
+        let grant = json!({
+            "browserContextId": self.context, "origin": self.origin,
+            "permissions": ["clipboardReadWrite", "clipboardSanitizedWrite"],
+        });
+        Browser::shared().command(None, "Browser.grantPermissions", grant);
+        self.command("Page.bringToFront", json!({}));
+    }
+
     /// Fills in the sign-in form and sends it.
     #[track_caller]
     pub fn sign_in(&self, id: &str, secret: &str) {

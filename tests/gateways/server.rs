@@ -146,6 +146,20 @@ impl Server {
         }
     }
 
+    /// Makes so many clients `service-…`, through the admin API: a command for each would take long.
+    pub fn many_clients(&self, count: usize) {
+        let maker = self.client("maker", "mintage:admin", &[]);
+        let token = self.token(&maker, "mintage:admin", "");
+        for number in 1..=count {
+            let client = serde_json::json!({
+                "client_id": format!("service-{number:03}"), "name": format!("Service {number:03}"), "scope": "orders:read",
+            });
+            let made = Request::new("POST", "/admin/clients").bearer(&token).json(&client);
+            assert_eq!(made.send(self.address).status, 201);
+        }
+        assert_eq!(self.run(&["client", "delete", "maker"]).0, Some(0));
+    }
+
     /// Makes a route for a method (`*`: any) and a path; its id.
     #[track_caller]
     pub fn route(&self, method: &str, path: &str, scope: &str, more: &[&str]) -> String {
