@@ -27,7 +27,7 @@ const FAINT: &str = r#"
   let looked = 0;
   while (walker.nextNode()) {
     const found = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || found.closest(':disabled, .unseen, noscript') || !found.getClientRects().length) continue;
+    if (!walker.currentNode.data.trim() || found.closest(':disabled, [aria-disabled=true], .unseen, noscript') || !found.getClientRects().length) continue;
     looked += 1;
     const back = behind(found);
     const color = parse(getComputedStyle(found).color);
@@ -85,13 +85,46 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
     page.until("document.querySelector('#card-tokens .line.main').getAttribute('d').includes('L')");
     judge(&page, "overview");
     page.whole_screenshot(&format!("{name}-overview"), look);
-    for part in ["Keys", "Routes"] {
+    let see = |what: &str| {
+        // A dialog appears in a moment.
+        page.until("document.getAnimations().every((animation) => animation.playState === 'finished')");
+        judge(&page, what);
+        page.whole_screenshot(&format!("{name}-{what}"), look);
+    };
+    for part in ["Clients", "Keys", "Routes", "Audit"] {
         page.go_to(part);
-        page.until("document.querySelector('main table')");
-        judge(&page, part);
-        page.whole_screenshot(&format!("{name}-{part}"), look);
+        page.until("document.querySelector('#main table')");
+        see(part);
     }
-    page.assert_clean(&[]);
+    page.go_to("Clients");
+    page.press("New client…");
+    see("new client");
+    page.fill(
+        "Name",
+        "A client with a name that is rather long, as names of clients are now and then",
+    );
+    page.fill("Audiences", "no uri");
+    page.press("Create");
+    page.reads("Audiences must be");
+    see("refused");
+    page.fill("Audiences", "https://orders.example");
+    page.press("Create");
+    page.until("document.querySelector('[data-shown=client_secret]')");
+    see("secret");
+    page.press("I have stored it");
+    page.until("document.querySelector('#main tbody') && finder.button('Save')");
+    see("client");
+    page.press("Delete…");
+    see("question");
+    page.press("Delete client");
+    page.until("!document.querySelector('dialog') && document.querySelectorAll('#main tbody tr').length === 2");
+    page.go_to("Keys");
+    page.press("Rotate…");
+    see("rotate");
+    page.press("Rotate");
+    page.reads("The new ES256 key signs in");
+    see("rotated");
+    page.assert_clean(&[400]);
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl Page {
     /// Clicks with the mouse in the middle of an element, once it is there and may be clicked.
     #[track_caller]
     pub fn click(&self, element: &str) {
-        self.until(&format!("finder.seen({element}) && !{element}.disabled"));
+        self.until(&format!("finder.seen({element}) && {element}.ariaDisabled !== 'true'"));
         let middle = format!(
             "(() => {{ const found = {element}; found.scrollIntoView({{ block: 'center' }}); \
              const box = found.getClientRects()[0]; return [box.x + box.width / 2, box.y + box.height / 2]; }})()"

@@ -136,9 +136,10 @@ function one(place, { session }, id) {
 
   function show() {
     const name = element('h1', { tabindex: '-1' }, chosen(client.name), ' ', state(client));
-    const focused = title.contains(document.activeElement);
+    const focused = document.activeElement.closest?.('.heading') === title && document.activeElement.tagName;
     title.replaceChildren(name, element('div', { class: 'actions' }, session.mayWrite ? actions() : pill('read only', 'quiet')));
-    if (focused) (title.querySelector('.actions button') ?? name).focus();
+    // What had the focus is replaced: by the name, or by the button that was pressed.
+    if (focused) (focused === 'H1' ? name : title.querySelector('.actions button') ?? name).focus({ preventScroll: true });
     body.replaceChildren(fieldsPart(), secretsPart(session, client, path));
   }
 
@@ -197,7 +198,6 @@ function one(place, { session }, id) {
     again.hidden = true;
     const send = async (event) => {
       event.preventDefault();
-      if (save.disabled) return;
       const wanted = members(form, client);
       if (Object.keys(wanted).length === 0) return say('Nothing is changed');
       again.hidden = true;

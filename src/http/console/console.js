@@ -26,13 +26,12 @@ form.addEventListener('submit', async (event) => {
   event.preventDefault();
   const { id, secret } = form.elements;
   const submit = form.querySelector('[type=submit]');
-  if (submit.disabled) return;
   let session;
   const refusal = form.querySelector('.refusal');
   if (await attempt(submit, refusal, async () => (session = await Session.signIn(id.value, secret.value)))) {
     form.reset();
     begin(session);
-  } else {
+  } else if (refusal.textContent !== '') {
     secret.select();
   }
 });

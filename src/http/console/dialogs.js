@@ -23,7 +23,6 @@ export function formDialog({ title, about, content, action, work }) {
   const submit = element('button', { type: 'submit', class: 'primary' }, action);
   const send = async (event) => {
     event.preventDefault();
-    if (submit.disabled) return;
     let then;
     if (await attempt(submit, refusal, async () => (then = await work(form)))) {
       dialog.close();

@@ -92,9 +92,13 @@ export function refusalLine() {
   return element('p', { class: 'refusal', role: 'alert' });
 }
 
-/** Does something that a button asks for; meanwhile the button cannot ask again. `true` if it was done. */
+/**
+ * Does something that a button asks for; meanwhile the button cannot ask again. `true` if it was done. The button is not
+ * made `disabled`: that would take the focus from it.
+ */
 export async function attempt(button, refusal, work) {
-  button.disabled = true;
+  if (button.ariaDisabled === 'true') return false;
+  button.ariaDisabled = 'true';
   refusal.textContent = '';
   try {
     await work();
@@ -103,7 +107,7 @@ export async function attempt(button, refusal, work) {
     refusal.textContent = error.message;
     return false;
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = null;
   }
 }
 
