@@ -122,7 +122,7 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
     page.press("Rotate…");
     see("rotate");
     page.press("Rotate");
-    page.reads("The new ES256 key signs in");
+    page.reads("and HS256 keys sign in");
     see("rotated");
     page.assert_clean(&[400]);
 }

@@ -169,9 +169,12 @@ impl Page {
     #[track_caller]
     pub fn click(&self, element: &str) {
         self.until(&format!("finder.seen({element}) && {element}.ariaDisabled !== 'true'"));
+        // When it has stood still for some frames: nobody hits a button that moves.
         let middle = format!(
-            "(() => {{ const found = {element}; found.scrollIntoView({{ block: 'center' }}); \
-             const box = found.getClientRects()[0]; return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+            "(async () => {{ let last = ''; for (let still = 0; still < 3;) {{ const found = {element}; \
+             found.scrollIntoView({{ block: 'center' }}); await new Promise(requestAnimationFrame); \
+             const box = found.getClientRects()[0] ?? {{}}; const place = [box.x + box.width / 2, box.y + box.height / 2]; \
+             still = String(place) === last ? still + 1 : 0; last = String(place); if (still === 3) return place; }} }})()"
         );
         let middle = self.value(&middle);
         for (kind, buttons) in [("mouseMoved", 0), ("mousePressed", 1), ("mouseReleased", 0)] {

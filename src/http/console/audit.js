@@ -1,6 +1,6 @@
 // The audit trail: who changed what, when and from where, the newest first.
 
-import { attempt, button, chosen, clockTime, element, heading, mono, refusalLine, relative, table } from './elements.js';
+import { attempt, button, chosen, element, heading, mono, refusalLine, stacked, table } from './elements.js';
 
 export function audit(place, { session }) {
   const known = [];
@@ -24,24 +24,28 @@ export function audit(place, { session }) {
 
 function row(line) {
   return [
-    element('span', { class: 'two' }, element('time', { datetime: line.at, title: clockTime(line.at) }, relative(line.at)), element('small', { class: 'soft' }, clockTime(line.at))),
+    stacked(line.at),
     element('span', { class: 'two' }, chosen(line.who), element('small', { class: 'soft' }, line.origin)),
-    line.action.replace('.', ' ').replaceAll('_', ' '),
+    element('span', { class: 'word' }, line.action.replace('.', ' ').replaceAll('_', ' ')),
     mono(line.subject),
     detail(line.detail),
   ];
 }
 
+/** What is as long as this is shown when it is asked for. */
+const LONG = 90;
+
 /** Members with their values, or with what they were before and are after. */
 function detail(members) {
   const known = Object.entries(members ?? {}).filter(([name]) => name !== 'updated_at');
   if (known.length === 0) return element('span', { class: 'soft' }, '–');
-  const words = ([name, value]) => {
+  const words = known.map(([name, value]) => {
     const changed = value !== null && typeof value === 'object' && 'after' in value;
-    const text = changed ? `${plain(value.before)} → ${plain(value.after)}` : plain(value);
-    return element('li', {}, element('span', { class: 'soft' }, `${name} `), mono(text));
-  };
-  return element('details', {}, element('summary', {}, known.map(([name]) => name).join(', ')), element('ul', {}, known.map(words)));
+    return [name, changed ? `${plain(value.before)} → ${plain(value.after)}` : plain(value)];
+  });
+  const list = element('ul', {}, words.map(([name, text]) => element('li', {}, element('span', { class: 'soft' }, `${name} `), mono(text))));
+  if (words.flat().join(' ').length < LONG) return list;
+  return element('details', {}, element('summary', {}, known.map(([name]) => name).join(', ')), list);
 }
 
 function plain(value) {

@@ -5,6 +5,7 @@ import {
   table, template,
 } from './elements.js';
 import { confirmDialog, formDialog, secretDialog } from './dialogs.js';
+import { tokensPart } from './tokens.js';
 
 const DAY = 86400;
 
@@ -62,8 +63,8 @@ function list(place, { session }) {
       element('span', { class: 'two' }, link, mono(client.client_id)),
       state(client),
       scope,
-      kind || element('span', { class: 'soft' }, 'as configured'),
-      relative(client.updated_at),
+      element('span', { class: kind ? 'word' : 'soft word' }, kind || 'as configured'),
+      element('span', { class: 'word' }, relative(client.updated_at)),
     ];
   }
 
@@ -140,7 +141,8 @@ function one(place, { session }, id) {
     title.replaceChildren(name, element('div', { class: 'actions' }, session.mayWrite ? actions() : pill('read only', 'quiet')));
     // What had the focus is replaced: by the name, or by the button that was pressed.
     if (focused) (focused === 'H1' ? name : title.querySelector('.actions button') ?? name).focus({ preventScroll: true });
-    body.replaceChildren(fieldsPart(), secretsPart(session, client, path));
+    const credentials = element('div', { class: 'stack' }, secretsPart(session, client, path), tokensPart(session, client));
+    body.replaceChildren(fieldsPart(), credentials);
   }
 
   function actions() {
@@ -162,6 +164,7 @@ function one(place, { session }, id) {
         work: async () => {
           await session.send('POST', `${path}/revoke-tokens`);
           say('Its tokens are revoked');
+          show();
         },
       }),
     );
@@ -220,7 +223,7 @@ function one(place, { session }, id) {
     const about = element(
       'dl',
       { class: 'facts' },
-      element('div', {}, element('dt', {}, 'Id'), element('dd', { class: 'with-copy' }, code, ' ', copyButton(client.client_id, 'Client id', code))),
+      element('div', { class: 'wide' }, element('dt', {}, 'Id'), element('dd', { class: 'with-copy' }, code, ' ', copyButton(client.client_id, 'Client id', code))),
       element('div', {}, element('dt', {}, 'Made'), element('dd', {}, moment(client.created_at))),
       element('div', {}, element('dt', {}, 'Changed'), element('dd', {}, moment(client.updated_at))),
     );
@@ -232,7 +235,7 @@ function one(place, { session }, id) {
 
 function secretsPart(session, client, path) {
   const refusal = refusalLine();
-  const rows = element('div');
+  const rows = element('div', { class: 'rows' });
   const add = button('Add a secret…', () =>
     formDialog({
       title: 'Add a secret',

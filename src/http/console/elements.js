@@ -129,6 +129,11 @@ export function moment(text, never = 'never') {
   return element('time', { datetime: text, title: clockTime(text) }, relative(text), ' ', element('small', { class: 'soft' }, clockTime(text)));
 }
 
+/** A moment in two lines, for a column of them. */
+export function stacked(text) {
+  return element('time', { datetime: text, class: 'two' }, relative(text), element('small', { class: 'soft when' }, clockTime(text)));
+}
+
 /** 2026-11-24 13:20:05, on this machine's clock. */
 export function clockTime(text) {
   const at = new Date(text);
@@ -143,10 +148,10 @@ export function relative(text) {
   return seconds < 0 ? `${span} ago` : `in ${span}`;
 }
 
-/** Whole units, one of them: what people say. */
+/** Whole units, one of them: what people say. Half a minute less than an hour is an hour. */
 export function duration(seconds) {
   for (const [unit, length] of [['d', 86400], ['h', 3600], ['min', 60]]) {
-    if (seconds >= 2 * length || (unit !== 'd' && seconds >= length)) return `${Math.floor(seconds / length)} ${unit}`;
+    if (seconds + 30 >= (unit === 'd' ? 2 : 1) * length) return `${Math.round(seconds / length)} ${unit}`;
   }
   return `${Math.floor(seconds)} s`;
 }

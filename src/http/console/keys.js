@@ -22,7 +22,7 @@ export function keys(place, { session }) {
           const wanted = { immediately: said.immediately === 'on' };
           if (said.alg) wanted.alg = said.alg;
           const { content } = await session.send('POST', '/admin/keys/rotate', wanted);
-          news.replaceChildren(...content.items.map((key) => element('p', {}, takesEffect(key))));
+          news.replaceChildren(...takesEffect(content.items).map((words) => element('p', {}, words)));
           say('New keys are published');
           await load();
         },
@@ -34,16 +34,27 @@ export function keys(place, { session }) {
   async function load() {
     const { items } = await session.get('/admin/keys');
     const columns = ['Algorithm', 'State', 'Key id', 'Signs from', 'Gone from', 'At rest'];
-    rows.replaceChildren(table('Signing keys', columns, items.toReversed().map(row), 'There is no key yet.'));
+    rows.replaceChildren(table('Signing keys', columns, items.toSorted(newestFirst).map(row), 'There is no key yet.'));
   }
 
   attempt(rotate, refusal, load);
 }
 
-function takesEffect(key) {
-  const at = new Date(key.activates_at);
-  if (at <= Date.now() + 1000) return `The new ${key.alg} key signs already.`;
-  return `The new ${key.alg} key signs ${relative(key.activates_at)}, from ${clockTime(key.activates_at)} on.`;
+/** When new keys take over, in a sentence for each moment. */
+function takesEffect(keys) {
+  const byMoment = Map.groupBy(keys, (key) => clockTime(key.activates_at));
+  return [...byMoment].map(([moment, together]) => {
+    const [{ activates_at: at }] = together;
+    const names = new Intl.ListFormat('en').format(together.map((key) => key.alg));
+    const [what, sign] = together.length === 1 ? ['key', 'signs'] : ['keys', 'sign'];
+    if (new Date(at) <= Date.now() + 1000) return `The new ${names} ${what} ${sign} already.`;
+    return `The new ${names} ${what} ${sign} ${relative(at)}, from ${moment} on.`;
+  });
+}
+
+/** What is to come first, then the newest; the algorithms of a moment by their names. */
+function newestFirst(one, other) {
+  return other.activates_at.slice(0, 19).localeCompare(one.activates_at.slice(0, 19)) || one.alg.localeCompare(other.alg);
 }
 
 function row(key) {

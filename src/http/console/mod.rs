@@ -24,7 +24,7 @@ struct File {
 
 const PAGE: File = file("console.html", "text/html; charset=utf-8", include_str!("console.html"));
 
-const FILES: [File; 14] = [
+const FILES: [File; 15] = [
     file("console.css", "text/css; charset=utf-8", include_str!("console.css")),
     file("icon.svg", "image/svg+xml", include_str!("icon.svg")),
     script("console.js", include_str!("console.js")),
@@ -36,6 +36,7 @@ const FILES: [File; 14] = [
     script("watch.js", include_str!("watch.js")),
     script("overview.js", include_str!("overview.js")),
     script("clients.js", include_str!("clients.js")),
+    script("tokens.js", include_str!("tokens.js")),
     script("policy.js", include_str!("policy.js")),
     script("keys.js", include_str!("keys.js")),
     script("audit.js", include_str!("audit.js")),
