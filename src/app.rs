@@ -345,7 +345,7 @@ fn serve(
                     http::public_routes(routes, &shared.metrics);
                 }
                 if admin {
-                    http::admin_routes(routes, &shared.metrics);
+                    http::admin_routes(routes, &shared.metrics, !public);
                 }
             })
             .default_service(web::to(http::not_found))

@@ -25,8 +25,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| failed(&error))?
         .notifying(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
+    let apart = match app.admin_address() {
+        Some(admin) => format!(" admin=http://{admin}"),
+        None => String::new(),
+    };
     log::info!(
-        "listening on http://{public} issuer={} database={}",
+        "listening on http://{public} issuer={} database={}{apart}",
         config.server.issuer,
         dev::shown(&config.database.url)
     );

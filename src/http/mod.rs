@@ -6,6 +6,7 @@ pub mod admin;
 mod bearer;
 mod body;
 mod client_auth;
+mod console;
 mod envelope;
 mod error;
 mod forward_auth;
@@ -85,14 +86,35 @@ pub fn admin_table() -> Vec<Resource> {
     ]
 }
 
+/// A page for operators, where the admin API is. It is not a part of that: a person opens it, without a token.
+pub fn console_table() -> Vec<Resource> {
+    vec![
+        at("/console").get(console::page),
+        at("/console/{file}").get(console::part),
+    ]
+}
+
+/// What that page asks for besides, where the admin API has a listener of its own: a page may ask its own origin only, and
+/// this one signs in and out like any other client. Nothing else of the public side is there.
+pub fn signing_in_table() -> Vec<Resource> {
+    vec![
+        at(TOKEN_PATH).post(token::issue).or_not_found(),
+        at(REVOCATION_PATH).post(revocation::revoke).or_not_found(),
+    ]
+}
+
 /// Serves [`public_table`].
 pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
     serve(public_table(), config, metrics);
 }
 
-/// Serves [`admin_table`].
-pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics) {
+/// Serves [`admin_table`] and [`console_table`]; `apart` from the public side, [`signing_in_table`] as well.
+pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics, apart: bool) {
     serve(admin_table(), config, metrics);
+    serve(console_table(), config, metrics);
+    if apart {
+        serve(signing_in_table(), config, metrics);
+    }
 }
 
 fn serve(table: Vec<Resource>, config: &mut ServiceConfig, metrics: &Metrics) {

@@ -17,6 +17,8 @@ pub struct Resource {
     routes: Vec<(Method, Route)>,
     /// What answers whatever the method.
     any: Option<Route>,
+    /// Whether another method is answered as if nothing were there.
+    hidden: bool,
 }
 
 /// A resource of the protocol at a pattern; nothing answers there yet.
@@ -26,6 +28,7 @@ pub fn at(pattern: &'static str) -> Resource {
         admin: false,
         routes: Vec::new(),
         any: None,
+        hidden: false,
     }
 }
 
@@ -75,6 +78,11 @@ impl Resource {
         self
     }
 
+    /// Answers another method as if nothing were there.
+    pub fn or_not_found(self) -> Self {
+        Self { hidden: true, ..self }
+    }
+
     fn on(mut self, method: Method, route: Route) -> Self {
         self.routes.push((method, route));
         self
@@ -94,7 +102,7 @@ impl Resource {
     /// Makes it a part of the application, with the label under which its answers are counted. It is named after its
     /// pattern too: by that the label is found when a request is refused on its way here.
     pub fn serve(self, config: &mut ServiceConfig, label: RouteLabel) {
-        let (admin, allowed) = (self.admin, self.allowed());
+        let (admin, hidden, allowed) = (self.admin, self.hidden, self.allowed());
         let mut resource = web::resource(self.pattern).name(self.pattern).app_data(label);
         for (method, route) in self.routes {
             resource = resource.route(match method {
@@ -105,7 +113,10 @@ impl Resource {
         config.service(match self.any {
             Some(route) => resource.route(route),
             None => resource.default_service(web::to(move || {
-                let answer = error::method_not_allowed(admin, allowed.clone());
+                let answer = match hidden {
+                    true => error::not_found(admin),
+                    false => error::method_not_allowed(admin, allowed.clone()),
+                };
                 async move { answer }
             })),
         });

@@ -24,7 +24,7 @@ pub const REFUSALS: usize = 24;
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "DELETE", "PATCH", "PUT", "OPTIONS", "other"];
 
 /// The statuses that this server answers with; there is a cell more, for all others.
-pub const STATUSES: [(u16, &str); 18] = [
+pub const STATUSES: [(u16, &str); 19] = [
     (200, "200"),
     (201, "201"),
     (204, "204"),
@@ -43,6 +43,7 @@ pub const STATUSES: [(u16, &str); 18] = [
     (429, "429"),
     (500, "500"),
     (503, "503"),
+    (304, "304"),
 ];
 
 /// The kinds of tokens.

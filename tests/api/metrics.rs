@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mintage::config;
-use mintage::http::{admin_table, public_table};
+use mintage::http::{admin_table, console_table, public_table};
 use serde_json::json;
 
 use crate::app::{Setup, TestApp, claims, eventually, token_request};
@@ -99,7 +99,7 @@ fn a_scrape_is_prometheus_text_with_every_promised_name() {
 #[test]
 fn every_route_of_the_table_has_its_label() {
     let app = TestApp::start();
-    let rows = public_table().into_iter().chain(admin_table());
+    let rows = public_table().into_iter().chain(admin_table()).chain(console_table());
     let patterns: Vec<&str> = rows.map(|row| row.pattern()).collect();
     for pattern in &patterns {
         let parts = pattern

@@ -11,6 +11,7 @@
 mod administration;
 mod gateway;
 mod http;
+#[allow(dead_code, reason = "what only a browser needs is for another binary")]
 mod server;
 mod through_caddy;
 mod through_nginx;

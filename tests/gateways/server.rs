@@ -65,6 +65,53 @@ impl Server {
         server
     }
 
+    /// Where a browser finds it.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The same of `server.admin_listen`.
+    pub fn admin_origin(&self) -> String {
+        let log = self.log();
+        let (_, rest) = log.split_once("admin=http://").expect("it has a listener for admin");
+        format!("http://{}", rest.split_whitespace().next().unwrap())
+    }
+
+    /// Stops its process without ending it: connections are accepted by the kernel, and nobody answers.
+    pub fn pause(&mut self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&mut self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.child.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// What Prometheus would read.
+    pub fn metrics(&self) -> String {
+        Request::new("GET", "/metrics").send(self.address).body
+    }
+
+    /// Fails to authenticate.
+    pub fn wrong_secret(&self, client: &TestClient) {
+        let form = format!(
+            "grant_type=client_credentials&client_id={}&client_secret=wrong",
+            client.id
+        );
+        let refused = Request::new("POST", "/token")
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .body(form)
+            .send(self.address);
+        assert!([401, 429].contains(&refused.status), "{refused:?}");
+    }
+
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.directory.path().join("stderr.log")).unwrap()
     }
@@ -97,6 +144,20 @@ impl Server {
             id: id.to_owned(),
             secret: made["client_secret"].as_str().unwrap().to_owned(),
         }
+    }
+
+    /// Makes so many clients `service-…`, through the admin API: a command for each would take long.
+    pub fn many_clients(&self, count: usize) {
+        let maker = self.client("maker", "mintage:admin", &[]);
+        let token = self.token(&maker, "mintage:admin", "");
+        for number in 1..=count {
+            let client = serde_json::json!({
+                "client_id": format!("service-{number:03}"), "name": format!("Service {number:03}"), "scope": "orders:read",
+            });
+            let made = Request::new("POST", "/admin/clients").bearer(&token).json(&client);
+            assert_eq!(made.send(self.address).status, 201);
+        }
+        assert_eq!(self.run(&["client", "delete", "maker"]).0, Some(0));
     }
 
     /// Makes a route for a method (`*`: any) and a path; its id.

@@ -1,0 +1,78 @@
+//! The files of the page, asked for without a browser: headers, caching, and where they are not.
+
+use crate::http::{Request, Response};
+use crate::server::Server;
+
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
+
+fn get(server: &Server, path: &str) -> Response {
+    Request::new("GET", path).send(server.address)
+}
+
+#[test]
+fn every_file_has_its_type_and_all_headers_that_keep_others_out() {
+    let server = Server::start();
+    for (path, media) in [
+        ("/console", "text/html; charset=utf-8"),
+        ("/console/console.css", "text/css; charset=utf-8"),
+        ("/console/console.js", "text/javascript; charset=utf-8"),
+        ("/console/icon.svg", "image/svg+xml"),
+    ] {
+        let file = get(&server, path);
+        assert_eq!((file.status, file.header("content-type")), (200, Some(media)), "{path}");
+        for (name, value) in [
+            ("content-security-policy", POLICY),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+            ("cache-control", "no-cache"),
+        ] {
+            assert_eq!(file.header(name), Some(value), "{path} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_browser_that_has_a_file_is_not_sent_it_again() {
+    let server = Server::start();
+    let tag = get(&server, "/console").header("etag").unwrap().to_owned();
+    let asked = |tag: &str| {
+        Request::new("GET", "/console")
+            .header("If-None-Match", tag)
+            .send(server.address)
+    };
+    for known in [tag.clone(), format!("\"other\", W/{tag}")] {
+        let answer = asked(&known);
+        assert_eq!((answer.status, answer.body.as_str()), (304, ""));
+        assert_eq!(answer.header("etag"), Some(tag.as_str()));
+        assert_eq!(answer.header("content-security-policy"), Some(POLICY));
+    }
+    assert_eq!(asked("\"other\"").status, 200);
+    let counted = get(&server, "/metrics").body;
+    assert!(counted.contains("mintage_http_requests_total{route=\"/console\",method=\"GET\",status=\"304\"} 2"));
+}
+
+#[test]
+fn what_is_no_file_of_it_is_not_there_and_it_is_only_read() {
+    let server = Server::start();
+    for path in [
+        "/console/",
+        "/console/nothing.js",
+        "/console/mod.rs",
+        "/console/..%2Fadmin",
+        "/console/a/b",
+    ] {
+        assert_eq!(get(&server, path).status, 404, "{path}");
+    }
+    for path in ["/console", "/console/console.js"] {
+        assert_eq!(Request::new("HEAD", path).send(server.address).status, 200);
+        let refused = Request::new("POST", path).send(server.address);
+        assert_eq!(
+            (refused.status, refused.header("allow")),
+            (405, Some("GET, HEAD")),
+            "{path}"
+        );
+    }
+}

@@ -1,0 +1,131 @@
+//! Signing in and out: what is refused is said in words, and what is secret leaves nothing behind.
+
+use crate::page::{DESKTOP, Page};
+use crate::server::{Server, TestClient, eventually};
+
+fn server() -> (Server, TestClient, Page) {
+    let server = Server::start();
+    let ops = server.client("ops", "mintage:admin", &[]);
+    let page = Page::console(&server.origin(), DESKTOP);
+    (server, ops, page)
+}
+
+#[test]
+fn a_wrong_secret_is_refused_in_words_and_the_right_one_opens_the_overview() {
+    let (_server, ops, page) = server();
+    page.sign_in(&ops.id, "mtgcsWrong");
+    page.reads("The id or the secret is wrong, or the client is disabled.");
+    page.sign_in(&ops.id, &ops.secret);
+    page.reads("Signed in as ops");
+    page.until("document.title === 'Overview · Mintage'");
+    page.until("document.activeElement.tagName === 'H1'");
+    page.assert_clean(&[401]);
+}
+
+#[test]
+fn a_client_without_the_scopes_is_told_so_and_one_that_may_look_only_looks() {
+    let (server, _, page) = server();
+    let demo = server.client("demo", "orders:read", &[]);
+    let reader = server.client("reader", "mintage:read", &[]);
+    page.sign_in(&demo.id, &demo.secret);
+    page.reads("This client has neither the scope mintage:admin nor mintage:read.");
+    page.sign_in(&reader.id, &reader.secret);
+    page.reads("Signed in as reader (read only)");
+    page.go_to("Keys");
+    page.reads("ES256");
+    assert_eq!(page.value("Boolean(finder.button('Rotate…'))"), false);
+    page.assert_clean(&[400]);
+}
+
+#[test]
+fn a_client_that_may_only_use_the_header_signs_in_as_well() {
+    let (server, _, page) = server();
+    let basic = server.client(
+        "by:the header",
+        "mintage:admin",
+        &["--auth-method", "client_secret_basic"],
+    );
+    page.sign_in(&basic.id, &basic.secret);
+    page.reads("Signed in as by:the header");
+    page.assert_clean(&[401]);
+}
+
+#[test]
+fn signed_out_nothing_of_the_session_is_left_in_the_page() {
+    let (_server, ops, page) = server();
+    page.sign_in(&ops.id, &ops.secret);
+    page.go_to("Keys");
+    page.reads("ES256");
+    let remains = page.remains();
+    assert!(
+        !remains.contains(&ops.secret),
+        "while it is used, the secret is in no place that can be read"
+    );
+    assert!(!remains.contains("eyJ"), "nor is the token");
+    page.press("Sign out");
+    page.until("!document.getElementById('sign-in').hidden");
+    let remains = page.remains().replace("href=\\\"#keys", "");
+    for gone in [&ops.secret, "eyJ", "Signing keys", "Signed in as", "#keys"] {
+        assert!(!remains.contains(gone), "{gone} is left: {remains}");
+    }
+    assert_eq!(page.value("document.activeElement.name"), "id");
+    page.assert_clean(&[]);
+}
+
+#[test]
+fn signing_out_takes_the_token_back() {
+    let (server, ops, page) = server();
+    page.sign_in(&ops.id, &ops.secret);
+    page.reads("Signed in as ops");
+    page.press("Sign out");
+    eventually("the token is revoked", || {
+        server
+            .metrics()
+            .contains("\nmintage_revocations_known 1\n")
+            .then_some(())
+    });
+}
+
+#[test]
+fn a_token_is_renewed_before_it_has_expired() {
+    let server = Server::start();
+    let ops = server.client("ops", "mintage:admin", &["--ttl", "3s"]);
+    let page = Page::console(&server.origin(), DESKTOP);
+    page.sign_in(&ops.id, &ops.secret);
+    page.reads("Signed in as ops");
+    let renewals = || page.requests().iter().filter(|url| url.ends_with("/token")).count();
+    eventually("it has renewed its token twice", || (renewals() >= 3).then_some(()));
+    page.go_to("Keys");
+    page.reads("ES256");
+    // Not one of the requests that are sent every second was refused meanwhile.
+    page.assert_clean(&[]);
+}
+
+#[test]
+fn a_session_whose_client_is_disabled_ends_in_words() {
+    let (server, ops, page) = server();
+    page.sign_in(&ops.id, &ops.secret);
+    page.reads("Signed in as ops");
+    assert_eq!(server.run(&["client", "disable", "ops"]).0, Some(0));
+    page.reads("The session has ended: this client cannot sign in any more.");
+    assert!(!page.remains().contains(&ops.secret));
+    page.assert_clean(&[401]);
+}
+
+#[test]
+fn a_listener_for_admin_has_the_console_and_the_public_side_has_not() {
+    let server = Server::with(&[("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0")]);
+    let ops = server.client("ops", "mintage:admin", &[]);
+    let ask = |path: &str| crate::http::Request::new("GET", path).send(server.address).status;
+    assert_eq!(
+        [ask("/console"), ask("/console/console.js"), ask("/livez")],
+        [404, 404, 200]
+    );
+    let page = Page::console(&server.admin_origin(), DESKTOP);
+    page.sign_in(&ops.id, &ops.secret);
+    page.reads("Signed in as ops");
+    page.go_to("Keys");
+    page.reads("ES256");
+    page.press("Sign out");
+    page.assert_clean(&[]);
+}

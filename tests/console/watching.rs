@@ -1,0 +1,118 @@
+//! The overview: plots of what the server does, while it does it.
+
+use crate::page::{DESKTOP, Page};
+use crate::server::{Server, TestClient, eventually};
+
+fn overview() -> (Server, TestClient, Page) {
+    // A plot of refusals needs more of them than are answered with 401 in a minute.
+    let server = Server::with(&[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")]);
+    let ops = server.client("ops", "mintage:admin", &[]);
+    let demo = server.client("demo", "orders:read", &[]);
+    let page = Page::console(&server.origin(), DESKTOP);
+    page.sign_in(&ops.id, &ops.secret);
+    page.until("document.querySelector('#card-tokens .line.main').getAttribute('d').includes('L')");
+    (server, demo, page)
+}
+
+/// The highest point of a line, in percent of the plot.
+fn height(page: &Page, card: &str, line: &str) -> f64 {
+    let path = page.value(&format!(
+        "document.querySelector('#card-{card} .line.{line}').getAttribute('d')"
+    ));
+    let numbers: Vec<f64> = path
+        .as_str()
+        .unwrap()
+        .split(['M', 'L', ' '])
+        .filter_map(|number| number.trim_end_matches("h0").parse().ok())
+        .collect();
+    let lowest = numbers.chunks(2).map(|point| point[1]).fold(f64::INFINITY, f64::min);
+    95.0 - lowest
+}
+
+#[test]
+fn tokens_that_are_issued_and_refused_are_seen_in_the_plots() {
+    let (server, demo, page) = overview();
+    eventually("the plot is flat", || {
+        (height(&page, "tokens", "main") < 95.0).then_some(())
+    });
+    eventually("the plots rise", || {
+        server.token(&demo, "orders:read", "");
+        server.wrong_secret(&demo);
+        let rise = ["main", "bad"].map(|line| height(&page, "tokens", line));
+        (rise.iter().all(|rise| *rise > 10.0) && height(&page, "latency", "third") > 5.0).then_some(())
+    });
+    page.until("document.querySelector('#card-tokens svg').getAttribute('aria-label').startsWith('Tokens issued: ')");
+    page.until("/\\d+ clients? in memory/.test(document.getElementById('card-hit-rate').textContent)");
+    page.assert_clean(&[]);
+}
+
+#[test]
+fn every_part_of_the_server_is_shown_with_what_it_says_of_itself() {
+    let (_server, _, page) = overview();
+    page.until("document.querySelectorAll('.details section').length === 3");
+    for (card, shows) in [
+        ("requests", "/s"),
+        ("writer", "oldest"),
+        ("pool", " of "),
+        ("breaker", "closed"),
+        ("revocations", "0"),
+    ] {
+        assert!(page.text_of(&format!("#card-{card}")).contains(shows), "{card}");
+    }
+    assert!(page.text_of(".details").contains("sqlite"));
+    assert_eq!(page.text_of("#state"), "Ready");
+    page.assert_clean(&[]);
+}
+
+#[test]
+fn plots_move_until_they_are_paused() {
+    let (_server, _, page) = overview();
+    const PLACE: &str = "document.querySelector('#card-tokens g').getAttribute('transform')";
+    let place = || page.value(PLACE);
+    let first = place();
+    eventually("it moves", || (place() != first).then_some(()));
+    page.press("Pause");
+    let paused = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 300))"));
+    let later = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 1500))"));
+    assert_eq!(paused, later);
+    page.press("Go on");
+    eventually("it moves again", || (place() != later).then_some(()));
+}
+
+#[test]
+fn whoever_wants_less_motion_sees_steps_of_a_second() {
+    let (_server, _, page) = overview();
+    page.media("prefers-reduced-motion", "reduce");
+    let places = page.value(
+        "new Promise((done) => { const places = new Set(); const look = () => places.add(\
+         document.querySelector('#card-tokens g').getAttribute('transform')); const timer = setInterval(look, 20); \
+         setTimeout(() => { clearInterval(timer); done(places.size); }, 3000); })",
+    );
+    let places = places.as_u64().unwrap();
+    assert!((2..=6).contains(&places), "{places} places in three seconds");
+}
+
+#[test]
+fn a_moment_that_is_over_can_be_looked_at_with_the_keyboard() {
+    let (_server, _, page) = overview();
+    page.tab_to("document.getElementById('back')");
+    page.key("ArrowLeft");
+    page.key("ArrowLeft");
+    page.until("document.querySelector('output[for=back]').textContent === '2 s ago'");
+    page.until("document.querySelector('#card-tokens .mark').getAttribute('d') !== ''");
+    assert_eq!(
+        page.value("document.getElementById('back').getAttribute('aria-valuetext')"),
+        "2 s ago"
+    );
+}
+
+#[test]
+fn a_server_that_is_away_is_said_in_words_and_found_again() {
+    let (mut server, _, page) = overview();
+    server.pause();
+    page.reads("The server does not answer. Is it running, and can this machine reach it?");
+    assert_eq!(page.text_of("#state"), "No answer");
+    server.resume();
+    page.until("document.getElementById('state').textContent === 'Ready'");
+    page.until("!document.body.innerText.includes('does not answer')");
+}
