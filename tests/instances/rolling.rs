@@ -7,14 +7,15 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use diesel::connection::SimpleConnection;
 use tempfile::TempDir;
 
-use crate::asking::{Load, Receipt, about_token, received};
+use crate::asking::{Load, Receipt, about_token, received, token_request};
 use crate::cluster::Cluster;
 use crate::http::{Connection, Request};
 use crate::postgres::free_port;
 use crate::server::{Place, Server, eventually};
-use crate::trio::{PATIENCE, Trio};
+use crate::trio::{PATIENCE, Trio, question};
 
 const DOCUMENT: &str = include_str!("../../docs/operations.md");
 
@@ -213,4 +214,82 @@ fn g6_three_restarts_behind_nginx_are_seen_by_nobody() {
 #[ignore = "takes minutes: scripts/test --soak"]
 fn soak_g6_sixty_restarts_behind_nginx_are_seen_by_nobody() {
     restart_in_turn(20);
+}
+
+/// nginx sends requests to whatever listens.
+#[test]
+fn requests_that_come_before_an_instance_is_ready_wait_for_it() {
+    let trio = Trio::start();
+    let client = trio.client();
+    let token = trio.token(&client);
+    let mut holder = trio.cluster.connect();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    let cold = Server::started(&trio.cluster.url(trio.cluster.address(), "mintage"), &[]);
+    let requests = [
+        token_request(&client, &[]),
+        about_token("/introspect", &client, &token),
+        about_token("/revoke", &client, "no token"),
+        Request::get("/.well-known/jwks.json"),
+        question(&token, "/nowhere"),
+    ];
+    let statuses = std::thread::scope(|scope| {
+        let asking: Vec<_> = requests
+            .iter()
+            .map(|request| scope.spawn(|| cold.send(request).status))
+            .collect();
+        eventually("the start waits for the routes", PATIENCE, || {
+            (trio.cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(())
+        });
+        assert_eq!(cold.send(&Request::get("/readyz")).status, 503);
+        assert_eq!(cold.send(&Request::get("/livez")).status, 200);
+        holder.batch_execute("ROLLBACK").unwrap();
+        asking
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<Vec<u16>>()
+    });
+    // There is no route, so nobody passes.
+    assert_eq!(statuses, [200, 200, 200, 200, 403]);
+}
+
+#[test]
+fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_delay() {
+    let trio = Trio::start();
+    let request = token_request(&trio.client(), &[]);
+    let url = trio.cluster.url(trio.cluster.address(), "mintage");
+    let mut server = Server::ready(&url, &[("MINTAGE_SERVER__DRAIN_DELAY", "5s")]);
+    let mut idle = Connection::open(server.address);
+    assert_eq!(idle.ask(&request).status, 200);
+    server.signal("TERM");
+    eventually("it says that it is not ready", PATIENCE, || {
+        (server.send(&Request::get("/readyz")).status == 503).then_some(())
+    });
+    assert!(
+        !idle.closes_within(Duration::from_secs(1)),
+        "it is for the other end to close"
+    );
+    for mut connection in [idle, Connection::open(server.address)] {
+        let answer = connection.ask(&request);
+        assert_eq!((answer.status, answer.closes()), (200, true));
+    }
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(Connection::try_open(server.address).is_none());
+}
+
+#[test]
+fn a_connection_may_be_idle_for_as_long_as_is_set() {
+    let trio = Trio::start();
+    let url = trio.cluster.url(trio.cluster.address(), "mintage");
+    let short = Server::ready(&url, &[("MINTAGE_SERVER__KEEP_ALIVE", "500ms")]);
+    let mut connections = [&short, &trio.instances[0]].map(|server| Connection::open(server.address));
+    for connection in &mut connections {
+        assert_eq!(connection.ask(&Request::get("/livez")).status, 200);
+    }
+    let [closed, kept] = &mut connections;
+    assert!(closed.closes_within(PATIENCE));
+    // Longer than servers do that are not made for proxies.
+    assert!(!kept.closes_within(Duration::from_secs(7)));
+    assert_eq!(kept.ask(&Request::get("/livez")).status, 200);
 }

@@ -28,12 +28,25 @@ fn wait_for_holder(cluster: &Cluster, lock: &str) -> usize {
     eventually("somebody is at it", Duration::from_secs(30), || holder(cluster, lock))
 }
 
-/// Makes whatever is done to a table take a while, so that one can be met in the middle of it.
+/// Makes whatever is done to a table take a while, so that one can be met in the middle of it, and notes when two do it at
+/// the same time.
 fn slow_down(cluster: &Cluster, event: &str, table: &str) {
     cluster.sql(&format!(
-        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END $$;
+        "CREATE TABLE meetings (pid INT);
+         CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             PERFORM pg_sleep(0.5);
+             INSERT INTO meetings SELECT pid FROM pg_locks WHERE relation = '{table}'::regclass
+                 AND mode = 'RowExclusiveLock' AND pid <> pg_backend_pid();
+             RETURN NULL;
+         END $$;
          CREATE TRIGGER dawdle AFTER {event} ON {table} FOR EACH STATEMENT EXECUTE FUNCTION dawdle()"
     ));
+}
+
+/// That nobody was at it while another was.
+#[track_caller]
+fn assert_one_at_a_time(trio: &Trio) {
+    assert_eq!(trio.cluster.number("SELECT count(*) FROM meetings"), 0);
 }
 
 /// So many revocations that ended long ago: several batches of the janitor.
@@ -131,6 +144,7 @@ fn assert_one_new_key(trio: &Trio) {
 fn of_three_rotators_one_publishes() {
     let trio = with_a_key_that_is_due();
     assert_one_new_key(&trio);
+    assert_one_at_a_time(&trio);
 }
 
 #[test]
