@@ -151,9 +151,10 @@ impl Readiness {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether the revocations that others made are known, up to a few seconds ago.
+    /// Whether the revocations that others made are known, up to a few seconds ago. It is one load: the feed has its first
+    /// answer when all has been read that it goes on from.
     pub fn knows_revocations(&self) -> bool {
-        self.started.load(Ordering::Acquire) && self.last_answer.age().is_some_and(|age| age <= FEED_LAG)
+        self.last_answer.age().is_some_and(|age| age <= FEED_LAG)
     }
 
     /// `None` when ready, otherwise the reason.
