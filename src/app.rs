@@ -29,6 +29,7 @@ use crate::db::{Db, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
+use crate::listener::{self, LastCall};
 use crate::metrics::Metrics;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
@@ -59,14 +60,9 @@ pub struct App {
     notifier: Notifier,
 }
 
-/// After the signal, connections are still accepted for this long, and answered with `Connection: close`.
-///
-/// actix closes idle kept-alive connections when it stops, also those on which a request has just been sent. Told
-/// beforehand that their connection closes, clients send no more on it; 300 ms were enough, no wait was not.
-const FAREWELL: Duration = Duration::from_millis(300);
-
-/// Connections waiting to be accepted; the kernel's own bound (`net.core.somaxconn`) is 4096.
-const BACKLOG: i32 = 4096;
+/// The last part of `server.drain_delay`, in which nobody can begin to connect any more: what has been begun passes through
+/// the acceptor and comes to its worker, with its first request.
+const LAST_CALL: Duration = Duration::from_millis(100);
 
 impl App {
     /// Takes the listeners, so that a port in use is known before anything else is done.
@@ -156,6 +152,8 @@ impl App {
             metrics: Metrics::default(),
         });
         let public_serves_admin = self.admin.is_none();
+        let last_call = LastCall::of([&self.public].into_iter().chain(&self.admin))
+            .map_err(|error| AppError(format!("cannot serve: {error}")))?;
         let mut servers = vec![serve(
             &config,
             &shared,
@@ -220,7 +218,7 @@ impl App {
         }
         self.notifier.stopping();
         let stopped = tokio::select! {
-            stopped = running.stop(&handles) => stopped,
+            stopped = running.stop(&handles, last_call) => stopped,
             Signal::Stop = signals.next() => Err(lost(&writer, "asked twice to stop")),
         };
         writer.stop().await;
@@ -267,12 +265,19 @@ impl Running {
         log::info!("configuration read again");
     }
 
-    /// Not ready, drain HTTP, flush the records: in that order, within `server.shutdown_timeout`.
-    async fn stop(&self, servers: &[ServerHandle]) -> Result<(), AppError> {
+    /// Not ready, take leave, drain HTTP, flush the records: in that order, within `server.shutdown_timeout`.
+    ///
+    /// actix closes idle kept-alive connections when it stops, also those on which a request has just been sent. So first
+    /// every answer says that its connection closes, and clients send no more on it; those that are idle have
+    /// `server.drain_delay` to be closed by whoever is at their other end.
+    async fn stop(&self, servers: &[ServerHandle], last_call: LastCall) -> Result<(), AppError> {
         let deadline = Instant::now() + self.config.server.shutdown_timeout.0;
         log::info!("stopping pending={}", self.shared.writer.pending());
         self.shared.readiness.drain();
-        tokio::time::sleep(FAREWELL).await;
+        tokio::time::sleep(self.config.server.drain_delay.0.saturating_sub(LAST_CALL)).await;
+        last_call.make();
+        tokio::time::sleep(LAST_CALL).await;
+        drop(last_call);
         for server in servers {
             // Bounded by actix's own shutdown timeout as well; what is not done by then is cut off.
             let _ = timeout_at(deadline, server.stop(true)).await;
@@ -317,13 +322,7 @@ fn listen(key: &str, address: &str) -> Result<TcpListener, AppError> {
     let address: SocketAddr = address
         .parse()
         .map_err(|_| AppError(format!("{key} is no address: {address}")))?;
-    let socket =
-        socket2::Socket::new(socket2::Domain::for_address(address), socket2::Type::STREAM, None).map_err(cannot)?;
-    // Or a restart would have to wait until the kernel has forgotten the connections of the last run.
-    socket.set_reuse_address(true).map_err(cannot)?;
-    socket.bind(&address.into()).map_err(cannot)?;
-    socket.listen(BACKLOG).map_err(cannot)?;
-    Ok(socket.into())
+    listener::listen(address).map_err(cannot)
 }
 
 fn serve(
@@ -352,6 +351,7 @@ fn serve(
     });
     let server = server
         .workers(workers)
+        .keep_alive(config.server.keep_alive.0)
         .client_request_timeout(config.server.request_timeout.0)
         .shutdown_timeout(config.server.shutdown_timeout.0.as_secs().max(1))
         .disable_signals()

@@ -6,7 +6,7 @@
 //! Arrows run down only; `tests/architecture.rs` fails on one that runs up.
 //!
 //! ```text
-//! main → cli → app → { http, actors, db, keys, shutdown, startup, logging, systemd }
+//! main → cli → app → { http, actors, db, keys, shutdown, listener, startup, logging, systemd }
 //! http → { actors, keys, oauth }        (http/admin and http/health also: db)
 //! actors → { db, keys, oauth }
 //! db → { breaker, keys, oauth }
@@ -34,6 +34,7 @@ pub mod config;
 pub mod db;
 pub mod http;
 pub mod keys;
+mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod oauth;

@@ -28,7 +28,7 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// From the top of the house to its ground floor.
-const ROOMS: [Room; 16] = [
+const ROOMS: [Room; 17] = [
     room("main", &["cli"], &[]),
     room(
         "cli",
@@ -40,8 +40,8 @@ const ROOMS: [Room; 16] = [
     room(
         "app",
         &[
-            "startup", "http", "actors", "db", "keys", "shutdown", "systemd", "breaker", "config", "clock", "metrics",
-            "oauth",
+            "startup", "http", "actors", "db", "keys", "shutdown", "systemd", "listener", "breaker", "config", "clock",
+            "metrics", "oauth",
         ],
         &[],
     ),
@@ -72,6 +72,7 @@ const ROOMS: [Room; 16] = [
     ),
     room("shutdown", &[], &["actix"]),
     room("systemd", &[], &["actix", "actix_web", "tokio"]),
+    room("listener", &[], &["actix", "actix_web", "tokio"]),
     room("keys", &["oauth"], OUTSIDE),
     room("config", &["oauth"], &["actix", "actix_web", "tokio"]),
     // The one that asks the machine for the time.

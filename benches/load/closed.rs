@@ -20,6 +20,11 @@ pub enum Until {
 
 /// Drives the server.
 pub fn drive(address: &str, traffic: &Traffic, connections: usize, until: Until) -> Outcome {
+    drive_all(&[address], traffic, connections, until)
+}
+
+/// Drives several servers, the connections spread over them in turn.
+pub fn drive_all(addresses: &[&str], traffic: &Traffic, connections: usize, until: Until) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -27,7 +32,7 @@ pub fn drive(address: &str, traffic: &Traffic, connections: usize, until: Until)
     tokio::task::LocalSet::new().block_on(&runtime, async {
         let outcome = Rc::new(RefCell::new(Outcome::default()));
         let mut open = Vec::with_capacity(connections);
-        for _ in 0..connections {
+        for address in addresses.iter().cycle().take(connections) {
             open.push(Connection::open(address).await.expect("the server accepts"));
         }
         let began = Instant::now();

@@ -15,6 +15,7 @@ use crate::load::table::{Table, beside, figure, time, whole};
 use crate::load::traffic::{Draw, Traffic};
 use crate::load::{fill, median, plot};
 use crate::store::{Store, settings};
+use crate::verdicts::Verdicts;
 
 const CONNECTIONS: usize = 64;
 
@@ -284,26 +285,4 @@ fn comparison(figures: &[Figures], plan: Plan) -> String {
         plan.time.as_secs_f64(),
         whole(floor.rate)
     )
-}
-
-/// What was asked for, and what came out.
-struct Verdicts(String);
-
-impl Verdicts {
-    fn new() -> Self {
-        Self("\n".to_owned())
-    }
-
-    fn most(&mut self, what: &str, ratio: f64, bound: f64) {
-        self.add(what, ratio, &format!("≤ {bound}"), ratio <= bound);
-    }
-
-    fn least(&mut self, what: &str, ratio: f64, bound: f64) {
-        self.add(what, ratio, &format!("≥ {bound}"), ratio >= bound);
-    }
-
-    fn add(&mut self, what: &str, ratio: f64, asked: &str, met: bool) {
-        let met = if met { "met" } else { "missed" };
-        self.0 += &format!("- {what}: {} (asked: {asked}; {met})\n", figure(ratio));
-    }
 }

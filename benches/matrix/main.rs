@@ -1,8 +1,8 @@
 //! `cargo bench --bench matrix`: the true server in each configuration, driven from this process; the tables and plots of
 //! `docs/benchmarks.md`.
 //!
-//! `-- --only=before-after`, `backends`, `scenario`, `pool` or `durability` runs one section, `-- --quick` shows in a few
-//! minutes that everything runs. The switches of `before-after` need `--features bench-switches`.
+//! `-- --only=before-after`, `backends`, `scenario`, `pool`, `durability` or `instances` runs one section, `-- --quick` shows
+//! in a few minutes that everything runs. The switches of `before-after` need `--features bench-switches`.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 
@@ -16,9 +16,11 @@ mod backends;
 mod before_after;
 mod costs;
 mod durability;
+mod instances;
 mod pool;
 mod scenario;
 mod store;
+mod verdicts;
 
 use load::flags::Flags;
 use load::report::Report;
@@ -41,5 +43,6 @@ fn main() {
     scenario::run(&flags, &report);
     pool::run(&flags, &report);
     durability::run(&flags, &report);
+    instances::run(&flags, &report);
     flags.complain_if_nothing_ran();
 }

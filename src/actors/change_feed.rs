@@ -11,12 +11,13 @@ use std::time::Duration;
 use actix::prelude::*;
 use tokio::time::Instant;
 
+use super::bookmark::Bookmark;
 use super::client_caches::ClientCaches;
 use super::revocation_cache::Revocations;
 use super::route_store::RouteStore;
 use super::{Unavailable, key_rotator};
 use crate::clock::Clock;
-use crate::db::changes::{self, Change};
+use crate::db::changes::{self, Change, Line};
 use crate::db::{Db, DbError, standing};
 use crate::keys::{KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
@@ -94,8 +95,8 @@ pub struct ChangeFeed {
     db: Db,
     clock: Clock,
     listeners: Listeners,
-    /// The last number that was dealt with.
-    seen: i64,
+    /// What has been dealt with.
+    seen: Bookmark,
 }
 
 impl ChangeFeed {
@@ -105,16 +106,19 @@ impl ChangeFeed {
             db,
             clock,
             listeners,
-            seen,
+            seen: Bookmark::new(seen),
         }
     }
 
     fn poll(&self) -> ResponseActFuture<Self, Result<(), DbError>> {
-        let (db, clock, listeners, seen) = (self.db.clone(), self.clock.clone(), self.listeners.clone(), self.seen);
+        let (db, clock, listeners) = (self.db.clone(), self.clock.clone(), self.listeners.clone());
+        let seen = self.seen.clone();
         let work = async move { follow(&db, &clock, &listeners, seen).await };
         Box::pin(work.into_actor(self).map(|(seen, result), this, _| {
             // A poll asked for in between may have come further.
-            this.seen = this.seen.max(seen);
+            if !this.seen.is_beyond(&seen) {
+                this.seen = seen;
+            }
             result
         }))
     }
@@ -132,38 +136,59 @@ impl ChangeFeed {
 }
 
 /// Reads the log from `seen` on and does what it says; answers how far it came.
-async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
+async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: Bookmark) -> (Bookmark, Result<(), DbError>) {
     if listeners.last_answer.age().is_some_and(|age| age > LOST)
         && let Err(error) = listeners.read_all(db, clock).await
     {
         return (seen, Err(error));
     }
     loop {
-        let asked = Instant::now();
-        let page = match db.run_repeatable(move |conn| changes::after(conn, seen, PAGE)).await {
-            Ok(page) => page,
+        match follow_a_page(db, clock, listeners, &mut seen).await {
+            Ok(true) => {}
+            Ok(false) => return (seen, Ok(())),
             Err(error) => return (seen, Err(error)),
-        };
-        if let Some((last, _)) = page.last() {
-            // Before anything is invalidated: what is loaded again must not come from before.
-            db.knows_change(*last);
-        }
-        let more = page.len() as i64 == PAGE;
-        if let Err(error) = listeners.apply(db, clock, &page).await {
-            return (seen, Err(error));
-        }
-        seen = page.last().map_or(seen, |(seq, _)| *seq);
-        if !more {
-            listeners.last_answer.set(asked);
-            return (seen, Ok(()));
         }
     }
 }
 
+/// Reads one page and does what it says; answers whether there is more.
+async fn follow_a_page(db: &Db, clock: &Clock, listeners: &Listeners, seen: &mut Bookmark) -> Result<bool, DbError> {
+    let asked = Instant::now();
+    let (from, missing) = (seen.from(), seen.missing());
+    let read = db.run_repeatable(move |conn| Ok((changes::at(conn, &missing)?, changes::from(conn, from, PAGE)?)));
+    let (late, lines) = read.await?;
+    let more = lines.len() as i64 == PAGE;
+    let mut turned = seen.clone();
+    let Some(new) = turned.turn(late, lines, asked) else {
+        *seen = listeners.begin_again(db, clock, seen).await?;
+        return Ok(true);
+    };
+    if let Some(last) = new.last() {
+        // Before anything is invalidated: what is loaded again must not come from before.
+        db.knows_change(last.seq);
+    }
+    listeners.apply(db, clock, &new).await?;
+    *seen = turned;
+    if !more {
+        listeners.last_answer.set(asked);
+    }
+    Ok(more)
+}
+
 impl Listeners {
+    /// Reads how everything stands, because the log is not the one that was read so far; answers where it ends.
+    async fn begin_again(&self, db: &Db, clock: &Clock, seen: &Bookmark) -> Result<Bookmark, DbError> {
+        log::error!("the change log lacks what was read from it: it is another database, or one that lost commits");
+        // Before anything else is read, as at the start.
+        let last = db.run_repeatable(changes::last).await?;
+        db.knows_change_of_another_log(last);
+        self.read_all(db, clock).await?;
+        Ok(seen.in_another_log(last))
+    }
+
     /// Reads how everything stands, because lines of the log may be gone that nobody here has read.
     async fn read_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
-        log::warn!("the change log was out of reach for long, everything is read again");
+        log::warn!("lines of the change log may have been missed, everything is read again");
         let (revocations, now) = (self.revocations.clone(), clock.now());
         let reading = self.revocations.reading().await;
         let database = db.clone();
@@ -172,15 +197,20 @@ impl Listeners {
         let read = tokio::task::spawn_blocking(work).await;
         read.map_err(|stopped| DbError::Unavailable(stopped.to_string()))??;
         drop(reading);
-        self.apply(db, clock, &[(0, Change::Unknown)]).await
+        let anything = Line {
+            seq: 0,
+            at: clock.now(),
+            change: Change::Unknown,
+        };
+        self.apply(db, clock, &[anything]).await
     }
 
     /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
-    async fn apply(&self, db: &Db, clock: &Clock, page: &[(i64, Change)]) -> Result<(), DbError> {
+    async fn apply(&self, db: &Db, clock: &Clock, page: &[Line]) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
         let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
-        for (_, change) in page {
-            match change {
+        for line in page {
+            match &line.change {
                 Change::Client(id) if clients.contains(id) => {}
                 Change::Client(id) => clients.push(id.clone()),
                 Change::Spent(spent) => self.revocations.spend(*spent),

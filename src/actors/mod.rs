@@ -3,6 +3,7 @@
 //! Callers hold typed handles; a dead mailbox is turned into an error there, once.
 
 pub mod batch_writer;
+mod bookmark;
 pub mod change_feed;
 pub mod client_cache;
 pub mod client_caches;

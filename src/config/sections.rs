@@ -92,6 +92,10 @@ pub struct Server {
     pub admin_listen: String,
     /// How long an orderly stop may take.
     pub shutdown_timeout: Duration,
+    /// How long it still takes connections when it has been asked to stop and says that it is not ready.
+    pub drain_delay: Duration,
+    /// How long a connection may be idle between two requests.
+    pub keep_alive: Duration,
     /// Peers that are believed about the original request: addresses and CIDR ranges.
     pub trusted_proxies: TrustedProxies,
     /// The largest request body.
@@ -108,6 +112,8 @@ impl Default for Server {
             workers: 0,
             admin_listen: String::new(),
             shutdown_timeout: Duration::seconds(30),
+            drain_delay: Duration::millis(300),
+            keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
             max_body: ByteSize(16 << 10),
             request_timeout: Duration::seconds(5),

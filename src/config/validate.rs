@@ -45,6 +45,12 @@ impl Config {
         )?;
         positive("server.request_timeout", server.request_timeout)?;
         positive("server.shutdown_timeout", server.shutdown_timeout)?;
+        positive("server.keep_alive", server.keep_alive)?;
+        require(
+            "server.drain_delay",
+            "less than server.shutdown_timeout",
+            server.drain_delay < server.shutdown_timeout,
+        )?;
         self.validate_database()?;
         self.validate_token()?;
         require(

@@ -107,19 +107,56 @@ pub fn last(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(last.unwrap_or(0))
 }
 
-/// Up to `limit` changes after number `seq`, oldest first, each with its number.
+/// A line of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its number.
+    pub seq: i64,
+    /// When it was written, by the clock of whoever wrote it.
+    pub at: UnixMillis,
+    /// What it says.
+    pub change: Change,
+}
+
+/// The columns of a line, as they are stored.
+type Row = (i64, i64, String, String);
+
+impl From<Row> for Line {
+    fn from((seq, at, kind, subject): Row) -> Self {
+        Self {
+            seq,
+            at: UnixMillis(at),
+            change: Change::from_columns(&kind, &subject),
+        }
+    }
+}
+
+/// Up to `limit` lines from number `seq` on, oldest first.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub fn after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<(i64, Change)>, DbError> {
+pub fn from(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Line>, DbError> {
     let rows = changes::table
-        .filter(changes::seq.gt(seq))
+        .filter(changes::seq.ge(seq))
         .order(changes::seq)
         .limit(limit)
-        .select((changes::seq, changes::kind, changes::subject))
-        .load::<(i64, String, String)>(conn)?;
-    Ok(rows
-        .into_iter()
-        .map(|(seq, kind, subject)| (seq, Change::from_columns(&kind, &subject)))
-        .collect())
+        .select((changes::seq, changes::at_ms, changes::kind, changes::subject))
+        .load::<Row>(conn)?;
+    Ok(rows.into_iter().map(Line::from).collect())
+}
+
+/// The lines that have these numbers, as far as there are any.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn at(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<Line>, DbError> {
+    if numbers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = changes::table
+        .filter(changes::seq.eq_any(numbers))
+        .order(changes::seq)
+        .select((changes::seq, changes::at_ms, changes::kind, changes::subject))
+        .load::<Row>(conn)?;
+    Ok(rows.into_iter().map(Line::from).collect())
 }

@@ -112,17 +112,19 @@ pub fn walk(conn: &mut Conn, walk: &mut Walk, before: i64) -> Result<Option<usiz
 }
 
 /// Removes a batch of the oldest lines of the change log that are from before `before` (milliseconds), but never the
-/// last line: its number says how far the log has come.
+/// last one of them: whoever has read the log up to there must find it again, and know by it that nothing is lost.
 ///
 /// # Errors
 /// When the database refuses or cannot be reached.
 pub fn remove_changes(conn: &mut Conn, before: UnixMillis) -> Result<Option<usize>, DbError> {
     locked(conn, |conn| {
+        let before = before.0;
         Ok(diesel::sql_query(format!(
-            "DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes) AND seq IN
-             (SELECT seq FROM (SELECT seq, at_ms FROM changes ORDER BY seq LIMIT {BATCH}) AS oldest
-              WHERE at_ms < {})",
-            before.0
+            "DELETE FROM changes WHERE seq IN
+             (SELECT seq FROM
+              (SELECT seq, at_ms, lead(at_ms) OVER (ORDER BY seq) AS next_at_ms FROM
+               (SELECT seq, at_ms FROM changes ORDER BY seq LIMIT {BATCH} + 1) AS oldest) AS neighbours
+              WHERE at_ms < {before} AND next_at_ms < {before})"
         ))
         .execute(conn)?)
     })

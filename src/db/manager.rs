@@ -17,6 +17,12 @@ use super::conn::{Backend, Conn};
 use super::error::DbError;
 use super::pool::PoolCounters;
 
+/// A transaction in which nothing is asked for so long is ended by PostgreSQL, and with it the locks that it holds: those of
+/// the change log and of the janitor. Otherwise a process that was stopped in the middle of one, or a machine that has
+/// vanished, would hold up every change on every instance. Half of `database.query_timeout`, so that who waits behind it
+/// gets its turn in time, but not less than this, or a machine that is merely slow would lose its transactions.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
 /// Makes connections for the pool. r2d2's own manager would ask each dialect in turn whether the URL is its own.
 pub struct Manager {
     url: String,
@@ -100,7 +106,12 @@ impl Manager {
     fn postgres(&self) -> Result<PgConnection, ConnectError> {
         let mut conn = PgConnection::establish(&with_defaults(&self.url)).map_err(cannot_connect)?;
         let millis = self.query_timeout.as_millis();
-        let settings = format!("SET statement_timeout = {millis}; SET lock_timeout = {millis}");
+        let idle_millis = (self.query_timeout / 2).max(SHORTEST_IDLE).as_millis();
+        let settings = format!(
+            "SET statement_timeout = {millis}; SET lock_timeout = {millis};
+             SET idle_in_transaction_session_timeout = {idle_millis};
+             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+        );
         conn.batch_execute(&settings)
             .map_err(|error| ConnectError(format!("{settings}: {error}")))?;
         Ok(conn)

@@ -154,6 +154,11 @@ impl Db {
         self.inner.known_change.fetch_max(seq, Ordering::AcqRel);
     }
 
+    /// The change log is another one, which ends at number `seq`: what was known of the old one says nothing about it.
+    pub fn knows_change_of_another_log(&self, seq: i64) {
+        self.inner.known_change.store(seq, Ordering::Release);
+    }
+
     /// To be called after a write of this process's own: what it wrote is what it reads from now on.
     ///
     /// # Errors

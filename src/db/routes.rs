@@ -133,8 +133,8 @@ mod tests {
     }
 
     fn changes_of(conn: &mut Conn) -> Vec<Change> {
-        let all = changes::after(conn, 0, 100).unwrap();
-        all.into_iter().map(|(_, change)| change).collect()
+        let all = changes::from(conn, 0, 100).unwrap();
+        all.into_iter().map(|line| line.change).collect()
     }
 
     #[test]

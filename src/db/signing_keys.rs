@@ -123,6 +123,10 @@ pub fn complete(
         return Ok(keys);
     }
     conn.write(|conn| {
+        if let Conn::Postgres(conn) = conn {
+            // RSA keys take their time, and nothing is asked of the database meanwhile.
+            conn.batch_execute("SET LOCAL idle_in_transaction_session_timeout = '1min'")?;
+        }
         // The change log's lock serves here too; on SQLite the transaction itself is the lock.
         changes::append(conn, &Change::Keys, now)?;
         for alg in missing(&list(conn)?) {

@@ -90,6 +90,22 @@ pub fn active(
     Ok(active.then_some(claims))
 }
 
+/// As [`active`], but a server that has just begun waits until it can tell.
+///
+/// # Errors
+/// As [`active`].
+pub async fn active_when_warm(
+    worker: &Worker,
+    token: &str,
+    audience: Option<&str>,
+    now: UnixMillis,
+) -> Result<Option<AccessTokenClaims>, Unavailable> {
+    match active(worker, token, audience, now) {
+        Err(Unavailable) if worker.shared.readiness.warmed_up().await => active(worker, token, audience, now),
+        told => told,
+    }
+}
+
 /// Takes a token back, for good: when this returns, the database and every worker of this instance know it.
 ///
 /// # Errors

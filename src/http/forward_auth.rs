@@ -9,7 +9,7 @@ use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderVal
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::bearer::{active, presented, redeem};
+use super::bearer::{active_when_warm, presented, redeem};
 use super::body;
 use super::error::{AdminError, ApiError, json, no_store};
 use super::refusals::Refusal;
@@ -78,11 +78,14 @@ async fn judge(request: &HttpRequest, payload: Payload) -> Result<AccessTokenCla
     let worker = Worker::of(request);
     trust(request)?;
     let original = original(request).map_err(|why| Refused::Request(Refusal::UnclearRequest, why))?;
-    let table = worker.shared.routes.table();
+    let mut table = worker.shared.routes.table();
+    if table.is_none() && worker.shared.readiness.warmed_up().await {
+        table = worker.shared.routes.table();
+    }
     let table = table.as_ref().ok_or(Unavailable)?;
     let route = table.decide(original.method, original.host, original.target)?;
     let token = presented(request)?;
-    let claims = authorize(worker, route, token)?;
+    let claims = authorize(worker, route, token).await?;
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
         return Err(Refused::UnspeakableClient);
     }
@@ -107,12 +110,12 @@ fn trust(request: &HttpRequest) -> Result<(), Refused> {
 }
 
 /// The token must be active for the route's audience and have the route's scope.
-fn authorize(worker: &Worker, route: &Route, token: &str) -> Result<AccessTokenClaims, Refused> {
+async fn authorize(worker: &Worker, route: &Route, token: &str) -> Result<AccessTokenClaims, Refused> {
     let audience = match &route.audience {
         Some(audience) => audience.clone(),
         None => worker.shared.policy.load().audience.clone(),
     };
-    let claims = active(worker, token, Some(&audience), worker.now())?;
+    let claims = active_when_warm(worker, token, Some(&audience), worker.now()).await?;
     let claims = claims.ok_or(Refused::InvalidToken)?;
     if !claims.scope.covers(&route.scope) {
         return Err(Refused::InsufficientScope(route.scope.to_string()));

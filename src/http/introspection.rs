@@ -16,7 +16,7 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
     let now = worker.now();
     let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
-    let claims = bearer::active(worker, &token, None, now)?;
+    let claims = bearer::active_when_warm(worker, &token, None, now).await?;
     let told = claims.filter(|claims| introspection::may_ask(&client, claims));
     let mut builder = HttpResponse::Ok();
     no_store(json(&mut builder));

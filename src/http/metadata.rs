@@ -18,7 +18,11 @@ pub async fn metadata(request: HttpRequest) -> HttpResponse {
 /// `GET /.well-known/jwks.json`
 pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let shared = &Worker::of(&request).shared;
-    let ring = shared.keys.ring().ok_or(KeysUnusable::NotLoaded)?;
+    let ring = match shared.keys.ring() {
+        None if shared.readiness.warmed_up().await => shared.keys.ring(),
+        ring => ring,
+    };
+    let ring = ring.ok_or(KeysUnusable::NotLoaded)?;
     let mut builder = HttpResponse::Ok();
     // Whoever keeps it must have the next key before that signs.
     let silence = shared.readiness.last_answer.age().unwrap_or_default();

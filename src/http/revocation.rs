@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use super::{bearer, body, client_auth};
+use crate::keys::KeysUnusable;
 use crate::oauth::error::OAuthError;
 use crate::oauth::request::TokenQuestion;
 
@@ -20,7 +21,11 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
     let now = worker.now();
     let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
-    if let Ok(claims) = worker.keys.verify(&token, now)? {
+    let verified = match worker.keys.verify(&token, now) {
+        Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),
+        verified => verified,
+    };
+    if let Ok(claims) = verified? {
         if *claims.client_id != *client.id.as_str() {
             return Err(OAuthError::AnothersToken.into());
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix_web::HttpRequest;
 use actix_web::web::Data;
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 
 use super::limits::AuthLimits;
 use super::refusals::RefusalLog;
@@ -89,8 +90,9 @@ pub struct HttpSettings {
 }
 
 /// Whether an orchestrator should send traffic here, and why not.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Readiness {
+    began: Instant,
     started: AtomicBool,
     draining: AtomicBool,
     /// Up to when all changes are known.
@@ -104,10 +106,39 @@ const FEED_LAG: Duration = Duration::from_secs(5);
 /// even so the last one that is done began less than this ago. A server that is not ready must say so within 5 s.
 const SILENCE: Duration = Duration::from_secs(4);
 
+/// So long after its beginning, a server that lacks what it loads at the start lets a request wait for it: nginx and others
+/// that do not ask `/readyz` send traffic here as soon as it listens. If it takes longer, the database is away.
+const WARM_UP: Duration = Duration::from_secs(3);
+
+/// Between two looks whether the start is over.
+const WARM_UP_LOOK: Duration = Duration::from_millis(5);
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self {
+            began: Instant::now(),
+            started: AtomicBool::default(),
+            draining: AtomicBool::default(),
+            last_answer: LastAnswer::default(),
+        }
+    }
+}
+
 impl Readiness {
     /// Keys are loaded and caches warm.
     pub fn started(&self) {
         self.started.store(true, Ordering::Release);
+    }
+
+    /// For a request that lacks something: whether all is loaded now, after waiting for that if the server has just begun.
+    pub async fn warmed_up(&self) -> bool {
+        while !self.started.load(Ordering::Acquire) {
+            if self.began.elapsed() > WARM_UP {
+                return false;
+            }
+            tokio::time::sleep(WARM_UP_LOOK).await;
+        }
+        true
     }
 
     /// The server stops: from now on every answer closes its connection.
@@ -120,9 +151,10 @@ impl Readiness {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Whether the revocations that others made are known, up to a few seconds ago.
+    /// Whether the revocations that others made are known, up to a few seconds ago. It is one load: the feed has its first
+    /// answer when all has been read that it goes on from.
     pub fn knows_revocations(&self) -> bool {
-        self.started.load(Ordering::Acquire) && self.last_answer.age().is_some_and(|age| age <= FEED_LAG)
+        self.last_answer.age().is_some_and(|age| age <= FEED_LAG)
     }
 
     /// `None` when ready, otherwise the reason.

@@ -5,6 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, client_auth, switches};
+use crate::keys::KeysUnusable;
 use crate::oauth::grant;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response;
@@ -28,9 +29,15 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
     let alg = client.alg.unwrap_or(policy.alg);
-    let answer = response::token(claims.exp - claims.iat, claims.scope.as_str(), |answer| {
-        worker.keys.sign(alg, &claims, now, answer)
-    })?;
+    let answer = || {
+        response::token(claims.exp - claims.iat, claims.scope.as_str(), |answer| {
+            worker.keys.sign(alg, &claims, now, answer)
+        })
+    };
+    let answer = match answer() {
+        Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => answer(),
+        signed => signed,
+    }?;
     worker.recorder.record(&claims, now).await?;
     worker.metrics.issued(alg, claims.one_time);
     Ok(no_store(json(&mut HttpResponse::Ok())).body(answer))

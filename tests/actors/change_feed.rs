@@ -241,8 +241,12 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     elsewhere
         .run_here(|conn| revocations::revoke(conn, spent, NOW))
         .unwrap();
+    // The last line that was read stays, as if by chance, so that only the time tells.
     elsewhere
-        .run_here(|conn| Ok(diesel::sql_query("DELETE FROM changes").execute(conn)?))
+        .run_here(|conn| {
+            let removed = "DELETE FROM changes WHERE seq > (SELECT min(seq) + 1 FROM changes)";
+            Ok(diesel::sql_query(removed).execute(conn)?)
+        })
         .unwrap();
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [true, true], "its line is gone");
@@ -251,4 +255,45 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     assert_eq!(subject.enabled("a").await, [false, false]);
     assert!(subject.listeners.revocations.is_spent(&spent.jti));
     assert!(subject.listeners.revocations.standing("a").disabled);
+}
+
+/// A backup was put in the place of the database, or a replica that lacks the last commits: numbers are given out again.
+#[actix::test]
+async fn g2_a_feed_whose_last_line_is_gone_reads_everything() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    subject.poll().await.unwrap();
+    subject.elsewhere_disable("a");
+    let restore = "UPDATE changes SET seq = seq - 2 WHERE seq > 1";
+    let restored = |conn: &mut mintage::db::Conn| {
+        diesel::sql_query("DELETE FROM changes WHERE seq = 1").execute(conn)?;
+        Ok(diesel::sql_query(restore).execute(conn)?)
+    };
+    open(&subject.sqlite).run_here(restored).unwrap();
+    assert_eq!(subject.poll().await, Ok(()));
+    assert_eq!(subject.enabled("a").await, [false, false]);
+    assert!(subject.listeners.revocations.standing("a").disabled);
+    subject.elsewhere_disable("b");
+    assert_eq!(subject.poll().await, Ok(()));
+    assert_eq!(subject.enabled("b").await, [false, false], "it reads on from there");
+}
+
+#[actix::test]
+async fn g2_a_line_that_comes_after_a_higher_number_is_seen() {
+    let subject = subject();
+    assert_eq!(subject.enabled("a").await, [true, true]);
+    subject.poll().await.unwrap();
+    let passed_over = |conn: &mut mintage::db::Conn| {
+        let line = "INSERT INTO changes (seq, kind, subject, at_ms) VALUES (9, 'client', 'b', 1)";
+        Ok(diesel::sql_query(line).execute(conn)?)
+    };
+    open(&subject.sqlite).run_here(passed_over).unwrap();
+    subject.poll().await.unwrap();
+    subject.elsewhere_disable("a");
+    let late = |conn: &mut mintage::db::Conn| {
+        Ok(diesel::sql_query("UPDATE changes SET seq = 5 WHERE seq = 10").execute(conn)?)
+    };
+    open(&subject.sqlite).run_here(late).unwrap();
+    subject.poll().await.unwrap();
+    assert_eq!(subject.enabled("a").await, [false, false]);
 }

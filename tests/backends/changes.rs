@@ -15,6 +15,7 @@ on_both_backends! {
     what_a_newer_version_writes_is_unknown
     a_reader_misses_nothing_however_many_write
     a_number_never_comes_again
+    lines_are_found_by_their_numbers
 }
 
 fn append(store: &Store, change: &Change) {
@@ -22,7 +23,8 @@ fn append(store: &Store, change: &Change) {
 }
 
 fn after(store: &Store, seq: i64, limit: i64) -> Vec<(i64, Change)> {
-    store.run(|conn| changes::after(conn, seq, limit))
+    let lines = store.run(|conn| changes::from(conn, seq + 1, limit));
+    lines.into_iter().map(|line| (line.seq, line.change)).collect()
 }
 
 fn client(text: &str) -> Change {
@@ -117,4 +119,15 @@ fn a_number_never_comes_again(store: Store) {
     store.execute(prune, prune);
     append(&store, &Change::Keys);
     assert_eq!(after(&store, 3, 100), [(4, Change::Keys)]);
+}
+
+fn lines_are_found_by_their_numbers(store: Store) {
+    let store = store.migrated();
+    (0..3).for_each(|_| append(&store, &Change::Keys));
+    let found = |numbers: &[i64]| -> Vec<(i64, i64)> {
+        let lines = store.run(|conn| changes::at(conn, numbers));
+        lines.iter().map(|line| (line.seq, line.at.0)).collect()
+    };
+    assert_eq!(found(&[3, 7, 1]), [(1, NOW.0), (3, NOW.0)]);
+    assert_eq!(found(&[]), []);
 }

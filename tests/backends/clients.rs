@@ -267,8 +267,8 @@ fn every_write_appends_to_the_change_log(store: Store) {
     store.run(|conn| clients::replace(conn, &client("b")));
     store.run(|conn| crate::sample::set_enabled(conn, &id("a"), false, NOW));
     store.run(|conn| clients::delete(conn, &id("b"), NOW));
-    let log = store.run(|conn| changes::after(conn, 0, 100));
-    let changed: Vec<Change> = log.into_iter().map(|(_, change)| change).collect();
+    let log = store.run(|conn| changes::from(conn, 0, 100));
+    let changed: Vec<Change> = log.into_iter().map(|line| line.change).collect();
     assert_eq!(changed, ["a", "b", "a", "b"].map(|text| Change::Client(id(text))));
 }
 

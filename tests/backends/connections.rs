@@ -346,3 +346,21 @@ fn a_call_that_gets_no_connection_is_seen_to_have_given_up(store: Store) {
     assert_eq!(db.stats().primary.timeouts_total, 1);
     assert_eq!(waits_above(&db, 0.2).0 - long_before, 1);
 }
+
+/// Its locks would hold up every change on every instance.
+#[test]
+fn on_postgres_who_stops_in_the_middle_of_a_transaction_loses_it() {
+    let store = Store::postgres().migrated();
+    let (stopped, others) = (impatient(&store), &store);
+    let outcome = stopped.run_here(|conn| {
+        conn.write(|conn| {
+            append(conn)?;
+            // Waits for the lock of the log, longer than the one that has it may do nothing.
+            others.run(append);
+            append(conn)
+        })
+    });
+    assert!(matches!(outcome, Err(DbError::Disconnected(_))), "{outcome:?}");
+    let lines = store.run(|conn| changes::from(conn, 0, 10));
+    assert_eq!(lines.len(), 1, "the other's");
+}

@@ -7,6 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use diesel::connection::SimpleConnection;
@@ -20,7 +21,7 @@ use crate::postgres::{free_port, programs, unprivileged_shell};
 
 /// A PostgreSQL server with two databases: `mintage`, which has its schema and its keys, and `empty`.
 pub struct Cluster {
-    port: u16,
+    port: AtomicU16,
     keeper: Mutex<Keeper>,
 }
 
@@ -50,9 +51,10 @@ if [ -n "$template" ]; then
 else
     "$bin/initdb" --pgdata="$data" --username=postgres --auth=trust --no-sync --encoding=UTF8 --locale=C >"$folder/log" 2>&1
 fi && start && echo "$data" || { cat "$folder/log" | tr '\n' ' '; echo; }
-while read -r command; do
+while read -r command argument; do
     case $command in
         start) start ;;
+        elsewhere) port=$argument && start ;;
         stop) stop immediate ;;
         close) stop fast ;;
         hang) signal STOP ;;
@@ -120,13 +122,13 @@ impl Cluster {
         let port = free_port();
         let (keeper, _) = Keeper::start(port, template());
         Self {
-            port,
+            port: AtomicU16::new(port),
             keeper: Mutex::new(keeper),
         }
     }
 
     pub fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+        ([127, 0, 0, 1], self.port.load(Ordering::SeqCst)).into()
     }
 
     /// The URL of a database, at the address of the server or of a proxy in front of it.
@@ -175,6 +177,12 @@ impl Cluster {
     /// Starts it again.
     pub fn start_again(&self) {
         self.order("start");
+    }
+
+    /// Starts it again on another port, as a standby that has all that was committed.
+    pub fn start_elsewhere(&self, port: u16) {
+        self.order(&format!("elsewhere {port}"));
+        self.port.store(port, Ordering::SeqCst);
     }
 
     /// Stops all its processes where they are: connections are made and nobody ever answers.

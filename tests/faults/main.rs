@@ -6,6 +6,7 @@
 )]
 
 mod asking;
+#[allow(dead_code, reason = "the tests of several instances move it elsewhere")]
 mod cluster;
 mod feed;
 mod instances;

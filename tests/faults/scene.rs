@@ -31,12 +31,22 @@ impl Scene {
         let operator_token = server
             .send(&token_request(&operator, &[("scope", OPERATOR)]))
             .access_token();
-        Self {
+        let scene = Self {
             cluster,
             proxy,
             server,
             operator_token,
-        }
+        };
+        // Or what is heard next could still be about the operator.
+        eventually("every worker has heard of the operator", Duration::from_secs(5), || {
+            (scene.heard() >= 2).then_some(())
+        });
+        scene
+    }
+
+    /// How often workers have been told to forget a client.
+    fn heard(&self) -> u64 {
+        self.statistics("cache")["invalidations"].as_u64().unwrap()
     }
 
     /// The URL of the database that does not go through the proxy.
@@ -46,11 +56,10 @@ impl Scene {
 
     /// Makes a client, and waits until the server has heard of it: nothing that is cached from now on is dropped again.
     pub fn client(&self) -> TestClient {
-        let heard = || self.statistics("cache")["invalidations"].as_u64().unwrap();
-        let before = heard();
+        let before = self.heard();
         let client = self.server.client_at(&self.direct_url(), "orders:read", &[]);
         eventually("every worker has heard of the client", Duration::from_secs(5), || {
-            (heard() >= before + 2).then_some(())
+            (self.heard() >= before + 2).then_some(())
         });
         client
     }

@@ -1,0 +1,181 @@
+//! The change log read out of order, with holes, from elsewhere: nothing in it is missed.
+
+use diesel::connection::SimpleConnection;
+use serde_json::json;
+
+use crate::asking::{about_token, assert_unavailable, token_request};
+use crate::cluster::Cluster;
+use crate::http::{Request, Response};
+use crate::proxy::{Conduct, Proxy};
+use crate::server::{Server, TestClient, eventually};
+use crate::trio::{PATIENCE, Trio, route};
+
+/// What an instance says of a token: 200 and inactive.
+fn is_inactive(answer: &Response) -> bool {
+    answer.status == 200 && answer.json() == json!({"active": false})
+}
+
+/// Takes a token back at an instance, and waits until all know.
+fn revoke_everywhere(trio: &Trio, client: &TestClient) {
+    let token = trio.token(client);
+    let revoked = trio.instances[0].send(&about_token("/revoke", client, &token));
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    let ask = about_token("/introspect", client, &token);
+    trio.assert_soon("the revocation is known", &ask, is_inactive);
+}
+
+/// The age of what an instance knows, as it tells Prometheus.
+fn lag(instance: &Server) -> f64 {
+    let scrape = instance.send(&Request::get("/metrics")).text();
+    let line = scrape
+        .lines()
+        .find_map(|line| line.strip_prefix("mintage_change_feed_lag_seconds "));
+    line.unwrap().parse().unwrap()
+}
+
+/// Disables a client as somebody does who knows the tables and no more: without the lock of the change log.
+fn disable_by_hand(client: &TestClient) -> String {
+    let id = &client.id;
+    format!(
+        "UPDATE clients SET enabled = false WHERE client_id = '{id}';
+         INSERT INTO changes (kind, subject, at_ms) VALUES ('client', '{id}', 1)"
+    )
+}
+
+#[test]
+fn g2_a_change_that_commits_after_a_higher_number_was_read_is_seen() {
+    let trio = Trio::start();
+    let (client, other) = (trio.client(), trio.client());
+    let mut by_hand = trio.cluster.connect();
+    by_hand
+        .batch_execute(&format!("BEGIN; {}", disable_by_hand(&client)))
+        .unwrap();
+    revoke_everywhere(&trio, &other);
+    let ask = token_request(&client, &[]);
+    assert_eq!(trio.instances[2].send(&ask).status, 200);
+    by_hand.batch_execute("COMMIT").unwrap();
+    trio.assert_soon("the late change is known", &ask, |answer| answer.status == 401);
+}
+
+#[test]
+fn g2_an_instance_that_starts_meanwhile_sees_it_too() {
+    let trio = Trio::start();
+    let (client, other) = (trio.client(), trio.client());
+    assert_eq!(trio.instances[0].send(&token_request(&client, &[])).status, 200);
+    let mut by_hand = trio.cluster.connect();
+    by_hand
+        .batch_execute(&format!("BEGIN; {}", disable_by_hand(&client)))
+        .unwrap();
+    revoke_everywhere(&trio, &other);
+    let fourth = Server::ready(&trio.cluster.url(trio.cluster.address(), "mintage"), &[]);
+    let ask = token_request(&client, &[]);
+    assert_eq!(fourth.send(&ask).status, 200);
+    by_hand.batch_execute("COMMIT").unwrap();
+    eventually("the late change is known", PATIENCE, || {
+        (0..4).all(|_| fourth.send(&ask).status == 401).then_some(())
+    });
+}
+
+#[test]
+fn g2_numbers_that_never_come_hold_nobody_up() {
+    let trio = Trio::start();
+    let client = trio.client();
+    for _ in 0..3 {
+        trio.cluster
+            .sql(&format!("BEGIN; {}; ROLLBACK", disable_by_hand(&client)));
+        revoke_everywhere(&trio, &client);
+    }
+    for instance in &trio.instances {
+        assert_eq!(instance.send(&Request::get("/readyz")).status, 200);
+        assert!(lag(instance) < 5.0);
+    }
+    assert_eq!(trio.instances[1].send(&token_request(&client, &[])).status, 200);
+}
+
+/// The lock of the change log, in the hands of somebody who does not let go.
+#[test]
+fn g2_who_cannot_write_to_the_change_log_does_not_say_that_it_is_done() {
+    let trio = Trio::start();
+    let client = trio.client();
+    let token = trio.token(&client);
+    let (revoke, ask) = (
+        about_token("/revoke", &client, &token),
+        about_token("/introspect", &client, &token),
+    );
+    let mut by_hand = trio.cluster.connect();
+    let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({})", 0x6c_6f67);
+    by_hand.batch_execute(&lock).unwrap();
+    assert_unavailable(&trio.instances[0].send(&revoke));
+    for instance in &trio.instances {
+        assert_eq!(instance.send(&ask).json()["active"], true);
+        assert_eq!(instance.send(&token_request(&client, &[])).status, 200);
+        assert_eq!(instance.send(&Request::get("/readyz")).status, 200);
+    }
+    by_hand.batch_execute("COMMIT").unwrap();
+    assert_eq!(trio.instances[0].send(&revoke).status, 200);
+    trio.assert_soon("the revocation is known", &ask, is_inactive);
+}
+
+/// Three instances of which the last one reaches the database by a proxy.
+fn with_a_proxy() -> (Trio, Proxy) {
+    let cluster = Cluster::start();
+    let proxy = Proxy::before(cluster.address());
+    let trio = Trio::of(cluster, |cluster, number| {
+        let address = match number {
+            2 => proxy.address(),
+            _ => cluster.address(),
+        };
+        Server::ready(&cluster.url(address, "mintage"), &[])
+    });
+    (trio, proxy)
+}
+
+#[test]
+fn g2_a_feed_that_was_cut_off_says_so_and_then_knows_everything() {
+    let (trio, proxy) = with_a_proxy();
+    let client = trio.client();
+    let (revoked, used) = (trio.token(&client), trio.token(&client));
+    let last = &trio.instances[2];
+    proxy.set(Conduct::Refuse);
+    let asked = [&revoked, &used].map(|token| about_token("/introspect", &client, token));
+    for token in [&revoked, &used] {
+        let answer = trio.instances[0].send(&about_token("/revoke", &client, token));
+        assert_eq!(answer.status, 200);
+    }
+    trio.elsewhere(|conn| {
+        let id = mintage::oauth::client::ClientId::parse(&client.id).unwrap();
+        crate::sample::set_enabled(conn, &id, false, mintage::clock::Clock::System.now())
+    });
+    let add = Request::post("/admin/routes").json(&route("/added"));
+    assert_eq!(trio.instances[1].send(&trio.operator(add)).status, 201);
+    let observer = TestClient {
+        id: client.id.clone(),
+        secret: client.secret.clone(),
+    };
+    // Whoever asks is in its cache, so only the feed decides.
+    let unknown = eventually("it does not know", PATIENCE, || {
+        let answer = last.send(&about_token("/introspect", &observer, &revoked));
+        (answer.status == 503).then_some(answer)
+    });
+    assert_unavailable(&unknown);
+    assert!(lag(last) > 4.9);
+    assert_eq!(last.send(&Request::get("/readyz")).status, 503);
+    // Nobody finds there any more what it has not read.
+    trio.cluster
+        .sql("DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes)");
+    proxy.set(Conduct::Pass);
+    eventually("it is ready", 2 * PATIENCE, || {
+        (last.send(&Request::get("/readyz")).status == 200).then_some(())
+    });
+    for ask in &asked {
+        // The client is disabled, so that nobody is told anything.
+        assert_eq!(last.send(ask).status, 401);
+    }
+    assert_eq!(last.send(&token_request(&client, &[])).status, 401);
+    let enable = ["client", "enable", &client.id];
+    trio.instances[0].run(&enable);
+    for ask in &asked {
+        trio.assert_soon("the tokens stay taken back", ask, is_inactive);
+    }
+    assert!(lag(last) < 5.0);
+}

@@ -1,0 +1,257 @@
+//! G2: every kind of change that one instance or the command line makes is known on all workers of all instances, by the
+//! change feed alone, within a second.
+
+use std::time::{Duration, Instant};
+
+use mintage::clock::Clock;
+use mintage::db::secrets;
+use mintage::oauth::client::ClientId;
+use mintage::oauth::secret::{ClientSecret, StoredSecret};
+use serde_json::json;
+
+use crate::asking::{about_token, token_request};
+use crate::http::{Connection, Request, Response};
+use crate::sample::set_enabled;
+use crate::server::TestClient;
+use crate::trio::{PATIENCE, Trio, question, route};
+
+/// What was changed: who is asked, and by what it is known that the change counts.
+struct Changed {
+    ask: Request,
+    counts: Box<dyn Fn(&Response) -> bool>,
+}
+
+impl Changed {
+    fn new(ask: Request, counts: impl Fn(&Response) -> bool + 'static) -> Self {
+        let counts = Box::new(counts);
+        Self { ask, counts }
+    }
+
+    /// The status says it.
+    fn status(ask: Request, status: u16) -> Self {
+        Self::new(ask, move |answer| answer.status == status)
+    }
+
+    /// A token counts no more.
+    fn inactive(client: &TestClient, token: &str) -> Self {
+        let ask = about_token("/introspect", client, token);
+        Self::new(ask, |answer| answer.status == 200 && answer.json()["active"] == false)
+    }
+}
+
+/// Makes changes of one kind; each is another one.
+type Kind = (&'static str, fn(&Trio) -> Box<dyn FnMut(usize) -> Changed + '_>);
+
+const KINDS: [Kind; 8] = [
+    ("client", clients),
+    ("new client", new_clients),
+    ("secret", client_secrets),
+    ("key", keys),
+    ("route", routes),
+    ("revocation", revocations),
+    ("revoke-tokens", all_tokens),
+    ("one-time use", one_time_uses),
+];
+
+fn id(client: &TestClient) -> ClientId {
+    ClientId::parse(&client.id).unwrap()
+}
+
+fn clients(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    let client = trio.client();
+    Box::new(move |n| {
+        let enabled = n % 2 == 1;
+        assert!(trio.elsewhere(|conn| set_enabled(conn, &id(&client), enabled, Clock::System.now())));
+        Changed::status(token_request(&client, &[]), if enabled { 200 } else { 401 })
+    })
+}
+
+/// Asked for before they are made, so that every worker has been told that there are none.
+fn new_clients(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    Box::new(move |n| {
+        let secret = ClientSecret::generate();
+        let client = TestClient {
+            id: format!("new-{n}"),
+            secret: secret.reveal().to_owned(),
+        };
+        let ask = token_request(&client, &[]);
+        trio.assert_soon("nobody knows the client", &ask, |answer| answer.status == 401);
+        let mut made = crate::sample::client(&client.id);
+        made.secrets = vec![StoredSecret::new(&secret, Clock::System.now())];
+        trio.elsewhere(|conn| mintage::db::clients::insert(conn, &made));
+        Changed::status(ask, 200)
+    })
+}
+
+fn client_secrets(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    let mut client = trio.client();
+    let mut stored = StoredSecret::new(&ClientSecret::generate(), Clock::System.now());
+    Box::new(move |n| {
+        if n % 2 == 1 {
+            assert!(trio.elsewhere(|conn| secrets::revoke(conn, &id(&client), &stored.id, Clock::System.now())));
+            return Changed::status(token_request(&client, &[]), 401);
+        }
+        let secret = ClientSecret::generate();
+        stored = StoredSecret::new(&secret, Clock::System.now());
+        trio.elsewhere(|conn| secrets::add(conn, &id(&client), &stored, None));
+        client.secret = secret.reveal().to_owned();
+        Changed::status(token_request(&client, &[]), 200)
+    })
+}
+
+fn keys(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    Box::new(move |n| {
+        let rotate = Request::post("/admin/keys/rotate").json(&json!({"alg": "EdDSA", "immediately": true}));
+        let rotated = trio.instances[n % 3].send(&trio.operator(rotate));
+        assert_eq!(rotated.status, 201, "{}", rotated.text());
+        let kid = rotated.json()["items"][0]["kid"].as_str().unwrap().to_owned();
+        Changed::new(Request::get("/.well-known/jwks.json"), move |answer| {
+            answer.text().contains(&kid)
+        })
+    })
+}
+
+fn routes(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    const PATH: &str = "/comes-and-goes";
+    let client = trio.client();
+    let token = trio.token(&client);
+    let mut known = String::new();
+    Box::new(move |n| {
+        let instance = &trio.instances[n % 3];
+        if n % 2 == 0 {
+            let add = Request::post("/admin/routes").json(&route(PATH));
+            let added = instance.send(&trio.operator(add));
+            assert_eq!(added.status, 201, "{}", added.text());
+            known = added.json()["id"].as_str().unwrap().to_owned();
+        } else {
+            let remove = Request::new("DELETE", &format!("/admin/routes/{known}"));
+            assert_eq!(instance.send(&trio.operator(remove)).status, 204);
+        }
+        Changed::status(question(&token, PATH), if n % 2 == 0 { 200 } else { 403 })
+    })
+}
+
+fn revocations(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    let client = trio.client();
+    Box::new(move |n| {
+        let token = trio.token(&client);
+        let revoked = trio.instances[n % 3].send(&about_token("/revoke", &client, &token));
+        assert_eq!(revoked.status, 200, "{}", revoked.text());
+        Changed::inactive(&client, &token)
+    })
+}
+
+fn all_tokens(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    let client = trio.client();
+    Box::new(move |n| {
+        let token = trio.token(&client);
+        let all = Request::post(&format!("/admin/clients/{}/revoke-tokens", client.id));
+        assert_eq!(trio.instances[n % 3].send(&trio.operator(all)).status, 204);
+        Changed::inactive(&client, &token)
+    })
+}
+
+fn one_time_uses(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
+    const PATH: &str = "/once";
+    let client = trio.client();
+    let add = Request::post("/admin/routes").json(&route(PATH));
+    assert_eq!(trio.instances[0].send(&trio.operator(add)).status, 201);
+    let token = trio.token(&client);
+    trio.assert_soon("the route is known", &question(&token, PATH), |answer| {
+        answer.status == 200
+    });
+    Box::new(move |n| {
+        let asked = token_request(&client, &[("one_time", "true")]);
+        let token = trio.instances[0].send(&asked).access_token();
+        assert_eq!(trio.instances[n % 3].send(&question(&token, PATH)).status, 200);
+        Changed::inactive(&client, &token)
+    })
+}
+
+/// How long each of so many changes took to count on all workers of all instances.
+fn delays(trio: &Trio, (name, begin): Kind, changes: usize) -> Vec<Duration> {
+    let mut change = begin(trio);
+    // Connections go to the two workers of each instance in turn.
+    let addresses = trio.instances.iter().flat_map(|instance| [instance.address; 2]);
+    let mut connections: Vec<Connection> = addresses.map(Connection::open).collect();
+    let mut delay = |n| {
+        // Or each change would come when everybody has just looked.
+        std::thread::sleep(Duration::from_millis(n as u64 * 37 % 250));
+        let changed = change(n);
+        let made = Instant::now();
+        for connection in &mut connections {
+            while !(changed.counts)(&connection.ask(&changed.ask)) {
+                assert!(made.elapsed() < PATIENCE, "{name} number {n} is not known");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        made.elapsed()
+    };
+    (0..changes).map(&mut delay).collect()
+}
+
+/// All kinds at the same time; sorted.
+fn measure(each: usize) -> Vec<Duration> {
+    let trio = Trio::start();
+    let measured: Vec<(&str, Vec<Duration>)> = std::thread::scope(|scope| {
+        let start = |kind: Kind| {
+            let trio = &trio;
+            (kind.0, scope.spawn(move || delays(trio, kind, each)))
+        };
+        let running: Vec<_> = KINDS.into_iter().map(start).collect();
+        running
+            .into_iter()
+            .map(|(name, thread)| (name, thread.join().unwrap()))
+            .collect()
+    });
+    println!("from a change until all workers of three instances go by it, {each} of each kind:");
+    for (name, delays) in &measured {
+        println!("  {name:>14}: {}", summary(delays));
+    }
+    let mut all: Vec<Duration> = measured.into_iter().flat_map(|(_, delays)| delays).collect();
+    all.sort_unstable();
+    println!("  {:>14}: {}", "all", summary(&all));
+    print_histogram(&all);
+    all
+}
+
+fn percentile(sorted: &[Duration], percent: f64) -> Duration {
+    let rank = (sorted.len() as f64 * percent / 100.0).ceil() as usize;
+    sorted[rank.clamp(1, sorted.len()) - 1]
+}
+
+fn summary(delays: &[Duration]) -> String {
+    let mut sorted = delays.to_vec();
+    sorted.sort_unstable();
+    let [p50, p99, p999] = [50.0, 99.0, 99.9].map(|percent| percentile(&sorted, percent).as_millis());
+    let longest = sorted[sorted.len() - 1].as_millis();
+    format!("p50 {p50} ms, p99 {p99} ms, p99.9 {p999} ms, longest {longest} ms")
+}
+
+fn print_histogram(sorted: &[Duration]) {
+    const STEP: u128 = 50;
+    let last = sorted[sorted.len() - 1].as_millis() / STEP;
+    for bucket in 0..=last {
+        let count = sorted.iter().filter(|delay| delay.as_millis() / STEP == bucket).count();
+        let bar = "#".repeat((count * 100).div_ceil(sorted.len()));
+        println!("  {:>5} ms {count:>5} {bar}", (bucket + 1) * STEP);
+    }
+}
+
+#[test]
+fn g2_propagation_of_every_kind_of_change() {
+    let delays = measure(26);
+    assert!(delays.len() >= 200);
+    assert!(delays[delays.len() - 1] < PATIENCE);
+}
+
+#[test]
+#[ignore = "takes minutes, and a machine that does nothing else: scripts/test --soak"]
+fn soak_g2_propagation_within_a_second_at_the_999th_of_a_thousand() {
+    let delays = measure(300);
+    assert!(
+        percentile(&delays, 99.9) <= Duration::from_secs(1),
+        "{}",
+        summary(&delays)
+    );
+}

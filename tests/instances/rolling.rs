@@ -1,0 +1,295 @@
+//! Instances are restarted one after the other, behind nginx as `docs/operations.md` has it, and a client that tries
+//! nothing twice sees no error.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use diesel::connection::SimpleConnection;
+use tempfile::TempDir;
+
+use crate::asking::{Load, Receipt, about_token, received, token_request};
+use crate::cluster::Cluster;
+use crate::http::{Connection, Request};
+use crate::postgres::free_port;
+use crate::server::{Place, Server, eventually};
+use crate::trio::{PATIENCE, Trio, question};
+
+const DOCUMENT: &str = include_str!("../../docs/operations.md");
+
+/// As the document says it must be set with this nginx.
+const DRAIN_DELAY: &str = "5s";
+
+/// How long an instance may take to stop and to be ready again.
+const RESTART: Duration = Duration::from_secs(30);
+
+/// nginx with the block of the document. Dropped, it is killed.
+struct Nginx {
+    address: SocketAddr,
+    child: Child,
+    folder: TempDir,
+}
+
+impl Nginx {
+    fn before(instances: &[SocketAddr; 3]) -> Self {
+        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let path = folder.path().join("nginx.conf");
+        std::fs::write(&path, configuration(&folder, address, instances)).unwrap();
+        let child = Command::new(program())
+            .arg("-e")
+            .arg(folder.path().join("error.log"))
+            .arg("-p")
+            .arg(folder.path())
+            .arg("-c")
+            .arg(path)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(folder.path().join("stderr.log")).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("nginx does not start ({error}): scripts/test --only-get installs it"));
+        let mut nginx = Self { address, child, folder };
+        eventually("nginx listens", PATIENCE, || {
+            let ended = nginx.child.try_wait().unwrap();
+            assert!(ended.is_none(), "nginx ended: {}", nginx.log());
+            TcpStream::connect(nginx.address).ok()
+        });
+        nginx
+    }
+
+    fn log(&self) -> String {
+        let read = |name| std::fs::read_to_string(self.folder.path().join(name)).unwrap_or_default();
+        read("stderr.log") + &read("error.log")
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the log of nginx:\n{}", self.log());
+        }
+    }
+}
+
+/// The document's own block, with the addresses of this test.
+fn configuration(folder: &TempDir, address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
+    let (_, rest) = DOCUMENT.split_once("```nginx\n").unwrap();
+    let (block, _) = rest.split_once("```").unwrap();
+    assert!(block.contains("keepalive_timeout 4s;") && DOCUMENT.contains(&format!("drain_delay = \"{DRAIN_DELAY}\"")));
+    let mut block = block.replace("listen 80;", &format!("listen {address};"));
+    for (number, instance) in instances.iter().enumerate() {
+        let documented = format!("10.0.0.1{}:8080", number + 1);
+        assert!(block.contains(&documented));
+        block = block.replace(&documented, &instance.to_string());
+    }
+    let folder = folder.path().display();
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
+        .collect();
+    format!(
+        "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
+         events {{}}\nhttp {{\naccess_log off;\n{temporary}{block}\n}}\n"
+    )
+}
+
+/// Debian puts it where only root looks for programs.
+fn program() -> &'static str {
+    const DEBIANS: &str = "/usr/sbin/nginx";
+    match std::path::Path::new(DEBIANS).exists() {
+        true => DEBIANS,
+        false => "nginx",
+    }
+}
+
+/// An instance that starts anew at the same address.
+struct Restartable {
+    place: Place,
+    starts: usize,
+}
+
+impl Restartable {
+    fn start(&mut self) -> Server {
+        self.starts += 1;
+        let mut server = self.place.spawn(&[], &format!("log {}", self.starts));
+        server.wait_until_it_listens().expect("it ended");
+        server.wait_until_ready();
+        server
+    }
+}
+
+fn restart_in_turn(rounds: usize) {
+    let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let cluster = Cluster::start();
+    let url = cluster.url(cluster.address(), "mintage");
+    let mut places = addresses.map(|address| {
+        let listen = address.to_string();
+        let environment = [
+            ("MINTAGE_SERVER__LISTEN", listen.as_str()),
+            ("MINTAGE_SERVER__DRAIN_DELAY", DRAIN_DELAY),
+        ];
+        let place = Place::new(&url, &environment);
+        Restartable { place, starts: 0 }
+    });
+    let first: Vec<Server> = places.iter_mut().map(Restartable::start).collect();
+    let first = std::cell::RefCell::new(first);
+    let mut trio = Trio::of(cluster, |_, _| first.borrow_mut().remove(0));
+    let client = trio.client();
+    let token = trio.token(&client);
+    let nginx = Nginx::before(&addresses);
+    // Some connections are always busy, others idle for long enough to be forgotten.
+    let clients = std::slice::from_ref(&client);
+    let busy = Load::start(nginx.address, clients, 4, Duration::from_millis(2));
+    let idle = Load::start(nginx.address, clients, 8, Duration::from_millis(900));
+    let question = about_token("/introspect", &client, &token);
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let answers = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut answers = Vec::new();
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let mut connection = Connection::open(nginx.address);
+                let answer = connection.try_ask(&question);
+                answers.push(answer.map(|answer| (answer.status, answer.text())));
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            answers
+        });
+        for _ in 0..rounds {
+            for (instance, place) in trio.instances.iter_mut().zip(&mut places) {
+                restart(instance, place);
+            }
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        asking.join().unwrap()
+    });
+    let receipts = [busy.stop(), idle.stop()].concat();
+    for answer in answers {
+        let (status, text) = answer.expect("every question is answered");
+        assert!(status == 200 && text.contains("\"active\":true"), "{status} {text}");
+    }
+    assert_nothing_failed(&trio, &receipts);
+}
+
+fn restart(instance: &mut Server, place: &mut Restartable) {
+    let began = Instant::now();
+    instance.signal("TERM");
+    eventually("it says that it is not ready", PATIENCE, || {
+        (instance.send(&Request::get("/readyz")).status == 503).then_some(())
+    });
+    assert_eq!(instance.exit_code(), Some(0), "{}", instance.log());
+    *instance = place.start();
+    assert!(began.elapsed() < RESTART, "{:?}", began.elapsed());
+}
+
+#[track_caller]
+fn assert_nothing_failed(trio: &Trio, receipts: &[Receipt]) {
+    let failed: Vec<u16> = receipts
+        .iter()
+        .map(|receipt| receipt.status)
+        .filter(|status| *status != 200)
+        .collect();
+    assert!(failed.is_empty(), "{failed:?} of {}", receipts.len());
+    let tokens = received(receipts);
+    eventually("every token is recorded", PATIENCE, || {
+        let recorded: HashSet<String> = trio.cluster.recorded().into_iter().collect();
+        tokens.iter().all(|token| recorded.contains(token)).then_some(())
+    });
+    let longest = receipts.iter().map(|receipt| receipt.took).max().unwrap_or_default();
+    println!(
+        "{} tokens through nginx, the longest took {longest:.2?}",
+        receipts.len()
+    );
+}
+
+#[test]
+fn g6_three_restarts_behind_nginx_are_seen_by_nobody() {
+    restart_in_turn(1);
+}
+
+#[test]
+#[ignore = "takes minutes: scripts/test --soak"]
+fn soak_g6_sixty_restarts_behind_nginx_are_seen_by_nobody() {
+    restart_in_turn(20);
+}
+
+/// nginx sends requests to whatever listens.
+#[test]
+fn requests_that_come_before_an_instance_is_ready_wait_for_it() {
+    let trio = Trio::start();
+    let client = trio.client();
+    let token = trio.token(&client);
+    let mut holder = trio.cluster.connect();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
+    let cold = Server::started(&trio.cluster.url(trio.cluster.address(), "mintage"), &[]);
+    let requests = [
+        token_request(&client, &[]),
+        about_token("/introspect", &client, &token),
+        about_token("/revoke", &client, "no token"),
+        Request::get("/.well-known/jwks.json"),
+        question(&token, "/nowhere"),
+    ];
+    let statuses = std::thread::scope(|scope| {
+        let asking: Vec<_> = requests
+            .iter()
+            .map(|request| scope.spawn(|| cold.send(request).status))
+            .collect();
+        eventually("the start waits for the routes", PATIENCE, || {
+            (trio.cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(())
+        });
+        assert_eq!(cold.send(&Request::get("/readyz")).status, 503);
+        assert_eq!(cold.send(&Request::get("/livez")).status, 200);
+        holder.batch_execute("ROLLBACK").unwrap();
+        asking
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect::<Vec<u16>>()
+    });
+    // There is no route, so nobody passes.
+    assert_eq!(statuses, [200, 200, 200, 200, 403]);
+}
+
+#[test]
+fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_delay() {
+    let trio = Trio::start();
+    let request = token_request(&trio.client(), &[]);
+    let url = trio.cluster.url(trio.cluster.address(), "mintage");
+    let mut server = Server::ready(&url, &[("MINTAGE_SERVER__DRAIN_DELAY", "5s")]);
+    let mut idle = Connection::open(server.address);
+    assert_eq!(idle.ask(&request).status, 200);
+    server.signal("TERM");
+    eventually("it says that it is not ready", PATIENCE, || {
+        (server.send(&Request::get("/readyz")).status == 503).then_some(())
+    });
+    assert!(
+        !idle.closes_within(Duration::from_secs(1)),
+        "it is for the other end to close"
+    );
+    for mut connection in [idle, Connection::open(server.address)] {
+        let answer = connection.ask(&request);
+        assert_eq!((answer.status, answer.closes()), (200, true));
+    }
+    assert_eq!(server.exit_code(), Some(0));
+    assert!(Connection::try_open(server.address).is_none());
+}
+
+#[test]
+fn a_connection_may_be_idle_for_as_long_as_is_set() {
+    let trio = Trio::start();
+    let url = trio.cluster.url(trio.cluster.address(), "mintage");
+    let short = Server::ready(&url, &[("MINTAGE_SERVER__KEEP_ALIVE", "500ms")]);
+    let mut connections = [&short, &trio.instances[0]].map(|server| Connection::open(server.address));
+    for connection in &mut connections {
+        assert_eq!(connection.ask(&Request::get("/livez")).status, 200);
+    }
+    let [closed, kept] = &mut connections;
+    assert!(closed.closes_within(PATIENCE));
+    // Longer than servers do that are not made for proxies.
+    assert!(!kept.closes_within(Duration::from_secs(7)));
+    assert_eq!(kept.ask(&Request::get("/livez")).status, 200);
+}
