@@ -28,5 +28,6 @@ pub mod route_table;
 pub mod scope;
 pub mod secret;
 pub mod secret_document;
+pub mod slow_hash;
 pub mod time;
 pub mod token_id;

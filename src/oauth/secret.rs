@@ -8,12 +8,14 @@
 //! scanner that looks for leaked secrets finds it (`mtgcs[A-Za-z0-9]{49}`) and is not taken in by look-alikes.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use aws_lc_rs::{digest, rand};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
+use super::slow_hash::SlowHash;
 use super::time::UnixMillis;
 
 /// Letters and digits only, so that clients which percent-encode Basic credentials and clients which do not agree.
@@ -68,10 +70,14 @@ impl ClientSecret {
 
     /// What is stored of it.
     pub fn hash(&self) -> SecretHash {
+        SecretHash::Fast(self.digest())
+    }
+
+    fn digest(&self) -> [u8; 32] {
         let digest = digest::digest(&digest::SHA256, self.0.as_bytes());
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest.as_ref());
-        SecretHash(bytes)
+        bytes
     }
 }
 
@@ -99,19 +105,28 @@ fn checksum(text: &str) -> [char; CHECKSUM_LENGTH] {
     characters
 }
 
-/// SHA-256 of a secret.
-#[derive(Clone, Copy)]
-pub struct SecretHash([u8; 32]);
+/// What is stored of a secret.
+#[derive(Clone)]
+pub enum SecretHash {
+    /// SHA-256.
+    Fast([u8; 32]),
+    /// The hash that another server kept, until the secret is used for the first time.
+    Slow(Arc<SlowHash>),
+}
 
-/// The prefix of the stored form; another hash gets another one.
+/// The prefix of the stored form of the fast hash; slow ones begin with `$`.
 const STORED_PREFIX: &str = "sha256:";
 
 impl SecretHash {
-    /// The form in which the database keeps it: `sha256:` and 64 hexadecimal digits.
-    pub fn to_stored(self) -> String {
+    /// The form in which the database keeps it: `sha256:` and 64 hexadecimal digits, or a slow hash as it came.
+    pub fn to_stored(&self) -> String {
+        let bytes = match self {
+            Self::Fast(bytes) => bytes,
+            Self::Slow(hash) => return hash.text().to_owned(),
+        };
         let mut text = String::with_capacity(STORED_PREFIX.len() + 64);
         text.push_str(STORED_PREFIX);
-        for byte in self.0 {
+        for byte in bytes {
             text.push(char::from_digit(u32::from(byte >> 4), 16).unwrap_or('0'));
             text.push(char::from_digit(u32::from(byte & 15), 16).unwrap_or('0'));
         }
@@ -120,6 +135,9 @@ impl SecretHash {
 
     /// Reads the stored form; `None` when it is none.
     pub fn from_stored(text: &str) -> Option<Self> {
+        if SlowHash::looks_like_one(text) {
+            return SlowHash::parse(text).ok().map(|hash| Self::Slow(Arc::new(hash)));
+        }
         let hex = text.strip_prefix(STORED_PREFIX)?.as_bytes();
         if hex.len() != 64 {
             return None;
@@ -130,7 +148,7 @@ impl SecretHash {
             let low = char::from(pair[1]).to_digit(16)?;
             *byte = (high << 4 | low) as u8;
         }
-        Some(Self(bytes))
+        Some(Self::Fast(bytes))
     }
 }
 
@@ -165,6 +183,11 @@ impl StoredSecret {
             expires_at: None,
             last_used: LastUsed::default(),
         }
+    }
+
+    /// Whether it has not expired.
+    pub fn counts(&self, now: UnixMillis) -> bool {
+        self.expires_at.is_none_or(|end| now < end)
     }
 }
 
@@ -212,18 +235,22 @@ impl Clone for LastUsed {
 /// Every secret is compared, and at least one comparison is made: a client without secrets (or no client at
 /// all) costs what a wrong secret costs, so the time tells nothing about which of them it was (P15).
 pub fn verify<'a>(presented: &ClientSecret, secrets: &'a [StoredSecret], now: UnixMillis) -> Option<&'a StoredSecret> {
-    const NOBODY: SecretHash = SecretHash([0; 32]);
-    let hash = presented.hash();
+    /// What a secret without a fast hash is compared with: nothing has this digest.
+    const NOBODY: [u8; 32] = [0; 32];
+    let digest = presented.digest();
     let mut found = subtle::Choice::from(0);
     let mut place = 0u64;
     for (index, secret) in (0u64..).zip(secrets) {
-        let in_time = secret.expires_at.is_none_or(|end| now < end);
-        let is_it = hash.0.ct_eq(&secret.hash.0) & subtle::Choice::from(u8::from(in_time));
+        let kept = match &secret.hash {
+            SecretHash::Fast(bytes) => bytes,
+            SecretHash::Slow(_) => &NOBODY,
+        };
+        let is_it = digest.ct_eq(kept) & subtle::Choice::from(u8::from(secret.counts(now)));
         place.conditional_assign(&index, is_it);
         found |= is_it;
     }
     if secrets.is_empty() {
-        found &= hash.0.ct_eq(&NOBODY.0);
+        found &= digest.ct_eq(&NOBODY);
     }
     match bool::from(found) {
         true => secrets.get(place as usize),
@@ -289,10 +316,26 @@ mod tests {
     fn a_stored_hash_reads_back_and_other_forms_do_not() {
         let hash = ClientSecret::generate().hash();
         let text = hash.to_stored();
-        assert_eq!(SecretHash::from_stored(&text).map(|back| back.0), Some(hash.0));
+        assert_eq!(
+            SecretHash::from_stored(&text).map(|back| back.to_stored()),
+            Some(text.clone())
+        );
         for bad in ["", "sha256:", "sha256:zz", "md5:00", &text[1..], &text[..70]] {
             assert!(SecretHash::from_stored(bad).is_none(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_slow_hash_is_kept_as_it_came_and_never_matches_fast() {
+        let text = bcrypt::hash("hunter2", 4).unwrap();
+        let hash = SecretHash::from_stored(&text).unwrap();
+        assert_eq!(hash.to_stored(), text);
+        let secret = ClientSecret::new("hunter2".into());
+        let imported = StoredSecret {
+            hash,
+            ..stored(&secret, None)
+        };
+        assert!(verify(&secret, &[imported], UnixMillis(0)).is_none());
     }
 
     #[test]
