@@ -19,6 +19,7 @@ pub mod host;
 pub mod introspection;
 pub mod metadata;
 pub mod path;
+pub mod plain_secret;
 pub mod request;
 pub mod resource;
 pub mod response;

@@ -110,7 +110,7 @@ fn checksum(text: &str) -> [char; CHECKSUM_LENGTH] {
 pub enum SecretHash {
     /// SHA-256.
     Fast([u8; 32]),
-    /// The hash that another server kept, until the secret is used for the first time.
+    /// A slow one: of another server, until the secret is used for the first time, or of a secret that looks chosen.
     Slow(Arc<SlowHash>),
 }
 
@@ -182,6 +182,14 @@ impl StoredSecret {
             created_at: now,
             expires_at: None,
             last_used: LastUsed::default(),
+        }
+    }
+
+    /// The slow hash that it is kept by, if it is.
+    pub fn slow_hash(&self) -> Option<&Arc<SlowHash>> {
+        match &self.hash {
+            SecretHash::Fast(_) => None,
+            SecretHash::Slow(hash) => Some(hash),
         }
     }
 

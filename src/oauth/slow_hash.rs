@@ -1,14 +1,16 @@
-//! Hashes of secrets from other servers, slow because they were made for passwords: bcrypt, PBKDF2, Argon2id.
+//! Slow hashes, made for secrets that people choose: bcrypt and PBKDF2 from other servers, Argon2id from there and here.
 //!
-//! Verifying one takes milliseconds, so it is done off the workers, and once: then the secret is kept by the fast hash.
-//! What a hash may cost is bounded, or a file could stop the server.
+//! Verifying one takes from milliseconds to a second, so it is never done on a worker. What a hash may cost is bounded
+//! when it is read, or an imported file could stop the server.
 
 use std::fmt;
 use std::num::NonZeroU32;
 
-use aws_lc_rs::pbkdf2;
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier, Version};
+use aws_lc_rs::{pbkdf2, rand};
 use base64::Engine;
 use base64::alphabet;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::secret::ClientSecret;
@@ -38,14 +40,21 @@ pub enum SlowHash {
 /// The highest bcrypt cost: about a second.
 const MAX_BCRYPT_COST: u32 = 14;
 
-/// The most PBKDF2 iterations: about a second.
-const MAX_ITERATIONS: u32 = 2_000_000;
+/// The most rounds of PBKDF2, for all of its output: about a second.
+const MAX_ROUNDS: u32 = 2_000_000;
 
 /// The most memory of one Argon2id verification, in KiB: 64 MiB.
 const MAX_ARGON2_MEMORY: u32 = 64 << 10;
 
 /// The most passes over that memory.
 const MAX_ARGON2_PASSES: u32 = 10;
+
+/// The longest text of a hash, in bytes.
+const MAX_TEXT: usize = 1024;
+
+/// What the hashes that are made here cost: the least that OWASP recommends, 19 MiB in two passes. About 30 ms.
+const OWN_MEMORY: u32 = 19 << 10;
+const OWN_PASSES: u32 = 2;
 
 /// Standard base64 with `.` for `+`, as passlib writes it, and without padding or with it.
 const AB64: GeneralPurpose = GeneralPurpose::new(&PASSLIB, LENIENT);
@@ -69,7 +78,10 @@ impl SlowHash {
     /// # Errors
     /// What is wrong with it: it is of no known kind, malformed, or costs too much.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const UNKNOWN: &str = "its secret's hash is neither bcrypt nor PBKDF2 nor Argon2id";
+        const UNKNOWN: &str = "its secret's hash is neither bcrypt nor PBKDF2 with SHA-256 or SHA-512 nor Argon2id";
+        if text.len() > MAX_TEXT {
+            return Err(MALFORMED);
+        }
         let scheme = text.split('$').nth(1).unwrap_or_default();
         match scheme {
             "2a" | "2b" | "2y" => bcrypt(text),
@@ -78,6 +90,20 @@ impl SlowHash {
             "argon2id" => argon2id(text),
             _ => Err(UNKNOWN),
         }
+    }
+
+    /// Makes the Argon2id hash of a secret, with a salt from the operating system's randomness. It takes about 30 ms.
+    pub fn make(secret: &ClientSecret) -> Self {
+        let mut salt = [0; 16];
+        rand::fill(&mut salt).expect("the operating system's randomness is available once it has booted");
+        let mut hash = [0; 32];
+        let params = Params::new(OWN_MEMORY, OWN_PASSES, 1, None).expect("these are parameters of Argon2");
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password_into(secret.reveal().as_bytes(), &salt, &mut hash)
+            .expect("salt and hash are of lengths that Argon2 takes");
+        let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
+        let parameters = format!("m={OWN_MEMORY},t={OWN_PASSES},p=1");
+        Self::Argon2id(format!("$argon2id$v=19${parameters}${salt}${hash}").into())
     }
 
     /// The form in which it came, in which the database keeps it too.
@@ -91,6 +117,8 @@ impl SlowHash {
     pub fn verify(&self, secret: &ClientSecret) -> bool {
         let secret = secret.reveal().as_bytes();
         match self {
+            // bcrypt goes round a short secret and the zero that ends it: "a\0a" would be as good as "a".
+            Self::Bcrypt(_) if secret.contains(&0) => false,
             Self::Bcrypt(text) => bcrypt::verify(secret, text).unwrap_or(false),
             Self::Pbkdf2 {
                 algorithm,
@@ -99,10 +127,7 @@ impl SlowHash {
                 hash,
                 ..
             } => pbkdf2::verify(*algorithm, *iterations, salt, secret, hash).is_ok(),
-            Self::Argon2id(text) => {
-                use argon2::PasswordVerifier;
-                argon2::Argon2::default().verify_password(secret, &**text).is_ok()
-            }
+            Self::Argon2id(text) => Argon2::default().verify_password(secret, &**text).is_ok(),
         }
     }
 }
@@ -118,12 +143,12 @@ const TOO_COSTLY: &str = "its secret's hash costs too much to verify";
 
 /// `$2b$12$` and 53 characters.
 fn bcrypt(text: &str) -> Result<SlowHash, &'static str> {
-    let cost: u32 = text.get(4..6).and_then(|cost| cost.parse().ok()).ok_or(MALFORMED)?;
-    let well_formed = text.is_ascii() && text.len() == 60 && text.as_bytes()[6] == b'$' && cost >= 4;
-    match (well_formed, cost <= MAX_BCRYPT_COST) {
-        (false, _) => Err(MALFORMED),
-        (true, false) => Err(TOO_COSTLY),
-        (true, true) => Ok(SlowHash::Bcrypt(text.into())),
+    let parts: bcrypt::HashParts = text.parse().map_err(|_| MALFORMED)?;
+    match parts.get_cost() {
+        // The library takes 4 and more only, and whoever cannot be verified is better refused now than then.
+        0..4 => Err(MALFORMED),
+        4..=MAX_BCRYPT_COST => Ok(SlowHash::Bcrypt(text.into())),
+        _ => Err(TOO_COSTLY),
     }
 }
 
@@ -138,13 +163,20 @@ fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<SlowHash, &'static
         None => (parameters, &AB64),
     };
     let iterations: NonZeroU32 = iterations.parse().map_err(|_| MALFORMED)?;
-    if iterations.get() > MAX_ITERATIONS {
-        return Err(TOO_COSTLY);
-    }
     let salt = engine.decode(salt).map_err(|_| MALFORMED)?;
     let hash = engine.decode(hash).map_err(|_| MALFORMED)?;
-    if !(16..=64).contains(&hash.len()) || salt.len() > 1024 {
+    if !(16..=64).contains(&hash.len()) {
         return Err(MALFORMED);
+    }
+    let block = if algorithm == pbkdf2::PBKDF2_HMAC_SHA256 {
+        32
+    } else {
+        64
+    };
+    // Each block of the output takes all iterations.
+    let blocks = if hash.len() > block { 2 } else { 1 };
+    if iterations.get() > MAX_ROUNDS / blocks {
+        return Err(TOO_COSTLY);
     }
     Ok(SlowHash::Pbkdf2 {
         algorithm,
@@ -157,16 +189,14 @@ fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<SlowHash, &'static
 
 /// `$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH`
 fn argon2id(text: &str) -> Result<SlowHash, &'static str> {
-    let parameters = text.split('$').find(|part| part.starts_with("m=")).ok_or(MALFORMED)?;
-    let parameter = |name: &str| -> Option<u32> {
-        let value = parameters.split(',').find_map(|part| part.strip_prefix(name));
-        value.and_then(|value| value.parse().ok())
-    };
-    let (memory, passes) = (parameter("m="), parameter("t="));
-    match (memory, passes) {
-        (Some(memory), Some(passes)) if memory > MAX_ARGON2_MEMORY || passes > MAX_ARGON2_PASSES => Err(TOO_COSTLY),
-        (Some(_), Some(_)) if text.split('$').count() == 6 && text.len() <= 512 => Ok(SlowHash::Argon2id(text.into())),
-        _ => Err(MALFORMED),
+    let read = PasswordHash::new(text).map_err(|_| MALFORMED)?;
+    let params = Params::try_from(&read).map_err(|_| MALFORMED)?;
+    if read.salt.is_none() || read.hash.is_none() {
+        return Err(MALFORMED);
+    }
+    match params.m_cost() <= MAX_ARGON2_MEMORY && params.t_cost() <= MAX_ARGON2_PASSES {
+        true => Ok(SlowHash::Argon2id(text.into())),
+        false => Err(TOO_COSTLY),
     }
 }
 
@@ -189,7 +219,7 @@ mod tests {
     fn a_known_pbkdf2_vector_verifies_in_both_forms() {
         // RFC 7914 §11: PBKDF2-HMAC-SHA-256 of "passwd" with the salt "salt", once, 64 bytes.
         let hash = "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc\
-                    a49cca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783";
+                    49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783";
         let bytes: Vec<u8> = (0..hash.len() / 2)
             .map(|place| u8::from_str_radix(&hash[2 * place..2 * place + 2], 16).unwrap())
             .collect();
@@ -215,24 +245,71 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_hash_or_costs_too_much_is_refused() {
+    fn what_is_no_hash_is_refused() {
         for bad in [
             "",
             "$",
             "$1$abc$def",
             "$2b$12$short",
             "$2b$xx$abcdefghijklmnopqrstuv",
+            "$pbkdf2-sha1$i=1,l=20$c2FsdA$c2FsdHNhbHRzYWx0c2FsdHNhbHQ",
             "$pbkdf2-sha256$i=x$c2FsdA$c2FsdA",
             "$pbkdf2-sha256$i=0,l=32$c2FsdA$c2FsdHNhbHRzYWx0c2FsdHNhbHQ",
             "$pbkdf2-sha256$i=1,l=32$c2FsdA$c2FsdA",
-            "$pbkdf2-sha256$i=2000001,l=32$c2FsdA$c2FsdHNhbHRzYWx0c2FsdHNhbHQ",
-            "$argon2id$v=19$m=1048576,t=3,p=4$c29tZXNhbHQ$nf65EOgLrQMR",
             "$argon2id$v=19$t=3$c29tZXNhbHQ$nf65EOgLrQMR",
-            &format!("$2b$15${}", "a".repeat(53)),
-            &format!("$2b$03${}", "a".repeat(53)),
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ",
+            "$argon2i$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
+            &format!("$2b$03${}", ".".repeat(53)),
+            &format!("$2b$10${}", "!".repeat(53)),
+            &format!(
+                "$pbkdf2-sha256$i=1,l=32${}$c2FsdHNhbHRzYWx0c2FsdHNhbHQ",
+                "c2Fs".repeat(300)
+            ),
         ] {
-            assert!(SlowHash::parse(bad).is_err(), "{bad}");
+            let refused = SlowHash::parse(bad).unwrap_err();
+            assert!(refused == MALFORMED || refused.contains("neither"), "{bad}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_costs_too_much_is_refused() {
+        let argon2id = |parameters: &str| {
+            format!("$argon2id$v=19${parameters}$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
+        };
+        let long = "c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHNhbHRz";
+        for (just_right, too_much) in [
+            (
+                format!("$2b$14${}", ".".repeat(53)),
+                format!("$2b$15${}", ".".repeat(53)),
+            ),
+            (
+                "$pbkdf2-sha512$i=2000000,l=32$c2FsdA$c2FsdHNhbHRzYWx0c2FsdHNhbHQ".into(),
+                "$pbkdf2-sha512$i=2000001,l=32$c2FsdA$c2FsdHNhbHRzYWx0c2FsdHNhbHQ".into(),
+            ),
+            (
+                format!("$pbkdf2-sha256$i=1000000,l=45$c2FsdA${long}"),
+                format!("$pbkdf2-sha256$i=1000001,l=45$c2FsdA${long}"),
+            ),
+            (argon2id("m=65536,t=10,p=4"), argon2id("m=4194304,t=1,p=4")),
+            (argon2id("m=65536,t=10,p=4"), argon2id("m=65536,t=11,p=4")),
+        ] {
+            assert!(SlowHash::parse(&just_right).is_ok(), "{just_right}");
+            assert_eq!(SlowHash::parse(&too_much).unwrap_err(), TOO_COSTLY, "{too_much}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_is_made_here_reads_back_and_verifies_its_secret_only() {
+        let secret = ClientSecret::new("hunter2".into());
+        let (first, second) = (SlowHash::make(&secret), SlowHash::make(&secret));
+        assert!(verifies(first.text(), "hunter2") && !verifies(first.text(), "hunter3"));
+        assert_ne!(first.text(), second.text(), "each has a salt of its own");
+    }
+
+    #[test]
+    fn bcrypt_takes_no_secret_that_goes_round_another() {
+        let hash = bcrypt::hash("a", 4).unwrap();
+        assert!(verifies(&hash, "a") && !verifies(&hash, "a\0a"));
     }
 
     #[test]
