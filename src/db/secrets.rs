@@ -102,6 +102,35 @@ pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMill
     })
 }
 
+/// Keeps a secret by another hash, if it is still kept by `from`; `false` when it is not, or is gone.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn rehash(
+    conn: &mut Conn,
+    client: &ClientId,
+    secret_id: &str,
+    from: &SecretHash,
+    to: &SecretHash,
+    now: UnixMillis,
+) -> Result<bool, DbError> {
+    conn.write(|conn| {
+        // First, as everybody who changes secrets does, or two of them could wait for each other.
+        changes::lock(conn)?;
+        let the_secret = secrets::client_id
+            .eq(client.as_str())
+            .and(secrets::secret_id.eq(secret_id))
+            .and(secrets::hash.eq(from.to_stored()));
+        let replaced = diesel::update(secrets::table.filter(the_secret))
+            .set(secrets::hash.eq(to.to_stored()))
+            .execute(conn)?;
+        if replaced == 1 {
+            changes::append(conn, &Change::Client(client.clone()), now)?;
+        }
+        Ok(replaced == 1)
+    })
+}
+
 /// Writes down when secrets were last used; a moment before the one that is there changes nothing.
 ///
 /// # Errors
