@@ -176,9 +176,14 @@ pub struct StoredSecret {
 impl StoredSecret {
     /// What is stored of a secret that was just made; it does not expire.
     pub fn new(secret: &ClientSecret, now: UnixMillis) -> Self {
+        Self::kept_by(secret.hash(), now)
+    }
+
+    /// What is stored of a secret from elsewhere; it does not expire.
+    pub fn kept_by(hash: SecretHash, now: UnixMillis) -> Self {
         Self {
             id: random_text(SECRET_ID_LENGTH),
-            hash: secret.hash(),
+            hash,
             created_at: now,
             expires_at: None,
             last_used: LastUsed::default(),
