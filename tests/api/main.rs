@@ -18,6 +18,7 @@ mod cli;
 mod client_auth;
 mod feed;
 mod health;
+mod import;
 mod introspection;
 mod jwt;
 mod keys;
