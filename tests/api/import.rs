@@ -6,12 +6,13 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
 use mintage::config;
-use mintage::db::Db;
-use mintage::oauth::secret::ClientSecret;
+use mintage::db::{Db, clients};
+use mintage::oauth::secret::{ClientSecret, SecretHash};
 use serde_json::{Value, json};
 
-use crate::app::{TestClient, eventually, token_request};
+use crate::app::{Setup, TestClient, eventually, token_request};
 use crate::http::{Request, Response};
 use crate::metrics::Scrape;
 use crate::postgres;
@@ -502,4 +503,37 @@ fn what_cannot_be_read_is_exit_1_and_wrong_usage_exit_2() {
     assert!(site.import("[", &["--format", "csv"]).refused(1).contains("column 1"));
     assert!(site.import("[]", &["--format", "ldap"]).refused(2).contains("ldap"));
     site.import("[]", &["--format", "hydra"]).done();
+}
+
+#[test]
+fn g7_while_the_database_is_locked_the_secret_works_and_its_hash_is_replaced_later() {
+    let app = Setup::new()
+        .configured(|config| config.database.query_timeout = config::Duration::seconds(1))
+        .with_mock_clock()
+        .start();
+    let hash = SecretHash::from_stored(BCRYPT).unwrap();
+    let client = app
+        .client(|client| client.secrets[0].hash = hash.clone())
+        .with_secret(BCRYPT_SECRET);
+    // In the memory of both workers, whom connections go to in turn.
+    for _ in 0..4 {
+        app.ask(&client.with_secret("wrong"), &[]).assert_invalid_client();
+    }
+    let mut lock = app.sqlite();
+    lock.batch_execute("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..4 {
+        assert_eq!(app.ask(&client, &[]).status, 200);
+    }
+    let hash_now = || {
+        let found = app.database(|conn| clients::find(conn, &client.id()));
+        found.unwrap().secrets[0].hash.to_stored()
+    };
+    assert_eq!(hash_now(), BCRYPT);
+    lock.batch_execute("ROLLBACK").unwrap();
+    let replaced = || {
+        app.advance(Duration::from_secs(10));
+        assert_eq!(app.ask(&client, &[]).status, 200);
+        hash_now().starts_with("sha256:").then_some(())
+    };
+    assert!(eventually(SOON, replaced).is_some());
 }

@@ -27,8 +27,8 @@ pub fn text<'a>(members: &'a Members, name: &str) -> Result<Option<&'a str>, Str
     }
 }
 
-/// A list of texts, empty when it is left out or `null`. A text may stand for it in which `|` parts them, as Hydra's
-/// database writes them.
+/// A list of texts, empty when it is left out or `null`. A text may stand for it, as it does in Hydra's database: with
+/// `|` between them, or with the list as JSON.
 ///
 /// # Errors
 /// When it is of another type.
@@ -36,11 +36,11 @@ pub fn texts(members: &Members, name: &str) -> Result<Vec<String>, String> {
     let wrong = || format!("{name} must be a list of strings");
     match members.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(text)) => Ok(text
-            .split('|')
-            .filter(|part| !part.is_empty())
-            .map(str::to_owned)
-            .collect()),
+        Some(Value::String(text)) if text.starts_with('[') => serde_json::from_str(text).map_err(|_| wrong()),
+        Some(Value::String(text)) => {
+            let parts = text.split('|').filter(|part| !part.is_empty());
+            Ok(parts.map(str::to_owned).collect())
+        }
         Some(Value::Array(items)) => items
             .iter()
             .map(|item| item.as_str().map(str::to_owned).ok_or_else(wrong))
@@ -104,11 +104,15 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_as_lists_or_with_bars() {
-        let members = members(serde_json::json!({"list": ["a", "b"], "bars": "a|b", "numbers": [1]}));
-        assert_eq!(texts(&members, "list"), Ok(vec!["a".into(), "b".into()]));
-        assert_eq!(texts(&members, "bars"), Ok(vec!["a".into(), "b".into()]));
-        assert!(texts(&members, "numbers").is_err());
+    fn lists_come_as_lists_or_as_texts() {
+        let lists = serde_json::json!({
+            "list": ["a", "b"], "bars": "a|b", "json": "[\"a\", \"b\"]", "numbers": [1], "broken": "[a",
+        });
+        let members = members(lists);
+        for name in ["list", "bars", "json"] {
+            assert_eq!(texts(&members, name), Ok(vec!["a".into(), "b".into()]), "{name}");
+        }
+        assert!(texts(&members, "numbers").is_err() && texts(&members, "broken").is_err());
     }
 
     #[test]
