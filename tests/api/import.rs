@@ -10,9 +10,10 @@ use diesel::connection::SimpleConnection;
 use mintage::config;
 use mintage::db::{Db, clients};
 use mintage::oauth::secret::{ClientSecret, SecretHash};
+use mintage::oauth::time::UnixMillis;
 use serde_json::{Value, json};
 
-use crate::app::{Setup, TestClient, eventually, token_request};
+use crate::app::{Setup, TestApp, TestClient, eventually, token_request};
 use crate::http::{Request, Response};
 use crate::metrics::Scrape;
 use crate::postgres;
@@ -327,7 +328,9 @@ fn a_dry_run_tells_the_same_and_writes_nothing(site: &Site) {
     let report = |arguments: &[&str]| {
         let outcome = site.import(&text, arguments);
         let mut report: Value = serde_json::from_str(&outcome.stdout).unwrap();
-        (report["written"].take(), report["dry_run"].take());
+        for differs in ["written", "dry_run"] {
+            report[differs].take();
+        }
         (outcome.code, report)
     };
     let dry = report(&["--json", "--dry-run"]);
@@ -478,7 +481,7 @@ fn p17_wrong_secrets_for_a_slow_hash_count_as_failures() {
 }
 
 #[test]
-fn an_expired_or_revoked_secret_does_not_count_though_it_was_right_before() {
+fn a_revoked_secret_does_not_count_though_it_was_right_before() {
     let site = Site::sqlite();
     site.import(&hydra_client("orders", CHOSEN).to_string(), &[]).done();
     let serving = site.program.serve(&[]);
@@ -491,6 +494,34 @@ fn an_expired_or_revoked_secret_does_not_count_though_it_was_right_before() {
     site.program.run(&["client", "secret", "revoke", "orders", id]).done();
     let refused = || (ask(&serving, "orders", CHOSEN_SECRET).status == 401).then_some(());
     assert!(eventually(SOON, refused).is_some());
+}
+
+#[test]
+fn p15_an_expired_secret_does_not_count_though_it_was_right_before() {
+    let setup = Setup::new().with_mock_clock();
+    let end = UnixMillis(setup.now().0 + 1000);
+    let app = setup.start();
+    let client = app.client(|client| {
+        client.secrets[0].hash = SecretHash::from_stored(CHOSEN).unwrap();
+        client.secrets[0].expires_at = Some(end);
+    });
+    let client = client.with_secret(CHOSEN_SECRET);
+    app.advance(Duration::from_millis(999));
+    assert_eq!(app.ask(&client, &[]).status, 200);
+    app.advance(Duration::from_millis(1));
+    app.ask(&client, &[]).assert_invalid_client();
+}
+
+#[test]
+fn p15_a_disabled_client_is_refused_with_its_right_secret() {
+    let app = TestApp::shared();
+    let client = app.client(|client| {
+        client.secrets[0].hash = SecretHash::from_stored(CHOSEN).unwrap();
+        client.enabled = false;
+    });
+    for _ in 0..2 {
+        app.ask(&client.with_secret(CHOSEN_SECRET), &[]).assert_invalid_client();
+    }
 }
 
 #[test]
