@@ -22,6 +22,7 @@ use crate::actors::client_caches::ClientCaches;
 use crate::actors::janitor::JanitorStats;
 use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
+use crate::actors::slow_secrets::SlowSecrets;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
@@ -145,6 +146,7 @@ impl App {
             revocations: Revocations::default(),
             writer: writer.clone(),
             secret_uses: Default::default(),
+            slow_secrets: SlowSecrets::new(db.clone()),
             janitor: JanitorStats::default(),
             readiness: Readiness::default(),
             refusals: RefusalLog::default(),

@@ -13,6 +13,7 @@ mod lanes;
 pub mod revocation_cache;
 pub mod route_store;
 pub mod secret_uses;
+pub mod slow_secrets;
 
 use std::fmt;
 

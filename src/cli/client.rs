@@ -1,5 +1,6 @@
-//! `mintage client`: makes, lists, shows, changes, enables, disables and deletes clients.
+//! `mintage client`: makes, lists, shows, changes, enables, disables, deletes and imports clients.
 
+mod import;
 mod secret;
 
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub enum Command {
     Delete(Named),
     /// Make everything issued to a client until now inactive
     RevokeTokens(Named),
+    /// Bring clients over from Ory Hydra, Keycloak or a CSV file; their secrets keep working
+    Import(import::Arguments),
     /// Manage the secrets of a client
     #[command(subcommand)]
     Secret(secret::Command),
@@ -129,6 +132,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Update(update) => update_client(context, &update),
         Command::Delete(named) => delete(context, &named),
         Command::RevokeTokens(named) => revoke_tokens(context, &named),
+        Command::Import(arguments) => import::run(context, &arguments),
         Command::Secret(command) => secret::run(context, command),
     }
 }

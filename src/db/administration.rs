@@ -4,9 +4,11 @@
 //! Each function fails as its namesake without an audit line does: when the database refuses or cannot be reached, and
 //! then nothing is done.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
-use super::audit::audited;
+use super::audit::{self, audited};
 use super::changes::{self, Change};
 use super::clients::{self, Changed};
 use super::conn::Conn;
@@ -42,6 +44,57 @@ pub fn replace_client(conn: &mut Conn, by: &Author, client: &Client) -> Result<(
         clients::replace(conn, client)?;
         Ok(((), deed(Action::ClientCreate, client.id.as_str(), created(client))))
     })
+}
+
+/// How an import ended.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Whether the clients are there, all but those that are `taken`.
+    pub done: bool,
+    /// Ids that were there before.
+    pub taken: HashSet<String>,
+}
+
+/// Makes many clients, whose secrets come from another server: all of them, or none. Where an id is taken, none is made,
+/// unless `past_taken`. Tells `progress` how many more are written.
+///
+/// # Errors
+/// [`DbError::Conflict`] when an id was taken meanwhile.
+pub fn import_clients(
+    conn: &mut Conn,
+    by: &Author,
+    all: &[Client],
+    now: UnixMillis,
+    past_taken: bool,
+    mut progress: impl FnMut(usize),
+) -> Result<Imported, DbError> {
+    conn.write(|conn| {
+        let ids: Vec<&ClientId> = all.iter().map(|client| &client.id).collect();
+        let taken = clients::taken(conn, &ids)?;
+        if !taken.is_empty() && !past_taken {
+            return Ok(Imported { done: false, taken });
+        }
+        let new: Vec<&Client> = all
+            .iter()
+            .filter(|client| !taken.contains(client.id.as_str()))
+            .collect();
+        for part in new.chunks(clients::MANY) {
+            clients::insert_many(conn, part)?;
+            let deeds: Vec<Deed> = part.iter().filter_map(|client| imported(client)).collect();
+            audit::append_many(conn, by, now, &deeds)?;
+            progress(part.len());
+        }
+        // Last, because its lock keeps everybody else from writing to the change log.
+        for part in new.chunks(clients::MANY) {
+            let ids: Vec<&ClientId> = part.iter().map(|client| &client.id).collect();
+            changes::append_clients(conn, &ids, now)?;
+        }
+        Ok(Imported { done: true, taken })
+    })
+}
+
+fn imported(client: &Client) -> Option<Deed> {
+    deed(Action::ClientImport, client.id.as_str(), created(client))
 }
 
 fn created(client: &Client) -> serde_json::Value {

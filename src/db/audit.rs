@@ -32,17 +32,46 @@ pub fn audited<T>(
 /// # Errors
 /// When the database refuses or cannot be reached.
 pub(super) fn append(conn: &mut Conn, author: &Author, now: UnixMillis, deed: &Deed) -> Result<(), DbError> {
-    diesel::insert_into(audit::table)
-        .values((
-            audit::at_ms.eq(now.0),
-            audit::who.eq(&author.who),
-            audit::origin.eq(&author.origin),
-            audit::action.eq(deed.action.name()),
-            audit::subject.eq(&deed.subject),
-            audit::detail.eq(deed.detail.to_string()),
-        ))
-        .execute(conn)?;
+    append_many(conn, author, now, std::slice::from_ref(deed))
+}
+
+/// Writes the lines of many deeds, inside of their transaction.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub(super) fn append_many(conn: &mut Conn, author: &Author, now: UnixMillis, deeds: &[Deed]) -> Result<(), DbError> {
+    let rows: Vec<NewLine> = deeds.iter().map(|deed| NewLine::new(author, now, deed)).collect();
+    let insert = diesel::insert_into(audit::table).values(rows);
+    match conn {
+        Conn::Sqlite(conn) => insert.execute(conn)?,
+        Conn::Postgres(conn) => insert.execute(conn)?,
+    };
     Ok(())
+}
+
+/// A line to be written; the database gives it its number.
+#[derive(Insertable)]
+#[diesel(table_name = audit, treat_none_as_default_value = false)]
+struct NewLine<'a> {
+    at_ms: i64,
+    who: &'a str,
+    origin: &'a str,
+    action: &'a str,
+    subject: &'a str,
+    detail: String,
+}
+
+impl<'a> NewLine<'a> {
+    fn new(author: &'a Author, now: UnixMillis, deed: &'a Deed) -> Self {
+        Self {
+            at_ms: now.0,
+            who: &author.who,
+            origin: &author.origin,
+            action: deed.action.name(),
+            subject: &deed.subject,
+            detail: deed.detail.to_string(),
+        }
+    }
 }
 
 #[derive(Queryable)]

@@ -96,6 +96,36 @@ pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), D
     Ok(())
 }
 
+/// Appends one line for each of many clients; to be called as [`append`].
+///
+/// # Errors
+/// As [`append`].
+pub(super) fn append_clients(conn: &mut Conn, ids: &[&ClientId], now: UnixMillis) -> Result<(), DbError> {
+    /// A line to be written; the database gives it its number.
+    #[derive(Insertable)]
+    #[diesel(table_name = changes, treat_none_as_default_value = false)]
+    struct NewLine<'a> {
+        kind: &'a str,
+        subject: &'a str,
+        at_ms: i64,
+    }
+    lock(conn)?;
+    let rows: Vec<NewLine> = ids
+        .iter()
+        .map(|id| NewLine {
+            kind: "client",
+            subject: id.as_str(),
+            at_ms: now.0,
+        })
+        .collect();
+    let insert = diesel::insert_into(changes::table).values(rows);
+    match conn {
+        Conn::Sqlite(conn) => insert.execute(conn)?,
+        Conn::Postgres(conn) => insert.execute(conn)?,
+    };
+    Ok(())
+}
+
 /// The number of the last change, 0 when there was none.
 ///
 /// # Errors

@@ -57,6 +57,11 @@ struct Inner {
     query_timeout: Duration,
 }
 
+/// Whether there may be a database at this URL: `false` for an SQLite file that is not there, which opening would make.
+pub fn may_exist(url: &str) -> bool {
+    Backend::of_url(url) != Backend::Sqlite || std::path::Path::new(manager::sqlite_path(url)).exists()
+}
+
 /// `/admin/pool/stats`: the pool of the primary, and those of the replicas.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DbStats {

@@ -6,7 +6,7 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, secrets};
-use crate::oauth::client::ClientId;
+use crate::oauth::client::{Client, ClientId};
 use crate::oauth::secret::{LastUsed, SecretHash, StoredSecret};
 use crate::oauth::time::UnixMillis;
 
@@ -26,16 +26,42 @@ struct SecretRow {
 /// # Errors
 /// When the database refuses or cannot be reached.
 pub(super) fn insert(conn: &mut Conn, client: &ClientId, secret: &StoredSecret) -> Result<(), DbError> {
-    let row = SecretRow {
-        secret_id: secret.id.clone(),
-        client_id: client.as_str().to_owned(),
-        hash: secret.hash.to_stored(),
-        created_at_ms: secret.created_at.0,
-        expires_at_ms: secret.expires_at.map(|at| at.0),
-        last_used_at_ms: secret.last_used.moment().map(|at| at.0),
-    };
+    let row = SecretRow::new(client, secret);
     diesel::insert_into(secrets::table).values(row).execute(conn)?;
     Ok(())
+}
+
+/// Adds all secrets of many new clients; as [`insert`].
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub(super) fn insert_many(conn: &mut Conn, clients: &[&Client]) -> Result<(), DbError> {
+    let of_client = |client: &&Client| -> Vec<SecretRow> {
+        let rows = client.secrets.iter().map(|secret| SecretRow::new(&client.id, secret));
+        rows.collect()
+    };
+    let rows: Vec<SecretRow> = clients.iter().flat_map(of_client).collect();
+    if !rows.is_empty() {
+        let insert = diesel::insert_into(secrets::table).values(rows);
+        match conn {
+            Conn::Sqlite(conn) => insert.execute(conn)?,
+            Conn::Postgres(conn) => insert.execute(conn)?,
+        };
+    }
+    Ok(())
+}
+
+impl SecretRow {
+    fn new(client: &ClientId, secret: &StoredSecret) -> Self {
+        Self {
+            secret_id: secret.id.clone(),
+            client_id: client.as_str().to_owned(),
+            hash: secret.hash.to_stored(),
+            created_at_ms: secret.created_at.0,
+            expires_at_ms: secret.expires_at.map(|at| at.0),
+            last_used_at_ms: secret.last_used.moment().map(|at| at.0),
+        }
+    }
 }
 
 /// Secrets that a client may have at a time, expired ones included: each is compared at every request.
@@ -99,6 +125,35 @@ pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMill
             changes::append(conn, &Change::Client(client.clone()), now)?;
         }
         Ok(deleted == 1)
+    })
+}
+
+/// Keeps a secret by another hash, if it is still kept by `from`; `false` when it is not, or is gone.
+///
+/// # Errors
+/// When the database refuses or cannot be reached.
+pub fn rehash(
+    conn: &mut Conn,
+    client: &ClientId,
+    secret_id: &str,
+    from: &SecretHash,
+    to: &SecretHash,
+    now: UnixMillis,
+) -> Result<bool, DbError> {
+    conn.write(|conn| {
+        // First, as everybody who changes secrets does, or two of them could wait for each other.
+        changes::lock(conn)?;
+        let the_secret = secrets::client_id
+            .eq(client.as_str())
+            .and(secrets::secret_id.eq(secret_id))
+            .and(secrets::hash.eq(from.to_stored()));
+        let replaced = diesel::update(secrets::table.filter(the_secret))
+            .set(secrets::hash.eq(to.to_stored()))
+            .execute(conn)?;
+        if replaced == 1 {
+            changes::append(conn, &Change::Client(client.clone()), now)?;
+        }
+        Ok(replaced == 1)
     })
 }
 

@@ -1,6 +1,7 @@
 //! Client authentication (RFC 6749 §2.3.1), the same for every endpoint that needs it.
 //!
-//! Whatever is wrong, the answer is the same 401 and takes the same time (P15); only the log knows why.
+//! Whatever is wrong, the answer is the same 401 and takes the same time (P15); only the log knows why. The exception is
+//! a client with a secret that is kept by a slow hash: a wrong secret of it takes longer than one of nobody.
 
 use std::sync::Arc;
 
@@ -39,7 +40,7 @@ const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one
 ///
 /// # Errors
 /// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of them (P17), 503 when the
-/// client cannot be looked up (P25).
+/// client cannot be looked up (P25) or its slow hash has to wait for too many others.
 pub async fn authenticate(
     request: &HttpRequest,
     body_id: Option<String>,
@@ -64,7 +65,14 @@ pub async fn authenticate(
         let tried = ClientId::parse(&presented.id);
         return Err(refuse(request, Refusal::UnknownClient, tried.as_ref(), now));
     };
-    let refusal = match secret::verify(&presented.secret, &client.secrets, now) {
+    let found = match secret::verify(&presented.secret, &client.secrets, now) {
+        None if secret::any_is_slow(&client.secrets) => {
+            // Boxed, so that the future of every other request is not larger for it.
+            Box::pin(worker.shared.slow_secrets.find(&presented.secret, &client, now)).await?
+        }
+        found => found,
+    };
+    let refusal = match found {
         None => Refusal::WrongSecret,
         Some(_) if !client.enabled => Refusal::DisabledClient,
         Some(_) if !client.auth_methods.contains(&presented.method) => Refusal::MethodNotAllowed,

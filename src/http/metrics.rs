@@ -17,6 +17,7 @@ use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
 use crate::actors::client_cache::CacheCounts;
 use crate::actors::janitor::JanitorDocument;
+use crate::actors::slow_secrets::SlowSecretCounts;
 use crate::metrics::{self, Text};
 
 /// How long a scrape waits for a worker or the writer; Prometheus gives up after ten seconds.
@@ -31,6 +32,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let mut text = Text::default();
     write_server(&mut text, shared);
     shared.metrics.write(&mut text, &Refusal::ALL.map(Refusal::name));
+    write_slow_hashes(&mut text, &shared.slow_secrets.counts());
     if let Ok(caches) = caches {
         write_caches(&mut text, &caches, shared.settings.cache_capacity);
     }
@@ -50,6 +52,17 @@ fn write_server(text: &mut Text, shared: &Shared) {
     text.family(&metrics::BUILD_INFO).sample(&[("version", version)], 1.0);
     let ready = shared.readiness.obstacle(shared.db.breaker_state()).is_none();
     text.single(&metrics::READY, f64::from(u8::from(ready)));
+}
+
+fn write_slow_hashes(text: &mut Text, counts: &SlowSecretCounts) {
+    for (metric, value) in [
+        (metrics::SLOW_HASHES_VERIFIED, counts.verified),
+        (metrics::SLOW_HASHES_REPLACED, counts.replaced),
+        (metrics::SLOW_HASHES_BUSY, counts.busy),
+        (metrics::SLOW_HASHES_UNDER_WAY, counts.under_way),
+    ] {
+        text.single(&metric, value as f64);
+    }
 }
 
 fn write_caches(text: &mut Text, workers: &[CacheCounts], capacity: usize) {

@@ -22,6 +22,7 @@ use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
 use crate::actors::route_store::RouteStore;
 use crate::actors::secret_uses::SecretUses;
+use crate::actors::slow_secrets::SlowSecrets;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::TrustedProxies;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub writer: BatchWriterHandle,
     /// When secrets were last used.
     pub secret_uses: SecretUses,
+    /// Verifies secrets that are kept by a slow hash.
+    pub slow_secrets: SlowSecrets,
     /// What the janitor has done.
     pub janitor: JanitorStats,
     /// Whether to send traffic here.

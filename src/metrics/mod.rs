@@ -66,6 +66,14 @@ declare! {
     REFUSED = counter "mintage_refusals_total"
         "Credentials and questions of gateways refused, by the reason that the log names.";
 
+    SLOW_HASHES_VERIFIED = counter "mintage_slow_hashes_verified_total"
+        "Secrets compared with a slow hash, off the workers.";
+    SLOW_HASHES_REPLACED = counter "mintage_slow_hashes_replaced_total"
+        "Imported secrets that are kept by the fast hash since their first use.";
+    SLOW_HASHES_BUSY = counter "mintage_slow_hashes_busy_total"
+        "Requests told to come again because too many slow hashes waited.";
+    SLOW_HASHES_UNDER_WAY = gauge "mintage_slow_hashes_under_way" "Slow hashes that are being compared or wait for it.";
+
     CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
     CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that needed the database.";
     CACHE_STALE_SERVED = counter "mintage_client_cache_stale_served_total"

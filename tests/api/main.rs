@@ -26,6 +26,7 @@ mod client_auth;
 mod feed;
 mod fuzz;
 mod health;
+mod import;
 mod introspection;
 mod jwt;
 mod keys;

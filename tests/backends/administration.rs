@@ -1,7 +1,8 @@
 //! What operators do: each change and the line of the audit trail that tells of it, together or not at all.
 
 use diesel::RunQueryDsl;
-use mintage::db::administration::Deleted;
+use mintage::db::administration::{Deleted, Imported};
+use mintage::db::changes::Change;
 use mintage::db::clients::{self, Changed};
 use mintage::db::secrets::{self, Added, MAX_SECRETS};
 use mintage::db::{Conn, DbError, administration, audit, changes};
@@ -28,6 +29,10 @@ on_both_backends! {
     a_secret_is_taken_away_from_its_own_client_only
     uses_of_secrets_are_written_down_and_never_go_back
     the_trail_is_read_in_pages_from_both_ends
+    many_clients_are_imported_each_with_its_lines
+    an_import_with_a_taken_id_writes_nothing_or_the_others
+    an_import_that_fails_in_its_last_line_leaves_nothing
+    a_hash_is_replaced_only_if_it_is_still_the_one
 }
 
 fn trail(store: &Store) -> Vec<AuditDocument> {
@@ -232,4 +237,89 @@ fn the_trail_is_read_in_pages_from_both_ends(store: Store) {
     );
     let since = store.run(|conn| audit::since(conn, older[0].id, 1));
     assert_eq!(names(&since), ["two"]);
+}
+
+/// More than one statement takes, each with a secret.
+fn clients_to_import(count: usize) -> Vec<Client> {
+    let one = |number: usize| {
+        let mut client = client(&format!("import-{number:04}"));
+        client.secrets.push(StoredSecret::new(&ClientSecret::generate(), NOW));
+        client
+    };
+    (0..count).map(one).collect()
+}
+
+fn import(conn: &mut Conn, all: &[Client], past_taken: bool) -> Result<Imported, DbError> {
+    administration::import_clients(conn, &operator(), all, NOW, past_taken, |_| {})
+}
+
+fn many_clients_are_imported_each_with_its_lines(store: Store) {
+    let store = store.migrated();
+    let all = clients_to_import(1203);
+    let mut written = 0;
+    let imported =
+        store.run(|conn| administration::import_clients(conn, &operator(), &all, NOW, false, |count| written += count));
+    assert!(imported.done && imported.taken.is_empty());
+    assert_eq!(written, 1203);
+    for table in ["clients", "secrets", "changes", "audit"] {
+        let count = store.number(&format!("SELECT count(*) AS value FROM {table}"));
+        assert_eq!(count, 1203, "{table}");
+    }
+    let last = store.run(|conn| clients::find(conn, &id("import-1202"))).unwrap();
+    assert_eq!(last.secrets[0].hash.to_stored(), all[1202].secrets[0].hash.to_stored());
+    let line = &store.run(|conn| audit::list(conn, None, 1))[0];
+    assert_eq!(
+        (line.action.as_str(), line.subject.as_str()),
+        ("client.import", "import-1202")
+    );
+    let change = store.run(|conn| changes::from(conn, 1203, 10)).pop().unwrap();
+    assert_eq!(change.change, Change::Client(id("import-1202")));
+}
+
+fn an_import_with_a_taken_id_writes_nothing_or_the_others(store: Store) {
+    let store = store.migrated();
+    let all = clients_to_import(3);
+    store.run(|conn| clients::insert(conn, &client("import-0001")));
+    let count = || store.number("SELECT count(*) AS value FROM clients");
+    let strict = store.run(|conn| import(conn, &all, false));
+    assert_eq!((strict.done, count()), (false, 1));
+    assert_eq!(strict.taken.into_iter().collect::<Vec<_>>(), ["import-0001"]);
+    assert!(store.run(|conn| import(conn, &all, true)).done);
+    assert_eq!((count(), actions(&store).len()), (3, 2));
+    let there = store.run(|conn| clients::find(conn, &id("import-0001"))).unwrap();
+    assert!(there.secrets.is_empty(), "it is as it was");
+}
+
+fn an_import_that_fails_in_its_last_line_leaves_nothing(store: Store) {
+    let store = store.migrated();
+    store.execute("DROP TABLE changes", "DROP TABLE changes");
+    assert!(
+        store
+            .try_run(|conn| import(conn, &clients_to_import(700), false))
+            .is_err()
+    );
+    for table in ["clients", "secrets", "audit"] {
+        assert_eq!(
+            store.number(&format!("SELECT count(*) AS value FROM {table}")),
+            0,
+            "{table}"
+        );
+    }
+}
+
+fn a_hash_is_replaced_only_if_it_is_still_the_one(store: Store) {
+    let (store, old) = with_client(store);
+    let (secret_id, new) = (find(&store).secrets[0].id.clone(), ClientSecret::generate());
+    let rehash = |client: &str, secret_id: &str, from: &ClientSecret| {
+        store.run(|conn| secrets::rehash(conn, &id(client), secret_id, &from.hash(), &new.hash(), NOW))
+    };
+    let before = store.run(changes::last);
+    assert!(!rehash("a", &secret_id, &ClientSecret::generate()), "another hash");
+    assert!(!rehash("b", &secret_id, &old), "another client");
+    assert!(!rehash("a", "other", &old), "another secret");
+    assert_eq!(store.run(changes::last), before);
+    assert!(rehash("a", &secret_id, &old));
+    assert!(!rehash("a", &secret_id, &old), "it is done");
+    assert_eq!(store.run(changes::last), before + 1);
+    assert_eq!(find(&store).secrets[0].hash.to_stored(), new.hash().to_stored());
 }

@@ -1,0 +1,322 @@
+//! SlowSecrets: verifies secrets that are kept by a slow hash, off the workers and few at a time, and remembers which were
+//! right.
+//!
+//! A hash is verified once in a process for each secret presented; then a generated secret is kept by the fast hash, and
+//! all of this is over for it. One that looks chosen keeps its slow hash in the database, and what is remembered of it
+//! never leaves this process (ADR 18).
+//!
+//! Nothing here is on the way of a secret with a fast hash.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use ahash::RandomState;
+use aws_lc_rs::hmac;
+use lru::LruCache;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
+
+use super::Unavailable;
+use crate::db::{Db, secrets};
+use crate::oauth::client::{Client, ClientId};
+use crate::oauth::plain_secret::looks_generated;
+use crate::oauth::secret::{ClientSecret, SecretHash, StoredSecret};
+use crate::oauth::slow_hash::SlowHash;
+use crate::oauth::time::UnixMillis;
+
+/// Hashes verified at the same time, each on a thread of its own and with up to 64 MiB: signing goes on beside them.
+const AT_A_TIME: usize = 2;
+
+/// Hashes that may wait for that. With bcrypt at its usual cost the last of them waits two to three seconds.
+const MAX_WAITING: usize = 64;
+
+/// How long a request waits for its turn: whoever asks for a token has given up by then.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Right secrets that are remembered; an entry takes about 150 bytes. One that is forgotten is verified again.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not zero");
+
+/// How long the answer waits for the fast hash to be stored; a database that hangs holds up nobody who is right.
+const STORE_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Time before storing the fast hash is tried again, in milliseconds.
+const STORE_AGAIN: i64 = 10_000;
+
+/// A slow hash and a secret, hashed with a key that only this process has: no secret is kept, and nothing that is worth
+/// guessing secrets from outside of this process.
+type Tag = [u8; 32];
+
+/// The verifier, shared by all workers; a clone is the same one.
+#[derive(Clone)]
+pub struct SlowSecrets(Arc<Inner>);
+
+struct Inner {
+    db: Db,
+    key: hmac::Key,
+    permits: Arc<Semaphore>,
+    state: Mutex<State>,
+    verified: AtomicU64,
+    replaced: AtomicU64,
+    busy: AtomicU64,
+}
+
+struct State {
+    /// What was right. For a secret that should be kept by the fast hash and is not yet: when to try that again.
+    right: LruCache<Tag, Option<UnixMillis>, RandomState>,
+    /// Verifications that run or wait, and who waits for each: however many ask the same, it is done once.
+    under_way: HashMap<Tag, Vec<oneshot::Sender<bool>>>,
+}
+
+/// What it has counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlowSecretCounts {
+    /// Hashes verified, whatever came out.
+    pub verified: u64,
+    /// Secrets that are kept by the fast hash since.
+    pub replaced: u64,
+    /// Requests that were told to come again because too many waited.
+    pub busy: u64,
+    /// Verifications that run or wait now.
+    pub under_way: u64,
+}
+
+impl SlowSecrets {
+    /// With nothing remembered.
+    pub fn new(db: Db) -> Self {
+        let mut key = zeroize::Zeroizing::new([0; 32]);
+        aws_lc_rs::rand::fill(&mut *key).expect("the operating system's randomness is available once it has booted");
+        Self(Arc::new(Inner {
+            db,
+            key: hmac::Key::new(hmac::HMAC_SHA256, &*key),
+            permits: Arc::new(Semaphore::new(AT_A_TIME)),
+            state: Mutex::new(State {
+                right: LruCache::with_hasher(REMEMBERED, RandomState::new()),
+                under_way: HashMap::new(),
+            }),
+            verified: AtomicU64::new(0),
+            replaced: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+        }))
+    }
+
+    /// The one of a client's secrets with slow hashes that `presented` is, unless it has expired at `now`.
+    ///
+    /// # Errors
+    /// When too many wait already, or it takes too long.
+    pub async fn find<'a>(
+        &self,
+        presented: &ClientSecret,
+        client: &'a Client,
+        now: UnixMillis,
+    ) -> Result<Option<&'a StoredSecret>, Unavailable> {
+        for secret in client.secrets.iter().filter(|secret| secret.counts(now)) {
+            let Some(hash) = secret.slow_hash() else {
+                continue;
+            };
+            let tag = self.tag(hash, presented);
+            if !self.is_known(&tag) && !self.verify(tag, hash, presented).await? {
+                continue;
+            }
+            self.keep_by_fast_hash(tag, presented, secret, &client.id, now).await;
+            return Ok(Some(secret));
+        }
+        Ok(None)
+    }
+
+    /// What it has counted.
+    pub fn counts(&self) -> SlowSecretCounts {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SlowSecretCounts {
+            verified: count(&self.0.verified),
+            replaced: count(&self.0.replaced),
+            busy: count(&self.0.busy),
+            under_way: self.0.state().under_way.len() as u64,
+        }
+    }
+
+    fn tag(&self, hash: &SlowHash, presented: &ClientSecret) -> Tag {
+        let mut context = hmac::Context::with_key(&self.0.key);
+        // No hash holds a zero, so no two pairs are the same bytes.
+        context.update(hash.text().as_bytes());
+        context.update(&[0]);
+        context.update(presented.reveal().as_bytes());
+        let mut tag = [0; 32];
+        tag.copy_from_slice(context.sign().as_ref());
+        tag
+    }
+
+    fn is_known(&self, tag: &Tag) -> bool {
+        self.0.state().right.get(tag).is_some()
+    }
+
+    async fn verify(&self, tag: Tag, hash: &Arc<SlowHash>, presented: &ClientSecret) -> Result<bool, Unavailable> {
+        let (answer, waiting) = oneshot::channel();
+        let begins = self.join(tag, answer)?;
+        if begins {
+            let under_way = UnderWay {
+                inner: self.0.clone(),
+                tag,
+                ended: false,
+            };
+            let (hash, secret) = (hash.clone(), ClientSecret::new(presented.reveal().to_owned()));
+            // On its own: a caller that hangs up takes the answer from nobody else.
+            tokio::spawn(under_way.work(hash, secret));
+        }
+        match timeout(PATIENCE, waiting).await {
+            Ok(Ok(right)) => Ok(right),
+            Ok(Err(_)) | Err(_) => Err(self.0.busy()),
+        }
+    }
+
+    /// Waits for a verification under way, or for one that is to begin; `true` when the caller has to begin it.
+    fn join(&self, tag: Tag, answer: oneshot::Sender<bool>) -> Result<bool, Unavailable> {
+        let mut state = self.0.state();
+        if let Some(waiting) = state.under_way.get_mut(&tag) {
+            waiting.push(answer);
+            return Ok(false);
+        }
+        if state.under_way.len() >= AT_A_TIME + MAX_WAITING {
+            return Err(self.0.busy());
+        }
+        state.under_way.insert(tag, vec![answer]);
+        Ok(true)
+    }
+
+    /// Has a generated secret kept by the fast hash, if that is not done or being done.
+    async fn keep_by_fast_hash(
+        &self,
+        tag: Tag,
+        presented: &ClientSecret,
+        secret: &StoredSecret,
+        client: &ClientId,
+        now: UnixMillis,
+    ) {
+        if !self.is_to_be_stored(&tag, now) {
+            return;
+        }
+        let (this, client, id) = (self.clone(), client.clone(), secret.id.clone());
+        let (from, to) = (secret.hash.clone(), presented.hash());
+        let storing = tokio::spawn(async move { this.store(tag, client, id, (from, to), now).await });
+        // It goes on when the answer does not wait for it any more.
+        let _ = timeout(STORE_PATIENCE, storing).await;
+    }
+
+    /// Whether the fast hash is to be stored now; of many that ask at once, one is told so.
+    fn is_to_be_stored(&self, tag: &Tag, now: UnixMillis) -> bool {
+        let mut state = self.0.state();
+        match state.right.get_mut(tag) {
+            Some(Some(try_from)) if *try_from <= now => {
+                *try_from = UnixMillis(now.0.saturating_add(STORE_AGAIN));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    async fn store(
+        &self,
+        tag: Tag,
+        client: ClientId,
+        secret_id: String,
+        hashes: (SecretHash, SecretHash),
+        at: UnixMillis,
+    ) {
+        let (id, secret) = (client.clone(), secret_id.clone());
+        let (from, to) = hashes;
+        let stored = self
+            .0
+            .db
+            .run_repeatable(move |conn| secrets::rehash(conn, &id, &secret, &from, &to, at))
+            .await;
+        match stored {
+            Ok(replaced) => {
+                // Done, here or by another instance, or the secret is gone: nothing to try again.
+                self.0.state().right.put(tag, None);
+                if replaced {
+                    self.0.replaced.fetch_add(1, Ordering::Relaxed);
+                    log::info!("secret kept by the fast hash from now on client={client:?} secret={secret_id}");
+                }
+            }
+            Err(error) => {
+                log::warn!("secret still kept by its slow hash client={client:?} secret={secret_id}: {error}");
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn busy(&self) -> Unavailable {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Unavailable
+    }
+}
+
+/// A verification that runs or waits. However it ends, others can begin one for the same secret then.
+struct UnderWay {
+    inner: Arc<Inner>,
+    tag: Tag,
+    /// Whether it has left [`State::under_way`].
+    ended: bool,
+}
+
+impl UnderWay {
+    async fn work(mut self, hash: Arc<SlowHash>, secret: ClientSecret) {
+        let Ok(permit) = self.inner.permits.clone().acquire_owned().await else {
+            return;
+        };
+        if self.ends_abandoned() {
+            return;
+        }
+        let verifying = tokio::task::spawn_blocking(move || {
+            // Held by the thread: one that outlives its caller still counts.
+            let _permit = permit;
+            hash.verify(&secret).then(|| looks_generated(&secret))
+        });
+        let Ok(right) = verifying.await else {
+            return;
+        };
+        self.inner.verified.fetch_add(1, Ordering::Relaxed);
+        for waiter in self.end(right) {
+            // A caller that hung up needs no answer.
+            let _ = waiter.send(right.is_some());
+        }
+    }
+
+    /// Ends it if nobody waits for it any more: then it is not worth its turn.
+    fn ends_abandoned(&mut self) -> bool {
+        let mut state = self.inner.state();
+        let waiting = state.under_way.get(&self.tag);
+        self.ended = waiting.is_none_or(|waiting| waiting.iter().all(oneshot::Sender::is_closed));
+        if self.ended {
+            state.under_way.remove(&self.tag);
+        }
+        self.ended
+    }
+
+    /// Notes what came out: `None` for a wrong secret, else whether it looks generated. Answers who waits for it.
+    ///
+    /// Both at once: whoever comes later finds it remembered.
+    fn end(&mut self, right: Option<bool>) -> Vec<oneshot::Sender<bool>> {
+        let mut state = self.inner.state();
+        if let Some(generated) = right {
+            state.right.put(self.tag, generated.then_some(UnixMillis(i64::MIN)));
+        }
+        self.ended = true;
+        state.under_way.remove(&self.tag).unwrap_or_default()
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.inner.state().under_way.remove(&self.tag);
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! CSV: a line a client, the first line names the columns.
+//!
+//! What is wrong is named by its place: where the first line is missing, the names of columns are a client's secrets.
+
+use csv::{ByteRecord, ReaderBuilder};
+
+use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
+use crate::oauth::client_fields::ClientFields;
+use crate::oauth::time::UnixMillis;
+
+/// The columns; all but `client_id` and `scope` may be missing.
+const COLUMNS: [&str; 12] = [
+    "client_id",
+    "scope",
+    "name",
+    "default_scope",
+    "audiences",
+    "serves",
+    "auth_methods",
+    "ttl_seconds",
+    "alg",
+    "enabled",
+    "secret",
+    "secret_hash",
+];
+
+/// One more: when the secret ends.
+const SECRET_EXPIRES_AT: &str = "secret_expires_at";
+
+/// All clients of a file.
+///
+/// # Errors
+/// When its first line does not name the columns, or it is no CSV.
+pub fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
+    let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    // Where a comma is for decimals, spreadsheets write semicolons.
+    let delimiter = if head.contains(&b';') && !head.contains(&b',') {
+        b';'
+    } else {
+        b','
+    };
+    let mut reader = ReaderBuilder::new()
+        .delimiter(delimiter)
+        .has_headers(false)
+        .flexible(true)
+        .from_reader(bytes);
+    let mut records = reader.byte_records();
+    let no_csv = || "the file cannot be read as CSV".to_owned();
+    let header = records.next().ok_or("the file is empty")?.map_err(|_| no_csv())?;
+    let columns = columns(&header)?;
+    let (mut entries, mut lines) = (Vec::new(), Lines::of(bytes));
+    for record in records {
+        let record = record.map_err(|_| no_csv())?;
+        let begin = record.position().map_or(0, csv::Position::byte);
+        entries.push(entry(lines.number(begin as usize), &columns, &record));
+    }
+    Ok(entries)
+}
+
+/// Counts lines as an editor does. The library counts neither the end of a `\r\n` nor the empty lines before a record.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    counted: usize,
+    number: u64,
+}
+
+impl<'a> Lines<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            counted: 0,
+            number: 1,
+        }
+    }
+
+    /// The line of what begins at or after `begin`, past line ends; asked in order.
+    fn number(&mut self, begin: usize) -> u64 {
+        while let Some(byte) = self.bytes.get(self.counted) {
+            if self.counted >= begin && !matches!(byte, b'\r' | b'\n') {
+                break;
+            }
+            self.number += u64::from(*byte == b'\n');
+            self.counted += 1;
+        }
+        self.number
+    }
+}
+
+fn columns(header: &ByteRecord) -> Result<Vec<&'static str>, String> {
+    const SEE: &str = "the first line must name the columns, see docs/import.md";
+    let mut columns: Vec<&'static str> = Vec::new();
+    for (number, name) in (1..).zip(header) {
+        let known = COLUMNS.into_iter().chain([SECRET_EXPIRES_AT]);
+        let column = known.into_iter().find(|column| column.as_bytes() == name.trim_ascii());
+        let column = column.ok_or_else(|| format!("column {number} has no known name: {SEE}"))?;
+        if columns.contains(&column) {
+            return Err(format!("there are two columns {column}: {SEE}"));
+        }
+        columns.push(column);
+    }
+    match ["client_id", "scope"].into_iter().find(|name| !columns.contains(name)) {
+        Some(missing) => Err(format!("there is no column {missing}: {SEE}")),
+        None => Ok(columns),
+    }
+}
+
+/// A line, by the names of its columns.
+struct Row<'a> {
+    columns: &'a [&'static str],
+    values: Vec<&'a str>,
+}
+
+impl Row<'_> {
+    /// What stands in a column; `None` when it is empty or there is no such column.
+    fn get(&self, column: &str) -> Option<&str> {
+        let place = self.columns.iter().position(|name| *name == column)?;
+        self.values.get(place).copied().filter(|value| !value.is_empty())
+    }
+
+    /// Words between spaces; `None` as [`Row::get`].
+    fn words(&self, column: &str) -> Option<Vec<String>> {
+        let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
+        self.get(column).map(words)
+    }
+}
+
+fn entry(line: u64, columns: &[&'static str], record: &ByteRecord) -> Entry {
+    let values: Result<Vec<&str>, _> = record.iter().map(std::str::from_utf8).collect();
+    let mut id = String::new();
+    let machine = match values {
+        Err(_) => Err("it is not UTF-8".into()),
+        Ok(values) if values.len() != columns.len() => {
+            Err(format!("it has {} columns, and the first line {}", values.len(), columns.len()).into())
+        }
+        Ok(values) => {
+            let row = Row { columns, values };
+            row.get("client_id").unwrap_or_default().clone_into(&mut id);
+            machine(&row)
+        }
+    };
+    Entry {
+        place: Place::Line(line),
+        id,
+        machine,
+    }
+}
+
+fn machine(row: &Row) -> Result<Machine, NotAccepted> {
+    let enabled = match row.get("enabled") {
+        None => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(_) => return Err("enabled must be true or false".into()),
+    };
+    let ttl_seconds = row.get("ttl_seconds").map(str::parse).transpose();
+    let fields = ClientFields {
+        client_id: None,
+        name: row.get("name").map(str::to_owned),
+        enabled,
+        scope: Some(row.get("scope").unwrap_or_default().to_owned()),
+        default_scope: row.get("default_scope").map(|scope| Some(scope.to_owned())),
+        audiences: row.words("audiences"),
+        serves: row.words("serves"),
+        auth_methods: row.words("auth_methods"),
+        ttl_seconds: ttl_seconds.map_err(|_| "ttl_seconds must be a whole number")?.map(Some),
+        alg: row.get("alg").map(|alg| Some(alg.to_owned())),
+    };
+    Ok(Machine {
+        fields,
+        secrets: vec![secret(row)?],
+    })
+}
+
+fn secret(row: &Row) -> Result<ForeignSecret, NotAccepted> {
+    let expires_at = row
+        .get(SECRET_EXPIRES_AT)
+        .map(str::parse::<jiff::Timestamp>)
+        .transpose();
+    let expires_at = expires_at.map_err(|_| "secret_expires_at must be a time, such as 2027-01-31T00:00:00Z")?;
+    let expires_at = expires_at.map(|time| UnixMillis(time.as_millisecond()));
+    match (row.get("secret"), row.get("secret_hash")) {
+        (Some(secret), None) => ForeignSecret::plain(secret, expires_at),
+        (None, Some(hash)) => ForeignSecret::hashed(hash, expires_at),
+        (None, None) => Err("it has no secret".into()),
+        (Some(_), Some(_)) => Err("it has both a secret and a secret_hash".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::slow_hash::SlowHash;
+
+    fn read(text: &str) -> Vec<Entry> {
+        entries(text.as_bytes()).unwrap_or_else(|wrong| panic!("{wrong}"))
+    }
+
+    fn refused(text: &str) -> String {
+        match read(text).remove(0).machine.err() {
+            Some(NotAccepted::Refused(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_with_all_columns() {
+        let hash = SlowHash::make(&crate::oauth::secret::ClientSecret::new("hunter2".into()));
+        let header = format!("{},{SECRET_EXPIRES_AT}", COLUMNS.join(","));
+        let line = format!(
+            "orders,a b,\"Orders, and more\",a,https://a.example urn:b:c,urn:d:e,client_secret_post,60,ES256,false,,\"{}\",2030-01-01T00:00:00Z",
+            hash.text()
+        );
+        let entry = read(&format!("{header}\r\n{line}\r\n")).remove(0);
+        assert_eq!((entry.id.as_str(), entry.place), ("orders", Place::Line(2)));
+        let machine = entry.machine.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let fields = machine.fields;
+        assert_eq!(
+            (fields.name.as_deref(), fields.enabled),
+            (Some("Orders, and more"), Some(false))
+        );
+        assert_eq!(
+            fields.audiences,
+            Some(vec!["https://a.example".to_owned(), "urn:b:c".to_owned()])
+        );
+        assert_eq!(
+            (fields.serves, fields.ttl_seconds),
+            (Some(vec!["urn:d:e".to_owned()]), Some(Some(60)))
+        );
+        assert_eq!(
+            (fields.alg, fields.default_scope),
+            (Some(Some("ES256".into())), Some(Some("a".into())))
+        );
+        assert_eq!(machine.secrets[0].expires_at, Some(UnixMillis(1_893_456_000_000)));
+    }
+
+    #[test]
+    fn columns_come_in_any_order_and_semicolons_do_too() {
+        for text in [
+            "secret,scope,client_id\ns,a,orders\n",
+            "secret;scope;client_id\ns;a;orders\n",
+        ] {
+            let entry = read(text).remove(0);
+            assert_eq!(entry.id, "orders");
+            assert_eq!(entry.machine.ok().unwrap().fields.scope.as_deref(), Some("a"));
+        }
+    }
+
+    #[test]
+    fn a_line_is_counted_as_an_editor_counts_it() {
+        let text = "client_id,scope,secret,name\na,x,s,\"two\nlines\"\n\nb,x,s,n\n";
+        let places: Vec<Place> = read(text).iter().map(|entry| entry.place).collect();
+        assert_eq!(places, [Place::Line(2), Place::Line(5)]);
+    }
+
+    #[test]
+    fn g8_a_first_line_that_names_no_columns_is_refused_without_being_shown() {
+        for text in [
+            "",
+            "orders,a,hunter2\n",
+            "client_id,secret\n",
+            "client_id,scope,secret,secret\n",
+        ] {
+            let wrong = entries(text.as_bytes()).err().unwrap();
+            assert!(!wrong.contains("hunter2") && !wrong.contains("orders"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_refused() {
+        for (line, reason) in [
+            ("orders,a,", "no secret"),
+            ("orders,a", "2 columns"),
+            ("orders,a,s,x", "4 columns"),
+        ] {
+            let found = refused(&format!("client_id,scope,secret\n{line}\n"));
+            assert!(found.contains(reason), "{found}");
+        }
+        for (column, value, reason) in [
+            ("enabled", "yes", "true or false"),
+            ("ttl_seconds", "1h", "whole number"),
+            ("secret_expires_at", "soon", "must be a time"),
+            ("secret_hash", "$2b$04$", "both"),
+        ] {
+            let found = refused(&format!("client_id,scope,secret,{column}\norders,a,s,{value}\n"));
+            assert!(found.contains(reason), "{found}");
+        }
+        let bad = entries(b"client_id,scope,secret\n\xff,a,s\n").unwrap().remove(0);
+        assert_eq!(bad.machine.err(), Some(NotAccepted::Refused("it is not UTF-8".into())));
+    }
+}

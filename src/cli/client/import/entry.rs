@@ -1,0 +1,362 @@
+//! Entries of a file, whatever its format, and what becomes of each: accepted, passed over or refused.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use crate::oauth::client::{Client, ClientId, RESERVED_PREFIX};
+use crate::oauth::client_fields::ClientFields;
+use crate::oauth::plain_secret;
+use crate::oauth::secret::{ClientSecret, SecretHash, StoredSecret};
+use crate::oauth::slow_hash::SlowHash;
+use crate::oauth::time::UnixMillis;
+
+/// The longest secret that is taken over, in bytes; a token request must hold it beside everything else.
+const MAX_SECRET: usize = 1000;
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The how manieth client, from 1.
+    Client(usize),
+    /// The line, from 1.
+    Line(u64),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(number) => write!(f, "client {number}"),
+            Self::Line(number) => write!(f, "line {number}"),
+        }
+    }
+}
+
+/// What a file says of one client.
+pub struct Entry {
+    /// Where.
+    pub place: Place,
+    /// Its id, as it is written; empty when there is none.
+    pub id: String,
+    /// The rest, unless it is clear already that it is not accepted.
+    pub machine: Result<Machine, NotAccepted>,
+}
+
+/// A client that gets tokens for itself.
+pub struct Machine {
+    /// All but id and secrets.
+    pub fields: ClientFields,
+    /// The secrets that count.
+    pub secrets: Vec<ForeignSecret>,
+}
+
+/// A secret as another server has kept it.
+pub struct ForeignSecret {
+    /// The secret, or a hash of it.
+    pub value: Value,
+    /// When it ends.
+    pub expires_at: Option<UnixMillis>,
+}
+
+/// A secret, or a hash of it.
+pub enum Value {
+    /// In the clear.
+    Plain(ClientSecret),
+    /// As a slow hash.
+    Hashed(SlowHash),
+}
+
+/// Why an entry is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotAccepted {
+    /// It is no client of Mintage's kind.
+    PassedOver(&'static str),
+    /// It is, and cannot be taken over.
+    Refused(String),
+}
+
+impl From<String> for NotAccepted {
+    fn from(reason: String) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+impl From<&str> for NotAccepted {
+    fn from(reason: &str) -> Self {
+        Self::Refused(reason.to_owned())
+    }
+}
+
+impl ForeignSecret {
+    /// A secret in the clear.
+    ///
+    /// # Errors
+    /// When it is longer than anybody's.
+    pub fn plain(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
+        if text.len() > MAX_SECRET {
+            return Err("its secret is longer than 1000 bytes".into());
+        }
+        let value = Value::Plain(ClientSecret::new(text.to_owned()));
+        Ok(Self { value, expires_at })
+    }
+
+    /// A hash.
+    ///
+    /// # Errors
+    /// When it is of no known kind, malformed, or costs too much.
+    pub fn hashed(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
+        let value = Value::Hashed(SlowHash::parse(text)?);
+        Ok(Self { value, expires_at })
+    }
+}
+
+/// A client that is accepted.
+pub struct Candidate {
+    /// Where it stands.
+    pub place: Place,
+    /// The client, without secrets before they are hashed.
+    pub client: Client,
+    secrets: Vec<ForeignSecret>,
+}
+
+/// An entry that is not accepted, and why.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Where it stands.
+    pub place: Place,
+    /// Its id, as it is written.
+    pub id: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What becomes of all entries of a file.
+#[derive(Default)]
+pub struct Verdicts {
+    /// What can be written.
+    pub accepted: Vec<Candidate>,
+    /// What is no client of Mintage's kind.
+    pub passed_over: Vec<Rejected>,
+    /// What cannot be taken over.
+    pub refused: Vec<Rejected>,
+}
+
+/// Judges all entries of a file; the database has no say in it yet.
+pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> Verdicts {
+    let mut verdicts = Verdicts::default();
+    let mut places: HashMap<String, Place> = HashMap::new();
+    for Entry { place, id, machine } in entries {
+        let candidate = machine.and_then(|machine| candidate(place, &id, machine, &places, now));
+        match candidate {
+            Ok(candidate) => {
+                places.insert(id, place);
+                verdicts.accepted.push(candidate);
+            }
+            Err(NotAccepted::PassedOver(reason)) => verdicts.passed_over.push(Rejected {
+                place,
+                id,
+                reason: reason.to_owned(),
+            }),
+            Err(NotAccepted::Refused(reason)) => verdicts.refused.push(Rejected { place, id, reason }),
+        }
+    }
+    verdicts
+}
+
+fn candidate(
+    place: Place,
+    id: &str,
+    machine: Machine,
+    places: &HashMap<String, Place>,
+    now: UnixMillis,
+) -> Result<Candidate, NotAccepted> {
+    let parsed = ClientId::parse(id).ok_or("its id is not 1 to 128 printable ASCII characters")?;
+    if let Some(other) = places.get(id) {
+        return Err(format!("{other} has the same id").into());
+    }
+    let fields = ClientFields {
+        name: Some(machine.fields.name.clone().unwrap_or_else(|| id.to_owned())),
+        ..machine.fields
+    };
+    let client = fields.new_client(parsed, now).map_err(|wrong| wrong.to_string())?;
+    if client
+        .scope
+        .as_str()
+        .split(' ')
+        .any(|token| token.starts_with(RESERVED_PREFIX))
+    {
+        let reason = "its scope gives rights on this server (mintage:…): give it those with `mintage client update`";
+        return Err(reason.into());
+    }
+    let secrets = machine.secrets;
+    if secrets.is_empty() {
+        return Err("it has no secret".into());
+    }
+    if secrets
+        .iter()
+        .any(|secret| secret.expires_at.is_some_and(|end| end <= now))
+    {
+        return Err("its secret has expired".into());
+    }
+    Ok(Candidate { place, client, secrets })
+}
+
+impl Verdicts {
+    /// How many entries there were.
+    pub fn len(&self) -> usize {
+        self.accepted.len() + self.passed_over.len() + self.refused.len()
+    }
+
+    /// Whether what is accepted may be written although something else is not.
+    pub fn may_be_written(&self, skip_refused: bool) -> bool {
+        skip_refused || self.refused.is_empty()
+    }
+
+    /// Refuses what the database has already.
+    pub fn refuse_taken(&mut self, taken: &HashSet<String>) {
+        let accepted = std::mem::take(&mut self.accepted);
+        for candidate in accepted {
+            if taken.contains(candidate.client.id.as_str()) {
+                self.refused.push(Rejected {
+                    place: candidate.place,
+                    id: candidate.client.id.to_string(),
+                    reason: "there is a client of this id already".into(),
+                });
+            } else {
+                self.accepted.push(candidate);
+            }
+        }
+    }
+}
+
+impl Candidate {
+    /// What an operator should know of it.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let chosen = |secret: &ForeignSecret| match &secret.value {
+            Value::Plain(secret) => !plain_secret::looks_generated(secret),
+            Value::Hashed(_) => false,
+        };
+        let mut warnings = Vec::new();
+        if self.client.scope.is_empty() {
+            warnings.push("it has no scope, so it gets no token: give it one with `mintage client update`");
+        }
+        if self.secrets.iter().any(chosen) {
+            warnings.push(
+                "its secret looks chosen, so it keeps a slow hash: give it a new one with `mintage client secret add`",
+            );
+        }
+        warnings
+    }
+
+    /// Hashes its secrets; one that looks chosen takes 30 ms.
+    pub fn hash_secrets(&mut self) {
+        for secret in &self.secrets {
+            let hash = match &secret.value {
+                Value::Plain(plain) => plain_secret::hash(plain),
+                Value::Hashed(hash) => SecretHash::Slow(Arc::new(hash.clone())),
+            };
+            let mut stored = StoredSecret::kept_by(hash, self.client.created_at);
+            stored.expires_at = secret.expires_at;
+            self.client.secrets.push(stored);
+        }
+    }
+
+    /// The client, with the secrets that are hashed.
+    pub fn hashed(&self) -> Client {
+        self.client.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000_000);
+
+    fn entry(id: &str, change: impl FnOnce(&mut Machine)) -> Entry {
+        let mut machine = Machine {
+            fields: ClientFields {
+                scope: Some("a b".into()),
+                ..ClientFields::default()
+            },
+            secrets: vec![
+                ForeignSecret::plain("IIykoV67FWfyBw84t1DEKcEKiUruGt89", None)
+                    .ok()
+                    .unwrap(),
+            ],
+        };
+        change(&mut machine);
+        Entry {
+            place: Place::Client(1),
+            id: id.into(),
+            machine: Ok(machine),
+        }
+    }
+
+    fn refused(entry: Entry) -> String {
+        let verdicts = judge(vec![entry], NOW);
+        assert_eq!((verdicts.accepted.len(), verdicts.refused.len()), (0, 1));
+        verdicts.refused[0].reason.clone()
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_with_its_reason() {
+        for (entry, reason) in [
+            (entry("", |_| {}), "its id"),
+            (entry(&"x".repeat(129), |_| {}), "its id"),
+            (entry("ü", |_| {}), "its id"),
+            (
+                entry("a", |machine| machine.fields.scope = Some("a  b".into())),
+                "scope must be",
+            ),
+            (
+                entry("a", |machine| machine.fields.scope = Some("a mintage:admin".into())),
+                "rights on this server",
+            ),
+            (
+                entry("a", |machine| machine.fields.audiences = Some(vec!["orders".into()])),
+                "audiences must be",
+            ),
+            (
+                entry("a", |machine| machine.fields.ttl_seconds = Some(Some(0))),
+                "ttl_seconds must be",
+            ),
+            (entry("a", |machine| machine.secrets.clear()), "no secret"),
+            (
+                entry("a", |machine| machine.secrets[0].expires_at = Some(NOW)),
+                "expired",
+            ),
+        ] {
+            let found = refused(entry);
+            assert!(found.contains(reason), "{found}: {reason}");
+        }
+        let too_long = ForeignSecret::plain(&"x".repeat(1001), None);
+        assert!(matches!(too_long, Err(NotAccepted::Refused(_))));
+    }
+
+    #[test]
+    fn the_second_of_one_id_is_refused_and_names_the_first() {
+        let mut second = entry("a", |_| {});
+        second.place = Place::Client(2);
+        let verdicts = judge(vec![entry("a", |_| {}), second], NOW);
+        assert_eq!(verdicts.accepted.len(), 1);
+        assert_eq!(verdicts.refused[0].reason, "client 1 has the same id");
+    }
+
+    #[test]
+    fn a_client_without_a_name_is_called_by_its_id() {
+        let verdicts = judge(vec![entry("a", |_| {})], NOW);
+        assert_eq!(verdicts.accepted[0].client.name, "a");
+    }
+
+    #[test]
+    fn an_operator_is_warned_of_chosen_secrets_and_missing_scopes() {
+        let warned = |change: fn(&mut Machine)| judge(vec![entry("a", change)], NOW).accepted[0].warnings().len();
+        assert_eq!(warned(|_| {}), 0);
+        assert_eq!(warned(|machine| machine.fields.scope = Some(String::new())), 1);
+        assert_eq!(
+            warned(|machine| machine.secrets = vec![ForeignSecret::plain("hunter2", None).ok().unwrap()]),
+            1
+        );
+    }
+}

@@ -1,0 +1,217 @@
+//! Ory Hydra's clients: as its API and command line list them, or as its database has them, with the hashes.
+
+use serde_json::Value;
+
+use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
+use super::json::{Members, number, object, text, texts};
+use crate::config::Duration;
+use crate::oauth::client_fields::ClientFields;
+use crate::oauth::slow_hash::SlowHash;
+use crate::oauth::time::UnixMillis;
+
+/// All clients of some documents: each a client, a list of them, or a list in `items` or `clients`.
+pub fn entries(documents: &[Value]) -> Vec<Entry> {
+    let mut clients = Vec::new();
+    for document in documents {
+        collect(document, &mut clients);
+    }
+    (1..)
+        .zip(clients)
+        .map(|(number, client)| entry(number, client))
+        .collect()
+}
+
+fn collect<'a>(value: &'a Value, clients: &mut Vec<&'a Value>) {
+    let list = match value {
+        Value::Array(list) => Some(list),
+        Value::Object(members) => members
+            .get("items")
+            .or_else(|| members.get("clients"))
+            .and_then(Value::as_array),
+        _ => None,
+    };
+    match list {
+        Some(list) => list.iter().for_each(|item| collect(item, clients)),
+        None => clients.push(value),
+    }
+}
+
+fn entry(number: usize, client: &Value) -> Entry {
+    let id = |members: &Members| -> Result<String, NotAccepted> {
+        // The column was called `id` before the API's name came into the database.
+        let id = text(members, "client_id")?.or(text(members, "id")?);
+        Ok(id.unwrap_or_default().to_owned())
+    };
+    let members = object(client).map_err(NotAccepted::from);
+    let (id, machine) = match members.and_then(|members| Ok((id(members)?, members))) {
+        Ok((id, members)) => (id, machine(members)),
+        Err(wrong) => (String::new(), Err(wrong)),
+    };
+    Entry {
+        place: Place::Client(number),
+        id,
+        machine,
+    }
+}
+
+fn machine(client: &Members) -> Result<Machine, NotAccepted> {
+    if !texts(client, "grant_types")?
+        .iter()
+        .any(|grant| grant == "client_credentials")
+    {
+        return Err(NotAccepted::PassedOver("it does not use the client_credentials grant"));
+    }
+    let method = text(client, "token_endpoint_auth_method")?.unwrap_or("client_secret_basic");
+    match method {
+        "client_secret_basic" | "client_secret_post" => {}
+        "none" => return Err(NotAccepted::PassedOver("it is a public client, without a secret")),
+        _ => return Err("it does not authenticate by a secret".into()),
+    }
+    let fields = ClientFields {
+        name: text(client, "client_name")?.map(str::to_owned),
+        scope: Some(text(client, "scope")?.unwrap_or_default().to_owned()),
+        audiences: Some(texts(client, "audience")?),
+        auth_methods: Some(vec![method.to_owned()]),
+        ttl_seconds: ttl(client)?.map(Some),
+        ..ClientFields::default()
+    };
+    Ok(Machine {
+        fields,
+        secrets: vec![secret(client)?],
+    })
+}
+
+fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
+    let Some(secret) = text(client, "client_secret")? else {
+        return Err("it has no client_secret: Hydra's API does not give it, its database does (docs/import.md)".into());
+    };
+    // 0: it does not expire.
+    let expires_at = number(client, "client_secret_expires_at")?.filter(|seconds| *seconds != 0);
+    let expires_at = expires_at.map(UnixMillis::from_seconds);
+    match SlowHash::looks_like_one(secret) {
+        true => ForeignSecret::hashed(secret, expires_at),
+        false => ForeignSecret::plain(secret, expires_at),
+    }
+}
+
+/// `"1h0m0s"` in the API, nanoseconds in the database.
+fn ttl(client: &Members) -> Result<Option<i64>, NotAccepted> {
+    const NAME: &str = "client_credentials_grant_access_token_lifespan";
+    if let Some(Value::Number(_)) = client.get(NAME) {
+        return Ok(number(client, NAME)?.map(|nanoseconds| nanoseconds / 1_000_000_000));
+    }
+    let Some(text) = text(client, NAME)? else {
+        return Ok(None);
+    };
+    let time: Duration = text
+        .parse()
+        .map_err(|_| format!("{NAME} must be a time, such as 1h0m0s"))?;
+    Ok(Some(time.as_seconds()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PBKDF2: &str =
+        "$pbkdf2-sha256$i=25000,l=32$c2FsdHNhbHRzYWx0c2FsdA$c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHNhbHQ";
+
+    fn client() -> Value {
+        json!({
+            "client_id": "orders", "client_name": "Orders", "grant_types": ["client_credentials", "refresh_token"],
+            "scope": "a b", "audience": ["https://orders.example"], "client_secret": PBKDF2,
+            "client_secret_expires_at": 0, "token_endpoint_auth_method": "client_secret_post",
+            "client_credentials_grant_access_token_lifespan": "1h30m0s", "metadata": {}, "redirect_uris": null,
+        })
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut client = client();
+        client[name] = value;
+        client
+    }
+
+    fn one(client: Value) -> Entry {
+        entries(&[client]).remove(0)
+    }
+
+    fn not_accepted(client: Value) -> NotAccepted {
+        one(client).machine.err().unwrap()
+    }
+
+    #[test]
+    fn a_client_is_read_with_all_that_mintage_knows() {
+        let entry = one(client());
+        let machine = entry.machine.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let fields = machine.fields;
+        assert_eq!((entry.id.as_str(), fields.name.as_deref()), ("orders", Some("Orders")));
+        assert_eq!(
+            (fields.scope.as_deref(), fields.ttl_seconds),
+            (Some("a b"), Some(Some(5400)))
+        );
+        assert_eq!(fields.audiences, Some(vec!["https://orders.example".to_owned()]));
+        assert_eq!(fields.auth_methods, Some(vec!["client_secret_post".to_owned()]));
+        assert!(machine.secrets[0].expires_at.is_none());
+    }
+
+    #[test]
+    fn clients_come_one_by_one_in_lists_and_as_rows_of_the_database() {
+        let mut row = with("id", json!("orders"));
+        row.as_object_mut().unwrap().remove("client_id");
+        row["grant_types"] = json!("client_credentials|refresh_token");
+        row["client_credentials_grant_access_token_lifespan"] = json!(5_400_000_000_000_i64);
+        for documents in [
+            vec![client()],
+            vec![json!([client()])],
+            vec![json!({"items": [client()]})],
+            vec![json!({"clients": [client()]})],
+            vec![row],
+        ] {
+            let entry = entries(&documents).remove(0);
+            assert_eq!(entry.id, "orders");
+            assert_eq!(
+                entry.machine.ok().unwrap().fields.ttl_seconds,
+                Some(Some(5400)),
+                "{documents:?}"
+            );
+        }
+        assert_eq!(entries(&[client(), client()]).len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_for_machines_is_passed_over() {
+        for client in [
+            with("grant_types", json!(["authorization_code"])),
+            with("grant_types", json!(null)),
+            with("token_endpoint_auth_method", json!("none")),
+        ] {
+            assert!(matches!(not_accepted(client), NotAccepted::PassedOver(_)));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_refused() {
+        for (client, reason) in [
+            (with("client_secret", json!(null)), "no client_secret"),
+            (with("client_secret", json!("$1$abc$def")), "neither"),
+            (with("client_secret", json!("$2b$31$")), "malformed"),
+            (with("client_secret", json!(4711)), "client_secret must be a string"),
+            (
+                with("token_endpoint_auth_method", json!("private_key_jwt")),
+                "by a secret",
+            ),
+            (
+                with("client_credentials_grant_access_token_lifespan", json!("soon")),
+                "must be a time",
+            ),
+            (json!("hunter2"), "no client"),
+        ] {
+            match not_accepted(client) {
+                NotAccepted::Refused(text) => assert!(text.contains(reason), "{text}"),
+                passed_over => panic!("{passed_over:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Keycloak's realm export: its clients with service accounts, whose secrets are in the clear.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
+use super::json::{Members, flag, number, object, text, texts};
+use crate::oauth::client_fields::ClientFields;
+use crate::oauth::time::UnixMillis;
+
+/// All clients of some documents: each a realm, a client, or a list of them.
+pub fn entries(documents: &[Value]) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for document in documents {
+        collect(document, &HashSet::new(), &mut entries);
+    }
+    entries
+}
+
+fn collect(value: &Value, hidden: &HashSet<&str>, entries: &mut Vec<Entry>) {
+    match value {
+        Value::Array(items) => items.iter().for_each(|item| collect(item, hidden, entries)),
+        Value::Object(realm) if realm.contains_key("realm") || realm.contains_key("clients") => {
+            let hidden = hidden_scopes(realm);
+            let clients = realm.get("clients").and_then(Value::as_array);
+            clients
+                .into_iter()
+                .flatten()
+                .for_each(|client| collect(client, &hidden, entries));
+        }
+        client => entries.push(entry(entries.len() + 1, client, hidden)),
+    }
+}
+
+/// The client scopes of a realm that are there for their claims, and do not show in a token's `scope`.
+fn hidden_scopes(realm: &Members) -> HashSet<&str> {
+    let scopes = realm.get("clientScopes").and_then(Value::as_array);
+    let hidden = |scope: &&Value| scope["attributes"]["include.in.token.scope"] == "false";
+    let names = scopes.into_iter().flatten().filter(hidden);
+    names.filter_map(|scope| scope["name"].as_str()).collect()
+}
+
+fn entry(number: usize, client: &Value, hidden: &HashSet<&str>) -> Entry {
+    let members = object(client).and_then(|members| Ok((text(members, "clientId")?.unwrap_or_default(), members)));
+    let (id, machine) = match members {
+        Ok((id, members)) => (id.to_owned(), machine(members, hidden)),
+        Err(wrong) => (String::new(), Err(wrong.into())),
+    };
+    Entry {
+        place: Place::Client(number),
+        id,
+        machine,
+    }
+}
+
+fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccepted> {
+    if text(client, "protocol")?.is_some_and(|protocol| protocol != "openid-connect") {
+        return Err(NotAccepted::PassedOver("it is no OAuth client"));
+    }
+    if flag(client, "publicClient", false)? || flag(client, "bearerOnly", false)? {
+        return Err(NotAccepted::PassedOver(
+            "it is a public or bearer-only client, without a secret",
+        ));
+    }
+    if !flag(client, "serviceAccountsEnabled", false)? {
+        return Err(NotAccepted::PassedOver("it has no service account"));
+    }
+    if text(client, "clientAuthenticatorType")?.is_some_and(|kind| kind != "client-secret") {
+        return Err("it does not authenticate by a secret".into());
+    }
+    let empty = Members::new();
+    let attributes = client.get("attributes").and_then(Value::as_object).unwrap_or(&empty);
+    let shown = |mut names: Vec<String>| {
+        names.retain(|name| !hidden.contains(name.as_str()));
+        names
+    };
+    let default = shown(texts(client, "defaultClientScopes")?);
+    let optional = shown(texts(client, "optionalClientScopes")?);
+    let fields = ClientFields {
+        name: text(client, "name")?.map(str::to_owned),
+        enabled: Some(flag(client, "enabled", true)?),
+        scope: Some([default.as_slice(), &optional].concat().join(" ")),
+        default_scope: Some(Some(default.join(" "))),
+        // -1: as the realm has it.
+        ttl_seconds: number(attributes, "access.token.lifespan")?
+            .filter(|ttl| *ttl != -1)
+            .map(Some),
+        ..ClientFields::default()
+    };
+    Ok(Machine {
+        fields,
+        secrets: secrets(client, attributes)?,
+    })
+}
+
+/// The secret, and the one before it while both count.
+fn secrets(client: &Members, attributes: &Members) -> Result<Vec<ForeignSecret>, NotAccepted> {
+    let Some(secret) = text(client, "secret")? else {
+        return Err("it has no secret".into());
+    };
+    if secret.bytes().all(|byte| byte == b'*') {
+        return Err("its secret is masked: export with `kc.sh export`, the console leaves secrets out".into());
+    }
+    if secret.starts_with("${") {
+        return Err("its secret is a placeholder for one in a vault or the environment".into());
+    }
+    let end = |name| -> Result<Option<UnixMillis>, NotAccepted> {
+        let seconds = number(attributes, name)?.filter(|seconds| *seconds != 0);
+        Ok(seconds.map(UnixMillis::from_seconds))
+    };
+    let mut secrets = vec![ForeignSecret::plain(secret, end("client.secret.expiration.time")?)?];
+    let rotated = text(attributes, "client.secret.rotated")?;
+    if let (Some(rotated), Some(end)) = (rotated, end("client.secret.rotated.expiration.time")?) {
+        secrets.push(ForeignSecret::plain(rotated, Some(end))?);
+    }
+    Ok(secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn client() -> Value {
+        json!({
+            "id": "5294a18e-e784-4e39-a927-ce816c91c83e", "clientId": "orders", "name": "Orders", "enabled": false,
+            "clientAuthenticatorType": "client-secret", "secret": "IIykoV67FWfyBw84t1DEKcEKiUruGt89",
+            "serviceAccountsEnabled": true, "publicClient": false, "bearerOnly": false, "protocol": "openid-connect",
+            "attributes": {"access.token.lifespan": "300", "client.secret.creation.time": "1699364741"},
+            "defaultClientScopes": ["web-origins", "orders:read"], "optionalClientScopes": ["orders:write", "phone"],
+        })
+    }
+
+    fn realm(clients: Value) -> Value {
+        json!({
+            "realm": "shop", "clients": clients, "clientScopes": [
+                {"name": "web-origins", "attributes": {"include.in.token.scope": "false"}},
+                {"name": "phone", "attributes": {"include.in.token.scope": "true"}},
+                {"name": "orders:read", "attributes": {}}
+            ],
+        })
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut client = client();
+        client[name] = value;
+        client
+    }
+
+    fn one(client: Value) -> Entry {
+        entries(&[client]).remove(0)
+    }
+
+    #[test]
+    fn a_client_is_read_with_all_that_mintage_knows() {
+        let entry = one(realm(json!([client()])));
+        let machine = entry.machine.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let fields = machine.fields;
+        assert_eq!((entry.id.as_str(), fields.name.as_deref()), ("orders", Some("Orders")));
+        assert_eq!((fields.enabled, fields.ttl_seconds), (Some(false), Some(Some(300))));
+        assert_eq!(fields.scope.as_deref(), Some("orders:read orders:write phone"));
+        assert_eq!(fields.default_scope, Some(Some("orders:read".into())));
+        assert_eq!(machine.secrets.len(), 1);
+    }
+
+    #[test]
+    fn realms_come_one_by_one_and_in_lists_and_clients_without_a_realm() {
+        let other = with("clientId", json!("other"));
+        for (documents, count) in [
+            (vec![realm(json!([client(), other]))], 2),
+            (vec![json!([realm(json!([client()])), realm(json!([other]))])], 2),
+            (vec![json!([client(), other])], 2),
+            (vec![json!({"realm": "empty"})], 0),
+        ] {
+            let found = entries(&documents);
+            assert_eq!(found.len(), count);
+            assert!(
+                (1..)
+                    .zip(found)
+                    .all(|(number, entry)| entry.place == Place::Client(number))
+            );
+        }
+    }
+
+    #[test]
+    fn the_secret_before_counts_as_long_as_it_did() {
+        let attributes = json!({
+            "client.secret.expiration.time": "1900000001", "client.secret.rotated": "the one before",
+            "client.secret.rotated.expiration.time": "1900000000",
+        });
+        let machine = one(with("attributes", attributes)).machine.ok().unwrap();
+        let ends: Vec<_> = machine.secrets.iter().map(|secret| secret.expires_at).collect();
+        assert_eq!(
+            ends,
+            [Some(UnixMillis(1_900_000_001_000)), Some(UnixMillis(1_900_000_000_000))]
+        );
+    }
+
+    #[test]
+    fn what_is_not_for_machines_is_passed_over() {
+        for client in [
+            with("publicClient", json!(true)),
+            with("bearerOnly", json!(true)),
+            with("serviceAccountsEnabled", json!(false)),
+            with("protocol", json!("saml")),
+        ] {
+            let not_accepted = one(client).machine.err();
+            assert!(
+                matches!(not_accepted, Some(NotAccepted::PassedOver(_))),
+                "{not_accepted:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_over_is_refused() {
+        for (client, reason) in [
+            (with("secret", json!("**********")), "masked"),
+            (with("secret", json!("${vault.orders}")), "placeholder"),
+            (with("secret", json!(null)), "no secret"),
+            (with("clientAuthenticatorType", json!("client-jwt")), "by a secret"),
+            (with("defaultClientScopes", json!(4711)), "defaultClientScopes must be"),
+            (json!(["hunter2"]), "no client"),
+        ] {
+            match one(client).machine.err() {
+                Some(NotAccepted::Refused(text)) => assert!(text.contains(reason), "{text}"),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,570 @@
+//! `mintage client import`: clients come over from other servers, and their old secrets keep working.
+//!
+//! The hashes were made by other software: bcrypt by libxcrypt, PBKDF2 by Python's hashlib.
+
+use std::sync::Barrier;
+use std::time::Duration;
+
+use diesel::RunQueryDsl;
+use diesel::connection::SimpleConnection;
+use mintage::config;
+use mintage::db::{Db, clients};
+use mintage::oauth::secret::{ClientSecret, SecretHash};
+use mintage::oauth::time::UnixMillis;
+use serde_json::{Value, json};
+
+use crate::app::{Setup, TestApp, TestClient, eventually, token_request};
+use crate::http::{Request, Response};
+use crate::metrics::Scrape;
+use crate::postgres;
+use crate::program::{Outcome, Program, Serving};
+
+const BCRYPT_SECRET: &str = "mT6.k2Wq-8vX~rB1nY_4zL7hJd";
+const BCRYPT: &str = "$2a$05$abcdefghijklmnopqrstuuJnKz.HcLs2TEc3UvxbfOsOJshTOjrGa";
+const SHA256_SECRET: &str = "Zq8-rT2nB5.vX1kW~7mJ_4hL9y";
+const PBKDF2_SHA256: &str =
+    "$pbkdf2-sha256$i=25000,l=32$MDEyMzQ1Njc4OWFiY2RlZg$Ur/mtW2jSe4rTjhP58zn96rI9Cpti9lUCDKFY/jgM5Q";
+const SHA512_SECRET: &str = "Wd3.hK9_tR6pL2-xQ8vN5~bY1c";
+const PBKDF2_SHA512: &str =
+    "$pbkdf2-sha512$i=25000,l=32$MDEyMzQ1Njc4OWFiY2RlZg$0K3yF24PYExvqxsGIDodNihRfzJfdaCVLRBrw8Ynvmc";
+const CHOSEN_SECRET: &str = "correct-horse";
+const CHOSEN: &str = "$2b$06$bbcdefghijklmnopqrstuusw9Zd6wObQSCkQCqj1QIfblGaNEv3r.";
+const GENERATED: &str = "IIykoV67FWfyBw84t1DEKcEKiUruGt89";
+
+/// How long a server may take to follow the command line, and a database to be written.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A folder with a database of either kind.
+struct Site {
+    program: Program,
+    url: String,
+}
+
+impl Site {
+    fn sqlite() -> Self {
+        Self::of(Program::new())
+    }
+
+    /// Whose server writes all that it has to say into its log.
+    fn of(program: Program) -> Self {
+        Self {
+            url: format!("sqlite:{}", program.database_path().display()),
+            program: program.with("RUST_LOG", "trace"),
+        }
+    }
+
+    fn postgres() -> Self {
+        let url = postgres::empty().url;
+        let site = Self::of(Program::on_empty_database().with("MINTAGE_DATABASE_URL", &url));
+        Self { url, ..site }
+    }
+
+    /// Imports a file of this text.
+    fn import(&self, text: &str, arguments: &[&str]) -> Outcome {
+        self.program.write("clients", text);
+        self.program
+            .run(&[&["client", "import", "clients"], arguments].concat())
+    }
+
+    /// The first column of what the database answers.
+    fn texts(&self, query: &str) -> Vec<String> {
+        #[derive(diesel::QueryableByName)]
+        struct Words {
+            #[diesel(sql_type = diesel::sql_types::Text)]
+            value: String,
+        }
+        let settings = config::Database {
+            url: self.url.clone(),
+            ..Default::default()
+        };
+        let rows: Vec<Words> = Db::open(&settings)
+            .run_here(|conn| Ok(diesel::sql_query(query).load(conn)?))
+            .unwrap();
+        rows.into_iter().map(|row| row.value).collect()
+    }
+
+    fn hash_of(&self, client: &str) -> String {
+        let query = format!("SELECT hash AS value FROM secrets WHERE client_id = '{client}'");
+        self.texts(&query).remove(0)
+    }
+
+    fn clients(&self) -> Vec<String> {
+        self.texts("SELECT client_id AS value FROM clients ORDER BY client_id")
+    }
+}
+
+/// Makes two tests of each function: it is given a site of each kind. One that is left out here is dead code.
+macro_rules! on_both_backends {
+    ($($test:ident)*) => {
+        mod on_sqlite {
+            $(#[test] fn $test() { super::$test(&super::Site::sqlite()) })*
+        }
+        mod on_postgres {
+            $(#[test] fn $test() { super::$test(&super::Site::postgres()) })*
+        }
+    };
+}
+
+on_both_backends! {
+    a_secret_with_a_bcrypt_hash_works_and_is_kept_by_the_fast_hash_after_its_first_use
+    clients_of_all_three_formats_get_tokens_with_their_old_secrets
+    g8_no_secret_and_no_hash_is_printed_logged_or_in_the_audit_trail
+    where_one_is_refused_nothing_is_written_unless_that_is_asked_for
+    a_dry_run_tells_the_same_and_writes_nothing
+    a_secret_that_looks_chosen_keeps_its_slow_hash_and_is_verified_once
+    two_instances_replace_a_hash_once_and_both_take_the_secret
+}
+
+fn hydra_client(id: &str, hash: &str) -> Value {
+    json!({
+        "client_id": id, "client_name": "", "grant_types": ["client_credentials"], "scope": "orders:read",
+        "client_secret": hash, "token_endpoint_auth_method": "client_secret_basic",
+    })
+}
+
+fn client(id: &str, secret: &str) -> TestClient {
+    TestClient {
+        id: id.into(),
+        secret: secret.into(),
+    }
+}
+
+fn ask(serving: &Serving, id: &str, secret: &str) -> Response {
+    token_request(&client(id, secret), &[]).send(serving.address)
+}
+
+/// The value of a metric.
+fn metric(serving: &Serving, name: &str) -> f64 {
+    let answer = Request::get("/metrics").send(serving.address);
+    Scrape(answer.text()).value(name).unwrap()
+}
+
+fn verified(serving: &Serving) -> f64 {
+    metric(serving, "mintage_slow_hashes_verified_total")
+}
+
+fn a_secret_with_a_bcrypt_hash_works_and_is_kept_by_the_fast_hash_after_its_first_use(site: &Site) {
+    site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
+    assert_eq!(site.hash_of("orders"), BCRYPT);
+    let mut serving = site.program.serve(&[]);
+    ask(&serving, "orders", "wrong").assert_invalid_client();
+    assert_eq!((verified(&serving), site.hash_of("orders").as_str()), (1.0, BCRYPT));
+    assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
+    let fast = ClientSecret::new(BCRYPT_SECRET.into()).hash().to_stored();
+    let replaced = eventually(SOON, || (site.hash_of("orders") == fast).then_some(()));
+    assert!(replaced.is_some(), "{}", serving.stderr());
+    for _ in 0..8 {
+        assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
+    }
+    assert_eq!(verified(&serving), 2.0, "of the wrong secret and of the first use");
+    ask(&serving, "orders", "wrong").assert_invalid_client();
+    serving.stop();
+    let serving = site.program.serve(&[]);
+    assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
+    ask(&serving, "orders", "wrong").assert_invalid_client();
+    assert_eq!(verified(&serving), 0.0, "a new process has only the database to go by");
+}
+
+fn clients_of_all_three_formats_get_tokens_with_their_old_secrets(site: &Site) {
+    let hydra = json!([
+        hydra_client("h-bcrypt", BCRYPT),
+        hydra_client("h-sha256", PBKDF2_SHA256),
+        hydra_client("h-sha512", PBKDF2_SHA512),
+        {"client_id": "h-web", "grant_types": ["authorization_code"], "client_secret": BCRYPT},
+    ]);
+    let keycloak = json!({"realm": "shop", "clients": [{
+        "clientId": "k-orders", "secret": GENERATED, "serviceAccountsEnabled": true, "protocol": "openid-connect",
+        "clientAuthenticatorType": "client-secret", "defaultClientScopes": ["orders:read"],
+    }, {"clientId": "account", "publicClient": true}]});
+    let csv = format!(
+        "client_id,scope,secret,secret_hash\nc-plain,orders:read,{CHOSEN_SECRET},\nc-hash,orders:read,,\"{PBKDF2_SHA256}\"\n"
+    );
+    for (text, accepted, passed_over) in [(hydra.to_string(), 3, 1), (keycloak.to_string(), 1, 1), (csv, 2, 0)] {
+        let report = site.import(&text, &["--json"]).json();
+        let count = |list: &str| report[list].as_array().unwrap().len();
+        assert_eq!(
+            (count("accepted"), count("passed_over"), count("refused")),
+            (accepted, passed_over, 0)
+        );
+        assert_eq!(report["written"], true);
+    }
+    let serving = site.program.serve(&[]);
+    for (id, secret) in [
+        ("h-bcrypt", BCRYPT_SECRET),
+        ("h-sha256", SHA256_SECRET),
+        ("h-sha512", SHA512_SECRET),
+        ("k-orders", GENERATED),
+        ("c-plain", CHOSEN_SECRET),
+        ("c-hash", SHA256_SECRET),
+    ] {
+        let answer = ask(&serving, id, secret);
+        assert_eq!(
+            (answer.status, &answer.json()["scope"]),
+            (200, &json!("orders:read")),
+            "{id}"
+        );
+        ask(&serving, id, &secret[1..]).assert_invalid_client();
+    }
+    let lines = site.program.run(&["audit"]);
+    let imports = lines.stdout.matches("\"client.import\"").count();
+    assert_eq!(imports, 6, "{}", lines.stdout);
+}
+
+fn g8_no_secret_and_no_hash_is_printed_logged_or_in_the_audit_trail(site: &Site) {
+    let csv = format!(
+        "client_id,scope,secret,secret_hash\nplain,a,{GENERATED},\nchosen,a,{CHOSEN_SECRET},\nhashed,a,,\"{BCRYPT}\"\n"
+    );
+    let wrong = "client_id,scope,secret,ttl_seconds\nx,a,VerySecretVerySecret,VerySecretVerySecret\n";
+    let mut seen = String::new();
+    for outcome in [
+        site.import(&csv, &["--dry-run"]),
+        site.import(&csv, &[]),
+        site.import(&csv, &["--json"]),
+        site.import(wrong, &[]),
+        site.import("VerySecretVerySecret,b\n", &[]),
+        site.import(
+            "[{\"client_id\": \"x\", \"client_secret\": \"VerySecretVerySecret\" oops}]",
+            &[],
+        ),
+        site.import(
+            "[{\"grant_types\": \"client_credentials\", \"client_secret\": {\"VerySecretVerySecret\": 1}}]",
+            &[],
+        ),
+        site.program.run(&["audit"]),
+        site.program.run(&["client", "list", "--json"]),
+        site.program.run(&["client", "secret", "list", "hashed", "--json"]),
+    ] {
+        seen.push_str(&outcome.stdout);
+        seen.push_str(&outcome.stderr);
+    }
+    let mut serving = site.program.serve(&[]);
+    for (id, secret) in [
+        ("plain", GENERATED),
+        ("chosen", CHOSEN_SECRET),
+        ("hashed", BCRYPT_SECRET),
+    ] {
+        assert_eq!(ask(&serving, id, secret).status, 200);
+        ask(&serving, id, "VerySecretVerySecret").assert_invalid_client();
+    }
+    serving.stop();
+    seen.push_str(&serving.stderr());
+    seen.push_str(&serving.stdout());
+    for secret in [
+        GENERATED,
+        CHOSEN_SECRET,
+        BCRYPT_SECRET,
+        "VerySecret",
+        "$2a$",
+        "$argon2",
+        "sha256:",
+        "abcdefghijklmnopqrstuu",
+    ] {
+        assert!(!seen.contains(secret), "{secret}: {seen}");
+    }
+    assert!(seen.contains("client.import") && seen.contains("chosen"), "{seen}");
+}
+
+fn where_one_is_refused_nothing_is_written_unless_that_is_asked_for(site: &Site) {
+    site.program.client(&["--name", "n", "--id", "taken", "--scope", "x"]);
+    let lines = [
+        "client_id,scope,secret",
+        &format!("good,a,{GENERATED}"),
+        "taken,a,b",
+        &format!("{},a,b", "x".repeat(129)),
+        "spaces,a  b,c",
+        "admin,mintage:admin,b",
+        "good,a,b",
+        "nosecret,a,",
+    ]
+    .join("\n");
+    let refused = site.import(&lines, &["--json"]);
+    assert_eq!(refused.code, Some(1));
+    let line =
+        "mintage: nothing is imported, 6 of 7 clients are refused: mend them, or leave them out with --skip-refused\n";
+    assert_eq!(refused.stderr, line);
+    let report: Value = serde_json::from_str(&refused.stdout).unwrap();
+    let places = |list: &str| -> Vec<String> {
+        let mut places: Vec<String> = report[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| item["at"].as_str().unwrap().to_owned())
+            .collect();
+        places.sort();
+        places
+    };
+    assert_eq!(places("accepted"), ["line 2"]);
+    assert_eq!(
+        places("refused"),
+        ["line 3", "line 4", "line 5", "line 6", "line 7", "line 8"]
+    );
+    assert_eq!(
+        (&report["written"], site.clients()),
+        (&json!(false), vec!["taken".to_owned()])
+    );
+    let text = site.import(&lines, &["--skip-refused"]);
+    assert!(text.done().ends_with("1 clients are imported.\n"), "{text:?}");
+    assert!(
+        text.stdout
+            .contains("refused      line 3 \"taken\": there is a client of this id already"),
+        "{text:?}"
+    );
+    assert_eq!(site.clients(), ["good", "taken"]);
+    assert_eq!(
+        site.import(&lines, &[]).code,
+        Some(1),
+        "the second time, `good` is taken too"
+    );
+}
+
+fn a_dry_run_tells_the_same_and_writes_nothing(site: &Site) {
+    site.program.run(&["migrate", "up"]).done();
+    let state = || {
+        let count = |table: &str| site.texts(&format!("SELECT CAST(count(*) AS TEXT) AS value FROM {table}"));
+        ["clients", "secrets", "changes", "audit"].map(count)
+    };
+    let before = state();
+    let text = json!([hydra_client("a", BCRYPT), hydra_client("b", "$1$x$y")]).to_string();
+    let report = |arguments: &[&str]| {
+        let outcome = site.import(&text, arguments);
+        let mut report: Value = serde_json::from_str(&outcome.stdout).unwrap();
+        for differs in ["written", "dry_run"] {
+            report[differs].take();
+        }
+        (outcome.code, report)
+    };
+    let dry = report(&["--json", "--dry-run"]);
+    let dry_skipping = report(&["--json", "--dry-run", "--skip-refused"]);
+    assert_eq!(state(), before);
+    assert_eq!((dry.0, dry_skipping.0), (Some(1), Some(0)));
+    assert_eq!(report(&["--json"]), dry);
+    assert_eq!(report(&["--json", "--skip-refused"]), dry_skipping);
+    assert_ne!(state(), before);
+}
+
+fn a_secret_that_looks_chosen_keeps_its_slow_hash_and_is_verified_once(site: &Site) {
+    let text = json!([hydra_client("bcrypt", CHOSEN)]).to_string();
+    site.import(&text, &[]).done();
+    let plain = format!("client_id,scope,secret\nplain,a,{CHOSEN_SECRET}\n");
+    let imported = site.import(&plain, &[]);
+    assert!(
+        imported
+            .done()
+            .contains("warning      line 2 \"plain\": its secret looks chosen"),
+        "{imported:?}"
+    );
+    let serving = site.program.serve(&[]);
+    for _ in 0..5 {
+        assert_eq!(ask(&serving, "bcrypt", CHOSEN_SECRET).status, 200);
+        assert_eq!(ask(&serving, "plain", CHOSEN_SECRET).status, 200);
+    }
+    assert_eq!(verified(&serving), 2.0, "the process remembers");
+    assert_eq!(site.hash_of("bcrypt"), CHOSEN);
+    assert!(site.hash_of("plain").starts_with("$argon2id$"));
+    let made = site.program.run(&["client", "secret", "add", "plain", "--json"]).json();
+    let new = made["client_secret"].as_str().unwrap();
+    let works = || (ask(&serving, "plain", new).status == 200).then_some(());
+    assert!(eventually(SOON, works).is_some());
+}
+
+fn two_instances_replace_a_hash_once_and_both_take_the_secret(site: &Site) {
+    site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
+    let other = Program::on_empty_database().with("MINTAGE_DATABASE_URL", &site.url);
+    let both = [site.program.serve(&[]), other.serve(&[])];
+    let begin = Barrier::new(both.len());
+    std::thread::scope(|scope| {
+        for serving in &both {
+            scope.spawn(|| {
+                begin.wait();
+                assert_eq!(ask(serving, "orders", BCRYPT_SECRET).status, 200);
+            });
+        }
+    });
+    let replaced = |serving: &Serving| metric(serving, "mintage_slow_hashes_replaced_total");
+    let once = || (both.iter().map(replaced).sum::<f64>() == 1.0).then_some(());
+    assert!(eventually(SOON, once).is_some());
+    assert!(site.hash_of("orders").starts_with("sha256:"));
+    let changes = site.texts("SELECT subject AS value FROM changes WHERE kind = 'client' AND subject = 'orders'");
+    assert_eq!(changes.len(), 2, "of the import and of the replacement");
+    for serving in &both {
+        assert_eq!(ask(serving, "orders", BCRYPT_SECRET).status, 200);
+        assert!(verified(serving) <= 1.0);
+    }
+}
+
+#[test]
+fn a_dry_run_makes_no_database() {
+    let program = Program::on_empty_database();
+    program.write("clients", &hydra_client("a", BCRYPT).to_string());
+    program.run(&["client", "import", "clients", "--dry-run"]).done();
+    assert!(!program.database_path().exists());
+}
+
+#[test]
+fn a_hundred_first_uses_at_once_verify_the_hash_once() {
+    let site = Site::sqlite();
+    site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
+    let serving = site.program.serve(&[]);
+    let begin = Barrier::new(100);
+    std::thread::scope(|scope| {
+        for _ in 0..100 {
+            scope.spawn(|| {
+                begin.wait();
+                assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
+            });
+        }
+    });
+    assert_eq!(verified(&serving), 1.0);
+    assert_eq!(metric(&serving, "mintage_slow_hashes_replaced_total"), 1.0);
+}
+
+/// 150 different secrets at once: two hashes are compared, 64 wait, and the others are told to come again.
+#[test]
+fn past_the_bound_is_503_and_others_get_their_tokens() {
+    let site = Site::sqlite();
+    let costly = bcrypt::hash(GENERATED, 11).unwrap();
+    site.import(&hydra_client("orders", &costly).to_string(), &[]).done();
+    let fast = site.program.client(&["--name", "n", "--scope", "a"]);
+    let serving = site.program.serve(&[]);
+    let begin = Barrier::new(150);
+    let answers: Vec<Response> = std::thread::scope(|scope| {
+        let guess = |number: usize| {
+            let (begin, serving) = (&begin, &serving);
+            scope.spawn(move || {
+                begin.wait();
+                ask(serving, "orders", &format!("guess {number}"))
+            })
+        };
+        let guesses: Vec<_> = (0..150).map(guess).collect();
+        begin_others(&serving, &fast);
+        guesses.into_iter().map(|guess| guess.join().unwrap()).collect()
+    });
+    let (busy, looked_at): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 503);
+    assert!(
+        busy.len() >= 150 - 2 - 64 - 20,
+        "{} of 150 were told to come again",
+        busy.len()
+    );
+    for answer in busy {
+        answer.assert_refused(
+            503,
+            "temporarily_unavailable",
+            "the server cannot answer now, try again later",
+        );
+        assert!(answer.header("retry-after").is_some());
+    }
+    for answer in looked_at {
+        answer.assert_invalid_client();
+    }
+    assert_eq!(ask(&serving, "orders", GENERATED).status, 200, "nothing is left of it");
+}
+
+/// Somebody with a fast hash notices nothing.
+fn begin_others(serving: &Serving, fast: &TestClient) {
+    for _ in 0..20 {
+        assert_eq!(token_request(fast, &[]).send(serving.address).status, 200);
+    }
+}
+
+#[test]
+fn p17_wrong_secrets_for_a_slow_hash_count_as_failures() {
+    let site = Site::of(Program::new().with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "3"));
+    site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
+    let serving = site.program.serve(&[]);
+    for number in 0..3 {
+        ask(&serving, "orders", &format!("guess {number}")).assert_invalid_client();
+    }
+    for number in 3..20 {
+        assert_eq!(ask(&serving, "orders", &format!("guess {number}")).status, 429);
+    }
+    assert_eq!(verified(&serving), 3.0, "past the limit no hash is looked at");
+}
+
+#[test]
+fn a_revoked_secret_does_not_count_though_it_was_right_before() {
+    let site = Site::sqlite();
+    site.import(&hydra_client("orders", CHOSEN).to_string(), &[]).done();
+    let serving = site.program.serve(&[]);
+    assert_eq!(ask(&serving, "orders", CHOSEN_SECRET).status, 200);
+    let listed = site
+        .program
+        .run(&["client", "secret", "list", "orders", "--json"])
+        .json();
+    let id = listed["items"][0]["secret_id"].as_str().unwrap();
+    site.program.run(&["client", "secret", "revoke", "orders", id]).done();
+    let refused = || (ask(&serving, "orders", CHOSEN_SECRET).status == 401).then_some(());
+    assert!(eventually(SOON, refused).is_some());
+}
+
+#[test]
+fn p15_an_expired_secret_does_not_count_though_it_was_right_before() {
+    let setup = Setup::new().with_mock_clock();
+    let end = UnixMillis(setup.now().0 + 1000);
+    let app = setup.start();
+    let client = app.client(|client| {
+        client.secrets[0].hash = SecretHash::from_stored(CHOSEN).unwrap();
+        client.secrets[0].expires_at = Some(end);
+    });
+    let client = client.with_secret(CHOSEN_SECRET);
+    app.advance(Duration::from_millis(999));
+    assert_eq!(app.ask(&client, &[]).status, 200);
+    app.advance(Duration::from_millis(1));
+    app.ask(&client, &[]).assert_invalid_client();
+}
+
+#[test]
+fn p15_a_disabled_client_is_refused_with_its_right_secret() {
+    let app = TestApp::shared();
+    let client = app.client(|client| {
+        client.secrets[0].hash = SecretHash::from_stored(CHOSEN).unwrap();
+        client.enabled = false;
+    });
+    for _ in 0..2 {
+        app.ask(&client.with_secret(CHOSEN_SECRET), &[]).assert_invalid_client();
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_exit_1_and_wrong_usage_exit_2() {
+    let site = Site::sqlite();
+    let missing = site.program.run(&["client", "import", "missing"]);
+    assert!(missing.refused(1).contains("missing cannot be read"));
+    assert!(site.import("{}", &[]).refused(1).contains("no known format"));
+    assert!(site.import("client_id,colour\n", &[]).refused(1).contains("column 2"));
+    assert!(site.import("[", &["--format", "csv"]).refused(1).contains("column 1"));
+    assert!(site.import("[]", &["--format", "ldap"]).refused(2).contains("ldap"));
+    site.import("[]", &["--format", "hydra"]).done();
+}
+
+#[test]
+fn g7_while_the_database_is_locked_the_secret_works_and_its_hash_is_replaced_later() {
+    let app = Setup::new()
+        .configured(|config| config.database.query_timeout = config::Duration::seconds(1))
+        .with_mock_clock()
+        .start();
+    let hash = SecretHash::from_stored(BCRYPT).unwrap();
+    let client = app
+        .client(|client| client.secrets[0].hash = hash.clone())
+        .with_secret(BCRYPT_SECRET);
+    // In the memory of both workers, whom connections go to in turn.
+    for _ in 0..4 {
+        app.ask(&client.with_secret("wrong"), &[]).assert_invalid_client();
+    }
+    let mut lock = app.sqlite();
+    lock.batch_execute("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..4 {
+        assert_eq!(app.ask(&client, &[]).status, 200);
+    }
+    let hash_now = || {
+        let found = app.database(|conn| clients::find(conn, &client.id()));
+        found.unwrap().secrets[0].hash.to_stored()
+    };
+    assert_eq!(hash_now(), BCRYPT);
+    lock.batch_execute("ROLLBACK").unwrap();
+    let replaced = || {
+        app.advance(Duration::from_secs(10));
+        assert_eq!(app.ask(&client, &[]).status, 200);
+        hash_now().starts_with("sha256:").then_some(())
+    };
+    assert!(eventually(SOON, replaced).is_some());
+}
