@@ -124,6 +124,13 @@ fn calls(db: &Db) {
         }),
     );
     row(
+        "how 25 clients stand",
+        cost(db, 200, |conn, number| {
+            let ids: Vec<ClientId> = (0..25).map(|place| id(number * 25 + place)).collect();
+            standing::of_clients(conn, &ids).map(drop)
+        }),
+    );
+    row(
         "a client loaded",
         cost(db, 2000, |conn, number| clients::find(conn, &id(number)).map(drop)),
     );
@@ -145,6 +152,11 @@ fn calls(db: &Db) {
             let now = Clock::System.now();
             revocations::revoke(conn, spent(&mut ids, now), now)
         }),
+    );
+    let last = db.run_here(changes::last).expect("it is asked");
+    row(
+        "a poll of the change log that reads 100 lines",
+        cost(db, 500, |conn, _| changes::after(conn, last - 100, 1000).map(drop)),
     );
     println!("\n{table}");
 }

@@ -88,7 +88,13 @@ impl Cache {
         while age < end && alive.len() <= UNITS * STEPS {
             let at = alive.len() - 1;
             // Of the first unit, s is 1 up to its very end.
-            let before = |place: usize| if place == STEPS && at + 1 == 2 * STEPS { 1.0 } else { alive[place] };
+            let before = |place: usize| {
+                if place == STEPS && at + 1 == 2 * STEPS {
+                    1.0
+                } else {
+                    alive[place]
+                }
+            };
             let part = step.min(end - age);
             let (left, right) = (alive[at - STEPS], before(at + 1 - STEPS));
             let next = (now - falls * (left + right) / 2.0 * part).max(0.0);
@@ -121,7 +127,10 @@ pub fn characteristic_time(seen: &Popularity, capacity: f64) -> f64 {
         return f64::INFINITY;
     }
     let asking = |time: f64| -> f64 {
-        let asked = seen.0.iter().map(|group| group.clients * -(-group.rate * time).exp_m1());
+        let asked = seen
+            .0
+            .iter()
+            .map(|group| group.clients * -(-group.rate * time).exp_m1());
         asked.sum()
     };
     let (mut low, mut high) = (0.0, 1.0);
