@@ -67,7 +67,7 @@ pub struct Inputs {
     pub kept_after_expiry: f64,
 }
 
-/// As measured. `docs/scaling.md` shows these with where each is from ([`sources`]).
+/// As measured. `docs/scaling.md` shows them with where each is from ([`sources`]).
 pub const MEASURED: Inputs = Inputs {
     token_micros: 34.92,
     token_micros_hs256: 14.7,
@@ -76,9 +76,9 @@ pub const MEASURED: Inputs = Inputs {
     load_seconds: 318e-6,
     flush_micros: 100.0,
     row_micros: 3.3,
-    flush_seconds: 2.1e-3,
+    flush_seconds: 4.3e-3,
     use_micros: 82.0,
-    use_seconds: 165e-6,
+    use_seconds: 186e-6,
     poll_micros: 20.5,
     poll_seconds: 60e-6,
     line_micros: 1.33,
@@ -110,158 +110,197 @@ pub struct Source {
     pub value: f64,
     /// In what it is counted.
     pub unit: &'static str,
-    /// Where it was measured.
+    /// What three runs gave, where it was measured for the model.
+    pub seen: &'static str,
+    /// Where it is from.
     pub from: &'static str,
 }
 
-/// Measured by this benchmark.
-const HERE: &str = "`cargo bench --bench scaling -- --measure`";
-
 /// The table of the document.
 pub fn sources(inputs: &Inputs) -> Vec<Source> {
-    let row = |what, value, unit, from| Source {
+    let row = |what, value, unit, seen, from| Source {
         what,
         value,
         unit,
+        seen,
         from,
     };
-    let request = "benchmarks.md, one request: `/token` ES256, async";
-    let no_cache = "benchmarks.md, size of the pool on PostgreSQL without a cache (98.2 µs with 5 connections), less a hit there \
-                    (14.7 µs, durability)";
-    let held = "benchmarks.md, size of the pool: 3,149 loads a second on one connection";
-    let memory = "benchmarks.md, revocations: 69 MB for a million";
+    // Measured for the model; `docs/scaling.md` says how.
+    let here = |what, value, unit, seen| row(what, value, unit, seen, "measured here");
+    let known = |what, value, unit, from| row(what, value, unit, "", from);
+    let micros = |seconds: f64| seconds * 1e6;
     vec![
-        row(
-            "server CPU of a token, ES256, client cached",
+        known(
+            "CPU of the server for a token, ES256, client cached",
             inputs.token_micros,
             "µs",
-            request,
+            "benchmarks.md, one request",
         ),
-        row(
-            "the same, HS256, with PostgreSQL",
+        known(
+            "the same, HS256, on PostgreSQL",
             inputs.token_micros_hs256,
             "µs",
-            "benchmarks.md, durability: PostgreSQL",
+            "benchmarks.md, durability-backends",
         ),
-        row(
-            "server CPU that a load of the client adds",
+        known(
+            "CPU of the server that a load of the client adds",
             inputs.miss_micros,
             "µs",
-            no_cache,
+            "benchmarks.md, pool-postgres: 98.2 with 5 connections, less a hit",
         ),
-        row(
-            "PostgreSQL's CPU of a load (2 statements)",
+        here(
+            "CPU of PostgreSQL for a load, two statements",
             inputs.load_micros,
             "µs",
-            HERE,
+            "113 to 116",
         ),
-        row("a load holds a connection for", inputs.load_seconds * 1e6, "µs", held),
-        row(
-            "PostgreSQL's CPU of a flush, without its rows",
+        known(
+            "a load holds a connection for",
+            micros(inputs.load_seconds),
+            "µs",
+            "benchmarks.md, pool-postgres: 3,149 a second on one connection",
+        ),
+        here(
+            "CPU of PostgreSQL for a flush without its rows",
             inputs.flush_micros,
             "µs",
-            HERE,
+            "see below",
         ),
-        row("PostgreSQL's CPU of a row of it", inputs.row_micros, "µs", HERE),
-        row("a flush holds a connection for", inputs.flush_seconds * 1e6, "µs", HERE),
-        row(
-            "PostgreSQL's CPU of the last use of a secret, one of 100",
+        here(
+            "CPU of PostgreSQL for a row of it",
+            inputs.row_micros,
+            "µs",
+            "see below",
+        ),
+        here(
+            "a flush of 400 rows holds a connection for",
+            micros(inputs.flush_seconds),
+            "µs",
+            "2,100 to 4,320",
+        ),
+        here(
+            "CPU of PostgreSQL for the last use of a secret, one of 100",
             inputs.use_micros,
             "µs",
-            HERE,
+            "80 to 95",
         ),
-        row("it holds a connection for", inputs.use_seconds * 1e6, "µs", HERE),
-        row(
-            "PostgreSQL's CPU of a poll that finds nothing",
+        here(
+            "it holds a connection for",
+            micros(inputs.use_seconds),
+            "µs",
+            "145 to 279",
+        ),
+        here(
+            "CPU of PostgreSQL for a poll that finds nothing",
             inputs.poll_micros,
             "µs",
-            HERE,
+            "18.7 to 20.6",
         ),
-        row("it holds a connection for", inputs.poll_seconds * 1e6, "µs", HERE),
-        row(
-            "PostgreSQL's CPU of a line that a poll reads",
+        here(
+            "it holds a connection for",
+            micros(inputs.poll_seconds),
+            "µs",
+            "44 to 68",
+        ),
+        here(
+            "CPU of PostgreSQL for a line that a poll reads",
             inputs.line_micros,
             "µs",
-            HERE,
+            "one run: 153 with 100 lines",
         ),
-        row(
-            "PostgreSQL's CPU of \"how does this client stand\"",
+        here(
+            "CPU of PostgreSQL for \"how does this client stand\"",
             inputs.standing_micros,
             "µs",
-            HERE,
+            "80.9 to 84.2",
         ),
-        row(
-            "of one client more in that question",
+        here(
+            "for one client more in that question",
             inputs.further_standing_micros,
             "µs",
-            HERE,
+            "one run: 177 with 25 clients",
         ),
-        row("PostgreSQL's CPU of a revocation", inputs.revocation_micros, "µs", HERE),
-        row(
-            "revocations one after the other, on one connection",
+        here(
+            "CPU of PostgreSQL for a revocation",
+            inputs.revocation_micros,
+            "µs",
+            "191 to 217",
+        ),
+        here(
+            "revocations one after the other",
             inputs.revocations_in_turn,
             "a second",
-            HERE,
+            "1,077 to 2,314",
         ),
-        row(
-            "PostgreSQL's CPU of a new connection",
+        here(
+            "CPU of PostgreSQL for a new connection",
             inputs.connection_micros,
             "µs",
-            HERE,
+            "2,525 to 2,774",
         ),
-        row(
-            "memory of PostgreSQL's process for a connection",
+        here(
+            "memory of PostgreSQL for a connection",
             inputs.connection_memory / 1e6,
             "MB",
-            HERE,
+            "6.21 and 6.26",
         ),
-        row(
-            "a token record on PostgreSQL with its key, one instance",
+        here(
+            "a token record on PostgreSQL, written by 1 instance",
             inputs.row_bytes_alone,
             "bytes",
-            HERE,
+            "230 to 235",
         ),
-        row("the same, 100 instances in turns", inputs.row_bytes, "bytes", HERE),
-        row("its write-ahead log", inputs.row_wal_bytes, "bytes", HERE),
-        row("a token record on SQLite", inputs.row_bytes_sqlite, "bytes", HERE),
-        row(
-            "a revocation and its line in the change log",
+        here("the same, by 100 in turns", inputs.row_bytes, "bytes", "251 to 252"),
+        here(
+            "its share of the write-ahead log",
+            inputs.row_wal_bytes,
+            "bytes",
+            "284 to 287",
+        ),
+        here(
+            "a token record on SQLite",
+            inputs.row_bytes_sqlite,
+            "bytes",
+            "138 to 141",
+        ),
+        here(
+            "a revocation with its line in the change log",
             inputs.revocation_bytes,
             "bytes",
-            HERE,
+            "287 to 301",
         ),
-        row(
+        known(
             "a live revocation in the memory of an instance",
             inputs.revocation_memory,
             "bytes",
-            memory,
+            "benchmarks.md, revocations",
         ),
-        row(
+        known(
             "a client in a cache",
             inputs.client_memory,
             "bytes",
-            "benchmarks.md, the client cache: `memory_1000`",
+            "benchmarks.md, the client cache",
         ),
-        row(
-            "Redis' CPU of a message, for each instance that gets it",
+        here(
+            "CPU of Redis for a message, for each that gets it",
             inputs.message_micros,
             "µs",
-            HERE,
+            "3.99 and 4.02",
         ),
-        row(
+        known(
             "between two polls, a tenth more or less",
             inputs.poll_interval * 1e3,
             "ms",
             "`actors/change_feed.rs`",
         ),
-        row(
+        known(
             "`writer.flush_interval`",
             inputs.flush_interval * 1e3,
             "ms",
             "the default",
         ),
-        row("`writer.max_batch`", inputs.max_batch, "records", "the default"),
-        row(
+        known("`writer.max_batch`", inputs.max_batch, "records", "the default"),
+        known(
             "a revocation is kept past its token's end for",
             inputs.kept_after_expiry,
             "s",

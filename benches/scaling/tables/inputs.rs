@@ -5,11 +5,12 @@ use crate::report::Report;
 use crate::report::table::{Table, figure};
 
 pub fn write(report: &Report) {
-    let mut table = Table::new(&["what", "", "from"]);
+    let mut table = Table::new(&["what", "taken as", "seen", "from"]);
     for source in sources(&MEASURED) {
         table.row(vec![
             source.what.to_owned(),
             format!("{} {}", figure(source.value), source.unit),
+            source.seen.to_owned(),
             source.from.to_owned(),
         ]);
     }
