@@ -19,6 +19,7 @@ pub mod report;
 pub mod server;
 pub mod traffic;
 
+#[allow(unused_imports, reason = "as above")]
 pub use report::{plot, table};
 
 /// The middle one.
