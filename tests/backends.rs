@@ -22,6 +22,8 @@ mod expired;
 mod migrations;
 #[path = "backends/replicas.rs"]
 mod replicas;
+#[path = "backends/secret_uses.rs"]
+mod secret_uses;
 #[path = "backends/signing_keys.rs"]
 mod signing_keys;
 #[path = "backends/tokens.rs"]

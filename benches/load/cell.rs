@@ -15,8 +15,7 @@ use super::outcome::{Outcome, histogram, percentile};
 use super::server::{Counts, OPERATOR_BODY, Server};
 use super::traffic::Traffic;
 
-/// The name of what everything is compared with.
-pub const FLOOR: &str = "floor";
+pub use super::report::plot::FLOOR;
 
 /// A server in one configuration, and its load.
 pub struct Cell {

@@ -14,12 +14,13 @@ pub mod flags;
 pub mod floor;
 pub mod open;
 pub mod outcome;
-pub mod plot;
+#[path = "../report/mod.rs"]
 pub mod report;
 pub mod server;
-pub mod svg;
-pub mod table;
 pub mod traffic;
+
+#[allow(unused_imports, reason = "as above")]
+pub use report::{plot, table};
 
 /// The middle one.
 pub fn median(mut values: Vec<f64>) -> f64 {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
+pub use super::report::plot::percentile;
+
 /// The result of one run of load.
 pub struct Outcome {
     /// Of the answers with 200, in nanoseconds.
@@ -22,11 +24,6 @@ const LONGEST: u64 = 60_000_000_000;
 /// A histogram of nanoseconds with three digits.
 pub fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, LONGEST, 3).expect("these bounds are in order")
-}
-
-/// A percentile, in seconds.
-pub fn percentile(latencies: &Histogram<u64>, percent: f64) -> f64 {
-    latencies.value_at_percentile(percent) as f64 / 1e9
 }
 
 impl Default for Outcome {

@@ -37,7 +37,7 @@ fn main() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let busy = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     eprintln!("{cores} cores; load before: {}", busy.trim_end());
-    let report = Report::new(flags.to.as_deref());
+    let report = Report::new(flags.to.as_deref(), "benchmarks.md", "matrix");
     before_after::run(&flags, &report);
     backends::run(&flags, &report);
     scenario::run(&flags, &report);

@@ -162,6 +162,10 @@ pub fn rehash(
 /// # Errors
 /// When the database refuses or cannot be reached; none is written then.
 pub fn used(conn: &mut Conn, uses: &[(String, UnixMillis)]) -> Result<(), DbError> {
+    let mut uses: Vec<&(String, UnixMillis)> = uses.iter().collect();
+    // One order for all instances: each keeps the rows that it has changed until it commits, and of two that have changed
+    // what the other wants next, PostgreSQL would end one.
+    uses.sort_unstable();
     conn.write(|conn| {
         for (secret_id, moment) in uses {
             let earlier = secrets::last_used_at_ms

@@ -2,9 +2,16 @@
 
 use hdrhistogram::Histogram;
 
-use super::outcome::percentile;
 use super::svg::{Axis, Line, chart};
 use super::table::{figure, time, whole};
+
+/// The name of what everything is compared with.
+pub const FLOOR: &str = "floor";
+
+/// A percentile, in seconds, of a histogram of nanoseconds.
+pub fn percentile(latencies: &Histogram<u64>, percent: f64) -> f64 {
+    latencies.value_at_percentile(percent) as f64 / 1e9
+}
 
 /// Latency by percentile, one line for each name. The better the percentile, the more room it has: each further nine as
 /// much as the one before.
@@ -29,7 +36,7 @@ pub fn percentiles(title: &str, lines: &[(String, &Histogram<u64>)]) -> String {
         .enumerate()
         .map(|(number, (name, latencies))| Line {
             name: name.clone(),
-            is_floor: number == 0 && name == super::cell::FLOOR,
+            is_floor: number == 0 && name == FLOOR,
             points: (0..=60)
                 .map(|step| end * f64::from(step) / 60.0)
                 .map(|nines| {
@@ -59,7 +66,7 @@ pub fn over(title: &str, x: (&str, Name), y: (&str, Name), lines: Vec<(String, V
     let drawn: Vec<Line> = lines
         .into_iter()
         .map(|(name, points)| Line {
-            is_floor: name.starts_with(super::cell::FLOOR),
+            is_floor: name.starts_with(FLOOR),
             name,
             points,
         })

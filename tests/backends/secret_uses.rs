@@ -1,0 +1,47 @@
+//! Several instances that write down when the same secrets were last used.
+
+use std::sync::Barrier;
+
+use mintage::db::{clients, secrets};
+use mintage::oauth::client::Client;
+use mintage::oauth::secret::{ClientSecret, StoredSecret};
+use mintage::oauth::time::UnixMillis;
+
+use crate::sample::{NOW, client};
+use crate::{Store, on_both_backends};
+
+on_both_backends! {
+    instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out
+}
+
+/// Each writes them in an order of its own: what it was told stands in no order.
+fn instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out(store: Store) {
+    const SECRETS: usize = 300;
+    let store = store.migrated();
+    let known: Vec<StoredSecret> = (0..SECRETS)
+        .map(|_| StoredSecret::new(&ClientSecret::generate(), NOW))
+        .collect();
+    let mut ids: Vec<String> = known.iter().map(|secret| secret.id.clone()).collect();
+    let known = Client {
+        secrets: known,
+        ..client("a")
+    };
+    store.run(|conn| clients::insert(conn, &known));
+    ids.sort();
+    for round in 1..=5 {
+        let together = Barrier::new(2);
+        let write = |ids: &[String], moment| {
+            let uses: Vec<_> = ids.iter().map(|id| (id.clone(), moment)).collect();
+            together.wait();
+            store.try_run(|conn| secrets::used(conn, &uses))
+        };
+        let (one, other) = (ids.clone(), ids.iter().rev().cloned().collect::<Vec<_>>());
+        std::thread::scope(|scope| {
+            let one = scope.spawn(|| write(&one, UnixMillis(NOW.0 + 10 * round)));
+            assert_eq!(write(&other, UnixMillis(NOW.0 + 10 * round + 1)), Ok(()));
+            assert_eq!(one.join().unwrap(), Ok(()));
+        });
+    }
+    let last: i64 = store.number("SELECT min(last_used_at_ms) AS value FROM secrets");
+    assert_eq!(last, NOW.0 + 51);
+}
