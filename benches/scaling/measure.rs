@@ -115,7 +115,7 @@ fn calls(db: &Db) {
     let last = db.run_here(changes::last).expect("it is asked");
     row(
         "a poll of the change log, nothing new",
-        cost(db, 2000, |conn, _| changes::after(conn, last, 1000).map(drop)),
+        cost(db, 2000, |conn, _| changes::from(conn, last + 1, 1000).map(drop)),
     );
     row(
         "how one client stands",
@@ -156,7 +156,7 @@ fn calls(db: &Db) {
     let last = db.run_here(changes::last).expect("it is asked");
     row(
         "a poll of the change log that reads 100 lines",
-        cost(db, 500, |conn, _| changes::after(conn, last - 100, 1000).map(drop)),
+        cost(db, 500, |conn, _| changes::from(conn, last - 99, 1000).map(drop)),
     );
     println!("\n{table}");
 }
