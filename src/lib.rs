@@ -38,5 +38,6 @@ pub mod logging;
 pub mod metrics;
 pub mod oauth;
 pub mod shutdown;
+pub mod siblings;
 mod startup;
 pub mod systemd;

@@ -20,9 +20,14 @@ use crate::db::changes::{self, Change};
 use crate::db::{Db, DbError, standing};
 use crate::keys::{KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
+use crate::siblings::Siblings;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The least time between two polls that somebody asks for: the first is at once, and many revocations in a row, or
+/// somebody who floods the channel, make at most 50 more of them a second.
+const SPACING: Duration = Duration::from_millis(20);
 
 /// Changes read by one poll; when there are more, the next poll follows at once.
 const PAGE: i64 = 1000;
@@ -98,6 +103,7 @@ pub struct ChangeFeed {
     listeners: Listeners,
     /// The last number that was dealt with.
     seen: i64,
+    siblings: Siblings,
 }
 
 impl ChangeFeed {
@@ -108,12 +114,19 @@ impl ChangeFeed {
             clock,
             listeners,
             seen,
+            siblings: Siblings::default(),
         }
+    }
+
+    /// Reads the log at once when siblings say so, and when this instance has written; and tells them how far it came.
+    pub fn among(self, siblings: Siblings) -> Self {
+        Self { siblings, ..self }
     }
 
     fn poll(&self) -> ResponseActFuture<Self, Result<(), DbError>> {
         let (db, clock, listeners, seen) = (self.db.clone(), self.clock.clone(), self.listeners.clone(), self.seen);
-        let work = async move { follow(&db, &clock, &listeners, seen).await };
+        let siblings = self.siblings.clone();
+        let work = async move { follow(&db, &clock, &listeners, &siblings, seen).await };
         Box::pin(work.into_actor(self).map(|(seen, result), this, _| {
             // A poll asked for in between may have come further.
             this.seen = this.seen.max(seen);
@@ -134,11 +147,18 @@ impl ChangeFeed {
 }
 
 /// Reads the log from `seen` on and does what it says; answers how far it came.
-async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) -> (i64, Result<(), DbError>) {
-    if listeners.last_answer.age().is_some_and(|age| age > LOST)
-        && let Err(error) = listeners.read_all(db, clock).await
-    {
-        return (seen, Err(error));
+async fn follow(
+    db: &Db,
+    clock: &Clock,
+    listeners: &Listeners,
+    siblings: &Siblings,
+    mut seen: i64,
+) -> (i64, Result<(), DbError>) {
+    if listeners.last_answer.age().is_some_and(|age| age > LOST) {
+        listeners.caches.seen().lose();
+        if let Err(error) = listeners.read_all(db, clock).await {
+            return (seen, Err(error));
+        }
     }
     loop {
         let asked = Instant::now();
@@ -149,13 +169,19 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: i64) ->
         if let Some((last, _)) = page.last() {
             // Before anything is invalidated: what is loaded again must not come from before.
             db.knows_change(*last);
+            listeners.caches.seen().note(&page);
         }
         let more = page.len() as i64 == PAGE;
+        if !more {
+            // Before it is done here, so that it is done everywhere at about the same time.
+            siblings.has_read(page.last().map_or(seen, |(seq, _)| *seq));
+        }
         if let Err(error) = listeners.apply(db, clock, &page).await {
             return (seen, Err(error));
         }
         seen = page.last().map_or(seen, |(seq, _)| *seq);
         if !more {
+            listeners.caches.seen().reach(seen, asked);
             listeners.last_answer.set(asked);
             return (seen, Ok(()));
         }
@@ -196,7 +222,7 @@ impl Listeners {
             self.reload_standings(db, clients.clone()).await?;
         }
         for id in &clients {
-            self.caches.invalidate(id).await;
+            self.caches.forget(id).await;
         }
         if everybody {
             self.revocations
@@ -252,6 +278,25 @@ impl Actor for ChangeFeed {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.poll_again_later(ctx);
+        if self.siblings.are_configured() {
+            let work = poll_when_told(ctx.address(), self.db.clone(), self.siblings.clone());
+            ctx.spawn(work.into_actor(self));
+        }
+    }
+}
+
+/// Polls besides the regular polls: one at a time, and no more often than [`SPACING`].
+async fn poll_when_told(feed: Addr<ChangeFeed>, db: Db, siblings: Siblings) {
+    loop {
+        tokio::select! {
+            () = siblings.nudged() => {}
+            () = db.written() => {}
+        }
+        let began = Instant::now();
+        if feed.send(PollNow).await.is_err() {
+            return;
+        }
+        tokio::time::sleep_until(began + SPACING).await;
     }
 }
 

@@ -12,6 +12,8 @@ mod lanes;
 pub mod revocation_cache;
 pub mod route_store;
 pub mod secret_uses;
+pub mod seen_changes;
+pub mod shared_clients;
 
 use std::fmt;
 

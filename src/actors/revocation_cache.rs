@@ -172,6 +172,7 @@ impl Revocations {
             .await
             .map_err(report)?;
         self.spend(spent);
+        db.has_written();
         Ok(())
     }
 
@@ -187,6 +188,9 @@ impl Revocations {
             .await
             .map_err(report)?;
         self.spend(spent);
+        if redeemed {
+            db.has_written();
+        }
         Ok(redeemed)
     }
 
@@ -199,6 +203,7 @@ impl Revocations {
             .await
             .map_err(report)?;
         self.spend(spent);
+        db.has_written();
         Ok(())
     }
 
@@ -222,6 +227,7 @@ impl Revocations {
             return Ok(false);
         };
         self.set_not_before(&id, moment);
+        db.has_written();
         Ok(true)
     }
 
