@@ -4,6 +4,7 @@
 //! log be read, which a flood of them does no more often than `actors/change_feed` allows.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::StreamExt;
 use redis::Value;
@@ -26,7 +27,7 @@ pub(super) async fn listen(inner: Arc<Inner>) {
                 *lock(&inner.listening_since) = Some(Instant::now());
                 inner.nudge.notify_one();
                 tokio::select! {
-                    () = until_silent(sink) => {}
+                    () = until_silent(&inner, sink) => {}
                     () = hear_all(&inner, messages) => {}
                 }
                 *lock(&inner.listening_since) = None;
@@ -62,11 +63,15 @@ async fn hear_all(inner: &Inner, mut messages: PubSubStream) {
     }
 }
 
-/// Ends when a ping is not answered: a connection that was cut without a word says nothing either.
-async fn until_silent(mut sink: PubSubSink) {
+/// Ends when a ping is not answered and nothing else comes either: a connection that was cut without a word is silent, one
+/// on which the answer waits behind a flood is not.
+async fn until_silent(inner: &Inner, mut sink: PubSubSink) {
     loop {
         sleep(PING_EVERY).await;
-        if !matches!(timeout(PATIENCE, sink.ping::<Value>()).await, Ok(Ok(_))) {
+        let received = || inner.counts.received.load(Ordering::Relaxed);
+        let before = received();
+        let pong = timeout(PATIENCE, sink.ping::<Value>()).await;
+        if !matches!(pong, Ok(Ok(_))) && received() == before {
             return;
         }
     }
