@@ -148,3 +148,168 @@ impl Seen {
         polled && !self.suspects.contains_key(id)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn id(text: &str) -> ClientId {
+        ClientId::parse(text).unwrap()
+    }
+
+    /// An instance that listens and has read the log up to 100; of what came after 40 it knows that `a` changed at 60.
+    struct Instance {
+        seen: SeenChanges,
+        listening_since: Instant,
+    }
+
+    impl Instance {
+        fn new() -> Self {
+            tokio::time::pause();
+            let seen = SeenChanges::default();
+            let recent = RecentChanges {
+                after: 40,
+                clients: vec![(id("a"), 60)],
+            };
+            seen.begin(100, &recent);
+            let listening_since = Instant::now();
+            seen.reach(100, Instant::now());
+            Self { seen, listening_since }
+        }
+
+        fn vouches(&self, text: &str, number: i64) -> bool {
+            self.seen.vouches(&id(text), number, NOW, self.listening_since)
+        }
+
+        /// Numbers of which it believes that a client contains them all.
+        fn believed(&self, text: &str) -> Vec<i64> {
+            (0..=120).filter(|number| self.vouches(text, *number)).collect()
+        }
+
+        async fn polls(&self, page: &[(i64, Change)], reached: i64) {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            let asked = Instant::now();
+            self.seen.note(page);
+            self.seen.reach(reached, asked);
+        }
+    }
+
+    fn numbers(range: std::ops::RangeInclusive<i64>) -> Vec<i64> {
+        range.collect()
+    }
+
+    #[tokio::test]
+    async fn what_is_believed_lies_between_the_last_change_of_the_client_and_the_end_of_the_log() {
+        let instance = Instance::new();
+        assert_eq!(instance.believed("a"), numbers(60..=100));
+        assert_eq!(instance.believed("b"), numbers(40..=100));
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_read_counts_before_it_is_done() {
+        let instance = Instance::new();
+        instance
+            .seen
+            .note(&[(101, Change::Client(id("b"))), (102, Change::Keys)]);
+        assert_eq!(instance.believed("b"), numbers(1..=0));
+        instance.polls(&[], 102).await;
+        assert_eq!(instance.believed("b"), numbers(101..=102));
+        assert_eq!(instance.believed("a"), numbers(60..=102));
+    }
+
+    #[tokio::test]
+    async fn a_page_that_is_read_twice_changes_nothing() {
+        let instance = Instance::new();
+        instance
+            .polls(&[(101, Change::Client(id("b"))), (105, Change::Client(id("b")))], 105)
+            .await;
+        instance.polls(&[(101, Change::Client(id("b")))], 101).await;
+        assert_eq!(instance.believed("b"), [105]);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_nobody_understands_may_be_of_any_client() {
+        let instance = Instance::new();
+        instance.polls(&[(101, Change::Unknown)], 103).await;
+        assert_eq!(instance.believed("a"), numbers(101..=103));
+        assert_eq!(instance.believed("b"), numbers(101..=103));
+    }
+
+    #[tokio::test]
+    async fn after_a_change_of_its_own_nobody_is_believed_before_the_log_has_been_read() {
+        let instance = Instance::new();
+        let asked = Instant::now();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        instance.seen.suspect(&id("b"));
+        // A poll that began before the change need not have seen it.
+        instance.seen.reach(100, asked);
+        assert!(!instance.seen.trusts(&id("b"), instance.listening_since));
+        assert!(instance.believed("b").is_empty() && instance.vouches("a", 100));
+        instance.polls(&[(101, Change::Client(id("b")))], 101).await;
+        assert_eq!(instance.believed("b"), [101]);
+    }
+
+    #[tokio::test]
+    async fn after_an_interruption_nobody_is_believed_before_the_log_has_been_read() {
+        let mut instance = Instance::new();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        instance.listening_since = Instant::now();
+        assert!(!instance.seen.trusts(&id("a"), instance.listening_since) && !instance.vouches("a", 100));
+        instance.polls(&[], 100).await;
+        assert!(instance.vouches("a", 100));
+    }
+
+    #[tokio::test]
+    async fn whoever_has_not_read_the_log_for_long_believes_nobody() {
+        let instance = Instance::new();
+        tokio::time::advance(FRESH).await;
+        assert!(instance.vouches("a", 100));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!instance.vouches("a", 100));
+    }
+
+    #[tokio::test]
+    async fn when_lines_of_the_log_may_be_gone_the_proof_begins_anew() {
+        let instance = Instance::new();
+        instance.seen.lose();
+        assert_eq!(instance.believed("a"), numbers(1..=0));
+        instance.polls(&[], 110).await;
+        assert_eq!(instance.believed("a"), [110]);
+        assert_eq!(instance.believed("b"), [110]);
+    }
+
+    #[tokio::test]
+    async fn what_an_operator_has_thrown_away_does_not_come_back() {
+        let instance = Instance::new();
+        instance.seen.refuse_until(NOW);
+        let vouches = |loaded_at| {
+            instance
+                .seen
+                .vouches(&id("a"), 100, loaded_at, instance.listening_since)
+        };
+        assert!(!vouches(NOW));
+        assert!(vouches(UnixMillis(NOW.0 + 1)));
+    }
+
+    #[tokio::test]
+    async fn memory_is_bounded_and_what_is_forgotten_is_not_believed() {
+        let instance = Instance::new();
+        let changes: Vec<(i64, Change)> = (0..=MOST_CLIENTS as i64)
+            .map(|number| (101 + number, Change::Client(id(&number.to_string()))))
+            .collect();
+        let last = changes.last().unwrap().0;
+        for page in changes.chunks(1000) {
+            instance.seen.note(page);
+        }
+        instance.polls(&[], last).await;
+        assert!(!instance.vouches("a", last - 1) && instance.vouches("a", last));
+        assert!(instance.seen.lock().clients.is_empty());
+        for number in 0..2 * MOST_CLIENTS {
+            instance.seen.suspect(&id(&number.to_string()));
+        }
+        assert!(instance.seen.lock().suspects.len() <= MOST_CLIENTS);
+        assert!(!instance.vouches("0", last));
+    }
+}

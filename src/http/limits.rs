@@ -562,6 +562,68 @@ mod tests {
         assert_eq!(room.wait(HERE, "a", 2_000), None);
     }
 
+    /// What other instances have counted, in the failures that are left of it.
+    fn merge(room: &Room, address: i64, pair: i64) -> Option<Limited> {
+        let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
+        let told = room.0.shared(peer, client.as_ref());
+        let left = [told[0].each * address as u32, told[1].each * pair as u32];
+        room.0.merge(peer, client.as_ref(), &left, UnixMillis(START))
+    }
+
+    #[test]
+    fn p17_failures_elsewhere_count_here() {
+        let room = Room::new(30);
+        room.fail_often(10, 0);
+        assert_eq!(merge(&room, 29, 29), None);
+        assert_eq!(room.fail(HERE, "a", 0), Noted::Reached(Limited::Client));
+        let room = Room::new(30);
+        assert_eq!(merge(&room, 30, 30), Some(Limited::Client));
+        assert_eq!((room.wait(HERE, "a", 0), room.wait(HERE, "a", 2_000)), (Some(2), None));
+        assert_eq!((room.wait(HERE, "b", 0), room.wait(THERE, "a", 0)), (None, None));
+        assert_eq!(merge(&room, 300, 30), Some(Limited::Address));
+        assert_eq!(room.wait(HERE, "b", 0), Some(1));
+        assert_eq!(merge(&room, 300, 30), None);
+    }
+
+    #[test]
+    fn p17_nothing_said_elsewhere_takes_away_from_what_was_counted_here() {
+        let room = Room::new(30);
+        room.fail_often(30, 0);
+        assert_eq!(merge(&room, 0, 0), None);
+        assert_eq!(room.wait(HERE, "a", 0), Some(2));
+    }
+
+    #[test]
+    fn p17_nothing_said_elsewhere_limits_for_longer_than_a_full_bucket() {
+        let room = Room::new(30);
+        let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
+        room.0.merge(
+            peer,
+            client.as_ref(),
+            &[Duration::MAX, Duration::MAX],
+            UnixMillis(START),
+        );
+        assert_eq!(room.wait(HERE, "a", 0), Some(2));
+        assert_eq!(room.wait(HERE, "a", 2_000), None);
+        // An answer that makes no sense is none.
+        assert_eq!(room.0.merge(peer, client.as_ref(), &[], UnixMillis(START)), None);
+    }
+
+    #[test]
+    fn p17_a_bucket_of_another_limit_is_another_one() {
+        let told = |per_minute, client: &str| {
+            let told = Room::new(per_minute)
+                .0
+                .shared(HERE.parse().unwrap(), ClientId::parse(client).as_ref());
+            told.into_iter().map(|failure| failure.bucket).collect::<Vec<_>>()
+        };
+        assert_eq!(told(30, "a"), told(30, "a"));
+        assert_eq!(told(30, "a")[0], told(30, "b")[0]);
+        assert_ne!(told(30, "a")[1], told(30, "b")[1]);
+        assert_ne!(told(30, "a")[0], told(31, "a")[0]);
+        assert_eq!((told(30, "").len(), told(0, "a").len()), (1, 0));
+    }
+
     #[test]
     fn p17_memory_is_bounded_whatever_is_tried() {
         let room = Room::new(1);

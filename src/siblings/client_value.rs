@@ -158,3 +158,124 @@ fn scope(text: &str) -> Option<Scope> {
         text => Scope::parse(text).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::alg::Alg;
+    use crate::oauth::client::AuthMethod;
+    use crate::oauth::secret::ClientSecret;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn client(id: &str) -> Client {
+        let mut secret = StoredSecret::new(&ClientSecret::generate(), NOW);
+        secret.expires_at = Some(UnixMillis(NOW.0 + 5));
+        secret.last_used.note(UnixMillis(NOW.0 - 7));
+        Client {
+            id: ClientId::parse(id).unwrap(),
+            name: "Käse \"1\"".into(),
+            enabled: false,
+            scope: Scope::parse("a b mintage:read").unwrap(),
+            default_scope: Scope::empty(),
+            audiences: vec!["https://a".into(), "https://b".into()],
+            serves: vec!["https://c".into()],
+            auth_methods: vec![AuthMethod::ClientSecretPost],
+            ttl_seconds: Some(60),
+            alg: Some(Alg::EdDsa),
+            secrets: vec![secret, StoredSecret::new(&ClientSecret::generate(), NOW)],
+            created_at: UnixMillis(1),
+            updated_at: UnixMillis(2),
+        }
+    }
+
+    fn shared(id: &str) -> SharedClient {
+        SharedClient {
+            client: client(id),
+            number: 42,
+            loaded_at: NOW,
+        }
+    }
+
+    fn secrets() -> Secrets {
+        Secrets::derive(&[7; 32], None)
+    }
+
+    /// Everything that can be seen of it, and the hashes.
+    fn all_of(shared: &SharedClient) -> String {
+        let hashes: Vec<String> = shared
+            .client
+            .secrets
+            .iter()
+            .map(|secret| secret.hash.to_stored())
+            .collect();
+        format!("{shared:?} {hashes:?}")
+    }
+
+    #[test]
+    fn a_client_comes_back_as_it_was() {
+        let mut plain = shared("b");
+        (plain.client.ttl_seconds, plain.client.alg) = (None, None);
+        (plain.client.secrets, plain.client.audiences) = (Vec::new(), Vec::new());
+        for shared in [shared("a"), plain] {
+            let value = seal(&secrets(), &shared).unwrap();
+            let back = open(&secrets(), &shared.client.id, &value).unwrap();
+            assert_eq!(all_of(&back), all_of(&shared));
+        }
+    }
+
+    #[test]
+    fn a_value_is_of_one_client_in_one_deployment() {
+        let shared = shared("a");
+        let value = seal(&secrets(), &shared).unwrap();
+        assert!(open(&secrets(), &ClientId::parse("b").unwrap(), &value).is_none());
+        let others = [
+            Secrets::derive(&[8; 32], None),
+            Secrets::derive(&[7; 32], Some(&[0; 32])),
+        ];
+        for other in others {
+            assert!(open(&other, &shared.client.id, &value).is_none());
+            assert_ne!(
+                other.client_name(&shared.client.id),
+                secrets().client_name(&shared.client.id)
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_of_which_a_bit_was_changed_or_an_end_is_missing_is_none() {
+        let shared = shared("a");
+        let value = seal(&secrets(), &shared).unwrap();
+        for place in 0..value.len() {
+            let mut changed = value.clone();
+            changed[place] ^= 1;
+            assert!(open(&secrets(), &shared.client.id, &changed).is_none(), "{place}");
+            assert!(
+                open(&secrets(), &shared.client.id, &value[..place]).is_none(),
+                "{place}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_with_another_member_or_one_less_is_of_another_version() {
+        let shared = shared("a");
+        let sealed = |change: fn(&mut serde_json::Map<String, serde_json::Value>)| {
+            let mut text = serde_json::to_value(Value::from(&shared)).unwrap();
+            change(text.as_object_mut().unwrap());
+            let sealed = secrets().seal(&context(&shared.client.id), text.to_string().into_bytes());
+            [&[VERSION][..], &sealed.unwrap()].concat()
+        };
+        let opens = |value: Vec<u8>| open(&secrets(), &shared.client.id, &value).is_some();
+        assert!(opens(sealed(|_| {})));
+        assert!(!opens(sealed(|text| drop(text.insert("new".into(), true.into())))));
+        assert!(!opens(sealed(|text| drop(text.remove("enabled")))));
+        assert!(!opens(sealed(|text| drop(text.insert("alg".into(), "none".into())))));
+    }
+
+    #[test]
+    fn two_seals_of_one_client_differ() {
+        let shared = shared("a");
+        assert_ne!(seal(&secrets(), &shared), seal(&secrets(), &shared));
+    }
+}

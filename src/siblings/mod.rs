@@ -279,3 +279,91 @@ fn backoff(failures: u32) -> Duration {
     const LONGEST: Duration = Duration::from_secs(5);
     jittered(FIRST.saturating_mul(1 << failures.clamp(1, 10) >> 1).min(LONGEST))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Siblings of an instance that has joined and reaches nobody.
+    fn joined(read: i64) -> Siblings {
+        let siblings = Siblings::at("redis://127.0.0.1:1", None).unwrap();
+        let inner = siblings.0.as_ref().unwrap();
+        inner.read.store(read, Ordering::SeqCst);
+        inner.announced.send_replace(read);
+        siblings
+    }
+
+    impl Siblings {
+        fn inner(&self) -> &Inner {
+            self.0.as_ref().unwrap()
+        }
+
+        fn announced(&self) -> i64 {
+            *self.inner().announced.borrow()
+        }
+
+        /// Whether there is reason to read the log.
+        async fn are_nudging(&self) -> bool {
+            tokio::time::timeout(Duration::ZERO, self.nudged()).await.is_ok()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_read_is_announced_unless_somebody_has_done_so() {
+        let siblings = joined(5);
+        siblings.has_read(5);
+        assert_eq!(siblings.announced(), 5);
+        siblings.has_read(6);
+        assert_eq!(siblings.announced(), 6);
+        siblings.inner().hear(9);
+        siblings.has_read(9);
+        assert_eq!(siblings.announced(), 6);
+        siblings.has_read(10);
+        assert_eq!(siblings.announced(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_claim_beyond_the_log_silences_nobody() {
+        let siblings = joined(5);
+        siblings.inner().hear(i64::MAX);
+        siblings.has_read(5);
+        siblings.has_read(6);
+        assert_eq!(siblings.announced(), 6);
+    }
+
+    #[tokio::test]
+    async fn only_news_is_a_reason_to_read_and_many_are_one() {
+        let siblings = joined(5);
+        for number in [i64::MIN, 4, 5] {
+            siblings.inner().hear(number);
+        }
+        assert!(!siblings.are_nudging().await);
+        for number in 6..1000 {
+            siblings.inner().hear(number);
+        }
+        assert!(siblings.are_nudging().await);
+        assert!(!siblings.are_nudging().await);
+        siblings.has_read(1000);
+        siblings.inner().hear(1000);
+        assert!(!siblings.are_nudging().await);
+    }
+
+    #[tokio::test]
+    async fn without_redis_there_is_nobody() {
+        let nobody = Siblings::at("", None).unwrap();
+        nobody.join(&[0; 32], 1);
+        nobody.has_read(2);
+        assert!(!nobody.are_configured() && !nobody.are_nudging().await);
+        assert!(nobody.client(&ClientId::parse("a").unwrap()).await.is_none());
+        assert!(nobody.count_failure(Vec::new()).await.is_none());
+        assert!(nobody.stats().is_none() && nobody.listening_since().is_none());
+    }
+
+    #[test]
+    fn it_is_tried_again_ever_more_rarely_up_to_a_bound() {
+        let milliseconds = |failures| backoff(failures).as_millis();
+        for (failures, longest) in [(1, 100), (2, 200), (3, 400), (7, 5000), (u32::MAX, 5000)] {
+            assert!((longest / 2..=longest).contains(&milliseconds(failures)), "{failures}");
+        }
+    }
+}
