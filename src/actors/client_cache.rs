@@ -127,7 +127,7 @@ impl From<&config::Cache> for Lifetimes {
 pub struct CacheCounts {
     /// Lookups answered from memory, negative hits included.
     pub hits: u64,
-    /// Lookups that needed the database.
+    /// Lookups that memory did not answer.
     pub misses: u64,
     /// Misses that were answered with an entry past its ttl.
     pub stale_served: u64,

@@ -67,7 +67,7 @@ declare! {
         "Credentials and questions of gateways refused, by the reason that the log names.";
 
     CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
-    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that needed the database.";
+    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that memory did not answer.";
     CACHE_STALE_SERVED = counter "mintage_client_cache_stale_served_total"
         "Misses answered with an entry past its ttl, because the database did not answer.";
     CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits that answered: no such client.";

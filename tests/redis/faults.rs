@@ -191,3 +191,34 @@ fn g8_the_password_of_redis_is_in_no_log() {
         assert!(log.contains("redis") && !log.contains("hunter2"), "{log}");
     }
 }
+
+/// What `docs/operations.md` says a user of Redis needs.
+fn documented_rights() -> Vec<&'static str> {
+    let documented = include_str!("../../docs/operations.md");
+    let (_, rest) = documented.split_once("`+ping ").unwrap();
+    let (rights, _) = rest.split_once('`').unwrap();
+    ["+ping"].into_iter().chain(rights.split(' ')).collect()
+}
+
+#[test]
+fn the_rights_that_are_documented_are_enough() {
+    let mut site = Site::on(Redis::start());
+    let user = ["ACL", "SETUSER", "mintage", "on", ">open-sesame"];
+    let made = site.redis.say(&[&user[..], &documented_rights()].concat());
+    assert_eq!(made, "+OK\r\n");
+    let url = format!("redis://mintage:open-sesame@{}/3", site.redis.address());
+    site.add_through(&url, &[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "10")]);
+    let instance = &site.instances[0];
+    let client = site.client();
+    let wrong = crate::site::with_wrong_secret(&client);
+    assert_eq!(
+        [token_status(instance, &client), token_status(instance, &wrong)],
+        [200, 401]
+    );
+    eventually("it has told all that there is to tell", PATIENCE, || {
+        let told = site.redis.say(&["INFO", "keyspace"]).contains("db3:keys=3");
+        let heard = count(instance, "mintage_redis_received_total") > 0;
+        (told && heard).then_some(())
+    });
+    assert_eq!(count(instance, "mintage_redis_errors_total"), 0);
+}
