@@ -213,7 +213,7 @@ mod tests {
         instance
             .seen
             .note(&[(101, Change::Client(id("b"))), (102, Change::Keys)]);
-        assert_eq!(instance.believed("b"), numbers(1..=0));
+        assert!(instance.believed("b").is_empty());
         instance.polls(&[], 102).await;
         assert_eq!(instance.believed("b"), numbers(101..=102));
         assert_eq!(instance.believed("a"), numbers(60..=102));
@@ -274,7 +274,7 @@ mod tests {
     async fn when_lines_of_the_log_may_be_gone_the_proof_begins_anew() {
         let instance = Instance::new();
         instance.seen.lose();
-        assert_eq!(instance.believed("a"), numbers(1..=0));
+        assert!(instance.believed("a").is_empty());
         instance.polls(&[], 110).await;
         assert_eq!(instance.believed("a"), [110]);
         assert_eq!(instance.believed("b"), [110]);

@@ -131,7 +131,7 @@ impl Siblings {
     /// up to number `read`. Does so once.
     pub fn join(&self, secret: &[u8; 32], read: i64) {
         let Some(inner) = &self.0 else { return };
-        let secrets = Secrets::derive(secret, inner.encryption_key.as_ref().map(|key| &**key));
+        let secrets = Secrets::derive(secret, inner.encryption_key.as_deref());
         if inner.secrets.set(secrets).is_err() {
             return;
         }

@@ -157,6 +157,8 @@ fn a_redis_that_is_slow_is_not_waited_for() {
     }
     let asked = count(cold, errors) - before[1];
     assert!(count(cold, misses) - before[0] >= 30);
+    // Nothing comes within 20 ms, so whoever takes something from there has waited.
+    assert_eq!(count(cold, "mintage_redis_cache_hits_total"), 0);
     // Three to find out, then one a second.
     assert!(asked <= 3 + began.elapsed().as_secs() + 1, "{asked} were asked in vain");
 }
