@@ -17,16 +17,17 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::actors::batch_writer::{BatchWriterHandle, table_sink};
 use crate::actors::change_feed::Listeners;
-use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes};
+use crate::actors::client_cache::{ClientCache, ClientCacheHandle, Lifetimes, Loader, SecondLevel};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::janitor::JanitorStats;
 use crate::actors::key_rotator::Rotation;
 use crate::actors::revocation_cache::Revocations;
+use crate::actors::shared_clients::SharedClients;
 use crate::actors::slow_secrets::SlowSecrets;
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Config, Sources};
-use crate::db::{Db, clients};
+use crate::db::{Conn, Db, changes, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeySeal, KeyStore, WorkerKeys};
@@ -35,6 +36,7 @@ use crate::metrics::Metrics;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::metadata::Metadata;
 use crate::shutdown::{Signal, Signals};
+use crate::siblings::Siblings;
 use crate::startup::Startup;
 use crate::systemd::Notifier;
 
@@ -58,6 +60,7 @@ pub struct App {
     public: TcpListener,
     admin: Option<TcpListener>,
     seal: Option<Arc<KeySeal>>,
+    siblings: Siblings,
     notifier: Notifier,
 }
 
@@ -69,9 +72,11 @@ impl App {
     /// Takes the listeners, so that a port in use is known before anything else is done.
     ///
     /// # Errors
-    /// When an address cannot be bound, or the encryption key is not one.
+    /// When an address cannot be bound, or the encryption key is not one, or the URL of Redis.
     pub fn build(config: Config, sources: Sources, clock: Clock) -> Result<Self, AppError> {
         let seal = config.encryption_key().map_err(|error| AppError(error.to_string()))?;
+        let siblings = Siblings::at(&config.redis.url, seal.clone())
+            .map_err(|_| AppError("redis.url cannot be used: redis://[USER:PASSWORD@]HOST[:PORT][/DB]".into()))?;
         let admin_listen = &config.server.admin_listen;
         Ok(Self {
             public: listen("server.listen", &config.server.listen)?,
@@ -79,6 +84,7 @@ impl App {
                 .then(|| listen("server.admin_listen", admin_listen))
                 .transpose()?,
             seal: seal.map(|key| Arc::new(KeySeal::new(&key))),
+            siblings,
             config,
             sources,
             clock,
@@ -144,6 +150,7 @@ impl App {
             routes: Default::default(),
             caches: ClientCaches::default(),
             revocations: Revocations::default(),
+            siblings: self.siblings.clone(),
             writer: writer.clone(),
             secret_uses: Default::default(),
             slow_secrets: SlowSecrets::new(db.clone()),
@@ -185,6 +192,8 @@ impl App {
             },
             janitor: (config.janitor.clone(), shared.janitor.clone()),
             rotation,
+            siblings: self.siblings,
+            cache_ttl: config.cache.ttl.0,
             auto_migrate: config.database.auto_migrate,
             warm: if config.cache.enabled { config.cache.warm } else { 0 },
             workers: workers + admin_workers,
@@ -371,15 +380,15 @@ fn worker_of_this_thread(shared: &Arc<Shared>, cache: &crate::config::Cache) -> 
 }
 
 fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
-    let (db, breaker) = (shared.db.clone(), shared.db.clone());
-    let load = Rc::new(move |id| {
-        let db = db.clone();
-        let loading: futures_util::future::LocalBoxFuture<'static, _> =
-            Box::pin(async move { db.read(move |conn| clients::find(conn, &id)).await });
-        loading
-    });
+    let breaker = shared.db.clone();
+    let second_level = (cache.enabled && shared.siblings.are_configured()).then(|| second_level(shared));
+    let load = match &second_level {
+        Some((_, load)) => load.clone(),
+        None => loader(shared),
+    };
     let outage_known = Rc::new(move || breaker.breaker_state() != BreakerState::Closed);
-    let cache = ClientCacheHandle::start(ClientCache::new(cache, load, outage_known));
+    let cache = ClientCache::new(cache, load, outage_known).before_the_database(second_level.map(|(find, _)| find));
+    let cache = ClientCacheHandle::start(cache);
     shared.caches.add(cache.clone());
     Worker {
         shared: shared.clone(),
@@ -390,6 +399,43 @@ fn new_worker(shared: &Arc<Shared>, cache: &crate::config::Cache) -> Worker {
         request_ids: Default::default(),
         metrics: shared.metrics.worker(),
     }
+}
+
+fn loader(shared: &Shared) -> Loader {
+    let db = shared.db.clone();
+    Rc::new(move |id| {
+        let db = db.clone();
+        Box::pin(async move { db.read(move |conn| clients::find(conn, &id)).await })
+    })
+}
+
+/// Asks siblings for a client; and loads one as [`loader`] does, and tells siblings of it.
+fn second_level(shared: &Arc<Shared>) -> (SecondLevel, Loader) {
+    let siblings = SharedClients::new(
+        shared.siblings.clone(),
+        shared.caches.seen().clone(),
+        shared.clock.clone(),
+    );
+    let (asked, of) = (siblings.clone(), shared.clone());
+    let find: SecondLevel = Rc::new(move |id| {
+        let (siblings, ttl) = (asked.clone(), **of.cache_ttl.load());
+        Box::pin(async move { siblings.find(&id, ttl).await })
+    });
+    let of = shared.clone();
+    let load: Loader = Rc::new(move |id| {
+        let (siblings, db, ttl) = (siblings.clone(), of.db.clone(), **of.cache_ttl.load());
+        let loaded_at = of.clock.now();
+        Box::pin(async move {
+            // The number first: what is read after it has every change up to it.
+            let read = move |conn: &mut Conn| Ok((changes::last(conn)?, clients::find(conn, &id)?));
+            let (number, client) = db.read(read).await?;
+            if let Some(client) = &client {
+                siblings.share(client, number, loaded_at, ttl);
+            }
+            Ok(client)
+        })
+    });
+    (find, load)
 }
 
 fn token_policy(config: &Config) -> TokenPolicy {

@@ -6,9 +6,10 @@
 //! Arrows run down only; `tests/architecture.rs` fails on one that runs up.
 //!
 //! ```text
-//! main → cli → app → { http, actors, db, keys, shutdown, listener, startup, logging, systemd }
-//! http → { actors, keys, oauth }        (http/admin and http/health also: db)
-//! actors → { db, keys, oauth }
+//! main → cli → app → { http, actors, siblings, db, keys, shutdown, listener, startup, logging, systemd }
+//! http → { actors, siblings, keys, oauth }        (http/admin and http/health also: db)
+//! actors → { siblings, db, keys, oauth }
+//! siblings → { breaker, oauth }
 //! db → { breaker, keys, oauth }
 //! keys → oauth
 //! oauth → nothing
@@ -39,5 +40,6 @@ pub mod logging;
 pub mod metrics;
 pub mod oauth;
 pub mod shutdown;
+pub mod siblings;
 mod startup;
 pub mod systemd;

@@ -6,24 +6,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::Actor;
+use zeroize::Zeroizing;
 
 use crate::actors::change_feed::{ChangeFeed, Listeners, PollNow};
 use crate::actors::client_caches::ClientCaches;
 use crate::actors::janitor::{Janitor, JanitorStats};
 use crate::actors::key_rotator::{KeyRotator, Rotation};
 use crate::actors::revocation_cache::{RevocationCache, Revocations};
+use crate::actors::seen_changes::MOST_CLIENTS;
 use crate::clock::Clock;
 use crate::config;
-use crate::db::{Conn, Db, DbError, changes, clients, migrations, partitions, routes, signing_keys};
+use crate::db::changes::RecentChanges;
+use crate::db::{Conn, Db, DbError, changes, clients, deployment, migrations, partitions, routes, signing_keys};
 use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
 use crate::oauth::route_table::RouteTable;
 use crate::oauth::time::UnixMillis;
+use crate::siblings::Siblings;
 
 /// Time between two tries while the database is down.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// How often it is looked whether all workers are up, which takes them milliseconds.
 const WORKER_CHECK: Duration = Duration::from_millis(2);
+
+/// Lines of the change log carry the time of whoever wrote them; a minute, in milliseconds. Were it less than clocks differ,
+/// more would be asked of the database, and nothing else.
+const CLOCKS_DIFFER: i64 = 60_000;
 
 /// Checks before the caches are warmed all the same; a worker that comes later warms itself by its requests.
 const WORKER_CHECKS: u32 = 2500;
@@ -40,6 +48,10 @@ pub struct Startup {
     pub janitor: (config::Janitor, JanitorStats),
     /// What changes the signing keys.
     pub rotation: Rotation,
+    /// The instances to hear of through Redis.
+    pub siblings: Siblings,
+    /// `cache.ttl`: how far back in the change log to look for clients that changed.
+    pub cache_ttl: Duration,
     /// Whether to bring the schema up to date.
     pub auto_migrate: bool,
     /// How many clients to load.
@@ -70,6 +82,8 @@ impl std::fmt::Display for Hopeless {
 struct Prepared {
     ring: KeyRing,
     seen: i64,
+    /// What siblings go by; not read without Redis.
+    deployment: Option<(Zeroizing<[u8; 32]>, RecentChanges)>,
     routes: RouteTable,
     clients: Vec<Arc<crate::oauth::client::Client>>,
     read_at: UnixMillis,
@@ -92,6 +106,11 @@ impl Startup {
             tokio::time::sleep(RETRY).await;
         };
         let listeners = &self.listeners;
+        if let Some((secret, recent)) = &prepared.deployment {
+            // Before any of it can be asked for.
+            listeners.caches.seen().begin(prepared.seen, recent);
+            self.siblings.join(secret, prepared.seen);
+        }
         listeners.keys.set(prepared.ring);
         listeners.routes.set(prepared.routes);
         self.wait_for_workers(&listeners.caches).await;
@@ -101,7 +120,9 @@ impl Startup {
         KeyRotator::new(self.rotation).start();
         let (settings, stats) = self.janitor;
         Janitor::new(self.db.clone(), self.clock.clone(), &settings, stats).start();
-        let feed = ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen).start();
+        let feed = ChangeFeed::new(self.db, self.clock, self.listeners, prepared.seen)
+            .among(self.siblings)
+            .start();
         // What others have written since `prepare` began, which may have taken long. If the database is away again, the
         // feed finds out when it is back, and until then the server is not ready.
         let _ = feed.send(PollNow).await;
@@ -114,9 +135,21 @@ impl Startup {
         let (db, clock, seal) = (self.db.clone(), self.clock.clone(), self.listeners.seal.clone());
         let revocations = self.listeners.revocations.clone();
         let (auto_migrate, warm) = (self.auto_migrate, self.warm);
+        let shared_for = self.siblings.are_configured().then_some(self.cache_ttl);
         // Not Db::run: making RSA keys and migrating may take longer than a query may.
-        let work =
-            move || db.run_here(|conn| Ok(prepare(conn, &clock, seal.as_deref(), &revocations, auto_migrate, warm)));
+        let work = move || {
+            db.run_here(|conn| {
+                Ok(prepare(
+                    conn,
+                    &clock,
+                    seal.as_deref(),
+                    &revocations,
+                    auto_migrate,
+                    warm,
+                    shared_for,
+                ))
+            })
+        };
         let prepared = tokio::task::spawn_blocking(work).await;
         match prepared.map_err(|stopped| DbError::Unavailable(stopped.to_string()))?? {
             Err(Hopeless::Db(error)) if error.is_unavailable() => Err(error),
@@ -141,6 +174,7 @@ fn prepare(
     revocations: &Revocations,
     auto_migrate: bool,
     warm: usize,
+    shared_for: Option<Duration>,
 ) -> Result<Prepared, Hopeless> {
     bring_schema_up_to_date(conn, auto_migrate).map_err(Hopeless::Db)?;
     // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
@@ -150,6 +184,10 @@ fn prepare(
     let ring = load_keys(conn, clock.now(), seal)?;
     // Before anything else is read: a change in between is then seen by the feed, and not lost.
     let seen = changes::last(conn).map_err(Hopeless::Db)?;
+    let deployment = shared_for
+        .map(|ttl| deployment(conn, clock.now(), ttl))
+        .transpose()
+        .map_err(Hopeless::Db)?;
     revocations.load(conn, clock.now()).map_err(Hopeless::Db)?;
     let routes = routes::table(conn).map_err(Hopeless::Db)?;
     let read_at = clock.now();
@@ -160,10 +198,23 @@ fn prepare(
     Ok(Prepared {
         ring,
         seen,
+        deployment,
         routes,
         clients: clients.into_iter().map(Arc::new).collect(),
         read_at,
     })
+}
+
+/// The secret, and which clients have changed within the age that a shared one may have.
+fn deployment(
+    conn: &mut Conn,
+    now: UnixMillis,
+    ttl: Duration,
+) -> Result<(Zeroizing<[u8; 32]>, RecentChanges), DbError> {
+    let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
+    let since = UnixMillis(now.0.saturating_sub(ttl.saturating_add(CLOCKS_DIFFER)));
+    let recent = changes::recent(conn, since, MOST_CLIENTS as i64)?;
+    Ok((deployment::secret(conn, now)?, recent))
 }
 
 /// Applies pending migrations, or says that there are some.

@@ -16,6 +16,8 @@ mod changes;
 mod clients;
 #[path = "backends/connections.rs"]
 mod connections;
+#[path = "backends/deployment.rs"]
+mod deployment;
 #[path = "backends/expired.rs"]
 mod expired;
 #[path = "backends/migrations.rs"]

@@ -48,11 +48,3 @@ fn the_example_gives_a_reason_for_every_key() {
         assert!(!is_key || pair[0].starts_with("# "), "no reason above: {}", pair[1]);
     }
 }
-
-#[test]
-fn the_example_marks_the_keys_without_effect() {
-    let mut changed = Config::default();
-    changed.redis.url = "redis://127.0.0.1".into();
-    let marked = EXAMPLE.lines().filter(|line| line.starts_with("# Not yet: ")).count();
-    assert_eq!(marked, changed.without_effect().len());
-}

@@ -56,6 +56,11 @@ impl Bookmark {
         }
     }
 
+    /// The last number that was read.
+    pub fn seq(&self) -> i64 {
+        self.seq
+    }
+
     /// The number from which on to read: that of a line that must be there.
     pub fn from(&self) -> i64 {
         match self.at {

@@ -21,9 +21,14 @@ use crate::db::changes::{self, Change, Line};
 use crate::db::{Db, DbError, standing};
 use crate::keys::{KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
+use crate::siblings::Siblings;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
+
+/// The least time between two polls that somebody asks for: the first is at once, and many revocations in a row, or
+/// somebody who floods the channel, make at most 50 more of them a second.
+const SPACING: Duration = Duration::from_millis(20);
 
 /// Changes read by one poll; when there are more, the next poll follows at once.
 const PAGE: i64 = 1000;
@@ -97,6 +102,7 @@ pub struct ChangeFeed {
     listeners: Listeners,
     /// What has been dealt with.
     seen: Bookmark,
+    siblings: Siblings,
 }
 
 impl ChangeFeed {
@@ -107,13 +113,19 @@ impl ChangeFeed {
             clock,
             listeners,
             seen: Bookmark::new(seen),
+            siblings: Siblings::default(),
         }
+    }
+
+    /// Reads the log at once when siblings say so, and when this instance has written; and tells them how far it came.
+    pub fn among(self, siblings: Siblings) -> Self {
+        Self { siblings, ..self }
     }
 
     fn poll(&self) -> ResponseActFuture<Self, Result<(), DbError>> {
         let (db, clock, listeners) = (self.db.clone(), self.clock.clone(), self.listeners.clone());
-        let seen = self.seen.clone();
-        let work = async move { follow(&db, &clock, &listeners, seen).await };
+        let (siblings, seen) = (self.siblings.clone(), self.seen.clone());
+        let work = async move { follow(&db, &clock, &listeners, &siblings, seen).await };
         Box::pin(work.into_actor(self).map(|(seen, result), this, _| {
             // A poll asked for in between may have come further.
             if !this.seen.is_beyond(&seen) {
@@ -136,14 +148,21 @@ impl ChangeFeed {
 }
 
 /// Reads the log from `seen` on and does what it says; answers how far it came.
-async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: Bookmark) -> (Bookmark, Result<(), DbError>) {
-    if listeners.last_answer.age().is_some_and(|age| age > LOST)
-        && let Err(error) = listeners.read_all(db, clock).await
-    {
-        return (seen, Err(error));
+async fn follow(
+    db: &Db,
+    clock: &Clock,
+    listeners: &Listeners,
+    siblings: &Siblings,
+    mut seen: Bookmark,
+) -> (Bookmark, Result<(), DbError>) {
+    if listeners.last_answer.age().is_some_and(|age| age > LOST) {
+        listeners.caches.seen().lose();
+        if let Err(error) = listeners.read_all(db, clock).await {
+            return (seen, Err(error));
+        }
     }
     loop {
-        match follow_a_page(db, clock, listeners, &mut seen).await {
+        match follow_a_page(db, clock, listeners, siblings, &mut seen).await {
             Ok(true) => {}
             Ok(false) => return (seen, Ok(())),
             Err(error) => return (seen, Err(error)),
@@ -152,7 +171,13 @@ async fn follow(db: &Db, clock: &Clock, listeners: &Listeners, mut seen: Bookmar
 }
 
 /// Reads one page and does what it says; answers whether there is more.
-async fn follow_a_page(db: &Db, clock: &Clock, listeners: &Listeners, seen: &mut Bookmark) -> Result<bool, DbError> {
+async fn follow_a_page(
+    db: &Db,
+    clock: &Clock,
+    listeners: &Listeners,
+    siblings: &Siblings,
+    seen: &mut Bookmark,
+) -> Result<bool, DbError> {
     let asked = Instant::now();
     let (from, missing) = (seen.from(), seen.missing());
     let read = db.run_repeatable(move |conn| Ok((changes::at(conn, &missing)?, changes::from(conn, from, PAGE)?)));
@@ -160,16 +185,22 @@ async fn follow_a_page(db: &Db, clock: &Clock, listeners: &Listeners, seen: &mut
     let more = lines.len() as i64 == PAGE;
     let mut turned = seen.clone();
     let Some(new) = turned.turn(late, lines, asked) else {
-        *seen = listeners.begin_again(db, clock, seen).await?;
+        *seen = listeners.begin_again(db, clock, siblings, seen).await?;
         return Ok(true);
     };
-    if let Some(last) = new.last() {
+    if !new.is_empty() {
         // Before anything is invalidated: what is loaded again must not come from before.
-        db.knows_change(last.seq);
+        db.knows_change(turned.seq());
+        listeners.caches.seen().note(&new, seen.seq(), turned.seq());
+    }
+    if !more {
+        // Before it is done here, so that it is done everywhere at about the same time.
+        siblings.has_read(turned.seq());
     }
     listeners.apply(db, clock, &new).await?;
     *seen = turned;
     if !more {
+        listeners.caches.seen().reach(seen.seq(), asked);
         listeners.last_answer.set(asked);
     }
     Ok(more)
@@ -177,11 +208,19 @@ async fn follow_a_page(db: &Db, clock: &Clock, listeners: &Listeners, seen: &mut
 
 impl Listeners {
     /// Reads how everything stands, because the log is not the one that was read so far; answers where it ends.
-    async fn begin_again(&self, db: &Db, clock: &Clock, seen: &Bookmark) -> Result<Bookmark, DbError> {
+    async fn begin_again(
+        &self,
+        db: &Db,
+        clock: &Clock,
+        siblings: &Siblings,
+        seen: &Bookmark,
+    ) -> Result<Bookmark, DbError> {
         log::error!("the change log lacks what was read from it: it is another database, or one that lost commits");
         // Before anything else is read, as at the start.
         let last = db.run_repeatable(changes::last).await?;
         db.knows_change_of_another_log(last);
+        self.caches.seen().begin_in_another_log(last);
+        siblings.begin_in_another_log(last);
         self.read_all(db, clock).await?;
         Ok(seen.in_another_log(last))
     }
@@ -224,7 +263,7 @@ impl Listeners {
             self.revocations.reload_standings(db, clients.clone()).await?;
         }
         for id in &clients {
-            self.caches.invalidate(id).await;
+            self.caches.forget(id).await;
         }
         if everybody {
             self.revocations
@@ -267,6 +306,25 @@ impl Actor for ChangeFeed {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         self.poll_again_later(ctx);
+        if self.siblings.are_configured() {
+            let work = poll_when_told(ctx.address(), self.db.clone(), self.siblings.clone());
+            ctx.spawn(work.into_actor(self));
+        }
+    }
+}
+
+/// Polls besides the regular polls: one at a time, and no more often than [`SPACING`].
+async fn poll_when_told(feed: Addr<ChangeFeed>, db: Db, siblings: Siblings) {
+    loop {
+        tokio::select! {
+            () = siblings.nudged() => {}
+            () = db.written() => {}
+        }
+        let began = Instant::now();
+        if feed.send(PollNow).await.is_err() {
+            return;
+        }
+        tokio::time::sleep_until(began + SPACING).await;
     }
 }
 

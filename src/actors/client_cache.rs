@@ -34,6 +34,9 @@ pub type Answer = Result<Option<Arc<Client>>, Unavailable>;
 /// Loads a client from the database; with a deadline of its own.
 pub type Loader = Rc<dyn Fn(ClientId) -> LocalBoxFuture<'static, Result<Option<Client>, DbError>>>;
 
+/// Asks siblings for a client, and says when it was read; `None` is "ask the database". With a short deadline of its own.
+pub type SecondLevel = Rc<dyn Fn(ClientId) -> LocalBoxFuture<'static, Option<(Client, UnixMillis)>>>;
+
 /// Whether the database is known to be out of reach, so that a stale entry is served without waiting.
 pub type OutageKnown = Rc<dyn Fn() -> bool>;
 
@@ -92,7 +95,14 @@ pub struct Stats;
 struct Loaded {
     id: ClientId,
     result: Result<Option<Client>, DbError>,
+    /// When a sibling read it; `None` when it comes from the database.
+    loaded_at: Option<UnixMillis>,
 }
+
+/// No sibling knows the client.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct NotShared(ClientId);
 
 /// The lifetimes of `[cache]`, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -117,7 +127,7 @@ impl From<&config::Cache> for Lifetimes {
 pub struct CacheCounts {
     /// Lookups answered from memory, negative hits included.
     pub hits: u64,
-    /// Lookups that needed the database.
+    /// Lookups that memory did not answer.
     pub misses: u64,
     /// Misses that were answered with an entry past its ttl.
     pub stale_served: u64,
@@ -165,6 +175,7 @@ pub struct ClientCache {
     unknown: LruCache<ClientId, UnixMillis, RandomState>,
     loads: HashMap<ClientId, Load>,
     load: Loader,
+    second_level: Option<SecondLevel>,
     outage_known: OutageKnown,
     counts: CacheCounts,
 }
@@ -209,9 +220,15 @@ impl ClientCache {
             unknown: LruCache::with_hasher(UNKNOWN_CAPACITY, RandomState::new()),
             loads: HashMap::new(),
             load,
+            second_level: None,
             outage_known,
             counts: CacheCounts::default(),
         }
+    }
+
+    /// With siblings who are asked before the database is.
+    pub fn before_the_database(self, second_level: Option<SecondLevel>) -> Self {
+        Self { second_level, ..self }
     }
 
     /// The part of a lookup that the memory answers: one map access, one comparison of ages, one count.
@@ -307,13 +324,35 @@ impl ClientCache {
     }
 
     fn begin_load(&mut self, id: ClientId, ctx: &mut Context<Self>) {
+        let Some(second_level) = &self.second_level else {
+            return self.read_database(id, ctx);
+        };
+        let asking = second_level(id.clone());
+        let cache = ctx.address();
+        actix::spawn(async move {
+            match asking.await {
+                Some((client, loaded_at)) => cache.do_send(Loaded {
+                    id,
+                    result: Ok(Some(client)),
+                    loaded_at: Some(loaded_at),
+                }),
+                None => cache.do_send(NotShared(id)),
+            }
+        });
+    }
+
+    fn read_database(&mut self, id: ClientId, ctx: &mut Context<Self>) {
         self.counts.loads += 1;
         let loading = (self.load)(id.clone());
         let cache = ctx.address();
         // Not a future of the actor's own: those are all polled at each of its wakes.
         actix::spawn(async move {
             let result = loading.await;
-            cache.do_send(Loaded { id, result });
+            cache.do_send(Loaded {
+                id,
+                result,
+                loaded_at: None,
+            });
         });
     }
 
@@ -370,6 +409,14 @@ impl Handler<Lookup> for ClientCache {
     }
 }
 
+impl Handler<NotShared> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, NotShared(id): NotShared, ctx: &mut Context<Self>) {
+        self.read_database(id, ctx);
+    }
+}
+
 impl Handler<Loaded> for ClientCache {
     type Result = ();
 
@@ -387,7 +434,7 @@ impl Handler<Loaded> for ClientCache {
         let answer = match loaded.result {
             Ok(Some(client)) => {
                 let client = Arc::new(client);
-                self.remember(client.clone(), load.began);
+                self.remember(client.clone(), loaded.loaded_at.unwrap_or(load.began));
                 Ok(Some(client))
             }
             Ok(None) => {

@@ -5,26 +5,42 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::future::join_all;
 
 use super::client_cache::{CacheCounts, Clear, ClientCacheHandle, Invalidate, Lifetimes, Stats, Tune, Warm};
+use super::seen_changes::SeenChanges;
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::time::UnixMillis;
 
 /// The caches of all workers, in the order in which they were added.
 #[derive(Clone, Default)]
-pub struct ClientCaches(Arc<Mutex<Vec<ClientCacheHandle>>>);
+pub struct ClientCaches {
+    caches: Arc<Mutex<Vec<ClientCacheHandle>>>,
+    seen: SeenChanges,
+}
 
 impl ClientCaches {
     /// Adds the cache of a worker that starts.
     pub fn add(&self, cache: ClientCacheHandle) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(cache);
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner).push(cache);
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Makes every worker forget a client; returns when all have acknowledged it.
+    /// What has been read of the change log.
+    pub fn seen(&self) -> &SeenChanges {
+        &self.seen
+    }
+
+    /// This instance has changed a client: makes every worker forget it; returns when all have acknowledged it.
     pub async fn invalidate(&self, id: &ClientId) {
+        // First: what a worker loads from now on must not come from a sibling who does not know yet.
+        self.seen.suspect(id);
+        self.forget(id).await;
+    }
+
+    /// The change log says that a client has changed: as [`ClientCaches::invalidate`], with the change noted already.
+    pub async fn forget(&self, id: &ClientId) {
         self.tell_all(Invalidate(id.clone())).await;
     }
 
@@ -66,6 +82,6 @@ impl ClientCaches {
     }
 
     fn all(&self) -> Vec<ClientCacheHandle> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.caches.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

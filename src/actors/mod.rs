@@ -13,6 +13,8 @@ mod lanes;
 pub mod revocation_cache;
 pub mod route_store;
 pub mod secret_uses;
+pub mod seen_changes;
+pub mod shared_clients;
 pub mod slow_secrets;
 
 use std::fmt;

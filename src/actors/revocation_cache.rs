@@ -198,6 +198,7 @@ impl Revocations {
             .await
             .map_err(report)?;
         self.spend(spent);
+        db.has_written();
         Ok(())
     }
 
@@ -213,6 +214,9 @@ impl Revocations {
             .await
             .map_err(report)?;
         self.spend(spent);
+        if redeemed {
+            db.has_written();
+        }
         Ok(redeemed)
     }
 
@@ -225,6 +229,7 @@ impl Revocations {
             .await
             .map_err(report)?;
         self.spend(spent);
+        db.has_written();
         Ok(())
     }
 
@@ -248,6 +253,7 @@ impl Revocations {
             return Ok(false);
         };
         self.set_not_before(&id, moment);
+        db.has_written();
         Ok(true)
     }
 

@@ -13,12 +13,7 @@ pub enum Command {
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let mut config = context.config()?;
     match command {
-        Command::Check => {
-            for key in config.without_effect() {
-                print(&format!("{key} has no effect in this version"));
-            }
-            print("the configuration can be used");
-        }
+        Command::Check => print("the configuration can be used"),
         Command::Show => {
             config.database.url = dev::shown(&config.database.url);
             config.redis.url = dev::shown(&config.redis.url);

@@ -16,9 +16,6 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let config = context.config()?;
     logging::start(config.log.format, context.clock.clone());
-    for key in config.without_effect() {
-        log::warn!("configuration key without effect in this version key={key}");
-    }
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
     let app = App::build(config.clone(), context.sources.clone(), context.clock.clone())

@@ -45,17 +45,6 @@ impl Config {
         }
         differing
     }
-
-    /// Keys that are set but that this version does not act on yet; `serve` and `config check` say so.
-    ///
-    /// Their names are promised, so a file that has them must load; to accept them in silence would be a lie.
-    pub fn without_effect(&self) -> Vec<&'static str> {
-        let mut keys = Vec::new();
-        if !self.redis.url.is_empty() {
-            keys.push("redis.url");
-        }
-        keys
-    }
 }
 
 fn collect_differences(path: &str, a: &toml::Value, b: &toml::Value, differing: &mut Vec<String>) {

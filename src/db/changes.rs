@@ -190,3 +190,55 @@ pub fn at(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<Line>, DbError> {
         .load::<Row>(conn)?;
     Ok(rows.into_iter().map(Line::from).collect())
 }
+
+/// Which clients changed lately, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecentChanges {
+    /// Of changes after this number it is complete.
+    pub after: i64,
+    /// Clients, each with the number of its last change.
+    pub clients: Vec<(ClientId, i64)>,
+}
+
+/// The clients that changed since `since`, as far as they are no more than `limit`; with more, only that the log ends here.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub fn recent(conn: &mut Conn, since: UnixMillis, limit: i64) -> Result<RecentChanges, DbError> {
+    let before = changes::table
+        .filter(changes::at_ms.lt(since.0))
+        .order(changes::seq.desc())
+        .select(changes::seq)
+        .first::<i64>(conn)
+        .optional()?;
+    let first = changes::table
+        .select(diesel::dsl::min(changes::seq))
+        .first::<Option<i64>>(conn)?;
+    // What lies before the first line was removed, or never was.
+    let mut after = before.or(first.map(|first| first - 1)).unwrap_or(0);
+    let dropping_all = changes::table
+        .filter(changes::seq.gt(after))
+        .filter(changes::kind.ne_all(["client", "everybody", "spent", "keys", "routes"]))
+        .select(diesel::dsl::max(changes::seq))
+        .first::<Option<i64>>(conn)?;
+    after = dropping_all.unwrap_or(after);
+    let rows: Vec<(String, Option<i64>)> = changes::table
+        .filter(changes::seq.gt(after))
+        .filter(changes::kind.eq("client"))
+        .group_by(changes::subject)
+        .select((changes::subject, diesel::dsl::max(changes::seq)))
+        .limit(limit + 1)
+        .load(conn)?;
+    if rows.len() as i64 > limit {
+        let after = last(conn)?;
+        return Ok(RecentChanges {
+            after,
+            clients: Vec::new(),
+        });
+    }
+    let clients = rows
+        .into_iter()
+        .filter_map(|(subject, seq)| Some((ClientId::parse(&subject)?, seq?)))
+        .collect();
+    Ok(RecentChanges { after, clients })
+}

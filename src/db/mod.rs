@@ -9,6 +9,7 @@ pub mod audit;
 pub mod changes;
 pub mod clients;
 mod conn;
+pub mod deployment;
 mod endpoint;
 mod error;
 pub mod expired;
@@ -29,6 +30,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::breaker::BreakerState;
@@ -52,6 +54,8 @@ struct Inner {
     turn: AtomicUsize,
     /// The last change that this process knows of: a replica that has not come so far is not asked.
     known_change: AtomicI64,
+    /// Rung when this process has appended to the change log.
+    written: Notify,
     replica_reads: AtomicU64,
     replica_fallbacks: AtomicU64,
     query_timeout: Duration,
@@ -87,6 +91,7 @@ impl Db {
                 replicas: replicas.map(Arc::new).collect(),
                 turn: AtomicUsize::new(0),
                 known_change: AtomicI64::new(0),
+                written: Notify::new(),
                 replica_reads: AtomicU64::new(0),
                 replica_fallbacks: AtomicU64::new(0),
                 query_timeout: database.query_timeout.0,
@@ -169,11 +174,22 @@ impl Db {
     /// # Errors
     /// As [`Db::run`]; the write counts all the same.
     pub async fn catch_up(&self) -> Result<(), DbError> {
+        self.has_written();
         if !self.inner.replicas.is_empty() {
             let last = self.run_repeatable(changes::last).await?;
             self.knows_change(last);
         }
         Ok(())
+    }
+
+    /// This process has appended to the change log and committed it: the feed may want to read it now.
+    pub fn has_written(&self) {
+        self.inner.written.notify_one();
+    }
+
+    /// Waits until this process has appended to the change log; for one who waits, which is the feed.
+    pub async fn written(&self) {
+        self.inner.written.notified().await;
     }
 
     /// Runs `work` with a connection on this thread: for the command line, which has nothing else to do.

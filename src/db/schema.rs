@@ -18,6 +18,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    deployment (id) {
+        id -> BigInt,
+        secret -> Binary,
+        created_at_ms -> BigInt,
+    }
+}
+
+diesel::table! {
     secrets (secret_id) {
         secret_id -> Text,
         client_id -> Text,

@@ -5,11 +5,16 @@
 //! drained away. Past that no credential is looked at, so tries beyond the limit tell a guesser nothing.
 //!
 //! Only failures write here. While nobody is limited, a request that succeeds reads one number.
+//!
+//! With Redis, a failure is also told to the other instances, and what they have counted is added here when the answer
+//! comes, a moment after the failure was answered: nobody waits for it, and nothing that Redis says or forgets takes away
+//! from what was counted here.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 use ahash::RandomState;
@@ -22,6 +27,7 @@ use super::state::Worker;
 use crate::oauth::client::ClientId;
 use crate::oauth::error::RetryAfter;
 use crate::oauth::time::UnixMillis;
+use crate::siblings::{Bucket as SharedBucket, Failure};
 
 /// An address as a whole may fail this many times as often as one client there: a client with a wrong secret uses up a
 /// tenth of what it shares with its neighbours behind one address, and does not lock them out.
@@ -117,6 +123,17 @@ impl Bucket {
     /// Adds a failure, for which there is room. Answers the wait until there is room again, and whether that is news.
     fn add(&mut self, rate: Rate, now: i64) -> (i64, bool) {
         self.drained_at = self.drained_at.max(now) + rate.each;
+        self.news(rate, now)
+    }
+
+    /// As full as a bucket that drains within `left`, if it is not fuller. Answers as [`Bucket::add`] does.
+    fn fill(&mut self, rate: Rate, left: Duration, now: i64) -> (i64, bool) {
+        let left = i64::try_from(left.as_micros()).unwrap_or(i64::MAX).min(rate.whole);
+        self.drained_at = self.drained_at.max(now + left);
+        self.news(rate, now)
+    }
+
+    fn news(&mut self, rate: Rate, now: i64) -> (i64, bool) {
         let wait = self.wait(rate, now);
         let news = wait > 0 && !self.announced;
         self.announced |= news;
@@ -246,15 +263,65 @@ impl AuthLimits {
         }
         let (address_wait, address_news) = address.add(address_rate, micros);
         let (pair_wait, pair_news) = pair.map_or((0, false), |pair| pair.add(pair_rate, micros));
-        let wait = address_wait.max(pair_wait);
-        if wait > 0 {
-            let until = (micros + wait + 999) / 1000;
-            self.limited_until.fetch_max(until, Ordering::Relaxed);
-        }
+        self.limit_for(address_wait.max(pair_wait), micros);
         match (address_news, pair_news) {
             (true, _) => Noted::Reached(Limited::Address),
             (false, true) => Noted::Reached(Limited::Client),
             (false, false) => Noted::Counted,
+        }
+    }
+
+    /// What to tell siblings of a failure that was counted here: first the address, then the pair, if a client id was named.
+    fn shared(&self, peer: IpAddr, client: Option<&ClientId>) -> Vec<Failure> {
+        let buckets = self.lock();
+        let Some((pair_rate, address_rate)) = buckets.rates() else {
+            return Vec::new();
+        };
+        let failures = i64::from(buckets.per_minute);
+        let network = Network::of(peer).to_bytes();
+        let failure = |of: Vec<u8>, per_minute: i64, rate: Rate| Failure {
+            bucket: SharedBucket { of, per_minute },
+            each: Duration::from_micros(rate.each.unsigned_abs()),
+            whole: Duration::from_micros(rate.whole.unsigned_abs()),
+        };
+        let address = failure(network.to_vec(), failures * ADDRESS_FACTOR, address_rate);
+        let pair = client.map(|client| {
+            let of = [&network[..], client.as_str().as_bytes()].concat();
+            failure(of, failures, pair_rate)
+        });
+        [address].into_iter().chain(pair).collect()
+    }
+
+    /// Takes over how full the buckets of a failure are over all instances, in the order of [`AuthLimits::shared`]: what is
+    /// fuller here stays so. Answers what is limited by that, if it is news.
+    fn merge(&self, peer: IpAddr, client: Option<&ClientId>, left: &[Duration], now: UnixMillis) -> Option<Limited> {
+        let network = Network::of(peer);
+        let pair = client.map(|client| self.pair(network, client));
+        let micros = micros(now);
+        let mut buckets = self.lock();
+        let (pair_rate, address_rate) = buckets.rates()?;
+        let Buckets { addresses, pairs, .. } = &mut *buckets;
+        let address = addresses.get_or_insert_mut(network, || Bucket::empty(micros));
+        let (mut wait, address_news) = address.fill(address_rate, *left.first()?, micros);
+        let mut pair_news = false;
+        if let (Some(pair), Some(left)) = (pair, left.get(1)) {
+            let bucket = pairs.get_or_insert_mut(pair, || Bucket::empty(micros));
+            let (pair_wait, news) = bucket.fill(pair_rate, *left, micros);
+            (wait, pair_news) = (wait.max(pair_wait), news);
+        }
+        self.limit_for(wait, micros);
+        match (address_news, pair_news) {
+            (true, _) => Some(Limited::Address),
+            (false, true) => Some(Limited::Client),
+            (false, false) => None,
+        }
+    }
+
+    /// Somebody is limited for this many microseconds.
+    fn limit_for(&self, wait: i64, micros: i64) {
+        if wait > 0 {
+            let until = (micros + wait + 999) / 1000;
+            self.limited_until.fetch_max(until, Ordering::Relaxed);
         }
     }
 
@@ -317,13 +384,35 @@ pub fn refused(
         return Ok(());
     }
     match shared.auth_limits.note(peer::of(request), tried, now) {
-        Noted::Counted => Ok(()),
+        Noted::Counted => tell_siblings(request, tried, client),
         Noted::Reached(limited) => {
             shared.refusals.note_limit(request, limited, client, now);
-            Ok(())
+            tell_siblings(request, tried, client);
         }
-        Noted::TooMany(wait) => Err(wait),
+        Noted::TooMany(wait) => return Err(wait),
     }
+    Ok(())
+}
+
+/// Has a failure counted over all instances, and limits whoever has failed too often everywhere together; after the answer.
+/// `shown` is the client id as far as the log may show it.
+fn tell_siblings(request: &HttpRequest, tried: Option<&ClientId>, shown: Option<&ClientId>) {
+    if !Worker::of(request).shared.siblings.are_configured() {
+        return;
+    }
+    let (request, tried, shown) = (request.clone(), tried.cloned(), shown.cloned());
+    actix_web::rt::spawn(async move {
+        let shared = &Worker::of(&request).shared;
+        let peer = peer::of(&request);
+        let failures = shared.auth_limits.shared(peer, tried.as_ref());
+        let Some(left) = shared.siblings.count_failure(failures).await else {
+            return;
+        };
+        let now = shared.clock.now();
+        if let Some(limited) = shared.auth_limits.merge(peer, tried.as_ref(), &left, now) {
+            shared.refusals.note_limit(&request, limited, shown.as_ref(), now);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -471,6 +560,68 @@ mod tests {
         assert_eq!(room.wait(HERE, "a", hour), Some(2));
         assert_eq!(room.wait(HERE, "a", 0), Some(2));
         assert_eq!(room.wait(HERE, "a", 2_000), None);
+    }
+
+    /// What other instances have counted, in the failures that are left of it.
+    fn merge(room: &Room, address: i64, pair: i64) -> Option<Limited> {
+        let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
+        let told = room.0.shared(peer, client.as_ref());
+        let left = [told[0].each * address as u32, told[1].each * pair as u32];
+        room.0.merge(peer, client.as_ref(), &left, UnixMillis(START))
+    }
+
+    #[test]
+    fn p17_failures_elsewhere_count_here() {
+        let room = Room::new(30);
+        room.fail_often(10, 0);
+        assert_eq!(merge(&room, 29, 29), None);
+        assert_eq!(room.fail(HERE, "a", 0), Noted::Reached(Limited::Client));
+        let room = Room::new(30);
+        assert_eq!(merge(&room, 30, 30), Some(Limited::Client));
+        assert_eq!((room.wait(HERE, "a", 0), room.wait(HERE, "a", 2_000)), (Some(2), None));
+        assert_eq!((room.wait(HERE, "b", 0), room.wait(THERE, "a", 0)), (None, None));
+        assert_eq!(merge(&room, 300, 30), Some(Limited::Address));
+        assert_eq!(room.wait(HERE, "b", 0), Some(1));
+        assert_eq!(merge(&room, 300, 30), None);
+    }
+
+    #[test]
+    fn p17_nothing_said_elsewhere_takes_away_from_what_was_counted_here() {
+        let room = Room::new(30);
+        room.fail_often(30, 0);
+        assert_eq!(merge(&room, 0, 0), None);
+        assert_eq!(room.wait(HERE, "a", 0), Some(2));
+    }
+
+    #[test]
+    fn p17_nothing_said_elsewhere_limits_for_longer_than_a_full_bucket() {
+        let room = Room::new(30);
+        let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
+        room.0.merge(
+            peer,
+            client.as_ref(),
+            &[Duration::MAX, Duration::MAX],
+            UnixMillis(START),
+        );
+        assert_eq!(room.wait(HERE, "a", 0), Some(2));
+        assert_eq!(room.wait(HERE, "a", 2_000), None);
+        // An answer that makes no sense is none.
+        assert_eq!(room.0.merge(peer, client.as_ref(), &[], UnixMillis(START)), None);
+    }
+
+    #[test]
+    fn p17_a_bucket_of_another_limit_is_another_one() {
+        let told = |per_minute, client: &str| {
+            let told = Room::new(per_minute)
+                .0
+                .shared(HERE.parse().unwrap(), ClientId::parse(client).as_ref());
+            told.into_iter().map(|failure| failure.bucket).collect::<Vec<_>>()
+        };
+        assert_eq!(told(30, "a"), told(30, "a"));
+        assert_eq!(told(30, "a")[0], told(30, "b")[0]);
+        assert_ne!(told(30, "a")[1], told(30, "b")[1]);
+        assert_ne!(told(30, "a")[0], told(31, "a")[0]);
+        assert_eq!((told(30, "").len(), told(0, "a").len()), (1, 0));
     }
 
     #[test]

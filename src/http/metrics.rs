@@ -41,6 +41,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     }
     write_pool(&mut text, shared);
     write_revocations(&mut text, shared);
+    write_redis(&mut text, shared);
     write_janitor(&mut text, &shared.janitor.document());
     no_store(&mut HttpResponse::Ok())
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
@@ -146,6 +147,26 @@ fn write_revocations(text: &mut Text, shared: &Shared) {
     // Before the first answer there is no such time, and 0 would say that all is well.
     if let Some(age) = shared.readiness.last_answer.age() {
         lag.sample(&[], age.as_secs_f64());
+    }
+}
+
+fn write_redis(text: &mut Text, shared: &Shared) {
+    let stats = shared.siblings.stats();
+    let mut up = text.family(&metrics::REDIS_UP);
+    // Without Redis nothing is down.
+    if let Some(stats) = stats {
+        up.sample(&[], f64::from(u8::from(stats.up)));
+    }
+    let stats = stats.unwrap_or_default();
+    for (metric, value) in [
+        (metrics::REDIS_ERRORS, stats.errors),
+        (metrics::REDIS_PUBLISHED, stats.published),
+        (metrics::REDIS_RECEIVED, stats.received),
+        (metrics::REDIS_CACHE_HITS, stats.cache_hits),
+        (metrics::REDIS_CACHE_MISSES, stats.cache_misses),
+        (metrics::REDIS_DROPPED, stats.dropped),
+    ] {
+        text.single(&metric, value as f64);
     }
 }
 

@@ -33,6 +33,7 @@ use crate::metrics::{Metrics, WorkerMetrics};
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenIdSource;
+use crate::siblings::Siblings;
 
 /// What all workers share.
 pub struct Shared {
@@ -56,6 +57,8 @@ pub struct Shared {
     pub caches: ClientCaches,
     /// What has been taken back.
     pub revocations: Revocations,
+    /// The instances that it hears of through Redis.
+    pub siblings: Siblings,
     /// The writer of token records.
     pub writer: BatchWriterHandle,
     /// When secrets were last used.

@@ -75,7 +75,7 @@ declare! {
     SLOW_HASHES_UNDER_WAY = gauge "mintage_slow_hashes_under_way" "Slow hashes that are being compared or wait for it.";
 
     CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
-    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that needed the database.";
+    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that memory did not answer.";
     CACHE_STALE_SERVED = counter "mintage_client_cache_stale_served_total"
         "Misses answered with an entry past its ttl, because the database did not answer.";
     CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits that answered: no such client.";
@@ -130,6 +130,19 @@ declare! {
         "Revoked and redeemed tokens that are remembered until they have expired.";
     CHANGE_FEED_LAG = gauge "mintage_change_feed_lag_seconds"
         "How long ago the database last answered the change feed; past 5 s no token is called active.";
+
+    REDIS_UP = gauge "mintage_redis_up" "1 while Redis answers, otherwise 0; without redis.url it is missing.";
+    REDIS_ERRORS = counter "mintage_redis_errors_total"
+        "Connections to Redis and commands to it that failed or took too long.";
+    REDIS_PUBLISHED = counter "mintage_redis_published_total"
+        "Announcements that the change log has come further, sent through Redis.";
+    REDIS_RECEIVED = counter "mintage_redis_received_total" "Announcements heard, those of this instance included.";
+    REDIS_CACHE_HITS = counter "mintage_redis_cache_hits_total"
+        "Loads of a client that were spared because another instance knew it.";
+    REDIS_CACHE_MISSES = counter "mintage_redis_cache_misses_total"
+        "Loads of a client that nobody could spare: not there, not provably up to date, or no answer in time.";
+    REDIS_DROPPED = counter "mintage_redis_dropped_total"
+        "Clients and failed authentications that other instances were not told of, because Redis was away or slow.";
 
     JANITOR_REMOVED = counter "mintage_janitor_removed_total" "Rows past their time that were removed, by table.";
     JANITOR_PARTITIONS = counter "mintage_janitor_partitions_dropped_total"

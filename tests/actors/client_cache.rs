@@ -9,15 +9,16 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use mintage::actors::Unavailable;
 use mintage::actors::client_cache::{
-    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Stats, Tune, Warm,
+    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, SecondLevel, Stats, Tune, Warm,
 };
 use mintage::actors::client_caches::ClientCaches;
 use mintage::config;
 use mintage::db::DbError;
 use mintage::oauth::client::Client;
+use mintage::oauth::time::UnixMillis;
 use tokio::time::Instant;
 
-use crate::sample::{client, id};
+use crate::sample::{NOW, client, id};
 use crate::{Time, about};
 
 /// A table of clients that takes its time, or is down, as a test says.
@@ -34,6 +35,14 @@ impl Table {
     fn insert(&self, client: Client) {
         self.rows.borrow_mut().insert(client.id.to_string(), client);
     }
+}
+
+/// What siblings say, and how often they were asked.
+#[derive(Default)]
+struct Siblings {
+    known: RefCell<HashMap<String, (Client, UnixMillis)>>,
+    takes: Cell<Duration>,
+    asked: Cell<usize>,
 }
 
 /// A cache over a table.
@@ -57,6 +66,33 @@ fn subject_with(clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subjec
 }
 
 fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientCacheHandle {
+    ClientCacheHandle::start(new_cache(table, change))
+}
+
+/// A cache over a table, with siblings who are asked first.
+fn subject_among(siblings: &Rc<Siblings>, clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
+    let time = Time::paused();
+    let table = Rc::new(Table::default());
+    clients.iter().for_each(|id| table.insert(client(id)));
+    let siblings = siblings.clone();
+    let second_level: SecondLevel = Rc::new(move |id| {
+        let siblings = siblings.clone();
+        siblings.asked.set(siblings.asked.get() + 1);
+        // Answered when they were asked, as by a Redis that is slow.
+        let answer = siblings.known.borrow().get(id.as_str()).cloned();
+        Box::pin(async move {
+            if siblings.takes.get() > Duration::ZERO {
+                tokio::time::sleep(siblings.takes.get()).await;
+            }
+            answer
+        })
+    });
+    let cache = new_cache(&table, change).before_the_database(Some(second_level));
+    let cache = ClientCacheHandle::start(cache);
+    Subject { time, table, cache }
+}
+
+fn new_cache(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientCache {
     let mut settings = config::Cache {
         capacity: 3,
         ttl: config::Duration::seconds(10),
@@ -82,11 +118,7 @@ fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientC
         });
         loading
     });
-    ClientCacheHandle::start(ClientCache::new(
-        &settings,
-        load,
-        Rc::new(move || known.outage_known.get()),
-    ))
+    ClientCache::new(&settings, load, Rc::new(move || known.outage_known.get()))
 }
 
 impl Subject {
@@ -623,4 +655,73 @@ async fn another_ttl_counts_from_the_next_lookup_on() {
     subject.cache.tell(Tune(Lifetimes::from(&shorter))).await.unwrap();
     assert!(found(subject.lookup("a").await));
     assert_eq!((subject.loads(), subject.counts().await.expirations), (2, 1));
+}
+
+fn siblings_who_know(clients: &[&str], loaded_at: UnixMillis) -> Rc<Siblings> {
+    let siblings = Rc::new(Siblings::default());
+    for text in clients {
+        let known = (client(text), loaded_at);
+        siblings.known.borrow_mut().insert((*text).to_owned(), known);
+    }
+    siblings
+}
+
+#[actix::test]
+async fn a_client_that_a_sibling_knows_costs_no_load() {
+    let siblings = siblings_who_know(&["a"], NOW);
+    let subject = subject_among(&siblings, &[], |_| {});
+    let (first, second) = join(subject.lookup("a"), subject.lookup("a")).await;
+    assert!(found(first) && found(second) && found(subject.lookup("a").await));
+    assert_eq!((siblings.asked.get(), subject.loads()), (1, 0));
+    let counts = subject.counts().await;
+    assert_eq!((counts.misses, counts.hits, counts.loads, counts.entries), (2, 1, 0, 1));
+}
+
+#[actix::test]
+async fn a_client_that_no_sibling_knows_is_loaded() {
+    let siblings = siblings_who_know(&[], NOW);
+    let subject = subject_among(&siblings, &["a"], |_| {});
+    assert!(found(subject.lookup("a").await) && absent(subject.lookup("b").await));
+    assert_eq!((siblings.asked.get(), subject.loads()), (2, 2));
+    assert!(absent(subject.lookup("b").await));
+    assert_eq!(siblings.asked.get(), 2);
+}
+
+#[actix::test]
+async fn coming_from_a_sibling_makes_no_client_younger() {
+    let siblings = siblings_who_know(&["a"], UnixMillis(NOW.0 - 9_000));
+    let subject = subject_among(&siblings, &["a"], |_| {});
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(999).await;
+    assert!(found(subject.lookup("a").await));
+    assert_eq!(siblings.asked.get(), 1);
+    subject.time.passes(1).await;
+    siblings.known.borrow_mut().clear();
+    assert!(found(subject.lookup("a").await));
+    assert_eq!((siblings.asked.get(), subject.loads()), (2, 1));
+}
+
+#[actix::test]
+async fn what_a_sibling_said_before_an_invalidation_is_asked_again() {
+    let siblings = siblings_who_know(&["a"], NOW);
+    siblings.takes.set(Duration::from_millis(15));
+    let subject = subject_among(&siblings, &["a"], |_| {});
+    subject.disable("a");
+    let invalidation = async {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        // Whoever invalidates has made sure that siblings are not believed any more.
+        siblings.known.borrow_mut().clear();
+        subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+    };
+    let (answer, ()) = join(subject.lookup("a"), invalidation).await;
+    assert!(!enabled(answer));
+    assert_eq!((siblings.asked.get(), subject.loads()), (2, 1));
+}
+
+#[actix::test]
+async fn without_a_cache_siblings_are_not_asked() {
+    let siblings = siblings_who_know(&["a"], NOW);
+    let subject = subject_among(&siblings, &["a"], |cache| cache.enabled = false);
+    assert!(found(subject.lookup("a").await));
+    assert_eq!((siblings.asked.get(), subject.loads()), (0, 1));
 }

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mintage::db::DbError;
 use mintage::db::changes::{self, Change};
+use mintage::oauth::time::UnixMillis;
 
 use crate::sample::{NOW, id};
 use crate::{Store, on_both_backends};
@@ -16,6 +17,10 @@ on_both_backends! {
     a_reader_misses_nothing_however_many_write
     a_number_never_comes_again
     lines_are_found_by_their_numbers
+    the_clients_that_changed_lately_are_known_with_their_last_numbers
+    with_too_many_changes_only_the_end_of_the_log_is_known
+    a_change_that_nobody_understands_ends_what_is_known
+    of_a_log_whose_beginning_was_removed_the_rest_is_known
 }
 
 fn append(store: &Store, change: &Change) {
@@ -130,4 +135,59 @@ fn lines_are_found_by_their_numbers(store: Store) {
     };
     assert_eq!(found(&[3, 7, 1]), [(1, NOW.0), (3, NOW.0)]);
     assert_eq!(found(&[]), []);
+}
+
+fn append_at(store: &Store, change: &Change, at_ms: i64) {
+    store.run(|conn| changes::append(conn, change, UnixMillis(at_ms)));
+}
+
+/// What is known of changes since 1000, with at most three clients.
+fn recent(store: &Store) -> (i64, Vec<(String, i64)>) {
+    let recent = store.run(|conn| changes::recent(conn, UnixMillis(1000), 3));
+    let mut clients: Vec<_> = recent
+        .clients
+        .into_iter()
+        .map(|(id, seq)| (id.to_string(), seq))
+        .collect();
+    clients.sort();
+    (recent.after, clients)
+}
+
+fn the_clients_that_changed_lately_are_known_with_their_last_numbers(store: Store) {
+    let store = store.migrated();
+    assert_eq!(recent(&store), (0, vec![]));
+    append_at(&store, &client("old"), 900);
+    append_at(&store, &client("a"), 999);
+    assert_eq!(recent(&store), (2, vec![]));
+    for change in [client("a"), Change::Keys, client("b"), client("a"), Change::Everybody] {
+        append_at(&store, &change, 1000);
+    }
+    assert_eq!(recent(&store), (2, vec![("a".into(), 6), ("b".into(), 5)]));
+}
+
+fn with_too_many_changes_only_the_end_of_the_log_is_known(store: Store) {
+    let store = store.migrated();
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|text| append_at(&store, &client(text), 1000));
+    assert_eq!(recent(&store).1.len(), 3);
+    append_at(&store, &client("d"), 1000);
+    assert_eq!(recent(&store), (4, vec![]));
+}
+
+fn a_change_that_nobody_understands_ends_what_is_known(store: Store) {
+    let store = store.migrated();
+    for change in [client("a"), Change::Unknown, client("b")] {
+        append_at(&store, &change, 1000);
+    }
+    assert_eq!(recent(&store), (2, vec![("b".into(), 3)]));
+}
+
+fn of_a_log_whose_beginning_was_removed_the_rest_is_known(store: Store) {
+    let store = store.migrated();
+    ["a", "b", "c"]
+        .iter()
+        .for_each(|text| append_at(&store, &client(text), 1000));
+    store.execute("DELETE FROM changes WHERE seq < 3", "DELETE FROM changes WHERE seq < 3");
+    assert_eq!(recent(&store), (2, vec![("c".into(), 3)]));
 }

@@ -60,7 +60,9 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
 /// `POST /admin/cache/clear`: returns when every worker has forgotten its clients.
 pub async fn cache_clear(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
-    Worker::of(&request).shared.caches.clear().await;
+    let worker = Worker::of(&request);
+    worker.shared.caches.seen().refuse_until(worker.now());
+    worker.shared.caches.clear().await;
     Ok(HttpResponse::NoContent().finish())
 }
 

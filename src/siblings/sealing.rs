@@ -1,0 +1,116 @@
+//! The secrets that siblings share, and what is done with them: names that say nothing, values that nobody can read or forge.
+//!
+//! All of it is derived from the deployment's secret, which is in the database, and from `keys.encryption_key` if there is
+//! one. Neither is ever in Redis. Two deployments on one Redis have different secrets, and so neither names nor values nor a
+//! channel in common.
+
+use std::fmt::Write;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac, rand};
+use zeroize::Zeroizing;
+
+use super::{Bucket, Failure, Inner};
+use crate::oauth::client::ClientId;
+
+pub(super) struct Secrets {
+    /// Stands in every name, so that a person can tell two deployments apart. In braces: a cluster keeps it together.
+    prefix: String,
+    channel: String,
+    names: hmac::Key,
+    /// With SIV, because the instances draw their nonces at random: two that are the same tell at most that two values are.
+    values: LessSafeKey,
+}
+
+/// A length for `hkdf`.
+struct Bytes(usize);
+
+impl hkdf::KeyType for Bytes {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+impl Secrets {
+    pub(super) fn derive(secret: &[u8; 32], encryption_key: Option<&[u8; 32]>) -> Self {
+        let mut material = Zeroizing::new(secret.to_vec());
+        material.extend_from_slice(encryption_key.map_or(&[], |key| &key[..]));
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"mintage siblings");
+        let derived = salt.extract(&material);
+        let key = |purpose: &[u8]| {
+            let mut key = Zeroizing::new([0; 32]);
+            derived
+                .expand(&[purpose], Bytes(32))
+                .and_then(|key_material| key_material.fill(&mut *key))
+                .expect("HKDF-SHA256 gives up to 8160 bytes");
+            key
+        };
+        let id = hex(&key(b"id")[..8]);
+        let values = UnboundKey::new(&AES_256_GCM_SIV, &*key(b"values")).expect("AES-256 takes exactly 32 bytes");
+        Self {
+            prefix: format!("mintage:{{{id}}}"),
+            channel: format!("mintage:{{{id}}}:changes"),
+            names: hmac::Key::new(hmac::HMAC_SHA256, &*key(b"names")),
+            values: LessSafeKey::new(values),
+        }
+    }
+
+    pub(super) fn client_name(&self, id: &ClientId) -> String {
+        self.name("client", &[id.as_str().as_bytes()])
+    }
+
+    pub(super) fn bucket_name(&self, failure: &Failure) -> String {
+        let Bucket { of, per_minute } = &failure.bucket;
+        self.name("failures", &[&per_minute.to_be_bytes(), of])
+    }
+
+    /// A list of Redis' keys is then no list of clients and addresses.
+    fn name(&self, kind: &str, parts: &[&[u8]]) -> String {
+        let mut context = hmac::Context::with_key(&self.names);
+        // All but the last part have one length, so no two lists are the same bytes.
+        context.update(kind.as_bytes());
+        parts.iter().for_each(|part| context.update(part));
+        format!("{}:{kind}:{}", self.prefix, hex(&context.sign().as_ref()[..16]))
+    }
+
+    /// Encrypts `text` so that it can be read as what belongs to `context` and as nothing else.
+    pub(super) fn seal(&self, context: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
+        self.values
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut text)
+            .ok()?;
+        let mut sealed = nonce.to_vec();
+        sealed.append(&mut text);
+        Some(sealed)
+    }
+
+    /// Decrypts what [`Secrets::seal`] made; `None` for whatever else it may be.
+    pub(super) fn open(&self, context: &[u8], sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let length = self
+            .values
+            .open_in_place(nonce, Aad::from(context), &mut text)
+            .ok()?
+            .len();
+        text.truncate(length);
+        Some(text)
+    }
+}
+
+impl Inner {
+    /// Where announcements go; nobody listens to the empty name, which is that of one who has not joined.
+    pub(super) fn channel(&self) -> &str {
+        self.secrets.get().map_or("", |secrets| &secrets.channel)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

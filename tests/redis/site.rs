@@ -1,0 +1,131 @@
+//! [`Site`]: instances of the true program on one database, with one Redis, and what the tests ask of them.
+
+use std::time::Duration;
+
+use crate::http::{Request, Response};
+use crate::postgres;
+use crate::redis_server::Redis;
+use crate::server::{Server, TestClient, eventually};
+
+/// How long something may take that takes milliseconds on a machine that does nothing else.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+pub struct Site {
+    pub redis: Redis,
+    pub database: String,
+    pub instances: Vec<Server>,
+}
+
+impl Site {
+    /// Instances that are ready, cold and connected.
+    pub fn of(instances: usize, environment: &[(&str, &str)]) -> Self {
+        let mut site = Self::on(Redis::start());
+        for _ in 0..instances {
+            site.add(environment);
+        }
+        site
+    }
+
+    /// A database and no instances yet.
+    pub fn on(redis: Redis) -> Self {
+        Self {
+            redis,
+            database: postgres::empty().url,
+            instances: Vec::new(),
+        }
+    }
+
+    /// Adds an instance that is ready, cold and connected.
+    pub fn add(&mut self, environment: &[(&str, &str)]) {
+        let url = self.redis.url();
+        self.add_through(&url, environment);
+    }
+
+    /// As [`Site::add`], with another way to Redis.
+    pub fn add_through(&mut self, redis: &str, environment: &[(&str, &str)]) {
+        let instance = start(&self.database, redis, environment);
+        await_redis(&instance);
+        self.instances.push(instance);
+    }
+
+    /// Makes a client.
+    pub fn client(&self) -> TestClient {
+        self.instances[0].client("orders:read", &[])
+    }
+
+    /// Makes some, and has the first instance tell Redis of them.
+    pub fn shared_clients(&self, number: usize) -> Vec<TestClient> {
+        let clients: Vec<TestClient> = (0..number).map(|_| self.client()).collect();
+        let before = self.redis.keys().len();
+        // Told one after the other: on a machine that is busy, Redis may be asked in vain and nothing be shared.
+        for (told, client) in clients.iter().enumerate() {
+            eventually("a client is shared", PATIENCE, || {
+                assert_eq!(token_status(&self.instances[0], client), 200);
+                (self.redis.keys().len() > before + told).then_some(())
+            });
+        }
+        clients
+    }
+}
+
+/// A cold instance that is ready.
+pub fn start(database: &str, redis: &str, environment: &[(&str, &str)]) -> Server {
+    let settings = [
+        ("MINTAGE_REDIS__URL", redis),
+        ("MINTAGE_CACHE__WARM", "0"),
+        // So that what one worker has loaded is there for the next request.
+        ("MINTAGE_SERVER__WORKERS", "1"),
+        ("MINTAGE_DATABASE__POOL__MAX_SIZE", "4"),
+        ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
+    ];
+    Server::ready(database, &[&settings, environment].concat())
+}
+
+/// Waits until the instance hears of others: what it announces itself, it hears too.
+pub fn await_redis(instance: &Server) {
+    eventually("it is connected", PATIENCE, || {
+        (metric(instance, "mintage_redis_up") == Some(1.0)).then_some(())
+    });
+}
+
+/// What the scrape of an instance says.
+pub fn metric(instance: &Server, name: &str) -> Option<f64> {
+    let scrape = instance.send(&Request::get("/metrics")).text();
+    let line = scrape.lines().find(|line| line.split(' ').next() == Some(name))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+/// As [`metric`], of a counter, which is always there.
+pub fn count(instance: &Server, name: &str) -> u64 {
+    metric(instance, name).unwrap_or_else(|| panic!("there is no {name}")) as u64
+}
+
+pub fn token(instance: &Server, client: &TestClient) -> Response {
+    let form = [("grant_type", "client_credentials")];
+    instance.send(&Request::post("/token").basic(client).form(&form))
+}
+
+pub fn token_status(instance: &Server, client: &TestClient) -> u16 {
+    token(instance, client).status
+}
+
+/// The client with a secret that is not its.
+pub fn with_wrong_secret(client: &TestClient) -> TestClient {
+    TestClient {
+        id: client.id.clone(),
+        secret: "wrong".into(),
+    }
+}
+
+/// Takes a token back at one instance.
+pub fn revoke(instance: &Server, client: &TestClient, token: &str) {
+    let answer = instance.send(&Request::post("/revoke").basic(client).form(&[("token", token)]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+/// Whether an instance calls a token active.
+pub fn is_active(instance: &Server, client: &TestClient, token: &str) -> bool {
+    let answer = instance.send(&Request::post("/introspect").basic(client).form(&[("token", token)]));
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["active"] == true
+}
