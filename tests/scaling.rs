@@ -102,6 +102,32 @@ fn with_room_for_all_the_hit_rate_is_that_of_the_lifetime_alone() {
 }
 
 #[test]
+fn with_room_for_all_changes_end_an_entry_as_its_lifetime_does() {
+    let seen = Popularity::uniform(1000, 10.0);
+    let cache = Cache {
+        changes: 0.002,
+        ..cache(1000.0, 500.0)
+    };
+    let life = (1.0 - f64::exp(-1.0)) / 0.002;
+    assert!(close(
+        cache.answers(&seen).hit_rate,
+        0.01 * life / (1.0 + 0.01 * life),
+        1e-9
+    ));
+}
+
+#[test]
+fn without_a_lifetime_an_entry_answers_until_nobody_has_asked_for_it_for_long() {
+    // An entry is followed by hits until a gap is too long: the share of hits is the chance that one is not.
+    for capacity in [100.0, 500.0, 900.0] {
+        let seen = Popularity::uniform(1000, 10.0);
+        let asked_in_time = 1.0 - (-0.01 * characteristic_time(&seen, capacity)).exp();
+        let computed = cache(capacity, 1e9).answers(&seen).hit_rate;
+        assert!(close(computed, asked_in_time, 1e-4), "{computed} and {asked_in_time}");
+    }
+}
+
+#[test]
 fn nothing_is_lost_between_requests_hits_and_loads() {
     for seen in both(1_000_000, 16_667.0) {
         assert!(close(seen.clients(), 1e6, 1e-3) && close(seen.rate(), 16_667.0, 1e-6));

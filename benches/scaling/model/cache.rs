@@ -56,9 +56,6 @@ impl Cache {
     /// How long an entry is expected to answer: until its ttl is over, it is invalidated, or it was not asked for within the
     /// characteristic time.
     fn life(&self, rate: f64, characteristic_time: f64) -> f64 {
-        if self.capacity < 1.0 {
-            return 0.0;
-        }
         let asked = rate * characteristic_time;
         if characteristic_time >= self.ttl || asked > 40.0 {
             return discounted(self.ttl, self.changes);
