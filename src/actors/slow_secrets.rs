@@ -58,6 +58,7 @@ struct Inner {
     key: hmac::Key,
     permits: Arc<Semaphore>,
     state: Mutex<State>,
+    running: AtomicU64,
     verified: AtomicU64,
     replaced: AtomicU64,
     busy: AtomicU64,
@@ -79,8 +80,10 @@ pub struct SlowSecretCounts {
     pub replaced: u64,
     /// Requests that were told to come again because too many waited.
     pub busy: u64,
-    /// Verifications that run or wait now.
-    pub under_way: u64,
+    /// Verifications that run now.
+    pub running: u64,
+    /// Verifications that wait now.
+    pub waiting: u64,
 }
 
 impl SlowSecrets {
@@ -96,6 +99,7 @@ impl SlowSecrets {
                 right: LruCache::with_hasher(REMEMBERED, RandomState::new()),
                 under_way: HashMap::new(),
             }),
+            running: AtomicU64::new(0),
             verified: AtomicU64::new(0),
             replaced: AtomicU64::new(0),
             busy: AtomicU64::new(0),
@@ -129,11 +133,14 @@ impl SlowSecrets {
     /// What it has counted.
     pub fn counts(&self) -> SlowSecretCounts {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let under_way = self.0.state().under_way.len() as u64;
+        let running = count(&self.0.running);
         SlowSecretCounts {
             verified: count(&self.0.verified),
             replaced: count(&self.0.replaced),
             busy: count(&self.0.busy),
-            under_way: self.0.state().under_way.len() as u64,
+            running,
+            waiting: under_way.saturating_sub(running),
         }
     }
 
@@ -240,8 +247,12 @@ impl SlowSecrets {
                     log::info!("secret kept by the fast hash from now on client={client:?} secret={secret_id}");
                 }
             }
+            // Later; an outage tells of itself through the breaker.
+            Err(error) if error.is_unavailable() => {
+                log::debug!("secret still kept by its slow hash client={client:?} secret={secret_id}: {error}");
+            }
             Err(error) => {
-                log::warn!("secret still kept by its slow hash client={client:?} secret={secret_id}: {error}");
+                log::error!("secret still kept by its slow hash client={client:?} secret={secret_id}: {error}");
             }
         }
     }
@@ -274,10 +285,14 @@ impl UnderWay {
         if self.ends_abandoned() {
             return;
         }
+        let inner = self.inner.clone();
         let verifying = tokio::task::spawn_blocking(move || {
             // Held by the thread: one that outlives its caller still counts.
             let _permit = permit;
-            hash.verify(&secret).then(|| looks_generated(&secret))
+            inner.running.fetch_add(1, Ordering::Relaxed);
+            let right = hash.verify(&secret).then(|| looks_generated(&secret));
+            inner.running.fetch_sub(1, Ordering::Relaxed);
+            right
         });
         let Ok(right) = verifying.await else {
             return;

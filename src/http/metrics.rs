@@ -60,10 +60,12 @@ fn write_slow_hashes(text: &mut Text, counts: &SlowSecretCounts) {
         (metrics::SLOW_HASHES_VERIFIED, counts.verified),
         (metrics::SLOW_HASHES_REPLACED, counts.replaced),
         (metrics::SLOW_HASHES_BUSY, counts.busy),
-        (metrics::SLOW_HASHES_UNDER_WAY, counts.under_way),
     ] {
         text.single(&metric, value as f64);
     }
+    let mut under_way = text.family(&metrics::SLOW_HASHES_UNDER_WAY);
+    under_way.sample(&[("state", "running")], counts.running as f64);
+    under_way.sample(&[("state", "waiting")], counts.waiting as f64);
 }
 
 fn write_caches(text: &mut Text, workers: &[CacheCounts], capacity: usize) {

@@ -72,7 +72,7 @@ declare! {
         "Imported secrets that are kept by the fast hash since their first use.";
     SLOW_HASHES_BUSY = counter "mintage_slow_hashes_busy_total"
         "Requests told to come again because too many slow hashes waited.";
-    SLOW_HASHES_UNDER_WAY = gauge "mintage_slow_hashes_under_way" "Slow hashes that are being compared or wait for it.";
+    SLOW_HASHES_UNDER_WAY = gauge "mintage_slow_hashes_under_way" "Slow hashes that are being compared (running) or wait for it (waiting).";
 
     CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
     CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that memory did not answer.";

@@ -202,6 +202,8 @@ fn argon2id(text: &str) -> Result<SlowHash, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn verifies(hash: &str, secret: &str) -> bool {
@@ -310,6 +312,15 @@ mod tests {
     fn bcrypt_takes_no_secret_that_goes_round_another() {
         let hash = bcrypt::hash("a", 4).unwrap();
         assert!(verifies(&hash, "a") && !verifies(&hash, "a\0a"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_read_is_kept_as_it_came(text in r"\$(2b|pbkdf2-sha256|argon2id)\$[ -~]{0,80}|[\PC$]{0,80}") {
+            if let Ok(hash) = SlowHash::parse(&text) {
+                prop_assert_eq!(hash.text(), text);
+            }
+        }
     }
 
     #[test]

@@ -188,6 +188,8 @@ fn secret(row: &Row) -> Result<ForeignSecret, NotAccepted> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::oauth::slow_hash::SlowHash;
 
@@ -262,6 +264,20 @@ mod tests {
         ] {
             let wrong = entries(text.as_bytes()).err().unwrap();
             assert!(!wrong.contains("hunter2") && !wrong.contains("orders"), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a,;\"\r\n]{0,60}") {
+            let _ = entries(&bytes);
+            let header = "client_id,scope,secret\n";
+            if let Ok(found) = entries(format!("{header}{text}").as_bytes()) {
+                let lines = text.lines().count() as u64 + 1;
+                for entry in found {
+                    prop_assert!(matches!(entry.place, Place::Line(line) if (2..=lines).contains(&line)));
+                }
+            }
         }
     }
 
