@@ -192,7 +192,7 @@ export function overview(place, { session, watch }) {
     const at = now() - ago;
     const all = looks();
     const look = ago === 0 ? all.at(-1) : nearest(all, at);
-    const describe = clock() - described > DESCRIBE_SECONDS || ago > 0;
+    const describe = look !== undefined && (clock() - described > DESCRIBE_SECONDS || ago > 0);
     if (describe) described = clock();
     for (const shown of cards) showCard(shown, look?.figures, ago, describe ? all : null);
   }
@@ -223,6 +223,7 @@ function nearest(looks, at) {
 
 function card(spec) {
   const plot = new Plot(spec);
+  plot.describe(spec.name);
   const value = element('span', { class: 'value', id: `value-${spec.id}` });
   const beside = element('span', { class: 'beside' });
   const scale = element('span', { class: 'scale', 'aria-hidden': 'true' });
