@@ -69,7 +69,7 @@ impl Browser {
             .args([folder.join("commands"), folder.join("answers")])
             .status();
         assert!(made.unwrap().success(), "mkfifo");
-        Command::new("sh")
+        let mut shell = Command::new("sh")
             .args([
                 "-c",
                 r#"chromium "$@" 3<commands 4>answers >log 2>&1; cd / && rm -rf "$0""#,
@@ -88,7 +88,10 @@ impl Browser {
         let answers = File::open(folder.join("answers")).unwrap();
         let inbox = Arc::new(Inbox::default());
         let reader = inbox.clone();
-        std::thread::spawn(move || reader.read(answers));
+        std::thread::spawn(move || {
+            reader.read(answers);
+            shell.wait()
+        });
         Self {
             commands: Mutex::new(commands),
             inbox,

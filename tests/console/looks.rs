@@ -127,9 +127,41 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
     page.assert_clean(&[400]);
 }
 
+/// That whatever can be used has a name, and so has every plot.
+#[track_caller]
+fn assert_named(page: &Page, what: &str) {
+    const USED: [&str; 11] = [
+        "button",
+        "link",
+        "textbox",
+        "searchbox",
+        "combobox",
+        "checkbox",
+        "slider",
+        "spinbutton",
+        "dialog",
+        "image",
+        "heading",
+    ];
+    let controls = page.controls();
+    let used: Vec<_> = controls
+        .iter()
+        .filter(|(role, _)| USED.contains(&role.as_str()))
+        .collect();
+    assert!(used.len() >= 3, "{what}: {controls:?}");
+    for (role, name) in used {
+        assert!(!name.trim().is_empty(), "{what}: a {role} has no name");
+    }
+    let headings = page.value("[...document.querySelectorAll('h1')].filter(finder.seen).length");
+    assert_eq!(headings, 1, "{what}");
+}
+
 #[test]
-fn nothing_is_wider_than_a_phone() {
-    walk(PHONE, "phone", assert_fits);
+fn nothing_is_wider_than_a_phone_and_all_has_a_name_for_screen_readers() {
+    walk(PHONE, "phone", |page, what| {
+        assert_fits(page, what);
+        assert_named(page, what);
+    });
 }
 
 #[test]

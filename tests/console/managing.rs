@@ -93,12 +93,14 @@ fn a_client_from_its_making_to_its_end() {
     page.press("Revoke secret");
     page.until("finder.row('in 90 d') && !finder.row('when it is revoked')");
     assert_eq!(ask(&server, &first).status, 401, "the old one does not");
+    page.until("document.activeElement.textContent === 'Add a secret…'");
     assert_eq!(ask(&server, &second).status, 200);
 
     page.press("Disable…");
     page.press("Disable");
     page.until("document.querySelector('#main h1').textContent === 'Billing disabled'");
     assert_eq!(ask(&server, &second).status, 401, "disabled, it gets no token");
+    page.until("document.activeElement === document.querySelector('#main h1')");
     page.press("Enable");
     page.until("document.querySelector('#main h1').textContent === 'Billing enabled'");
     assert_eq!(ask(&server, &second).status, 200);
@@ -330,6 +332,11 @@ fn many_clients_are_found_by_a_filter_and_shown_page_by_page() {
     let page = sign_in(&server);
     page.go_to("Clients");
     page.until("document.querySelectorAll('tbody tr').length === 200");
+    page.click("document.querySelector('input[type=search]')");
+    page.write("service-229");
+    page.press("Open the client with the id service-229");
+    page.until("document.querySelector('#main h1').textContent === 'Service 229 enabled'");
+    page.press("‹ All clients");
     page.press("Show more");
     page.until("document.querySelectorAll('tbody tr').length === 231 && !finder.button('Show more')");
     page.click("document.querySelector('input[type=search]')");

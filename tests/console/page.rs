@@ -88,6 +88,23 @@ impl Page {
         self.until("document.readyState === 'complete' && !document.getElementById('sign-in')?.hidden");
     }
 
+    /// Goes away from it.
+    pub fn leave(&self) {
+        self.command("Page.navigate", json!({ "url": "about:blank" }));
+    }
+
+    /// What somebody who works with a screen reader comes upon, and what it is called: roles and names.
+    pub fn controls(&self) -> Vec<(String, String)> {
+        let tree = self.command("Accessibility.getFullAXTree", json!({}));
+        let nodes = tree["nodes"].as_array().expect("a tree has nodes");
+        let seen = nodes.iter().filter(|node| node["ignored"] == false);
+        let told = seen.map(|node| {
+            let part = |name: &str| node[name]["value"].as_str().unwrap_or_default().to_owned();
+            (part("role"), part("name"))
+        });
+        told.collect()
+    }
+
     pub fn look(&self, look: Look) {
         let metrics = json!({
             "width": look.width, "height": look.height, "mobile": look.phone,
@@ -113,7 +130,11 @@ impl Page {
     /// What an expression comes to.
     #[track_caller]
     pub fn value(&self, expression: &str) -> Value {
-        let asked = json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let asked = json!({
+            "expression": expression, "returnByValue": true, "awaitPromise": true,
+            // What a test does counts as what the page does.
+            "allowUnsafeEvalBlockedByCSP": false,
+        });
         let answer = self.command("Runtime.evaluate", asked);
         let thrown = answer.get("exceptionDetails");
         assert_eq!(thrown, None, "{expression}");

@@ -73,17 +73,50 @@ fn signed_out_nothing_of_the_session_is_left_in_the_page() {
 }
 
 #[test]
-fn signing_out_takes_the_token_back() {
+fn signing_out_and_leaving_the_page_take_the_token_back() {
     let (server, ops, page) = server();
+    let revoked = |count: usize| {
+        let known = format!("\nmintage_revocations_known {count}\n");
+        eventually("the token is revoked", || {
+            server.metrics().contains(&known).then_some(())
+        });
+    };
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
     page.press("Sign out");
-    eventually("the token is revoked", || {
-        server
-            .metrics()
-            .contains("\nmintage_revocations_known 1\n")
-            .then_some(())
-    });
+    revoked(1);
+    page.sign_in(&ops.id, &ops.secret);
+    page.reads("Signed in as ops");
+    page.leave();
+    revoked(2);
+}
+
+#[test]
+fn the_policy_is_in_force() {
+    let (_server, _, page) = server();
+    for forbidden in [
+        "document.body.innerHTML = '<b>x</b>'",
+        "document.body.append(Object.assign(document.createElement('script'), { textContent: 'window.ran = true' }))",
+        "eval('window.ran = true')",
+    ] {
+        page.value(&format!("(() => {{ try {{ {forbidden} }} catch {{}} }})()"));
+    }
+    page.value(
+        "(() => { const found = document.createElement('p'); found.setAttribute('style', 'position: fixed'); \
+         found.id = 'styled'; document.body.append(found); })()",
+    );
+    page.until("window.violations.length >= 3");
+    assert_eq!(
+        page.value("document.querySelectorAll('b').length + Number(window.ran ?? 0)"),
+        0
+    );
+    assert_eq!(
+        page.value("getComputedStyle(document.getElementById('styled')).position"),
+        "static"
+    );
+    let elsewhere = page.value("fetch('http://127.0.0.1:1/').then(() => 'asked', () => 'not asked')");
+    assert_eq!(elsewhere, "not asked");
+    page.until("window.violations.some((violation) => violation.startsWith('connect-src http://127.0.0.1:1'))");
 }
 
 #[test]

@@ -36,8 +36,9 @@ function list(place, { session }) {
   const filter = element('input', { type: 'search', 'aria-label': 'Filter by name, id or scope', placeholder: 'Filter', input: show });
   const more = button('Show more', () => attempt(more, refusal, load));
   more.hidden = true;
+  const direct = element('p');
   const create = button('New client…', () => createDialog(session), 'primary');
-  place.append(heading('Clients', filter, session.mayWrite && create), refusal, rows, more);
+  place.append(heading('Clients', filter, session.mayWrite && create), refusal, rows, direct, more);
 
   async function load() {
     const page = await session.get(`/admin/clients?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
@@ -53,6 +54,10 @@ function list(place, { session }) {
     const shown = known.filter(matches);
     const nothing = known.length === 0 ? 'There is no client yet.' : `None of the ${known.length} clients that are loaded matches.`;
     rows.replaceChildren(table('Clients', ['Client', 'State', 'Scope', 'Tokens', 'Changed'], shown.map(row), nothing));
+    // There may be thousands: whoever knows the id need not go through them.
+    const id = filter.value.trim();
+    const unseen = cursor !== null && id !== '' && !known.some((client) => client.client_id === id);
+    direct.replaceChildren(...(unseen ? ['Not among those that are loaded? ', element('a', { href: hashOf(id) }, 'Open the client with the id ', mono(id))] : []));
   }
 
   function row(client) {

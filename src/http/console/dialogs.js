@@ -7,12 +7,18 @@ let count = 0;
 /** Shows a dialog until it is closed; the browser keeps the focus in it, and gives it back. */
 function open(title, content, { mayEscape = true } = {}) {
   const id = `dialog-${(count += 1)}`;
+  const opener = document.activeElement;
+  const part = opener.closest('section');
   const dialog = element('dialog', { 'aria-labelledby': id }, element('h2', { id }, title), content);
   document.getElementById('dialogs').append(dialog);
   dialog.addEventListener('cancel', (event) => mayEscape || event.preventDefault());
   // Chromium closes a dialog at the second Escape whatever `cancel` said.
   dialog.addEventListener('keydown', (event) => mayEscape || event.key !== 'Escape' || event.preventDefault());
-  dialog.addEventListener('close', () => dialog.remove());
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    // The browser gives the focus back to the button that was pressed; that may have gone with what was done.
+    if (!opener.isConnected) (part?.querySelector('button') ?? document.querySelector('#main h1'))?.focus();
+  });
   dialog.showModal();
   return dialog;
 }

@@ -18,9 +18,12 @@ const some = unknown((value) => `${count(value)} ${value === 1 ? 'client' : 'cli
 const time = unknown((seconds) => {
   if (seconds === 0) return '0 s';
   if (seconds < 1e-3) return `${Math.round(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${(seconds * 1e3).toFixed(1)} ms`;
+  if (seconds < 1) return `${(seconds * 1e3).toFixed(seconds < 0.01 ? 1 : 0)} ms`;
   return `${seconds.toFixed(1)} s`;
 });
+
+/** What should not be there is drawn where it is: a line along the ground would hide what is below it. */
+const above0 = (value) => (value > 0 ? value : null);
 
 /** A plot each: `value` is its headline, `beside` what stands next to it, `alarm` whether somebody should look. */
 const CARDS = [
@@ -29,7 +32,7 @@ const CARDS = [
     name: 'Tokens issued',
     lines: [
       { kind: 'main', value: (now) => now.tokens },
-      { kind: 'bad', value: (now) => now.refused },
+      { kind: 'bad', value: (now) => above0(now.refused) },
     ],
     value: (now) => [rate(now.tokens), '/s'],
     beside: (now) => [['bad', `${rate(now.refused)} refused/s`]],
@@ -63,7 +66,7 @@ const CARDS = [
     name: 'Requests',
     lines: [
       { kind: 'main', value: (now) => now.requests },
-      { kind: 'bad', value: (now) => now.failures },
+      { kind: 'bad', value: (now) => above0(now.failures) },
     ],
     value: (now) => [rate(now.requests), '/s'],
     beside: (now) => [['bad', `${rate(now.failures)} answered 5xx/s`]],
@@ -85,7 +88,7 @@ const CARDS = [
     name: 'Pool in use',
     lines: [
       { kind: 'main', value: (now) => now.inUse },
-      { kind: 'bad', value: (now) => now.waiting },
+      { kind: 'bad', value: (now) => above0(now.waiting) },
     ],
     top: (now) => now.maxSize,
     value: (now) => [count(now.inUse), ` of ${count(now.maxSize)}`],
@@ -189,7 +192,7 @@ export function overview(place, { session, watch }) {
     const at = now() - ago;
     const all = looks();
     const look = ago === 0 ? all.at(-1) : nearest(all, at);
-    const describe = clock() - described > DESCRIBE_SECONDS || ago > 0;
+    const describe = look !== undefined && (clock() - described > DESCRIBE_SECONDS || ago > 0);
     if (describe) described = clock();
     for (const shown of cards) showCard(shown, look?.figures, ago, describe ? all : null);
   }
@@ -220,6 +223,7 @@ function nearest(looks, at) {
 
 function card(spec) {
   const plot = new Plot(spec);
+  plot.describe(spec.name);
   const value = element('span', { class: 'value', id: `value-${spec.id}` });
   const beside = element('span', { class: 'beside' });
   const scale = element('span', { class: 'scale', 'aria-hidden': 'true' });

@@ -6,7 +6,9 @@ const SVG = 'http://www.w3.org/2000/svg';
 export const WINDOW = 120;
 
 const HEIGHT = 100;
-const EDGE = 5;
+/** Room below the ground line, and above the end of the scale, where its label stands. */
+const GROUND = 95;
+const SUMMIT = 19;
 /** The newest look is kept out of sight until the next one is there, so that a line moves in and does not jump. */
 const DELAY = 1.2;
 /** Looks further apart than this are not joined: nobody knows what was in between. */
@@ -37,7 +39,7 @@ export class Plot {
     this.#top = top;
     this.#least = least;
     this.svg = shape('svg', { viewBox: `0 0 ${WINDOW} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
-    const base = shape('path', { class: 'base', d: `M0 ${HEIGHT - EDGE}H${WINDOW}` });
+    const base = shape('path', { class: 'base', d: `M0 ${GROUND}H${WINDOW}` });
     this.#moving.append(this.#ticks);
     if (area) this.#moving.append(this.#area);
     for (const { kind } of lines) {
@@ -56,7 +58,7 @@ export class Plot {
     const points = this.#lines.map(({ value }) =>
       shown.map(({ at, figures }) => ({ x: at - this.#origin, value: value(figures) })),
     );
-    const y = (value) => HEIGHT - EDGE - (HEIGHT - 2 * EDGE) * Math.min(value / top, 1);
+    const y = (value) => GROUND - (GROUND - SUMMIT) * Math.min(value / top, 1);
     points.forEach((line, at) => this.#paths[at].setAttribute('d', linePath(line, y)));
     this.#area.setAttribute('d', areaPath(points[0], y));
     const first = Math.ceil((clock - WINDOW - DELAY) / TICK) * TICK;
@@ -94,10 +96,10 @@ export class Plot {
   }
 }
 
-/** The next of 1, 2, 5, 10, 20, … */
+/** The next number that is short to write. */
 function round(value) {
   const decade = 10 ** Math.floor(Math.log10(value));
-  return [1, 2, 5, 10].map((step) => step * decade).find((step) => step >= value * 0.999) ?? value;
+  return [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * decade).find((step) => step >= value * 0.999) ?? value;
 }
 
 /** Pieces of a line: a look without a value, or too long a silence, ends one. */
@@ -123,12 +125,11 @@ function linePath(points, y) {
 }
 
 function areaPath(points, y) {
-  const ground = HEIGHT - EDGE;
   return pieces(points)
     .filter((piece) => piece.length > 1)
     .map((piece) => {
       const line = piece.map(({ x, value }) => `L${x.toFixed(2)} ${y(value).toFixed(2)}`).join('');
-      return `M${piece[0].x.toFixed(2)} ${ground}${line}V${ground}Z`;
+      return `M${piece[0].x.toFixed(2)} ${GROUND}${line}V${GROUND}Z`;
     })
     .join('');
 }

@@ -80,8 +80,8 @@ export class Session {
   signOut() {
     if (this.#ended) return;
     const form = new URLSearchParams({ token: this.#token });
-    // Nobody waits for the answer: whatever it is, this page has no token any more.
-    post('/revoke', form, this.#id, this.#secret, this.#method).catch(() => {});
+    // Nobody waits for the answer: whatever it is, this page has no token any more. It may be closed already.
+    post('/revoke', form, this.#id, this.#secret, this.#method, { keepalive: true }).catch(() => {});
     this.#forget();
   }
 
@@ -147,7 +147,7 @@ export class Session {
   }
 }
 
-function post(path, form, id, secret, method) {
+function post(path, form, id, secret, method, more = {}) {
   const body = new URLSearchParams(form);
   const headers = {};
   if (method === 'client_secret_basic') {
@@ -156,7 +156,7 @@ function post(path, form, id, secret, method) {
     body.set('client_id', id);
     body.set('client_secret', secret);
   }
-  return ask(path, { method: 'POST', headers, body });
+  return ask(path, { ...more, method: 'POST', headers, body });
 }
 
 /** As in a form (RFC 6749 §2.3.1). */
