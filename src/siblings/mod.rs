@@ -76,7 +76,7 @@ struct Counts {
 /// How it goes with Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedisStats {
-    /// Whether it answers.
+    /// Whether it answers, and announcements come in.
     pub up: bool,
     /// Connections and commands that failed or took too long.
     pub errors: u64,
@@ -231,7 +231,7 @@ impl Siblings {
         let inner = self.0.as_ref()?;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Some(RedisStats {
-            up: inner.link.is_up(),
+            up: inner.link.is_up() && self.listening_since().is_some(),
             errors: count(&inner.counts.errors),
             published: count(&inner.counts.published),
             received: count(&inner.counts.received),
