@@ -318,7 +318,7 @@ async fn poll_when_told(feed: Addr<ChangeFeed>, db: Db, siblings: Siblings) {
     loop {
         tokio::select! {
             () = siblings.nudged() => {}
-            () = db.written() => {}
+            () = db.written() => siblings.has_written(),
         }
         let began = Instant::now();
         if feed.send(PollNow).await.is_err() {

@@ -131,7 +131,7 @@ declare! {
     CHANGE_FEED_LAG = gauge "mintage_change_feed_lag_seconds"
         "How long ago the database last answered the change feed; past 5 s no token is called active.";
 
-    REDIS_UP = gauge "mintage_redis_up" "1 while Redis answers, otherwise 0; without redis.url it is missing.";
+    REDIS_UP = gauge "mintage_redis_up" "1 while Redis answers and announcements come in, otherwise 0; without redis.url it is missing.";
     REDIS_ERRORS = counter "mintage_redis_errors_total"
         "Connections to Redis and commands to it that failed or took too long.";
     REDIS_PUBLISHED = counter "mintage_redis_published_total"

@@ -76,7 +76,7 @@ struct Counts {
 /// How it goes with Redis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedisStats {
-    /// Whether it answers.
+    /// Whether it answers, and announcements come in.
     pub up: bool,
     /// Connections and commands that failed or took too long.
     pub errors: u64,
@@ -145,19 +145,27 @@ impl Siblings {
         }
     }
 
+    /// This instance has appended to the change log, so there is a number after the last that it has read: says so at once.
+    /// Which number it is, the next poll will tell.
+    pub fn has_written(&self) {
+        let Some(inner) = &self.0 else { return };
+        let next = inner.read.load(Ordering::SeqCst) + 1;
+        inner
+            .announced
+            .send_modify(|announced| *announced = next.max(*announced));
+    }
+
     /// This instance has read the change log up to this number, which others may want to know; does not wait.
     pub fn has_read(&self, number: i64) {
         let Some(inner) = &self.0 else { return };
-        inner.read.fetch_max(number, Ordering::SeqCst);
-        if number > inner.heard.load(Ordering::SeqCst) {
-            inner.announced.send_if_modified(|announced| {
-                let news = number > *announced;
-                *announced = number.max(*announced);
-                news
-            });
-        }
-        // What others claim beyond the end of the log is forgotten, or a false claim would silence this instance for good.
-        inner.heard.fetch_min(number, Ordering::SeqCst);
+        let read = inner.read.fetch_max(number, Ordering::SeqCst).max(number);
+        // What anybody has claimed beyond the end of the log is forgotten, or a false claim would silence this instance for good.
+        let heard = inner.heard.fetch_min(read, Ordering::SeqCst);
+        inner.announced.send_if_modified(|announced| {
+            let news = number > heard.max(*announced);
+            *announced = if news { number } else { read.min(*announced) };
+            news
+        });
     }
 
     /// The change log is another one, which ends at `last`: numbers of the old one say nothing about it.
@@ -231,7 +239,7 @@ impl Siblings {
         let inner = self.0.as_ref()?;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Some(RedisStats {
-            up: inner.link.is_up(),
+            up: inner.link.is_up() && self.listening_since().is_some(),
             errors: count(&inner.counts.errors),
             published: count(&inner.counts.published),
             received: count(&inner.counts.received),
@@ -328,6 +336,33 @@ mod tests {
         assert_eq!(siblings.announced(), 6);
         siblings.has_read(10);
         assert_eq!(siblings.announced(), 10);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_announced_before_its_number_is_known_and_once_if_that_was_right() {
+        let siblings = joined(5);
+        let mut announcements = siblings.inner().announced.subscribe();
+        let mut told = || {
+            announcements
+                .has_changed()
+                .unwrap()
+                .then(|| *announcements.borrow_and_update())
+        };
+        siblings.has_written();
+        assert_eq!(told(), Some(6));
+        siblings.has_read(6);
+        assert_eq!(told(), None);
+        siblings.has_written();
+        assert_eq!(told(), Some(7));
+        siblings.has_read(9);
+        assert_eq!(told(), Some(9));
+        // What was written had been read already.
+        siblings.has_written();
+        assert_eq!(told(), Some(10));
+        siblings.has_read(9);
+        assert_eq!(told(), None);
+        siblings.has_read(10);
+        assert_eq!(told(), Some(10));
     }
 
     #[tokio::test]

@@ -68,6 +68,48 @@ impl Site {
     }
 }
 
+/// A client that the first instance has shared, and the key under which it stands.
+pub struct Shared {
+    pub client: TestClient,
+    pub key: String,
+    pub value: Vec<u8>,
+}
+
+impl Site {
+    /// Has the first instance share a client.
+    pub fn share(&self) -> Shared {
+        let before = self.redis.keys();
+        let client = self.shared_clients(1).remove(0);
+        let mut keys = self.redis.keys();
+        keys.retain(|key| !before.contains(key));
+        let [key] = &keys[..] else { panic!("{keys:?}") };
+        let value = self.redis.value(key).expect("it was there a moment ago");
+        Shared {
+            client,
+            key: key.clone(),
+            value,
+        }
+    }
+
+    /// Waits until an instance takes clients from its siblings: it listens, and has read the log since.
+    pub fn await_trust(&self, instance: &Server) {
+        let hits = || count(instance, "mintage_redis_cache_hits_total");
+        let before = hits();
+        eventually("it trusts its siblings", PATIENCE, || {
+            assert_eq!(token_status(instance, &self.share().client), 200);
+            (hits() > before).then_some(())
+        });
+    }
+
+    /// How many clients an instance takes from its siblings while `work` is done.
+    pub fn hits(&self, instance: &Server, work: impl FnOnce()) -> u64 {
+        let hits = || count(instance, "mintage_redis_cache_hits_total");
+        let before = hits();
+        work();
+        hits() - before
+    }
+}
+
 /// A cold instance that is ready.
 pub fn start(database: &str, redis: &str, environment: &[(&str, &str)]) -> Server {
     let settings = [
