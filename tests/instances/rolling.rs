@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
@@ -122,6 +123,15 @@ impl Restartable {
     }
 }
 
+/// Ends who asks, also when a restart fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 fn restart_in_turn(rounds: usize) {
     let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
     let cluster = Cluster::start();
@@ -146,11 +156,12 @@ fn restart_in_turn(rounds: usize) {
     let busy = Load::start(nginx.address, clients, 4, Duration::from_millis(2));
     let idle = Load::start(nginx.address, clients, 8, Duration::from_millis(900));
     let question = about_token("/introspect", &client, &token);
-    let over = std::sync::atomic::AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     let answers = std::thread::scope(|scope| {
+        let end = End(&over);
         let asking = scope.spawn(|| {
             let mut answers = Vec::new();
-            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+            while !over.load(Ordering::Relaxed) {
                 let mut connection = Connection::open(nginx.address);
                 let answer = connection.try_ask(&question);
                 answers.push(answer.map(|answer| (answer.status, answer.text())));
@@ -163,7 +174,7 @@ fn restart_in_turn(rounds: usize) {
                 restart(instance, place);
             }
         }
-        over.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(end);
         asking.join().unwrap()
     });
     let receipts = [busy.stop(), idle.stop()].concat();

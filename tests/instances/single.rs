@@ -79,6 +79,7 @@ fn one_janitor_at_a_time_removes_each_row_once() {
     eventually("all is removed", TAKEN_OVER, || (left(&trio) == 0).then_some(()));
     let removed = || (0..3).map(|number| removed_by(&trio, number)).sum::<i64>();
     eventually("all are counted", TAKEN_OVER, || (removed() == EXPIRED).then_some(()));
+    assert_one_at_a_time(&trio);
 }
 
 #[test]
