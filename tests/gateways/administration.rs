@@ -96,7 +96,10 @@ fn what_cannot_be_done_is_a_problem_document() {
         assert_problem(&setting.post("/admin/routes", &bad), 400);
     }
     let twice = r#"{"path":"/a","path":"/b","scope":"a"}"#;
-    let request = Request::new("POST", "/admin/routes").bearer(&setting.admin).body(twice);
+    let request = Request::new("POST", "/admin/routes")
+        .bearer(&setting.admin)
+        .header("Content-Type", "application/json")
+        .body(twice);
     assert_problem(&request.send(setting.server.address), 400);
     assert_eq!(setting.get_routes().json()["items"].as_array().unwrap().len(), 1);
     for (method, path, allowed) in [
@@ -132,7 +135,9 @@ fn the_bearer_is_judged_before_the_body_and_the_body_is_bounded() {
     assert_problem(&Request::new("GET", "/admin/routes").bearer(&demo).send(address), 403);
     let large = vec![b' '; (16 << 10) + 1];
     for path in ["/admin/routes", "/admin/routes/explain"] {
-        let request = Request::new("POST", path).bearer(&setting.admin);
+        let request = Request::new("POST", path)
+            .bearer(&setting.admin)
+            .header("Content-Type", "application/json");
         assert_problem(&request.clone().body(&large).send(address), 413);
         assert_problem(&request.chunked(&large).send(address), 413);
     }
