@@ -2,7 +2,7 @@
 #![expect(dead_code, reason = "only the schemas are read")]
 
 use utoipa::openapi::RefOr;
-use utoipa::openapi::schema::Schema;
+use utoipa::openapi::schema::{Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::oauth::client_fields::ClientFields;
@@ -15,7 +15,12 @@ impl PartialSchema for NewClient {
         match ClientFields::schema() {
             RefOr::T(Schema::Object(mut members)) => {
                 members.description = Some("A client as it is made.".to_owned());
-                members.required.extend(["name".to_owned(), "scope".to_owned()]);
+                for name in ["name", "scope"] {
+                    members.required.push(name.to_owned());
+                    if let Some(RefOr::T(Schema::Object(member))) = members.properties.get_mut(name) {
+                        member.schema_type = Type::String.into();
+                    }
+                }
                 members.into()
             }
             other => other,
