@@ -33,6 +33,9 @@ const AT_A_TIME: usize = 2;
 /// Hashes that may wait for that. With bcrypt at its usual cost the last of them waits two to three seconds.
 const MAX_WAITING: usize = 64;
 
+/// Of these, how many may be of one secret: who guesses at one client leaves room for the others.
+const MAX_EACH: usize = 16;
+
 /// How long a request waits for its turn: whoever asks for a token has given up by then.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -67,8 +70,15 @@ struct Inner {
 struct State {
     /// What was right. For a secret that should be kept by the fast hash and is not yet: when to try that again.
     right: LruCache<Tag, Option<UnixMillis>, RandomState>,
-    /// Verifications that run or wait, and who waits for each: however many ask the same, it is done once.
-    under_way: HashMap<Tag, Vec<oneshot::Sender<bool>>>,
+    /// What runs or waits: however many ask the same, it is done once.
+    under_way: HashMap<Tag, Flight>,
+}
+
+/// A verification that runs or waits.
+struct Flight {
+    secret_id: String,
+    /// Who waits for it.
+    waiting: Vec<oneshot::Sender<bool>>,
 }
 
 /// What it has counted.
@@ -121,7 +131,7 @@ impl SlowSecrets {
                 continue;
             };
             let tag = self.tag(hash, presented);
-            if !self.is_known(&tag) && !self.verify(tag, hash, presented).await? {
+            if !self.is_known(&tag) && !self.verify(tag, secret, hash, presented).await? {
                 continue;
             }
             self.keep_by_fast_hash(tag, presented, secret, &client.id, now).await;
@@ -159,9 +169,15 @@ impl SlowSecrets {
         self.0.state().right.get(tag).is_some()
     }
 
-    async fn verify(&self, tag: Tag, hash: &Arc<SlowHash>, presented: &ClientSecret) -> Result<bool, Unavailable> {
+    async fn verify(
+        &self,
+        tag: Tag,
+        secret: &StoredSecret,
+        hash: &Arc<SlowHash>,
+        presented: &ClientSecret,
+    ) -> Result<bool, Unavailable> {
         let (answer, waiting) = oneshot::channel();
-        let begins = self.join(tag, answer)?;
+        let begins = self.join(tag, &secret.id, answer)?;
         if begins {
             let under_way = UnderWay {
                 inner: self.0.clone(),
@@ -179,16 +195,21 @@ impl SlowSecrets {
     }
 
     /// Waits for a verification under way, or for one that is to begin; `true` when the caller has to begin it.
-    fn join(&self, tag: Tag, answer: oneshot::Sender<bool>) -> Result<bool, Unavailable> {
+    fn join(&self, tag: Tag, secret_id: &str, answer: oneshot::Sender<bool>) -> Result<bool, Unavailable> {
         let mut state = self.0.state();
-        if let Some(waiting) = state.under_way.get_mut(&tag) {
-            waiting.push(answer);
+        if let Some(flight) = state.under_way.get_mut(&tag) {
+            flight.waiting.push(answer);
             return Ok(false);
         }
-        if state.under_way.len() >= AT_A_TIME + MAX_WAITING {
+        let of_this = state.under_way.values().filter(|flight| flight.secret_id == secret_id);
+        if state.under_way.len() >= AT_A_TIME + MAX_WAITING || of_this.count() >= MAX_EACH {
             return Err(self.0.busy());
         }
-        state.under_way.insert(tag, vec![answer]);
+        let flight = Flight {
+            secret_id: secret_id.to_owned(),
+            waiting: vec![answer],
+        };
+        state.under_way.insert(tag, flight);
         Ok(true)
     }
 
@@ -269,7 +290,7 @@ impl Inner {
     }
 }
 
-/// A verification that runs or waits. However it ends, others can begin one for the same secret then.
+/// The work of a [`Flight`]. However it ends, others can begin one for the same secret then.
 struct UnderWay {
     inner: Arc<Inner>,
     tag: Tag,
@@ -307,8 +328,8 @@ impl UnderWay {
     /// Ends it if nobody waits for it any more: then it is not worth its turn.
     fn ends_abandoned(&mut self) -> bool {
         let mut state = self.inner.state();
-        let waiting = state.under_way.get(&self.tag);
-        self.ended = waiting.is_none_or(|waiting| waiting.iter().all(oneshot::Sender::is_closed));
+        let flight = state.under_way.get(&self.tag);
+        self.ended = flight.is_none_or(|flight| flight.waiting.iter().all(oneshot::Sender::is_closed));
         if self.ended {
             state.under_way.remove(&self.tag);
         }
@@ -324,7 +345,8 @@ impl UnderWay {
             state.right.put(self.tag, generated.then_some(UnixMillis(i64::MIN)));
         }
         self.ended = true;
-        state.under_way.remove(&self.tag).unwrap_or_default()
+        let flight = state.under_way.remove(&self.tag);
+        flight.map(|flight| flight.waiting).unwrap_or_default()
     }
 }
 
@@ -333,5 +355,65 @@ impl Drop for UnderWay {
         if !self.ended {
             self.inner.state().under_way.remove(&self.tag);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    /// With a database that nobody asks.
+    fn slow_secrets() -> SlowSecrets {
+        let database = config::Database {
+            url: "sqlite:/nonexistent/mintage.db".into(),
+            ..Default::default()
+        };
+        SlowSecrets::new(Db::open(&database))
+    }
+
+    /// How many of `count` different secrets that are presented for `secret_id` find room.
+    fn joining(slow: &SlowSecrets, secret_id: &str, count: u8) -> usize {
+        let hash = SlowHash::make(&ClientSecret::new(secret_id.into()));
+        let join = |number: u8| {
+            let tag = slow.tag(&hash, &ClientSecret::new(number.to_string()));
+            slow.join(tag, secret_id, oneshot::channel().0)
+        };
+        (0..count).filter(|number| join(*number) == Ok(true)).count()
+    }
+
+    #[test]
+    fn who_guesses_at_one_client_leaves_room_for_the_others() {
+        let slow = slow_secrets();
+        assert_eq!(joining(&slow, "a", 100), MAX_EACH);
+        assert_eq!(joining(&slow, "b", 1), 1);
+        assert_eq!(slow.counts().busy, 100 - MAX_EACH as u64);
+    }
+
+    #[test]
+    fn all_together_are_bounded() {
+        let slow = slow_secrets();
+        let found_room: usize = ["a", "b", "c", "d", "e"].iter().map(|id| joining(&slow, id, 16)).sum();
+        assert_eq!(found_room, AT_A_TIME + MAX_WAITING);
+    }
+
+    #[test]
+    fn who_brings_the_same_secret_needs_no_room() {
+        let slow = slow_secrets();
+        let join = || slow.join([7; 32], "a", oneshot::channel().0);
+        assert_eq!(join(), Ok(true));
+        assert!((0..1000).all(|_| join() == Ok(false)));
+        assert_eq!(slow.counts().waiting, 1);
+    }
+
+    #[test]
+    fn a_tag_is_of_one_hash_one_secret_and_one_process() {
+        let (slow, other) = (slow_secrets(), slow_secrets());
+        let secret = |text: &str| ClientSecret::new(text.into());
+        let (first, second) = (SlowHash::make(&secret("a")), SlowHash::make(&secret("a")));
+        let tag = slow.tag(&first, &secret("a"));
+        assert!(tag == slow.tag(&first, &secret("a")));
+        assert!(tag != slow.tag(&first, &secret("b")) && tag != slow.tag(&second, &secret("a")));
+        assert!(tag != other.tag(&first, &secret("a")));
     }
 }
