@@ -151,6 +151,8 @@ fn somebody_without_a_mouse_signs_in_and_makes_a_client() {
     };
     page.key("Escape");
     page.key("Escape");
+    // As a gesture of going back asks a dialog to close.
+    page.value("document.querySelector('dialog').requestClose()");
     assert_eq!(
         shown("client_secret"),
         made.secret,

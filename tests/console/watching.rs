@@ -46,6 +46,40 @@ fn tokens_that_are_issued_and_refused_are_seen_in_the_plots() {
     page.assert_clean(&[]);
 }
 
+/// The same numbers as in the tests of `mintage stats`.
+#[test]
+fn figures_are_what_happened_between_two_looks() {
+    let server = Server::start();
+    let page = Page::console(&server.origin(), DESKTOP);
+    let come_to = |expression: &str| {
+        page.value(&format!(
+            "import('/console/scrape.js').then(({{ read, between, quantile }}) => {expression})"
+        ))
+    };
+    let tokens = |es256, rs256| {
+        format!(
+            "read('mintage_tokens_issued_total{{alg=\"ES256\"}} {es256}\\nmintage_tokens_issued_total{{alg=\"RS256\"}} {rs256}\\n')"
+        )
+    };
+    let (before, now) = (tokens(10, 1), tokens(14, 3));
+    assert_eq!(come_to(&format!("between({before}, {now}, 2).tokens")), 3);
+    let restarted = come_to(&format!("between({now}, {before}, 2).tokens"));
+    assert_eq!(restarted, 5.5, "the server has been started again meanwhile");
+    let lookups = |hits, misses| {
+        format!("read('mintage_client_cache_hits_total {hits}\\nmintage_client_cache_misses_total {misses}')")
+    };
+    let rate = |before: &str, now: &str| come_to(&format!("between({before}, {now}, 1).hitRate"));
+    assert_eq!(rate(&lookups(0, 100), &lookups(9, 101)), 0.9);
+    assert_eq!(rate(&lookups(7, 7), &lookups(7, 7)), serde_json::Value::Null);
+    let buckets = "[[0.1, 0], [0.2, 10], [0.4, 20], [Infinity, 20]].map(([bound, count]) => ({ bound, count }))";
+    for (q, expected) in [(0.25, 0.15), (0.5, 0.2), (0.75, 0.3), (1.0, 0.4)] {
+        let found = come_to(&format!("quantile({buckets}, {q})")).as_f64().unwrap();
+        assert!((found - expected).abs() < 1e-9, "{q}: {found}");
+    }
+    let late = "[{ bound: 0.1, count: 1 }, { bound: Infinity, count: 4 }]";
+    assert_eq!(come_to(&format!("quantile({late}, 0.9)")), 0.1);
+}
+
 #[test]
 fn every_part_of_the_server_is_shown_with_what_it_says_of_itself() {
     let (_server, _, page) = overview();
@@ -99,7 +133,7 @@ fn a_moment_that_is_over_can_be_looked_at_with_the_keyboard() {
     page.key("ArrowLeft");
     page.key("ArrowLeft");
     page.until("document.querySelector('output[for=back]').textContent === '2 s ago'");
-    page.until("document.querySelector('#card-tokens .mark').getAttribute('d') !== ''");
+    page.until("document.querySelector('#card-tokens .mark').getAttribute('d').startsWith('M118.00 ')");
     assert_eq!(
         page.value("document.getElementById('back').getAttribute('aria-valuetext')"),
         "2 s ago"
