@@ -6,8 +6,9 @@ use crate::site::{PATIENCE, Shared, Site, count, token_status, with_wrong_secret
 /// Two instances, of which the second takes clients from the first, and a client that it does not know yet.
 fn one_shared() -> (Site, Shared) {
     let site = Site::of(2, &[]);
-    site.await_trust(&site.instances[1]);
     let shared = site.share();
+    // In this order: it has then read the log further than the client's creation, which it would not believe before.
+    site.await_trust(&site.instances[1]);
     (site, shared)
 }
 
@@ -65,6 +66,7 @@ fn a_value_that_somebody_moved_or_changed_authenticates_nobody() {
     let (site, mine) = one_shared();
     let victim = site.share();
     let other = &site.instances[1];
+    site.await_trust(other);
     // My client, under the name of another: its secret would open that one.
     site.redis.ask(&[b"SET", victim.key.as_bytes(), &mine.value]);
     let forged = TestClient {
