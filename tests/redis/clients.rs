@@ -1,5 +1,6 @@
 //! The second level of the client cache: what siblings know, and what they are not believed.
 
+use crate::http::Request;
 use crate::server::{TestClient, eventually};
 use crate::site::{PATIENCE, Shared, Site, count, token_status, with_wrong_secret};
 
@@ -143,6 +144,20 @@ fn a_change_of_one_client_does_not_make_the_others_strangers() {
     });
     // On a machine that is busy Redis may now and then not answer within 20 ms.
     assert!(hits >= 2, "{hits} of 5");
+}
+
+#[test]
+fn what_an_operator_has_thrown_away_does_not_come_back_from_redis() {
+    let (site, shared) = one_shared();
+    let other = &site.instances[1];
+    let operator = site.instances[0].client("mintage:admin", &[]);
+    let form = [("grant_type", "client_credentials"), ("scope", "mintage:admin")];
+    let answer = other.send(&Request::post("/token").basic(&operator).form(&form));
+    let clear = Request::post("/admin/cache/clear").bearer(&answer.access_token());
+    assert_eq!(other.send(&clear).status, 204);
+    let hits = site.hits(other, || assert_eq!(token_status(other, &shared.client), 200));
+    assert_eq!(hits, 0);
+    site.await_trust(other);
 }
 
 #[test]
