@@ -26,6 +26,9 @@ pub(super) const CONNECT: Duration = Duration::from_secs(1);
 /// How long a command may take that nobody waits for.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
+/// A connection that did not last this long counts as one more failure, or one that comes and goes would fill the log.
+const STEADY: Duration = Duration::from_secs(5);
+
 /// Time between two pings.
 pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
 
@@ -104,11 +107,14 @@ pub(super) async fn keep_up(inner: Arc<Inner>) {
         match connect(&inner.client).await {
             Ok(connection) => {
                 log::info!("redis answers");
-                failures = 0;
+                let since = Instant::now();
                 inner.link.connection.store(Some(Arc::new(connection.clone())));
                 until_silent(&inner.link, connection).await;
                 inner.link.connection.store(None);
                 log::warn!("redis does not answer any more, going on without it");
+                if since.elapsed() > STEADY {
+                    failures = 0;
+                }
             }
             Err(cause) if failures == 0 => log::warn!("redis cannot be reached, going on without it: {cause}"),
             Err(cause) => log::debug!("redis cannot be reached: {cause}"),
@@ -124,7 +130,12 @@ async fn connect(client: &redis::Client) -> Result<MultiplexedConnection, String
         .set_connection_timeout(Some(CONNECT))
         .set_response_timeout(Some(PATIENCE));
     // The connection's own deadline does not cover the greeting.
-    let connecting = client.get_multiplexed_async_connection_with_config(&settings);
+    let connecting = async {
+        let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
+        // Or a user who may not do even that would be connected and cut off again and again.
+        redis::cmd("PING").query_async::<Value>(&mut connection).await?;
+        Ok(connection)
+    };
     match timeout(CONNECT, connecting).await {
         Ok(connected) => connected.map_err(|error| cause(&error)),
         Err(_) => Err("no answer in time".into()),

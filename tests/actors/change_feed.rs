@@ -17,6 +17,7 @@ use mintage::keys::{KeyStore, SigningKey};
 use mintage::oauth::activity::{Denials, Spent};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::ClientId;
+use mintage::siblings::Siblings;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, client, id};
@@ -62,6 +63,17 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
         listeners,
         feed,
     }
+}
+
+/// As [`subject`], with a Redis that is not there; and a handle to what the feed reads.
+fn subject_among_siblings() -> (Subject, Db) {
+    let mut subject = subject();
+    let db = open(&subject.sqlite);
+    let seen = db.run_here(changes::last).unwrap();
+    let siblings = Siblings::at("redis://127.0.0.1:1", None).unwrap();
+    let feed = ChangeFeed::new(db.clone(), subject.time.clock.clone(), subject.listeners.clone(), seen);
+    subject.feed = feed.among(siblings).start();
+    (subject, db)
 }
 
 fn cache_over(db: &Db) -> ClientCacheHandle {
@@ -296,4 +308,34 @@ async fn g2_a_line_that_comes_after_a_higher_number_is_seen() {
     open(&subject.sqlite).run_here(late).unwrap();
     subject.poll().await.unwrap();
     assert_eq!(subject.enabled("a").await, [false, false]);
+}
+
+#[actix::test]
+async fn what_this_instance_has_written_is_read_at_once_if_it_has_siblings() {
+    let (subject, db) = subject_among_siblings();
+    subject.time.passes(100).await;
+    let age = || subject.listeners.last_answer.age();
+    assert_eq!(age(), None);
+    db.has_written();
+    subject.time.passes(5).await;
+    assert!(age().is_some(), "not before its next regular poll");
+}
+
+#[actix::test]
+async fn however_much_is_written_the_log_is_read_at_most_fifty_times_a_second_more() {
+    let (subject, db) = subject_among_siblings();
+    subject.time.passes(10).await;
+    let statements = || db.stats().primary.statements_total;
+    let before = statements();
+    subject.feed.send(PollNow).await.unwrap().unwrap();
+    let by_one_poll = statements() - before;
+    let (before, began) = (statements(), Instant::now());
+    for _ in 0..1000 {
+        db.has_written();
+        subject.time.passes(1).await;
+    }
+    let made = (statements() - before) / by_one_poll;
+    // And regular polls besides.
+    let polls = |apart: u64| began.elapsed().as_millis() as u64 / apart + 1;
+    assert!((polls(40)..=polls(20) + polls(225)).contains(&made), "{made}");
 }

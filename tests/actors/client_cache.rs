@@ -14,6 +14,7 @@ use mintage::actors::client_cache::{
 use mintage::actors::client_caches::ClientCaches;
 use mintage::config;
 use mintage::db::DbError;
+use mintage::db::changes::RecentChanges;
 use mintage::oauth::client::Client;
 use mintage::oauth::time::UnixMillis;
 use tokio::time::Instant;
@@ -724,4 +725,19 @@ async fn without_a_cache_siblings_are_not_asked() {
     let subject = subject_among(&siblings, &["a"], |cache| cache.enabled = false);
     assert!(found(subject.lookup("a").await));
     assert_eq!((siblings.asked.get(), subject.loads()), (0, 1));
+}
+
+#[actix::test]
+async fn whoever_changes_a_client_believes_no_sibling_about_it_before_the_log_is_read() {
+    let subject = subject(&["a"]);
+    let caches = ClientCaches::default();
+    caches.add(subject.cache.clone());
+    let since = Instant::now();
+    caches.seen().begin(1, &RecentChanges::default());
+    caches.seen().reach(1, since);
+    caches.forget(&id("a")).await;
+    let trusts = |text| caches.seen().trusts(&id(text), since);
+    assert!(trusts("a"));
+    caches.invalidate(&id("a")).await;
+    assert!(!trusts("a") && trusts("b"));
 }

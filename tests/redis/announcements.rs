@@ -38,7 +38,7 @@ fn what_one_instance_writes_the_others_know_sooner_than_their_next_poll() {
     site.redis.stop();
     let without = median_lag(&site.instances, &client);
     let asked = Instant::now();
-    (0..32).for_each(|_| assert!(token_status(&site.instances[1], &client) > 0));
+    (0..32).for_each(|_| assert_eq!(token_status(&site.instances[1], &client), 200));
     let answer = asked.elapsed() / 32;
     println!(
         "a revocation is known elsewhere after {with:?} with Redis, {without:?} without; a token takes {answer:?}"
@@ -70,8 +70,8 @@ fn a_flood_of_announcements_makes_few_polls_and_silences_nobody() {
     let (before, began) = (statements(), Instant::now());
     let message = command(&[b"PUBLISH", channel.as_bytes(), i64::MAX.to_string().as_bytes()]);
     let mut stream = TcpStream::connect(site.redis.address()).unwrap();
-    for _ in 0..20 {
-        stream.write_all(&message.repeat(500)).unwrap();
+    for _ in 0..200 {
+        stream.write_all(&message.repeat(50)).unwrap();
         std::thread::sleep(Duration::from_millis(10));
     }
     let received = || count(flooded, "mintage_redis_received_total");
@@ -81,7 +81,7 @@ fn a_flood_of_announcements_makes_few_polls_and_silences_nobody() {
     // Fifty polls a second, and the four that are made in any case; what else the server asks is little.
     let polls = began.elapsed().as_millis() as u64 / 20 + began.elapsed().as_millis() as u64 / 200;
     let made = statements() - before;
-    assert!(made <= polls + 20, "{made} statements for {polls} polls");
+    assert!(made <= polls + 10, "{made} statements for {polls} polls");
     // And it still tells what it reads.
     let client = site.client();
     let published = count(flooded, "mintage_redis_published_total");

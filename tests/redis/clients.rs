@@ -1,13 +1,15 @@
 //! The second level of the client cache: what siblings know, and what they are not believed.
 
+use crate::http::Request;
 use crate::server::{TestClient, eventually};
 use crate::site::{PATIENCE, Shared, Site, count, token_status, with_wrong_secret};
 
 /// Two instances, of which the second takes clients from the first, and a client that it does not know yet.
 fn one_shared() -> (Site, Shared) {
     let site = Site::of(2, &[]);
-    site.await_trust(&site.instances[1]);
     let shared = site.share();
+    // In this order: it has then read the log further than the client's creation, which it would not believe before.
+    site.await_trust(&site.instances[1]);
     (site, shared)
 }
 
@@ -65,6 +67,7 @@ fn a_value_that_somebody_moved_or_changed_authenticates_nobody() {
     let (site, mine) = one_shared();
     let victim = site.share();
     let other = &site.instances[1];
+    site.await_trust(other);
     // My client, under the name of another: its secret would open that one.
     site.redis.ask(&[b"SET", victim.key.as_bytes(), &mine.value]);
     let forged = TestClient {
@@ -141,6 +144,20 @@ fn a_change_of_one_client_does_not_make_the_others_strangers() {
     });
     // On a machine that is busy Redis may now and then not answer within 20 ms.
     assert!(hits >= 2, "{hits} of 5");
+}
+
+#[test]
+fn what_an_operator_has_thrown_away_does_not_come_back_from_redis() {
+    let (site, shared) = one_shared();
+    let other = &site.instances[1];
+    let operator = site.instances[0].client("mintage:admin", &[]);
+    let form = [("grant_type", "client_credentials"), ("scope", "mintage:admin")];
+    let answer = other.send(&Request::post("/token").basic(&operator).form(&form));
+    let clear = Request::post("/admin/cache/clear").bearer(&answer.access_token());
+    assert_eq!(other.send(&clear).status, 204);
+    let hits = site.hits(other, || assert_eq!(token_status(other, &shared.client), 200));
+    assert_eq!(hits, 0);
+    site.await_trust(other);
 }
 
 #[test]

@@ -123,16 +123,21 @@ fn a_redis_that_is_emptied_is_not_missed() {
 
 #[test]
 fn a_redis_that_one_instance_cannot_reach_is_not_missed() {
-    let proxy;
     let mut site = Site::of(1, &[]);
-    proxy = Proxy::before(site.redis.address());
-    site.add_through(&proxy.url(), &[]);
+    let proxy = Proxy::before(site.redis.address());
+    site.add_through(&proxy.url(), &[("RUST_LOG", "mintage=debug")]);
     site.await_trust(&site.instances[1]);
     let shared = site.shared_clients(3);
     proxy.swallow();
     assert_all_is_well(&site);
     eventually("it has noticed", PATIENCE, || {
         (metric(&site.instances[1], "mintage_redis_up") == Some(0.0)).then_some(())
+    });
+    eventually("it knows that it does not hear everything", PATIENCE, || {
+        site.instances[1]
+            .log()
+            .contains("the subscription was cut")
+            .then_some(())
     });
     // What changes meanwhile it does not hear; what siblings say when it is back must not be from before.
     site.instances[0].run(&["client", "disable", &shared[0].id]);
