@@ -1,5 +1,7 @@
 //! The change log read out of order, with holes, from elsewhere: nothing in it is missed.
 
+use std::time::Duration;
+
 use diesel::connection::SimpleConnection;
 use serde_json::json;
 
@@ -176,4 +178,29 @@ fn g2_a_feed_that_was_cut_off_says_so_and_then_knows_everything() {
         trio.assert_soon("the tokens stay taken back", ask, is_inactive);
     }
     assert!(lag(last) < 5.0);
+}
+
+#[test]
+fn g2_an_instance_that_was_stopped_does_not_guess_when_it_goes_on() {
+    let trio = Trio::start();
+    let client = trio.client();
+    let token = trio.token(&client);
+    let ask = about_token("/introspect", &client, &token);
+    let stopped = &trio.instances[2];
+    assert_eq!(stopped.send(&ask).json()["active"], true);
+    stopped.signal("STOP");
+    let revoked = trio.instances[0].send(&about_token("/revoke", &client, &token));
+    assert_eq!(revoked.status, 200, "{}", revoked.text());
+    // It may be 5 s behind.
+    std::thread::sleep(Duration::from_secs(6));
+    std::thread::scope(|scope| {
+        // Asked while it stands still, so that it answers before it does anything else.
+        let asking: Vec<_> = (0..4).map(|_| scope.spawn(|| stopped.send(&ask))).collect();
+        std::thread::sleep(Duration::from_millis(100));
+        stopped.signal("CONT");
+        for answer in asking.into_iter().map(|thread| thread.join().unwrap()) {
+            assert!(answer.status == 503 || is_inactive(&answer), "{}", answer.text());
+        }
+    });
+    trio.assert_soon("the revocation is known", &ask, is_inactive);
 }
