@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mintage::clock::Clock;
 use mintage::oauth::client::ClientId;
@@ -13,7 +13,7 @@ use crate::http::Request;
 use crate::postgres::free_port;
 use crate::sample::set_enabled;
 use crate::server::{Server, eventually};
-use crate::trio::{PATIENCE, Trio, question, route};
+use crate::trio::{PATIENCE, Trio, lag, question, route};
 
 /// How long instances may take to be ready again.
 const BACK: Duration = Duration::from_secs(20);

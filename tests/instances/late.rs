@@ -10,7 +10,7 @@ use crate::cluster::Cluster;
 use crate::http::{Request, Response};
 use crate::proxy::{Conduct, Proxy};
 use crate::server::{Server, TestClient, eventually};
-use crate::trio::{PATIENCE, Trio, route};
+use crate::trio::{PATIENCE, Trio, lag, route};
 
 /// What an instance says of a token: 200 and inactive.
 fn is_inactive(answer: &Response) -> bool {
@@ -24,15 +24,6 @@ fn revoke_everywhere(trio: &Trio, client: &TestClient) {
     assert_eq!(revoked.status, 200, "{}", revoked.text());
     let ask = about_token("/introspect", client, &token);
     trio.assert_soon("the revocation is known", &ask, is_inactive);
-}
-
-/// The age of what an instance knows, as it tells Prometheus.
-fn lag(instance: &Server) -> f64 {
-    let scrape = instance.send(&Request::get("/metrics")).text();
-    let line = scrape
-        .lines()
-        .find_map(|line| line.strip_prefix("mintage_change_feed_lag_seconds "));
-    line.unwrap().parse().unwrap()
 }
 
 /// Disables a client as somebody does who knows the tables and no more: without the lock of the change log.

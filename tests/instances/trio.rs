@@ -112,3 +112,12 @@ pub fn question(token: &str, path: &str) -> Request {
         .header("X-Forwarded-Host", "api.example")
         .header("X-Forwarded-Uri", path)
 }
+
+/// The age of what an instance knows, as it tells Prometheus.
+pub fn lag(instance: &Server) -> f64 {
+    let scrape = instance.send(&Request::get("/metrics")).text();
+    let line = scrape
+        .lines()
+        .find_map(|line| line.strip_prefix("mintage_change_feed_lag_seconds "));
+    line.unwrap().parse().unwrap()
+}
