@@ -189,7 +189,7 @@ impl Siblings {
         *lock(&self.0.as_ref()?.listening_since)
     }
 
-    /// The client as a sibling knows it. `None` is "ask the database"; it comes within [`link::QUICK`].
+    /// The client as a sibling knows it. `None` is "ask the database"; it comes within 20 ms.
     pub async fn client(&self, id: &ClientId) -> Option<SharedClient> {
         let inner = self.0.as_ref()?;
         let secrets = inner.secrets.get()?;
