@@ -221,10 +221,12 @@ pub fn measure(what: &str, cells: &[Cell], plan: Plan) -> Vec<Figures> {
         if round == 1 {
             let slowest = figures.iter().map(Figures::capacity).fold(f64::MAX, f64::min);
             for each in &mut figures {
-                each.rate = match plan.rate {
+                let rate = match plan.rate {
                     Rate::OfSlowest(share) => slowest * share,
                     Rate::OfOwn(share) => each.capacity() * share,
                 };
+                // One whose breaker opened in the first round is asked all the same.
+                each.rate = rate.max(1.0);
             }
         }
         for (cell, figures) in cells.iter().zip(&mut figures) {
