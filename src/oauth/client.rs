@@ -5,6 +5,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use utoipa::ToSchema;
+
 use super::alg::Alg;
 use super::scope::Scope;
 use super::secret::{StoredSecret, random_text};
@@ -63,7 +65,8 @@ impl fmt::Display for ClientId {
 }
 
 /// How a client proves who it is (RFC 7591 §2, `token_endpoint_auth_method`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum AuthMethod {
     /// HTTP Basic (RFC 6749 §2.3.1).
     ClientSecretBasic,

@@ -7,7 +7,7 @@ use utoipa::openapi::schema::{Array, ObjectBuilder, Schema};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::client::Client;
+use super::client::{AuthMethod, Client};
 
 /// All of a client but its secrets; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,7 +20,7 @@ pub struct ClientDocument {
     default_scope: String,
     audiences: Vec<String>,
     serves: Vec<String>,
-    #[schema(value_type = Vec<String>)]
+    #[schema(value_type = Vec<AuthMethod>)]
     auth_methods: Vec<&'static str>,
     /// `null`: `token.ttl`
     ttl_seconds: Option<i64>,

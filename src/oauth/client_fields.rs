@@ -5,45 +5,47 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, SchemaType, Type};
 
 use super::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
-use super::resource::is_absolute_uri;
+use super::resource::{is_absolute_uri, uri_schema};
 use super::scope::Scope;
 use super::time::UnixMillis;
 
 /// Members of a client; one that is left out stays as it is, or as it is by default.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct ClientFields {
     /// Its id, which only a new client can be given; left out, the server makes one.
     #[schema(pattern = "^[ -~]{1,128}$")]
     pub client_id: Option<String>,
     /// What people call it.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", min_length = 1, max_length = 200)]
     pub name: Option<String>,
     /// Whether it gets tokens.
     pub enabled: Option<bool>,
     /// All it may ask for.
-    #[schema(max_length = 4000)]
+    #[schema(pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub scope: Option<String>,
     /// What it gets unasked; `null`: all but the reserved ones.
-    #[serde(deserialize_with = "given")]
-    #[schema(value_type = Option<String>)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub default_scope: Option<Option<String>>,
     /// The audiences that it may name.
-    #[schema(max_items = 100)]
+    #[schema(schema_with = audiences_schema)]
     pub audiences: Option<Vec<String>>,
     /// The audiences whose tokens it may introspect.
-    #[schema(max_items = 100)]
+    #[schema(schema_with = serves_schema)]
     pub serves: Option<Vec<String>>,
     /// How it may authenticate; empty: in every way.
+    #[schema(value_type = Option<Vec<AuthMethod>>)]
     pub auth_methods: Option<Vec<String>>,
     /// The lifetime of its tokens; `null`: `token.ttl`.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_592_000)]
     pub ttl_seconds: Option<Option<i64>>,
     /// The algorithm of its tokens; `null`: `token.alg`.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     pub alg: Option<Option<String>>,
 }
@@ -217,6 +219,22 @@ fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, Malform
         }
     }
     Ok(uris)
+}
+
+fn audiences_schema() -> Array {
+    uris_schema("The audiences that it may name.")
+}
+
+fn serves_schema() -> Array {
+    uris_schema("The audiences whose tokens it may introspect.")
+}
+
+fn uris_schema(description: &str) -> Array {
+    let nullable = SchemaType::from_iter([Type::Array, Type::Null]);
+    let mut uris = Array::new(uri_schema());
+    (uris.schema_type, uris.max_items) = (nullable, Some(MAX_AUDIENCES));
+    uris.description = Some(description.to_owned());
+    uris
 }
 
 fn auth_methods(texts: &[String]) -> Result<Vec<AuthMethod>, MalformedClient> {

@@ -1,5 +1,7 @@
 //! Resource indicators (RFC 8707 §2): absolute URIs without a fragment.
 
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
 /// The longest URI that may name an audience, in bytes.
 pub const MAX_RESOURCE: usize = 1024;
 
@@ -11,6 +13,17 @@ pub fn is_absolute_uri(text: &str) -> bool {
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte));
     in_charset && text.len() <= MAX_RESOURCE && url::Url::parse(text).is_ok()
+}
+
+/// What such a URI looks like, for documents: whatever does not look so is none.
+pub fn uri_schema() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .pattern(Some(
+            r"^[A-Za-z][A-Za-z0-9+.\-]*:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*$",
+        ))
+        .max_length(Some(MAX_RESOURCE))
+        .build()
 }
 
 #[cfg(test)]

@@ -45,11 +45,14 @@ pub struct Route {
 #[serde(deny_unknown_fields)]
 pub struct NewRoute {
     /// The template.
+    #[schema(pattern = "^/", max_length = 1024)]
     pub path: String,
     /// The scope.
+    #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$")]
     pub scope: String,
     /// The method.
     #[serde(default)]
+    #[schema(pattern = "^[A-Z_-]{1,32}$")]
     pub method: Option<String>,
     /// The host.
     #[serde(default)]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mintage::http::{Resource, admin_table, public_table};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::TestApp;
 use crate::operator::Operator;
@@ -60,6 +60,25 @@ fn every_reference_in_it_leads_somewhere_and_nothing_is_left_over() {
         .map(|name| format!("#/components/schemas/{name}"))
         .collect();
     assert_eq!(named, there);
+}
+
+#[test]
+fn a_client_that_is_made_must_have_what_a_change_may_leave_out() {
+    let api = api();
+    let body_of = |method: &str, path: &str| {
+        let schema = &api["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"];
+        let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        api["components"]["schemas"][name].clone()
+    };
+    let made = body_of("post", "/admin/clients");
+    let changed = body_of("patch", "/admin/clients/{client_id}");
+    assert_eq!(
+        (&made["required"], &changed["required"]),
+        (&json!(["name", "scope"]), &Value::Null)
+    );
+    assert_eq!(made["properties"]["scope"]["type"], "string");
+    // A default that a generated client sent would change what nobody asked to be changed.
+    assert!(!changed.to_string().contains("default\":"), "{changed}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub const MAX_LIMIT: usize = 500;
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads `cursor`, `limit` and these others; an empty one counts as left out.
+    /// Reads `cursor`, `limit` and these others.
     ///
     /// # Errors
     /// 400 for any other parameter, for one that comes twice, and for what is not well encoded.
@@ -41,10 +41,14 @@ impl Query {
         Ok(Self(known))
     }
 
-    /// The value of a parameter.
+    /// The value of a parameter; an empty one counts as left out.
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.given(name).filter(|value| !value.is_empty())
+    }
+
+    fn given(&self, name: &str) -> Option<&str> {
         let value = self.0.iter().find(|(known, _)| known == name);
-        value.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+        value.map(|(_, value)| value.as_str())
     }
 }
 
@@ -68,7 +72,7 @@ impl AskedPage {
         let ring = worker.shared.keys.ring();
         let keys = ring.and_then(|ring| PageKeys::of(&ring, worker.now()));
         let keys = keys.ok_or(ApiError::Admin(AdminError::Unavailable))?;
-        let limit = match query.get("limit") {
+        let limit = match query.given("limit") {
             None => DEFAULT_LIMIT,
             Some(text) => limit(text).ok_or_else(|| bad_request("limit must be a number from 1 to 500"))?,
         };

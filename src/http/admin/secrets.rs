@@ -24,7 +24,7 @@ const LONGEST: i64 = 10 * 366 * 24 * 3600;
 
 /// What `POST /admin/clients/{client_id}/secrets` takes; all of it may be left out, the body too.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct NewSecret {
     /// How long the new secret counts; left out, until it is revoked.
     #[schema(minimum = 1, maximum = 316_224_000)]

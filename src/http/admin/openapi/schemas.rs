@@ -1,13 +1,43 @@
 //! Schemas of what is read and written by hand, and so has no type of its own.
 #![expect(dead_code, reason = "only the schemas are read")]
 
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::oauth::client_fields::ClientFields;
+
+/// A client as it is made: as it is changed, but that some members must be given.
+pub struct NewClient;
+
+impl PartialSchema for NewClient {
+    fn schema() -> RefOr<Schema> {
+        match ClientFields::schema() {
+            RefOr::T(Schema::Object(mut members)) => {
+                members.description = Some("A client as it is made.".to_owned());
+                for name in ["name", "scope"] {
+                    members.required.push(name.to_owned());
+                    if let Some(RefOr::T(Schema::Object(member))) = members.properties.get_mut(name) {
+                        member.schema_type = Type::String.into();
+                    }
+                }
+                members.into()
+            }
+            other => other,
+        }
+    }
+}
+
+impl ToSchema for NewClient {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        ClientFields::schemas(schemas);
+    }
+}
 
 /// A token request. With HTTP Basic credentials, `client_id` and `client_secret` are left out.
 #[derive(ToSchema)]
 pub struct TokenRequestBody {
-    /// `client_credentials`
-    grant_type: String,
+    grant_type: GrantType,
     /// Scope tokens separated by spaces.
     scope: Option<String>,
     /// The audience (RFC 8707).
@@ -16,6 +46,14 @@ pub struct TokenRequestBody {
     one_time: Option<bool>,
     client_id: Option<String>,
     client_secret: Option<String>,
+}
+
+/// The grants that there are.
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub enum GrantType {
+    /// RFC 6749 §4.4.
+    ClientCredentials,
 }
 
 /// RFC 6749 §5.1.
@@ -47,7 +85,7 @@ pub struct Introspection {
     iat: Option<i64>,
     sub: Option<String>,
     /// A string, or an array of several.
-    #[schema(value_type = Value)]
+    #[schema(value_type = Option<Value>)]
     aud: Option<serde_json::Value>,
     iss: Option<String>,
     jti: Option<String>,
