@@ -57,6 +57,7 @@ impl DevClients {
         format!(
             "\
 Mintage listens on http://{public}, with two clients to play with.
+Mintage can be watched and managed at http://{admin}/console: sign in as ops, with its secret from the last step.
 
 # get a token
 curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token
@@ -76,8 +77,6 @@ curl -s -u demo:{demo} -d token=$TOKEN http://{public}/revoke
 # read /admin/cache/stats with an admin token
 ADMIN=$(curl -s -u ops:{ops} -d grant_type=client_credentials -d scope=mintage:admin http://{public}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')
 curl -s -H \"Authorization: Bearer $ADMIN\" http://{admin}/admin/cache/stats
-
-# or look at all of it in a browser, signed in as ops with that secret: http://{admin}/console
 "
         )
     }

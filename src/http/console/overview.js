@@ -2,7 +2,7 @@
 
 import { button, duration, element, heading, pill, refusalLine, say, table } from './elements.js';
 import { confirmDialog } from './dialogs.js';
-import { Plot, WINDOW } from './plot.js';
+import { DELAY, Plot, WINDOW } from './plot.js';
 import { clock } from './watch.js';
 
 /** A plot of 120 s is a few hundred points wide: ten steps a second are smooth. */
@@ -189,7 +189,7 @@ export function overview(place, { session, watch }) {
     const ago = -Number(back.value);
     backLabel.textContent = ago === 0 ? 'now' : `${ago} s ago`;
     back.setAttribute('aria-valuetext', backLabel.textContent);
-    const at = now() - ago;
+    const at = now() - DELAY - ago;
     const all = looks();
     const look = ago === 0 ? all.at(-1) : nearest(all, at);
     const describe = look !== undefined && (clock() - described > DESCRIBE_SECONDS || ago > 0);

@@ -10,7 +10,7 @@ const HEIGHT = 100;
 const GROUND = 95;
 const SUMMIT = 19;
 /** The newest look is kept out of sight until the next one is there, so that a line moves in and does not jump. */
-const DELAY = 1.2;
+export const DELAY = 1.2;
 /** Looks further apart than this are not joined: nobody knows what was in between. */
 const GAP = 5;
 /** A line for the eye to see that time passes. */
