@@ -6,7 +6,9 @@
 //! Arrows run down only; `tests/architecture.rs` fails on one that runs up.
 //!
 //! ```text
-//! main → cli → app → { http, actors, siblings, db, keys, shutdown, listener, startup, logging, systemd }
+//! main → cli → { app, startup, logging, shutdown, systemd, db, keys }
+//! app → { http, actors, startup, siblings, db, keys, shutdown, systemd, listener, breaker }
+//! startup → { actors, siblings, db, keys, oauth }
 //! http → { actors, siblings, keys, oauth }        (http/admin and http/health also: db)
 //! actors → { siblings, db, keys, oauth }
 //! siblings → { breaker, oauth }

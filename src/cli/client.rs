@@ -274,7 +274,13 @@ fn update_client(context: &Context, update: &Update) -> Result<(), Failure> {
         id: update.id.clone(),
         json: update.json,
     };
-    let client = change(context, &named, &update.fields()?)?;
+    let fields = update.fields()?;
+    if fields == ClientFields::default() {
+        return Err(Failure::Usage(
+            "say what to change, see `mintage client update --help`".into(),
+        ));
+    }
+    let client = change(context, &named, &fields)?;
     match update.json {
         true => show_client(&client, true),
         false => print(&format!("client {} is changed", client.id)),
@@ -321,7 +327,9 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
             let state = if client.enabled { "enabled" } else { "disabled" };
             print(&format!(
                 "{:24} {state:9} {:24} {}",
-                client.id, client.name, client.scope
+                client.id.as_str(),
+                client.name,
+                client.scope
             ));
         }
     }

@@ -146,6 +146,7 @@ pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbErro
 /// When the database refuses or cannot be reached.
 pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
+        changes::lock(conn)?;
         let row = ClientRow::from(client);
         let updated = diesel::update(clients::table.filter(clients::client_id.eq(client.id.as_str())))
             .set(&row)
@@ -213,6 +214,8 @@ pub fn change<E>(
 /// When the database refuses or cannot be reached.
 pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
+        // First, as everybody who changes clients does, or two of them could wait for each other.
+        changes::lock(conn)?;
         secrets::delete_all(conn, id)?;
         let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
         if deleted == 1 {

@@ -66,7 +66,8 @@ const SQLITE_OUTAGES: [&str; 8] = [
 ];
 
 /// What PostgreSQL says when it is going down, coming up, or too slow.
-const POSTGRES_OUTAGES: [&str; 6] = [
+const POSTGRES_OUTAGES: [&str; 7] = [
+    "deadlock detected",
     "statement timeout",
     "lock timeout",
     "the database system is",

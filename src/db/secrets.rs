@@ -117,6 +117,8 @@ pub fn add(
 /// When the database refuses or cannot be reached.
 pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
+        // First, as everybody who changes secrets does, or two of them could wait for each other.
+        changes::lock(conn)?;
         let the_secret = secrets::client_id
             .eq(client.as_str())
             .and(secrets::secret_id.eq(secret_id));

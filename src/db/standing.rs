@@ -31,6 +31,8 @@ pub(super) fn set_not_before(
     client: Option<&ClientId>,
     now: UnixMillis,
 ) -> Result<UnixMillis, DbError> {
+    // First, as everybody who changes clients does, or two of them could wait for each other.
+    changes::lock(conn)?;
     let moment = UnixMillis(now.0 + 1);
     let id = client.map_or(EVERYBODY, ClientId::as_str);
     // Never back in time: a clock that was set back must not make revoked tokens active again.

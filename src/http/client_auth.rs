@@ -15,7 +15,7 @@ use super::state::Worker;
 use crate::oauth::basic::{self, MalformedBasic};
 use crate::oauth::client::{AuthMethod, Client, ClientId};
 use crate::oauth::error::OAuthError;
-use crate::oauth::secret::{self, ClientSecret};
+use crate::oauth::secret::{self, ClientSecret, StoredSecret};
 use crate::oauth::time::UnixMillis;
 
 /// The credentials of a request.
@@ -68,19 +68,69 @@ pub async fn authenticate(
     let found = match secret::verify(&presented.secret, &client.secrets, now) {
         None if secret::any_is_slow(&client.secrets) => {
             // Boxed, so that the future of every other request is not larger for it.
-            Box::pin(worker.shared.slow_secrets.find(&presented.secret, &client, now)).await?
+            return Box::pin(authenticate_slowly(request, presented, client, now)).await;
         }
         found => found,
     };
+    judge(request, found, &presented, &client, now)?;
+    Ok(client)
+}
+
+/// As [`authenticate`], of a client that has secrets with a slow hash, when none of the others is the one.
+async fn authenticate_slowly(
+    request: &HttpRequest,
+    presented: Presented,
+    client: Arc<Client>,
+    now: UnixMillis,
+) -> Result<Arc<Client>, ApiError> {
+    let worker = Worker::of(request);
+    let mut unjudged = Unjudged(Some((request, &client.id, now)));
+    let found = worker.shared.slow_secrets.find(&presented.secret, &client, now).await;
+    unjudged.0 = None;
+    let found = found?.map(|secret| secret.id.clone());
+    // That took its time: what the client is now decides.
+    let now = worker.now();
+    let Some(client) = worker.cache.lookup(client.id.clone(), now).await? else {
+        return Err(refuse(request, Refusal::UnknownClient, Some(&client.id), now));
+    };
+    let secret = found.and_then(|id| {
+        client
+            .secrets
+            .iter()
+            .find(|secret| secret.id == id && secret.counts(now))
+    });
+    judge(request, secret, &presented, &client, now)?;
+    Ok(client)
+}
+
+/// Counts a failure if the caller hangs up before there is a verdict: or whoever guesses would never be counted.
+struct Unjudged<'a>(Option<(&'a HttpRequest, &'a ClientId, UnixMillis)>);
+
+impl Drop for Unjudged<'_> {
+    fn drop(&mut self) {
+        if let Some((request, id, now)) = self.0.take() {
+            limits::hung_up(request, id, now);
+        }
+    }
+}
+
+/// Whether `client` may go on by the secret of its that was `found`.
+fn judge(
+    request: &HttpRequest,
+    found: Option<&StoredSecret>,
+    presented: &Presented,
+    client: &Client,
+    now: UnixMillis,
+) -> Result<(), ApiError> {
     let refusal = match found {
         None => Refusal::WrongSecret,
         Some(_) if !client.enabled => Refusal::DisabledClient,
         Some(_) if !client.auth_methods.contains(&presented.method) => Refusal::MethodNotAllowed,
         Some(used) => {
             if used.last_used.note(now) {
-                worker.shared.secret_uses.note(&used.id, now);
+                Worker::of(request).shared.secret_uses.note(&used.id, now);
             }
-            return Ok(client);
+            return Ok(());
         }
     };
     Err(refuse(request, refusal, Some(&client.id), now))

@@ -394,6 +394,16 @@ pub fn refused(
     Ok(())
 }
 
+/// Counts a failure of a caller that hung up while a slow hash was compared, in this instance only: it is told from within
+/// a future that is dropped, maybe with all the rest of the worker, and nothing can be begun there.
+pub fn hung_up(request: &HttpRequest, id: &ClientId, now: UnixMillis) {
+    let shared = &Worker::of(request).shared;
+    shared.refusals.note(request, Refusal::WrongSecret, Some(id), now);
+    if let Noted::Reached(limited) = shared.auth_limits.note(peer::of(request), Some(id), now) {
+        shared.refusals.note_limit(request, limited, Some(id), now);
+    }
+}
+
 /// Has a failure counted over all instances, and limits whoever has failed too often everywhere together; after the answer.
 /// `shown` is the client id as far as the log may show it.
 fn tell_siblings(request: &HttpRequest, tried: Option<&ClientId>, shown: Option<&ClientId>) {

@@ -13,7 +13,7 @@ use super::scope::Scope;
 use super::time::UnixMillis;
 
 /// Members of a client; one that is left out stays as it is, or as it is by default.
-#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientFields {
     /// Its id, which only a new client can be given; left out, the server makes one.
@@ -88,9 +88,11 @@ impl ClientFields {
         let Some(given) = &self.client_id else {
             return Ok(ClientId::generate());
         };
-        ClientId::parse(given).ok_or(MalformedClient {
+        // A browser takes these two for steps in the path, and so could not reach the client.
+        let id = ClientId::parse(given).filter(|id| !matches!(id.as_str(), "." | ".."));
+        id.ok_or(MalformedClient {
             member: "client_id",
-            must_be: "1 to 128 printable ASCII characters",
+            must_be: "1 to 128 printable ASCII characters, and not . or ..",
         })
     }
 
@@ -176,7 +178,7 @@ impl ClientFields {
         changed.default_scope = match &self.default_scope {
             Some(Some(text)) => parse_scope("default_scope", text)?,
             Some(None) => automatic(changed),
-            // One that nobody chose follows the scope.
+            // One that is all of the scope follows it, whether somebody chose it or not.
             None if client.default_scope == automatic(client) => automatic(changed),
             None => client.default_scope.clone(),
         };

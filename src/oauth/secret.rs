@@ -204,6 +204,9 @@ impl StoredSecret {
     }
 }
 
+/// The longest time that a secret may be given, in seconds: ten years.
+pub const LONGEST_SECONDS: i64 = 10 * 366 * 24 * 3600;
+
 /// Letters and digits of a secret's id.
 const SECRET_ID_LENGTH: usize = 16;
 

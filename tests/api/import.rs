@@ -3,6 +3,8 @@
 //! The hashes were made by other software: bcrypt by libxcrypt, PBKDF2 by Python's hashlib.
 
 use std::fs::File;
+use std::io::Write;
+use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -142,6 +144,14 @@ fn metric(serving: &Serving, name: &str) -> f64 {
 
 fn verified(serving: &Serving) -> f64 {
     metric(serving, "mintage_slow_hashes_verified_total")
+}
+
+fn running(serving: &Serving) -> f64 {
+    metric(serving, "mintage_slow_hashes_under_way{state=\"running\"}")
+}
+
+fn waiting(serving: &Serving) -> f64 {
+    metric(serving, "mintage_slow_hashes_under_way{state=\"waiting\"}")
 }
 
 fn a_secret_with_a_bcrypt_hash_works_and_is_kept_by_the_fast_hash_after_its_first_use(site: &Site) {
@@ -485,6 +495,58 @@ fn p17_wrong_secrets_for_a_slow_hash_count_as_failures() {
         assert_eq!(ask(&serving, "orders", &format!("guess {number}")).status, 429);
     }
     assert_eq!(verified(&serving), 3.0, "past the limit no hash is looked at");
+}
+
+#[test]
+fn p17_who_hangs_up_while_a_slow_hash_is_compared_has_failed_too() {
+    let site = Site::of(Program::new().with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "3"));
+    import_costly(&site, 1);
+    let serving = site.program.serve(&[]);
+    for number in 0..3 {
+        let stream = TcpStream::connect(serving.address).unwrap();
+        let guess = token_request(&client("costly-0", &format!("guess {number}")), &[]);
+        (&stream).write_all(&guess.bytes()).unwrap();
+        let begun = || (verified(&serving) + running(&serving) > f64::from(number)).then_some(());
+        assert!(eventually(SOON, begun).is_some(), "it is compared");
+        // A connection that is reset takes its request with it.
+        socket2::SockRef::from(&stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(stream);
+        let ended = || (verified(&serving) > f64::from(number)).then_some(());
+        assert!(eventually(SOON, ended).is_some(), "it was compared");
+    }
+    let limited = || (ask(&serving, "costly-0", "guess").status == 429).then_some(());
+    assert!(limited().is_some());
+}
+
+#[test]
+fn p15_what_the_client_is_when_its_hash_has_been_compared_decides() {
+    let site = Site::sqlite();
+    import_costly(&site, 10);
+    let operator = site.program.client(&["--name", "n", "--scope", "mintage:admin"]);
+    let serving = site.program.serve(&[]);
+    let admin = token_request(&operator, &[("scope", "mintage:admin")])
+        .send(serving.address)
+        .access_token();
+    let disable = Request::new("PATCH", "/admin/clients/costly-9")
+        .bearer(&admin)
+        .json(&json!({"enabled": false}));
+    std::thread::scope(|scope| {
+        for number in 0..30 {
+            let serving = &serving;
+            // Before it in the queue.
+            scope.spawn(move || ask(serving, &format!("costly-{}", number % 9), &format!("guess {number}")));
+        }
+        let come = || verified(&serving) + running(&serving) + waiting(&serving);
+        let all_come = |number: f64| eventually(SOON, || (come() >= number).then_some(())).is_some();
+        assert!(all_come(30.0));
+        let right = scope.spawn(|| ask(&serving, "costly-9", GENERATED));
+        assert!(all_come(31.0));
+        assert_eq!(disable.send(serving.address).status, 200);
+        assert!(!right.is_finished(), "its turn has not come");
+        right.join().unwrap().assert_invalid_client();
+    });
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn p1_another_method_is_refused_and_mints_nothing() {
     let client = app.client(|_| {});
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
         let answer = app.send(Request::new(method, "/token").basic(&client).form_raw(GRANT));
-        answer.assert_refused(405, "invalid_request", "only POST is accepted here");
+        answer.assert_refused(405, "invalid_request", "the method is not one that this resource knows");
         assert_eq!(answer.header("allow"), Some("POST"), "{method}");
     }
     app.issue(&client, &[]);

@@ -1,5 +1,7 @@
 //! The second level of the client cache: what siblings know, and what they are not believed.
 
+use serde_json::json;
+
 use crate::http::Request;
 use crate::server::{TestClient, eventually};
 use crate::site::{PATIENCE, Shared, Site, count, token_status, with_wrong_secret};
@@ -94,6 +96,23 @@ fn a_value_of_another_version_is_a_miss() {
     let other = &site.instances[1];
     let hits = site.hits(other, || assert_eq!(token_status(other, &shared.client), 200));
     assert_eq!(hits, 0);
+}
+
+/// Redis still holds the client as it was.
+#[test]
+fn what_an_instance_changes_itself_counts_there_with_the_next_request() {
+    let (site, Shared { client, .. }) = one_shared();
+    let instance = &site.instances[1];
+    let operator = instance.client("mintage:admin", &[]);
+    let form = [("grant_type", "client_credentials"), ("scope", "mintage:admin")];
+    let operator = instance.send(&Request::post("/token").basic(&operator).form(&form));
+    let path = format!("/admin/clients/{}", client.id);
+    for enabled in [false, true].repeat(5) {
+        let change = Request::new("PATCH", &path).json(&json!({"enabled": enabled}));
+        let answer = instance.send(&change.bearer(&operator.access_token()));
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(token_status(instance, &client), if enabled { 200 } else { 401 });
+    }
 }
 
 /// The value is authentic and young, so only the change log can tell.

@@ -3,6 +3,9 @@
 
 use super::inputs::Inputs;
 
+/// Messages make an instance poll no more often than once in this many seconds (`SPACING` in `actors/change_feed.rs`).
+const SPACING: f64 = 0.020;
+
 /// Many instances that poll one change log.
 #[derive(Clone, Copy, Debug)]
 pub struct Feed {
@@ -33,13 +36,13 @@ impl Feed {
     /// What all instances' polls cost.
     ///
     /// By the timer an instance polls when the interval is over that began when the last poll ended. A message makes it poll
-    /// too, but those that come while a poll is under way share the next one.
+    /// too, but those that come within 20 ms of the last such poll share the next one.
     pub fn cost(&self, inputs: &Inputs) -> FeedCost {
         let call = inputs.poll_seconds;
         let changes = self.client_changes + self.spent;
         let by_timer = 1.0 / (inputs.poll_interval + call);
         let by_message = if self.poll_now {
-            changes / (1.0 + changes * call)
+            changes / (1.0 + changes * call.max(SPACING))
         } else {
             0.0
         };

@@ -7,6 +7,7 @@ use crate::config::Duration;
 use crate::db::secrets::{Added, MAX_SECRETS};
 use crate::db::{administration, clients};
 use crate::oauth::client_document::Page;
+use crate::oauth::secret::LONGEST_SECONDS;
 use crate::oauth::secret_document::SecretDocument;
 use crate::oauth::time::UnixMillis;
 
@@ -56,6 +57,15 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
         id: new.id.clone(),
         json: new.json,
     };
+    let within = |time: Option<Duration>, least: i64| {
+        time.is_none_or(|time| (least * 1000..=LONGEST_SECONDS * 1000).contains(&time.as_millis()))
+    };
+    if !within(new.expires_in, 1) {
+        return Err(Failure::Usage("--expires-in must be from 1s to 3660d".into()));
+    }
+    if !within(new.others_expire_in, 0) {
+        return Err(Failure::Usage("--others-expire-in must be from 0s to 3660d".into()));
+    }
     let (id, now) = (named.parse()?, context.clock.now());
     let after = |time: Option<Duration>| time.map(|time| UnixMillis(now.0.saturating_add(time.as_millis())));
     let (secret, mut stored) = new_secret(now);

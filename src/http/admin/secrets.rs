@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::clients::{NO_CLIENT, find, named, take_over};
 use super::page::bad_request;
+use super::version::Precondition;
 use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::db::administration;
 use crate::db::secrets::{Added, MAX_SECRETS};
@@ -15,12 +16,9 @@ use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::oauth::client_document::Page;
-use crate::oauth::secret::{ClientSecret, StoredSecret};
+use crate::oauth::secret::{ClientSecret, LONGEST_SECONDS, StoredSecret};
 use crate::oauth::secret_document::SecretDocument;
 use crate::oauth::time::UnixMillis;
-
-/// The longest time that a secret may be given, in seconds: ten years.
-const LONGEST: i64 = 10 * 366 * 24 * 3600;
 
 /// What `POST /admin/clients/{client_id}/secrets` takes; all of it may be left out, the body too.
 #[derive(Default, Deserialize, ToSchema)]
@@ -57,6 +55,7 @@ pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<Http
 /// `POST /admin/clients/{client_id}/secrets`: 201 with one more.
 pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
+    Precondition::refuse(&request)?;
     let new: NewSecret = read_json_or_nothing(&request, payload).await?;
     let worker = Worker::of(&request);
     let (now, by) = (worker.now(), author(&request, &claims));
@@ -78,7 +77,10 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
         Added::NoClient => return Err(NO_CLIENT),
         Added::TooMany => return Err(too_many()),
     }
-    take_over(&worker.shared, &id).await?;
+    // It is made: whoever gets no answer now never sees it. If this fails, it counts when the feed has come by.
+    if take_over(&worker.shared, &id).await.is_err() {
+        log::warn!("a new secret counts only when the change log has been read client={id:?}");
+    }
     Ok(answer(
         StatusCode::CREATED,
         &CreatedSecret {
@@ -92,6 +94,7 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
 /// `DELETE /admin/clients/{client_id}/secrets/{secret_id}`: 204; it does not count any more.
 pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
+    Precondition::refuse(&request)?;
     let worker = Worker::of(&request);
     let (now, by) = (worker.now(), author(&request, &claims));
     let (id, secret_id) = path.into_inner();
@@ -113,7 +116,8 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
 
 impl NewSecret {
     fn checked(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        let within = |seconds: Option<i64>, least| seconds.is_none_or(|seconds| (least..=LONGEST).contains(&seconds));
+        let within =
+            |seconds: Option<i64>, least| seconds.is_none_or(|seconds| (least..=LONGEST_SECONDS).contains(&seconds));
         if !within(self.expires_in_seconds, 1) {
             return Err(bad_request("expires_in_seconds must be from 1 to 316224000"));
         }

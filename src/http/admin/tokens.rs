@@ -75,11 +75,18 @@ fn shown(record: &TokenRecord, denials: &impl Denials, now: UnixMillis) -> Token
     }
 }
 
+/// Two hours, in milliseconds: more than clocks of instances may differ.
+const CLOCKS_DIFFER: i64 = 2 * 3600 * 1000;
+
 /// `DELETE /admin/tokens/{jti}`: 204, also for a token that was revoked before or is not recorded yet.
 pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
     let jti = TokenId::parse(&jti).ok_or(NO_TOKEN)?;
+    // No instance's clock is so far ahead; what ends in the far future would be remembered for ever.
+    if jti.issued_at().0 > shared.clock.now().0 + CLOCKS_DIFFER {
+        return Err(NO_TOKEN);
+    }
     let recorded = shared
         .db
         .run_repeatable(move |conn| tokens::expiry(conn, jti))

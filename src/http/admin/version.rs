@@ -43,6 +43,19 @@ impl Precondition {
         parse(&list).ok_or_else(|| bad_request("If-Match must be * or a list of entity tags"))
     }
 
+    /// For what has no version.
+    ///
+    /// # Errors
+    /// 400 when there is the header, for the same reason.
+    pub fn refuse(request: &HttpRequest) -> Result<(), ApiError> {
+        match request.headers().contains_key(IF_MATCH) {
+            true => Err(bad_request(
+                "If-Match is for the client itself: secrets have no version",
+            )),
+            false => Ok(()),
+        }
+    }
+
     /// Whether a client is as asked. The comparison is the strong one, so a weak tag never matches.
     pub fn suits(&self, client: &Client) -> bool {
         match self {

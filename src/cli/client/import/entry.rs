@@ -188,14 +188,12 @@ fn candidate(
         let reason = "its scope gives rights on this server (mintage:…): give it those with `mintage client update`";
         return Err(reason.into());
     }
-    let secrets = machine.secrets;
+    let mut secrets = machine.secrets;
     if secrets.is_empty() {
         return Err("it has no secret".into());
     }
-    if secrets
-        .iter()
-        .any(|secret| secret.expires_at.is_some_and(|end| end <= now))
-    {
+    secrets.retain(|secret| secret.expires_at.is_none_or(|end| now < end));
+    if secrets.is_empty() {
         return Err("its secret has expired".into());
     }
     Ok(Candidate { place, client, secrets })

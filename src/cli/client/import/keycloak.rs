@@ -99,12 +99,7 @@ fn secrets(client: &Members, attributes: &Members) -> Result<Vec<ForeignSecret>,
     let Some(secret) = text(client, "secret")? else {
         return Err("it has no secret".into());
     };
-    if secret.bytes().all(|byte| byte == b'*') {
-        return Err("its secret is masked: export with `kc.sh export`, the console leaves secrets out".into());
-    }
-    if secret.starts_with("${") {
-        return Err("its secret is a placeholder for one in a vault or the environment".into());
-    }
+    check(secret)?;
     let end = |name| -> Result<Option<UnixMillis>, NotAccepted> {
         let seconds = number(attributes, name)?.filter(|seconds| *seconds != 0);
         Ok(seconds.map(UnixMillis::from_seconds))
@@ -112,9 +107,21 @@ fn secrets(client: &Members, attributes: &Members) -> Result<Vec<ForeignSecret>,
     let mut secrets = vec![ForeignSecret::plain(secret, end("client.secret.expiration.time")?)?];
     let rotated = text(attributes, "client.secret.rotated")?;
     if let (Some(rotated), Some(end)) = (rotated, end("client.secret.rotated.expiration.time")?) {
+        check(rotated)?;
         secrets.push(ForeignSecret::plain(rotated, Some(end))?);
     }
     Ok(secrets)
+}
+
+/// Refuses what stands in the place of a secret.
+fn check(secret: &str) -> Result<(), NotAccepted> {
+    if secret.bytes().all(|byte| byte == b'*') {
+        return Err("its secret is masked: export with `kc.sh export`, the console leaves secrets out".into());
+    }
+    if secret.starts_with("${") {
+        return Err("its secret is a placeholder for one in a vault or the environment".into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
