@@ -162,6 +162,20 @@ fn times_that_make_no_sense_are_400() {
     assert_eq!(list(&operator, &client).len(), 1);
 }
 
+/// To ignore it would be to do what the caller wanted to prevent.
+#[test]
+fn if_match_is_refused_since_secrets_have_no_version() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    let (client, _) = operator.create(json!({}));
+    let secrets = format!("{}/secrets", path_of(&client));
+    for (method, path) in [("POST", &secrets), ("DELETE", &format!("{secrets}/x"))] {
+        let answer = operator.send(Request::new(method, path).header("If-Match", "\"0\""));
+        assert_bad_request(&answer, "If-Match is for the client itself: secrets have no version");
+    }
+    assert_eq!(operator.document(&secrets)["items"].as_array().unwrap().len(), 1);
+}
+
 #[test]
 fn a_client_that_is_not_there_has_no_secrets() {
     let app = TestApp::shared();

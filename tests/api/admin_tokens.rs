@@ -120,6 +120,14 @@ fn of_a_token_that_has_expired_it_may_not_be_known() {
 }
 
 #[test]
+fn an_id_from_the_far_future_is_no_token_and_is_not_remembered() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    let answer = operator.delete("/admin/tokens/ffffffff-ffff-7fff-bfff-ffffffffffff");
+    assert_eq!(answer.status, 404, "{}", answer.text());
+}
+
+#[test]
 fn a_client_must_be_named_and_need_not_exist() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);

@@ -670,11 +670,20 @@ fn what_cannot_be_done_with_a_secret_is_one_line() {
             .refused(1)
             .contains("has no secret \"x\"")
     );
+    for bad in ["soon", "0s", "999ms", "4000d"] {
+        assert!(
+            secret(&["add", &client.id, "--expires-in", bad])
+                .refused(2)
+                .contains("--expires-in")
+        );
+    }
     assert!(
-        secret(&["add", &client.id, "--expires-in", "soon"])
+        secret(&["add", &client.id, "--others-expire-in", "4000d"])
             .refused(2)
-            .contains("--expires-in")
+            .contains("--others-expire-in")
     );
+    let update = program.run(&["client", "update", &client.id]);
+    assert!(update.refused(2).contains("say what to change"));
 }
 
 #[test]

@@ -298,6 +298,15 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_that_has_expired_is_left_out_when_there_is_another() {
+        let expired = ForeignSecret::plain("9tGuURiEKcKED1t48BwfyWF76VkoyII0", Some(NOW));
+        let entry = entry("a", |machine| machine.secrets.push(expired.ok().unwrap()));
+        let verdicts = judge(vec![entry], NOW);
+        assert_eq!((verdicts.accepted.len(), verdicts.refused.len()), (1, 0));
+        assert_eq!(verdicts.accepted[0].secrets.len(), 1);
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_with_its_reason() {
         for (entry, reason) in [
             (entry("", |_| {}), "its id"),
