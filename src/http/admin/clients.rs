@@ -1,5 +1,5 @@
 //! `/admin/clients`: clients are made, shown, changed and deleted. A write answers when it counts on every worker of this
-//! instance; the others follow within a second.
+//! instance, or with 503; only what shows a new secret answers in any case. The others follow within a second.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
