@@ -1,4 +1,4 @@
-//! Several instances that write down when the same secrets were last used.
+//! Several instances that write the same secrets at a time: when they were last used, their hashes, their end.
 
 use std::sync::Barrier;
 
@@ -12,6 +12,7 @@ use crate::{Store, on_both_backends};
 
 on_both_backends! {
     instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out
+    a_secret_may_be_revoked_and_its_hash_replaced_at_the_same_time
 }
 
 /// Each writes them in an order of its own: what it was told stands in no order.
@@ -44,4 +45,31 @@ fn instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out(stor
     }
     let last: i64 = store.number("SELECT min(last_used_at_ms) AS value FROM secrets");
     assert_eq!(last, NOW.0 + 51);
+}
+
+/// Both take the lock of the change log first and touch the row then, or they could wait for each other.
+fn a_secret_may_be_revoked_and_its_hash_replaced_at_the_same_time(store: Store) {
+    let store = store.migrated();
+    let known: Vec<StoredSecret> = (0..200)
+        .map(|_| StoredSecret::new(&ClientSecret::generate(), NOW))
+        .collect();
+    let owner = Client {
+        secrets: known.clone(),
+        ..client("a")
+    };
+    store.run(|conn| clients::insert(conn, &owner));
+    let together = Barrier::new(2);
+    for secret in &known {
+        std::thread::scope(|scope| {
+            let replaced = scope.spawn(|| {
+                let to = ClientSecret::generate().hash();
+                together.wait();
+                store.try_run(|conn| secrets::rehash(conn, &owner.id, &secret.id, &secret.hash, &to, NOW))
+            });
+            together.wait();
+            let revoked = store.try_run(|conn| secrets::revoke(conn, &owner.id, &secret.id, NOW));
+            assert_eq!(revoked, Ok(true));
+            assert!(replaced.join().unwrap().is_ok());
+        });
+    }
 }
