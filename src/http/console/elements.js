@@ -132,7 +132,7 @@ export function lines(text) {
 
 /** A time: relative, with the date beside it. */
 export function moment(text, never = 'never') {
-  if (!text) return element('span', { class: 'soft' }, never);
+  if (!text) return element('span', { class: 'soft word' }, never);
   return element('time', { datetime: text, title: clockTime(text) }, relative(text), ' ', element('small', { class: 'soft' }, clockTime(text)));
 }
 

@@ -107,7 +107,7 @@ const CARDS = [
     top: () => 2,
     area: false,
     value: (now) => [now.breakerName ?? '–', ''],
-    beside: (now) => [['', `last poll ${unknown((lag) => lag.toFixed(1))(now.lag)} s ago`]],
+    beside: (now) => [['', `last response ${unknown((lag) => lag.toFixed(1))(now.lag)} s ago`]],
     scale: () => 'open',
     alarm: (now) => ['', 'warn', 'bad'][now.breaker] ?? '',
   },
