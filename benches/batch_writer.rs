@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use criterion::{Criterion, criterion_group, criterion_main};
-use mintage::actors::batch_writer::{BatchWriterHandle, Sink};
+use mintage::actors::batch_writer::BatchWriterHandle;
 use mintage::clock::Clock;
 use mintage::config::{Database, Writer};
 use mintage::db::tokens::{self, TokenRecord};
@@ -16,6 +16,7 @@ use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::scope::Scope;
 use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenIdSource;
+use mintage::records::flush::Sink;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::time::Instant;
 
-use mintage::actors::revocation_cache::Revocations;
 use mintage::config::Database;
 use mintage::db::{Db, migrations};
 use mintage::oauth::activity::{Denials, Spent};
 use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::{TokenId, TokenIdSource};
+use mintage::revocation::Revocations;
 
 /// Counts what is allocated and not freed, and the most that ever was.
 struct Counting;
@@ -87,7 +87,7 @@ fn load(ids: &[TokenId]) -> Revocations {
         url: format!("sqlite:{}", folder.path().join("bench.db").display()),
         ..Database::default()
     });
-    let revocations = Revocations::default();
+    let revocations = Revocations::new(db.clone());
     db.run_here(|conn| {
         migrations::up(conn)?;
         for chunk in ids.chunks(500) {

@@ -7,11 +7,11 @@
 //!
 //! ```text
 //! main → cli → { app, startup, logging, shutdown, systemd, db, keys }
-//! app → { http, actors, startup, siblings, db, keys, shutdown, systemd, listener, breaker }
-//! startup → { actors, siblings, db, keys, oauth }
-//! http → { actors, siblings, keys, oauth }        (http/admin and http/health also: db)
-//! actors → { siblings, db, keys, oauth }
-//! siblings → { breaker, oauth }
+//! app → { http, actors, startup, peers, db, keys, shutdown, systemd, listener, breaker }
+//! startup → { actors, peers, db, keys, oauth }
+//! http → { actors, peers, keys, oauth }        (http/admin and http/health also: db)
+//! actors → { peers, db, keys, oauth }
+//! peers → { breaker, oauth }
 //! db → { breaker, keys, oauth }
 //! keys → oauth
 //! oauth → nothing
@@ -25,23 +25,26 @@
 //!
 //! # Errors, by layer
 //! [`oauth::error::OAuthError`] is what the protocol says, [`db::DbError`] what the database did,
-//! [`actors::Unavailable`] that an answer cannot be had now, [`app::AppError`] that the server cannot run,
+//! [`actors::Unavailable`] that an answer cannot be had now, [`app::ServerError`] that the server cannot run,
 //! [`cli::Failure`] what a command tells its user.
 
 pub mod actors;
-pub mod app;
 pub mod breaker;
 pub mod cli;
+pub mod clients;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod db;
 pub mod http;
 pub mod keys;
-mod listener;
 pub mod logging;
 pub mod metrics;
 pub mod oauth;
-pub mod shutdown;
-pub mod siblings;
-mod startup;
+pub mod peers;
+pub mod readiness;
+pub mod records;
+pub mod revocation;
+pub mod server;
 pub mod systemd;
+pub mod throttle;

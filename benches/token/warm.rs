@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use actix::Arbiter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mintage::actors::batch_writer::{BatchWriterHandle, Recorder, Sink};
+use mintage::actors::batch_writer::{BatchWriterHandle, Recorder};
 use mintage::actors::client_cache::{ClientCache, Remembered};
 use mintage::clock::Clock;
 use mintage::config::{Cache, Database, Writer};
@@ -25,6 +25,7 @@ use mintage::oauth::secret::{self, ClientSecret, StoredSecret};
 use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenIdSource;
 use mintage::oauth::{basic, response};
+use mintage::records::flush::Sink;
 
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 pub const BODY: &[u8] = b"grant_type=client_credentials&scope=orders%3Aread";

@@ -26,7 +26,7 @@ const RESTS: u32 = 9;
 const REST: Duration = Duration::from_millis(2);
 
 /// The longest: a database that is slow is not to be left alone for ever.
-const LONGEST_REST: Duration = Duration::from_secs(1);
+const MAX_REST: Duration = Duration::from_secs(1);
 
 /// Batches of one kind in a round, a million rows. What is left then goes in the next round, which follows at once.
 const BATCHES: usize = 2000;
@@ -352,5 +352,5 @@ where
 
 async fn rest(began: Instant, behind: bool) {
     let times = if behind { RESTS / 3 } else { RESTS };
-    tokio::time::sleep((began.elapsed() * times).clamp(REST, LONGEST_REST)).await;
+    tokio::time::sleep((began.elapsed() * times).clamp(REST, MAX_REST)).await;
 }

@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
 use crate::db::{Conn, Db, DbError};
 use crate::oauth::audit::Author;
-use crate::startup;
+use crate::server::startup;
 
 /// Mintage: a machine-to-machine OAuth 2.0 token server.
 #[derive(Parser)]

@@ -12,6 +12,7 @@ pub mod claims;
 pub mod client;
 pub mod client_document;
 pub mod client_fields;
+pub mod denial;
 pub mod encoding;
 pub mod error;
 pub mod form;

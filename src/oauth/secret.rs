@@ -2,7 +2,7 @@
 //!
 //! A secret has 256 random bits, so guessing it is hopeless whatever the hash costs; a slow hash would only
 //! put milliseconds on every token request. SHA-256 it is, with a comparison that does not stop at
-//! the first difference. Secrets that were imported may have a slow hash; those are for `actors::slow_secrets`.
+//! the first difference. Secrets that were imported may have a slow hash; those are for `actors::password_verifier`.
 //!
 //! A generated secret can be told from other text: `mtgcs`, 43 random letters and digits, and a checksum of six. So a
 //! scanner that looks for leaked secrets finds it (`mtgcs[A-Za-z0-9]{49}`) and is not taken in by look-alikes.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use actix::Actor;
-use mintage::actors::key_rotator::{KeyRotator, Rotation};
+use mintage::actors::key_rotator::KeyRotator;
+use mintage::cluster::keys::Rotation;
 use mintage::db::signing_keys;
 use mintage::keys::rotation::{Schedule, Takeover};
 use mintage::keys::{KeyRecord, KeyRing, KeySeal, KeyStore, SigningKey, StoredKey};

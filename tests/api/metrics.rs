@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mintage::config;
-use mintage::http::{admin_table, console_table, public_table};
+use mintage::http::routes::{admin_table, console_table, public_table};
 use serde_json::json;
 
 use crate::app::{Setup, TestApp, claims, eventually, token_request};

@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::page::{AskedPage, Query, bad_request};
 use super::{document, not_done};
 use crate::db::audit;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
 use crate::oauth::audit::AuditDocument;

@@ -14,7 +14,7 @@ use super::{answer, author, document, not_done, read_json};
 use crate::db::administration::{self, Deleted};
 use crate::db::clients::{self, Changed};
 use crate::db::{Db, DbError};
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
 use crate::oauth::client::{Client, ClientId};
@@ -182,7 +182,7 @@ pub async fn find(db: &Db, id: ClientId) -> Result<Client, ApiError> {
 /// Replicas come first: what the caches load again must not come from before.
 pub async fn take_over(shared: &Shared, id: &ClientId) -> Result<(), ApiError> {
     let caught_up = shared.db.catch_up().await;
-    let reloaded = shared.revocations.reload_standings(&shared.db, vec![id.clone()]).await;
+    let reloaded = shared.revocations.reload_standings(vec![id.clone()]).await;
     shared.caches.invalidate(id).await;
     caught_up.and(reloaded).map_err(|error| not_done(&error))
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::db::signing_keys;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::keys::rotation::Takeover;

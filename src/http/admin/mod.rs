@@ -44,7 +44,7 @@ pub use writer::writer_stats;
 fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Author {
     Author {
         who: claims.client_id.to_string(),
-        origin: peer::of(request).to_string(),
+        origin: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
     }
 }
 

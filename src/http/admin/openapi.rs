@@ -24,7 +24,7 @@ use super::secrets::{CreatedSecret, NewSecret};
 use crate::actors::batch_writer::WriterStats;
 use crate::actors::janitor::JanitorDocument;
 use crate::db::DbStats;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::forward_auth;
 use crate::keys::KeyDocument;

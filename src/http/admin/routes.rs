@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::{answer, author, document, not_done, read_json};
 use crate::db::{DbError, administration, routes};
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
 use crate::oauth::client_document::Page;

@@ -12,7 +12,7 @@ use super::version::Precondition;
 use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::db::administration;
 use crate::db::secrets::{Added, MAX_SECRETS};
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::oauth::client_document::Page;

@@ -7,10 +7,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::clients::{NO_CLIENT, named};
 use super::page::{AskedPage, Query, bad_request};
 use super::{author, document, not_done};
-use crate::actors::Unavailable;
 use crate::db::tokens;
 use crate::db::tokens::TokenRecord;
-use crate::http::bearer::{Right, require};
+use crate::db::{DbError, administration};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::oauth::activity::{Denials, Spent};
@@ -98,11 +98,14 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
         jti,
         expires_at: recorded.unwrap_or(latest),
     };
+    let now = shared.clock.now();
     shared
-        .revocations
-        .revoke_by(&shared.db, by, spent, shared.clock.now())
+        .db
+        .run_repeatable(move |conn| administration::revoke_token(conn, &by, spent, now))
         .await
-        .map_err(not_revoked)?;
+        .map_err(|error| not_revoked(&error))?;
+    shared.revocations.spend(spent);
+    shared.db.has_written();
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -111,17 +114,20 @@ pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Res
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
     let id = named(&id)?;
-    let revoked = shared
-        .revocations
-        .revoke_client_by(&shared.db, by, id, shared.clock.now())
-        .await;
-    match revoked.map_err(not_revoked)? {
-        true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(NO_CLIENT),
-    }
+    let (client, now) = (id.clone(), shared.clock.now());
+    let moment = shared
+        .db
+        .run_repeatable(move |conn| administration::revoke_client_tokens(conn, &by, &client, now))
+        .await
+        .map_err(|error| not_revoked(&error))?
+        .ok_or(NO_CLIENT)?;
+    shared.revocations.set_not_before(&id, moment);
+    shared.db.has_written();
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Whatever the reason: the caller must take it for not revoked, and try again.
-fn not_revoked(_: Unavailable) -> ApiError {
+fn not_revoked(error: &DbError) -> ApiError {
+    log::warn!("revocation not written: {error}");
     ApiError::Admin(AdminError::Unavailable)
 }

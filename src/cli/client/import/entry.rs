@@ -132,7 +132,7 @@ pub struct Rejected {
 
 /// What becomes of all entries of a file.
 #[derive(Default)]
-pub struct Verdicts {
+pub struct ImportReport {
     /// What can be written.
     pub accepted: Vec<Candidate>,
     /// What is no client of Mintage's kind.
@@ -142,8 +142,8 @@ pub struct Verdicts {
 }
 
 /// Judges all entries of a file; the database has no say in it yet.
-pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> Verdicts {
-    let mut verdicts = Verdicts::default();
+pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> ImportReport {
+    let mut verdicts = ImportReport::default();
     let mut places: HashMap<String, Place> = HashMap::new();
     for Entry { place, id, machine } in entries {
         let candidate = machine.and_then(|machine| candidate(place, &id, machine, &places, now));
@@ -199,7 +199,7 @@ fn candidate(
     Ok(Candidate { place, client, secrets })
 }
 
-impl Verdicts {
+impl ImportReport {
     /// How many entries there were.
     pub fn len(&self) -> usize {
         self.accepted.len() + self.passed_over.len() + self.refused.len()

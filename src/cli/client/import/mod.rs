@@ -21,8 +21,8 @@ use super::{Context, Failure};
 use crate::db::administration::{self, Imported};
 use crate::db::{self, Conn, DbError, clients};
 use crate::oauth::client::{Client, ClientId};
-use crate::startup;
-use entry::{Candidate, Verdicts};
+use crate::server::startup;
+use entry::{Candidate, ImportReport};
 use progress::Progress;
 use report::Report;
 use source::Format;
@@ -75,7 +75,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The ids of the accepted that the database has already.
-fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSet<String>, Failure> {
+fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = verdicts.accepted.iter().map(|candidate| &candidate.client.id).collect();
     let look = |conn: &mut Conn| clients::taken(conn, &ids);
     if !dry_run {
@@ -93,7 +93,7 @@ fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSe
 }
 
 /// Hashes what came in the clear, and writes all that is accepted.
-fn write(context: &Context, verdicts: &mut Verdicts, skip_refused: bool) -> Result<Imported, Failure> {
+fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
     let count = verdicts.accepted.len();
     let bar = std::io::stderr();
     let terminal = bar.is_terminal();

@@ -1,0 +1,286 @@
+//! The set of every revocation and redemption that has not expired, and how clients stand.
+//!
+//! It is complete: loaded before the server is ready and fed by the change log, so "not in it" means "not revoked" and
+//! checking a token reads no database. One set serves all workers. A set for each would take `workers` times the memory,
+//! and a revocation would have to wait for each worker's answer before it may be acknowledged; this one counts for the
+//! next request on every worker as soon as it is written. It is cut into shards, so that workers who read and the one
+//! who writes hardly ever meet at the same lock; `docs/adr/` has the measurement.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock};
+
+use ahash::RandomState;
+use arc_swap::ArcSwap;
+
+use crate::oauth::activity::{ClientStanding, Denials, Spent};
+use crate::oauth::client::ClientId;
+use crate::oauth::time::UnixMillis;
+use crate::oauth::token_id::TokenId;
+
+/// Ids have 74 random bits, the last ones among them, so they spread evenly.
+const SHARDS: usize = 64;
+
+/// How long an id is kept after its token has expired, in seconds: the clocks of instances may differ by as much.
+const KEPT_AFTER_EXPIRY: i64 = 300;
+
+type Shard = HashMap<TokenId, i64, RandomState>;
+
+/// The set.
+pub(super) struct RevocationSet {
+    spent: Vec<RwLock<Shard>>,
+    known: AtomicUsize,
+    /// Tokens that end by this second may be missing, because they had been expired long enough.
+    forgotten_until: AtomicI64,
+    /// Replaced as a whole: clients that were disabled or told to forget their tokens are few.
+    standings: ArcSwap<Standings>,
+}
+
+/// How clients stand, as far as that is not the default.
+#[derive(Clone, Default)]
+pub(super) struct Standings {
+    pub everybody: Option<UnixMillis>,
+    pub clients: HashMap<ClientId, ClientStanding, RandomState>,
+}
+
+impl Default for RevocationSet {
+    fn default() -> Self {
+        Self {
+            spent: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            known: AtomicUsize::new(0),
+            forgotten_until: AtomicI64::new(i64::MIN),
+            standings: ArcSwap::default(),
+        }
+    }
+}
+
+impl RevocationSet {
+    /// Takes over how all clients stand. What was taken back here since that was read stays so.
+    pub fn apply(&self, read: &Standings) {
+        self.standings.rcu(|current| {
+            let mut next = read.clone();
+            next.everybody = next.everybody.max(current.everybody);
+            for (id, standing) in current.clients.iter().filter(|(_, known)| known.not_before.is_some()) {
+                let known = next.clients.entry(id.clone()).or_default();
+                known.not_before = known.not_before.max(standing.not_before);
+            }
+            next
+        });
+    }
+
+    /// Tokens that end by this second may be missing from now on, and no others.
+    pub fn starts_after(&self, since: i64) {
+        self.forgotten_until.store(since, Ordering::SeqCst);
+    }
+
+    /// Whether tokens have been forgotten that count again, because the clock was set back.
+    pub fn has_forgotten_too_much(&self, now: UnixMillis) -> bool {
+        self.forgotten_until.load(Ordering::SeqCst) > forgotten_at(now)
+    }
+
+    /// From now on this token is not active, on any worker.
+    pub fn spend(&self, spent: Spent) {
+        let mut shard = self.shard(&spent.jti).write().unwrap_or_else(PoisonError::into_inner);
+        if shard.insert(spent.jti, spent.expires_at).is_none() {
+            self.known.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// From now on these clients stand as said; a not-before never goes back in time.
+    ///
+    /// Whoever read the database a moment earlier may come a moment later: what it brings must not undo a revocation.
+    pub fn set_standings(&self, standings: &[(ClientId, ClientStanding)]) {
+        self.standings.rcu(|current| {
+            let mut next = Standings::clone(current);
+            for (id, standing) in standings {
+                let known = next.clients.get(id).and_then(|known| known.not_before);
+                let standing = ClientStanding {
+                    not_before: standing.not_before.max(known),
+                    ..*standing
+                };
+                match standing == ClientStanding::default() {
+                    true => next.clients.remove(id),
+                    false => next.clients.insert(id.clone(), standing),
+                };
+            }
+            next
+        });
+    }
+
+    /// From now on nothing issued to this client before this moment is active; whether it is disabled is not touched: the
+    /// change feed may have learnt of that while the moment was written.
+    pub fn set_not_before(&self, id: &ClientId, moment: UnixMillis) {
+        self.standings.rcu(|current| {
+            let mut next = Standings::clone(current);
+            let standing = next.clients.entry(id.clone()).or_default();
+            standing.not_before = standing.not_before.max(Some(moment));
+            next
+        });
+    }
+
+    /// From now on nothing issued before this moment is active; it never goes back in time either.
+    pub fn set_everybody(&self, moment: Option<UnixMillis>) {
+        self.standings.rcu(|current| Standings {
+            everybody: moment.max(current.everybody),
+            ..Standings::clone(current)
+        });
+    }
+
+    /// How many tokens are known to be spent.
+    pub fn known(&self) -> usize {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Forgets tokens that have been expired long enough; answers how many.
+    pub fn forget_expired(&self, now: UnixMillis) -> usize {
+        let since = forgotten_at(now);
+        // First: whoever does not find a token any more must know why.
+        self.forgotten_until.fetch_max(since, Ordering::SeqCst);
+        let mut forgotten = 0;
+        for shard in &self.spent {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            let before = shard.len();
+            shard.retain(|_, expires_at| *expires_at > since);
+            forgotten += before - shard.len();
+            // Or a wave of revocations would hold its memory for good.
+            if shard.capacity() > 4 * shard.len() + 64 {
+                shard.shrink_to_fit();
+            }
+        }
+        self.known.fetch_sub(forgotten, Ordering::Relaxed);
+        forgotten
+    }
+
+    fn shard(&self, jti: &TokenId) -> &RwLock<Shard> {
+        &self.spent[jti.low_byte() % SHARDS]
+    }
+}
+
+impl Denials for RevocationSet {
+    fn is_spent(&self, jti: &TokenId) -> bool {
+        self.shard(jti)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(jti)
+    }
+
+    fn remembers(&self, expires_at: i64) -> bool {
+        expires_at > self.forgotten_until.load(Ordering::SeqCst)
+    }
+
+    fn standing(&self, client_id: &str) -> ClientStanding {
+        let standings = self.standings.load();
+        let mut standing = standings.clients.get(client_id).copied().unwrap_or_default();
+        standing.not_before = standing.not_before.max(standings.everybody);
+        standing
+    }
+}
+
+/// What ended by this second may be forgotten at `now`.
+pub(super) fn forgotten_at(now: UnixMillis) -> i64 {
+    now.seconds() - KEPT_AFTER_EXPIRY
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spent(number: u8, expires_at: i64) -> Spent {
+        Spent {
+            jti: TokenId::new(UnixMillis(1), [number; 10]),
+            expires_at,
+        }
+    }
+
+    #[test]
+    fn g1_a_spent_token_is_known_until_it_has_been_expired_for_long() {
+        let revocations = RevocationSet::default();
+        for number in 0..200 {
+            revocations.spend(spent(number, 1000));
+            revocations.spend(spent(number, 1000));
+        }
+        assert_eq!(revocations.known(), 200);
+        assert!(revocations.is_spent(&spent(7, 0).jti));
+        assert!(!revocations.is_spent(&spent(201, 0).jti));
+        assert_eq!(
+            revocations.forget_expired(UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY - 1)),
+            0
+        );
+        assert_eq!(
+            revocations.forget_expired(UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY)),
+            200
+        );
+        assert_eq!(
+            (revocations.known(), revocations.is_spent(&spent(7, 0).jti)),
+            (0, false)
+        );
+    }
+
+    #[test]
+    fn g1_what_may_have_been_forgotten_is_not_remembered() {
+        let revocations = RevocationSet::default();
+        assert!(revocations.remembers(0));
+        let later = UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY);
+        revocations.forget_expired(later);
+        assert_eq!(
+            (revocations.remembers(1000), revocations.remembers(1001)),
+            (false, true)
+        );
+        assert!(!revocations.has_forgotten_too_much(later));
+        assert!(
+            revocations.has_forgotten_too_much(UnixMillis(later.0 - 1000)),
+            "the clock was set back"
+        );
+        revocations.forget_expired(UnixMillis(later.0 - 1000));
+        assert!(!revocations.remembers(1000), "it is not known again by that");
+    }
+
+    #[test]
+    fn g1_a_moment_changes_nothing_else_and_never_goes_back() {
+        let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
+        let stands = |disabled, moment: Option<i64>| ClientStanding {
+            disabled,
+            not_before: moment.map(UnixMillis),
+        };
+        revocations.set_standings(&[(id.clone(), stands(true, None))]);
+        revocations.set_not_before(&id, UnixMillis(9));
+        revocations.set_not_before(&id, UnixMillis(5));
+        assert_eq!(revocations.standing("demo"), stands(true, Some(9)));
+    }
+
+    #[test]
+    fn g1_what_was_read_before_a_moment_does_not_undo_it() {
+        let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
+        revocations.set_not_before(&id, UnixMillis(9));
+        revocations.set_everybody(Some(UnixMillis(4)));
+        revocations.apply(&Standings::default());
+        let standing = revocations.standing("demo");
+        assert_eq!(standing.not_before, Some(UnixMillis(9)));
+        assert_eq!(revocations.standing("another").not_before, Some(UnixMillis(4)));
+    }
+
+    #[test]
+    fn a_client_stands_as_was_last_said() {
+        let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
+        let disabled = ClientStanding {
+            disabled: true,
+            not_before: Some(UnixMillis(5)),
+        };
+        revocations.set_standings(&[(id.clone(), disabled)]);
+        assert_eq!(revocations.standing("demo"), disabled);
+        revocations.set_everybody(Some(UnixMillis(9)));
+        assert_eq!(revocations.standing("demo").not_before, Some(UnixMillis(9)));
+        assert_eq!(revocations.standing("other").not_before, Some(UnixMillis(9)));
+        revocations.set_standings(&[(id, ClientStanding::default())]);
+        revocations.set_everybody(None);
+        let enabled_again = ClientStanding {
+            disabled: false,
+            not_before: Some(UnixMillis(9)),
+        };
+        assert_eq!(
+            revocations.standing("demo"),
+            enabled_again,
+            "what was taken back stays so"
+        );
+    }
+}
