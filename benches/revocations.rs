@@ -14,8 +14,8 @@ use mintage::actors::revocation_cache::Revocations;
 use mintage::config::Database;
 use mintage::db::{Db, migrations};
 use mintage::oauth::activity::{Denials, Spent};
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::{TokenId, TokenIdSource};
+use mintage::time::UnixMillis;
 
 /// Counts what is allocated and not freed, and the most that ever was.
 struct Counting;

@@ -18,10 +18,10 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::changes::RecentChanges;
 use crate::db::{Conn, Db, DbError, changes, clients, deployment, migrations, partitions, routes, signing_keys};
+use crate::gateway::route_table::RouteTable;
 use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
-use crate::oauth::route_table::RouteTable;
-use crate::oauth::time::UnixMillis;
 use crate::siblings::Siblings;
+use crate::time::UnixMillis;
 
 /// Time between two tries while the database is down.
 const RETRY: Duration = Duration::from_millis(500);

@@ -13,11 +13,11 @@ use mintage::clock::Clock;
 use mintage::config;
 use mintage::db::changes;
 use mintage::db::tokens::{self, TokenRecord};
-use mintage::db::{Conn, Db, DbError, clients, migrations, partitions, revocations, secrets, standing};
+use mintage::db::{Conn, Db, DbError, client_status, clients, migrations, partitions, revocations, secrets};
 use mintage::oauth::activity::Spent;
 use mintage::oauth::client::ClientId;
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::{TokenId, TokenIdSource};
+use mintage::time::UnixMillis;
 
 use crate::report::table::{Table, figure, whole};
 use crate::{fill, postgres, redis};
@@ -120,14 +120,14 @@ fn calls(db: &Db) {
     row(
         "how one client stands",
         cost(db, 2000, |conn, number| {
-            standing::of_clients(conn, &[id(number)]).map(drop)
+            client_status::of_clients(conn, &[id(number)]).map(drop)
         }),
     );
     row(
         "how 25 clients stand",
         cost(db, 200, |conn, number| {
             let ids: Vec<ClientId> = (0..25).map(|place| id(number * 25 + place)).collect();
-            standing::of_clients(conn, &ids).map(drop)
+            client_status::of_clients(conn, &ids).map(drop)
         }),
     );
     row(

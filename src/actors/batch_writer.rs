@@ -33,7 +33,7 @@ use crate::db::tokens::{self, TokenRecord};
 use crate::db::{Db, DbError};
 use crate::metrics::HistogramCounts;
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Writes some records of a batch in one transaction.
 pub type Sink = Rc<dyn Fn(Arc<Vec<TokenRecord>>, Range<usize>) -> LocalBoxFuture<'static, Result<(), DbError>>>;

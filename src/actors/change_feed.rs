@@ -13,15 +13,16 @@ use tokio::time::Instant;
 
 use super::bookmark::Bookmark;
 use super::client_caches::ClientCaches;
+use super::key_rotator;
 use super::revocation_cache::Revocations;
 use super::route_store::RouteStore;
-use super::{Unavailable, key_rotator};
 use crate::clock::Clock;
 use crate::db::changes::{self, Change, Line};
-use crate::db::{Db, DbError, standing};
+use crate::db::{Db, DbError, client_status};
 use crate::keys::{KeySeal, KeyStore};
 use crate::oauth::client::ClientId;
 use crate::siblings::Siblings;
+use crate::unavailable::Unavailable;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -267,7 +268,7 @@ impl Listeners {
         }
         if everybody {
             self.revocations
-                .set_everybody(db.run_repeatable(standing::of_everybody).await?);
+                .set_everybody(db.run_repeatable(client_status::of_everybody).await?);
         }
         if unknown {
             self.caches.clear().await;

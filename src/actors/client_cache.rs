@@ -22,11 +22,11 @@ use lru::LruCache;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::Unavailable;
 use crate::config;
 use crate::db::DbError;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// What a lookup answers; `None` is "no such client".
 pub type Answer = Result<Option<Arc<Client>>, Unavailable>;

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::client_cache::{CacheCounts, Clear, ClientCacheHandle, Invalidate, Lifetimes, Stats, Tune, Warm};
 use super::seen_changes::SeenChanges;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// The caches of all workers, in the order in which they were added.
 #[derive(Clone, Default)]

@@ -11,14 +11,14 @@ use actix::prelude::*;
 use tokio::sync::Mutex;
 
 use super::change_feed::jittered;
+use crate::api::audit::Author;
 use crate::clock::Clock;
 use crate::db::signing_keys::{self, Rotated};
 use crate::db::{Conn, Db, DbError};
 use crate::keys::rotation::{self, Publication, Schedule, Takeover};
 use crate::keys::{KeyRecord, KeySeal, KeyStore, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::audit::Author;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Time between two looks at the keys in memory, which cost next to nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -142,10 +142,10 @@ fn report(rotated: &Rotated) {
 /// # Errors
 /// When the database cannot be reached.
 pub(super) async fn reload(db: &Db, clock: &Clock, keys: &KeyStore, seal: Option<&KeySeal>) -> Result<(), DbError> {
-    let reading = keys.reading();
+    let reading = keys.ticket();
     let stored = db.run_repeatable(signing_keys::list).await?;
     // The old ring still works; a key that cannot be read must not take the others down.
-    if let Err(error) = keys.take_over(reading, &stored, seal, clock.now()) {
+    if let Err(error) = keys.apply(reading, &stored, seal, clock.now()) {
         log::error!("signing keys not taken over: {error}");
     }
     Ok(())

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::batch_writer::NotRecorded;
 use crate::config::Writer;
 use crate::db::tokens::TokenRecord;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Tells whoever waits for a record whether it was written.
 pub(super) type Ack = oneshot::Sender<Result<(), NotRecorded>>;

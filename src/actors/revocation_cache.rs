@@ -19,14 +19,14 @@ use ahash::RandomState;
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::Unavailable;
+use crate::api::audit::Author;
 use crate::clock::Clock;
-use crate::db::{Conn, Db, DbError, administration, revocations, standing};
+use crate::db::{Conn, Db, DbError, client_status, revocations, transactions};
 use crate::oauth::activity::{ClientStanding, Denials, Spent};
-use crate::oauth::audit::Author;
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// Ids have 74 random bits, the last ones among them, so they spread evenly.
 const SHARDS: usize = 64;
@@ -83,8 +83,8 @@ impl Revocations {
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
         self.load_spent(conn, now)?;
         let read = Standings {
-            everybody: standing::of_everybody(conn)?,
-            clients: standing::exceptions(conn)?.into_iter().collect(),
+            everybody: client_status::of_everybody(conn)?,
+            clients: client_status::exceptions(conn)?.into_iter().collect(),
         };
         self.take_over(&read);
         Ok(())
@@ -157,7 +157,7 @@ impl Revocations {
         let _reading = self.reading().await;
         let standings = db
             .run_repeatable(move |conn| {
-                let standings = standing::of_clients(conn, &ids)?;
+                let standings = client_status::of_clients(conn, &ids)?;
                 Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
             })
             .await?;
@@ -225,7 +225,7 @@ impl Revocations {
     /// # Errors
     /// As [`Revocations::revoke`].
     pub async fn revoke_by(&self, db: &Db, by: Author, spent: Spent, now: UnixMillis) -> Result<(), Unavailable> {
-        db.run_repeatable(move |conn| administration::revoke_token(conn, &by, spent, now))
+        db.run_repeatable(move |conn| transactions::revoke_token(conn, &by, spent, now))
             .await
             .map_err(report)?;
         self.spend(spent);
@@ -246,7 +246,7 @@ impl Revocations {
     ) -> Result<bool, Unavailable> {
         let named = id.clone();
         let moment = db
-            .run_repeatable(move |conn| administration::revoke_client_tokens(conn, &by, &named, now))
+            .run_repeatable(move |conn| transactions::revoke_client_tokens(conn, &by, &named, now))
             .await
             .map_err(report)?;
         let Some(moment) = moment else {

@@ -6,7 +6,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use tokio::sync::Mutex;
 
 use crate::db::{Db, DbError, routes};
-use crate::oauth::route_table::RouteTable;
+use crate::gateway::route_table::RouteTable;
 
 /// A shared table; a clone is the same one.
 #[derive(Clone, Default)]

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::db::changes::{Change, Line, RecentChanges};
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Clients whose last change is kept, at most: some 10 MB. With more, the proof begins anew at the end of the log.
 pub const MOST_CLIENTS: usize = 65_536;

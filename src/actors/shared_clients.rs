@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::seen_changes::SeenChanges;
 use crate::clock::Clock;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
 use crate::siblings::{SharedClient, Siblings};
+use crate::time::UnixMillis;
 
 /// A handle; a clone is the same.
 #[derive(Clone)]

@@ -19,13 +19,15 @@ use lru::LruCache;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use super::Unavailable;
 use crate::db::{Db, secrets};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::plain_secret::looks_generated;
-use crate::oauth::secret::{ClientSecret, SecretHash, StoredSecret};
-use crate::oauth::slow_hash::SlowHash;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::imported_secret::looks_generated;
+use crate::oauth::password_hash::SlowHash;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// Hashes verified at the same time, each on a thread of its own and with up to 64 MiB: signing goes on beside them.
 const AT_A_TIME: usize = 2;
@@ -226,7 +228,7 @@ impl SlowSecrets {
             return;
         }
         let (this, client, id) = (self.clone(), client.clone(), secret.id.clone());
-        let (from, to) = (secret.hash.clone(), presented.hash());
+        let (from, to) = (secret.hash.clone(), SecretHash::of(&presented));
         let storing = tokio::spawn(async move { this.store(tag, client, id, (from, to), now).await });
         // It goes on when the answer does not wait for it any more.
         let _ = timeout(STORE_PATIENCE, storing).await;

@@ -6,14 +6,16 @@ mod secret;
 use serde::Serialize;
 
 use super::{Context, Failure, print, print_json};
+use crate::api::client::ClientDocument;
+use crate::api::client_fields::{ClientFields, MalformedClient};
+use crate::api::page::Page;
 use crate::config::Duration;
 use crate::db::clients::Changed;
-use crate::db::{DbError, administration, clients};
+use crate::db::{DbError, clients, transactions};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::client_document::{ClientDocument, Page};
-use crate::oauth::client_fields::{ClientFields, MalformedClient};
-use crate::oauth::secret::{ClientSecret, StoredSecret};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -142,7 +144,7 @@ fn create(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
     context.with_database(
-        |conn| match administration::create_client(conn, &context.author(), &client) {
+        |conn| match transactions::create_client(conn, &context.author(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
                 "there is a client {:?} already",
                 client.id.as_str()
@@ -291,7 +293,7 @@ fn update_client(context: &Context, update: &Update) -> Result<(), Failure> {
 fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Client, Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
     let changed = context.with_database(|conn| {
-        administration::change_client(conn, &context.author(), &id, now, |client| {
+        transactions::change_client(conn, &context.author(), &id, now, |client| {
             fields.applied_to(client, now)
         })
     })?;
@@ -391,7 +393,7 @@ fn set_enabled(context: &Context, named: &Named, enabled: bool) -> Result<(), Fa
 fn delete(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
-    if !context.with_database(|conn| administration::delete_client(conn, &context.author(), &id, now))? {
+    if !context.with_database(|conn| transactions::delete_client(conn, &context.author(), &id, now))? {
         return Err(named.missing());
     }
     #[derive(Serialize)]
@@ -413,7 +415,7 @@ fn revoke_tokens(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
     let revoked =
-        context.with_database(|conn| administration::revoke_client_tokens(conn, &context.author(), &id, now))?;
+        context.with_database(|conn| transactions::revoke_client_tokens(conn, &context.author(), &id, now))?;
     let not_before = revoked.ok_or_else(|| named.missing())?;
     #[derive(Serialize)]
     struct Revoked<'a> {

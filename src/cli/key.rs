@@ -1,14 +1,15 @@
 //! `mintage key`: the signing keys, without anything private, and new ones before their time.
 
 use super::{Context, Failure, print, print_json};
+use crate::api::key::KeyDocument;
+use crate::api::page::Page;
 use crate::config::Config;
 use crate::db::Conn;
 use crate::db::signing_keys::{self, Rotated};
 use crate::keys::rotation::{self, Schedule, Takeover};
-use crate::keys::{KeyDocument, KeyError, KeyRecord, KeyRing, KeySeal, SigningKey};
+use crate::keys::{KeyError, KeyRecord, KeyRing, KeySeal, SigningKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
 pub enum Command {

@@ -19,10 +19,10 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::api::audit::Author;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
 use crate::db::{Conn, Db, DbError};
-use crate::oauth::audit::Author;
 use crate::startup;
 
 /// Mintage: a machine-to-machine OAuth 2.0 token server.

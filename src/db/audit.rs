@@ -5,8 +5,8 @@ use diesel::prelude::*;
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::audit;
-use crate::oauth::audit::{AuditDocument, Author, Deed};
-use crate::oauth::time::UnixMillis;
+use crate::api::audit::{AuditDocument, Author, Deed};
+use crate::time::UnixMillis;
 
 /// Does `work` in one transaction with the line that tells of it; work that did nothing answers no deed.
 ///

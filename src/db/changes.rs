@@ -7,8 +7,8 @@ use super::error::DbError;
 use super::schema::changes;
 use crate::oauth::activity::Spent;
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, tokens};
-use super::{secrets, standing};
+use super::{client_status, secrets};
 use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX};
 use crate::oauth::scope::Scope;
-use crate::oauth::secret::StoredSecret;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// Clients looked for or added by one statement: with twelve values each, less than half of what SQLite and PostgreSQL
 /// take in one.
@@ -220,7 +220,7 @@ pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, D
         let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
         if deleted == 1 {
             // Its tokens must die with it, and stay dead should its id be given to another.
-            standing::set_not_before(conn, Some(id), now)?;
+            client_status::set_not_before(conn, Some(id), now)?;
         }
         Ok(deleted == 1)
     })

@@ -11,8 +11,8 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::partitions;
 use super::schema::tokens;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// Rows removed in one transaction: about 2 ms of work.
 pub const BATCH: i64 = 500;

@@ -9,8 +9,8 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{redemptions, revocations};
 use crate::oauth::activity::Spent;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// Takes a token back; one that was taken back before stays so.
 ///

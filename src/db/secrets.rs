@@ -7,8 +7,9 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, secrets};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::secret::{LastUsed, SecretHash, StoredSecret};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::{LastUsed, StoredSecret};
+use crate::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = secrets, treat_none_as_default_value = false)]

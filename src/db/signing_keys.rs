@@ -10,12 +10,12 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::signing_keys;
+use crate::api::audit::{Action, Author, Deed};
 use crate::clock::Clock;
 use crate::keys::rotation::Publication;
 use crate::keys::{KeyRecord, StoredKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::audit::{Action, Author, Deed};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = signing_keys, treat_none_as_default_value = false)]

@@ -6,10 +6,10 @@ use actix_web::http::header::AUTHORIZATION;
 use super::error::{AdminError, ApiError};
 use super::refusals::Refusal;
 use super::state::Worker;
-use crate::actors::Unavailable;
 use crate::oauth::activity::{Spent, is_active};
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// What an admin endpoint asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,12 +14,12 @@ use super::body;
 use super::error::{AdminError, ApiError, json, no_store};
 use super::refusals::Refusal;
 use super::state::Worker;
-use crate::actors::Unavailable;
+use crate::gateway::host::{MAX_HOST, normal_host};
+use crate::gateway::route::Route;
+use crate::gateway::route_table::Denied;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::error::OAuthError;
-use crate::oauth::host::{MAX_HOST, normal_host};
-use crate::oauth::route::Route;
-use crate::oauth::route_table::Denied;
+use crate::unavailable::Unavailable;
 
 /// Where gateways ask; what follows it is a path in Envoy's dialect.
 pub const PATH: &str = "/validate";

@@ -11,7 +11,7 @@ use super::limits::Limited;
 use super::state::Worker;
 use super::{peer, request_id};
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Lines a second; an attack must not fill the disk.
 const LINES_A_SECOND: u32 = 10;

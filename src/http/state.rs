@@ -31,9 +31,9 @@ use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::oauth::grant::TokenPolicy;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenIdSource;
 use crate::siblings::Siblings;
+use crate::time::UnixMillis;
 
 /// What all workers share.
 pub struct Shared {

@@ -15,8 +15,8 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, KeySeal};
 use crate::oauth::alg::Alg;
-use crate::oauth::secret::random_text;
-use crate::oauth::time::UnixMillis;
+use crate::random::random_text;
+use crate::time::UnixMillis;
 
 /// An HMAC key shorter than the hash weakens it (RFC 7518 §3.2).
 const HMAC_KEY_BYTES: usize = 32;

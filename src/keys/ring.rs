@@ -7,7 +7,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use super::rotation::{self, KeyRecord};
 use super::{KeyError, KeySeal, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// All keys as they were stored at one moment.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::StoredKey;
 use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// An instance that has not heard of changes for longer does not answer questions about tokens either: within this
 /// time, every instance that works has a new key in its JWKS.

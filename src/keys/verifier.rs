@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::oauth::encoding::URL_SAFE_NO_PAD;
+use crate::encoding::URL_SAFE_NO_PAD;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use jsonwebtoken::Algorithm;
@@ -138,8 +138,8 @@ mod tests {
     use crate::keys::{Signer, SigningKey, StoredKey};
     use crate::oauth::claims::Audience;
     use crate::oauth::scope::Scope;
-    use crate::oauth::time::UnixMillis;
     use crate::oauth::token_id::TokenId;
+    use crate::time::UnixMillis;
 
     const NOW: UnixMillis = UnixMillis(2);
 

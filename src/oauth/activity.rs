@@ -4,8 +4,8 @@
 //! crash would kill valid tokens.
 
 use super::claims::AccessTokenClaims;
-use super::time::UnixMillis;
 use super::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// A token that must not be called active again, and when that can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use diesel::RunQueryDsl;
-use mintage::actors::Unavailable;
 use mintage::actors::change_feed::{ChangeFeed, LastAnswer, Listeners, PollNow};
 use mintage::actors::client_cache::{CacheCounts, ClientCache, ClientCacheHandle};
 use mintage::actors::client_caches::ClientCaches;
@@ -18,6 +17,7 @@ use mintage::oauth::activity::{Denials, Spent};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::ClientId;
 use mintage::siblings::Siblings;
+use mintage::unavailable::Unavailable;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, client, id};

@@ -8,7 +8,7 @@ use mintage::db::signing_keys;
 use mintage::keys::rotation::{Schedule, Takeover};
 use mintage::keys::{KeyRecord, KeyRing, KeySeal, KeyStore, SigningKey, StoredKey};
 use mintage::oauth::alg::Alg;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::sample::NOW;
 use crate::sqlite::Sqlite;

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mintage::db::DbError;
 use mintage::db::changes::{self, Change};
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::sample::{NOW, id};
 use crate::{Store, on_both_backends};

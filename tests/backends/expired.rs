@@ -7,7 +7,7 @@ use mintage::db::partitions::{self, WIDTH};
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Backend, Conn, revocations};
 use mintage::oauth::activity::Spent;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::sample::{NOW, claims};
 use crate::{Store, on_both_backends};

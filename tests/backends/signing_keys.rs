@@ -9,7 +9,7 @@ use mintage::db::{DbError, signing_keys};
 use mintage::keys::rotation::{Publication, Schedule, due};
 use mintage::keys::{KeyRecord, StoredKey};
 use mintage::oauth::alg::Alg;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 use zeroize::Zeroizing;
 
 use crate::sample::NOW;

@@ -7,15 +7,16 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{answer, author, document, not_done, read_json_or_nothing};
+use crate::api::key::KeyDocument;
+use crate::api::page::Page;
 use crate::db::signing_keys;
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
+use crate::keys::KeyRecord;
 use crate::keys::rotation::Takeover;
-use crate::keys::{KeyDocument, KeyRecord};
 use crate::oauth::alg::Alg;
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// `GET /admin/keys`: all of them, oldest first.
 pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {

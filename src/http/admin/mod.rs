@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 use super::error::{AdminError, ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, peer};
+use crate::api::audit::Author;
 use crate::db::DbError;
-use crate::oauth::audit::Author;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::error::OAuthError;
 

@@ -10,15 +10,16 @@ use super::clients::{NO_CLIENT, find, named, take_over};
 use super::page::bad_request;
 use super::version::Precondition;
 use super::{answer, author, document, not_done, read_json_or_nothing};
-use crate::db::administration;
+use crate::api::page::Page;
+use crate::api::secret::SecretDocument;
 use crate::db::secrets::{Added, MAX_SECRETS};
+use crate::db::transactions;
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::client_document::Page;
-use crate::oauth::secret::{ClientSecret, LONGEST_SECONDS, StoredSecret};
-use crate::oauth::secret_document::SecretDocument;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::{LONGEST_SECONDS, StoredSecret};
+use crate::time::UnixMillis;
 
 /// What `POST /admin/clients/{client_id}/secrets` takes; all of it may be left out, the body too.
 #[derive(Default, Deserialize, ToSchema)]
@@ -69,7 +70,7 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     let added = worker
         .shared
         .db
-        .run(move |conn| administration::add_secret(conn, &by, &subject, &made, others_end))
+        .run(move |conn| transactions::add_secret(conn, &by, &subject, &made, others_end))
         .await
         .map_err(|error| not_done(&error))?;
     match added {
@@ -103,7 +104,7 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
     let revoked = worker
         .shared
         .db
-        .run(move |conn| administration::revoke_secret(conn, &by, &subject, &secret_id, now))
+        .run(move |conn| transactions::revoke_secret(conn, &by, &subject, &secret_id, now))
         .await
         .map_err(|error| not_done(&error))?;
     if !revoked {

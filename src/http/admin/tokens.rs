@@ -7,7 +7,8 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::clients::{NO_CLIENT, named};
 use super::page::{AskedPage, Query, bad_request};
 use super::{author, document, not_done};
-use crate::actors::Unavailable;
+use crate::api::page::Page;
+use crate::api::token::TokenDocument;
 use crate::db::tokens;
 use crate::db::tokens::TokenRecord;
 use crate::http::bearer::{Right, require};
@@ -15,10 +16,9 @@ use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::oauth::activity::{Denials, Spent};
 use crate::oauth::client::{ClientId, TTL_SECONDS};
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
-use crate::oauth::token_document::TokenDocument;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
     StatusCode::NOT_FOUND,

@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::api::client_fields::ClientFields;
 use crate::oauth::client::{Client, ClientId, RESERVED_PREFIX};
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::plain_secret;
-use crate::oauth::secret::{ClientSecret, SecretHash, StoredSecret};
-use crate::oauth::slow_hash::SlowHash;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::imported_secret;
+use crate::oauth::password_hash::SlowHash;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// The longest secret that is taken over, in bytes; a token request must hold it beside everything else.
 const MAX_SECRET: usize = 1000;
@@ -231,7 +233,7 @@ impl Candidate {
     /// What an operator should know of it.
     pub fn warnings(&self) -> Vec<&'static str> {
         let chosen = |secret: &ForeignSecret| match &secret.value {
-            Value::Plain(secret) => !plain_secret::looks_generated(secret),
+            Value::Plain(secret) => !imported_secret::looks_generated(secret),
             Value::Hashed(_) => false,
         };
         let mut warnings = Vec::new();
@@ -250,7 +252,7 @@ impl Candidate {
     pub fn hash_secrets(&mut self) {
         for secret in &self.secrets {
             let hash = match &secret.value {
-                Value::Plain(plain) => plain_secret::hash(plain),
+                Value::Plain(plain) => imported_secret::hash(plain),
                 Value::Hashed(hash) => SecretHash::Slow(Arc::new(hash.clone())),
             };
             let mut stored = StoredSecret::kept_by(hash, self.client.created_at);

@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
 use super::json::{Members, number, object, text, texts};
+use crate::api::client_fields::ClientFields;
 use crate::config::Duration;
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::slow_hash::SlowHash;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::password_hash::SlowHash;
+use crate::time::UnixMillis;
 
 /// All clients of some documents: each a client, a list of them, or a list in `items` or `clients`.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {

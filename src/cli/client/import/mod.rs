@@ -18,7 +18,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
-use crate::db::administration::{self, Imported};
+use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients};
 use crate::oauth::client::{Client, ClientId};
 use crate::startup;
@@ -106,7 +106,7 @@ fn write(context: &Context, verdicts: &mut Verdicts, skip_refused: bool) -> Resu
     let (author, now) = (context.author(), context.clock.now());
     let imported = context.with_database(|conn| {
         let advance = |written| progress.advance(written);
-        match administration::import_clients(conn, &author, &all, now, skip_refused, advance) {
+        match transactions::import_clients(conn, &author, &all, now, skip_refused, advance) {
             Err(DbError::Conflict) => Ok(None),
             imported => imported.map(Some),
         }

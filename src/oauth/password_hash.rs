@@ -13,7 +13,7 @@ use base64::alphabet;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::secret::ClientSecret;
+use super::client_secret::ClientSecret;
 
 /// A slow hash.
 #[derive(Clone)]

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 
 use super::host::Host;
 use super::path::{RefusedPath, normal_path};
-use super::resource::is_absolute_uri;
-use super::scope::Scope;
-use super::time::UnixMillis;
+use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::scope::Scope;
+use crate::time::UnixMillis;
 
 /// The longest template, in bytes.
 pub const MAX_TEMPLATE: usize = 1024;

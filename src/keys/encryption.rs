@@ -2,22 +2,19 @@
 //!
 //! It protects a copied database or backup. It does not protect a machine whose configuration can be read as well.
 
-use std::fmt;
-
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use super::KeyError;
+use crate::aead::Aead;
 
 /// The key that private keys are encrypted with.
-pub struct KeySeal(LessSafeKey);
+#[derive(Debug)]
+pub struct KeySeal(Aead);
 
 impl KeySeal {
     /// From 32 bytes.
     pub fn new(key: &[u8; 32]) -> Self {
-        let unbound = UnboundKey::new(&AES_256_GCM, key).expect("AES-256 takes exactly 32 bytes");
-        Self(LessSafeKey::new(unbound))
+        Self(Aead::gcm(key))
     }
 
     /// Encrypts `private`, bound to `kid` so that rows cannot be swapped: a fresh nonce, then the ciphertext with its tag.
@@ -25,19 +22,9 @@ impl KeySeal {
     /// # Errors
     /// When the machine gives no randomness.
     pub fn seal(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).map_err(|_| KeyError("the machine gives no randomness".into()))?;
-        let mut text = private.to_vec();
         self.0
-            .seal_in_place_append_tag(
-                Nonce::assume_unique_for_key(nonce),
-                Aad::from(kid.as_bytes()),
-                &mut text,
-            )
-            .map_err(|_| KeyError(format!("cannot encrypt key {kid}")))?;
-        let mut sealed = nonce.to_vec();
-        sealed.append(&mut text);
-        Ok(sealed)
+            .encrypt(kid.as_bytes(), private.to_vec())
+            .ok_or_else(|| KeyError(format!("cannot encrypt key {kid}")))
     }
 
     /// Decrypts what [`KeySeal::seal`] made.
@@ -45,27 +32,11 @@ impl KeySeal {
     /// # Errors
     /// When it was sealed with another key, or changed since.
     pub fn open(&self, kid: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        let wrong = || {
+        self.0.decrypt(kid.as_bytes(), sealed).ok_or_else(|| {
             KeyError(format!(
                 "cannot decrypt key {kid}: keys.encryption_key is not the one it was encrypted with"
             ))
-        };
-        let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or_else(wrong)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| wrong())?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let length = self
-            .0
-            .open_in_place(nonce, Aad::from(kid.as_bytes()), &mut text)
-            .map_err(|_| wrong())?
-            .len();
-        text.truncate(length);
-        Ok(text)
-    }
-}
-
-impl fmt::Debug for KeySeal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeySeal(…)")
+        })
     }
 }
 

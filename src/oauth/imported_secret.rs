@@ -6,8 +6,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::secret::{ClientSecret, SecretHash};
-use super::slow_hash::SlowHash;
+use super::client_secret::ClientSecret;
+use super::password_hash::SlowHash;
+use super::secret_hash::SecretHash;
 
 /// Characters of the shortest secret that may count as generated: 24 hexadecimal digits are 96 bits. Ory Hydra generates
 /// 26 characters, Keycloak 32 or a UUID.
@@ -42,7 +43,7 @@ fn is_jump(from: u8, to: u8) -> bool {
 /// What is stored of a secret that came in the clear; it takes 30 ms where the secret looks chosen.
 pub fn hash(secret: &ClientSecret) -> SecretHash {
     match looks_generated(secret) {
-        true => secret.hash(),
+        true => SecretHash::of(&secret),
         false => SecretHash::Slow(Arc::new(SlowHash::make(secret))),
     }
 }
@@ -50,7 +51,7 @@ pub fn hash(secret: &ClientSecret) -> SecretHash {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::secret::random_text;
+    use crate::random::random_text;
 
     fn generated(text: &str) -> bool {
         looks_generated(&ClientSecret::new(text.into()))

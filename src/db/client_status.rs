@@ -10,7 +10,7 @@ use super::error::DbError;
 use super::schema::{clients, not_before};
 use crate::oauth::activity::ClientStanding;
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// The row that counts for all clients: no client has an empty id.
 const EVERYBODY: &str = "";

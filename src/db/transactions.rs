@@ -14,15 +14,15 @@ use super::clients::{self, Changed};
 use super::conn::Conn;
 use super::error::DbError;
 use super::secrets::{self, Added};
-use super::{revocations, routes, standing};
+use super::{client_status, revocations, routes};
+use crate::api::audit::{Action, Author, Deed, difference};
+use crate::api::client::ClientDocument;
+use crate::api::route::RouteDocument;
+use crate::gateway::route::Route;
 use crate::oauth::activity::Spent;
-use crate::oauth::audit::{Action, Author, Deed, difference};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::client_document::ClientDocument;
-use crate::oauth::route::Route;
-use crate::oauth::route_document::RouteDocument;
-use crate::oauth::secret::StoredSecret;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// Makes a client.
 ///
@@ -185,7 +185,7 @@ pub fn revoke_client_tokens(
         if clients::find(conn, id)?.is_none() {
             return Ok((None, None));
         }
-        let not_before = standing::revoke_until(conn, Some(id), now)?;
+        let not_before = client_status::revoke_until(conn, Some(id), now)?;
         let detail = json!({ "not_before": not_before.to_string() });
         Ok((Some(not_before), deed(Action::ClientRevokeTokens, id.as_str(), detail)))
     })

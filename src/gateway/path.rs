@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::encoding::from_hex;
+
 /// A path in its normal form, still escaped, without its query. It begins with a slash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NormalPath<'a>(&'a str);
@@ -90,7 +92,7 @@ fn judge(segment: &str) -> Result<(), RefusedPath> {
             0..=b' ' | 0x7f.. => return Err(RefusedPath::Character),
             b'%' => {
                 let digits = bytes.next().zip(bytes.next());
-                let escaped = digits.and_then(|(high, low)| escaped(high, low));
+                let escaped = digits.and_then(|(high, low)| from_hex(high, low));
                 match escaped.ok_or(RefusedPath::BadEscape)? {
                     b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => {
                         return Err(RefusedPath::AmbiguousEscape);
@@ -112,18 +114,13 @@ fn judge(segment: &str) -> Result<(), RefusedPath> {
     Ok(())
 }
 
-fn escaped(high: u8, low: u8) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    Some(digit(high)? << 4 | digit(low)?)
-}
-
 /// Decodes escapes once; what is no escape stays as it is.
 fn unescape(segment: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let [byte, tail @ ..] = rest {
         let escape = match tail {
-            [high, low, ..] if *byte == b'%' => escaped(*high, *low),
+            [high, low, ..] if *byte == b'%' => from_hex(*high, *low),
             _ => None,
         };
         decoded.push(escape.unwrap_or(*byte));

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rotation::{self, KeyRecord};
-use crate::oauth::time::UnixMillis;
+use crate::keys::rotation::{self, KeyRecord};
+use crate::time::UnixMillis;
 
 /// All that is known of a key but the key itself; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
