@@ -176,7 +176,7 @@ fn prepare(
     warm: usize,
     shared_for: Option<Duration>,
 ) -> Result<Prepared, Hopeless> {
-    bring_schema_up_to_date(conn, auto_migrate).map_err(Hopeless::Db)?;
+    migrations::ensure_current(conn, auto_migrate).map_err(Hopeless::Db)?;
     // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
     if let Err(error) = partitions::make_ahead(conn, clock.now().seconds()) {
         log::warn!("partitions not made yet: {error}");
@@ -215,25 +215,6 @@ fn deployment(
     let since = UnixMillis(now.0.saturating_sub(ttl.saturating_add(CLOCKS_DIFFER)));
     let recent = changes::recent(conn, since, MOST_CLIENTS as i64)?;
     Ok((deployment::secret(conn, now)?, recent))
-}
-
-/// Applies pending migrations, or says that there are some.
-///
-/// # Errors
-/// When a migration fails, or may not be applied.
-pub fn bring_schema_up_to_date(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError> {
-    if migrations::status(conn)?.iter().all(|migration| migration.applied) {
-        return Ok(());
-    }
-    if !auto_migrate {
-        return Err(DbError::Query(
-            "its schema is not up to date: run `mintage migrate up`".into(),
-        ));
-    }
-    for name in migrations::up(conn)? {
-        log::info!("migration applied version={name}");
-    }
-    Ok(())
 }
 
 /// The key ring, with a key for every algorithm: those that are missing are made.

@@ -22,8 +22,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::api::audit::Author;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
+use crate::db::migrations;
 use crate::db::{Conn, Db, DbError};
-use crate::startup;
 
 /// Mintage: a machine-to-machine OAuth 2.0 token server.
 #[derive(Parser)]
@@ -123,7 +123,7 @@ impl Context {
     fn with_database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, Failure> {
         let config = self.config()?;
         Ok(open(&config).run_here(|conn| {
-            startup::bring_schema_up_to_date(conn, config.database.auto_migrate)?;
+            migrations::ensure_current(conn, config.database.auto_migrate)?;
             work(conn)
         })?)
     }

@@ -4,6 +4,7 @@ use diesel::prelude::*;
 
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::changes;
 use crate::oauth::activity::Spent;
 use crate::oauth::client::ClientId;
@@ -61,21 +62,6 @@ fn spent(subject: &str) -> Option<Spent> {
     })
 }
 
-/// The key of the advisory lock on PostgreSQL: "log" in ASCII.
-const LOCK: i64 = 0x6c_6f67;
-
-/// Waits for the lock of the log, held until the transaction ends or its connection does; to be called inside of one
-/// that must read before it knows whether it changes anything. On SQLite [`Conn::write`] is the lock.
-///
-/// # Errors
-/// When the database cannot be reached, or another holds the lock for too long.
-pub(super) fn lock(conn: &mut Conn) -> Result<(), DbError> {
-    if let Conn::Postgres(postgres) = conn {
-        diesel::sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(postgres)?;
-    }
-    Ok(())
-}
-
 /// Appends to the log; to be called inside the transaction of the write itself.
 ///
 /// PostgreSQL hands out sequence numbers before it commits, so a reader could pass over a number that commits late.
@@ -84,7 +70,7 @@ pub(super) fn lock(conn: &mut Conn) -> Result<(), DbError> {
 /// # Errors
 /// When the database refuses or cannot be reached.
 pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), DbError> {
-    lock(conn)?;
+    locks::wait_for_log(conn)?;
     let (kind, subject) = change.columns();
     diesel::insert_into(changes::table)
         .values((
@@ -109,7 +95,7 @@ pub(super) fn append_clients(conn: &mut Conn, ids: &[&ClientId], now: UnixMillis
         subject: &'a str,
         at_ms: i64,
     }
-    lock(conn)?;
+    locks::wait_for_log(conn)?;
     let rows: Vec<NewLine> = ids
         .iter()
         .map(|id| NewLine {

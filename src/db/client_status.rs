@@ -7,6 +7,7 @@ use diesel::prelude::*;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::{clients, not_before};
 use crate::oauth::activity::ClientStanding;
 use crate::oauth::client::ClientId;
@@ -32,7 +33,7 @@ pub(super) fn set_not_before(
     now: UnixMillis,
 ) -> Result<UnixMillis, DbError> {
     // First, as everybody who changes clients does, or two of them could wait for each other.
-    changes::lock(conn)?;
+    locks::wait_for_log(conn)?;
     let moment = UnixMillis(now.0 + 1);
     let id = client.map_or(EVERYBODY, ClientId::as_str);
     // Never back in time: a clock that was set back must not make revoked tokens active again.

@@ -9,7 +9,7 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, tokens};
-use super::{client_status, secrets};
+use super::{client_status, locks, secrets};
 use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX};
 use crate::oauth::scope::Scope;
 use crate::oauth::stored_secret::StoredSecret;
@@ -146,7 +146,7 @@ pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbErro
 /// When the database refuses or cannot be reached.
 pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         let row = ClientRow::from(client);
         let updated = diesel::update(clients::table.filter(clients::client_id.eq(client.id.as_str())))
             .set(&row)
@@ -215,7 +215,7 @@ pub fn change<E>(
 pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         // First, as everybody who changes clients does, or two of them could wait for each other.
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         secrets::delete_all(conn, id)?;
         let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
         if deleted == 1 {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::conn::{Backend, Conn};
 use super::error::DbError;
-use super::pool::PoolCounters;
+use super::pool_counters::PoolCounters;
 
 /// A transaction in which nothing is asked for so long is ended by PostgreSQL, and with it the locks that it holds: those of
 /// the change log and of the janitor. Otherwise a process that was stopped in the middle of one, or a machine that has

@@ -9,6 +9,7 @@ use super::audit;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::signing_keys;
 use crate::api::audit::{Action, Author, Deed};
 use crate::clock::Clock;
@@ -176,7 +177,7 @@ pub fn rotate(
 ) -> Result<Rotated, DbError> {
     wipe_what_is_deleted(conn)?;
     conn.write(|conn| {
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         let now = clock.now();
         let before = records(conn)?;
         let mut published = Vec::new();

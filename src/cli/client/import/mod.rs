@@ -18,10 +18,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
+use crate::db::migrations;
 use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients};
 use crate::oauth::client::{Client, ClientId};
-use crate::startup;
 use entry::{Candidate, Verdicts};
 use progress::Progress;
 use report::Report;
@@ -87,7 +87,7 @@ fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSe
         return Ok(HashSet::new());
     }
     Ok(crate::cli::open(&config).run_here(|conn| {
-        startup::bring_schema_up_to_date(conn, false)?;
+        migrations::ensure_current(conn, false)?;
         look(conn)
     })?)
 }
