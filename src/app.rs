@@ -30,7 +30,7 @@ use crate::config::{Config, Sources};
 use crate::db::{Conn, Db, changes, clients};
 use crate::http::{self, AuthLimits, Envelope, HttpSettings, Readiness, RefusalLog, Shared, Worker};
 use crate::keys::rotation::Schedule;
-use crate::keys::{KeySeal, KeyStore, WorkerKeys};
+use crate::keys::{KeyEncryptionKey, KeyStore, WorkerKeys};
 use crate::listener::{self, LastCall};
 use crate::metrics::Metrics;
 use crate::oauth::grant::TokenPolicy;
@@ -59,7 +59,7 @@ pub struct App {
     clock: Clock,
     public: TcpListener,
     admin: Option<TcpListener>,
-    seal: Option<Arc<KeySeal>>,
+    seal: Option<Arc<KeyEncryptionKey>>,
     siblings: Siblings,
     notifier: Notifier,
 }
@@ -83,7 +83,7 @@ impl App {
             admin: (!admin_listen.is_empty())
                 .then(|| listen("server.admin_listen", admin_listen))
                 .transpose()?,
-            seal: seal.map(|key| Arc::new(KeySeal::new(&key))),
+            seal: seal.map(|key| Arc::new(KeyEncryptionKey::new(&key))),
             siblings,
             config,
             sources,

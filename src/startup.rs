@@ -19,7 +19,7 @@ use crate::config;
 use crate::db::changes::RecentChanges;
 use crate::db::{Conn, Db, DbError, changes, clients, deployment, migrations, partitions, routes, signing_keys};
 use crate::gateway::route_table::RouteTable;
-use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
+use crate::keys::{KeyEncryptionKey, KeyError, KeyRing, SigningKey, StoredKey};
 use crate::siblings::Siblings;
 use crate::time::UnixMillis;
 
@@ -170,7 +170,7 @@ impl Startup {
 fn prepare(
     conn: &mut Conn,
     clock: &Clock,
-    seal: Option<&KeySeal>,
+    seal: Option<&KeyEncryptionKey>,
     revocations: &Revocations,
     auto_migrate: bool,
     warm: usize,
@@ -178,7 +178,7 @@ fn prepare(
 ) -> Result<Prepared, Hopeless> {
     migrations::ensure_current(conn, auto_migrate).map_err(Hopeless::Db)?;
     // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
-    if let Err(error) = partitions::make_ahead(conn, clock.now().seconds()) {
+    if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {
         log::warn!("partitions not made yet: {error}");
     }
     let ring = load_keys(conn, clock.now(), seal)?;
@@ -221,19 +221,19 @@ fn deployment(
 ///
 /// # Errors
 /// When a key cannot be read or made, or the database refuses.
-fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeySeal>) -> Result<KeyRing, Hopeless> {
+fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeyEncryptionKey>) -> Result<KeyRing, Hopeless> {
     let make = |alg| {
         log::info!("signing key made alg={alg}");
         SigningKey::generate(alg, now, seal).map_err(|error| DbError::Query(error.to_string()))
     };
     let mut stored = signing_keys::complete(conn, now, make).map_err(Hopeless::Db)?;
-    if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.sealed)) {
+    if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.encrypted)) {
         let encrypt = |key: &StoredKey| {
             log::info!("signing key encrypted kid={}", key.kid);
-            seal.seal(&key.kid, &key.private)
+            seal.encrypt(&key.kid, &key.private)
                 .map_err(|error| DbError::Query(error.to_string()))
         };
-        signing_keys::seal_all(conn, now, encrypt).map_err(Hopeless::Db)?;
+        signing_keys::encrypt_all(conn, now, encrypt).map_err(Hopeless::Db)?;
         stored = signing_keys::list(conn).map_err(Hopeless::Db)?;
     }
     KeyRing::new(&stored, seal, now).map_err(Hopeless::Key)

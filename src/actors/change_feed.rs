@@ -19,7 +19,7 @@ use super::route_store::RouteStore;
 use crate::clock::Clock;
 use crate::db::changes::{self, Change, Line};
 use crate::db::{Db, DbError, client_status};
-use crate::keys::{KeySeal, KeyStore};
+use crate::keys::{KeyEncryptionKey, KeyStore};
 use crate::oauth::client::ClientId;
 use crate::siblings::Siblings;
 use crate::unavailable::Unavailable;
@@ -91,7 +91,7 @@ pub struct Listeners {
     /// The forward-auth policy.
     pub routes: RouteStore,
     /// What private keys are encrypted with.
-    pub seal: Option<Arc<KeySeal>>,
+    pub seal: Option<Arc<KeyEncryptionKey>>,
     /// Where the time of the last answer is kept.
     pub last_answer: LastAnswer,
 }
@@ -253,8 +253,8 @@ impl Listeners {
             match &line.change {
                 Change::Client(id) if clients.contains(id) => {}
                 Change::Client(id) => clients.push(id.clone()),
-                Change::Spent(spent) => self.revocations.spend(*spent),
-                Change::Everybody => everybody = true,
+                Change::InvalidatedToken(spent) => self.revocations.spend(*spent),
+                Change::GlobalNotBefore => everybody = true,
                 Change::Keys => keys = true,
                 Change::Routes => routes = true,
                 Change::Unknown => unknown = true,
@@ -268,7 +268,7 @@ impl Listeners {
         }
         if everybody {
             self.revocations
-                .set_everybody(db.run_repeatable(client_status::of_everybody).await?);
+                .set_global_not_before(db.run_repeatable(client_status::global_not_before).await?);
         }
         if unknown {
             self.caches.clear().await;

@@ -248,7 +248,7 @@ impl Sweep {
         match step {
             Step::Partitions => {
                 // Somebody who reads for long is in its way, and must not be in the way of the rest.
-                if let Err(error) = db.run(move |conn| partitions::make_ahead(conn, now.seconds())).await {
+                if let Err(error) = db.run(move |conn| partitions::create_ahead(conn, now.seconds())).await {
                     log::debug!("partitions not made yet: {error}");
                 }
                 while let Some(dropped) = db.run(move |conn| partitions::drop_one(conn, before)).await? {

@@ -19,10 +19,10 @@ use ahash::RandomState;
 use arc_swap::ArcSwap;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::api::audit::Author;
+use crate::api::audit::Principal;
 use crate::clock::Clock;
 use crate::db::{Conn, Db, DbError, client_status, revocations, transactions};
-use crate::oauth::activity::{ClientStanding, Denials, Spent};
+use crate::oauth::activity::{ClientStatus, InvalidatedToken, RevocationCheck};
 use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
@@ -60,7 +60,7 @@ struct Sets {
 #[derive(Clone, Default)]
 struct Standings {
     everybody: Option<UnixMillis>,
-    clients: HashMap<ClientId, ClientStanding, RandomState>,
+    clients: HashMap<ClientId, ClientStatus, RandomState>,
 }
 
 impl Default for Revocations {
@@ -83,7 +83,7 @@ impl Revocations {
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
         self.load_spent(conn, now)?;
         let read = Standings {
-            everybody: client_status::of_everybody(conn)?,
+            everybody: client_status::global_not_before(conn)?,
             clients: client_status::exceptions(conn)?.into_iter().collect(),
         };
         self.take_over(&read);
@@ -120,7 +120,7 @@ impl Revocations {
     }
 
     /// From now on this token is not active, on any worker.
-    pub fn spend(&self, spent: Spent) {
+    pub fn spend(&self, spent: InvalidatedToken) {
         let mut shard = self.shard(&spent.jti).write().unwrap_or_else(PoisonError::into_inner);
         if shard.insert(spent.jti, spent.expires_at).is_none() {
             self.0.known.fetch_add(1, Ordering::Relaxed);
@@ -130,16 +130,16 @@ impl Revocations {
     /// From now on these clients stand as said; a not-before never goes back in time.
     ///
     /// Whoever read the database a moment earlier may come a moment later: what it brings must not undo a revocation.
-    pub fn set_standings(&self, standings: &[(ClientId, ClientStanding)]) {
+    pub fn set_standings(&self, standings: &[(ClientId, ClientStatus)]) {
         self.0.standings.rcu(|current| {
             let mut next = Standings::clone(current);
             for (id, standing) in standings {
                 let known = next.clients.get(id).and_then(|known| known.not_before);
-                let standing = ClientStanding {
+                let standing = ClientStatus {
                     not_before: standing.not_before.max(known),
                     ..*standing
                 };
-                match standing == ClientStanding::default() {
+                match standing == ClientStatus::default() {
                     true => next.clients.remove(id),
                     false => next.clients.insert(id.clone(), standing),
                 };
@@ -182,7 +182,7 @@ impl Revocations {
     }
 
     /// From now on nothing issued before this moment is active; it never goes back in time either.
-    pub fn set_everybody(&self, moment: Option<UnixMillis>) {
+    pub fn set_global_not_before(&self, moment: Option<UnixMillis>) {
         self.0.standings.rcu(|current| Standings {
             everybody: moment.max(current.everybody),
             ..Standings::clone(current)
@@ -193,7 +193,7 @@ impl Revocations {
     ///
     /// # Errors
     /// [`Unavailable`] when the database did not say that it is written.
-    pub async fn revoke(&self, db: &Db, spent: Spent, now: UnixMillis) -> Result<(), Unavailable> {
+    pub async fn revoke(&self, db: &Db, spent: InvalidatedToken, now: UnixMillis) -> Result<(), Unavailable> {
         db.run_repeatable(move |conn| revocations::revoke(conn, spent, now))
             .await
             .map_err(report)?;
@@ -206,7 +206,7 @@ impl Revocations {
     ///
     /// # Errors
     /// [`Unavailable`] when the database did not say: nobody knows then whether it was used, and the answer must be no.
-    pub async fn redeem(&self, db: &Db, spent: Spent, now: UnixMillis) -> Result<bool, Unavailable> {
+    pub async fn redeem(&self, db: &Db, spent: InvalidatedToken, now: UnixMillis) -> Result<bool, Unavailable> {
         // Done twice it accepts no second use: if the first commit counted and only its answer was lost, the second insert
         // finds the row, or waits until it is there, and the answer is no.
         let redeemed = db
@@ -224,7 +224,13 @@ impl Revocations {
     ///
     /// # Errors
     /// As [`Revocations::revoke`].
-    pub async fn revoke_by(&self, db: &Db, by: Author, spent: Spent, now: UnixMillis) -> Result<(), Unavailable> {
+    pub async fn revoke_by(
+        &self,
+        db: &Db,
+        by: Principal,
+        spent: InvalidatedToken,
+        now: UnixMillis,
+    ) -> Result<(), Unavailable> {
         db.run_repeatable(move |conn| transactions::revoke_token(conn, &by, spent, now))
             .await
             .map_err(report)?;
@@ -240,7 +246,7 @@ impl Revocations {
     pub async fn revoke_client_by(
         &self,
         db: &Db,
-        by: Author,
+        by: Principal,
         id: ClientId,
         now: UnixMillis,
     ) -> Result<bool, Unavailable> {
@@ -287,8 +293,8 @@ impl Revocations {
     }
 }
 
-impl Denials for Revocations {
-    fn is_spent(&self, jti: &TokenId) -> bool {
+impl RevocationCheck for Revocations {
+    fn is_invalidated(&self, jti: &TokenId) -> bool {
         self.shard(jti)
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -299,7 +305,7 @@ impl Denials for Revocations {
         expires_at > self.0.forgotten_until.load(Ordering::SeqCst)
     }
 
-    fn standing(&self, client_id: &str) -> ClientStanding {
+    fn client_status(&self, client_id: &str) -> ClientStatus {
         let standings = self.0.standings.load();
         let mut standing = standings.clients.get(client_id).copied().unwrap_or_default();
         standing.not_before = standing.not_before.max(standings.everybody);
@@ -380,8 +386,8 @@ impl Actor for RevocationCache {
 mod tests {
     use super::*;
 
-    fn spent(number: u8, expires_at: i64) -> Spent {
-        Spent {
+    fn spent(number: u8, expires_at: i64) -> InvalidatedToken {
+        InvalidatedToken {
             jti: TokenId::new(UnixMillis(1), [number; 10]),
             expires_at,
         }
@@ -395,8 +401,8 @@ mod tests {
             revocations.spend(spent(number, 1000));
         }
         assert_eq!(revocations.known(), 200);
-        assert!(revocations.is_spent(&spent(7, 0).jti));
-        assert!(!revocations.is_spent(&spent(201, 0).jti));
+        assert!(revocations.is_invalidated(&spent(7, 0).jti));
+        assert!(!revocations.is_invalidated(&spent(201, 0).jti));
         assert_eq!(
             revocations.forget_expired(UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY - 1)),
             0
@@ -406,7 +412,7 @@ mod tests {
             200
         );
         assert_eq!(
-            (revocations.known(), revocations.is_spent(&spent(7, 0).jti)),
+            (revocations.known(), revocations.is_invalidated(&spent(7, 0).jti)),
             (0, false)
         );
     }
@@ -433,47 +439,47 @@ mod tests {
     #[test]
     fn g1_a_moment_changes_nothing_else_and_never_goes_back() {
         let (revocations, id) = (Revocations::default(), ClientId::parse("demo").unwrap());
-        let stands = |disabled, moment: Option<i64>| ClientStanding {
+        let stands = |disabled, moment: Option<i64>| ClientStatus {
             disabled,
             not_before: moment.map(UnixMillis),
         };
         revocations.set_standings(&[(id.clone(), stands(true, None))]);
         revocations.set_not_before(&id, UnixMillis(9));
         revocations.set_not_before(&id, UnixMillis(5));
-        assert_eq!(revocations.standing("demo"), stands(true, Some(9)));
+        assert_eq!(revocations.client_status("demo"), stands(true, Some(9)));
     }
 
     #[test]
     fn g1_what_was_read_before_a_moment_does_not_undo_it() {
         let (revocations, id) = (Revocations::default(), ClientId::parse("demo").unwrap());
         revocations.set_not_before(&id, UnixMillis(9));
-        revocations.set_everybody(Some(UnixMillis(4)));
+        revocations.set_global_not_before(Some(UnixMillis(4)));
         revocations.take_over(&Standings::default());
-        let standing = revocations.standing("demo");
+        let standing = revocations.client_status("demo");
         assert_eq!(standing.not_before, Some(UnixMillis(9)));
-        assert_eq!(revocations.standing("another").not_before, Some(UnixMillis(4)));
+        assert_eq!(revocations.client_status("another").not_before, Some(UnixMillis(4)));
     }
 
     #[test]
     fn a_client_stands_as_was_last_said() {
         let (revocations, id) = (Revocations::default(), ClientId::parse("demo").unwrap());
-        let disabled = ClientStanding {
+        let disabled = ClientStatus {
             disabled: true,
             not_before: Some(UnixMillis(5)),
         };
         revocations.set_standings(&[(id.clone(), disabled)]);
-        assert_eq!(revocations.standing("demo"), disabled);
-        revocations.set_everybody(Some(UnixMillis(9)));
-        assert_eq!(revocations.standing("demo").not_before, Some(UnixMillis(9)));
-        assert_eq!(revocations.standing("other").not_before, Some(UnixMillis(9)));
-        revocations.set_standings(&[(id, ClientStanding::default())]);
-        revocations.set_everybody(None);
-        let enabled_again = ClientStanding {
+        assert_eq!(revocations.client_status("demo"), disabled);
+        revocations.set_global_not_before(Some(UnixMillis(9)));
+        assert_eq!(revocations.client_status("demo").not_before, Some(UnixMillis(9)));
+        assert_eq!(revocations.client_status("other").not_before, Some(UnixMillis(9)));
+        revocations.set_standings(&[(id, ClientStatus::default())]);
+        revocations.set_global_not_before(None);
+        let enabled_again = ClientStatus {
             disabled: false,
             not_before: Some(UnixMillis(9)),
         };
         assert_eq!(
-            revocations.standing("demo"),
+            revocations.client_status("demo"),
             enabled_again,
             "what was taken back stays so"
         );

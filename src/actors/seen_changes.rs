@@ -81,7 +81,7 @@ impl SeenChanges {
                 }
                 // Nobody knows which clients that is about.
                 Change::Unknown => seen.floor = seen.floor.max(number),
-                Change::Spent(_) | Change::Everybody | Change::Keys | Change::Routes => {}
+                Change::InvalidatedToken(_) | Change::GlobalNotBefore | Change::Keys | Change::Routes => {}
             }
         }
         if seen.clients.len() > MOST_CLIENTS {

@@ -23,7 +23,7 @@ use crate::db::{Db, secrets};
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::imported_secret::looks_generated;
-use crate::oauth::password_hash::SlowHash;
+use crate::oauth::password_hash::PasswordHash;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
@@ -128,8 +128,8 @@ impl SlowSecrets {
         client: &'a Client,
         now: UnixMillis,
     ) -> Result<Option<&'a StoredSecret>, Unavailable> {
-        for secret in client.secrets.iter().filter(|secret| secret.counts(now)) {
-            let Some(hash) = secret.slow_hash() else {
+        for secret in client.secrets.iter().filter(|secret| secret.is_valid(now)) {
+            let Some(hash) = secret.password_hash() else {
                 continue;
             };
             let tag = self.tag(hash, presented);
@@ -156,7 +156,7 @@ impl SlowSecrets {
         }
     }
 
-    fn tag(&self, hash: &SlowHash, presented: &ClientSecret) -> Tag {
+    fn tag(&self, hash: &PasswordHash, presented: &ClientSecret) -> Tag {
         let mut context = hmac::Context::with_key(&self.0.key);
         // No hash holds a zero, so no two pairs are the same bytes.
         context.update(hash.text().as_bytes());
@@ -175,7 +175,7 @@ impl SlowSecrets {
         &self,
         tag: Tag,
         secret: &StoredSecret,
-        hash: &Arc<SlowHash>,
+        hash: &Arc<PasswordHash>,
         presented: &ClientSecret,
     ) -> Result<bool, Unavailable> {
         let (answer, waiting) = oneshot::channel();
@@ -301,7 +301,7 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    async fn work(mut self, hash: Arc<SlowHash>, secret: ClientSecret) {
+    async fn work(mut self, hash: Arc<PasswordHash>, secret: ClientSecret) {
         let Ok(permit) = self.inner.permits.clone().acquire_owned().await else {
             return;
         };
@@ -376,7 +376,7 @@ mod tests {
 
     /// How many of `count` different secrets that are presented for `secret_id` find room.
     fn joining(slow: &SlowSecrets, secret_id: &str, count: u8) -> usize {
-        let hash = SlowHash::make(&ClientSecret::new(secret_id.into()));
+        let hash = PasswordHash::of(&ClientSecret::new(secret_id.into()));
         let join = |number: u8| {
             let tag = slow.tag(&hash, &ClientSecret::new(number.to_string()));
             slow.join(tag, secret_id, oneshot::channel().0)
@@ -412,7 +412,7 @@ mod tests {
     fn a_tag_is_of_one_hash_one_secret_and_one_process() {
         let (slow, other) = (slow_secrets(), slow_secrets());
         let secret = |text: &str| ClientSecret::new(text.into());
-        let (first, second) = (SlowHash::make(&secret("a")), SlowHash::make(&secret("a")));
+        let (first, second) = (PasswordHash::of(&secret("a")), PasswordHash::of(&secret("a")));
         let tag = slow.tag(&first, &secret("a"));
         assert!(tag == slow.tag(&first, &secret("a")));
         assert!(tag != slow.tag(&first, &secret("b")) && tag != slow.tag(&second, &secret("a")));

@@ -32,7 +32,7 @@ impl KeyDocument {
             kid: key.kid.clone(),
             alg: key.alg.name(),
             state: rotation::state(key, all, now).name(),
-            encrypted: key.sealed,
+            encrypted: key.encrypted,
             created_at: key.created_at.to_string(),
             activates_at: key.activates_at.to_string(),
             retires_at: key.retires_at.map(|at| at.to_string()),

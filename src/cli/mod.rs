@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::api::audit::Author;
+use crate::api::audit::Principal;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
 use crate::db::migrations;
@@ -107,13 +107,13 @@ impl Context {
     }
 
     /// Who runs this command, for the audit trail: the user of the machine, whoever `sudo` was called by.
-    fn author(&self) -> Author {
+    fn author(&self) -> Principal {
         let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
         let user = named("SUDO_USER")
             .or_else(|| named("USER"))
             .or_else(|| named("LOGNAME"));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Author {
+        Principal {
             who: user.unwrap_or_else(|| "unknown".into()),
             origin: format!("command line {}", host.trim()).trim_end().to_owned(),
         }

@@ -1,4 +1,4 @@
-//! The change log: every write that a cache must hear of appends to it in its own transaction.
+//! The change log: every write that a cache must know of appends to it in its own transaction.
 
 use diesel::prelude::*;
 
@@ -6,7 +6,7 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::locks;
 use super::schema::changes;
-use crate::oauth::activity::Spent;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
@@ -16,10 +16,10 @@ use crate::time::UnixMillis;
 pub enum Change {
     /// A client, its secrets included.
     Client(ClientId),
-    /// The not-before that counts for all clients.
-    Everybody,
+    /// The global not-before, which is that of all clients.
+    GlobalNotBefore,
     /// A token that was revoked or redeemed.
-    Spent(Spent),
+    InvalidatedToken(InvalidatedToken),
     /// The signing keys.
     Keys,
     /// The forward-auth policy.
@@ -32,8 +32,8 @@ impl Change {
     fn columns(&self) -> (&'static str, String) {
         match self {
             Change::Client(id) => ("client", id.to_string()),
-            Change::Everybody => ("everybody", String::new()),
-            Change::Spent(spent) => ("spent", format!("{} {}", spent.jti, spent.expires_at)),
+            Change::GlobalNotBefore => ("everybody", String::new()),
+            Change::InvalidatedToken(token) => ("spent", format!("{} {}", token.jti, token.expires_at)),
             Change::Keys => ("keys", String::new()),
             Change::Routes => ("routes", String::new()),
             Change::Unknown => ("unknown", String::new()),
@@ -43,8 +43,8 @@ impl Change {
     fn from_columns(kind: &str, subject: &str) -> Self {
         let known = match kind {
             "client" => ClientId::parse(subject).map(Change::Client),
-            "everybody" => Some(Change::Everybody),
-            "spent" => spent(subject).map(Change::Spent),
+            "everybody" => Some(Change::GlobalNotBefore),
+            "spent" => invalidated(subject).map(Change::InvalidatedToken),
             "keys" => Some(Change::Keys),
             "routes" => Some(Change::Routes),
             _ => None,
@@ -54,9 +54,9 @@ impl Change {
 }
 
 /// Reads `JTI EXP`: the whole of a revocation stands in the log, so that nobody has to look it up.
-fn spent(subject: &str) -> Option<Spent> {
+fn invalidated(subject: &str) -> Option<InvalidatedToken> {
     let (jti, expires_at) = subject.split_once(' ')?;
-    Some(Spent {
+    Some(InvalidatedToken {
         jti: TokenId::parse(jti)?,
         expires_at: expires_at.parse().ok()?,
     })

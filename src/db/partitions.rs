@@ -39,7 +39,7 @@ struct Answer {
 ///
 /// # Errors
 /// When the database refuses, is busy or cannot be reached: what was made before stays.
-pub fn make_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
+pub fn create_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
     let Conn::Postgres(_) = conn else {
         return Ok(0);
     };

@@ -11,7 +11,7 @@ impl RouteTable {
     pub fn explain<'t>(&'t self, method: &str, host: Option<&str>, target: &str) -> Explanation<'t> {
         let decision = self.decide(method, host, target);
         let mut buffer = [0; MAX_HOST];
-        let Ok((host, path)) = self.judge(method, host, target, &mut buffer) else {
+        let Ok((host, path)) = self.normalize(method, host, target, &mut buffer) else {
             return Explanation {
                 decision,
                 others: Vec::new(),
@@ -78,7 +78,7 @@ pub struct RunnerUp<'t> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::path::RefusedPath;
+    use crate::gateway::path::RejectedPath;
     use crate::gateway::route::NewRoute;
     use crate::time::UnixMillis;
 
@@ -127,7 +127,7 @@ mod tests {
         );
         assert_eq!(
             table.explain("GET", Some("h"), "/a/../b").decision.unwrap_err(),
-            Denied::Path(RefusedPath::DotSegment)
+            Denied::Path(RejectedPath::DotSegment)
         );
     }
 }

@@ -15,7 +15,7 @@ pub struct NormalPath<'a>(&'a str);
 
 /// Why a path is refused: somebody could read it otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedPath {
+pub enum RejectedPath {
     /// It does not begin with a slash: `*`, an authority, or a whole URL.
     NoSlash,
     /// A segment is `.` or `..`.
@@ -36,7 +36,7 @@ pub enum RefusedPath {
     AmbiguousEscape,
 }
 
-impl RefusedPath {
+impl RejectedPath {
     /// What is wrong; it echoes nothing of the path.
     pub fn text(self) -> &'static str {
         match self {
@@ -53,49 +53,49 @@ impl RefusedPath {
     }
 }
 
-impl fmt::Display for RefusedPath {
+impl fmt::Display for RejectedPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
 }
 
-impl std::error::Error for RefusedPath {}
+impl std::error::Error for RejectedPath {}
 
 /// The path of a request target in origin form, `/path?query`; the query is cut off and takes no part.
 ///
 /// # Errors
-/// [`RefusedPath`] for every path that is not already in its normal form.
-pub fn normal_path(target: &str) -> Result<NormalPath<'_>, RefusedPath> {
+/// [`RejectedPath`] for every path that is not already in its normal form.
+pub fn normal_path(target: &str) -> Result<NormalPath<'_>, RejectedPath> {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    let inner = path.strip_prefix('/').ok_or(RefusedPath::NoSlash)?;
+    let inner = path.strip_prefix('/').ok_or(RejectedPath::NoSlash)?;
     let mut segments = inner.split('/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
-            return Err(RefusedPath::EmptySegment);
+            return Err(RejectedPath::EmptySegment);
         }
-        judge(segment)?;
+        check(segment)?;
     }
     Ok(NormalPath(path))
 }
 
-fn judge(segment: &str) -> Result<(), RefusedPath> {
+fn check(segment: &str) -> Result<(), RejectedPath> {
     if matches!(segment, "." | "..") {
-        return Err(RefusedPath::DotSegment);
+        return Err(RejectedPath::DotSegment);
     }
     let mut escapes_text = false;
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' => return Err(RefusedPath::Backslash),
-            b';' => return Err(RefusedPath::Parameter),
-            b'#' => return Err(RefusedPath::Fragment),
-            0..=b' ' | 0x7f.. => return Err(RefusedPath::Character),
+            b'\\' => return Err(RejectedPath::Backslash),
+            b';' => return Err(RejectedPath::Parameter),
+            b'#' => return Err(RejectedPath::Fragment),
+            0..=b' ' | 0x7f.. => return Err(RejectedPath::Character),
             b'%' => {
                 let digits = bytes.next().zip(bytes.next());
                 let escaped = digits.and_then(|(high, low)| from_hex(high, low));
-                match escaped.ok_or(RefusedPath::BadEscape)? {
+                match escaped.ok_or(RejectedPath::BadEscape)? {
                     b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => {
-                        return Err(RefusedPath::AmbiguousEscape);
+                        return Err(RejectedPath::AmbiguousEscape);
                     }
                     0x80.. => escapes_text = true,
                     _ => {}
@@ -106,9 +106,9 @@ fn judge(segment: &str) -> Result<(), RefusedPath> {
     }
     if escapes_text {
         // An overlong form of `.` or `/` is no UTF-8, and neither is anything in another charset.
-        let text = String::from_utf8(unescape(segment)).map_err(|_| RefusedPath::BadEscape)?;
+        let text = String::from_utf8(unescape(segment)).map_err(|_| RejectedPath::BadEscape)?;
         if text.contains(char::is_control) {
-            return Err(RefusedPath::AmbiguousEscape);
+            return Err(RejectedPath::AmbiguousEscape);
         }
     }
     Ok(())
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn p44_what_could_be_read_in_two_ways_is_refused() {
-        use RefusedPath::*;
+        use RejectedPath::*;
         for (target, refused) in [
             ("", NoSlash),
             ("*", NoSlash),

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::host::{HostBuffer, MAX_HOST, normal_host};
-use super::path::{NormalPath, RefusedPath, decoded, normal_path};
+use super::path::{NormalPath, RejectedPath, decoded, normal_path};
 use super::route::{Part, Route, is_method};
 
 type Map<T> = std::collections::HashMap<Box<str>, T, ahash::RandomState>;
@@ -49,7 +49,7 @@ pub enum Denied {
     /// The host is not known, and there are routes for which it counts.
     HostUnknown,
     /// The path is not in its normal form.
-    Path(RefusedPath),
+    Path(RejectedPath),
     /// No route matches.
     NoRoute,
 }
@@ -109,7 +109,7 @@ impl RouteTable {
     /// [`Denied`] when none does, or the request could be read in two ways.
     pub fn decide(&self, method: &str, host: Option<&str>, target: &str) -> Result<&Route, Denied> {
         let mut buffer = [0; MAX_HOST];
-        let (host, path) = self.judge(method, host, target, &mut buffer)?;
+        let (host, path) = self.normalize(method, host, target, &mut buffer)?;
         let with_host = host.and_then(|host| self.hosts.get(host));
         let roots = with_host.into_iter().chain([&self.any_host]);
         let inner = &path.as_str()[1..];
@@ -119,7 +119,8 @@ impl RouteTable {
             .ok_or(Denied::NoRoute)
     }
 
-    pub(super) fn judge<'a>(
+    /// Host and path in their normal forms, if the request can be read in one way only.
+    pub(super) fn normalize<'a>(
         &self,
         method: &str,
         host: Option<&str>,
@@ -372,7 +373,7 @@ mod tests {
         let all = table(&["* * /{*rest}"]);
         assert_eq!(
             decision(&all, "GET", "h", "/a/../b"),
-            Err(Denied::Path(RefusedPath::DotSegment))
+            Err(Denied::Path(RejectedPath::DotSegment))
         );
         for method in ["get", "Get", "", "GET ", "GET, POST", "G\u{c9}T"] {
             assert_eq!(decision(&all, method, "h", "/a"), Err(Denied::Method), "{method:?}");

@@ -6,7 +6,7 @@ use actix_web::http::header::AUTHORIZATION;
 use super::error::{AdminError, ApiError};
 use super::refusals::Refusal;
 use super::state::Worker;
-use crate::oauth::activity::{Spent, is_active};
+use crate::oauth::activity::{InvalidatedToken, is_active};
 use crate::oauth::claims::AccessTokenClaims;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
@@ -112,7 +112,10 @@ pub async fn active_when_warm(
 /// [`Unavailable`] when the database did not say that it is written.
 pub async fn spend(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), Unavailable> {
     let shared = &worker.shared;
-    shared.revocations.revoke(&shared.db, Spent::from(claims), now).await
+    shared
+        .revocations
+        .revoke(&shared.db, InvalidatedToken::from(claims), now)
+        .await
 }
 
 /// Uses a one-time token up; `true` for the one request, over all instances and restarts, that did it.
@@ -121,7 +124,10 @@ pub async fn spend(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis)
 /// [`Unavailable`] when the database did not say: then nobody knows whether it was used, and the answer must be no.
 pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<bool, Unavailable> {
     let shared = &worker.shared;
-    shared.revocations.redeem(&shared.db, Spent::from(claims), now).await
+    shared
+        .revocations
+        .redeem(&shared.db, InvalidatedToken::from(claims), now)
+        .await
 }
 
 /// The token in the Authorization header, the only place where one is looked for.

@@ -67,7 +67,7 @@ pub async fn authenticate(
         return Err(refuse(request, Refusal::UnknownClient, tried.as_ref(), now));
     };
     let found = match stored_secret::verify(&presented.secret, &client.secrets, now) {
-        None if stored_secret::any_is_slow(&client.secrets) => {
+        None if stored_secret::any_is_password_hash(&client.secrets) => {
             // Boxed, so that the future of every other request is not larger for it.
             return Box::pin(authenticate_slowly(request, presented, client, now)).await;
         }
@@ -98,7 +98,7 @@ async fn authenticate_slowly(
         client
             .secrets
             .iter()
-            .find(|secret| secret.id == id && secret.counts(now))
+            .find(|secret| secret.id == id && secret.is_valid(now))
     });
     judge(request, secret, &presented, &client, now)?;
     Ok(client)

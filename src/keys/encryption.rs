@@ -9,9 +9,9 @@ use crate::aead::Aead;
 
 /// The key that private keys are encrypted with.
 #[derive(Debug)]
-pub struct KeySeal(Aead);
+pub struct KeyEncryptionKey(Aead);
 
-impl KeySeal {
+impl KeyEncryptionKey {
     /// From 32 bytes.
     pub fn new(key: &[u8; 32]) -> Self {
         Self(Aead::gcm(key))
@@ -21,18 +21,18 @@ impl KeySeal {
     ///
     /// # Errors
     /// When the machine gives no randomness.
-    pub fn seal(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub fn encrypt(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.0
             .encrypt(kid.as_bytes(), private.to_vec())
             .ok_or_else(|| KeyError(format!("cannot encrypt key {kid}")))
     }
 
-    /// Decrypts what [`KeySeal::seal`] made.
+    /// Decrypts what [`KeyEncryptionKey::encrypt`] returned.
     ///
     /// # Errors
-    /// When it was sealed with another key, or changed since.
-    pub fn open(&self, kid: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        self.0.decrypt(kid.as_bytes(), sealed).ok_or_else(|| {
+    /// When it was encrypted with another key, or changed since.
+    pub fn decrypt(&self, kid: &str, encrypted: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.0.decrypt(kid.as_bytes(), encrypted).ok_or_else(|| {
             KeyError(format!(
                 "cannot decrypt key {kid}: keys.encryption_key is not the one it was encrypted with"
             ))
@@ -45,14 +45,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_opens_with_the_same_key_and_kid_only() {
-        let seal = KeySeal::new(&[7; 32]);
-        let sealed = seal.seal("kid", b"private").unwrap();
-        assert!(!sealed.windows(7).any(|window| window == b"private"));
-        assert_eq!(seal.open("kid", &sealed).unwrap().as_slice(), b"private");
-        assert!(seal.open("other", &sealed).is_err());
-        assert!(KeySeal::new(&[8; 32]).open("kid", &sealed).is_err());
-        assert!(seal.open("kid", &sealed[..sealed.len() - 1]).is_err());
-        assert!(seal.open("kid", b"short").is_err());
+    fn what_is_encrypted_decrypts_with_the_same_key_and_kid_only() {
+        let key = KeyEncryptionKey::new(&[7; 32]);
+        let encrypted = key.encrypt("kid", b"private").unwrap();
+        assert!(!encrypted.windows(7).any(|window| window == b"private"));
+        assert_eq!(key.decrypt("kid", &encrypted).unwrap().as_slice(), b"private");
+        assert!(key.decrypt("other", &encrypted).is_err());
+        assert!(KeyEncryptionKey::new(&[8; 32]).decrypt("kid", &encrypted).is_err());
+        assert!(key.decrypt("kid", &encrypted[..encrypted.len() - 1]).is_err());
+        assert!(key.decrypt("kid", b"short").is_err());
     }
 }

@@ -12,14 +12,14 @@ mod signer;
 mod store;
 mod verifier;
 
-pub use encryption::KeySeal;
+pub use encryption::KeyEncryptionKey;
 pub use key::{SigningKey, StoredKey};
 pub use page_keys::PageKeys;
 pub use ring::KeyRing;
 pub use rotation::KeyRecord;
 pub use signer::Signer;
 pub use store::{KeyStore, KeysUnusable, WorkerKeys};
-pub use verifier::{RefusedToken, Verifier};
+pub use verifier::{RejectedToken, Verifier};
 
 use std::fmt;
 

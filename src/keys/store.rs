@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{KeyError, KeyRing, KeySeal, RefusedToken, Signer, StoredKey, Verifier};
+use super::{KeyEncryptionKey, KeyError, KeyRing, RejectedToken, Signer, StoredKey, Verifier};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::snapshot::{Snapshot, Ticket};
@@ -38,10 +38,10 @@ impl KeyStore {
         &self,
         ticket: Ticket,
         stored: &[StoredKey],
-        seal: Option<&KeySeal>,
+        encryption_key: Option<&KeyEncryptionKey>,
         now: UnixMillis,
     ) -> Result<(), KeyError> {
-        let ring = KeyRing::new(stored, seal, now)?;
+        let ring = KeyRing::new(stored, encryption_key, now)?;
         self.0.apply(ticket, |previous| match previous {
             Some(previous) => ring.following(&previous, now),
             None => ring,
@@ -108,7 +108,7 @@ impl WorkerKeys {
         &self,
         token: &str,
         now: UnixMillis,
-    ) -> Result<Result<AccessTokenClaims, RefusedToken>, KeysUnusable> {
+    ) -> Result<Result<AccessTokenClaims, RejectedToken>, KeysUnusable> {
         Ok(self.parsed(|_| true, now)?.verifier.verify(token))
     }
 
@@ -135,7 +135,7 @@ impl ParsedRing {
             signers[alg.index()] = ring.signer(alg, now).map(|key| Signer::new(key)).transpose()?;
         }
         Ok(Self {
-            signs_until: ring.next_takeover(now),
+            signs_until: ring.next_activation(now),
             verifier: Verifier::new(ring)?,
             signers,
             ring: ring.clone(),

@@ -7,40 +7,42 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::client_secret::ClientSecret;
-use super::password_hash::SlowHash;
+use super::password_hash::PasswordHash;
 use crate::encoding::{from_hex, hex};
 
 /// What is stored of a secret.
 #[derive(Clone)]
 pub enum SecretHash {
     /// SHA-256.
-    Fast([u8; 32]),
-    /// A slow one: of another server, until the secret is used for the first time, or of a secret that looks chosen.
-    Slow(Arc<SlowHash>),
+    Digest([u8; 32]),
+    /// A password hash: of another server, until the secret is used for the first time, or of a secret that looks chosen.
+    Password(Arc<PasswordHash>),
 }
 
-/// The prefix of the stored form of the fast hash; slow ones begin with `$`.
+/// The prefix of the stored form of a digest; password hashes begin with `$`.
 const STORED_PREFIX: &str = "sha256:";
 
 impl SecretHash {
     /// The digest of a secret that was generated.
     pub fn of(secret: &ClientSecret) -> Self {
-        Self::Fast(secret.digest())
+        Self::Digest(secret.digest())
     }
 
-    /// The form in which the database keeps it: `sha256:` and 64 hexadecimal digits, or a slow hash as it came.
+    /// The form in which the database keeps it: `sha256:` and 64 hexadecimal digits, or a password hash as it came.
     pub fn to_stored(&self) -> String {
         let bytes = match self {
-            Self::Fast(bytes) => bytes,
-            Self::Slow(hash) => return hash.text().to_owned(),
+            Self::Digest(bytes) => bytes,
+            Self::Password(hash) => return hash.text().to_owned(),
         };
         format!("{STORED_PREFIX}{}", hex(bytes))
     }
 
     /// Reads the stored form; `None` when it is none.
     pub fn from_stored(text: &str) -> Option<Self> {
-        if SlowHash::looks_like_one(text) {
-            return SlowHash::parse(text).ok().map(|hash| Self::Slow(Arc::new(hash)));
+        if PasswordHash::looks_like_one(text) {
+            return PasswordHash::parse(text)
+                .ok()
+                .map(|hash| Self::Password(Arc::new(hash)));
         }
         let digits = text.strip_prefix(STORED_PREFIX)?.as_bytes();
         if digits.len() != 64 {
@@ -50,7 +52,7 @@ impl SecretHash {
         for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
             *byte = from_hex(pair[0], pair[1])?;
         }
-        Some(Self::Fast(bytes))
+        Some(Self::Digest(bytes))
     }
 }
 

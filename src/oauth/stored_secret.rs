@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 
 use super::client_secret::ClientSecret;
-use super::password_hash::SlowHash;
+use super::password_hash::PasswordHash;
 use super::secret_hash::SecretHash;
 use crate::random::random_text;
 use crate::time::UnixMillis;
 
-/// A secret as a client has it: its hash and how long it counts.
+/// A secret as a client has it: its hash and how long it is valid.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
     /// Names the secret in commands and answers; not a secret itself.
@@ -23,7 +23,7 @@ pub struct StoredSecret {
     pub hash: SecretHash,
     /// When it was made.
     pub created_at: UnixMillis,
-    /// From this moment on it no longer counts.
+    /// From this moment on it is no longer valid.
     pub expires_at: Option<UnixMillis>,
     /// When it was last used, to the minute.
     pub last_used: LastUsed,
@@ -32,11 +32,11 @@ pub struct StoredSecret {
 impl StoredSecret {
     /// What is stored of a secret that was just made; it does not expire.
     pub fn new(secret: &ClientSecret, now: UnixMillis) -> Self {
-        Self::kept_by(SecretHash::of(secret), now)
+        Self::with_hash(SecretHash::of(secret), now)
     }
 
     /// What is stored of a secret from elsewhere; it does not expire.
-    pub fn kept_by(hash: SecretHash, now: UnixMillis) -> Self {
+    pub fn with_hash(hash: SecretHash, now: UnixMillis) -> Self {
         Self {
             id: random_text(SECRET_ID_LENGTH),
             hash,
@@ -46,22 +46,22 @@ impl StoredSecret {
         }
     }
 
-    /// The slow hash that it is kept by, if it is.
-    pub fn slow_hash(&self) -> Option<&Arc<SlowHash>> {
+    /// The password hash that it is stored as, if it is.
+    pub fn password_hash(&self) -> Option<&Arc<PasswordHash>> {
         match &self.hash {
-            SecretHash::Fast(_) => None,
-            SecretHash::Slow(hash) => Some(hash),
+            SecretHash::Digest(_) => None,
+            SecretHash::Password(hash) => Some(hash),
         }
     }
 
     /// Whether it has not expired.
-    pub fn counts(&self, now: UnixMillis) -> bool {
+    pub fn is_valid(&self, now: UnixMillis) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
 /// The longest time that a secret may be given, in seconds: ten years.
-pub const LONGEST_SECONDS: i64 = 10 * 366 * 24 * 3600;
+pub const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 24 * 3600;
 
 /// Letters and digits of a secret's id.
 const SECRET_ID_LENGTH: usize = 16;
@@ -111,27 +111,27 @@ fn are_equal(a: &[u8; 32], b: &[u8; 32]) -> subtle::Choice {
     differences.ct_eq(&0)
 }
 
-/// The one of `secrets` that `presented` is, unless it has expired at `now`, or is kept by a slow hash.
+/// The one of `secrets` that `presented` is, unless it has expired at `now`, or is stored as a password hash.
 ///
 /// Every secret is compared, and at least one comparison is made: a client without secrets (or no client at
 /// all) costs what a wrong secret costs, so the time tells nothing about which of them it was (P15).
 pub fn verify<'a>(presented: &ClientSecret, secrets: &'a [StoredSecret], now: UnixMillis) -> Option<&'a StoredSecret> {
-    /// What a secret without a fast hash is compared with: nothing has this digest.
-    const NOBODY: [u8; 32] = [0; 32];
+    /// What a secret without a digest is compared with: nothing has this one.
+    const NO_DIGEST: [u8; 32] = [0; 32];
     let digest = presented.digest();
     let mut found = subtle::Choice::from(0);
     let mut place = 0u64;
     for (index, secret) in (0u64..).zip(secrets) {
         let kept = match &secret.hash {
-            SecretHash::Fast(bytes) => bytes,
-            SecretHash::Slow(_) => &NOBODY,
+            SecretHash::Digest(bytes) => bytes,
+            SecretHash::Password(_) => &NO_DIGEST,
         };
-        let is_it = are_equal(&digest, kept) & subtle::Choice::from(u8::from(secret.counts(now)));
+        let is_it = are_equal(&digest, kept) & subtle::Choice::from(u8::from(secret.is_valid(now)));
         place.conditional_assign(&index, is_it);
         found |= is_it;
     }
     if secrets.is_empty() {
-        found &= are_equal(&digest, &NOBODY);
+        found &= are_equal(&digest, &NO_DIGEST);
     }
     match bool::from(found) {
         true => secrets.get(place as usize),
@@ -139,9 +139,9 @@ pub fn verify<'a>(presented: &ClientSecret, secrets: &'a [StoredSecret], now: Un
     }
 }
 
-/// Whether one of `secrets` is kept by a slow hash, for which [`verify`] is not enough.
-pub fn any_is_slow(secrets: &[StoredSecret]) -> bool {
-    secrets.iter().any(|secret| secret.slow_hash().is_some())
+/// Whether one of `secrets` is stored as a password hash, for which [`verify`] is not enough.
+pub fn any_is_password_hash(secrets: &[StoredSecret]) -> bool {
+    secrets.iter().any(|secret| secret.password_hash().is_some())
 }
 
 #[cfg(test)]
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn p15_an_expired_secret_does_not_count() {
+    fn p15_an_expired_secret_is_not_valid() {
         let secret = ClientSecret::generate();
         let secrets = [stored(&secret, Some(10))];
         assert!(verify(&secret, &secrets, UnixMillis(9)).is_some());
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_hash_is_kept_as_it_came_and_never_matches_fast() {
+    fn a_password_hash_is_stored_as_it_came_and_matches_no_digest() {
         let text = bcrypt::hash("hunter2", 4).unwrap();
         let hash = SecretHash::from_stored(&text).unwrap();
         assert_eq!(hash.to_stored(), text);

@@ -1,6 +1,6 @@
 //! Sample clients and tokens.
 
-use mintage::api::audit::Author;
+use mintage::api::audit::Principal;
 use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
@@ -65,8 +65,8 @@ pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMilli
 }
 
 /// An operator.
-pub fn operator() -> Author {
-    Author {
+pub fn operator() -> Principal {
+    Principal {
         who: "ops".into(),
         origin: "127.0.0.1".into(),
     }

@@ -8,7 +8,7 @@ use crate::api::secret::SecretDocument;
 use crate::config::Duration;
 use crate::db::secrets::{Added, MAX_SECRETS};
 use crate::db::{clients, transactions};
-use crate::oauth::stored_secret::LONGEST_SECONDS;
+use crate::oauth::stored_secret::MAX_LIFETIME_SECONDS;
 use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
@@ -58,7 +58,7 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
         json: new.json,
     };
     let within = |time: Option<Duration>, least: i64| {
-        time.is_none_or(|time| (least * 1000..=LONGEST_SECONDS * 1000).contains(&time.as_millis()))
+        time.is_none_or(|time| (least * 1000..=MAX_LIFETIME_SECONDS * 1000).contains(&time.as_millis()))
     };
     if !within(new.expires_in, 1) {
         return Err(Failure::Usage("--expires-in must be from 1s to 3660d".into()));

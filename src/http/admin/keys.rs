@@ -14,7 +14,7 @@ use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::keys::KeyRecord;
-use crate::keys::rotation::Takeover;
+use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
 
@@ -54,8 +54,8 @@ pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpR
     let worker = Worker::of(&request);
     let algs = asked.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
     let takeover = match asked.immediately {
-        true => Takeover::AtOnce,
-        false => Takeover::InTime,
+        true => Activation::Immediate,
+        false => Activation::Scheduled,
     };
     let rotated = worker.shared.rotation.rotate(by, algs, takeover).await;
     let rotated = rotated.map_err(|error| not_done(&error))?;

@@ -18,7 +18,7 @@ use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::oauth::client_secret::ClientSecret;
-use crate::oauth::stored_secret::{LONGEST_SECONDS, StoredSecret};
+use crate::oauth::stored_secret::{MAX_LIFETIME_SECONDS, StoredSecret};
 use crate::time::UnixMillis;
 
 /// What `POST /admin/clients/{client_id}/secrets` takes; all of it may be left out, the body too.
@@ -117,8 +117,9 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
 
 impl NewSecret {
     fn checked(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        let within =
-            |seconds: Option<i64>, least| seconds.is_none_or(|seconds| (least..=LONGEST_SECONDS).contains(&seconds));
+        let within = |seconds: Option<i64>, least| {
+            seconds.is_none_or(|seconds| (least..=MAX_LIFETIME_SECONDS).contains(&seconds))
+        };
         if !within(self.expires_in_seconds, 1) {
             return Err(bad_request("expires_in_seconds must be from 1 to 316224000"));
         }

@@ -14,7 +14,7 @@ use crate::db::tokens::TokenRecord;
 use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::activity::{Denials, Spent};
+use crate::oauth::activity::{InvalidatedToken, RevocationCheck};
 use crate::oauth::client::{ClientId, TTL_SECONDS};
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
@@ -55,10 +55,10 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
     }))
 }
 
-fn shown(record: &TokenRecord, denials: &impl Denials, now: UnixMillis) -> TokenDocument {
-    let not_before = denials.standing(&record.client_id).not_before;
+fn shown(record: &TokenRecord, denials: &impl RevocationCheck, now: UnixMillis) -> TokenDocument {
+    let not_before = denials.client_status(&record.client_id).not_before;
     let too_early = not_before.is_some_and(|moment| record.jti.issued_at() < moment);
-    let revoked = match too_early || denials.is_spent(&record.jti) {
+    let revoked = match too_early || denials.is_invalidated(&record.jti) {
         true => Some(true),
         // What has expired may have been revoked and forgotten.
         false => (now.seconds() < record.expires_at).then_some(false),
@@ -94,7 +94,7 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
         .map_err(|error| not_done(&error))?;
     // A token whose record is still to be written ends at the latest when the longest-lived one of its moment does.
     let latest = jti.issued_at().seconds() + TTL_SECONDS.end();
-    let spent = Spent {
+    let spent = InvalidatedToken {
         jti,
         expires_at: recorded.unwrap_or(latest),
     };

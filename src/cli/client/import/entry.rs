@@ -8,7 +8,7 @@ use crate::api::client_fields::ClientFields;
 use crate::oauth::client::{Client, ClientId, RESERVED_PREFIX};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::imported_secret;
-use crate::oauth::password_hash::SlowHash;
+use crate::oauth::password_hash::PasswordHash;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
@@ -65,7 +65,7 @@ pub enum Value {
     /// In the clear.
     Plain(ClientSecret),
     /// As a slow hash.
-    Hashed(SlowHash),
+    Hashed(PasswordHash),
 }
 
 /// Why an entry is not accepted.
@@ -107,7 +107,7 @@ impl ForeignSecret {
     /// # Errors
     /// When it is of no known kind, malformed, or costs too much.
     pub fn hashed(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
-        let value = Value::Hashed(SlowHash::parse(text)?);
+        let value = Value::Hashed(PasswordHash::parse(text)?);
         Ok(Self { value, expires_at })
     }
 }
@@ -253,9 +253,9 @@ impl Candidate {
         for secret in &self.secrets {
             let hash = match &secret.value {
                 Value::Plain(plain) => imported_secret::hash(plain),
-                Value::Hashed(hash) => SecretHash::Slow(Arc::new(hash.clone())),
+                Value::Hashed(hash) => SecretHash::Password(Arc::new(hash.clone())),
             };
-            let mut stored = StoredSecret::kept_by(hash, self.client.created_at);
+            let mut stored = StoredSecret::with_hash(hash, self.client.created_at);
             stored.expires_at = secret.expires_at;
             self.client.secrets.push(stored);
         }
