@@ -14,9 +14,9 @@ use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Db, migrations};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::scope::Scope;
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenIdSource;
 use mintage::records::flush::Sink;
+use mintage::time::UnixMillis;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

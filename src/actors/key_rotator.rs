@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::actors::change_feed::jittered;
+use crate::backoff::jittered;
 use crate::cluster::keys::Rotation;
 
 /// Time between two looks at the keys in memory, which cost next to nothing.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::db::{Db, DbError, secrets};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Time between two writes.
 const INTERVAL: Duration = Duration::from_secs(15);

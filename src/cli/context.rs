@@ -2,11 +2,10 @@
 
 use std::fmt;
 
+use crate::api::audit::Principal;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
-use crate::db::{Conn, Db, DbError};
-use crate::oauth::audit::Author;
-use crate::server::startup;
+use crate::db::{Conn, Db, DbError, migrations};
 
 /// A command did not do what it was asked; the text is one line that says what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,13 +49,13 @@ impl Context {
     }
 
     /// Who runs this command, for the audit trail: the user of the machine, whoever `sudo` was called by.
-    pub fn author(&self) -> Author {
+    pub fn author(&self) -> Principal {
         let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
         let user = named("SUDO_USER")
             .or_else(|| named("USER"))
             .or_else(|| named("LOGNAME"));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Author {
+        Principal {
             who: user.unwrap_or_else(|| "unknown".into()),
             origin: format!("command line {}", host.trim()).trim_end().to_owned(),
         }
@@ -66,7 +65,7 @@ impl Context {
     pub fn with_database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, Failure> {
         let config = self.config()?;
         Ok(open(&config).run_here(|conn| {
-            startup::bring_schema_up_to_date(conn, config.database.auto_migrate)?;
+            migrations::ensure_current(conn, config.database.auto_migrate)?;
             work(conn)
         })?)
     }

@@ -11,7 +11,7 @@ use super::peer_cache::PeerCache;
 use crate::clock::Clock;
 use crate::db::{Conn, Db, DbError, changes, clients};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Loads a client from the database; with a deadline of its own.
 pub type Loader = Rc<dyn Fn(ClientId) -> LocalBoxFuture<'static, Result<Option<Client>, DbError>>>;

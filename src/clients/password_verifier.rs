@@ -19,13 +19,15 @@ use lru::LruCache;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
-use crate::actors::Unavailable;
 use crate::db::{Db, secrets};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::plain_secret::looks_generated;
-use crate::oauth::secret::{ClientSecret, SecretHash, StoredSecret};
-use crate::oauth::slow_hash::SlowHash;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::imported_secret::looks_generated;
+use crate::oauth::password_hash::PasswordHash;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// Hashes verified at the same time, each on a thread of its own and with up to 64 MiB: signing goes on beside them.
 const MAX_RUNNING: usize = 2;
@@ -126,8 +128,8 @@ impl PasswordVerifier {
         client: &'a Client,
         now: UnixMillis,
     ) -> Result<Option<&'a StoredSecret>, Unavailable> {
-        for secret in client.secrets.iter().filter(|secret| secret.counts(now)) {
-            let Some(hash) = secret.slow_hash() else {
+        for secret in client.secrets.iter().filter(|secret| secret.is_valid(now)) {
+            let Some(hash) = secret.password_hash() else {
                 continue;
             };
             let tag = self.tag(hash, presented);
@@ -154,7 +156,7 @@ impl PasswordVerifier {
         }
     }
 
-    fn tag(&self, hash: &SlowHash, presented: &ClientSecret) -> Tag {
+    fn tag(&self, hash: &PasswordHash, presented: &ClientSecret) -> Tag {
         let mut context = hmac::Context::with_key(&self.0.key);
         // No hash holds a zero, so no two pairs are the same bytes.
         context.update(hash.text().as_bytes());
@@ -173,7 +175,7 @@ impl PasswordVerifier {
         &self,
         tag: Tag,
         secret: &StoredSecret,
-        hash: &Arc<SlowHash>,
+        hash: &Arc<PasswordHash>,
         presented: &ClientSecret,
     ) -> Result<bool, Unavailable> {
         let (answer, waiting) = oneshot::channel();
@@ -226,7 +228,7 @@ impl PasswordVerifier {
             return;
         }
         let (this, client, id) = (self.clone(), client.clone(), secret.id.clone());
-        let (from, to) = (secret.hash.clone(), presented.hash());
+        let (from, to) = (secret.hash.clone(), SecretHash::of(&presented));
         let storing = tokio::spawn(async move { this.store(tag, client, id, (from, to), now).await });
         // It goes on when the answer does not wait for it any more.
         let _ = timeout(STORE_TIMEOUT, storing).await;
@@ -299,7 +301,7 @@ struct UnderWay {
 }
 
 impl UnderWay {
-    async fn work(mut self, hash: Arc<SlowHash>, secret: ClientSecret) {
+    async fn work(mut self, hash: Arc<PasswordHash>, secret: ClientSecret) {
         let Ok(permit) = self.inner.permits.clone().acquire_owned().await else {
             return;
         };
@@ -374,7 +376,7 @@ mod tests {
 
     /// How many of `count` different secrets that are presented for `secret_id` find room.
     fn joining(verifier: &PasswordVerifier, secret_id: &str, count: u8) -> usize {
-        let hash = SlowHash::make(&ClientSecret::new(secret_id.into()));
+        let hash = PasswordHash::of(&ClientSecret::new(secret_id.into()));
         let join = |number: u8| {
             let tag = verifier.tag(&hash, &ClientSecret::new(number.to_string()));
             verifier.join(tag, secret_id, oneshot::channel().0)
@@ -413,7 +415,7 @@ mod tests {
     fn a_tag_is_of_one_hash_one_secret_and_one_process() {
         let (verifier, other) = (password_verifier(), password_verifier());
         let secret = |text: &str| ClientSecret::new(text.into());
-        let (first, second) = (SlowHash::make(&secret("a")), SlowHash::make(&secret("a")));
+        let (first, second) = (PasswordHash::of(&secret("a")), PasswordHash::of(&secret("a")));
         let tag = verifier.tag(&first, &secret("a"));
         assert!(tag == verifier.tag(&first, &secret("a")));
         assert!(tag != verifier.tag(&first, &secret("b")) && tag != verifier.tag(&second, &secret("a")));

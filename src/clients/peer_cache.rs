@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::cluster::freshness::Freshness;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
 use crate::peers::{Peers, SharedClient};
+use crate::time::UnixMillis;
 
 /// A handle; a clone is the same.
 #[derive(Clone)]

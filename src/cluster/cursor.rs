@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::db::changes::Line;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// How long a missing number is asked for: longer than anybody should hold a transaction open.
 const GAP_TIMEOUT: Duration = Duration::from_secs(600);

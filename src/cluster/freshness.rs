@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::db::changes::{Change, Line, RecentChanges};
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Clients whose last change is kept, at most: some 10 MB. With more, the proof begins anew at the end of the log.
 pub const MAX_CLIENTS: usize = 65_536;
@@ -81,7 +81,7 @@ impl Freshness {
                 }
                 // Nobody knows which clients that is about.
                 Change::Unknown => seen.floor = seen.floor.max(number),
-                Change::Spent(_) | Change::Everybody | Change::Keys | Change::Routes => {}
+                Change::InvalidatedToken(_) | Change::GlobalNotBefore | Change::Keys | Change::Routes => {}
             }
         }
         if seen.clients.len() > MAX_CLIENTS {

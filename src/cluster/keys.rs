@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use tokio::sync::Mutex;
 
+use crate::api::audit::Principal;
 use crate::clock::Clock;
 use crate::db::signing_keys::{self, Rotated};
 use crate::db::{Conn, Db, DbError};
-use crate::keys::rotation::{self, Publication, Schedule, Takeover};
-use crate::keys::{KeyRecord, KeySeal, KeyStore, SigningKey, StoredKey};
+use crate::keys::rotation::{self, Activation, Publication, Schedule};
+use crate::keys::{KeyEncryptionKey, KeyRecord, KeyStore, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::audit::Author;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// The doing: makes keys off the workers, publishes and removes them in one transaction, and takes the result over.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct Rotation {
     db: Db,
     clock: Clock,
     keys: KeyStore,
-    seal: Option<Arc<KeySeal>>,
+    seal: Option<Arc<KeyEncryptionKey>>,
     schedule: Schedule,
     /// Held while keys are made and published: two who do it at once on one instance would make keys for nothing.
     turn: Arc<Mutex<()>>,
@@ -27,7 +27,7 @@ pub struct Rotation {
 
 impl Rotation {
     /// For the keys in `keys`, which are loaded by somebody else at the start.
-    pub fn new(db: Db, clock: Clock, keys: KeyStore, seal: Option<Arc<KeySeal>>, schedule: Schedule) -> Self {
+    pub fn new(db: Db, clock: Clock, keys: KeyStore, seal: Option<Arc<KeyEncryptionKey>>, schedule: Schedule) -> Self {
         Self {
             db,
             clock,
@@ -42,7 +42,7 @@ impl Rotation {
     ///
     /// # Errors
     /// When no key can be made, or the database refuses or cannot be reached.
-    pub async fn rotate(&self, by: Author, algs: Vec<Alg>, takeover: Takeover) -> Result<Rotated, DbError> {
+    pub async fn rotate(&self, by: Principal, algs: Vec<Alg>, takeover: Activation) -> Result<Rotated, DbError> {
         let schedule = self.schedule;
         self.publish(by, move |keys, now| {
             rotation::asked(keys, &algs, takeover, &schedule, now)
@@ -61,7 +61,7 @@ impl Rotation {
         if due.is_none_or(|due| due.is_empty()) {
             return Ok(());
         }
-        let by = Author {
+        let by = Principal {
             who: "mintage".into(),
             origin: "keys.rotate_every".into(),
         };
@@ -73,7 +73,7 @@ impl Rotation {
     /// Publishes what `decide` says, and removes what is over.
     async fn publish(
         &self,
-        by: Author,
+        by: Principal,
         decide: impl Fn(&[KeyRecord], UnixMillis) -> Vec<Publication> + Send + 'static,
     ) -> Result<Rotated, DbError> {
         let _turn = self.turn.lock().await;
@@ -128,11 +128,16 @@ fn report(rotated: &Rotated) {
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub(crate) async fn reload(db: &Db, clock: &Clock, keys: &KeyStore, seal: Option<&KeySeal>) -> Result<(), DbError> {
-    let reading = keys.reading();
+pub(crate) async fn reload(
+    db: &Db,
+    clock: &Clock,
+    keys: &KeyStore,
+    seal: Option<&KeyEncryptionKey>,
+) -> Result<(), DbError> {
+    let reading = keys.ticket();
     let stored = db.run_repeatable(signing_keys::list).await?;
     // The old ring still works; a key that cannot be read must not take the others down.
-    if let Err(error) = keys.take_over(reading, &stored, seal, clock.now()) {
+    if let Err(error) = keys.apply(reading, &stored, seal, clock.now()) {
         log::error!("signing keys not taken over: {error}");
     }
     Ok(())

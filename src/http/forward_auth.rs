@@ -14,13 +14,13 @@ use super::auth::guard;
 use super::body;
 use super::error::{AdminError, ApiError, json, no_store};
 use super::state::Worker;
-use crate::actors::Unavailable;
+use crate::gateway::host::{MAX_HOST, normal_host};
+use crate::gateway::route::Route;
+use crate::gateway::route_table::Denied;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::OAuthError;
-use crate::oauth::host::{MAX_HOST, normal_host};
-use crate::oauth::route::Route;
-use crate::oauth::route_table::Denied;
+use crate::unavailable::Unavailable;
 
 /// Where gateways ask; what follows it is a path in Envoy's dialect.
 pub const PATH: &str = "/validate";
@@ -79,9 +79,9 @@ async fn decide(request: &HttpRequest, payload: Payload) -> Result<AccessTokenCl
     let worker = Worker::of(request);
     trust(request)?;
     let original = original(request).map_err(|why| Refused::Request(Denial::AmbiguousRequest, why))?;
-    let mut table = worker.shared.routes.table();
+    let mut table = worker.shared.routes.load();
     if table.is_none() && worker.shared.readiness.warmed_up().await {
-        table = worker.shared.routes.table();
+        table = worker.shared.routes.load();
     }
     let table = table.as_ref().ok_or(Unavailable)?;
     let route = table.decide(original.method, original.host, original.target)?;

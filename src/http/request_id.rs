@@ -6,7 +6,7 @@ use actix_web::HttpMessage;
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::oauth::secret::random_text;
+use crate::random::random_text;
 
 /// The header, in requests and answers.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");

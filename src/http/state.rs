@@ -17,19 +17,20 @@ use crate::actors::secret_usage::SecretUsage;
 use crate::clients::password_verifier::PasswordVerifier;
 use crate::clock::Clock;
 use crate::cluster::keys::Rotation;
-use crate::cluster::routes::RouteStore;
 use crate::config::TrustedProxies;
 use crate::db::Db;
+use crate::gateway::route_table::RouteTable;
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::metrics::{Metrics, WorkerMetrics};
 use crate::oauth::grant::TokenPolicy;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenIdSource;
 use crate::peers::Peers;
 use crate::readiness::Readiness;
 use crate::revocation::Revocations;
+use crate::snapshot::Snapshot;
 use crate::throttle::AuthLimits;
+use crate::time::UnixMillis;
 
 /// What all workers share.
 pub struct Shared {
@@ -48,7 +49,7 @@ pub struct Shared {
     /// What changes them.
     pub rotation: Rotation,
     /// The forward-auth policy.
-    pub routes: RouteStore,
+    pub routes: Snapshot<RouteTable>,
     /// The client caches of all workers.
     pub caches: ClientCaches,
     /// What has been taken back.

@@ -1,15 +1,12 @@
 //! The cells of one worker: counts that only its thread writes and a scrape reads.
-//!
-//! An addition is a relaxed load and a relaxed store, which compile to the same instructions as on a plain number: no
-//! lock, no locked instruction, and no cache line that another worker writes.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::RouteLabel;
+use super::counter::Counter;
 use super::histogram::Histogram;
 use crate::oauth::alg::Alg;
 use crate::oauth::error::{CODES, OAuthError};
@@ -48,21 +45,6 @@ pub const STATUSES: [(u16, &str); 19] = [
 
 /// The kinds of tokens.
 pub const KINDS: [&str; 2] = ["bearer", "one_time"];
-
-/// A count that one thread adds to and others read.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, more: u64) {
-        let sum = self.0.load(Ordering::Relaxed).wrapping_add(more);
-        self.0.store(sum, Ordering::Relaxed);
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// All that one worker counts. Aligned so that no neighbour on the heap shares its cache lines (which some processors
 /// fetch in pairs).

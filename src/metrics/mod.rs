@@ -9,6 +9,7 @@
 //! name of the registry: strangers cannot make series.
 
 mod cells;
+mod counter;
 mod histogram;
 mod text;
 

@@ -14,6 +14,7 @@ use redis::{AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, RedisError, Va
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::backoff::retry_pause;
 use crate::breaker::{Breaker, BreakerSettings};
 
 /// How long a request waits for what a peer may know: a fraction of what the database takes when it is busy.
@@ -181,17 +182,9 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// Between half of it and all of it, so that instances do not come back in step.
-fn jittered(longest: Duration) -> Duration {
-    let mut byte = [255];
-    // Without randomness the wait is merely the same for all.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    longest.mul_f64(0.5 + 0.5 * f64::from(byte[0]) / 255.0)
-}
-
 /// How long to wait after this many failures in a row: 100 ms at first, then twice as long each time, up to 5 s.
 pub(super) fn backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
-    const LONGEST: Duration = Duration::from_secs(5);
-    jittered(FIRST.saturating_mul(1 << failures.clamp(1, 10) >> 1).min(LONGEST))
+    const MAX: Duration = Duration::from_secs(5);
+    retry_pause(FIRST, MAX, failures)
 }

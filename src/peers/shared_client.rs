@@ -5,9 +5,10 @@ use zeroize::Zeroizing;
 
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::scope::Scope;
-use crate::oauth::secret::{LastUsed, SecretHash, StoredSecret};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::{LastUsed, StoredSecret};
 use crate::peers::encryption::DeploymentKeys;
+use crate::time::UnixMillis;
 
 /// The version of the form, to be raised with every change of it: instances of two versions may share a Redis, and each
 /// then misses what the other has left there.
@@ -164,7 +165,7 @@ mod tests {
     use super::*;
     use crate::oauth::alg::Alg;
     use crate::oauth::client::AuthMethod;
-    use crate::oauth::secret::ClientSecret;
+    use crate::oauth::client_secret::ClientSecret;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 

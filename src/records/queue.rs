@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Writer;
 use crate::db::tokens::TokenRecord;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// A record was not taken, or not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

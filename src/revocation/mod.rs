@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::actors::Unavailable;
-use crate::db::{Conn, Db, DbError, revocations, standing};
-use crate::oauth::activity::{ClientStanding, Denials, Spent};
+use crate::db::{Conn, Db, DbError, client_status, revocations};
+use crate::oauth::activity::{ClientStatus, InvalidatedToken, RevocationCheck};
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 use set::{RevocationSet, Standings, forgotten_at};
 
 /// The set and its database; a clone is the same set.
@@ -42,8 +42,8 @@ impl Revocations {
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
         self.load_spent(conn, now)?;
         let read = Standings {
-            everybody: standing::of_everybody(conn)?,
-            clients: standing::exceptions(conn)?.into_iter().collect(),
+            everybody: client_status::global_not_before(conn)?,
+            clients: client_status::exceptions(conn)?.into_iter().collect(),
         };
         self.0.set.apply(&read);
         Ok(())
@@ -66,7 +66,7 @@ impl Revocations {
     }
 
     /// From now on this token is not active, on any worker.
-    pub fn spend(&self, spent: Spent) {
+    pub fn spend(&self, spent: InvalidatedToken) {
         self.0.set.spend(spent);
     }
 
@@ -81,7 +81,7 @@ impl Revocations {
             .0
             .db
             .run_repeatable(move |conn| {
-                let standings = standing::of_clients(conn, &ids)?;
+                let standings = client_status::of_clients(conn, &ids)?;
                 Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
             })
             .await?;
@@ -100,15 +100,15 @@ impl Revocations {
     }
 
     /// From now on nothing issued before this moment is active; it never goes back in time either.
-    pub fn set_everybody(&self, moment: Option<UnixMillis>) {
-        self.0.set.set_everybody(moment);
+    pub fn set_global_not_before(&self, moment: Option<UnixMillis>) {
+        self.0.set.set_global_not_before(moment);
     }
 
     /// Takes a token back, for good: when this returns, the database and every worker of this instance know it.
     ///
     /// # Errors
     /// [`Unavailable`] when the database did not say that it is written.
-    pub async fn revoke(&self, spent: Spent, now: UnixMillis) -> Result<(), Unavailable> {
+    pub async fn revoke(&self, spent: InvalidatedToken, now: UnixMillis) -> Result<(), Unavailable> {
         self.0
             .db
             .run_repeatable(move |conn| revocations::revoke(conn, spent, now))
@@ -123,7 +123,7 @@ impl Revocations {
     ///
     /// # Errors
     /// [`Unavailable`] when the database did not say: nobody knows then whether it was used, and the answer must be no.
-    pub async fn redeem(&self, spent: Spent, now: UnixMillis) -> Result<bool, Unavailable> {
+    pub async fn redeem(&self, spent: InvalidatedToken, now: UnixMillis) -> Result<bool, Unavailable> {
         // Done twice it accepts no second use: if the first commit counted and only its answer was lost, the second insert
         // finds the row, or waits until it is there, and the answer is no.
         let redeemed = self
@@ -150,17 +150,17 @@ impl Revocations {
     }
 }
 
-impl Denials for Revocations {
-    fn is_spent(&self, jti: &TokenId) -> bool {
-        self.0.set.is_spent(jti)
+impl RevocationCheck for Revocations {
+    fn is_invalidated(&self, jti: &TokenId) -> bool {
+        self.0.set.is_invalidated(jti)
     }
 
     fn remembers(&self, expires_at: i64) -> bool {
         self.0.set.remembers(expires_at)
     }
 
-    fn standing(&self, client_id: &str) -> ClientStanding {
-        self.0.set.standing(client_id)
+    fn client_status(&self, client_id: &str) -> ClientStatus {
+        self.0.set.client_status(client_id)
     }
 }
 

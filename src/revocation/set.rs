@@ -13,10 +13,10 @@ use std::sync::{PoisonError, RwLock};
 use ahash::RandomState;
 use arc_swap::ArcSwap;
 
-use crate::oauth::activity::{ClientStanding, Denials, Spent};
+use crate::oauth::activity::{ClientStatus, InvalidatedToken, RevocationCheck};
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// Ids have 74 random bits, the last ones among them, so they spread evenly.
 const SHARDS: usize = 64;
@@ -40,7 +40,7 @@ pub(super) struct RevocationSet {
 #[derive(Clone, Default)]
 pub(super) struct Standings {
     pub everybody: Option<UnixMillis>,
-    pub clients: HashMap<ClientId, ClientStanding, RandomState>,
+    pub clients: HashMap<ClientId, ClientStatus, RandomState>,
 }
 
 impl Default for RevocationSet {
@@ -79,7 +79,7 @@ impl RevocationSet {
     }
 
     /// From now on this token is not active, on any worker.
-    pub fn spend(&self, spent: Spent) {
+    pub fn spend(&self, spent: InvalidatedToken) {
         let mut shard = self.shard(&spent.jti).write().unwrap_or_else(PoisonError::into_inner);
         if shard.insert(spent.jti, spent.expires_at).is_none() {
             self.known.fetch_add(1, Ordering::Relaxed);
@@ -89,16 +89,16 @@ impl RevocationSet {
     /// From now on these clients stand as said; a not-before never goes back in time.
     ///
     /// Whoever read the database a moment earlier may come a moment later: what it brings must not undo a revocation.
-    pub fn set_standings(&self, standings: &[(ClientId, ClientStanding)]) {
+    pub fn set_standings(&self, standings: &[(ClientId, ClientStatus)]) {
         self.standings.rcu(|current| {
             let mut next = Standings::clone(current);
             for (id, standing) in standings {
                 let known = next.clients.get(id).and_then(|known| known.not_before);
-                let standing = ClientStanding {
+                let standing = ClientStatus {
                     not_before: standing.not_before.max(known),
                     ..*standing
                 };
-                match standing == ClientStanding::default() {
+                match standing == ClientStatus::default() {
                     true => next.clients.remove(id),
                     false => next.clients.insert(id.clone(), standing),
                 };
@@ -119,7 +119,7 @@ impl RevocationSet {
     }
 
     /// From now on nothing issued before this moment is active; it never goes back in time either.
-    pub fn set_everybody(&self, moment: Option<UnixMillis>) {
+    pub fn set_global_not_before(&self, moment: Option<UnixMillis>) {
         self.standings.rcu(|current| Standings {
             everybody: moment.max(current.everybody),
             ..Standings::clone(current)
@@ -156,8 +156,8 @@ impl RevocationSet {
     }
 }
 
-impl Denials for RevocationSet {
-    fn is_spent(&self, jti: &TokenId) -> bool {
+impl RevocationCheck for RevocationSet {
+    fn is_invalidated(&self, jti: &TokenId) -> bool {
         self.shard(jti)
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -168,7 +168,7 @@ impl Denials for RevocationSet {
         expires_at > self.forgotten_until.load(Ordering::SeqCst)
     }
 
-    fn standing(&self, client_id: &str) -> ClientStanding {
+    fn client_status(&self, client_id: &str) -> ClientStatus {
         let standings = self.standings.load();
         let mut standing = standings.clients.get(client_id).copied().unwrap_or_default();
         standing.not_before = standing.not_before.max(standings.everybody);
@@ -185,8 +185,8 @@ pub(super) fn forgotten_at(now: UnixMillis) -> i64 {
 mod tests {
     use super::*;
 
-    fn spent(number: u8, expires_at: i64) -> Spent {
-        Spent {
+    fn spent(number: u8, expires_at: i64) -> InvalidatedToken {
+        InvalidatedToken {
             jti: TokenId::new(UnixMillis(1), [number; 10]),
             expires_at,
         }
@@ -200,8 +200,8 @@ mod tests {
             revocations.spend(spent(number, 1000));
         }
         assert_eq!(revocations.known(), 200);
-        assert!(revocations.is_spent(&spent(7, 0).jti));
-        assert!(!revocations.is_spent(&spent(201, 0).jti));
+        assert!(revocations.is_invalidated(&spent(7, 0).jti));
+        assert!(!revocations.is_invalidated(&spent(201, 0).jti));
         assert_eq!(
             revocations.forget_expired(UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY - 1)),
             0
@@ -211,7 +211,7 @@ mod tests {
             200
         );
         assert_eq!(
-            (revocations.known(), revocations.is_spent(&spent(7, 0).jti)),
+            (revocations.known(), revocations.is_invalidated(&spent(7, 0).jti)),
             (0, false)
         );
     }
@@ -238,47 +238,47 @@ mod tests {
     #[test]
     fn g1_a_moment_changes_nothing_else_and_never_goes_back() {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
-        let stands = |disabled, moment: Option<i64>| ClientStanding {
+        let stands = |disabled, moment: Option<i64>| ClientStatus {
             disabled,
             not_before: moment.map(UnixMillis),
         };
         revocations.set_standings(&[(id.clone(), stands(true, None))]);
         revocations.set_not_before(&id, UnixMillis(9));
         revocations.set_not_before(&id, UnixMillis(5));
-        assert_eq!(revocations.standing("demo"), stands(true, Some(9)));
+        assert_eq!(revocations.client_status("demo"), stands(true, Some(9)));
     }
 
     #[test]
     fn g1_what_was_read_before_a_moment_does_not_undo_it() {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
         revocations.set_not_before(&id, UnixMillis(9));
-        revocations.set_everybody(Some(UnixMillis(4)));
+        revocations.set_global_not_before(Some(UnixMillis(4)));
         revocations.apply(&Standings::default());
-        let standing = revocations.standing("demo");
+        let standing = revocations.client_status("demo");
         assert_eq!(standing.not_before, Some(UnixMillis(9)));
-        assert_eq!(revocations.standing("another").not_before, Some(UnixMillis(4)));
+        assert_eq!(revocations.client_status("another").not_before, Some(UnixMillis(4)));
     }
 
     #[test]
     fn a_client_stands_as_was_last_said() {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
-        let disabled = ClientStanding {
+        let disabled = ClientStatus {
             disabled: true,
             not_before: Some(UnixMillis(5)),
         };
         revocations.set_standings(&[(id.clone(), disabled)]);
-        assert_eq!(revocations.standing("demo"), disabled);
-        revocations.set_everybody(Some(UnixMillis(9)));
-        assert_eq!(revocations.standing("demo").not_before, Some(UnixMillis(9)));
-        assert_eq!(revocations.standing("other").not_before, Some(UnixMillis(9)));
-        revocations.set_standings(&[(id, ClientStanding::default())]);
-        revocations.set_everybody(None);
-        let enabled_again = ClientStanding {
+        assert_eq!(revocations.client_status("demo"), disabled);
+        revocations.set_global_not_before(Some(UnixMillis(9)));
+        assert_eq!(revocations.client_status("demo").not_before, Some(UnixMillis(9)));
+        assert_eq!(revocations.client_status("other").not_before, Some(UnixMillis(9)));
+        revocations.set_standings(&[(id, ClientStatus::default())]);
+        revocations.set_global_not_before(None);
+        let enabled_again = ClientStatus {
             disabled: false,
             not_before: Some(UnixMillis(9)),
         };
         assert_eq!(
-            revocations.standing("demo"),
+            revocations.client_status("demo"),
             enabled_again,
             "what was taken back stays so"
         );

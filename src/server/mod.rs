@@ -7,7 +7,7 @@ mod lifecycle;
 mod listener;
 mod reload;
 pub mod signals;
-pub(crate) mod startup;
+mod startup;
 mod workers;
 
 use std::net::{SocketAddr, TcpListener};
@@ -28,7 +28,7 @@ use crate::config::{Config, Sources};
 use crate::db::Db;
 use crate::http::{DenialLog, HttpSettings, Shared};
 use crate::keys::rotation::Schedule;
-use crate::keys::{KeySeal, KeyStore};
+use crate::keys::{KeyEncryptionKey, KeyStore};
 use crate::metrics::Metrics;
 use crate::oauth::metadata::Metadata;
 use crate::peers::Peers;
@@ -52,7 +52,7 @@ pub struct Server {
     clock: Clock,
     public: TcpListener,
     admin: Option<TcpListener>,
-    seal: Option<Arc<KeySeal>>,
+    seal: Option<Arc<KeyEncryptionKey>>,
     peers: Peers,
     notifier: Notifier,
 }
@@ -74,7 +74,7 @@ impl Server {
             admin: (!admin_listen.is_empty())
                 .then(|| listen("server.admin_listen", admin_listen))
                 .transpose()?,
-            seal: seal.map(|key| Arc::new(KeySeal::new(&key))),
+            seal: seal.map(|key| Arc::new(KeyEncryptionKey::new(&key))),
             peers,
             config,
             sources,

@@ -19,11 +19,11 @@ use crate::cluster::keys::Rotation;
 use crate::config;
 use crate::db::changes::RecentChanges;
 use crate::db::{Conn, Db, DbError, changes, clients, deployment, migrations, partitions, routes, signing_keys};
-use crate::keys::{KeyError, KeyRing, KeySeal, SigningKey, StoredKey};
-use crate::oauth::route_table::RouteTable;
-use crate::oauth::time::UnixMillis;
+use crate::gateway::route_table::RouteTable;
+use crate::keys::{KeyEncryptionKey, KeyError, KeyRing, SigningKey, StoredKey};
 use crate::peers::Peers;
 use crate::revocation::Revocations;
+use crate::time::UnixMillis;
 
 /// Time between two tries while the database is down.
 const RETRY: Duration = Duration::from_millis(500);
@@ -172,15 +172,15 @@ impl Startup {
 fn prepare(
     conn: &mut Conn,
     clock: &Clock,
-    seal: Option<&KeySeal>,
+    seal: Option<&KeyEncryptionKey>,
     revocations: &Revocations,
     auto_migrate: bool,
     warm: usize,
     shared_for: Option<Duration>,
 ) -> Result<Prepared, FatalStartupError> {
-    bring_schema_up_to_date(conn, auto_migrate).map_err(FatalStartupError::Db)?;
+    migrations::ensure_current(conn, auto_migrate).map_err(FatalStartupError::Db)?;
     // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
-    if let Err(error) = partitions::make_ahead(conn, clock.now().seconds()) {
+    if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {
         log::warn!("partitions not made yet: {error}");
     }
     let ring = load_keys(conn, clock.now(), seal)?;
@@ -219,42 +219,23 @@ fn deployment(
     Ok((deployment::secret(conn, now)?, recent))
 }
 
-/// Applies pending migrations, or says that there are some.
-///
-/// # Errors
-/// When a migration fails, or may not be applied.
-pub fn bring_schema_up_to_date(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError> {
-    if migrations::status(conn)?.iter().all(|migration| migration.applied) {
-        return Ok(());
-    }
-    if !auto_migrate {
-        return Err(DbError::Query(
-            "its schema is not up to date: run `mintage migrate up`".into(),
-        ));
-    }
-    for name in migrations::up(conn)? {
-        log::info!("migration applied version={name}");
-    }
-    Ok(())
-}
-
 /// The key ring, with a key for every algorithm: those that are missing are made.
 ///
 /// # Errors
 /// When a key cannot be read or made, or the database refuses.
-fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeySeal>) -> Result<KeyRing, FatalStartupError> {
+fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeyEncryptionKey>) -> Result<KeyRing, FatalStartupError> {
     let make = |alg| {
         log::info!("signing key made alg={alg}");
         SigningKey::generate(alg, now, seal).map_err(|error| DbError::Query(error.to_string()))
     };
     let mut stored = signing_keys::complete(conn, now, make).map_err(FatalStartupError::Db)?;
-    if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.sealed)) {
+    if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.encrypted)) {
         let encrypt = |key: &StoredKey| {
             log::info!("signing key encrypted kid={}", key.kid);
-            seal.seal(&key.kid, &key.private)
+            seal.encrypt(&key.kid, &key.private)
                 .map_err(|error| DbError::Query(error.to_string()))
         };
-        signing_keys::seal_all(conn, now, encrypt).map_err(FatalStartupError::Db)?;
+        signing_keys::encrypt_all(conn, now, encrypt).map_err(FatalStartupError::Db)?;
         stored = signing_keys::list(conn).map_err(FatalStartupError::Db)?;
     }
     KeyRing::new(&stored, seal, now).map_err(FatalStartupError::Key)

@@ -24,7 +24,7 @@ use super::bucket::{Bucket, MINUTE_MICROS, Rate};
 use super::failure::{Failure, SharedBucket};
 use crate::oauth::client::ClientId;
 use crate::oauth::error::RetryAfter;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// An address as a whole may fail this many times as often as one client there: a client with a wrong secret uses up a
 /// tenth of what it shares with its neighbours behind one address, and does not lock them out.

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use diesel::RunQueryDsl;
-use mintage::actors::Unavailable;
 use mintage::actors::change_feed::{ChangeFeed, LocalState, PollNow};
 use mintage::actors::client_cache::{CacheCounts, ClientCache, ClientCacheHandle, ClientCaches};
 use mintage::cluster::feed_lag::FeedLag;
@@ -13,11 +12,12 @@ use mintage::config;
 use mintage::db::changes::{self, Change};
 use mintage::db::{Db, clients, revocations, signing_keys};
 use mintage::keys::{KeyStore, SigningKey};
-use mintage::oauth::activity::{Denials, Spent};
+use mintage::oauth::activity::{InvalidatedToken, RevocationCheck};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::ClientId;
 use mintage::peers::Peers;
 use mintage::revocation::Revocations;
+use mintage::unavailable::Unavailable;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, client, id};
@@ -245,7 +245,7 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
     subject.elsewhere_disable("a");
-    let spent = Spent {
+    let spent = InvalidatedToken {
         jti: crate::sample::claims("a", 1).jti,
         expires_at: NOW.seconds() + 60,
     };
@@ -265,8 +265,8 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     tokio::time::advance(Duration::from_secs(1900)).await;
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [false, false]);
-    assert!(subject.local.revocations.is_spent(&spent.jti));
-    assert!(subject.local.revocations.standing("a").disabled);
+    assert!(subject.local.revocations.is_invalidated(&spent.jti));
+    assert!(subject.local.revocations.client_status("a").disabled);
 }
 
 /// A backup was put in the place of the database, or a replica that lacks the last commits: numbers are given out again.
@@ -284,7 +284,7 @@ async fn g2_a_feed_whose_last_line_is_gone_reads_everything() {
     open(&subject.sqlite).run_here(restored).unwrap();
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [false, false]);
-    assert!(subject.local.revocations.standing("a").disabled);
+    assert!(subject.local.revocations.client_status("a").disabled);
     subject.elsewhere_disable("b");
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("b").await, [false, false], "it reads on from there");

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use mintage::actors::Unavailable;
 use mintage::actors::client_cache::{
     Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, ClientCaches, Invalidate, Lifetimes, Stats, Tune, Warm,
 };
@@ -16,7 +15,8 @@ use mintage::config;
 use mintage::db::DbError;
 use mintage::db::changes::RecentChanges;
 use mintage::oauth::client::Client;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
+use mintage::unavailable::Unavailable;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, client, id};

@@ -9,17 +9,20 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::prelude::*;
+use mintage::api::client_fields::ClientFields;
 use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
 use mintage::db::clients::{self, Changed};
 use mintage::db::{self, Conn, Db, DbError, migrations};
 use mintage::keys::SigningKey;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
-use mintage::oauth::client_fields::ClientFields;
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{ClientSecret, StoredSecret, random_text};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
+use mintage::random::random_text;
 use mintage::server::{Server, ServerError};
+use mintage::time::UnixMillis;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -364,7 +367,7 @@ pub fn new_client(secret: &str) -> Client {
 pub fn stored(secret: &str) -> StoredSecret {
     StoredSecret {
         id: random_text(16),
-        hash: ClientSecret::new(secret.to_owned()).hash(),
+        hash: SecretHash::of(&ClientSecret::new(secret.to_owned())),
         created_at: Clock::System.now(),
         expires_at: None,
         last_used: Default::default(),

@@ -22,19 +22,20 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::backoff::retry_pause;
 use crate::clock::Clock;
 use crate::config::{self, Durability, Writer, WriterMode};
 use crate::db::DbError;
 use crate::metrics::HistogramCounts;
-use crate::oauth::time::UnixMillis;
 use crate::records::flush::{Fate, Outcome, Sink, write};
 use crate::records::queue::{NotRecorded, Pending, Phase, WorkerQueues};
+use crate::time::UnixMillis;
 
 /// The first pause after a failed flush; it doubles with each further failure.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
 /// The longest pause between tries. Short, because the backlog is to be written soon after the database is back.
-const LAST_RETRY: Duration = Duration::from_secs(2);
+const MAX_RETRY: Duration = Duration::from_secs(2);
 
 /// Look at the queues: something waits there.
 #[derive(Message)]
@@ -346,14 +347,14 @@ impl BatchWriter {
                 self.queues.pending()
             );
         }
-        let mut pause = retry_pause(self.failures_in_a_row);
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let mut pause = retry_pause(FIRST_RETRY, MAX_RETRY, self.failures_in_a_row);
         if !error.is_unavailable() {
             // It answers, and refuses what is tried first: what comes meanwhile must not wait for that, and tells whether
             // others are refused too.
             let interval = Duration::from_millis(self.settings.flush_interval.as_millis() as u64);
             pause = pause.min(interval.max(FIRST_RETRY));
         }
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         self.state = State::Pausing(ctx.run_later(pause, |this, ctx| this.timer_ended(ctx)));
     }
 
@@ -399,15 +400,6 @@ impl BatchWriter {
             flush_durations: self.flush_durations,
         }
     }
-}
-
-/// Twice as long after each failure, up to a bound, and up to a quarter less, so that instances do not come together.
-fn retry_pause(failures: u32) -> Duration {
-    let pause = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LAST_RETRY);
-    let mut byte = [0];
-    // Without randomness the pause is merely the same for all.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    pause - pause / 4 * u32::from(byte[0]) / 255
 }
 
 impl Actor for BatchWriter {

@@ -13,9 +13,9 @@ use crate::config::{Durability, Writer, WriterMode};
 use crate::db::Db;
 use crate::db::tokens::{self, TokenRecord};
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::time::UnixMillis;
 use crate::records::flush::Sink;
 use crate::records::queue::{Ack, NotRecorded, Pending, WorkerQueues};
+use crate::time::UnixMillis;
 
 /// The handle to the writer; a clone is the same writer.
 #[derive(Clone)]

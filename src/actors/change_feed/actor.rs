@@ -10,12 +10,13 @@ use actix::prelude::*;
 use tokio::time::Instant;
 
 use super::apply::LocalState;
-use crate::actors::Unavailable;
+use crate::backoff::jittered;
 use crate::clock::Clock;
 use crate::cluster::cursor::Cursor;
 use crate::db::changes;
 use crate::db::{Db, DbError};
 use crate::peers::Peers;
+use crate::unavailable::Unavailable;
 
 /// Time between two polls, more or less: changes must be seen within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -144,14 +145,6 @@ async fn follow_a_page(
         local.feed_lag.set(asked);
     }
     Ok(more)
-}
-
-/// Between 90 % and 110 % of it, so that instances do not poll in step.
-pub(crate) fn jittered(interval: Duration) -> Duration {
-    let mut byte = [128];
-    // Without randomness the interval is merely the same for all.
-    let _ = aws_lc_rs::rand::fill(&mut byte);
-    interval.mul_f64(0.9 + 0.2 * f64::from(byte[0]) / 255.0)
 }
 
 impl Actor for ChangeFeed {

@@ -6,14 +6,15 @@ use crate::actors::client_cache::ClientCaches;
 use crate::clock::Clock;
 use crate::cluster::cursor::Cursor;
 use crate::cluster::feed_lag::FeedLag;
-use crate::cluster::keys;
-use crate::cluster::routes::RouteStore;
+use crate::cluster::{keys, routes};
 use crate::db::changes::{self, Change, Line};
-use crate::db::{Db, DbError, standing};
-use crate::keys::{KeySeal, KeyStore};
+use crate::db::{Db, DbError, client_status};
+use crate::gateway::route_table::RouteTable;
+use crate::keys::{KeyEncryptionKey, KeyStore};
 use crate::oauth::client::ClientId;
 use crate::peers::Peers;
 use crate::revocation::Revocations;
+use crate::snapshot::Snapshot;
 
 /// What the feed acts on.
 #[derive(Clone)]
@@ -25,9 +26,9 @@ pub struct LocalState {
     /// The key ring.
     pub keys: KeyStore,
     /// The forward-auth policy.
-    pub routes: RouteStore,
+    pub routes: Snapshot<RouteTable>,
     /// What private keys are encrypted with.
-    pub seal: Option<Arc<KeySeal>>,
+    pub seal: Option<Arc<KeyEncryptionKey>>,
     /// Where the time of the last answer is kept.
     pub feed_lag: FeedLag,
 }
@@ -78,8 +79,8 @@ impl LocalState {
             match &line.change {
                 Change::Client(id) if clients.contains(id) => {}
                 Change::Client(id) => clients.push(id.clone()),
-                Change::Spent(spent) => self.revocations.spend(*spent),
-                Change::Everybody => everybody = true,
+                Change::InvalidatedToken(spent) => self.revocations.spend(*spent),
+                Change::GlobalNotBefore => everybody = true,
                 Change::Keys => keys = true,
                 Change::Routes => routes = true,
                 Change::Unknown => unknown = true,
@@ -93,7 +94,7 @@ impl LocalState {
         }
         if everybody {
             self.revocations
-                .set_everybody(db.run_repeatable(standing::of_everybody).await?);
+                .set_global_not_before(db.run_repeatable(client_status::global_not_before).await?);
         }
         if unknown {
             self.caches.clear().await;
@@ -108,7 +109,7 @@ impl LocalState {
     }
 
     async fn reload_routes(&self, db: &Db) -> Result<(), DbError> {
-        match self.routes.reload(db).await {
+        match routes::reload(db, &self.routes).await {
             // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
             Err(error @ DbError::Inconsistent(_)) => {
                 log::error!("routes not taken over: {error}");

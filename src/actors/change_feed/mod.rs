@@ -3,6 +3,5 @@
 mod actor;
 mod apply;
 
-pub(crate) use actor::jittered;
 pub use actor::{ChangeFeed, PollNow};
 pub use apply::LocalState;

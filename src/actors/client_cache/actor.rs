@@ -21,12 +21,12 @@ use lru::LruCache;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use crate::actors::Unavailable;
 use crate::clients::loader::{Loader, SecondLevel};
 use crate::config;
 use crate::db::DbError;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// What a lookup answers; `None` is "no such client".
 pub type Answer = Result<Option<Arc<Client>>, Unavailable>;

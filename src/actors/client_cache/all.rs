@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::actor::{CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Stats, Tune, Warm};
 use crate::cluster::freshness::Freshness;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// The caches of all workers, in the order in which they were added.
 #[derive(Clone, Default)]

@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use super::fields::{Rest, usage};
 use super::{Context, Failure, print, print_json};
-use crate::db::{DbError, administration};
+use crate::api::client_fields::ClientFields;
+use crate::db::{DbError, transactions};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::secret::{ClientSecret, StoredSecret};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// What `client create` takes.
 #[derive(clap::Args)]
@@ -37,7 +38,7 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
     context.with_database(
-        |conn| match administration::create_client(conn, &context.author(), &client) {
+        |conn| match transactions::create_client(conn, &context.author(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
                 "there is a client {:?} already",
                 client.id.as_str()

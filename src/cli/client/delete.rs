@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use super::named::Named;
 use super::{Context, Failure, print, print_json};
-use crate::db::administration;
+use crate::db::transactions;
 
 pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
-    if !context.with_database(|conn| administration::delete_client(conn, &context.author(), &id, now))? {
+    if !context.with_database(|conn| transactions::delete_client(conn, &context.author(), &id, now))? {
         return Err(named.missing());
     }
     #[derive(Serialize)]

@@ -4,7 +4,7 @@ use super::named::Named;
 use super::show::show_client;
 use super::update::change;
 use super::{Context, Failure, print};
-use crate::oauth::client_fields::ClientFields;
+use crate::api::client_fields::ClientFields;
 
 pub fn run(context: &Context, named: &Named, enabled: bool) -> Result<(), Failure> {
     let fields = ClientFields {

@@ -1,8 +1,8 @@
 //! The flags that `client create` and `client update` share.
 
 use super::Failure;
+use crate::api::client_fields::{ClientFields, MalformedClient};
 use crate::config::Duration;
-use crate::oauth::client_fields::{ClientFields, MalformedClient};
 
 /// What making and changing a client have in common.
 #[derive(clap::Args, Default)]

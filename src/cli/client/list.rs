@@ -1,9 +1,10 @@
 //! `mintage client list`: all clients.
 
 use super::{Context, Failure, print, print_json};
+use crate::api::client::ClientDocument;
+use crate::api::page::Page;
 use crate::db::clients;
 use crate::oauth::client::Client;
-use crate::oauth::client_document::{ClientDocument, Page};
 
 pub fn run(context: &Context, json: bool) -> Result<(), Failure> {
     const PAGE: i64 = 500;

@@ -4,13 +4,13 @@ use serde::Serialize;
 
 use super::named::Named;
 use super::{Context, Failure, print, print_json};
-use crate::db::administration;
+use crate::db::transactions;
 
 pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
     let revoked =
-        context.with_database(|conn| administration::revoke_client_tokens(conn, &context.author(), &id, now))?;
+        context.with_database(|conn| transactions::revoke_client_tokens(conn, &context.author(), &id, now))?;
     let not_before = revoked.ok_or_else(|| named.missing())?;
     #[derive(Serialize)]
     struct Revoked<'a> {

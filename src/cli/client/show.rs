@@ -2,9 +2,9 @@
 
 use super::named::Named;
 use super::{Context, Failure, print, print_json};
+use crate::api::client::ClientDocument;
 use crate::db::clients;
 use crate::oauth::client::Client;
-use crate::oauth::client_document::ClientDocument;
 
 pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;

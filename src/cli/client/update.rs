@@ -4,10 +4,10 @@ use super::fields::{Rest, usage};
 use super::named::Named;
 use super::show::show_client;
 use super::{Context, Failure, print};
-use crate::db::administration;
+use crate::api::client_fields::ClientFields;
 use crate::db::clients::Changed;
+use crate::db::transactions;
 use crate::oauth::client::Client;
-use crate::oauth::client_fields::ClientFields;
 
 /// What `client update` takes; what is not named stays as it is.
 #[derive(clap::Args)]
@@ -76,7 +76,7 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
 pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Client, Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
     let changed = context.with_database(|conn| {
-        administration::change_client(conn, &context.author(), &id, now, |client| {
+        transactions::change_client(conn, &context.author(), &id, now, |client| {
             fields.applied_to(client, now)
         })
     })?;

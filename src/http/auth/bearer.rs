@@ -4,13 +4,13 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::guard;
-use crate::actors::Unavailable;
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::activity::{Spent, is_active};
+use crate::oauth::activity::{InvalidatedToken, is_active};
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// What an admin endpoint asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,11 @@ pub async fn active_when_warm(
 /// # Errors
 /// [`Unavailable`] when the database did not say that it is written.
 pub async fn revoke(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), Unavailable> {
-    worker.shared.revocations.revoke(Spent::from(claims), now).await
+    worker
+        .shared
+        .revocations
+        .revoke(InvalidatedToken::from(claims), now)
+        .await
 }
 
 /// Redeems a one-time token; `true` for the one request, over all instances and restarts, that did it.
@@ -120,7 +124,11 @@ pub async fn revoke(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis
 /// # Errors
 /// [`Unavailable`] when the database did not say: then nobody knows whether it was used, and the answer must be no.
 pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<bool, Unavailable> {
-    worker.shared.revocations.redeem(Spent::from(claims), now).await
+    worker
+        .shared
+        .revocations
+        .redeem(InvalidatedToken::from(claims), now)
+        .await
 }
 
 /// The token in the Authorization header, the only place where one is looked for.

@@ -13,10 +13,11 @@ use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::basic::{self, MalformedBasic};
 use crate::oauth::client::{AuthMethod, Client, ClientId};
+use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::OAuthError;
-use crate::oauth::secret::{self, ClientSecret, StoredSecret};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::stored_secret::{self, StoredSecret};
+use crate::time::UnixMillis;
 
 /// The credentials of a request.
 struct Presented {
@@ -61,12 +62,12 @@ pub async fn authenticate(
     };
     let Some(client) = found else {
         // As much work as for a client that exists, so that time does not tell them apart.
-        secret::verify(&presented.secret, &[], now);
+        stored_secret::verify(&presented.secret, &[], now);
         let tried = ClientId::parse(&presented.id);
         return Err(deny(worker, request, Denial::UnknownClient, tried.as_ref(), now));
     };
-    let found = match secret::verify(&presented.secret, &client.secrets, now) {
-        None if secret::any_is_slow(&client.secrets) => {
+    let found = match stored_secret::verify(&presented.secret, &client.secrets, now) {
+        None if stored_secret::any_is_password_hash(&client.secrets) => {
             // Boxed, so that the future of every other request is not larger for it.
             return Box::pin(authenticate_by_password_hash(worker, request, presented, client, now)).await;
         }
@@ -101,7 +102,7 @@ async fn authenticate_by_password_hash(
         client
             .secrets
             .iter()
-            .find(|secret| secret.id == id && secret.counts(now))
+            .find(|secret| secret.id == id && secret.is_valid(now))
     });
     authorize(worker, request, secret, &presented, &client, now)?;
     Ok(client)

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
-use crate::oauth::time::UnixMillis;
 use crate::throttle::Limited;
+use crate::time::UnixMillis;
 
 /// Lines a second; an attack must not fill the disk.
 const LINES_A_SECOND: u32 = 10;

@@ -8,8 +8,8 @@ use crate::http::{peer, request_id};
 use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::RetryAfter;
-use crate::oauth::time::UnixMillis;
 use crate::throttle::Noted;
+use crate::time::UnixMillis;
 
 /// Whether credentials of this request may be looked at.
 ///

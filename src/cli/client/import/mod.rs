@@ -18,10 +18,9 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
-use crate::db::administration::{self, Imported};
-use crate::db::{self, Conn, DbError, clients};
+use crate::db::transactions::{self, Imported};
+use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
-use crate::server::startup;
 use entry::{Candidate, ImportReport};
 use progress::Progress;
 use report::Report;
@@ -87,7 +86,7 @@ fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<Ha
         return Ok(HashSet::new());
     }
     Ok(crate::cli::open(&config).run_here(|conn| {
-        startup::bring_schema_up_to_date(conn, false)?;
+        migrations::ensure_current(conn, false)?;
         look(conn)
     })?)
 }
@@ -106,7 +105,7 @@ fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> 
     let (author, now) = (context.author(), context.clock.now());
     let imported = context.with_database(|conn| {
         let advance = |written| progress.advance(written);
-        match administration::import_clients(conn, &author, &all, now, skip_refused, advance) {
+        match transactions::import_clients(conn, &author, &all, now, skip_refused, advance) {
             Err(DbError::Conflict) => Ok(None),
             imported => imported.map(Some),
         }

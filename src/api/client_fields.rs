@@ -7,10 +7,10 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, SchemaType, Type};
 
-use super::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
-use super::resource::{is_absolute_uri, uri_schema};
-use super::scope::Scope;
-use super::time::UnixMillis;
+use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
+use crate::oauth::resource::{is_absolute_uri, uri_schema};
+use crate::oauth::scope::Scope;
+use crate::time::UnixMillis;
 
 /// Members of a client; one that is left out stays as it is, or as it is by default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]

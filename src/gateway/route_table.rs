@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::host::{HostBuffer, MAX_HOST, normal_host};
-use super::path::{NormalPath, RefusedPath, decoded, normal_path};
+use super::path::{NormalPath, RejectedPath, decoded, normal_path};
 use super::route::{Part, Route, is_method};
 
 type Map<T> = std::collections::HashMap<Box<str>, T, ahash::RandomState>;
@@ -49,7 +49,7 @@ pub enum Denied {
     /// The host is not known, and there are routes for which it counts.
     HostUnknown,
     /// The path is not in its normal form.
-    Path(RefusedPath),
+    Path(RejectedPath),
     /// No route matches.
     NoRoute,
 }
@@ -109,7 +109,7 @@ impl RouteTable {
     /// [`Denied`] when none does, or the request could be read in two ways.
     pub fn decide(&self, method: &str, host: Option<&str>, target: &str) -> Result<&Route, Denied> {
         let mut buffer = [0; MAX_HOST];
-        let (host, path) = self.judge(method, host, target, &mut buffer)?;
+        let (host, path) = self.normalize(method, host, target, &mut buffer)?;
         let with_host = host.and_then(|host| self.hosts.get(host));
         let roots = with_host.into_iter().chain([&self.any_host]);
         let inner = &path.as_str()[1..];
@@ -119,7 +119,8 @@ impl RouteTable {
             .ok_or(Denied::NoRoute)
     }
 
-    fn judge<'a>(
+    /// Host and path in their normal forms, if the request can be read in one way only.
+    pub(super) fn normalize<'a>(
         &self,
         method: &str,
         host: Option<&str>,
@@ -165,39 +166,6 @@ impl RouteTable {
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, route)| route)
     }
-
-    /// What [`Self::decide`] decides, and why: also what became of every other route that matches the path.
-    pub fn explain<'t>(&'t self, method: &str, host: Option<&str>, target: &str) -> Explanation<'t> {
-        let decision = self.decide(method, host, target);
-        let mut buffer = [0; MAX_HOST];
-        let Ok((host, path)) = self.judge(method, host, target, &mut buffer) else {
-            return Explanation {
-                decision,
-                others: Vec::new(),
-            };
-        };
-        let mut others: Vec<(Rank<'_>, &Route)> = self
-            .routes
-            .iter()
-            .filter(|route| path_matches(route.path.parts(), path))
-            .filter(|route| !decision.is_ok_and(|deciding| std::ptr::eq(deciding, *route)))
-            .map(|route| (Rank::of(route, method), route))
-            .collect();
-        others.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let others = others.into_iter().map(|(rank, route)| RunnerUp {
-            route,
-            why: match (&route.host, decision) {
-                (Some(named), _) if Some(named.as_str()) != host => WhyNot::OtherHost,
-                _ if rank.method.is_none() => WhyNot::OtherMethod,
-                (_, Ok(deciding)) => Rank::of(deciding, method).lead_over(&rank),
-                (_, Err(_)) => unreachable!("a route that matches in all three is a decision"),
-            },
-        });
-        Explanation {
-            decision,
-            others: others.collect(),
-        }
-    }
 }
 
 impl Node {
@@ -222,33 +190,17 @@ fn method_rank(route: &Route, method: &str) -> Option<u8> {
     }
 }
 
-fn path_matches(parts: &[Part], path: NormalPath<'_>) -> bool {
-    let mut segments = path.segments();
-    for part in parts {
-        let matches = match (part, segments.next()) {
-            (Part::Rest, Some(_)) => return true,
-            (Part::Literal(text), Some(segment)) => **text == *segment,
-            (Part::Parameter, Some(segment)) => !segment.is_empty(),
-            (_, None) => false,
-        };
-        if !matches {
-            return false;
-        }
-    }
-    segments.next().is_none()
-}
-
 /// How specific a route is; the least decides.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Rank<'a> {
+pub(super) struct Rank<'a> {
     any_host: bool,
     kinds: Vec<u8>,
-    method: Option<u8>,
+    pub(super) method: Option<u8>,
     id: &'a str,
 }
 
 impl<'a> Rank<'a> {
-    fn of(route: &'a Route, method: &str) -> Self {
+    pub(super) fn of(route: &'a Route, method: &str) -> Self {
         let kind = |part: &Part| match part {
             Part::Literal(_) => 0,
             Part::Parameter => 1,
@@ -263,7 +215,7 @@ impl<'a> Rank<'a> {
     }
 
     /// In what this one is more specific.
-    fn lead_over(&self, other: &Rank<'_>) -> WhyNot {
+    pub(super) fn lead_over(&self, other: &Rank<'_>) -> WhyNot {
         if self.any_host != other.any_host {
             return WhyNot::AnyHost;
         }
@@ -273,24 +225,6 @@ impl<'a> Rank<'a> {
             None => WhyNot::LessOfTheMethod,
         }
     }
-}
-
-/// What a table decides about a request, and why.
-#[derive(Debug)]
-pub struct Explanation<'t> {
-    /// The route that decides, or why none does.
-    pub decision: Result<&'t Route, Denied>,
-    /// The other routes whose path matches, the most specific first.
-    pub others: Vec<RunnerUp<'t>>,
-}
-
-/// A route that matches the path and does not decide.
-#[derive(Debug, PartialEq, Eq)]
-pub struct RunnerUp<'t> {
-    /// The route.
-    pub route: &'t Route,
-    /// Why it does not decide.
-    pub why: WhyNot,
 }
 
 /// Why a route whose path matches does not decide.
@@ -323,8 +257,8 @@ impl fmt::Display for WhyNot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::route::NewRoute;
-    use crate::oauth::time::UnixMillis;
+    use crate::gateway::route::NewRoute;
+    use crate::time::UnixMillis;
     use proptest::prelude::*;
 
     /// A route written as `METHOD HOST PATH`, with `*` for any; the text is its id.
@@ -439,7 +373,7 @@ mod tests {
         let all = table(&["* * /{*rest}"]);
         assert_eq!(
             decision(&all, "GET", "h", "/a/../b"),
-            Err(Denied::Path(RefusedPath::DotSegment))
+            Err(Denied::Path(RejectedPath::DotSegment))
         );
         for method in ["get", "Get", "", "GET ", "GET, POST", "G\u{c9}T"] {
             assert_eq!(decision(&all, method, "h", "/a"), Err(Denied::Method), "{method:?}");
@@ -463,38 +397,6 @@ mod tests {
         let compiled = RouteTable::compile(routes.iter().map(|text| route(text)).collect());
         let duplicate = compiled.unwrap_err();
         assert_eq!([duplicate.first.as_str(), duplicate.second.as_str()], routes);
-    }
-
-    #[test]
-    fn p44_explain_tells_who_decided_and_why_the_others_did_not() {
-        let table = table(&[
-            "* * /{*rest}",
-            "* * /orders/{id}",
-            "GET * /orders/{id}",
-            "POST * /orders/{id}",
-            "* other.example /orders/{id}",
-            "* * /carts/{id}",
-        ]);
-        let explained = table.explain("GET", Some("api.example"), "/orders/1");
-        assert_eq!(explained.decision.unwrap().id, "GET * /orders/{id}");
-        let others: Vec<(&str, WhyNot)> = explained
-            .others
-            .iter()
-            .map(|other| (other.route.id.as_str(), other.why))
-            .collect();
-        assert_eq!(
-            others,
-            [
-                ("* other.example /orders/{id}", WhyNot::OtherHost),
-                ("POST * /orders/{id}", WhyNot::OtherMethod),
-                ("* * /orders/{id}", WhyNot::LessOfTheMethod),
-                ("* * /{*rest}", WhyNot::LessLiteral(1)),
-            ]
-        );
-        assert_eq!(
-            table.explain("GET", Some("h"), "/a/../b").decision.unwrap_err(),
-            Denied::Path(RefusedPath::DotSegment)
-        );
     }
 
     /// The policy as P44 words it, without a tree: the reference of the properties below.

@@ -7,10 +7,10 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::host::Host;
-use super::path::{RefusedPath, normal_path};
-use super::resource::is_absolute_uri;
-use super::scope::Scope;
-use super::time::UnixMillis;
+use super::path::{RejectedPath, normal_path};
+use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::scope::Scope;
+use crate::time::UnixMillis;
 
 /// The longest template, in bytes.
 pub const MAX_TEMPLATE: usize = 1024;
@@ -66,7 +66,7 @@ pub struct NewRoute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedRoute {
     /// The path is not in its normal form.
-    Path(RefusedPath),
+    Path(RejectedPath),
     /// The path has a query.
     Query,
     /// A brace stands elsewhere than around a whole segment, or the name between them is none.
@@ -280,11 +280,11 @@ mod tests {
     fn p44_a_malformed_template_is_refused() {
         use MalformedRoute::*;
         for (text, malformed) in [
-            ("orders", Path(RefusedPath::NoSlash)),
-            ("/a/../b", Path(RefusedPath::DotSegment)),
-            ("/a//b", Path(RefusedPath::EmptySegment)),
-            ("/a%2fb", Path(RefusedPath::AmbiguousEscape)),
-            ("/a;b", Path(RefusedPath::Parameter)),
+            ("orders", Path(RejectedPath::NoSlash)),
+            ("/a/../b", Path(RejectedPath::DotSegment)),
+            ("/a//b", Path(RejectedPath::EmptySegment)),
+            ("/a%2fb", Path(RejectedPath::AmbiguousEscape)),
+            ("/a;b", Path(RejectedPath::Parameter)),
             ("/a?b", Query),
             ("/{}", Braces),
             ("/{*}", Braces),

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::secret::StoredSecret;
-use super::time::UnixMillis;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// A secret's id and times, in RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]

@@ -3,8 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::rotation::{self, KeyRecord};
-use crate::oauth::time::UnixMillis;
+use crate::keys::rotation::{self, KeyRecord};
+use crate::time::UnixMillis;
 
 /// All that is known of a key but the key itself; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
@@ -32,7 +32,7 @@ impl KeyDocument {
             kid: key.kid.clone(),
             alg: key.alg.name(),
             state: rotation::state(key, all, now).name(),
-            encrypted: key.sealed,
+            encrypted: key.encrypted,
             created_at: key.created_at.to_string(),
             activates_at: key.activates_at.to_string(),
             retires_at: key.retires_at.map(|at| at.to_string()),

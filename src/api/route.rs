@@ -3,8 +3,9 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::route::Route;
-use super::route_table::{Explanation, RouteTable};
+use crate::gateway::explain::Explanation;
+use crate::gateway::route::Route;
+use crate::gateway::route_table::RouteTable;
 
 /// A route; `null` is any method, any host, the default audience.
 #[derive(Debug, Serialize, ToSchema)]
@@ -82,9 +83,9 @@ impl<'a> From<&Explanation<'a>> for ExplanationDocument<'a> {
 }
 
 fn deciding_reason(explanation: &Explanation<'_>) -> String {
-    use super::route_table::WhyNot;
+    use crate::gateway::route_table::WhyNot;
     let rival =
-        |other: &&super::route_table::RunnerUp<'_>| !matches!(other.why, WhyNot::OtherHost | WhyNot::OtherMethod);
+        |other: &&crate::gateway::explain::RunnerUp<'_>| !matches!(other.why, WhyNot::OtherHost | WhyNot::OtherMethod);
     match explanation.others.iter().filter(rival).count() {
         0 => "it is the only route that matches".into(),
         rivals => format!("it is the most specific of {} routes that match", rivals + 1),

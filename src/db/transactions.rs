@@ -14,24 +14,24 @@ use super::clients::{self, Changed};
 use super::conn::Conn;
 use super::error::DbError;
 use super::secrets::{self, Added};
-use super::{revocations, routes, standing};
-use crate::oauth::activity::Spent;
-use crate::oauth::audit::{Action, Author, Deed, difference};
+use super::{client_status, revocations, routes};
+use crate::api::audit::{Action, AuditEvent, Principal, difference};
+use crate::api::client::ClientDocument;
+use crate::api::route::RouteDocument;
+use crate::gateway::route::Route;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::client_document::ClientDocument;
-use crate::oauth::route::Route;
-use crate::oauth::route_document::RouteDocument;
-use crate::oauth::secret::StoredSecret;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// Makes a client.
 ///
 /// # Errors
 /// [`DbError::Conflict`] when the id is taken.
-pub fn create_client(conn: &mut Conn, by: &Author, client: &Client) -> Result<(), DbError> {
+pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
     audited(conn, by, client.created_at, |conn| {
         clients::insert(conn, client)?;
-        Ok(((), deed(Action::ClientCreate, client.id.as_str(), created(client))))
+        Ok(((), event(Action::ClientCreate, client.id.as_str(), created(client))))
     })
 }
 
@@ -39,10 +39,10 @@ pub fn create_client(conn: &mut Conn, by: &Author, client: &Client) -> Result<()
 ///
 /// # Errors
 /// See the module.
-pub fn replace_client(conn: &mut Conn, by: &Author, client: &Client) -> Result<(), DbError> {
+pub fn replace_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
     audited(conn, by, client.updated_at, |conn| {
         clients::replace(conn, client)?;
-        Ok(((), deed(Action::ClientCreate, client.id.as_str(), created(client))))
+        Ok(((), event(Action::ClientCreate, client.id.as_str(), created(client))))
     })
 }
 
@@ -62,7 +62,7 @@ pub struct Imported {
 /// [`DbError::Conflict`] when an id was taken meanwhile.
 pub fn import_clients(
     conn: &mut Conn,
-    by: &Author,
+    by: &Principal,
     all: &[Client],
     now: UnixMillis,
     past_taken: bool,
@@ -80,8 +80,8 @@ pub fn import_clients(
             .collect();
         for part in new.chunks(clients::MANY) {
             clients::insert_many(conn, part)?;
-            let deeds: Vec<Deed> = part.iter().filter_map(|client| imported(client)).collect();
-            audit::append_many(conn, by, now, &deeds)?;
+            let events: Vec<AuditEvent> = part.iter().filter_map(|client| imported(client)).collect();
+            audit::append_many(conn, by, now, &events)?;
             progress(part.len());
         }
         // Last, because its lock keeps everybody else from writing to the change log.
@@ -93,8 +93,8 @@ pub fn import_clients(
     })
 }
 
-fn imported(client: &Client) -> Option<Deed> {
-    deed(Action::ClientImport, client.id.as_str(), created(client))
+fn imported(client: &Client) -> Option<AuditEvent> {
+    event(Action::ClientImport, client.id.as_str(), created(client))
 }
 
 fn created(client: &Client) -> serde_json::Value {
@@ -108,7 +108,7 @@ fn created(client: &Client) -> serde_json::Value {
 /// See the module.
 pub fn change_client<E>(
     conn: &mut Conn,
-    by: &Author,
+    by: &Principal,
     id: &ClientId,
     now: UnixMillis,
     change: impl FnOnce(&Client) -> Result<Client, E>,
@@ -118,7 +118,7 @@ pub fn change_client<E>(
         let told = match &changed {
             Changed::Done { before, after } => {
                 let (before, after) = (ClientDocument::from(&**before), ClientDocument::from(&**after));
-                deed(Action::ClientUpdate, id.as_str(), difference(&before, &after))
+                event(Action::ClientUpdate, id.as_str(), difference(&before, &after))
             }
             _ => None,
         };
@@ -143,7 +143,7 @@ pub enum Deleted {
 /// See the module.
 pub fn delete_client_if(
     conn: &mut Conn,
-    by: &Author,
+    by: &Principal,
     id: &ClientId,
     now: UnixMillis,
     suits: impl FnOnce(&Client) -> bool,
@@ -163,10 +163,10 @@ pub fn delete_client_if(
 ///
 /// # Errors
 /// See the module.
-pub fn delete_client(conn: &mut Conn, by: &Author, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
+pub fn delete_client(conn: &mut Conn, by: &Principal, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
     audited(conn, by, now, |conn| {
         let deleted = clients::delete(conn, id, now)?;
-        Ok((deleted, told_if(deleted, Action::ClientDelete, id.as_str(), json!({}))))
+        Ok((deleted, event_if(deleted, Action::ClientDelete, id.as_str(), json!({}))))
     })
 }
 
@@ -177,7 +177,7 @@ pub fn delete_client(conn: &mut Conn, by: &Author, id: &ClientId, now: UnixMilli
 /// See the module.
 pub fn revoke_client_tokens(
     conn: &mut Conn,
-    by: &Author,
+    by: &Principal,
     id: &ClientId,
     now: UnixMillis,
 ) -> Result<Option<UnixMillis>, DbError> {
@@ -185,9 +185,9 @@ pub fn revoke_client_tokens(
         if clients::find(conn, id)?.is_none() {
             return Ok((None, None));
         }
-        let not_before = standing::revoke_until(conn, Some(id), now)?;
+        let not_before = client_status::revoke_until(conn, Some(id), now)?;
         let detail = json!({ "not_before": not_before.to_string() });
-        Ok((Some(not_before), deed(Action::ClientRevokeTokens, id.as_str(), detail)))
+        Ok((Some(not_before), event(Action::ClientRevokeTokens, id.as_str(), detail)))
     })
 }
 
@@ -197,7 +197,7 @@ pub fn revoke_client_tokens(
 /// See the module.
 pub fn add_secret(
     conn: &mut Conn,
-    by: &Author,
+    by: &Principal,
     id: &ClientId,
     secret: &StoredSecret,
     others_end: Option<UnixMillis>,
@@ -212,7 +212,7 @@ pub fn add_secret(
         });
         Ok((
             added,
-            told_if(added == Added::Done, Action::SecretAdd, id.as_str(), detail),
+            event_if(added == Added::Done, Action::SecretAdd, id.as_str(), detail),
         ))
     })
 }
@@ -223,7 +223,7 @@ pub fn add_secret(
 /// See the module.
 pub fn revoke_secret(
     conn: &mut Conn,
-    by: &Author,
+    by: &Principal,
     id: &ClientId,
     secret_id: &str,
     now: UnixMillis,
@@ -231,7 +231,7 @@ pub fn revoke_secret(
     audited(conn, by, now, |conn| {
         let revoked = secrets::revoke(conn, id, secret_id, now)?;
         let detail = json!({ "secret_id": secret_id });
-        Ok((revoked, told_if(revoked, Action::SecretRevoke, id.as_str(), detail)))
+        Ok((revoked, event_if(revoked, Action::SecretRevoke, id.as_str(), detail)))
     })
 }
 
@@ -239,10 +239,13 @@ pub fn revoke_secret(
 ///
 /// # Errors
 /// [`DbError::Conflict`] when there is one for the same method, host and path.
-pub fn add_route(conn: &mut Conn, by: &Author, route: &Route) -> Result<(), DbError> {
+pub fn add_route(conn: &mut Conn, by: &Principal, route: &Route) -> Result<(), DbError> {
     audited(conn, by, route.created_at, |conn| {
         routes::insert(conn, route)?;
-        Ok(((), deed(Action::RouteAdd, &route.id, json!(RouteDocument::from(route)))))
+        Ok((
+            (),
+            event(Action::RouteAdd, &route.id, json!(RouteDocument::from(route))),
+        ))
     })
 }
 
@@ -250,10 +253,10 @@ pub fn add_route(conn: &mut Conn, by: &Author, route: &Route) -> Result<(), DbEr
 ///
 /// # Errors
 /// See the module.
-pub fn remove_route(conn: &mut Conn, by: &Author, id: &str, now: UnixMillis) -> Result<bool, DbError> {
+pub fn remove_route(conn: &mut Conn, by: &Principal, id: &str, now: UnixMillis) -> Result<bool, DbError> {
     audited(conn, by, now, |conn| {
         let removed = routes::delete(conn, id, now)?;
-        Ok((removed, told_if(removed, Action::RouteRemove, id, json!({}))))
+        Ok((removed, event_if(removed, Action::RouteRemove, id, json!({}))))
     })
 }
 
@@ -261,22 +264,22 @@ pub fn remove_route(conn: &mut Conn, by: &Author, id: &str, now: UnixMillis) -> 
 ///
 /// # Errors
 /// See the module.
-pub fn revoke_token(conn: &mut Conn, by: &Author, spent: Spent, now: UnixMillis) -> Result<(), DbError> {
+pub fn revoke_token(conn: &mut Conn, by: &Principal, token: InvalidatedToken, now: UnixMillis) -> Result<(), DbError> {
     audited(conn, by, now, |conn| {
-        revocations::revoke(conn, spent, now)?;
-        let detail = json!({ "expires_at": UnixMillis(spent.expires_at * 1000).to_string() });
-        Ok(((), deed(Action::TokenRevoke, &spent.jti.to_string(), detail)))
+        revocations::revoke(conn, token, now)?;
+        let detail = json!({ "expires_at": UnixMillis(token.expires_at * 1000).to_string() });
+        Ok(((), event(Action::TokenRevoke, &token.jti.to_string(), detail)))
     })
 }
 
-fn deed(action: Action, subject: &str, detail: serde_json::Value) -> Option<Deed> {
-    Some(Deed {
+fn event(action: Action, subject: &str, detail: serde_json::Value) -> Option<AuditEvent> {
+    Some(AuditEvent {
         action,
         subject: subject.to_owned(),
         detail,
     })
 }
 
-fn told_if(done: bool, action: Action, subject: &str, detail: serde_json::Value) -> Option<Deed> {
-    deed(action, subject, detail).filter(|_| done)
+fn event_if(done: bool, action: Action, subject: &str, detail: serde_json::Value) -> Option<AuditEvent> {
+    event(action, subject, detail).filter(|_| done)
 }

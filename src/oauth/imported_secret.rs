@@ -1,13 +1,14 @@
-//! Secrets that come in the clear from elsewhere: whether they look generated, and by which hash they are kept.
+//! Secrets that come in the clear from elsewhere: whether they look generated, and which hash is stored of them.
 //!
-//! The fast hash is enough for a secret that nobody can guess. One that a person chose is guessed from a copy of the
-//! database in no time if it is kept by SHA-256, so it keeps a slow hash for good (ADR 18).
+//! A digest is enough for a secret that cannot be guessed. One that a person chose is guessed from a copy of the
+//! database in no time if it is stored as SHA-256, so it keeps a password hash for good (ADR 18).
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::secret::{ClientSecret, SecretHash};
-use super::slow_hash::SlowHash;
+use super::client_secret::ClientSecret;
+use super::password_hash::PasswordHash;
+use super::secret_hash::SecretHash;
 
 /// Characters of the shortest secret that may count as generated: 24 hexadecimal digits are 96 bits. Ory Hydra generates
 /// 26 characters, Keycloak 32 or a UUID.
@@ -16,7 +17,7 @@ const MIN_LENGTH: usize = 24;
 /// Different characters that it has at least: 24 random hexadecimal digits have 12 or 13, and hardly ever fewer than 9.
 const MIN_DIFFERENT: usize = 9;
 
-/// Whether a secret looks as if a machine had generated it, so that the fast hash keeps it safe.
+/// Whether a secret looks as if a machine had generated it, so that its digest keeps it safe.
 ///
 /// A guess, made to err on the other side: it is long, of many different characters, jumps between letters, digits and
 /// cases as words do not, and no part of it comes twice.
@@ -42,15 +43,15 @@ fn is_jump(from: u8, to: u8) -> bool {
 /// What is stored of a secret that came in the clear; it takes 30 ms where the secret looks chosen.
 pub fn hash(secret: &ClientSecret) -> SecretHash {
     match looks_generated(secret) {
-        true => secret.hash(),
-        false => SecretHash::Slow(Arc::new(SlowHash::make(secret))),
+        true => SecretHash::of(&secret),
+        false => SecretHash::Password(Arc::new(PasswordHash::of(secret))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::secret::random_text;
+    use crate::random::random_text;
 
     fn generated(text: &str) -> bool {
         looks_generated(&ClientSecret::new(text.into()))
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generated_secret_is_kept_by_the_fast_hash_and_a_chosen_one_by_a_slow_one() {
+    fn a_generated_secret_is_stored_as_a_digest_and_a_chosen_one_as_a_password_hash() {
         let stored = |text: &str| hash(&ClientSecret::new(text.into())).to_stored();
         assert!(stored("IIykoV67FWfyBw84t1DEKcEKiUruGt89").starts_with("sha256:"));
         assert!(stored("hunter2").starts_with("$argon2id$"));

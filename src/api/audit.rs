@@ -1,14 +1,14 @@
-//! The audit trail: who changed what, when and from where.
+//! The audit log: who changed what, when and from where.
 //!
-//! A deed says what changed in the words of the admin API, and holds no secret: of a secret it names the id.
+//! An event says what changed in the words of the admin API, and holds no secret: of a secret it names the id.
 
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-/// Who does something, and from where.
+/// The actor of an event, and where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Author {
+pub struct Principal {
     /// A client id, a user of the machine, or `mintage` itself.
     pub who: String,
     /// An address, or `command line`.
@@ -63,7 +63,7 @@ impl Action {
 
 /// Something that was done.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Deed {
+pub struct AuditEvent {
     /// What.
     pub action: Action,
     /// To what: an id.

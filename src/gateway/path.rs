@@ -7,13 +7,15 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::encoding::from_hex;
+
 /// A path in its normal form, still escaped, without its query. It begins with a slash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NormalPath<'a>(&'a str);
 
 /// Why a path is refused: somebody could read it otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RefusedPath {
+pub enum RejectedPath {
     /// It does not begin with a slash: `*`, an authority, or a whole URL.
     NoSlash,
     /// A segment is `.` or `..`.
@@ -34,7 +36,7 @@ pub enum RefusedPath {
     AmbiguousEscape,
 }
 
-impl RefusedPath {
+impl RejectedPath {
     /// What is wrong; it echoes nothing of the path.
     pub fn text(self) -> &'static str {
         match self {
@@ -51,49 +53,49 @@ impl RefusedPath {
     }
 }
 
-impl fmt::Display for RefusedPath {
+impl fmt::Display for RejectedPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
     }
 }
 
-impl std::error::Error for RefusedPath {}
+impl std::error::Error for RejectedPath {}
 
 /// The path of a request target in origin form, `/path?query`; the query is cut off and takes no part.
 ///
 /// # Errors
-/// [`RefusedPath`] for every path that is not already in its normal form.
-pub fn normal_path(target: &str) -> Result<NormalPath<'_>, RefusedPath> {
+/// [`RejectedPath`] for every path that is not already in its normal form.
+pub fn normal_path(target: &str) -> Result<NormalPath<'_>, RejectedPath> {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
-    let inner = path.strip_prefix('/').ok_or(RefusedPath::NoSlash)?;
+    let inner = path.strip_prefix('/').ok_or(RejectedPath::NoSlash)?;
     let mut segments = inner.split('/').peekable();
     while let Some(segment) = segments.next() {
         if segment.is_empty() && segments.peek().is_some() {
-            return Err(RefusedPath::EmptySegment);
+            return Err(RejectedPath::EmptySegment);
         }
-        judge(segment)?;
+        check(segment)?;
     }
     Ok(NormalPath(path))
 }
 
-fn judge(segment: &str) -> Result<(), RefusedPath> {
+fn check(segment: &str) -> Result<(), RejectedPath> {
     if matches!(segment, "." | "..") {
-        return Err(RefusedPath::DotSegment);
+        return Err(RejectedPath::DotSegment);
     }
     let mut escapes_text = false;
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'\\' => return Err(RefusedPath::Backslash),
-            b';' => return Err(RefusedPath::Parameter),
-            b'#' => return Err(RefusedPath::Fragment),
-            0..=b' ' | 0x7f.. => return Err(RefusedPath::Character),
+            b'\\' => return Err(RejectedPath::Backslash),
+            b';' => return Err(RejectedPath::Parameter),
+            b'#' => return Err(RejectedPath::Fragment),
+            0..=b' ' | 0x7f.. => return Err(RejectedPath::Character),
             b'%' => {
                 let digits = bytes.next().zip(bytes.next());
-                let escaped = digits.and_then(|(high, low)| escaped(high, low));
-                match escaped.ok_or(RefusedPath::BadEscape)? {
+                let escaped = digits.and_then(|(high, low)| from_hex(high, low));
+                match escaped.ok_or(RejectedPath::BadEscape)? {
                     b'/' | b'\\' | b'.' | b'%' | b';' | b'?' | b'#' | 0..=0x1f | 0x7f => {
-                        return Err(RefusedPath::AmbiguousEscape);
+                        return Err(RejectedPath::AmbiguousEscape);
                     }
                     0x80.. => escapes_text = true,
                     _ => {}
@@ -104,17 +106,12 @@ fn judge(segment: &str) -> Result<(), RefusedPath> {
     }
     if escapes_text {
         // An overlong form of `.` or `/` is no UTF-8, and neither is anything in another charset.
-        let text = String::from_utf8(unescape(segment)).map_err(|_| RefusedPath::BadEscape)?;
+        let text = String::from_utf8(unescape(segment)).map_err(|_| RejectedPath::BadEscape)?;
         if text.contains(char::is_control) {
-            return Err(RefusedPath::AmbiguousEscape);
+            return Err(RejectedPath::AmbiguousEscape);
         }
     }
     Ok(())
-}
-
-fn escaped(high: u8, low: u8) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    Some(digit(high)? << 4 | digit(low)?)
 }
 
 /// Decodes escapes once; what is no escape stays as it is.
@@ -123,7 +120,7 @@ fn unescape(segment: &str) -> Vec<u8> {
     let mut rest = segment.as_bytes();
     while let [byte, tail @ ..] = rest {
         let escape = match tail {
-            [high, low, ..] if *byte == b'%' => escaped(*high, *low),
+            [high, low, ..] if *byte == b'%' => from_hex(*high, *low),
             _ => None,
         };
         decoded.push(escape.unwrap_or(*byte));
@@ -210,7 +207,7 @@ mod tests {
 
     #[test]
     fn p44_what_could_be_read_in_two_ways_is_refused() {
-        use RefusedPath::*;
+        use RejectedPath::*;
         for (target, refused) in [
             ("", NoSlash),
             ("*", NoSlash),

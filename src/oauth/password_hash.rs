@@ -1,4 +1,4 @@
-//! Slow hashes, made for secrets that people choose: bcrypt and PBKDF2 from other servers, Argon2id from there and here.
+//! Password hashes, for secrets that people choose: bcrypt and PBKDF2 from other servers, Argon2id from there and here.
 //!
 //! Verifying one takes from milliseconds to a second, so it is never done on a worker. What a hash may cost is bounded
 //! when it is read, or an imported file could stop the server.
@@ -6,18 +6,18 @@
 use std::fmt;
 use std::num::NonZeroU32;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Params, PasswordVerifier, Version};
 use aws_lc_rs::{pbkdf2, rand};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::secret::ClientSecret;
+use super::client_secret::ClientSecret;
 
-/// A slow hash.
+/// A password hash.
 #[derive(Clone)]
-pub enum SlowHash {
+pub enum PasswordHash {
     /// `$2a$`, `$2b$` or `$2y$`.
     Bcrypt(Box<str>),
     /// `$pbkdf2-sha256$` or `$pbkdf2-sha512$`, as Ory Hydra and passlib write them.
@@ -67,7 +67,7 @@ const PASSLIB: alphabet::Alphabet =
         Err(_) => panic!("it has 64 different characters"),
     };
 
-impl SlowHash {
+impl PasswordHash {
     /// Whether a text looks like a hash at all, and not like a secret.
     pub fn looks_like_one(text: &str) -> bool {
         text.starts_with('$')
@@ -92,8 +92,8 @@ impl SlowHash {
         }
     }
 
-    /// Makes the Argon2id hash of a secret, with a salt from the operating system's randomness. It takes about 30 ms.
-    pub fn make(secret: &ClientSecret) -> Self {
+    /// The Argon2id hash of a secret, with a salt from the operating system's randomness. It takes about 30 ms.
+    pub fn of(secret: &ClientSecret) -> Self {
         let mut salt = [0; 16];
         rand::fill(&mut salt).expect("the operating system's randomness is available once it has booted");
         let mut hash = [0; 32];
@@ -132,9 +132,9 @@ impl SlowHash {
     }
 }
 
-impl fmt::Debug for SlowHash {
+impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SlowHash(…)")
+        f.write_str("PasswordHash(…)")
     }
 }
 
@@ -142,18 +142,18 @@ const MALFORMED: &str = "its secret's hash is malformed";
 const TOO_COSTLY: &str = "its secret's hash costs too much to verify";
 
 /// `$2b$12$` and 53 characters.
-fn bcrypt(text: &str) -> Result<SlowHash, &'static str> {
+fn bcrypt(text: &str) -> Result<PasswordHash, &'static str> {
     let parts: bcrypt::HashParts = text.parse().map_err(|_| MALFORMED)?;
     match parts.get_cost() {
         // The library takes 4 and more only, and whoever cannot be verified is better refused now than then.
         0..4 => Err(MALFORMED),
-        4..=MAX_BCRYPT_COST => Ok(SlowHash::Bcrypt(text.into())),
+        4..=MAX_BCRYPT_COST => Ok(PasswordHash::Bcrypt(text.into())),
         _ => Err(TOO_COSTLY),
     }
 }
 
 /// `$pbkdf2-sha256$i=25000,l=32$SALT$HASH` (Hydra) or `$pbkdf2-sha256$25000$SALT$HASH` (passlib).
-fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<SlowHash, &'static str> {
+fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<PasswordHash, &'static str> {
     let parts: Vec<&str> = text.split('$').collect();
     let ["", _, parameters, salt, hash] = parts[..] else {
         return Err(MALFORMED);
@@ -178,7 +178,7 @@ fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<SlowHash, &'static
     if iterations.get() > MAX_ROUNDS / blocks {
         return Err(TOO_COSTLY);
     }
-    Ok(SlowHash::Pbkdf2 {
+    Ok(PasswordHash::Pbkdf2 {
         algorithm,
         iterations,
         salt: salt.into(),
@@ -188,14 +188,14 @@ fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<SlowHash, &'static
 }
 
 /// `$argon2id$v=19$m=65536,t=3,p=4$SALT$HASH`
-fn argon2id(text: &str) -> Result<SlowHash, &'static str> {
-    let read = PasswordHash::new(text).map_err(|_| MALFORMED)?;
+fn argon2id(text: &str) -> Result<PasswordHash, &'static str> {
+    let read = argon2::PasswordHash::new(text).map_err(|_| MALFORMED)?;
     let params = Params::try_from(&read).map_err(|_| MALFORMED)?;
     if read.salt.is_none() || read.hash.is_none() {
         return Err(MALFORMED);
     }
     match params.m_cost() <= MAX_ARGON2_MEMORY && params.t_cost() <= MAX_ARGON2_PASSES {
-        true => Ok(SlowHash::Argon2id(text.into())),
+        true => Ok(PasswordHash::Argon2id(text.into())),
         false => Err(TOO_COSTLY),
     }
 }
@@ -207,7 +207,9 @@ mod tests {
     use super::*;
 
     fn verifies(hash: &str, secret: &str) -> bool {
-        SlowHash::parse(hash).unwrap().verify(&ClientSecret::new(secret.into()))
+        PasswordHash::parse(hash)
+            .unwrap()
+            .verify(&ClientSecret::new(secret.into()))
     }
 
     #[test]
@@ -268,7 +270,7 @@ mod tests {
                 "c2Fs".repeat(300)
             ),
         ] {
-            let refused = SlowHash::parse(bad).unwrap_err();
+            let refused = PasswordHash::parse(bad).unwrap_err();
             assert!(refused == MALFORMED || refused.contains("neither"), "{bad}: {refused}");
         }
     }
@@ -295,15 +297,15 @@ mod tests {
             (argon2id("m=65536,t=10,p=4"), argon2id("m=4194304,t=1,p=4")),
             (argon2id("m=65536,t=10,p=4"), argon2id("m=65536,t=11,p=4")),
         ] {
-            assert!(SlowHash::parse(&just_right).is_ok(), "{just_right}");
-            assert_eq!(SlowHash::parse(&too_much).unwrap_err(), TOO_COSTLY, "{too_much}");
+            assert!(PasswordHash::parse(&just_right).is_ok(), "{just_right}");
+            assert_eq!(PasswordHash::parse(&too_much).unwrap_err(), TOO_COSTLY, "{too_much}");
         }
     }
 
     #[test]
     fn a_hash_that_is_made_here_reads_back_and_verifies_its_secret_only() {
         let secret = ClientSecret::new("hunter2".into());
-        let (first, second) = (SlowHash::make(&secret), SlowHash::make(&secret));
+        let (first, second) = (PasswordHash::of(&secret), PasswordHash::of(&secret));
         assert!(verifies(first.text(), "hunter2") && !verifies(first.text(), "hunter3"));
         assert_ne!(first.text(), second.text(), "each has a salt of its own");
     }
@@ -317,7 +319,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_read_is_kept_as_it_came(text in r"\$(2b|pbkdf2-sha256|argon2id)\$[ -~]{0,80}|[\PC$]{0,80}") {
-            if let Ok(hash) = SlowHash::parse(&text) {
+            if let Ok(hash) = PasswordHash::parse(&text) {
                 prop_assert_eq!(hash.text(), text);
             }
         }
@@ -325,7 +327,7 @@ mod tests {
 
     #[test]
     fn g8_debug_shows_nothing_of_a_hash() {
-        let hash = SlowHash::parse(&bcrypt::hash("hunter2", 4).unwrap()).unwrap();
-        assert_eq!(format!("{hash:?}"), "SlowHash(…)");
+        let hash = PasswordHash::parse(&bcrypt::hash("hunter2", 4).unwrap()).unwrap();
+        assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
     }
 }

@@ -1,4 +1,4 @@
-//! How clients stand: who is disabled, and whose tokens from before a moment do not count.
+//! Client status: which clients are disabled, and whose tokens from before a moment are not valid.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,14 @@ use diesel::prelude::*;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::{clients, not_before};
-use crate::oauth::activity::ClientStanding;
+use crate::oauth::activity::ClientStatus;
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
-/// The row that counts for all clients: no client has an empty id.
-const EVERYBODY: &str = "";
+/// The row of the global not-before: no client has an empty id.
+const GLOBAL: &str = "";
 
 /// Makes every token issued to a client until `now` inactive; to all clients, if none is named.
 ///
@@ -32,9 +33,9 @@ pub(super) fn set_not_before(
     now: UnixMillis,
 ) -> Result<UnixMillis, DbError> {
     // First, as everybody who changes clients does, or two of them could wait for each other.
-    changes::lock(conn)?;
+    locks::wait_for_log(conn)?;
     let moment = UnixMillis(now.0 + 1);
-    let id = client.map_or(EVERYBODY, ClientId::as_str);
+    let id = client.map_or(GLOBAL, ClientId::as_str);
     // Never back in time: a clock that was set back must not make revoked tokens active again.
     let updated = diesel::update(not_before::table.find(id))
         .filter(not_before::not_before_ms.lt(moment.0))
@@ -48,30 +49,30 @@ pub(super) fn set_not_before(
             Conn::Postgres(conn) => insert.on_conflict_do_nothing().execute(conn)?,
         };
     }
-    let change = client.map_or(Change::Everybody, |id| Change::Client(id.clone()));
+    let change = client.map_or(Change::GlobalNotBefore, |id| Change::Client(id.clone()));
     changes::append(conn, &change, now)?;
     Ok(moment)
 }
 
-/// The moment that counts for all clients.
+/// The global not-before, if there is one.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub fn of_everybody(conn: &mut Conn) -> Result<Option<UnixMillis>, DbError> {
+pub fn global_not_before(conn: &mut Conn) -> Result<Option<UnixMillis>, DbError> {
     let moment = not_before::table
-        .find(EVERYBODY)
+        .find(GLOBAL)
         .select(not_before::not_before_ms)
         .first::<i64>(conn)
         .optional()?;
     Ok(moment.map(UnixMillis))
 }
 
-/// How some clients stand, in the order in which they are named. One that does not exist stands as a disabled one does,
-/// whatever the clock of whoever deleted it said.
+/// The status of some clients, in the order in which they are named. One that does not exist has the status of a
+/// disabled one, whatever the clock of the instance that deleted it said.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub fn of_clients(conn: &mut Conn, ids: &[ClientId]) -> Result<Vec<ClientStanding>, DbError> {
+pub fn of_clients(conn: &mut Conn, ids: &[ClientId]) -> Result<Vec<ClientStatus>, DbError> {
     let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let enabled: HashMap<String, bool> = clients::table
         .filter(clients::client_id.eq_any(texts.clone()))
@@ -85,25 +86,25 @@ pub fn of_clients(conn: &mut Conn, ids: &[ClientId]) -> Result<Vec<ClientStandin
         .load::<(String, i64)>(conn)?
         .into_iter()
         .collect();
-    let standing = |id: &ClientId| ClientStanding {
+    let status = |id: &ClientId| ClientStatus {
         disabled: enabled.get(id.as_str()) != Some(&true),
         not_before: moments.get(id.as_str()).copied().map(UnixMillis),
     };
-    Ok(ids.iter().map(standing).collect())
+    Ok(ids.iter().map(status).collect())
 }
 
-/// Every client that does not stand as a new one does.
+/// Every client whose status differs from that of a new one.
 ///
 /// # Errors
 /// When the database cannot be reached.
-pub fn exceptions(conn: &mut Conn) -> Result<HashMap<ClientId, ClientStanding>, DbError> {
-    let mut standings: HashMap<ClientId, ClientStanding> = HashMap::new();
+pub fn exceptions(conn: &mut Conn) -> Result<HashMap<ClientId, ClientStatus>, DbError> {
+    let mut statuses: HashMap<ClientId, ClientStatus> = HashMap::new();
     let disabled: Vec<String> = clients::table
         .filter(clients::enabled.eq(false))
         .select(clients::client_id)
         .load(conn)?;
     for id in disabled.iter().filter_map(|id| ClientId::parse(id)) {
-        standings.entry(id).or_default().disabled = true;
+        statuses.entry(id).or_default().disabled = true;
     }
     let moments: Vec<(String, i64)> = not_before::table
         .select((not_before::client_id, not_before::not_before_ms))
@@ -111,9 +112,9 @@ pub fn exceptions(conn: &mut Conn) -> Result<HashMap<ClientId, ClientStanding>, 
     let named: Vec<ClientId> = moments.iter().filter_map(|(id, _)| ClientId::parse(id)).collect();
     // Few: clients that were deleted or whose tokens were all taken back.
     for chunk in named.chunks(500) {
-        for (id, standing) in chunk.iter().zip(of_clients(conn, chunk)?) {
-            standings.insert(id.clone(), standing);
+        for (id, status) in chunk.iter().zip(of_clients(conn, chunk)?) {
+            statuses.insert(id.clone(), status);
         }
     }
-    Ok(standings)
+    Ok(statuses)
 }
