@@ -65,7 +65,7 @@ fn main() {
         "| shared set, while another thread revokes without a pause | {:.1} |",
         beside(&revocations, &others, |set, ids| {
             for jti in &ids[..CHECKS / 8] {
-                set.spend(InvalidatedToken {
+                set.invalidate(InvalidatedToken {
                     jti: *jti,
                     expires_at: NOW.seconds() + 3600,
                 });

@@ -54,7 +54,7 @@ impl RevocationSweeper {
         self.loading = true;
         let (revocations, db, clock) = (self.revocations.clone(), self.db.clone(), self.clock.clone());
         // Not Db::run: to read a million of them takes longer than a query may.
-        let work = move || db.run_here(|conn| revocations.load_spent(conn, clock.now()));
+        let work = move || db.run_here(|conn| revocations.load_invalidated(conn, clock.now()));
         let loading = tokio::task::spawn_blocking(work).into_actor(self);
         ctx.spawn(loading.map(|loaded, this, _| {
             this.loading = false;

@@ -12,7 +12,7 @@ use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
-use set::{RevocationSet, Standings, forgotten_at};
+use set::{ClientStatuses, RevocationSet, forgotten_at};
 
 /// The set and its database; a clone is the same set.
 #[derive(Clone)]
@@ -40,9 +40,9 @@ impl Revocations {
     /// # Errors
     /// When the database cannot be reached, or holds what it should not.
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
-        self.load_spent(conn, now)?;
-        let read = Standings {
-            everybody: client_status::global_not_before(conn)?,
+        self.load_invalidated(conn, now)?;
+        let read = ClientStatuses {
+            global_not_before: client_status::global_not_before(conn)?,
             clients: client_status::exceptions(conn)?.into_iter().collect(),
         };
         self.0.set.apply(&read);
@@ -53,9 +53,9 @@ impl Revocations {
     ///
     /// # Errors
     /// As [`Revocations::load`].
-    pub(crate) fn load_spent(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
+    pub(crate) fn load_invalidated(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
         let since = forgotten_at(now);
-        revocations::for_each(conn, since, |spent| self.spend(spent))?;
+        revocations::for_each(conn, since, |token| self.invalidate(token))?;
         self.0.set.starts_after(since);
         Ok(())
     }
@@ -66,8 +66,8 @@ impl Revocations {
     }
 
     /// From now on this token is not active, on any worker.
-    pub fn spend(&self, spent: InvalidatedToken) {
-        self.0.set.spend(spent);
+    pub fn invalidate(&self, token: InvalidatedToken) {
+        self.0.set.invalidate(token);
     }
 
     /// From now on these clients stand as the database has it. What was written before this is called is taken over when it
@@ -75,21 +75,21 @@ impl Revocations {
     ///
     /// # Errors
     /// When the database cannot be reached; they stand as before then.
-    pub async fn reload_standings(&self, ids: Vec<ClientId>) -> Result<(), DbError> {
+    pub async fn reload_statuses(&self, ids: Vec<ClientId>) -> Result<(), DbError> {
         let _reading = self.reading().await;
-        let standings = self
+        let statuses = self
             .0
             .db
             .run_repeatable(move |conn| {
-                let standings = client_status::of_clients(conn, &ids)?;
-                Ok(ids.iter().cloned().zip(standings).collect::<Vec<_>>())
+                let statuses = client_status::of_clients(conn, &ids)?;
+                Ok(ids.iter().cloned().zip(statuses).collect::<Vec<_>>())
             })
             .await?;
-        self.0.set.set_standings(&standings);
+        self.0.set.set_statuses(&statuses);
         Ok(())
     }
 
-    /// To be held while standings are read and taken over: of two who do so, who has read earlier must not speak later.
+    /// To be held while statuses are read and applied: of two who do so, who has read earlier must not speak later.
     pub async fn reading(&self) -> MutexGuard<'_, ()> {
         self.0.reading.lock().await
     }
@@ -104,42 +104,42 @@ impl Revocations {
         self.0.set.set_global_not_before(moment);
     }
 
-    /// Takes a token back, for good: when this returns, the database and every worker of this instance know it.
+    /// Revokes a token, for good: when this returns, the database and every worker of this instance know it.
     ///
     /// # Errors
     /// [`Unavailable`] when the database did not say that it is written.
-    pub async fn revoke(&self, spent: InvalidatedToken, now: UnixMillis) -> Result<(), Unavailable> {
+    pub async fn revoke(&self, token: InvalidatedToken, now: UnixMillis) -> Result<(), Unavailable> {
         self.0
             .db
-            .run_repeatable(move |conn| revocations::revoke(conn, spent, now))
+            .run_repeatable(move |conn| revocations::revoke(conn, token, now))
             .await
             .map_err(report)?;
-        self.spend(spent);
+        self.invalidate(token);
         self.0.db.has_written();
         Ok(())
     }
 
-    /// Uses a one-time token up; `true` for the one caller, over all instances and restarts, who did it.
+    /// Redeems a one-time token; `true` for the one caller, over all instances and restarts, who did it.
     ///
     /// # Errors
     /// [`Unavailable`] when the database did not say: nobody knows then whether it was used, and the answer must be no.
-    pub async fn redeem(&self, spent: InvalidatedToken, now: UnixMillis) -> Result<bool, Unavailable> {
+    pub async fn redeem(&self, token: InvalidatedToken, now: UnixMillis) -> Result<bool, Unavailable> {
         // Done twice it accepts no second use: if the first commit counted and only its answer was lost, the second insert
         // finds the row, or waits until it is there, and the answer is no.
         let redeemed = self
             .0
             .db
-            .run_repeatable(move |conn| revocations::redeem(conn, spent, now))
+            .run_repeatable(move |conn| revocations::redeem(conn, token, now))
             .await
             .map_err(report)?;
-        self.spend(spent);
+        self.invalidate(token);
         if redeemed {
             self.0.db.has_written();
         }
         Ok(redeemed)
     }
 
-    /// How many tokens are known to be spent.
+    /// How many tokens are known to be invalidated.
     pub fn known(&self) -> usize {
         self.0.set.known()
     }

@@ -28,41 +28,41 @@ type Shard = HashMap<TokenId, i64, RandomState>;
 
 /// The set.
 pub(super) struct RevocationSet {
-    spent: Vec<RwLock<Shard>>,
+    invalidated: Vec<RwLock<Shard>>,
     known: AtomicUsize,
     /// Tokens that end by this second may be missing, because they had been expired long enough.
     forgotten_until: AtomicI64,
     /// Replaced as a whole: clients that were disabled or told to forget their tokens are few.
-    standings: ArcSwap<Standings>,
+    statuses: ArcSwap<ClientStatuses>,
 }
 
 /// How clients stand, as far as that is not the default.
 #[derive(Clone, Default)]
-pub(super) struct Standings {
-    pub everybody: Option<UnixMillis>,
+pub(super) struct ClientStatuses {
+    pub global_not_before: Option<UnixMillis>,
     pub clients: HashMap<ClientId, ClientStatus, RandomState>,
 }
 
 impl Default for RevocationSet {
     fn default() -> Self {
         Self {
-            spent: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            invalidated: (0..SHARDS).map(|_| RwLock::default()).collect(),
             known: AtomicUsize::new(0),
             forgotten_until: AtomicI64::new(i64::MIN),
-            standings: ArcSwap::default(),
+            statuses: ArcSwap::default(),
         }
     }
 }
 
 impl RevocationSet {
     /// Takes over how all clients stand. What was taken back here since that was read stays so.
-    pub fn apply(&self, read: &Standings) {
-        self.standings.rcu(|current| {
+    pub fn apply(&self, read: &ClientStatuses) {
+        self.statuses.rcu(|current| {
             let mut next = read.clone();
-            next.everybody = next.everybody.max(current.everybody);
-            for (id, standing) in current.clients.iter().filter(|(_, known)| known.not_before.is_some()) {
+            next.global_not_before = next.global_not_before.max(current.global_not_before);
+            for (id, status) in current.clients.iter().filter(|(_, known)| known.not_before.is_some()) {
                 let known = next.clients.entry(id.clone()).or_default();
-                known.not_before = known.not_before.max(standing.not_before);
+                known.not_before = known.not_before.max(status.not_before);
             }
             next
         });
@@ -79,9 +79,9 @@ impl RevocationSet {
     }
 
     /// From now on this token is not active, on any worker.
-    pub fn spend(&self, spent: InvalidatedToken) {
-        let mut shard = self.shard(&spent.jti).write().unwrap_or_else(PoisonError::into_inner);
-        if shard.insert(spent.jti, spent.expires_at).is_none() {
+    pub fn invalidate(&self, token: InvalidatedToken) {
+        let mut shard = self.shard(&token.jti).write().unwrap_or_else(PoisonError::into_inner);
+        if shard.insert(token.jti, token.expires_at).is_none() {
             self.known.fetch_add(1, Ordering::Relaxed);
         }
     }
@@ -89,18 +89,18 @@ impl RevocationSet {
     /// From now on these clients stand as said; a not-before never goes back in time.
     ///
     /// Whoever read the database a moment earlier may come a moment later: what it brings must not undo a revocation.
-    pub fn set_standings(&self, standings: &[(ClientId, ClientStatus)]) {
-        self.standings.rcu(|current| {
-            let mut next = Standings::clone(current);
-            for (id, standing) in standings {
+    pub fn set_statuses(&self, statuses: &[(ClientId, ClientStatus)]) {
+        self.statuses.rcu(|current| {
+            let mut next = ClientStatuses::clone(current);
+            for (id, status) in statuses {
                 let known = next.clients.get(id).and_then(|known| known.not_before);
-                let standing = ClientStatus {
-                    not_before: standing.not_before.max(known),
-                    ..*standing
+                let status = ClientStatus {
+                    not_before: status.not_before.max(known),
+                    ..*status
                 };
-                match standing == ClientStatus::default() {
+                match status == ClientStatus::default() {
                     true => next.clients.remove(id),
-                    false => next.clients.insert(id.clone(), standing),
+                    false => next.clients.insert(id.clone(), status),
                 };
             }
             next
@@ -110,23 +110,23 @@ impl RevocationSet {
     /// From now on nothing issued to this client before this moment is active; whether it is disabled is not touched: the
     /// change feed may have learnt of that while the moment was written.
     pub fn set_not_before(&self, id: &ClientId, moment: UnixMillis) {
-        self.standings.rcu(|current| {
-            let mut next = Standings::clone(current);
-            let standing = next.clients.entry(id.clone()).or_default();
-            standing.not_before = standing.not_before.max(Some(moment));
+        self.statuses.rcu(|current| {
+            let mut next = ClientStatuses::clone(current);
+            let status = next.clients.entry(id.clone()).or_default();
+            status.not_before = status.not_before.max(Some(moment));
             next
         });
     }
 
     /// From now on nothing issued before this moment is active; it never goes back in time either.
     pub fn set_global_not_before(&self, moment: Option<UnixMillis>) {
-        self.standings.rcu(|current| Standings {
-            everybody: moment.max(current.everybody),
-            ..Standings::clone(current)
+        self.statuses.rcu(|current| ClientStatuses {
+            global_not_before: moment.max(current.global_not_before),
+            ..ClientStatuses::clone(current)
         });
     }
 
-    /// How many tokens are known to be spent.
+    /// How many tokens are known to be invalidated.
     pub fn known(&self) -> usize {
         self.known.load(Ordering::Relaxed)
     }
@@ -137,7 +137,7 @@ impl RevocationSet {
         // First: whoever does not find a token any more must know why.
         self.forgotten_until.fetch_max(since, Ordering::SeqCst);
         let mut forgotten = 0;
-        for shard in &self.spent {
+        for shard in &self.invalidated {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             let before = shard.len();
             shard.retain(|_, expires_at| *expires_at > since);
@@ -152,7 +152,7 @@ impl RevocationSet {
     }
 
     fn shard(&self, jti: &TokenId) -> &RwLock<Shard> {
-        &self.spent[jti.low_byte() % SHARDS]
+        &self.invalidated[jti.low_byte() % SHARDS]
     }
 }
 
@@ -169,10 +169,10 @@ impl RevocationCheck for RevocationSet {
     }
 
     fn client_status(&self, client_id: &str) -> ClientStatus {
-        let standings = self.standings.load();
-        let mut standing = standings.clients.get(client_id).copied().unwrap_or_default();
-        standing.not_before = standing.not_before.max(standings.everybody);
-        standing
+        let statuses = self.statuses.load();
+        let mut status = statuses.clients.get(client_id).copied().unwrap_or_default();
+        status.not_before = status.not_before.max(statuses.global_not_before);
+        status
     }
 }
 
@@ -185,7 +185,7 @@ pub(super) fn forgotten_at(now: UnixMillis) -> i64 {
 mod tests {
     use super::*;
 
-    fn spent(number: u8, expires_at: i64) -> InvalidatedToken {
+    fn invalidated(number: u8, expires_at: i64) -> InvalidatedToken {
         InvalidatedToken {
             jti: TokenId::new(UnixMillis(1), [number; 10]),
             expires_at,
@@ -196,12 +196,12 @@ mod tests {
     fn g1_a_spent_token_is_known_until_it_has_been_expired_for_long() {
         let revocations = RevocationSet::default();
         for number in 0..200 {
-            revocations.spend(spent(number, 1000));
-            revocations.spend(spent(number, 1000));
+            revocations.invalidate(invalidated(number, 1000));
+            revocations.invalidate(invalidated(number, 1000));
         }
         assert_eq!(revocations.known(), 200);
-        assert!(revocations.is_invalidated(&spent(7, 0).jti));
-        assert!(!revocations.is_invalidated(&spent(201, 0).jti));
+        assert!(revocations.is_invalidated(&invalidated(7, 0).jti));
+        assert!(!revocations.is_invalidated(&invalidated(201, 0).jti));
         assert_eq!(
             revocations.forget_expired(UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY - 1)),
             0
@@ -211,7 +211,7 @@ mod tests {
             200
         );
         assert_eq!(
-            (revocations.known(), revocations.is_invalidated(&spent(7, 0).jti)),
+            (revocations.known(), revocations.is_invalidated(&invalidated(7, 0).jti)),
             (0, false)
         );
     }
@@ -242,7 +242,7 @@ mod tests {
             disabled,
             not_before: moment.map(UnixMillis),
         };
-        revocations.set_standings(&[(id.clone(), stands(true, None))]);
+        revocations.set_statuses(&[(id.clone(), stands(true, None))]);
         revocations.set_not_before(&id, UnixMillis(9));
         revocations.set_not_before(&id, UnixMillis(5));
         assert_eq!(revocations.client_status("demo"), stands(true, Some(9)));
@@ -253,9 +253,9 @@ mod tests {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
         revocations.set_not_before(&id, UnixMillis(9));
         revocations.set_global_not_before(Some(UnixMillis(4)));
-        revocations.apply(&Standings::default());
-        let standing = revocations.client_status("demo");
-        assert_eq!(standing.not_before, Some(UnixMillis(9)));
+        revocations.apply(&ClientStatuses::default());
+        let status = revocations.client_status("demo");
+        assert_eq!(status.not_before, Some(UnixMillis(9)));
         assert_eq!(revocations.client_status("another").not_before, Some(UnixMillis(4)));
     }
 
@@ -266,12 +266,12 @@ mod tests {
             disabled: true,
             not_before: Some(UnixMillis(5)),
         };
-        revocations.set_standings(&[(id.clone(), disabled)]);
+        revocations.set_statuses(&[(id.clone(), disabled)]);
         assert_eq!(revocations.client_status("demo"), disabled);
         revocations.set_global_not_before(Some(UnixMillis(9)));
         assert_eq!(revocations.client_status("demo").not_before, Some(UnixMillis(9)));
         assert_eq!(revocations.client_status("other").not_before, Some(UnixMillis(9)));
-        revocations.set_standings(&[(id, ClientStatus::default())]);
+        revocations.set_statuses(&[(id, ClientStatus::default())]);
         revocations.set_global_not_before(None);
         let enabled_again = ClientStatus {
             disabled: false,

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use actix::prelude::*;
 use tokio::sync::oneshot;
 
-use super::actor::{BatchWriter, Flush, Stats, Stop, Tune, Wake, WriterStats};
+use super::actor::BatchWriter;
+use super::messages::{Flush, Stats, Stop, Tune, Wake, WriterStats};
 use crate::breaker::BreakerState;
 use crate::clock::Clock;
 use crate::config::{Durability, Writer, WriterMode};

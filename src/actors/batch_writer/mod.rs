@@ -2,6 +2,8 @@
 
 mod actor;
 mod handle;
+mod messages;
 
-pub use actor::{BatchWriter, LastFlush, WriterStats};
+pub use actor::BatchWriter;
 pub use handle::{BatchWriterHandle, ExitSignal, Recorder};
+pub use messages::{LastFlush, WriterStats};

@@ -74,25 +74,25 @@ impl LocalState {
     /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
     pub(super) async fn apply(&self, db: &Db, clock: &Clock, page: &[Line]) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
-        let (mut everybody, mut keys, mut routes, mut unknown) = (false, false, false, false);
+        let (mut global_not_before, mut keys, mut routes, mut unknown) = (false, false, false, false);
         for line in page {
             match &line.change {
                 Change::Client(id) if clients.contains(id) => {}
                 Change::Client(id) => clients.push(id.clone()),
-                Change::InvalidatedToken(spent) => self.revocations.spend(*spent),
-                Change::GlobalNotBefore => everybody = true,
+                Change::InvalidatedToken(token) => self.revocations.invalidate(*token),
+                Change::GlobalNotBefore => global_not_before = true,
                 Change::Keys => keys = true,
                 Change::Routes => routes = true,
                 Change::Unknown => unknown = true,
             }
         }
         if !clients.is_empty() {
-            self.revocations.reload_standings(clients.clone()).await?;
+            self.revocations.reload_statuses(clients.clone()).await?;
         }
         for id in &clients {
             self.caches.forget(id).await;
         }
-        if everybody {
+        if global_not_before {
             self.revocations
                 .set_global_not_before(db.run_repeatable(client_status::global_not_before).await?);
         }

@@ -179,7 +179,7 @@ pub async fn find(db: &Db, id: ClientId) -> Result<Client, ApiError> {
 /// Replicas come first: what the caches load again must not come from before.
 pub async fn take_over(shared: &Shared, id: &ClientId) -> Result<(), ApiError> {
     let caught_up = shared.db.catch_up().await;
-    let reloaded = shared.revocations.reload_standings(vec![id.clone()]).await;
+    let reloaded = shared.revocations.reload_statuses(vec![id.clone()]).await;
     shared.caches.invalidate(id).await;
     caught_up.and(reloaded).map_err(|error| not_done(&error))
 }

@@ -94,17 +94,17 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
         .map_err(|error| not_done(&error))?;
     // A token whose record is still to be written ends at the latest when the longest-lived one of its moment does.
     let latest = jti.issued_at().seconds() + TTL_SECONDS.end();
-    let spent = InvalidatedToken {
+    let invalidated = InvalidatedToken {
         jti,
         expires_at: recorded.unwrap_or(latest),
     };
     let now = shared.clock.now();
     shared
         .db
-        .run_repeatable(move |conn| transactions::revoke_token(conn, &by, spent, now))
+        .run_repeatable(move |conn| transactions::revoke_token(conn, &by, invalidated, now))
         .await
         .map_err(|error| not_revoked(&error))?;
-    shared.revocations.spend(spent);
+    shared.revocations.invalidate(invalidated);
     shared.db.has_written();
     Ok(HttpResponse::NoContent().finish())
 }
