@@ -228,7 +228,7 @@ impl SlowSecrets {
             return;
         }
         let (this, client, id) = (self.clone(), client.clone(), secret.id.clone());
-        let (from, to) = (secret.hash.clone(), SecretHash::of(&presented));
+        let (from, to) = (secret.hash.clone(), SecretHash::of(presented));
         let storing = tokio::spawn(async move { this.store(tag, client, id, (from, to), now).await });
         // It goes on when the answer does not wait for it any more.
         let _ = timeout(STORE_PATIENCE, storing).await;
