@@ -228,7 +228,7 @@ impl PasswordVerifier {
             return;
         }
         let (this, client, id) = (self.clone(), client.clone(), secret.id.clone());
-        let (from, to) = (secret.hash.clone(), SecretHash::of(&presented));
+        let (from, to) = (secret.hash.clone(), SecretHash::of(presented));
         let storing = tokio::spawn(async move { this.store(tag, client, id, (from, to), now).await });
         // It goes on when the answer does not wait for it any more.
         let _ = timeout(STORE_TIMEOUT, storing).await;
@@ -363,15 +363,10 @@ impl Drop for UnderWay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     /// With a database that nobody asks.
     fn password_verifier() -> PasswordVerifier {
-        let database = config::Database {
-            url: "sqlite:/nonexistent/mintage.db".into(),
-            ..Default::default()
-        };
-        PasswordVerifier::new(Db::open(&database))
+        PasswordVerifier::new(Db::unreachable())
     }
 
     /// How many of `count` different secrets that are presented for `secret_id` find room.

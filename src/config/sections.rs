@@ -39,7 +39,7 @@ impl Config {
         let table = |config: &Config| toml::Value::try_from(config).expect("every section is made of TOML's own types");
         let mut differing = Vec::new();
         collect_differences("", &table(self), &table(other), &mut differing);
-        // SecretValue values look alike whatever they are.
+        // Secret values look alike whatever they are.
         if self.keys.encryption_key != other.keys.encryption_key {
             differing.push("keys.encryption_key".into());
         }

@@ -1,4 +1,4 @@
-//! Values with a unit or a seal: durations (`"250ms"`), sizes (`"16KiB"`) and texts that must not be shown.
+//! Values with a unit, and secret values: durations (`"250ms"`), sizes (`"16KiB"`) and texts that must not be shown.
 
 use std::fmt;
 use std::str::FromStr;

@@ -101,6 +101,15 @@ impl Db {
         }
     }
 
+    /// A database that does not exist, for tests of what does not ask it.
+    #[cfg(test)]
+    pub fn unreachable() -> Self {
+        Self::open(&config::Database {
+            url: "sqlite:/nonexistent/mintage.db".into(),
+            ..config::Database::default()
+        })
+    }
+
     /// Runs `work` with a connection to the primary, off this thread.
     ///
     /// # Errors

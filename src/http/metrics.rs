@@ -18,7 +18,6 @@ use crate::actors::client_cache::CacheCounts;
 use crate::actors::janitor::JanitorDocument;
 use crate::clients::password_verifier::PasswordVerifierCounts;
 use crate::metrics::{self, Text};
-use crate::oauth::denial::Denial;
 
 /// How long a scrape waits for a worker or the writer; Prometheus gives up after ten seconds.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -31,7 +30,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let (caches, writer) = join(caches, writer).await;
     let mut text = Text::default();
     write_server(&mut text, shared);
-    shared.metrics.write(&mut text, &Denial::ALL.map(Denial::name));
+    shared.metrics.write(&mut text);
     write_slow_hashes(&mut text, &shared.password_verifier.counts());
     if let Ok(caches) = caches {
         write_caches(&mut text, &caches, shared.settings.cache_capacity);

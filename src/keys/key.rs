@@ -27,7 +27,7 @@ pub struct StoredKey {
     pub kid: String,
     /// What it signs with.
     pub alg: Alg,
-    /// PKCS#8, or the bytes of an HMAC key; encrypted if `encrypted`.
+    /// PKCS#8, or the bytes of an HMAC key; encrypted if [`StoredKey::encrypted`] is set.
     pub private: Zeroizing<Vec<u8>>,
     /// Whether `private` is encrypted.
     pub encrypted: bool,

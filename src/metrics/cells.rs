@@ -5,17 +5,14 @@ use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::RouteLabel;
 use super::counter::Counter;
 use super::histogram::Histogram;
 use crate::oauth::alg::Alg;
+use crate::oauth::denial::Denial;
 use crate::oauth::error::{CODES, OAuthError};
 
 /// Routes that have a label of their own. The route table has about half as many.
 pub const MAX_ROUTES: usize = 64;
-
-/// Reasons of refusals that are counted.
-pub const REFUSALS: usize = 24;
 
 /// The methods that are told apart; what comes last is all others.
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "DELETE", "PATCH", "PUT", "OPTIONS", "other"];
@@ -55,7 +52,7 @@ pub struct Cells {
     pub routes: [OnceLock<Box<RouteCells>>; MAX_ROUTES],
     pub issued: [[Counter; KINDS.len()]; Alg::ALL.len()],
     pub errors: [Counter; CODES.len()],
-    pub refusals: [Counter; REFUSALS],
+    pub denials: [Counter; Denial::ALL.len()],
 }
 
 impl Default for Cells {
@@ -64,9 +61,24 @@ impl Default for Cells {
             routes: [const { OnceLock::new() }; MAX_ROUTES],
             issued: Default::default(),
             errors: Default::default(),
-            refusals: Default::default(),
+            denials: Default::default(),
         }
     }
+}
+
+/// The label of a route, resolved when the route table is built, so that a request looks nothing up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteLabel {
+    pub(super) index: usize,
+    pub(super) is_token: bool,
+}
+
+impl RouteLabel {
+    /// For requests for which there is no route.
+    pub const UNMATCHED: Self = Self {
+        index: 0,
+        is_token: false,
+    };
 }
 
 /// What one worker counts at one route.
@@ -115,9 +127,9 @@ impl WorkerMetrics {
         }
     }
 
-    /// Something was refused, for a reason below [`REFUSALS`].
-    pub fn refused(&self, reason: usize) {
-        self.cells.refusals[reason].add(1);
+    /// Credentials or a gateway's request were denied.
+    pub fn denied(&self, denial: Denial) {
+        self.cells.denials[denial as usize].add(1);
     }
 }
 

@@ -102,8 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_denial_has_its_place_in_the_metrics() {
-        const { assert!(Denial::ALL.len() <= crate::metrics::REFUSALS) };
+    fn every_denial_stands_at_its_place_in_the_list() {
         for (place, denial) in Denial::ALL.into_iter().enumerate() {
             assert_eq!(denial as usize, place, "{denial:?}");
         }

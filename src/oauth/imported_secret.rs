@@ -43,7 +43,7 @@ fn is_jump(from: u8, to: u8) -> bool {
 /// What is stored of a secret that came in the clear; it takes 30 ms where the secret looks chosen.
 pub fn hash(secret: &ClientSecret) -> SecretHash {
     match looks_generated(secret) {
-        true => SecretHash::of(&secret),
+        true => SecretHash::of(secret),
         false => SecretHash::Password(Arc::new(PasswordHash::of(secret))),
     }
 }

@@ -37,7 +37,7 @@ pub fn admit(
 
 /// Counts and logs a denial, with the id of the client as far as the log may show it.
 pub fn note(worker: &Worker, request: &HttpRequest, denial: Denial, client: Option<&ClientId>, now: UnixMillis) {
-    worker.metrics.refused(denial as usize);
+    worker.metrics.denied(denial);
     let sender = || sender(worker, request);
     worker.shared.denials.note(denial, client, now, sender);
 }
