@@ -15,7 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use super::conn::{Backend, Conn};
 use super::error::DbError;
 use super::manager::Manager;
-use super::pool::{self, PoolCounters};
+use super::pool;
+use super::pool_counters::PoolCounters;
 use crate::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::config;
 use crate::metrics::HistogramCounts;
@@ -304,13 +305,13 @@ impl<'a> Call<'a> {
         drop(breaker);
         match (before, after, result) {
             (BreakerState::Closed, BreakerState::Open, Err(error)) => {
-                log::error!("circuit breaker opened database={}: {error}", self.endpoint.role)
+                log::error!("circuit breaker opened database={}: {error}", self.endpoint.role);
             }
             (BreakerState::HalfOpen, BreakerState::Closed, _) => {
                 log::info!(
                     "circuit breaker closed, it answers again database={}",
                     self.endpoint.role
-                )
+                );
             }
             _ => {}
         }

@@ -2,9 +2,10 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::auth::client;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, client_auth, switches};
+use super::{body, switches};
 use crate::keys::KeysUnusable;
 use crate::oauth::grant;
 use crate::oauth::request::TokenRequest;
@@ -21,7 +22,14 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     )
     .await?;
     let now = worker.now();
-    let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
+    let client = client::authenticate(
+        worker,
+        &request,
+        asked.client_id.take(),
+        asked.client_secret.take(),
+        now,
+    )
+    .await?;
     if cfg!(feature = "bench-switches") {
         switches::before_the_grant(&client);
     }

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{KeyRing, SigningKey};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// What the keys are derived for; a token's signature is made with another key then, so neither can pass for the other.
 const PURPOSE: &[u8] = b"mintage cursors of lists, version 1";

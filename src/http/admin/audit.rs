@@ -5,12 +5,12 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::page::{AskedPage, Query, bad_request};
 use super::{document, not_done};
+use crate::api::audit::AuditDocument;
+use crate::api::page::Page;
 use crate::db::audit;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
-use crate::oauth::audit::AuditDocument;
-use crate::oauth::client_document::Page;
 
 /// One JSON object a line.
 pub const JSON_LINES: &str = "application/x-ndjson";

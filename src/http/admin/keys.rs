@@ -7,15 +7,16 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{answer, author, document, not_done, read_json_or_nothing};
+use crate::api::key::KeyDocument;
+use crate::api::page::Page;
 use crate::db::signing_keys;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::keys::rotation::Takeover;
-use crate::keys::{KeyDocument, KeyRecord};
+use crate::keys::KeyRecord;
+use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// `GET /admin/keys`: all of them, oldest first.
 pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -53,8 +54,8 @@ pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpR
     let worker = Worker::of(&request);
     let algs = asked.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
     let takeover = match asked.immediately {
-        true => Takeover::AtOnce,
-        false => Takeover::InTime,
+        true => Activation::Immediate,
+        false => Activation::Scheduled,
     };
     let rotated = worker.shared.rotation.rotate(by, algs, takeover).await;
     let rotated = rotated.map_err(|error| not_done(&error))?;

@@ -23,19 +23,20 @@ use super::routes::Question;
 use super::secrets::{CreatedSecret, NewSecret};
 use crate::actors::batch_writer::WriterStats;
 use crate::actors::janitor::JanitorDocument;
+use crate::api::audit::AuditDocument;
+use crate::api::client::ClientDocument;
+use crate::api::client_fields::ClientFields;
+use crate::api::key::KeyDocument;
+use crate::api::page::Page;
+use crate::api::route::{ExplanationDocument, RouteDocument};
+use crate::api::secret::SecretDocument;
+use crate::api::token::TokenDocument;
 use crate::db::DbStats;
-use crate::http::bearer::{Right, require};
+use crate::gateway::route::NewRoute;
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::forward_auth;
-use crate::keys::KeyDocument;
-use crate::oauth::audit::AuditDocument;
-use crate::oauth::client_document::{ClientDocument, Page};
-use crate::oauth::client_fields::ClientFields;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, Metadata, REVOCATION_PATH, TOKEN_PATH};
-use crate::oauth::route::NewRoute;
-use crate::oauth::route_document::{ExplanationDocument, RouteDocument};
-use crate::oauth::secret_document::SecretDocument;
-use crate::oauth::token_document::TokenDocument;
 
 /// `GET /admin/openapi.json`
 pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {

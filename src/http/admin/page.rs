@@ -5,10 +5,10 @@
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 
+use crate::api::page::Page;
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
 use crate::keys::PageKeys;
-use crate::oauth::client_document::Page;
 use crate::oauth::form;
 
 /// Items on a page, unless `limit` says otherwise.

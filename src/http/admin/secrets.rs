@@ -10,15 +10,16 @@ use super::clients::{NO_CLIENT, find, named, take_over};
 use super::page::bad_request;
 use super::version::Precondition;
 use super::{answer, author, document, not_done, read_json_or_nothing};
-use crate::db::administration;
+use crate::api::page::Page;
+use crate::api::secret::SecretDocument;
 use crate::db::secrets::{Added, MAX_SECRETS};
-use crate::http::bearer::{Right, require};
+use crate::db::transactions;
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::client_document::Page;
-use crate::oauth::secret::{ClientSecret, LONGEST_SECONDS, StoredSecret};
-use crate::oauth::secret_document::SecretDocument;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::{MAX_LIFETIME_SECONDS, StoredSecret};
+use crate::time::UnixMillis;
 
 /// What `POST /admin/clients/{client_id}/secrets` takes; all of it may be left out, the body too.
 #[derive(Default, Deserialize, ToSchema)]
@@ -69,7 +70,7 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     let added = worker
         .shared
         .db
-        .run(move |conn| administration::add_secret(conn, &by, &subject, &made, others_end))
+        .run(move |conn| transactions::add_secret(conn, &by, &subject, &made, others_end))
         .await
         .map_err(|error| not_done(&error))?;
     match added {
@@ -103,7 +104,7 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
     let revoked = worker
         .shared
         .db
-        .run(move |conn| administration::revoke_secret(conn, &by, &subject, &secret_id, now))
+        .run(move |conn| transactions::revoke_secret(conn, &by, &subject, &secret_id, now))
         .await
         .map_err(|error| not_done(&error))?;
     if !revoked {
@@ -116,8 +117,9 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
 
 impl NewSecret {
     fn checked(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        let within =
-            |seconds: Option<i64>, least| seconds.is_none_or(|seconds| (least..=LONGEST_SECONDS).contains(&seconds));
+        let within = |seconds: Option<i64>, least| {
+            seconds.is_none_or(|seconds| (least..=MAX_LIFETIME_SECONDS).contains(&seconds))
+        };
         if !within(self.expires_in_seconds, 1) {
             return Err(bad_request("expires_in_seconds must be from 1 to 316224000"));
         }

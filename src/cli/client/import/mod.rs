@@ -18,11 +18,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
-use crate::db::administration::{self, Imported};
-use crate::db::{self, Conn, DbError, clients};
+use crate::db::transactions::{self, Imported};
+use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
-use crate::startup;
-use entry::{Candidate, Verdicts};
+use entry::{Candidate, ImportReport};
 use progress::Progress;
 use report::Report;
 use source::Format;
@@ -75,7 +74,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The ids of the accepted that the database has already.
-fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSet<String>, Failure> {
+fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = verdicts.accepted.iter().map(|candidate| &candidate.client.id).collect();
     let look = |conn: &mut Conn| clients::taken(conn, &ids);
     if !dry_run {
@@ -87,13 +86,13 @@ fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSe
         return Ok(HashSet::new());
     }
     Ok(crate::cli::open(&config).run_here(|conn| {
-        startup::bring_schema_up_to_date(conn, false)?;
+        migrations::ensure_current(conn, false)?;
         look(conn)
     })?)
 }
 
 /// Hashes what came in the clear, and writes all that is accepted.
-fn write(context: &Context, verdicts: &mut Verdicts, skip_refused: bool) -> Result<Imported, Failure> {
+fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
     let count = verdicts.accepted.len();
     let bar = std::io::stderr();
     let terminal = bar.is_terminal();
@@ -106,7 +105,7 @@ fn write(context: &Context, verdicts: &mut Verdicts, skip_refused: bool) -> Resu
     let (author, now) = (context.author(), context.clock.now());
     let imported = context.with_database(|conn| {
         let advance = |written| progress.advance(written);
-        match administration::import_clients(conn, &author, &all, now, skip_refused, advance) {
+        match transactions::import_clients(conn, &author, &all, now, skip_refused, advance) {
             Err(DbError::Conflict) => Ok(None),
             imported => imported.map(Some),
         }

@@ -76,7 +76,7 @@ impl<W: Write> Drop for Progress<W> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::time::UnixMillis;
+    use crate::time::UnixMillis;
 
     fn drawn(terminal: bool, step: i64) -> String {
         let clock = Clock::mock(UnixMillis(0));

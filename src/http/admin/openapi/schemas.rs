@@ -5,7 +5,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::oauth::client_fields::ClientFields;
+use crate::api::client_fields::ClientFields;
 
 /// A client as it is made: as it is changed, but that some members must be given.
 pub struct NewClient;
