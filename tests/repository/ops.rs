@@ -5,10 +5,10 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-
-use crate::app::{TestApp, token_request};
-use crate::http::Request;
-use crate::metrics::Scrape;
+use testkit::TestApp;
+use testkit::http::Request;
+use testkit::scrape::Scrape;
+use testkit::token::token_request;
 
 const ALERTS: &str = include_str!("../../ops/alerts.yml");
 const DASHBOARD: &str = include_str!("../../ops/grafana.json");
@@ -22,7 +22,7 @@ fn scrape() -> Scrape {
     let token = app.issue(&client, &[]);
     app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
     app.send(token_request(&client.with_secret("wrong"), &[]));
-    Scrape::of(&app)
+    Scrape::of(app.address)
 }
 
 /// The words of a text that are names of our metrics.
