@@ -148,11 +148,7 @@ pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
     let mut connection = Connection::open(to);
     connection.write(bytes);
     let mut timeout = RESPONSE_TIMEOUT;
-    loop {
-        let Ok(length) = connection.read(timeout) else { break };
-        if length == 0 {
-            break;
-        }
+    while let Ok(1..) = connection.read(timeout) {
         if find(&connection.buffer, b"\r\n\r\n").is_some() {
             timeout = EXTRA_RESPONSE_TIMEOUT;
         }
