@@ -3,10 +3,6 @@
 //! What counts is CPU of this process for a row, because it is the server's; the time that the database takes is beside
 //! it. The first way is the one in use (`tokens::insert_batch`); the others are written out here.
 
-#[path = "../tests/postgres/mod.rs"]
-#[allow(dead_code, reason = "the replica is for tests")]
-mod postgres;
-
 use std::time::Instant;
 
 use diesel::connection::SimpleConnection;
@@ -17,6 +13,7 @@ use mintage::db::tokens::{self as records, TokenRecord};
 use mintage::db::{Conn, Db, DbError, migrations};
 use mintage::oauth::token_id::TokenIdSource;
 use mintage::time::UnixMillis;
+use testkit::postgres;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

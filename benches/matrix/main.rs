@@ -8,9 +8,7 @@
 
 #[path = "../load/mod.rs"]
 mod load;
-#[allow(dead_code, reason = "the tests use more of it")]
-#[path = "../../tests/postgres/mod.rs"]
-mod postgres;
+use testkit::postgres;
 
 mod backends;
 mod before_after;

@@ -1,4 +1,4 @@
-//! [`Proxy`]: stands in front of PostgreSQL and does to a connection what networks and failing servers do.
+//! [`PostgresProxy`]: stands in front of PostgreSQL and does to a connection what networks and failing servers do.
 //!
 //! It understands as much of the protocol as it needs to know a COMMIT when one passes: frontend messages, of which
 //! `Query` carries a statement by itself, and `Parse`, `Bind` and `Execute` in three parts.
@@ -26,7 +26,7 @@ pub enum Conduct {
 }
 
 /// A running proxy. Dropped, it closes everything.
-pub struct Proxy {
+pub struct PostgresProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
@@ -43,7 +43,7 @@ struct Shared {
     statements: AtomicUsize,
 }
 
-impl Proxy {
+impl PostgresProxy {
     /// In front of a server, letting everything pass.
     pub fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -91,7 +91,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for PostgresProxy {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.set(Conduct::Refuse);
@@ -215,7 +215,7 @@ fn carry_answers(
     let mut piece = [0; 16 << 10];
     loop {
         let length = server.read(&mut piece)?;
-        // What comes now is the answer to the commit: it is done, and nobody hears of it.
+        // What comes now is the answer to the commit: it is done, and the client never learns of it.
         if length == 0 || cut.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -261,7 +261,7 @@ struct Messages {
     copied: bool,
 }
 
-/// Asks whether the server encrypts; the answer is one byte, and then the connection begins anew.
+/// Asks whether the server encrypts; the answer is one byte, and then the connection begins again.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 
 impl Messages {

@@ -1,4 +1,4 @@
-//! [`Proxy`]: stands between an instance and Redis and does to the connections what networks do.
+//! [`RedisProxy`]: stands between an instance and Redis and does to the connections what networks do.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-pub struct Proxy {
+pub struct RedisProxy {
     address: SocketAddr,
     conduct: Arc<Conduct>,
 }
@@ -20,7 +20,7 @@ struct Conduct {
     ended: AtomicBool,
 }
 
-impl Proxy {
+impl RedisProxy {
     pub fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -61,7 +61,7 @@ impl Proxy {
     }
 }
 
-impl Drop for Proxy {
+impl Drop for RedisProxy {
     fn drop(&mut self) {
         self.conduct.ended.store(true, Ordering::SeqCst);
         // Wakes whoever accepts.

@@ -1,4 +1,4 @@
-//! What these tests ask servers for, and a load of it whose answers are written down.
+//! [`Load`]: steady requests for tokens, whose responses are kept.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,52 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde_json::Value;
-
+use crate::client::TestClient;
 use crate::http::{Connection, Request, Response};
-use crate::server::TestClient;
-
-/// A request for a token.
-pub fn token_request(client: &TestClient, parameters: &[(&str, &str)]) -> Request {
-    let grant = ("grant_type", "client_credentials");
-    Request::post("/token")
-        .basic(client)
-        .form(&[&[grant], parameters].concat())
-}
-
-/// A question about a token, or its revocation.
-pub fn about_token(endpoint: &str, client: &TestClient, token: &str) -> Request {
-    Request::post(endpoint).basic(client).form(&[("token", token)])
-}
-
-/// What `/validate` is asked about a token, as for `GET /orders`.
-pub fn validation(token: &str) -> Request {
-    Request::get("/validate")
-        .bearer(token)
-        .header("X-Forwarded-Method", "GET")
-        .header("X-Forwarded-Host", "api.example")
-        .header("X-Forwarded-Uri", "/orders")
-}
-
-/// The claims of a token, not verified.
-pub fn claims(token: &str) -> Value {
-    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
-    serde_json::from_slice(&claims).unwrap()
-}
-
-/// The id of a token.
-pub fn jti(token: &str) -> String {
-    claims(token)["jti"].as_str().unwrap().to_owned()
-}
-
-/// That it is a 503 that says when to come again.
-#[track_caller]
-pub fn assert_unavailable(answer: &Response) {
-    assert_eq!(answer.status, 503, "{}", answer.text());
-    assert_eq!(answer.header("retry-after"), Some("1"));
-}
+use crate::token::{jti, token_request};
 
 /// Clients that ask for tokens at a steady pace, each thread on a connection of its own.
 pub struct Load {
@@ -60,17 +17,17 @@ pub struct Load {
     threads: Vec<JoinHandle<Vec<Receipt>>>,
 }
 
-/// What came of a request for a token.
+/// The outcome of a request for a token.
 #[derive(Clone)]
 pub struct Receipt {
     pub sent: Instant,
     pub took: Duration,
-    /// 0 when there was no answer.
+    /// 0 when there was no response.
     pub status: u16,
     /// The token, if it is one, and its id.
     pub token: Option<String>,
     pub jti: Option<String>,
-    /// Whether the answer says when to come again.
+    /// Whether the response says when to come again.
     pub retry_after: bool,
     /// Whether the connection had served before: then it was the server's to answer.
     pub kept_alive: bool,
@@ -96,7 +53,7 @@ impl Load {
         self.issued.load(Ordering::Relaxed)
     }
 
-    /// Ends it; all that came of it.
+    /// Ends it; the outcome of every request.
     pub fn stop(self) -> Vec<Receipt> {
         self.stop.store(true, Ordering::Relaxed);
         let receipts = |thread: JoinHandle<Vec<Receipt>>| thread.join().unwrap();
@@ -113,13 +70,13 @@ fn ask_until(
     issued: &AtomicUsize,
 ) -> Vec<Receipt> {
     /// Between two tries to connect to a server that is not there.
-    const NOBODY: Duration = Duration::from_millis(10);
+    const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
     let mut receipts = Vec::new();
     let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
         let kept_alive = connection.is_some();
         let Some(mut open) = connection.take().or_else(|| Connection::try_open(server)) else {
-            std::thread::sleep(NOBODY);
+            std::thread::sleep(RECONNECT_PAUSE);
             continue;
         };
         let sent = Instant::now();

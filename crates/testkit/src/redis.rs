@@ -1,17 +1,20 @@
-//! A true Redis for a test: in a folder of its own, on a free port, gone when it is dropped or its process ends.
+//! A real Redis for a test: in a folder of its own, on a free port, gone when it is dropped or its process ends.
 //!
 //! A shell stays with it and reads a pipe whose other end only this process holds. However the tests end, killed
 //! included, the pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use crate::poll::until;
+use crate::postgres::free_port;
 
 /// How long it may take to answer; a test that waits longer has found a fault.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Its arguments: the port, and more for the server.
 const KEEPER: &str = r#"
@@ -83,14 +86,9 @@ impl Redis {
             .parse()
             .expect("redis-server is missing: apt-get install redis-server");
         *self.running() = Some(Running { keeper, pid });
-        let deadline = Instant::now() + PATIENCE;
-        while TcpStream::connect(self.address()).is_err() {
-            assert!(
-                Instant::now() < deadline,
-                "redis-server did not start; is it installed?"
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until("redis-server starts; is it installed?", REDIS_TIMEOUT, || {
+            TcpStream::connect(self.address()).is_ok()
+        });
     }
 
     /// As by kill −9: connections are refused from now on.
@@ -111,7 +109,7 @@ impl Redis {
     /// What it answers to a command, as RESP.
     pub fn ask(&self, words: &[&[u8]]) -> Vec<u8> {
         let stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(REDIS_TIMEOUT)).unwrap();
         let mut stream = BufReader::new(stream);
         stream.get_mut().write_all(&command(words)).unwrap();
         read_answer(&mut stream)
@@ -186,9 +184,4 @@ fn read_answer(stream: &mut BufReader<TcpStream>) -> Vec<u8> {
         _ => {}
     }
     answer
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
 }

@@ -1,8 +1,10 @@
-//! A true PostgreSQL with a streaming replica, for the tests of one binary; stopped and removed like the other one.
+//! A real PostgreSQL with a streaming replica, for the tests of one binary; stopped and removed like the other one.
 
 use std::process::Child;
 
 use mintage::config;
+
+use crate::postgres;
 
 /// A primary and its replica.
 pub struct Pair {
@@ -57,14 +59,14 @@ rm -rf "$folder"
 
 /// Starts a pair.
 pub fn pair() -> Pair {
-    let programs = super::programs().expect("PostgreSQL is missing: apt-get install postgresql");
-    let (primary, replica) = (super::free_port(), super::free_port());
-    let mut command = super::unprivileged_shell();
+    let programs = postgres::programs().expect("PostgreSQL is missing: apt-get install postgresql");
+    let (primary, replica) = (postgres::free_port(), postgres::free_port());
+    let mut command = postgres::unprivileged_shell();
     command
         .args(["-c", KEEPER, "keeper"])
         .arg(programs)
         .args([primary.to_string(), replica.to_string()]);
-    let keeper = super::until_ready(&mut command).unwrap_or_else(|log| panic!("no replica: {log}"));
+    let keeper = postgres::until_ready(&mut command).unwrap_or_else(|log| panic!("no replica: {log}"));
     Pair {
         primary,
         replica,

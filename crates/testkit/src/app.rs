@@ -1,34 +1,32 @@
-//! [`TestApp`]: the true server on a port of its own, with a database of its own.
+//! [`TestApp`]: a server in this process, on a port of its own, with a database of its own.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak, mpsc};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use diesel::prelude::*;
-use mintage::api::client_fields::ClientFields;
+use diesel::SqliteConnection;
+use diesel::connection::SimpleConnection;
 use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
-use mintage::db::clients::{self, Changed};
-use mintage::db::{self, Conn, Db, DbError, migrations};
-use mintage::keys::SigningKey;
+use mintage::db::{Conn, Db, DbError, clients};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::StoredSecret;
 use mintage::random::random_text;
+use mintage::server::signals::{Signal, SignalSender, Signals};
 use mintage::server::{Server, ServerError};
 use mintage::time::UnixMillis;
-use serde_json::Value;
 use tempfile::TempDir;
 
-use mintage::server::signals::{Signal, SignalSender, Signals};
-
+use crate::client::TestClient;
 use crate::http::{Request, Response};
+use crate::sqlite::{TokenRow, recorded, template};
+use crate::token::token_request;
+use crate::{folder, poll, sqlite};
 
 /// The issuer of every test server; nothing ever connects to it.
 pub const ISSUER: &str = "http://127.0.0.1:8080";
@@ -37,13 +35,19 @@ pub const ISSUER: &str = "http://127.0.0.1:8080";
 pub const ORDERS: &str = "https://orders.example";
 
 /// How long a server may take to become ready or to stop.
-const PATIENCE: Duration = Duration::from_secs(15);
+const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A server to be started.
 pub struct Setup {
     config: Config,
     clock: Clock,
     directory: TempDir,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Setup {
@@ -56,7 +60,7 @@ impl Setup {
 
     /// With a database that is still to be made.
     pub fn on_empty_database() -> Self {
-        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let directory = folder::temporary();
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".into();
         config.server.workers = 2;
@@ -131,35 +135,6 @@ fn pool_of_one(database: &config::Database) -> config::Database {
     database
 }
 
-/// The database that every test begins with, made once: migrated, with a key for each algorithm.
-pub fn template() -> &'static [u8] {
-    static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
-    TEMPLATE.get_or_init(|| {
-        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let (working, finished) = (
-            directory.path().join("working.db"),
-            directory.path().join("finished.db"),
-        );
-        let database = config::Database {
-            url: format!("sqlite:{}", working.display()),
-            ..Default::default()
-        };
-        Db::open(&pool_of_one(&database))
-            .run_here(|conn| {
-                migrations::up(conn)?;
-                // Older than the test, but not so old that it is time for others.
-                let made_at = UnixMillis(Clock::System.now().0 - 3_600_000);
-                db::signing_keys::complete(conn, made_at, |alg| {
-                    Ok(SigningKey::generate(alg, made_at, None).unwrap())
-                })?;
-                // One file without a log beside it.
-                Ok(diesel::sql_query(format!("VACUUM INTO '{}'", finished.display())).execute(conn)?)
-            })
-            .unwrap();
-        std::fs::read(finished).unwrap()
-    })
-}
-
 /// A running server. Dropped, it must stop in order.
 pub struct TestApp {
     pub address: SocketAddr,
@@ -190,7 +165,7 @@ impl TestApp {
     }
 
     pub fn wait_until_ready(&self) {
-        let ready = self.becomes_ready.lock().unwrap().recv_timeout(PATIENCE);
+        let ready = self.becomes_ready.lock().unwrap().recv_timeout(SERVER_TIMEOUT);
         ready.expect("the server becomes ready");
     }
 
@@ -208,15 +183,14 @@ impl TestApp {
         self.db.run_here(work).unwrap()
     }
 
-    /// Runs statements on the database, behind everybody's back.
+    /// Runs statements on the database, without the server's knowledge.
     pub fn sql(&self, statements: &str) {
-        use diesel::connection::SimpleConnection;
         self.sqlite().batch_execute(statements).unwrap();
     }
 
     /// A connection of the test's own.
     pub fn sqlite(&self) -> SqliteConnection {
-        connect(&self.database_path())
+        sqlite::connect(&self.database_path())
     }
 
     /// Makes a client.
@@ -284,7 +258,7 @@ impl TestApp {
 
     fn ended(&mut self) -> Option<Result<(), ServerError>> {
         let thread = self.thread.take()?;
-        eventually(PATIENCE, || thread.is_finished().then_some(()))?;
+        poll::found(SERVER_TIMEOUT, || thread.is_finished().then_some(()))?;
         Some(thread.join().unwrap())
     }
 
@@ -321,27 +295,6 @@ impl Stopped {
     }
 }
 
-/// A client as whoever uses it knows it.
-#[derive(Clone)]
-pub struct TestClient {
-    pub id: String,
-    pub secret: String,
-}
-
-impl TestClient {
-    pub fn id(&self) -> ClientId {
-        ClientId::parse(&self.id).unwrap()
-    }
-
-    /// The same client with another secret.
-    pub fn with_secret(&self, secret: &str) -> Self {
-        Self {
-            id: self.id.clone(),
-            secret: secret.to_owned(),
-        }
-    }
-}
-
 /// A client with both scopes of the examples and an audience, to be shaped further.
 pub fn new_client(secret: &str) -> Client {
     let now = Clock::System.now();
@@ -372,108 +325,4 @@ pub fn stored(secret: &str) -> StoredSecret {
         expires_at: None,
         last_used: Default::default(),
     }
-}
-
-/// A request for a token with Basic credentials.
-pub fn token_request(client: &TestClient, parameters: &[(&str, &str)]) -> Request {
-    let grant = ("grant_type", "client_credentials");
-    Request::post("/token")
-        .basic(client)
-        .form(&[&[grant], parameters].concat())
-}
-
-/// Header (0) or claims (1) of a token, not verified.
-pub fn part(token: &str, part: usize) -> Value {
-    let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(part).unwrap()).unwrap();
-    serde_json::from_slice(&bytes).unwrap()
-}
-
-/// The claims of a token, not verified.
-pub fn claims(token: &str) -> Value {
-    part(token, 1)
-}
-
-/// The id of a token.
-pub fn jti(token: &str) -> String {
-    claims(token)["jti"].as_str().unwrap().to_owned()
-}
-
-diesel::table! {
-    tokens (jti) {
-        jti -> Text,
-        client_id -> Text,
-        scope -> Text,
-        audience -> Text,
-        issued_at -> BigInt,
-        expires_at -> BigInt,
-        one_time -> Bool,
-    }
-}
-
-/// What the database says of a token; read here, without the server's own code.
-#[derive(Debug, PartialEq, Queryable)]
-pub struct TokenRow {
-    pub jti: String,
-    pub client_id: String,
-    pub scope: String,
-    pub audience: String,
-    pub issued_at: i64,
-    pub expires_at: i64,
-    pub one_time: bool,
-}
-
-/// The recorded tokens of a client, oldest first.
-pub fn recorded(database: &Path, client_id: &str) -> Vec<TokenRow> {
-    tokens::table
-        .filter(tokens::client_id.eq(client_id))
-        .order(tokens::jti)
-        .load(&mut connect(database))
-        .unwrap()
-}
-
-diesel::table! {
-    signing_keys (kid) {
-        kid -> Text,
-        private_key -> Binary,
-    }
-}
-
-/// Every signing key as the database has it: its name and its bytes.
-pub fn private_keys(database: &Path) -> Vec<(String, Vec<u8>)> {
-    let columns = (signing_keys::kid, signing_keys::private_key);
-    signing_keys::table
-        .select(columns)
-        .load(&mut connect(database))
-        .unwrap()
-}
-
-fn connect(database: &Path) -> SqliteConnection {
-    use diesel::connection::SimpleConnection;
-    let mut conn = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
-    conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
-    conn
-}
-
-/// What `probe` finds, as soon as it finds something; `None` when it does not within the time.
-pub fn eventually<T>(within: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + within;
-    loop {
-        if let Some(found) = probe() {
-            return Some(found);
-        }
-        if Instant::now() >= deadline {
-            return None;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Enables or disables a client; `false` when there is none.
-pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
-    let fields = ClientFields {
-        enabled: Some(enabled),
-        ..ClientFields::default()
-    };
-    let changed = clients::change(conn, id, now, |client| fields.applied_to(client, now))?;
-    Ok(matches!(changed, Changed::Done { .. }))
 }

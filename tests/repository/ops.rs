@@ -5,15 +5,15 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
-
-use crate::app::{TestApp, token_request};
-use crate::http::Request;
-use crate::metrics::Scrape;
+use testkit::TestApp;
+use testkit::http::Request;
+use testkit::scrape::Scrape;
+use testkit::token::token_request;
 
 const ALERTS: &str = include_str!("../../ops/alerts.yml");
 const DASHBOARD: &str = include_str!("../../ops/grafana.json");
 const UNIT: &str = include_str!("../../ops/mintage.service");
-const OPERATIONS: &str = include_str!("../../docs/operations.md");
+const METRICS: &str = include_str!("../../docs/metrics.md");
 
 /// A scrape of a server that has done a little of everything.
 fn scrape() -> Scrape {
@@ -22,7 +22,7 @@ fn scrape() -> Scrape {
     let token = app.issue(&client, &[]);
     app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
     app.send(token_request(&client.with_secret("wrong"), &[]));
-    Scrape::of(&app)
+    Scrape::of(app.address)
 }
 
 /// The words of a text that are names of our metrics.
@@ -98,13 +98,13 @@ fn routes_and_reasons_that_they_look_for_are_there() {
     }
 }
 
-/// `docs/operations.md` describes what there is, and nothing else.
+/// `docs/metrics.md` describes what there is, and nothing else.
 #[test]
 fn every_metric_is_described_and_every_described_one_is_there() {
     let scrape = scrape();
-    let described = named(OPERATIONS);
+    let described = named(METRICS);
     for name in scrape.names() {
-        assert!(described.contains(name), "{name} is not in docs/operations.md");
+        assert!(described.contains(name), "{name} is not in docs/metrics.md");
     }
     for name in described {
         assert!(is_there(&scrape, name), "there is no {name}");

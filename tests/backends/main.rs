@@ -4,38 +4,24 @@
 )]
 //! Every query on SQLite and on PostgreSQL: what the one database answers, the other answers too.
 
-mod postgres;
-mod sample;
-mod sqlite;
-
-#[path = "backends/administration.rs"]
 mod administration;
-#[path = "backends/changes.rs"]
 mod changes;
-#[path = "backends/clients.rs"]
 mod clients;
-#[path = "backends/connections.rs"]
 mod connections;
-#[path = "backends/deployment.rs"]
 mod deployment;
-#[path = "backends/expired.rs"]
 mod expired;
-#[path = "backends/migrations.rs"]
 mod migrations;
-#[path = "backends/replicas.rs"]
 mod replicas;
-#[path = "backends/secret_uses.rs"]
 mod secret_uses;
-#[path = "backends/signing_keys.rs"]
 mod signing_keys;
-#[path = "backends/tokens.rs"]
 mod tokens;
 
 use diesel::RunQueryDsl;
 use diesel::sql_types::{BigInt, Text};
 use mintage::config;
 use mintage::db::{Backend, Conn, Db, DbError};
-use sqlite::Sqlite;
+use testkit::postgres;
+use testkit::sqlite::Sqlite;
 
 /// A database of either kind, for one test.
 struct Store {

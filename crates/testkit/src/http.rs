@@ -6,12 +6,15 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::app::TestClient;
+use crate::client::TestClient;
 
-/// No answer of a healthy server takes this long; a test that waits longer has found a fault.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// No response of a healthy server takes this long; a test that waits longer has found a fault.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After a response, another one that was not asked for comes soon or not at all.
+const EXTRA_RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A request, sent exactly as it is put together.
 #[derive(Clone, Debug)]
@@ -24,10 +27,18 @@ pub struct Request {
 
 impl Request {
     pub fn new(method: &str, target: &str) -> Self {
+        Self::to_host("mintage.test", method, target)
+    }
+
+    pub fn to_host(host: &str, method: &str, target: &str) -> Self {
+        Self::without_host(method, target).header("Host", host)
+    }
+
+    pub fn without_host(method: &str, target: &str) -> Self {
         Self {
             method: method.to_owned(),
             target: target.to_owned(),
-            headers: vec![("Host".into(), "mintage.test".into())],
+            headers: Vec::new(),
             body: Vec::new(),
         }
     }
@@ -70,6 +81,14 @@ impl Request {
         self.header("Content-Length", &length)
     }
 
+    /// A body as one chunk.
+    pub fn chunked(mut self, body: &[u8]) -> Self {
+        self.body = format!("{:x}\r\n", body.len()).into_bytes();
+        self.body.extend_from_slice(body);
+        self.body.extend_from_slice(b"\r\n0\r\n\r\n");
+        self.header("Transfer-Encoding", "chunked")
+    }
+
     /// A form as it is.
     pub fn form_raw(self, form: impl AsRef<[u8]>) -> Self {
         self.body("application/x-www-form-urlencoded", form)
@@ -99,16 +118,49 @@ impl Request {
     }
 
     /// Sends it on a connection of its own.
+    #[track_caller]
     pub fn send(&self, to: SocketAddr) -> Response {
         Connection::open(to).ask(self)
     }
+
+    /// Sends it with `Connection: close` and waits until the other side has closed; its first response.
+    #[track_caller]
+    pub fn send_and_close(&self, to: SocketAddr) -> Response {
+        let closing = self.clone().header("Connection", "close");
+        let mut all = exchange(to, &closing.bytes());
+        assert!(!all.is_empty(), "no response to {} {:?}", self.method, self.target);
+        all.swap_remove(0)
+    }
 }
 
-/// Sends bytes on a connection of their own; the answer, if one comes before the connection is closed.
+/// Sends bytes on a connection of their own; the response, if one comes before the connection is closed.
 pub fn send_raw(to: SocketAddr, bytes: &[u8]) -> Option<Response> {
     let mut connection = Connection::open(to);
     connection.write(bytes);
     connection.read_response(false)
+}
+
+/// Sends bytes and reads all responses until the other side closes, or sends nothing for a while: more than one response
+/// is what smuggling looks like.
+///
+/// A body without a length ends with the connection, one with a length may end before it does.
+pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
+    let mut connection = Connection::open(to);
+    connection.write(bytes);
+    let mut timeout = RESPONSE_TIMEOUT;
+    while let Ok(1..) = connection.read(timeout) {
+        if find(&connection.buffer, b"\r\n\r\n").is_some() {
+            timeout = EXTRA_RESPONSE_TIMEOUT;
+        }
+    }
+    let mut all = Vec::new();
+    while let Some(mut response) = connection.take_head() {
+        let length = response.content_length().unwrap_or(usize::MAX);
+        let length = length.min(connection.buffer.len());
+        response.body = connection.buffer.drain(..length).collect();
+        all.push(response);
+    }
+    all
 }
 
 /// A connection that is kept alive.
@@ -125,47 +177,44 @@ impl Connection {
 
     /// `None` when nobody listens there (any more).
     pub fn try_open(to: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect_timeout(&to, PATIENCE).ok()?;
+        let stream = TcpStream::connect_timeout(&to, RESPONSE_TIMEOUT).ok()?;
         stream.set_nodelay(true).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
         Some(Self {
             stream,
             buffer: Vec::new(),
         })
     }
 
-    /// Sends a request and reads its answer.
+    /// Sends a request and reads its response.
+    #[track_caller]
     pub fn ask(&mut self, request: &Request) -> Response {
         self.try_ask(request)
-            .expect("the server answers before it closes the connection")
+            .expect("the server responds before it closes the connection")
     }
 
-    /// Sends a request and reads its answer; `None` when the connection is closed before that is whole.
+    /// Sends a request and reads its response; `None` when the connection is closed before that is whole.
     pub fn try_ask(&mut self, request: &Request) -> Option<Response> {
         self.write(&request.bytes());
         self.read_response(request.method == "HEAD")
     }
 
-    /// Writes bytes. A server that has answered already may have closed: the answer tells.
+    /// Writes bytes. A server that has responded already may have closed: the response tells.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// The next answer; `None` when the connection is closed before one is whole.
+    /// The next response; `None` when the connection is closed before one is whole. One without a length has no body.
     pub fn read_response(&mut self, to_head: bool) -> Option<Response> {
-        let deadline = Instant::now() + PATIENCE;
-        let head_end = loop {
-            match find(&self.buffer, b"\r\n\r\n") {
-                Some(at) => break at + 4,
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let mut response = loop {
+            match self.take_head() {
+                Some(head) => break head,
                 None if self.fill(deadline) == 0 => return None,
                 None => {}
             }
         };
-        let head = String::from_utf8_lossy(&self.buffer[..head_end]).into_owned();
-        self.buffer.drain(..head_end);
-        let mut response = Response::parse_head(&head);
-        let length = response.header("content-length").map(|text| text.parse().unwrap());
-        let length: usize = if to_head { 0 } else { length.unwrap_or(0) };
+        let length = response.content_length().filter(|_| !to_head).unwrap_or(0);
         while self.buffer.len() < length {
             if self.fill(deadline) == 0 {
                 return None;
@@ -175,15 +224,12 @@ impl Connection {
         Some(response)
     }
 
-    /// Whether the server closes within `time`, without another answer.
+    /// Whether the server closes within `time`, without another response.
     pub fn closes_within(&mut self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
         while Instant::now() < deadline {
-            self.stream.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            let mut byte = [0];
-            match self.stream.read(&mut byte) {
-                Ok(0) => return true,
-                Ok(_) => return false,
+            match self.read(Duration::from_millis(50)) {
+                Ok(length) => return length == 0,
                 Err(error) if is_timeout(&error) => {}
                 Err(_) => return true,
             }
@@ -191,21 +237,32 @@ impl Connection {
         false
     }
 
-    /// Reads what has come; 0 when the connection is closed.
+    /// The head that the buffer begins with, once it is whole.
+    fn take_head(&mut self) -> Option<Response> {
+        let end = find(&self.buffer, b"\r\n\r\n")? + 4;
+        let head: Vec<u8> = self.buffer.drain(..end).collect();
+        Some(Response::parse_head(&String::from_utf8_lossy(&head)))
+    }
+
+    /// Reads what has come by the deadline; 0 when the connection is closed.
     fn fill(&mut self, deadline: Instant) -> usize {
         let left = deadline.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "no answer within {PATIENCE:?}");
-        self.stream.set_read_timeout(Some(left)).unwrap();
-        let mut piece = [0; 16 << 10];
-        match self.stream.read(&mut piece) {
-            Ok(length) => {
-                self.buffer.extend_from_slice(&piece[..length]);
-                length
-            }
-            Err(error) if is_timeout(&error) => panic!("no answer within {PATIENCE:?}"),
+        assert!(!left.is_zero(), "no response within {RESPONSE_TIMEOUT:?}");
+        match self.read(left) {
+            Ok(length) => length,
+            Err(error) if is_timeout(&error) => panic!("no response within {RESPONSE_TIMEOUT:?}"),
             // Reset: closed with something of ours unread.
             Err(_) => 0,
         }
+    }
+
+    /// Reads what comes within the time; 0 when the connection is closed.
+    fn read(&mut self, within: Duration) -> std::io::Result<usize> {
+        self.stream.set_read_timeout(Some(within))?;
+        let mut piece = [0; 16 << 10];
+        let length = self.stream.read(&mut piece)?;
+        self.buffer.extend_from_slice(&piece[..length]);
+        Ok(length)
     }
 }
 
@@ -220,7 +277,7 @@ fn find(text: &[u8], what: &[u8]) -> Option<usize> {
     text.windows(what.len()).position(|window| window == what)
 }
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub struct Response {
     pub status: u16,
@@ -232,14 +289,15 @@ pub struct Response {
 impl Response {
     fn parse_head(head: &str) -> Self {
         let mut lines = head.lines();
-        let status_line = lines.next().unwrap();
-        let status = status_line.split(' ').nth(1).unwrap().parse().unwrap();
+        let status_line = lines.next().unwrap_or_default();
+        // What is no status line must not look like any status.
+        let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let headers = lines
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
         Self {
-            status,
+            status: status.unwrap_or(0),
             headers,
             body: Vec::new(),
         }
@@ -252,6 +310,10 @@ impl Response {
         let value = values.next().map(|(_, value)| value.as_str());
         assert!(values.next().is_none(), "{name} comes more than once: {self:?}");
         value
+    }
+
+    fn content_length(&self) -> Option<usize> {
+        self.header("content-length").map(|length| length.parse().unwrap())
     }
 
     /// Whether the server closes the connection after it.
@@ -275,44 +337,56 @@ impl Response {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()["access_token"].as_str().unwrap().to_owned()
     }
+}
 
-    /// That nobody may keep it (P22) and that it has an id (P26).
-    #[track_caller]
-    pub fn assert_sealed(&self) {
-        assert_eq!(self.header("cache-control"), Some("no-store"));
-        assert_eq!(self.header("pragma"), Some("no-cache"));
-        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers whatever comes with these bytes, and closes.
+    fn answering(bytes: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(bytes);
+            }
+        });
+        address
     }
 
-    /// That it is exactly this refusal of an OAuth endpoint (P22, P24).
-    #[track_caller]
-    pub fn assert_refused(&self, status: u16, error: &str, description: &str) {
-        assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.header("content-type"), Some("application/json"));
-        assert_eq!(self.json(), json!({"error": error, "error_description": description}));
-        self.assert_sealed();
-        let challenge = (status == 401).then_some("Basic realm=\"mintage\", charset=\"UTF-8\"");
-        assert_eq!(self.header("www-authenticate"), challenge);
-        let retry = (status == 503).then_some("1");
-        assert_eq!(self.header("retry-after"), retry);
-    }
-
-    /// That it is the one answer to every failed authentication (P15).
-    #[track_caller]
-    pub fn assert_invalid_client(&self) {
-        self.assert_refused(401, "invalid_client", "client authentication failed");
-    }
-
-    /// That it is exactly this problem document of an admin endpoint (RFC 9457), with this challenge.
-    #[track_caller]
-    pub fn assert_problem(&self, status: u16, title: &str, detail: &str, challenge: Option<&str>) {
-        assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
-        assert_eq!(
-            self.json(),
-            json!({"type": "about:blank", "title": title, "status": status, "detail": detail})
+    #[test]
+    fn all_responses_of_an_exchange_are_seen() {
+        let server = answering(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno\
+              HTTP/1.1 200 OK\r\n\r\nuntil the end",
         );
-        assert_eq!(self.header("www-authenticate"), challenge);
-        self.assert_sealed();
+        let responses = exchange(server, b"anything");
+        let seen: Vec<(u16, String)> = responses.iter().map(|one| (one.status, one.text())).collect();
+        assert_eq!(seen, [(400, "no".to_owned()), (200, "until the end".to_owned())]);
+    }
+
+    #[test]
+    fn a_response_that_is_cut_off_is_none() {
+        let server = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nnot whole");
+        assert!(Connection::open(server).try_ask(&Request::get("/")).is_none());
+        assert!(send_raw(answering(b"HTTP/1.1 200"), b"GET").is_none());
+    }
+
+    #[test]
+    fn what_is_no_http_has_no_status() {
+        let server = answering(b"220 mail.example ESMTP\r\n\r\n");
+        assert_eq!(Request::get("/").send_and_close(server).status, 0);
+    }
+
+    #[test]
+    fn a_request_goes_out_as_it_is_put_together() {
+        let request = Request::without_host("GET", "/a b").header("X", "y").chunked(b"abc");
+        let sent = "GET /a b HTTP/1.1\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        assert_eq!(request.bytes(), sent.as_bytes());
     }
 }

@@ -1,9 +1,7 @@
-//! A true PostgreSQL for the tests of one binary: started once, in a folder of its own, gone when the binary ends.
+//! A real PostgreSQL for the tests of one binary: started once, in a folder of its own, gone when the binary ends.
 //!
 //! A shell stays with it and reads a pipe whose other end only this process holds. However the tests end, killed
 //! included, the pipe closes; then the shell stops the server and removes the folder.
-
-pub mod replica;
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -99,7 +97,7 @@ fn start_on(port: u16, programs: &Path) -> Result<Server, String> {
 }
 
 /// Starts a keeper and waits for its word; else it is what the keeper has to say.
-fn until_ready(command: &mut Command) -> Result<Child, String> {
+pub(crate) fn until_ready(command: &mut Command) -> Result<Child, String> {
     let mut keeper = command
         .current_dir("/")
         // Or Ctrl-C would end the keeper before its work is done.

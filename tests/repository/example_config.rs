@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use mintage::config::{Config, Sources};
 use toml::{Table, Value};
 
-const EXAMPLE: &str = include_str!("../mintage.example.toml");
+const EXAMPLE: &str = include_str!("../../mintage.example.toml");
 
 /// The paths of all keys of a table, written like `database.pool.max_size`.
 fn keys_of(table: &Table, path: &str) -> BTreeSet<String> {

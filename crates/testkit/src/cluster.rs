@@ -141,7 +141,7 @@ impl Cluster {
         PgConnection::establish(&url(self.address(), "mintage")).unwrap()
     }
 
-    /// Runs statements on the database `mintage`, behind everybody's back.
+    /// Runs statements on the database `mintage`, without the server's knowledge.
     pub fn sql(&self, statements: &str) {
         self.connect().batch_execute(statements).unwrap();
     }
@@ -185,7 +185,7 @@ impl Cluster {
         self.port.store(port, Ordering::SeqCst);
     }
 
-    /// Stops all its processes where they are: connections are made and nobody ever answers.
+    /// Stops all its processes where they are: connections are accepted and never answered.
     pub fn hang(&self) {
         self.order("hang");
     }
