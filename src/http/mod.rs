@@ -21,7 +21,6 @@ mod request_id;
 mod resource;
 mod revocation;
 mod state;
-mod switches;
 mod token;
 
 use actix_web::web::ServiceConfig;

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, client_auth, switches};
+use super::{body, client_auth};
 use crate::keys::KeysUnusable;
 use crate::oauth::grant;
 use crate::oauth::request::TokenRequest;
@@ -22,9 +22,6 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     .await?;
     let now = worker.now();
     let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
-    if cfg!(feature = "bench-switches") {
-        switches::before_the_grant(&client);
-    }
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
