@@ -5,7 +5,6 @@
 
 mod document;
 mod key;
-mod page_keys;
 mod ring;
 pub mod rotation;
 mod seal;
@@ -15,7 +14,6 @@ mod verifier;
 
 pub use document::KeyDocument;
 pub use key::{SigningKey, StoredKey};
-pub use page_keys::PageKeys;
 pub use ring::KeyRing;
 pub use rotation::KeyRecord;
 pub use seal::KeySeal;

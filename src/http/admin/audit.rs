@@ -3,7 +3,7 @@
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::page::{AskedPage, Query, bad_request};
+use super::page::{AskedPage, Query};
 use super::{document, not_done};
 use crate::db::audit;
 use crate::http::bearer::{Right, require};
@@ -19,17 +19,15 @@ pub const JSON_LINES: &str = "application/x-ndjson";
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;
-    let asked = AskedPage::read(&request, &query, "audit".into())?;
-    let number = |text: &String| text.parse::<i64>().map_err(|_| bad_request("the cursor is none"));
-    let before = asked.after.as_ref().map(number).transpose()?;
-    let most = asked.look_for();
+    let asked = AskedPage::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
+    let (before, most) = (asked.after, asked.look_for());
     let found = Worker::of(&request)
         .shared
         .db
         .read(move |conn| audit::list(conn, before, most))
         .await
         .map_err(|error| not_done(&error))?;
-    let page = asked.of(found, |line| line.id.to_string(), |line| line);
+    let page = asked.of(found, |line| line.id, |line| line);
     let mut answer = match wants_lines(&request) {
         true => lines(&page, asked.limit),
         false => document(&page),

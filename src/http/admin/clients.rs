@@ -53,17 +53,17 @@ pub const NO_CLIENT: ApiError = ApiError::Admin(AdminError::Refused(
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;
-    let asked = AskedPage::read(&request, &query, "clients".into())?;
+    let asked = AskedPage::read(&query, "clients".into(), ClientId::parse)?;
     let (after, most) = (asked.after.clone(), asked.look_for());
     let found = Worker::of(&request)
         .shared
         .db
-        .read(move |conn| clients::list(conn, after.as_deref(), most))
+        .read(move |conn| clients::list(conn, after.as_ref().map(ClientId::as_str), most))
         .await
         .map_err(|error| not_done(&error))?;
     Ok(document(&asked.of(
         found,
-        |client| client.id.to_string(),
+        |client| client.id.clone(),
         |client| ClientDocument::from(&client),
     )))
 }

@@ -34,9 +34,8 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
         .get("client_id")
         .ok_or_else(|| bad_request("client_id must be given"))?;
     let id = ClientId::parse(id).ok_or_else(|| bad_request("client_id must be 1 to 128 printable ASCII characters"))?;
-    let asked = AskedPage::read(&request, &query, format!("tokens {id}"))?;
-    let before = asked.after.as_deref().map(|jti| TokenId::parse(jti).ok_or(NO_TOKEN));
-    let (before, limit) = (before.transpose()?, asked.limit);
+    let asked = AskedPage::read(&query, format!("tokens {id}"), TokenId::parse)?;
+    let (before, limit) = (asked.after, asked.limit);
     let worker = Worker::of(&request);
     let walked = worker
         .shared
@@ -51,7 +50,7 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
             .iter()
             .map(|record| shown(record, denials, now))
             .collect(),
-        next_cursor: walked.next.map(|next| asked.cursor(&next.to_string())),
+        next_cursor: walked.next.map(|next| asked.cursor(&next)),
     }))
 }
 
