@@ -200,6 +200,7 @@ impl App {
         };
         let mut startup = std::pin::pin!(startup.run());
         let mut when_ready = Some(when_ready);
+        let mut alive = std::pin::pin!(self.notifier.keep_alive());
         let mut running = Running {
             config,
             sources: self.sources,
@@ -219,8 +220,14 @@ impl App {
                 },
                 signal = signals.next() => match signal {
                     Signal::Stop => break None,
-                    Signal::Reload => running.reload().await,
+                    Signal::Reload if when_ready.is_some() => running.reload().await,
+                    Signal::Reload => {
+                        self.notifier.reloading();
+                        running.reload().await;
+                        self.notifier.ready();
+                    }
                 },
+                never = &mut alive => match never {},
                 Ok(()) = &mut writer_death => break Some(AppError("the writer of token records died".into())),
             }
         };
@@ -231,6 +238,7 @@ impl App {
         let stopped = tokio::select! {
             stopped = running.stop(&handles, last_call) => stopped,
             Signal::Stop = signals.next() => Err(lost(&writer, "asked twice to stop")),
+            never = &mut alive => match never {},
         };
         writer.stop().await;
         writer_arbiter.stop();

@@ -165,7 +165,11 @@ mod tests {
     #[test]
     fn a_position_has_one_spelling() {
         for position in ["+5", "05", " 5", "5 ", "5\n", "", "x", "9223372036854775808", "٥"] {
-            assert_eq!(decode("audit", &cursor_of(&format!("audit\n{position}")), number), None, "{position:?}");
+            assert_eq!(
+                decode("audit", &cursor_of(&format!("audit\n{position}")), number),
+                None,
+                "{position:?}"
+            );
         }
         assert_eq!(decode("audit", &cursor_of("audit\n-5"), number), Some(-5));
     }
@@ -174,7 +178,15 @@ mod tests {
     fn what_is_no_base64url_is_rejected() {
         let cursor = encode("audit", &12);
         let not_canonical = format!("{}1", &cursor[..cursor.len() - 1]);
-        for other in ["x", "%", "=", &format!("{cursor}="), &format!("{cursor}A"), &not_canonical, &"_".repeat(12)] {
+        for other in [
+            "x",
+            "%",
+            "=",
+            &format!("{cursor}="),
+            &format!("{cursor}A"),
+            &not_canonical,
+            &"_".repeat(12),
+        ] {
             assert_eq!(decode("audit", other, number), None, "{other}");
         }
         assert_eq!(decode("audit", &URL_SAFE_NO_PAD.encode(b"audit\n1\xff"), number), None);
