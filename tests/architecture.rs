@@ -79,7 +79,7 @@ const ROOMS: [Room; 18] = [
         &["actix", "actix_web", "tokio"],
     ),
     room("shutdown", &[], &["actix"]),
-    room("systemd", &[], &["actix", "actix_web", "tokio"]),
+    room("systemd", &[], &["actix", "actix_web"]),
     room("listener", &[], &["actix", "actix_web", "tokio"]),
     room("keys", &["oauth"], OUTSIDE),
     room("config", &["oauth"], &["actix", "actix_web", "tokio"]),

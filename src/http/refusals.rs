@@ -6,6 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use actix_web::HttpRequest;
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 use super::limits::Limited;
 use super::state::Worker;
@@ -17,7 +18,8 @@ use crate::oauth::time::UnixMillis;
 const LINES_A_SECOND: u32 = 10;
 
 /// Why credentials were refused; for the log, never for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Refusal {
     /// There were none, or only half of them.
     NoCredentials,
@@ -49,21 +51,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, in their order.
-    pub const ALL: [Self; 13] = [
-        Self::NoCredentials,
-        Self::WrongScheme,
-        Self::MalformedBasic,
-        Self::UnknownClient,
-        Self::WrongSecret,
-        Self::DisabledClient,
-        Self::MethodNotAllowed,
-        Self::TooManyFailures,
-        Self::InvalidToken,
-        Self::InsufficientScope,
-        Self::UntrustedPeer,
-        Self::UnclearRequest,
-        Self::NoRoute,
-    ];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
     /// What is refused.
     fn what(self) -> &'static str {
@@ -75,21 +63,7 @@ impl Refusal {
 
     /// The name, in the log and in the metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::NoCredentials => "no_credentials",
-            Self::WrongScheme => "wrong_scheme",
-            Self::MalformedBasic => "malformed_basic",
-            Self::UnknownClient => "unknown_client",
-            Self::WrongSecret => "wrong_secret",
-            Self::DisabledClient => "disabled_client",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::TooManyFailures => "too_many_failures",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::UntrustedPeer => "untrusted_peer",
-            Self::UnclearRequest => "unclear_request",
-            Self::NoRoute => "no_route",
-        }
+        self.into()
     }
 
     /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.
