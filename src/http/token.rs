@@ -2,15 +2,26 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, client_auth};
 use crate::keys::KeysUnusable;
 use crate::oauth::grant;
+use crate::oauth::metadata::TOKEN_PATH;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response;
 
 /// Issues a token.
+#[utoipa::path(
+    post,
+    path = TOKEN_PATH,
+    operation_id = "issueToken",
+    summary = "Issue an access token (RFC 6749 §4.4)",
+    request_body(content((TokenRequestBody = "application/x-www-form-urlencoded"), (TokenRequestBody = "application/json"))),
+    responses((status = 200, body = TokenResponse), ClientFailures),
+    security(("client" = [])),
+)]
 pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut asked = body::parsed(

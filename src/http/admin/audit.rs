@@ -3,7 +3,8 @@
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::page::{AskedPage, Query};
+use super::page::{AskedPage, PageParameters, Query};
+use super::schemas::OperatorFailures;
 use super::{document, not_done};
 use crate::db::audit;
 use crate::http::bearer::{Right, require};
@@ -12,10 +13,22 @@ use crate::http::state::Worker;
 use crate::oauth::audit::AuditDocument;
 use crate::oauth::client_document::Page;
 
+/// Named, because the name of a generic type is not what the document calls it.
+type AuditPage = Page<AuditDocument>;
+
 /// One JSON object a line.
 pub const JSON_LINES: &str = "application/x-ndjson";
 
 /// `GET /admin/audit`, the newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/audit",
+    operation_id = "listAudit",
+    summary = "Who changed what, newest first",
+    params(PageParameters),
+    responses((status = 200, content((AuditPage = "application/json"), (String = "application/x-ndjson"))), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;

@@ -8,8 +8,9 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::page::{AskedPage, Query};
-use super::version::{Precondition, etag};
+use super::page::{AskedPage, PageParameters, Query};
+use super::schemas::{BodyFailures, Failure, NewClient, OperatorFailures};
+use super::version::{IfMatchParameter, Precondition, etag};
 use super::{answer, author, document, not_done, read_json};
 use crate::db::administration::{self, Deleted};
 use crate::db::clients::{self, Changed};
@@ -18,9 +19,12 @@ use crate::http::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::client_document::ClientDocument;
+use crate::oauth::client_document::{ClientDocument, Page};
 use crate::oauth::client_fields::{ClientFields, MalformedClient};
 use crate::oauth::secret::{ClientSecret, StoredSecret};
+
+/// Named, because the name of a generic type is not what the document calls it.
+type ClientPage = Page<ClientDocument>;
 
 /// A client that was just made. Its secret is shown this once.
 #[derive(Serialize, ToSchema)]
@@ -50,6 +54,15 @@ pub const NO_CLIENT: ApiError = ApiError::Admin(AdminError::Refused(
 ));
 
 /// `GET /admin/clients`, in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/admin/clients",
+    operation_id = "listClients",
+    summary = "Clients, in the order of their ids",
+    params(PageParameters),
+    responses((status = 200, body = ClientPage), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;
@@ -69,6 +82,15 @@ pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError
 }
 
 /// `POST /admin/clients`: 201 with the client and its secret.
+#[utoipa::path(
+    post,
+    path = "/admin/clients",
+    operation_id = "createClient",
+    summary = "Make a client",
+    request_body(content = NewClient),
+    responses((status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<409>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     let fields: ClientFields = read_json(&request, payload).await?;
@@ -108,6 +130,15 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
 }
 
 /// `GET /admin/clients/{client_id}`
+#[utoipa::path(
+    get,
+    path = "/admin/clients/{client_id}",
+    operation_id = "showClient",
+    summary = "A client",
+    params(("client_id" = String, Path)),
+    responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let client = find(&Worker::of(&request).shared.db, named(&id)?).await?;
@@ -115,6 +146,16 @@ pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpR
 }
 
 /// `PATCH /admin/clients/{client_id}`: changes the members that are given.
+#[utoipa::path(
+    patch,
+    path = "/admin/clients/{client_id}",
+    operation_id = "changeClient",
+    summary = "Change the members of a client that are given",
+    params(("client_id" = String, Path), IfMatchParameter),
+    request_body(content = ClientFields),
+    responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, BodyFailures, Failure<404>, Failure<412>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     let precondition = Precondition::of(&request)?;
@@ -143,6 +184,15 @@ pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payl
 }
 
 /// `DELETE /admin/clients/{client_id}`: 204; its secrets go with it, and its tokens are inactive for good.
+#[utoipa::path(
+    delete,
+    path = "/admin/clients/{client_id}",
+    operation_id = "deleteClient",
+    summary = "Delete a client; its tokens are inactive for good",
+    params(("client_id" = String, Path), IfMatchParameter),
+    responses((status = 204), OperatorFailures, Failure<404>, Failure<412>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     let precondition = Precondition::of(&request)?;

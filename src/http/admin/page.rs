@@ -8,6 +8,7 @@ use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use utoipa::IntoParams;
 
 use crate::http::error::{AdminError, ApiError};
 use crate::oauth::client_document::Page;
@@ -18,6 +19,19 @@ pub const DEFAULT_LIMIT: usize = 100;
 
 /// The most that `limit` may ask for; a page is in memory as a whole.
 pub const MAX_LIMIT: usize = 500;
+
+/// What the document says of every list in pages.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the description of its members is read")]
+pub struct PageParameters {
+    /// The most items on the page
+    #[param(required = false, minimum = 1, maximum = 500, default = 100)]
+    limit: usize,
+    /// `next_cursor` of the page before
+    #[param(required = false)]
+    cursor: String,
+}
 
 /// The parameters of a query.
 pub struct Query(Vec<(String, String)>);
@@ -130,6 +144,14 @@ pub fn bad_request(why: &'static str) -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_document_tells_the_bounds_of_a_limit() {
+        let parameters = PageParameters::into_params(|| None);
+        let limit = serde_json::to_value(&parameters[0]).unwrap();
+        let bounds = ["minimum", "maximum", "default"].map(|bound| limit["schema"][bound].as_u64().unwrap() as usize);
+        assert_eq!(bounds, [1, MAX_LIMIT, DEFAULT_LIMIT]);
+    }
 
     fn number(text: &str) -> Option<i64> {
         text.parse().ok()

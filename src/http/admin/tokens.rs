@@ -5,7 +5,8 @@ use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::clients::{NO_CLIENT, named};
-use super::page::{AskedPage, Query, bad_request};
+use super::page::{AskedPage, PageParameters, Query, bad_request};
+use super::schemas::{Failure, OperatorFailures};
 use super::{author, document, not_done};
 use crate::actors::Unavailable;
 use crate::db::tokens;
@@ -20,6 +21,9 @@ use crate::oauth::time::UnixMillis;
 use crate::oauth::token_document::TokenDocument;
 use crate::oauth::token_id::TokenId;
 
+/// Named, because the name of a generic type is not what the document calls it.
+type TokenPage = Page<TokenDocument>;
+
 const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
     StatusCode::NOT_FOUND,
     "there is no token with this id",
@@ -27,6 +31,15 @@ const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
 
 /// `GET /admin/tokens?client_id=`: what was issued to a client, the newest first. A page may hold fewer than `limit`, or
 /// none, and not be the last: see [`tokens::of_client`].
+#[utoipa::path(
+    get,
+    path = "/admin/tokens",
+    operation_id = "listTokens",
+    summary = "The records of a client's tokens, newest first",
+    params(("client_id" = String, Query, description = "Whose", pattern = "^[ -~]{1,128}$"), PageParameters),
+    responses((status = 200, body = TokenPage), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &["client_id"])?;
@@ -78,6 +91,15 @@ fn shown(record: &TokenRecord, denials: &impl Denials, now: UnixMillis) -> Token
 const CLOCKS_DIFFER: i64 = 2 * 3600 * 1000;
 
 /// `DELETE /admin/tokens/{jti}`: 204, also for a token that was revoked before or is not recorded yet.
+#[utoipa::path(
+    delete,
+    path = "/admin/tokens/{jti}",
+    operation_id = "revokeToken",
+    summary = "Take a token back",
+    params(("jti" = String, Path)),
+    responses((status = 204), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
@@ -106,6 +128,15 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
 }
 
 /// `POST /admin/clients/{client_id}/revoke-tokens`: 204; everything issued to the client until now is inactive.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/revoke-tokens",
+    operation_id = "revokeTokensOfClient",
+    summary = "Make everything issued to a client until now inactive",
+    params(("client_id" = String, Path)),
+    responses((status = 204), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;

@@ -4,6 +4,7 @@
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderValue, IF_MATCH};
+use utoipa::IntoParams;
 
 use super::page::bad_request;
 use crate::http::error::ApiError;
@@ -16,6 +17,16 @@ pub fn etag(client: &Client) -> HeaderValue {
 
 fn tag(client: &Client) -> String {
     format!("\"{}\"", client.updated_at.0)
+}
+
+/// What the document says of the header.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description of its member is read")]
+pub struct IfMatchParameter {
+    /// The version that is meant: the ETag of an earlier answer
+    #[param(rename = "If-Match", required = false)]
+    if_match: String,
 }
 
 /// What `If-Match` asks of the client as it is.
