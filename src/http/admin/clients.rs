@@ -5,6 +5,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
 use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -239,13 +240,8 @@ pub async fn take_over(shared: &Shared, id: &ClientId) -> Result<(), ApiError> {
 
 /// A path to a client: every character that could mean something is escaped.
 pub fn location(id: &ClientId) -> HeaderValue {
-    let mut path = String::from("/admin/clients/");
-    for byte in id.as_str().bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
-            other => path.push_str(&format!("%{other:02X}")),
-        }
-    }
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let path = format!("/admin/clients/{}", utf8_percent_encode(id.as_str(), ESCAPED));
     HeaderValue::from_str(&path).expect("a path of unreserved characters and escapes")
 }
 
