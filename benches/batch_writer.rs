@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 
 use actix::Arbiter;
 use criterion::{Criterion, criterion_group, criterion_main};
-use mintage::actors::batch_writer::{BatchWriterHandle, Sink};
+use mintage::actors::batch_writer::BatchWriterHandle;
 use mintage::clock::Clock;
 use mintage::config::{Database, Writer};
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Db, migrations};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::scope::Scope;
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenIdSource;
+use mintage::records::flush::Sink;
+use mintage::time::UnixMillis;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

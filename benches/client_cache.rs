@@ -21,9 +21,11 @@ use mintage::config::Cache;
 use mintage::metrics::{Metrics, RouteLabel, Text, WorkerMetrics};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{ClientSecret, StoredSecret};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
+use mintage::time::UnixMillis;
 
 /// Counts what is allocated and not freed.
 struct Counting;
@@ -67,7 +69,7 @@ fn client(id: ClientId) -> Client {
         alg: None,
         secrets: vec![StoredSecret {
             id: "secret".into(),
-            hash: ClientSecret::generate().hash(),
+            hash: SecretHash::of(&ClientSecret::generate()),
             created_at: NOW,
             expires_at: None,
             last_used: Default::default(),

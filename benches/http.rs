@@ -225,9 +225,11 @@ fn make_clients(url: &str, count: usize) -> Vec<(String, String)> {
     use mintage::config::Database;
     use mintage::db::{Db, clients, migrations};
     use mintage::oauth::client::{AuthMethod, Client, ClientId};
+    use mintage::oauth::client_secret::ClientSecret;
     use mintage::oauth::scope::Scope;
-    use mintage::oauth::secret::{ClientSecret, StoredSecret};
-    use mintage::oauth::time::UnixMillis;
+    use mintage::oauth::secret_hash::SecretHash;
+    use mintage::oauth::stored_secret::StoredSecret;
+    use mintage::time::UnixMillis;
     let db = Db::open(&Database {
         url: url.to_owned(),
         ..Database::default()
@@ -251,7 +253,7 @@ fn make_clients(url: &str, count: usize) -> Vec<(String, String)> {
                 alg: None,
                 secrets: vec![StoredSecret {
                     id: format!("secret{number}"),
-                    hash: secret.hash(),
+                    hash: SecretHash::of(&secret),
                     created_at: UnixMillis(0),
                     expires_at: None,
                     last_used: Default::default(),

@@ -15,8 +15,8 @@ use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Text};
 use mintage::db::tokens::{self as records, TokenRecord};
 use mintage::db::{Conn, Db, DbError, migrations};
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenIdSource;
+use mintage::time::UnixMillis;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicIsize, Ordering};
 use std::time::Instant;
 
-use mintage::actors::revocation_cache::Revocations;
 use mintage::config::Database;
 use mintage::db::{Db, migrations};
-use mintage::oauth::activity::{Denials, Spent};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::activity::{InvalidatedToken, RevocationCheck};
 use mintage::oauth::token_id::{TokenId, TokenIdSource};
+use mintage::revocation::Revocations;
+use mintage::time::UnixMillis;
 
 /// Counts what is allocated and not freed, and the most that ever was.
 struct Counting;
@@ -65,7 +65,7 @@ fn main() {
         "| shared set, while another thread revokes without a pause | {:.1} |",
         beside(&revocations, &others, |set, ids| {
             for jti in &ids[..CHECKS / 8] {
-                set.spend(Spent {
+                set.invalidate(InvalidatedToken {
                     jti: *jti,
                     expires_at: NOW.seconds() + 3600,
                 });
@@ -87,7 +87,7 @@ fn load(ids: &[TokenId]) -> Revocations {
         url: format!("sqlite:{}", folder.path().join("bench.db").display()),
         ..Database::default()
     });
-    let revocations = Revocations::default();
+    let revocations = Revocations::new(db.clone());
     db.run_here(|conn| {
         migrations::up(conn)?;
         for chunk in ids.chunks(500) {
@@ -116,7 +116,7 @@ fn load(ids: &[TokenId]) -> Revocations {
 }
 
 fn check(revocations: &Revocations, ids: &[TokenId]) -> f64 {
-    nanos(ids, |id| revocations.is_spent(id))
+    nanos(ids, |id| revocations.is_invalidated(id))
 }
 
 fn nanos(ids: &[TokenId], mut ask: impl FnMut(&TokenId) -> bool) -> f64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Where the time comes from.
 #[derive(Clone, Debug)]

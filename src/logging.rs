@@ -83,7 +83,7 @@ fn json_line(record: &Record<'_>, clock: &Clock) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::time::UnixMillis;
+    use crate::time::UnixMillis;
 
     fn metadata(target: &str, level: Level) -> Metadata<'_> {
         Metadata::builder().target(target).level(level).build()

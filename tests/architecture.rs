@@ -1,26 +1,31 @@
-//! The map of `src/lib.rs`, checked: arrows between rooms run down only, and each room keeps to its own crates.
+//! The architecture, checked: the list of allowed dependencies in `src/lib.rs`, the crates that a module may name, no circles
+//! between files, and what every file must have.
 //!
 //! It reads the sources as text. Comments and strings are taken out first; what is left is searched for paths.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// A room, the rooms that it may use, and the crates that it must not name.
-struct Room {
-    name: &'static str,
-    may_use: &'static [&'static str],
-    must_not_name: &'static [&'static str],
-}
+/// From this row of the list on, every module may be used by all above it.
+const FIRST_FOR_ALL: &str = "unavailable";
 
-/// The crates that know the database.
-const DATABASE: [&str; 4] = ["diesel", "diesel_migrations", "r2d2", "libsqlite3_sys"];
+/// Crates and the only places that may name them.
+const CRATES: [(&str, &[&str]); 7] = [
+    ("diesel", &["db/"]),
+    ("diesel_migrations", &["db/"]),
+    ("r2d2", &["db/"]),
+    ("libsqlite3_sys", &["db/"]),
+    ("actix", &["actors/", "server/", "http/", "cli/serve.rs"]),
+    ("actix_web", &["server/", "http/", "cli/serve.rs"]),
+    // As a word alone it is a section of the configuration.
+    ("redis::", &["peers/"]),
+];
 
-/// The crate that knows Redis, as code names it; as a word alone it is a section of the configuration.
-const REDIS: &str = "redis::";
+/// Modules without runtime, clock and files.
+const PURE: [&str; 7] = ["oauth", "gateway", "throttle", "keys", "metrics", "api", "breaker"];
 
-/// What a room without I/O does without, besides the database: no actors, no runtime, no clock.
-const OUTSIDE: &[&str] = &[
-    "actix",
-    "actix_web",
+/// What these do without.
+const IMPURE: [&str; 8] = [
     "tokio",
     "std::fs",
     "std::net::Tcp",
@@ -28,96 +33,84 @@ const OUTSIDE: &[&str] = &[
     "Instant::now",
     "SystemTime::now",
     "Timestamp::now",
+    "clock::Clock",
 ];
 
-/// From the top of the house to its ground floor.
-const ROOMS: [Room; 18] = [
-    room("main", &["cli"], &[]),
-    room(
-        "cli",
-        &[
-            "app", "startup", "logging", "shutdown", "systemd", "db", "keys", "config", "clock", "metrics", "oauth",
-        ],
-        &[],
-    ),
-    room(
-        "app",
-        &[
-            "startup", "http", "actors", "siblings", "db", "keys", "shutdown", "systemd", "listener", "breaker",
-            "config", "clock", "metrics", "oauth",
-        ],
-        &[],
-    ),
-    room(
-        "startup",
-        &["actors", "siblings", "db", "keys", "config", "clock", "oauth"],
-        &["actix_web"],
-    ),
-    room(
-        "http",
-        &[
-            "actors", "siblings", "keys", "breaker", "config", "clock", "metrics", "oauth",
-        ],
-        &[],
-    ),
-    room(
-        "actors",
-        &[
-            "siblings", "db", "keys", "breaker", "config", "clock", "metrics", "oauth",
-        ],
-        &["actix_web"],
-    ),
-    room("siblings", &["breaker", "oauth"], &["actix", "actix_web"]),
-    room(
-        "db",
-        &["keys", "breaker", "config", "clock", "metrics", "oauth"],
-        &["actix", "actix_web"],
-    ),
-    room(
-        "logging",
-        &["config", "clock", "oauth"],
-        &["actix", "actix_web", "tokio"],
-    ),
-    room("shutdown", &[], &["actix"]),
-    room("systemd", &[], &["actix", "actix_web"]),
-    room("listener", &[], &["actix", "actix_web", "tokio"]),
-    room("keys", &["oauth"], OUTSIDE),
-    room("config", &["oauth"], &["actix", "actix_web", "tokio"]),
-    // The one that asks the machine for the time.
-    room("clock", &["oauth"], &["actix", "actix_web", "tokio"]),
-    room("metrics", &["oauth"], OUTSIDE),
-    room("breaker", &[], OUTSIDE),
-    room("oauth", &[], OUTSIDE),
+/// The parts of `http` that still name the database; each goes when `admin` returns outcomes of its own.
+const HTTP_WITH_DB: [&str; 9] = [
+    "http/admin/audit.rs",
+    "http/admin/clients.rs",
+    "http/admin/keys.rs",
+    "http/admin/mod.rs",
+    "http/admin/openapi.rs",
+    "http/admin/routes.rs",
+    "http/admin/secrets.rs",
+    "http/admin/tokens.rs",
+    "http/state.rs",
 ];
 
-/// The parts of `http` that ask the database themselves, or hand it on.
-const HTTP_WITH_DB: [&str; 3] = ["http/admin/", "http/health.rs", "http/state.rs"];
+/// Where the worker is still dug out of the request by what is neither handler nor middleware.
+const WORKER_OF: [&str; 4] = [
+    "http/admin/mod.rs",
+    "http/admin/page.rs",
+    "http/auth/bearer.rs",
+    "http/body.rs",
+];
 
-const fn room(name: &'static str, may_use: &'static [&'static str], must_not_name: &'static [&'static str]) -> Room {
-    Room {
-        name,
-        may_use,
-        must_not_name,
-    }
-}
+/// Folders whose files still import each other.
+const CIRCLES_LEFT: [&str; 3] = ["benches/matrix", "benches/scaling", "benches/token"];
+
+/// The most lines that a file of `src` may have without its tests.
+const MAX_LINES: usize = 400;
+
+/// Files that may have more: the cache is one state machine, the sections are one table.
+const LONG_FILES: [&str; 2] = ["actors/client_cache/actor.rs", "config/sections.rs"];
 
 #[test]
-fn arrows_run_down_only() {
+fn only_listed_dependencies_are_used() {
+    let list = list();
     let wrong: Vec<String> = sources()
         .iter()
-        .flat_map(|(path, text)| forbidden(path, text))
+        .flat_map(|(path, text)| forbidden(&list, path, text))
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
 #[test]
-fn the_map_itself_runs_down_only() {
-    for (floor, room) in ROOMS.iter().enumerate() {
-        for used in room.may_use {
-            let below = ROOMS.iter().position(|room| room.name == *used);
-            assert!(below.is_some_and(|below| below > floor), "{} → {used}", room.name);
+fn the_list_names_what_stands_below_only() {
+    let list = list();
+    assert!(list.len() > 20 && list[0].name == "main", "the list was not found");
+    for (place, row) in list.iter().enumerate() {
+        for used in &row.may_use {
+            let below = list.iter().position(|row| row.name == *used);
+            assert!(below.is_some_and(|below| below > place), "{} → {used}", row.name);
         }
     }
+}
+
+#[test]
+fn every_module_is_on_the_list_and_has_a_file() {
+    let modules: BTreeSet<String> = sources().keys().map(|path| first_part(path)).collect();
+    let listed: BTreeSet<String> = list().into_iter().map(|row| row.name).collect();
+    let without_file: Vec<_> = listed.difference(&modules).filter(|name| *name != "admin").collect();
+    assert!(without_file.is_empty(), "{without_file:?}");
+}
+
+#[test]
+fn no_files_import_each_other() {
+    let mut circles = Vec::new();
+    for (name, root) in crates()
+        .into_iter()
+        .filter(|(name, _)| !CIRCLES_LEFT.contains(&name.as_str()))
+    {
+        let files = read(&root);
+        circles.extend(
+            circles_in(&files)
+                .into_iter()
+                .map(|circle| format!("{name}: {}", circle.join(" ⇄ "))),
+        );
+    }
+    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
 }
 
 #[test]
@@ -132,20 +125,45 @@ fn every_module_says_what_it_is() {
 }
 
 #[test]
-fn nothing_unwraps_outside_of_tests() {
-    for (path, text) in sources() {
-        let code = without_tests(&code_of(&text));
-        for call in [".unwrap()", ".unwrap_err()", "unwrap_unchecked("] {
-            assert!(!code.contains(call), "{path} calls {call}");
-        }
-    }
+fn no_file_is_too_long() {
+    let long: Vec<String> = sources()
+        .iter()
+        .filter(|(path, text)| !LONG_FILES.contains(&path.as_str()) && lines_without_tests(text) > MAX_LINES)
+        .map(|(path, text)| format!("{path}: {} lines", lines_without_tests(text)))
+        .collect();
+    assert!(long.is_empty(), "{long:?}");
+}
+
+#[test]
+fn http_does_not_name_the_database() {
+    let naming: Vec<String> = sources()
+        .into_iter()
+        .filter(|(path, text)| path.starts_with("http/") && modules_named(path, &code_of(text)).contains("db"))
+        .map(|(path, _)| path)
+        .collect();
+    assert_eq!(naming, HTTP_WITH_DB);
+}
+
+#[test]
+fn only_handlers_and_the_middleware_ask_for_their_worker() {
+    let files = sources();
+    let mut handlers = imports(&files, "http/routes.rs");
+    handlers.retain(|path| !is_folder(path));
+    let asking: Vec<String> = files
+        .iter()
+        .filter(|(_, text)| without_tests(&code_of(text)).contains("Worker::of"))
+        .map(|(path, _)| path.clone())
+        .filter(|path| !handlers.contains(path) && path != "http/middleware.rs")
+        .collect();
+    assert_eq!(asking, WORKER_OF);
 }
 
 /// What the checks above would say of sources that are not there.
 #[test]
-fn an_arrow_that_runs_up_is_found_however_it_is_written() {
+fn a_dependency_that_is_not_listed_is_found_however_it_is_written() {
+    let list = list();
     for (path, source) in [
-        ("db/pool.rs", "use crate::actors::lanes;"),
+        ("db/pool.rs", "use crate::records::queue;"),
         ("db/pool.rs", "use crate::{config, http};"),
         (
             "db/pool.rs",
@@ -157,48 +175,132 @@ fn an_arrow_that_runs_up_is_found_however_it_is_written() {
         ("clock.rs", "use super::db::Db;"),
         ("keys/ring.rs", "use crate::db::Db;"),
         ("keys/ring.rs", "use crate :: db :: Db;"),
-        ("oauth/grant.rs", "use crate::clock::Clock;"),
-        ("breaker.rs", "use crate::oauth::time::UnixMillis;"),
-        ("http/token.rs", "use crate::db::tokens;"),
-        ("actors/lanes.rs", "use crate::http::Shared;"),
-        ("startup.rs", "use crate::app::App;"),
+        ("oauth/grant.rs", "use crate::keys::KeyRing;"),
+        ("breaker.rs", "use crate::oauth::scope::Scope;"),
+        ("http/token.rs", "use crate::server::Server;"),
+        ("records/queue.rs", "use crate::http::Shared;"),
+        ("server/startup.rs", "use crate::cli::Failure;"),
         ("main.rs", "use mintage::db::Db;"),
         ("oauth/grant.rs", "let now = std::time::SystemTime::now();"),
         ("oauth/grant.rs", "use tokio::time;"),
+        ("oauth/grant.rs", "use crate::clock::Clock;"),
         ("http/admin/pool.rs", "use diesel::prelude::*;"),
-        ("actors/lanes.rs", "#[derive(diesel::Queryable)] struct Row;"),
-        ("siblings/link.rs", "use crate::db::Db;"),
-        ("actors/lanes.rs", "use redis::Client;"),
-        ("app.rs", "let client = redis :: Client::open(config.redis.url);"),
-        ("new_room.rs", ""),
+        ("records/queue.rs", "#[derive(diesel::Queryable)] struct Row;"),
+        ("records/queue.rs", "use actix::prelude::*;"),
+        ("actors/janitor.rs", "use actix_web::rt;"),
+        ("peers/connection.rs", "use crate::db::Db;"),
+        ("throttle/limiter.rs", "use crate::http::state::Worker;"),
+        ("records/queue.rs", "use redis::Client;"),
+        ("server/mod.rs", "let client = redis :: Client::open(config.redis.url);"),
+        ("new_module.rs", ""),
     ] {
-        assert_eq!(forbidden(path, source).len(), 1, "{path}: {source}");
+        assert_eq!(forbidden(&list, path, source).len(), 1, "{path}: {source}");
     }
 }
 
 #[test]
-fn an_arrow_that_runs_down_is_let_through() {
+fn a_dependency_that_is_listed_is_let_through() {
+    let list = list();
     for (path, source) in [
         ("db/pool.rs", "use crate::config::{self, Pool};\nuse super::conn;"),
         (
             "http/admin/pool.rs",
-            "use crate::db::Db;\nuse super::super::error::ApiError;",
+            "use crate::actors::janitor::JanitorStats;\nuse super::super::error::ApiError;",
         ),
-        ("http/state.rs", "use crate::{db::Db, oauth::scope::Scope};"),
+        (
+            "http/state.rs",
+            "use crate::{clock::Clock, oauth::scope::Scope};\nuse actix_web::web;",
+        ),
         (
             "oauth/grant.rs",
             "//! Not crate::db.\n/* nor crate::http */ const A: &str = \"crate::cli\";",
         ),
         (
             "oauth/grant.rs",
-            "const A: &str = r#\"\"crate::cli\"#; const B: char = '\"'; // crate::app",
+            "const A: &str = r#\"\"crate::cli\"#; const B: char = '\"'; // crate::server",
         ),
         ("main.rs", "use mintage::cli;"),
-        ("siblings/link.rs", "use redis::Client;"),
-        ("app.rs", "Siblings::at(&config.redis.url)"),
+        ("peers/connection.rs", "use redis::Client;"),
+        ("server/mod.rs", "Peers::at(&config.redis.url)"),
         ("lib.rs", "pub mod db;"),
     ] {
-        assert_eq!(forbidden(path, source), Vec::<String>::new(), "{path}: {source}");
+        assert_eq!(forbidden(&list, path, source), Vec::<String>::new(), "{path}: {source}");
+    }
+}
+
+#[test]
+fn a_circle_is_found_however_it_is_written() {
+    for sources in [
+        &[("db/a.rs", "use super::b::B;"), ("db/b.rs", "use super::a::A;")][..],
+        &[
+            ("db/a.rs", "use crate::db::b::B;"),
+            ("db/b.rs", "fn f() { super::a::f() }"),
+        ],
+        &[
+            ("db/a.rs", "use super::{b::{self, B}, c};"),
+            ("db/b.rs", "use super::c::C;"),
+            ("db/c.rs", "use crate::db::{a};"),
+        ],
+        // Through a module that re-exports.
+        &[
+            ("db/mod.rs", "mod a; mod b; pub use a::A;"),
+            ("db/a.rs", "use super::b::B;"),
+            ("db/b.rs", "use super::A;"),
+        ],
+        &[
+            ("db/mod.rs", "pub mod a; mod b; pub use b::{B as C};"),
+            ("db/a.rs", "use crate::db;\nfn f() { db::C::new() }"),
+            ("db/b.rs", "use crate::db::a;"),
+        ],
+        // A module that does more than that.
+        &[
+            ("db/mod.rs", "mod a; use a::A; pub struct Db(A);"),
+            ("db/a.rs", "use super::Db;"),
+        ],
+        &[
+            ("db/mod.rs", "mod a; pub use a::A; pub struct Db(A);"),
+            ("db/a.rs", "use super::Db;"),
+        ],
+        &[
+            ("db/mod.rs", "mod a; pub fn f() { a::g() }"),
+            ("db/a.rs", "pub fn g() { super::f() }"),
+        ],
+    ] {
+        let files: Files = sources
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
+        assert_eq!(circles_in(&files).len(), 1, "{sources:?}");
+    }
+}
+
+#[test]
+fn what_is_no_circle_is_let_through() {
+    for sources in [
+        &[("db/a.rs", "use super::b::B;"), ("db/b.rs", "use super::c::A;")][..],
+        &[
+            ("db/a.rs", "use super::b::B;"),
+            (
+                "db/b.rs",
+                "// super::a\n#[cfg(test)]\nmod tests { use super::super::a::A; }",
+            ),
+        ],
+        &[
+            ("db/mod.rs", "mod a; mod b; pub use a::A; pub use b::B;"),
+            ("db/a.rs", "use super::B;"),
+            ("db/b.rs", "struct B;"),
+        ],
+        &[
+            ("db/mod.rs", "mod a; mod b; use b::B; pub fn f() { a::g() }"),
+            ("db/a.rs", "use super::B; pub fn g() {}"),
+            ("db/b.rs", "struct B;"),
+        ],
+    ] {
+        let files: Files = sources
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
+            .collect();
+        assert_eq!(circles_in(&files), Vec::<Vec<String>>::new(), "{sources:?}");
     }
 }
 
@@ -207,88 +309,330 @@ fn code_in_tests_is_told_from_the_rest() {
     let source = "fn f() { \"#[cfg(test)]\"; }\n#[cfg(test)]\nmod tests { fn g() { x.unwrap(); } }\nfn h() {}";
     let code = without_tests(&code_of(source));
     assert!(code.contains("fn f") && code.contains("fn h") && !code.contains("unwrap"));
+    assert_eq!(lines_without_tests("a\n#[cfg(test)]\nmod tests {\n    b\n}\nc\n"), 2);
 }
 
-/// Every arrow and every crate in a file that the map does not allow.
-fn forbidden(path: &str, text: &str) -> Vec<String> {
+/// A module and the modules that it may use.
+struct Row {
+    name: String,
+    may_use: Vec<String>,
+}
+
+/// The list of `src/lib.rs`.
+fn list() -> Vec<Row> {
+    let text = std::fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs can be read");
+    let mut rows: Vec<Row> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! ")?.split_once('→'))
+        .map(|(name, used)| Row {
+            name: name.trim().to_owned(),
+            may_use: used.split_whitespace().map(str::to_owned).collect(),
+        })
+        .collect();
+    let first_for_all = rows.iter().position(|row| row.name == FIRST_FOR_ALL);
+    let (above, for_all) = rows.split_at_mut(first_for_all.expect("the list has its end"));
+    for row in above {
+        row.may_use.extend(for_all.iter().map(|row| row.name.clone()));
+    }
+    rows
+}
+
+/// Every dependency and every crate in a file that is not allowed.
+fn forbidden(list: &[Row], path: &str, text: &str) -> Vec<String> {
     if path == "lib.rs" {
         return Vec::new();
     }
-    let name = path.split(['/', '.']).next().unwrap_or_default();
-    let Some(room) = ROOMS.iter().find(|room| room.name == name) else {
-        return vec![format!("{path}: the room {name:?} is not on the map")];
+    let name = first_part(path);
+    let Some(row) = list.iter().find(|row| row.name == name) else {
+        return vec![format!("{path}: the module {name:?} is not on the list")];
     };
     let code = code_of(text);
-    let may_use_db = HTTP_WITH_DB.iter().any(|part| path.starts_with(part));
     let mut wrong = Vec::new();
-    for used in rooms_named(path, &code) {
-        let allowed = used == room.name || room.may_use.contains(&used.as_str()) || used == "db" && may_use_db;
-        if !allowed {
+    // One `super::` too few, as in a module of tests, and the word is one of the file's own.
+    let is_listed = |used: &String| list.iter().any(|row| row.name == *used);
+    for used in modules_named(path, &code).into_iter().filter(is_listed) {
+        // `http` and the database have a test of their own, as long as there are exceptions.
+        let excepted = used == "db" && HTTP_WITH_DB.contains(&path);
+        if used != row.name && !row.may_use.contains(&used) && !excepted {
             wrong.push(format!("{path}: {name} → {used}"));
         }
     }
     // A test may need some instant to count from.
     let code = without_tests(&code);
-    let database: &[&str] = if name == "db" { &[] } else { &DATABASE };
-    for named in database.iter().chain(room.must_not_name) {
+    for (named, places) in CRATES {
+        let allowed = places.iter().any(|place| path.starts_with(place));
+        let is_named = if named.ends_with(':') {
+            code.contains(named)
+        } else {
+            names(&code, named)
+        };
+        if is_named && !allowed {
+            wrong.push(format!("{path}: {name} must not name {named}"));
+        }
+    }
+    for named in IMPURE.iter().filter(|_| PURE.contains(&name.as_str())) {
         if names(&code, named) {
             wrong.push(format!("{path}: {name} must not name {named}"));
         }
     }
-    if name != "siblings" && code.contains(REDIS) {
-        wrong.push(format!("{path}: {name} must not name redis"));
-    }
     wrong
 }
 
-/// The rooms that a file names: by `crate::`, by the library's name, or by enough `super::` to leave its own.
-fn rooms_named(path: &str, code: &str) -> Vec<String> {
-    let depth = path
-        .trim_end_matches("mod.rs")
-        .trim_end_matches(".rs")
-        .trim_end_matches('/')
-        .split('/')
-        .count();
-    let way_up = "super::".repeat(depth);
-    let mut rooms = Vec::new();
-    for root in ["crate::", "mintage::", &way_up] {
-        for (at, _) in code.match_indices(root) {
-            let inside_a_word = code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
-            let mut found = first_words(&code[at + root.len()..]);
-            // One `super::` too few and the word is one of the file's own.
-            found.retain(|word| root != way_up || ROOMS.iter().any(|room| room.name == word));
-            if !inside_a_word {
-                rooms.extend(found);
-            }
-        }
-    }
-    rooms.sort();
-    rooms.dedup();
-    rooms
+fn first_part(path: &str) -> String {
+    path.split(['/', '.']).next().unwrap_or_default().to_owned()
 }
 
-/// `a` of `a::b`, and `a` and `c` of `{a::{b, d}, c}`.
-fn first_words(path: &str) -> Vec<String> {
-    let Some(group) = path.strip_prefix('{') else {
-        return vec![word(path)];
+/// The modules at the top that a file names.
+fn modules_named(path: &str, code: &str) -> BTreeSet<String> {
+    let found = paths(code, &module_of(path), path == "main.rs");
+    found
+        .into_iter()
+        .filter_map(|found| found.path.into_iter().next())
+        .collect()
+}
+
+/// The sources of one crate by their path in there.
+type Files = BTreeMap<String, String>;
+
+/// Files that import each other, directly or through others.
+fn circles_in(files: &Files) -> Vec<Vec<String>> {
+    let graph: BTreeMap<&String, BTreeSet<String>> = files.keys().map(|path| (path, imports(files, path))).collect();
+    let reached = |from: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![from.clone()]);
+        while let Some(file) = next.pop() {
+            next.extend(
+                graph
+                    .get(&file)
+                    .into_iter()
+                    .flatten()
+                    .filter(|to| seen.insert((*to).clone()))
+                    .cloned(),
+            );
+        }
+        seen
     };
-    let (mut words, mut level, mut begin) = (Vec::new(), 0, 0);
+    let reach: BTreeMap<&String, BTreeSet<String>> = files.keys().map(|path| (path, reached(path))).collect();
+    let circle_of = |path: &String| -> Vec<String> {
+        let there_and_back = |other: &&String| reach[path].contains(*other) && reach[*other].contains(path);
+        files.keys().filter(there_and_back).cloned().collect()
+    };
+    let circles: BTreeSet<Vec<String>> = files.keys().map(circle_of).filter(|circle| circle.len() > 1).collect();
+    circles.into_iter().collect()
+}
+
+/// The files that a file imports, re-exports followed to where things are.
+fn imports(files: &Files, path: &str) -> BTreeSet<String> {
+    let module = module_of(path);
+    let code = without_tests(&code_of(&files[path]));
+    let own = children(&code).iter().fold(without_uses(&code), |own, child| {
+        own.replace(&format!("mod {child};"), "")
+    });
+    let is_used = |found: &Found| found.name.as_ref().is_some_and(|name| names(&own, name));
+    let mut imported: BTreeSet<String> = paths(&code, &module, path == "main.rs")
+        .into_iter()
+        // A module that hands on what its children have does not use it.
+        .filter(|found| !(found.is_public && found.path.starts_with(&module) && !is_used(found)))
+        .filter_map(|found| file_of(files, &found.path, 8))
+        .collect();
+    imported.remove(path);
+    imported
+}
+
+/// The file in which that stands which a path names.
+fn file_of(files: &Files, path: &[String], hops: usize) -> Option<String> {
+    for end in (0..=path.len()).rev() {
+        let stem = path[..end].join("/");
+        let names = match end {
+            0 => ["lib.rs".to_owned(), "main.rs".to_owned()],
+            _ => [format!("{stem}.rs"), format!("{stem}/mod.rs")],
+        };
+        let Some(file) = names.into_iter().find(|name| files.contains_key(name)) else {
+            continue;
+        };
+        let Some(name) = path.get(end).filter(|_| hops > 0 && is_folder(&file)) else {
+            return Some(file);
+        };
+        let code = without_tests(&code_of(&files[&file]));
+        let handed_on = uses(&code, &path[..end], false)
+            .into_iter()
+            .find(|found| found.name.as_ref() == Some(name) && found.path != path);
+        return match handed_on {
+            Some(found) => file_of(files, &[&found.path, &path[end + 1..]].concat(), hops - 1),
+            None => Some(file),
+        };
+    }
+    None
+}
+
+fn is_folder(file: &str) -> bool {
+    ["mod.rs", "lib.rs", "main.rs"].iter().any(|name| file.ends_with(name))
+}
+
+/// The module of a file: `a::b` of `a/b.rs` and of `a/b/mod.rs`.
+fn module_of(path: &str) -> Vec<String> {
+    let stem = path.trim_end_matches(".rs");
+    let stem = stem.strip_suffix("/mod").unwrap_or(stem);
+    match stem {
+        "lib" | "main" | "mod" => Vec::new(),
+        stem => stem.split('/').map(str::to_owned).collect(),
+    }
+}
+
+/// A path in the code, from the root of its crate.
+#[derive(Debug)]
+struct Found {
+    path: Vec<String>,
+    /// What the file calls it, if it imports it.
+    name: Option<String>,
+    is_public: bool,
+}
+
+/// All paths in a file that lead somewhere in its crate.
+fn paths(code: &str, module: &[String], by_name: bool) -> Vec<Found> {
+    let mut found = uses(code, module, by_name);
+    let imported: Vec<(String, Vec<String>)> = found
+        .iter()
+        .filter_map(|used| Some((used.name.clone()?, used.path.clone())))
+        .collect();
+    let children = children(code);
+    for words in chains(&without_uses(code)) {
+        let path = match imported.iter().find(|(name, _)| *name == words[0]) {
+            Some((_, path)) => Some([path, &words[1..]].concat()),
+            None => absolute(&words, module, &children, by_name),
+        };
+        found.extend(path.map(|path| Found {
+            path,
+            name: None,
+            is_public: false,
+        }));
+    }
+    found
+}
+
+/// What a file imports from its own crate.
+fn uses(code: &str, module: &[String], by_name: bool) -> Vec<Found> {
+    let children = children(code);
+    let mut found = Vec::new();
+    for (begin, end) in use_statements(code) {
+        let is_public = code[..begin].trim_end().ends_with("pub");
+        for (mut words, alias) in leaves(&code[begin + 3..end]) {
+            if words.last().is_some_and(|last| last == "self" || last == "*") {
+                words.pop();
+            }
+            let name = alias.or_else(|| words.last().cloned());
+            found.extend(absolute(&words, module, &children, by_name).map(|path| Found { path, name, is_public }));
+        }
+    }
+    found
+}
+
+/// A path from the root of the crate, if it does not lead out of it.
+fn absolute(words: &[String], module: &[String], children: &[String], by_name: bool) -> Option<Vec<String>> {
+    let (first, rest) = words.split_first()?;
+    match first.as_str() {
+        "crate" => Some(rest.to_vec()),
+        "mintage" if by_name => Some(rest.to_vec()),
+        "self" => Some([module, rest].concat()),
+        "super" => {
+            let ups = words.iter().take_while(|word| *word == "super").count();
+            let above = module.len().checked_sub(ups)?;
+            Some([&module[..above], &words[ups..]].concat())
+        }
+        child if children.iter().any(|name| name == child) => Some([module, words].concat()),
+        _ => None,
+    }
+}
+
+/// The modules that a file declares.
+fn children(code: &str) -> Vec<String> {
+    let declared = code.split("mod ").skip(1).map(word);
+    declared.filter(|name| !name.is_empty()).collect()
+}
+
+/// Where `use` statements begin and end.
+fn use_statements(code: &str) -> Vec<(usize, usize)> {
+    let starts = code.match_indices("use ").map(|(at, _)| at);
+    let whole = starts.filter(|at| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
+    whole.filter_map(|at| Some((at, at + code[at..].find(';')?))).collect()
+}
+
+fn without_uses(code: &str) -> String {
+    let (mut kept, mut from) = (String::new(), 0);
+    for (begin, end) in use_statements(code)
+        .into_iter()
+        .filter(|(begin, _)| *begin >= from)
+        .collect::<Vec<_>>()
+    {
+        if begin >= from {
+            kept.push_str(&code[from..begin]);
+            from = end;
+        }
+    }
+    kept + &code[from..]
+}
+
+/// `a::b` and `a::c`, with what they are called, of `a::{b, c as d}`.
+fn leaves(tree: &str) -> Vec<(Vec<String>, Option<String>)> {
+    let tree = tree.trim();
+    let Some((head, group)) = tree.split_once('{') else {
+        let (path, alias) = match tree.split_once(" as ") {
+            Some((path, alias)) => (path, Some(alias.trim().to_owned())),
+            None => (tree, None),
+        };
+        let words: Vec<String> = path
+            .split("::")
+            .map(|word| word.trim().to_owned())
+            .filter(|word| !word.is_empty())
+            .collect();
+        return Vec::from_iter((!words.is_empty()).then_some((words, alias)));
+    };
+    let group = group.trim_end().strip_suffix('}').unwrap_or(group);
+    let head: Vec<String> = head
+        .split("::")
+        .map(|word| word.trim().to_owned())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let (mut level, mut begin, mut parts) = (0, 0, Vec::new());
     for (at, c) in group.char_indices() {
         match c {
             '{' => level += 1,
-            '}' | ',' if level == 0 => {
-                words.push(word(group[begin..at].trim_start()));
-                begin = at + 1;
-                if c == '}' {
-                    break;
-                }
-            }
             '}' => level -= 1,
+            ',' if level == 0 => {
+                parts.push(&group[begin..at]);
+                begin = at + 1;
+            }
             _ => {}
         }
     }
-    words.retain(|word| !word.is_empty());
-    words
+    parts.push(&group[begin..]);
+    let inner = parts.into_iter().flat_map(leaves);
+    inner
+        .map(|(words, alias)| ([&head[..], &words].concat(), alias))
+        .collect()
+}
+
+/// Every `a::b::c` of the code, as its words.
+fn chains(code: &str) -> Vec<Vec<String>> {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let mut chains = Vec::new();
+    let mut rest = code;
+    while let Some(at) = rest.find(is_word) {
+        rest = &rest[at..];
+        let mut words = Vec::new();
+        loop {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            words.push(rest[..end].to_owned());
+            rest = &rest[end..];
+            match rest.strip_prefix("::").filter(|after| after.starts_with(is_word)) {
+                Some(after) => rest = after,
+                None => break,
+            }
+        }
+        if words.len() > 1 {
+            chains.push(words);
+        }
+    }
+    chains
 }
 
 fn word(text: &str) -> String {
@@ -382,23 +726,56 @@ fn without_tests(code: &str) -> String {
     kept + rest
 }
 
+/// Lines of a source up to its tests.
+fn lines_without_tests(text: &str) -> usize {
+    let tests = text.find("#[cfg(test)]\nmod ");
+    let after = tests.map_or("", |at| &text[at..]);
+    let rest = after.split_once("\n}\n").map_or("", |(_, rest)| rest);
+    let before = &text[..tests.unwrap_or(text.len())];
+    before.lines().count() + rest.lines().count()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every crate of this repository with the folder that its modules are in.
+fn crates() -> Vec<(String, PathBuf)> {
+    let mut crates = vec![("src".to_owned(), root().join("src"))];
+    for (folder, sources) in [("crates", "src"), ("tools", "src"), ("benches", "")] {
+        let Ok(entries) = std::fs::read_dir(root().join(folder)) else {
+            continue;
+        };
+        for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+            let name = format!("{folder}/{}", entry.file_name().display());
+            crates.push((name, entry.path().join(sources)));
+        }
+    }
+    crates
+}
+
 /// Every file of `src`, by its path in there.
-fn sources() -> Vec<(String, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut folders = vec![root.clone()];
-    let mut sources = Vec::new();
+fn sources() -> Files {
+    let sources = read(&root().join("src"));
+    assert!(sources.len() > 100, "src was not found");
+    sources
+}
+
+/// Every source below a folder, by its path in there.
+fn read(root: &Path) -> Files {
+    let mut folders = vec![root.to_owned()];
+    let mut sources = Files::new();
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).expect("src can be read") {
-            let path: PathBuf = entry.expect("src can be read").path();
+        for entry in std::fs::read_dir(&folder).into_iter().flatten() {
+            let path: PathBuf = entry.expect("a folder of sources can be read").path();
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).expect("a source is text");
-                let inside = path.strip_prefix(&root).expect("it was found in there");
-                sources.push((inside.display().to_string(), text));
+                let inside = path.strip_prefix(root).expect("it was found in there");
+                sources.insert(inside.display().to_string(), text);
             }
         }
     }
-    assert!(sources.len() > 40, "src was not found");
     sources
 }

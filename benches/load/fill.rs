@@ -5,8 +5,9 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 use mintage::clock::Clock;
 use mintage::config::Database;
 use mintage::db::{Backend, Db, migrations};
-use mintage::oauth::secret::ClientSecret;
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::time::UnixMillis;
 
 /// A database with a schema, without rows.
 pub fn migrate(url: &str) {
@@ -34,7 +35,7 @@ pub fn clients(url: &str, count: u64) {
         let (mut clients, mut secrets) = (Vec::new(), Vec::new());
         for number in numbers {
             let (id, secret) = credentials(number);
-            let hash = ClientSecret::new(secret).hash().to_stored();
+            let hash = SecretHash::of(&ClientSecret::new(secret)).to_stored();
             clients.push(format!("('{id}', {fields})"));
             secrets.push(format!("('secret_of_{id}', '{id}', '{hash}', 0, NULL, NULL)"));
         }

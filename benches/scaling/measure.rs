@@ -13,11 +13,11 @@ use mintage::clock::Clock;
 use mintage::config;
 use mintage::db::changes;
 use mintage::db::tokens::{self, TokenRecord};
-use mintage::db::{Conn, Db, DbError, clients, migrations, partitions, revocations, secrets, standing};
-use mintage::oauth::activity::Spent;
+use mintage::db::{Conn, Db, DbError, client_status, clients, migrations, partitions, revocations, secrets};
+use mintage::oauth::activity::InvalidatedToken;
 use mintage::oauth::client::ClientId;
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::{TokenId, TokenIdSource};
+use mintage::time::UnixMillis;
 
 use crate::report::table::{Table, figure, whole};
 use crate::{fill, postgres, redis};
@@ -36,7 +36,7 @@ pub fn run() {
     (settings.pool.max_size, settings.pool.min_idle) = (1, 1);
     let db = Db::open(&settings);
     db.run_here(migrations::up).expect("a new database");
-    db.run_here(|conn| partitions::make_ahead(conn, Clock::System.now().seconds()))
+    db.run_here(|conn| partitions::create_ahead(conn, Clock::System.now().seconds()))
         .expect("partitions");
     fill::clients(&settings.url, CLIENTS);
     calls(&db);
@@ -120,14 +120,14 @@ fn calls(db: &Db) {
     row(
         "how one client stands",
         cost(db, 2000, |conn, number| {
-            standing::of_clients(conn, &[id(number)]).map(drop)
+            client_status::of_clients(conn, &[id(number)]).map(drop)
         }),
     );
     row(
         "how 25 clients stand",
         cost(db, 200, |conn, number| {
             let ids: Vec<ClientId> = (0..25).map(|place| id(number * 25 + place)).collect();
-            standing::of_clients(conn, &ids).map(drop)
+            client_status::of_clients(conn, &ids).map(drop)
         }),
     );
     row(
@@ -370,8 +370,8 @@ fn record(ids: &mut TokenIdSource, now: UnixMillis) -> TokenRecord {
     }
 }
 
-fn spent(ids: &mut TokenIdSource, now: UnixMillis) -> Spent {
-    Spent {
+fn spent(ids: &mut TokenIdSource, now: UnixMillis) -> InvalidatedToken {
+    InvalidatedToken {
         jti: ids.next(now),
         expires_at: now.seconds() + 3600,
     }

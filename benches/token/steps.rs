@@ -12,8 +12,9 @@ use mintage::actors::client_cache::{ClientCache, Remembered};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::claims::AccessTokenClaims;
 use mintage::oauth::client::ClientId;
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::request::TokenRequest;
-use mintage::oauth::secret::{self, ClientSecret};
+use mintage::oauth::stored_secret;
 use mintage::oauth::{basic, grant};
 
 use crate::floor::MESSAGE;
@@ -97,7 +98,7 @@ fn step_cache(cache: &mut ClientCache, ids: &[String]) {
 #[inline(never)]
 fn step_secret(warm: &Warm, secret: &ClientSecret) {
     for _ in 0..TIMES {
-        black_box(secret::verify(black_box(secret), &warm.client.secrets, NOW));
+        black_box(stored_secret::verify(black_box(secret), &warm.client.secrets, NOW));
     }
 }
 

@@ -9,7 +9,7 @@ use std::task::{Context, Waker};
 use actix::Arbiter;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use mintage::actors::batch_writer::{BatchWriterHandle, Recorder, Sink};
+use mintage::actors::batch_writer::{BatchWriterHandle, Recorder};
 use mintage::actors::client_cache::{ClientCache, Remembered};
 use mintage::clock::Clock;
 use mintage::config::{Cache, Database, Writer};
@@ -18,13 +18,16 @@ use mintage::keys::{Signer, SigningKey};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::grant::{self, TokenPolicy};
 use mintage::oauth::request::TokenRequest;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{self, ClientSecret, StoredSecret};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::{self, StoredSecret};
 use mintage::oauth::token_id::TokenIdSource;
 use mintage::oauth::{basic, response};
+use mintage::records::flush::Sink;
+use mintage::time::UnixMillis;
 
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 pub const BODY: &[u8] = b"grant_type=client_credentials&scope=orders%3Aread";
@@ -93,7 +96,7 @@ impl Warm {
         let Remembered::Known(client) = self.cache.remembered(&id, NOW) else {
             panic!("the client is in the cache");
         };
-        assert!(secret::verify(&secret, &client.secrets, NOW).is_some());
+        assert!(stored_secret::verify(&secret, &client.secrets, NOW).is_some());
         let id = self.ids.next(NOW);
         let claims = grant::client_credentials(&client, &request, &self.policy, NOW, id).expect("a grant");
         let answer = self.answer(&claims);
@@ -134,7 +137,7 @@ pub fn client(id: ClientId, secret: &ClientSecret) -> Client {
         alg: None,
         secrets: vec![StoredSecret {
             id: "secret".into(),
-            hash: secret.hash(),
+            hash: SecretHash::of(secret),
             created_at: NOW,
             expires_at: None,
             last_used: Default::default(),

@@ -16,7 +16,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::expired::{self, BATCH, Leftover, Waiting, Walk};
 use crate::db::{Backend, Db, DbError, partitions};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// A rest is so many times as long as the batch before it: the janitor takes a tenth of a core and of the disk at most.
 /// That is some 10,000 rows a second, more than most servers issue; one that is behind rests for a third of that.
@@ -26,7 +26,7 @@ const RESTS: u32 = 9;
 const REST: Duration = Duration::from_millis(2);
 
 /// The longest: a database that is slow is not to be left alone for ever.
-const LONGEST_REST: Duration = Duration::from_secs(1);
+const MAX_REST: Duration = Duration::from_secs(1);
 
 /// Batches of one kind in a round, a million rows. What is left then goes in the next round, which follows at once.
 const BATCHES: usize = 2000;
@@ -248,7 +248,7 @@ impl Sweep {
         match step {
             Step::Partitions => {
                 // Somebody who reads for long is in its way, and must not be in the way of the rest.
-                if let Err(error) = db.run(move |conn| partitions::make_ahead(conn, now.seconds())).await {
+                if let Err(error) = db.run(move |conn| partitions::create_ahead(conn, now.seconds())).await {
                     log::debug!("partitions not made yet: {error}");
                 }
                 while let Some(dropped) = db.run(move |conn| partitions::drop_one(conn, before)).await? {
@@ -352,5 +352,5 @@ where
 
 async fn rest(began: Instant, behind: bool) {
     let times = if behind { RESTS / 3 } else { RESTS };
-    tokio::time::sleep((began.elapsed() * times).clamp(REST, LONGEST_REST)).await;
+    tokio::time::sleep((began.elapsed() * times).clamp(REST, MAX_REST)).await;
 }

@@ -1,155 +1,21 @@
 //! KeyRotator: publishes the next signing key in time and removes the last one when its tokens have expired.
 //!
-//! Every instance has one and all of them decide by the same rules ([`rotation`]). Who decides first has its key
+//! Every instance has one and all of them decide by the same rules ([`crate::keys::rotation`]). Who decides first has its key
 //! published; the others hear of it by the change feed, or find it when they look once more, under the lock. Nobody has
 //! to make a key active: it signs when its time has come.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use tokio::sync::Mutex;
 
-use super::change_feed::jittered;
-use crate::clock::Clock;
-use crate::db::signing_keys::{self, Rotated};
-use crate::db::{Conn, Db, DbError};
-use crate::keys::rotation::{self, Publication, Schedule, Takeover};
-use crate::keys::{KeyRecord, KeySeal, KeyStore, SigningKey, StoredKey};
-use crate::oauth::alg::Alg;
-use crate::oauth::audit::Author;
-use crate::oauth::time::UnixMillis;
+use crate::backoff::jittered;
+use crate::cluster::keys::Rotation;
 
 /// Time between two looks at the keys in memory, which cost next to nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Time to the next look after a failure: what failed may have been preceded by the making of RSA keys.
 const AFTER_FAILURE: Duration = Duration::from_secs(15);
-
-/// The doing: makes keys off the workers, publishes and removes them in one transaction, and takes the result over.
-#[derive(Clone)]
-pub struct Rotation {
-    db: Db,
-    clock: Clock,
-    keys: KeyStore,
-    seal: Option<Arc<KeySeal>>,
-    schedule: Schedule,
-    /// Held while keys are made and published: two who do it at once on one instance would make keys for nothing.
-    turn: Arc<Mutex<()>>,
-}
-
-impl Rotation {
-    /// For the keys in `keys`, which are loaded by somebody else at the start.
-    pub fn new(db: Db, clock: Clock, keys: KeyStore, seal: Option<Arc<KeySeal>>, schedule: Schedule) -> Self {
-        Self {
-            db,
-            clock,
-            keys,
-            seal,
-            schedule,
-            turn: Arc::default(),
-        }
-    }
-
-    /// Publishes a new key for each of `algs`, except where one waits already; returns when this instance has them.
-    ///
-    /// # Errors
-    /// When no key can be made, or the database refuses or cannot be reached.
-    pub async fn rotate(&self, by: Author, algs: Vec<Alg>, takeover: Takeover) -> Result<Rotated, DbError> {
-        let schedule = self.schedule;
-        self.publish(by, move |keys, now| {
-            rotation::asked(keys, &algs, takeover, &schedule, now)
-        })
-        .await
-    }
-
-    /// Does what time has brought about.
-    async fn look(&self) -> Result<(), DbError> {
-        let schedule = self.schedule;
-        // None before the start has loaded the keys.
-        let due = self
-            .keys
-            .ring()
-            .map(|ring| rotation::due(ring.records(), &schedule, self.clock.now()));
-        if due.is_none_or(|due| due.is_empty()) {
-            return Ok(());
-        }
-        let by = Author {
-            who: "mintage".into(),
-            origin: "keys.rotate_every".into(),
-        };
-        self.publish(by, move |keys, now| rotation::due(keys, &schedule, now).publish)
-            .await?;
-        Ok(())
-    }
-
-    /// Publishes what `decide` says, and removes what is over.
-    async fn publish(
-        &self,
-        by: Author,
-        decide: impl Fn(&[KeyRecord], UnixMillis) -> Vec<Publication> + Send + 'static,
-    ) -> Result<Rotated, DbError> {
-        let _turn = self.turn.lock().await;
-        // Another instance may have done it already; then it would be a pity to make RSA keys for nothing.
-        let keys = self.db.run_repeatable(signing_keys::records).await?;
-        let now = self.clock.now();
-        let algs: Vec<Alg> = decide(&keys, now).iter().map(|publication| publication.alg).collect();
-        let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_over(now)) {
-            true => Rotated::nothing(keys),
-            false => {
-                let made = self.make(algs).await?;
-                let clock = self.clock.clone();
-                let work = move |conn: &mut Conn| signing_keys::rotate(conn, &clock, &by, made, decide);
-                self.db.run(work).await?
-            }
-        };
-        report(&rotated);
-        reload(&self.db, &self.clock, &self.keys, self.seal.as_deref()).await?;
-        self.db.catch_up().await?;
-        Ok(rotated)
-    }
-
-    /// Makes keys on a thread where nobody waits for anything else.
-    async fn make(&self, algs: Vec<Alg>) -> Result<Vec<StoredKey>, DbError> {
-        let (now, seal) = (self.clock.now(), self.seal.clone());
-        let make = move || {
-            let make = |alg| SigningKey::generate(alg, now, seal.as_deref());
-            algs.into_iter().map(make).collect::<Result<Vec<_>, _>>()
-        };
-        let made = tokio::task::spawn_blocking(make).await;
-        made.map_err(|stopped| DbError::Unavailable(stopped.to_string()))?
-            .map_err(|error| DbError::Query(error.to_string()))
-    }
-}
-
-/// Says what was done to the keys.
-fn report(rotated: &Rotated) {
-    for key in &rotated.published {
-        log::info!(
-            "signing key published alg={} kid={} activates_at={}",
-            key.alg,
-            key.kid,
-            key.activates_at
-        );
-    }
-    for key in &rotated.removed {
-        log::info!("signing key removed alg={} kid={}", key.alg, key.kid);
-    }
-}
-
-/// Reads the keys again; returns when they count for every worker.
-///
-/// # Errors
-/// When the database cannot be reached.
-pub(super) async fn reload(db: &Db, clock: &Clock, keys: &KeyStore, seal: Option<&KeySeal>) -> Result<(), DbError> {
-    let reading = keys.reading();
-    let stored = db.run_repeatable(signing_keys::list).await?;
-    // The old ring still works; a key that cannot be read must not take the others down.
-    if let Err(error) = keys.take_over(reading, &stored, seal, clock.now()) {
-        log::error!("signing keys not taken over: {error}");
-    }
-    Ok(())
-}
 
 /// The timer.
 pub struct KeyRotator {

@@ -3,32 +3,9 @@
 //! Callers hold typed handles; a dead mailbox is turned into an error there, once.
 
 pub mod batch_writer;
-mod bookmark;
 pub mod change_feed;
 pub mod client_cache;
-pub mod client_caches;
 pub mod janitor;
 pub mod key_rotator;
-mod lanes;
-pub mod revocation_cache;
-pub mod route_store;
-pub mod secret_uses;
-pub mod seen_changes;
-pub mod shared_clients;
-pub mod slow_secrets;
-
-use std::fmt;
-
-/// The answer cannot be had now: the store is out of reach, or whoever has the answer is gone.
-///
-/// It is never "no": absence is `Ok(None)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unavailable;
-
-impl fmt::Display for Unavailable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("unavailable")
-    }
-}
-
-impl std::error::Error for Unavailable {}
+pub mod revocation_sweeper;
+pub mod secret_usage;

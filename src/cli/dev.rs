@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use super::client::{NewClient, new_secret};
 use super::{Context, Failure};
-use crate::db::{DbError, administration};
-use crate::oauth::route::NewRoute;
-use crate::oauth::secret::{ClientSecret, random_text};
+use crate::db::{DbError, transactions};
+use crate::gateway::route::NewRoute;
+use crate::oauth::client_secret::ClientSecret;
+use crate::random::random_text;
 
 /// The clients of `--dev` and their secrets.
 pub struct DevClients {
@@ -20,7 +21,7 @@ pub fn make_clients(context: &Context) -> Result<DevClients, Failure> {
         let now = context.clock.now();
         let (secret, stored) = new_secret(now);
         let client = NewClient::named(id, scope).client(stored, now)?;
-        context.with_database(|conn| administration::replace_client(conn, &context.author(), &client))?;
+        context.with_database(|conn| transactions::replace_client(conn, &context.author(), &client))?;
         Ok(secret)
     };
     make_route(context)?;
@@ -41,12 +42,10 @@ fn make_route(context: &Context) -> Result<(), Failure> {
     };
     let route = new.route(random_text(12), context.clock.now());
     let route = route.map_err(|malformed| Failure::Failed(malformed.text().into()))?;
-    context.with_database(
-        |conn| match administration::add_route(conn, &context.author(), &route) {
-            Err(DbError::Conflict) => Ok(()),
-            inserted => inserted,
-        },
-    )
+    context.with_database(|conn| match transactions::add_route(conn, &context.author(), &route) {
+        Err(DbError::Conflict) => Ok(()),
+        inserted => inserted,
+    })
 }
 
 impl DevClients {

@@ -1,14 +1,15 @@
 //! `mintage key`: the signing keys, without anything private, and new ones before their time.
 
 use super::{Context, Failure, print, print_json};
+use crate::api::key::KeyDocument;
+use crate::api::page::Page;
 use crate::config::Config;
 use crate::db::Conn;
 use crate::db::signing_keys::{self, Rotated};
-use crate::keys::rotation::{self, Schedule, Takeover};
-use crate::keys::{KeyDocument, KeyError, KeyRecord, KeyRing, KeySeal, SigningKey};
+use crate::keys::rotation::{self, Activation, Schedule};
+use crate::keys::{KeyEncryptionKey, KeyError, KeyRecord, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -78,8 +79,8 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         Some(name) => vec![name.parse().map_err(|error| Failure::Usage(format!("--alg {error}")))?],
     };
     let takeover = match arguments.immediately {
-        true => Takeover::AtOnce,
-        false => Takeover::InTime,
+        true => Activation::Immediate,
+        false => Activation::Scheduled,
     };
     let config = context.config()?;
     let rotated = context.with_database(|conn| Ok(publish(conn, context, &config, &algs, takeover)))??;
@@ -120,13 +121,13 @@ fn publish(
     context: &Context,
     config: &Config,
     algs: &[Alg],
-    takeover: Takeover,
+    takeover: Activation,
 ) -> Result<Rotated, Failure> {
     let clock = &context.clock;
     let cannot = |error: KeyError| Failure::Failed(error.to_string());
     let keys = &config.keys;
     let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
-    let seal = config.encryption_key()?.map(|key| KeySeal::new(&key));
+    let seal = config.encryption_key()?.map(|key| KeyEncryptionKey::new(&key));
     let stored = signing_keys::list(conn)?;
     // Proves that this is the encryption key of the server, which could not read the new keys otherwise.
     KeyRing::new(&stored, seal.as_ref(), clock.now()).map_err(cannot)?;

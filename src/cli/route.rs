@@ -3,11 +3,11 @@
 use serde::Serialize;
 
 use super::{Context, Failure, print, print_json};
-use crate::db::{DbError, administration, routes};
-use crate::oauth::client_document::Page;
-use crate::oauth::route::{MalformedRoute, NewRoute, Route};
-use crate::oauth::route_document::{self, ExplanationDocument, RouteDocument};
-use crate::oauth::secret::random_text;
+use crate::api::page::Page;
+use crate::api::route::{self, ExplanationDocument, RouteDocument};
+use crate::db::{DbError, routes, transactions};
+use crate::gateway::route::{MalformedRoute, NewRoute, Route};
+use crate::random::random_text;
 
 /// The length of a route's id: 16 letters and digits.
 const ID_LENGTH: usize = 16;
@@ -86,14 +86,12 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     let route = new
         .route(random_text(ID_LENGTH), context.clock.now())
         .map_err(|malformed| Failure::Usage(format!("{}: {malformed}", argument(malformed))))?;
-    context.with_database(
-        |conn| match administration::add_route(conn, &context.author(), &route) {
-            Err(DbError::Conflict) => Ok(Err(Failure::Failed(
-                "there is a route for the same method, host and path already: see `mintage route list`".into(),
-            ))),
-            inserted => inserted.map(Ok),
-        },
-    )??;
+    context.with_database(|conn| match transactions::add_route(conn, &context.author(), &route) {
+        Err(DbError::Conflict) => Ok(Err(Failure::Failed(
+            "there is a route for the same method, host and path already: see `mintage route list`".into(),
+        ))),
+        inserted => inserted.map(Ok),
+    })??;
     match json {
         true => print_json(&RouteDocument::from(&route)),
         false => print(&format!("route {} is added", route.id)),
@@ -144,7 +142,7 @@ fn line(route: &Route) -> String {
 
 fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
     let now = context.clock.now();
-    if !context.with_database(|conn| administration::remove_route(conn, &context.author(), id, now))? {
+    if !context.with_database(|conn| transactions::remove_route(conn, &context.author(), id, now))? {
         return Err(Failure::Failed(format!(
             "there is no route {id:?}: see `mintage route list`"
         )));
@@ -163,7 +161,7 @@ fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
 
 fn explain(context: &Context, method: &str, url: &str, json: bool) -> Result<(), Failure> {
     let table = context.with_database(routes::table)?;
-    let explanation = route_document::explain(&table, method, url);
+    let explanation = route::explain(&table, method, url);
     match json {
         true => print_json(&explanation),
         false => print(&in_words(&explanation, table.routes())),

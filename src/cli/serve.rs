@@ -1,9 +1,9 @@
 //! `mintage serve`: runs the server until it is told to stop.
 
 use super::{Context, Failure, dev};
-use crate::app::App;
 use crate::logging;
-use crate::shutdown::Signals;
+use crate::server::Server;
+use crate::server::signals::Signals;
 use crate::systemd::Notifier;
 
 #[derive(clap::Args)]
@@ -18,7 +18,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     logging::start(config.log.format, context.clock.clone());
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
-    let app = App::build(config.clone(), context.sources.clone(), context.clock.clone())
+    let app = Server::bind(config.clone(), context.sources.clone(), context.clock.clone())
         .map_err(|error| failed(&error))?
         .notifying(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));

@@ -15,4 +15,4 @@ pub use sections::{
     Breaker, Cache, Config, Database, Durability, Janitor, Keys, Limits, Log, LogFormat, Pool, Redis, Server, Token,
     Writer, WriterMode,
 };
-pub use units::{ByteSize, Duration, Sealed};
+pub use units::{ByteSize, Duration, SecretValue};

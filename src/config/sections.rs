@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::proxies::TrustedProxies;
-use super::units::{ByteSize, Duration, Sealed};
+use super::units::{ByteSize, Duration, SecretValue};
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -39,7 +39,7 @@ impl Config {
         let table = |config: &Config| toml::Value::try_from(config).expect("every section is made of TOML's own types");
         let mut differing = Vec::new();
         collect_differences("", &table(self), &table(other), &mut differing);
-        // Sealed values look alike whatever they are.
+        // Secret values look alike whatever they are.
         if self.keys.encryption_key != other.keys.encryption_key {
             differing.push("keys.encryption_key".into());
         }
@@ -313,7 +313,7 @@ pub struct Keys {
     /// How long a verifier may keep the JWKS.
     pub jwks_max_age: Duration,
     /// 32 bytes in base64 that private keys are encrypted with in the database; empty leaves them in the clear.
-    pub encryption_key: Sealed,
+    pub encryption_key: SecretValue,
 }
 
 impl Default for Keys {
@@ -322,7 +322,7 @@ impl Default for Keys {
             rotate_every: Duration::seconds(90 * 24 * 3600),
             publish_before: Duration::seconds(3600),
             jwks_max_age: Duration::seconds(900),
-            encryption_key: Sealed::default(),
+            encryption_key: SecretValue::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Values with a unit or a seal: durations (`"250ms"`), sizes (`"16KiB"`) and texts that must not be shown.
+//! Values with a unit, and secret values: durations (`"250ms"`), sizes (`"16KiB"`) and texts that must not be shown.
 
 use std::fmt;
 use std::str::FromStr;
@@ -106,9 +106,9 @@ impl From<ByteSize> for String {
 /// A text that must not be shown: neither printed nor written out by `config show`.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub struct Sealed(Zeroizing<String>);
+pub struct SecretValue(Zeroizing<String>);
 
-impl Sealed {
+impl SecretValue {
     /// The one way to see it.
     pub fn reveal(&self) -> &str {
         &self.0
@@ -120,21 +120,21 @@ impl Sealed {
     }
 }
 
-impl From<String> for Sealed {
+impl From<String> for SecretValue {
     fn from(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 }
 
-impl Serialize for Sealed {
+impl Serialize for SecretValue {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(if self.is_empty() { "" } else { "***" })
     }
 }
 
-impl fmt::Debug for Sealed {
+impl fmt::Debug for SecretValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Sealed(…)")
+        f.write_str("SecretValue(…)")
     }
 }
 

@@ -14,10 +14,10 @@ use crate::oauth::resource::is_absolute_uri;
 const MAX_REPLICAS: usize = 16;
 
 /// Ten years: as good as never.
-const ROTATE_AT_LEAST: Duration = Duration::seconds(3650 * 24 * 3600);
+const MAX_ROTATE_EVERY: Duration = Duration::seconds(3650 * 24 * 3600);
 
 /// Whoever fetches keys more rarely than once a month will not notice that they change.
-const PUBLISH_AT_MOST: Duration = Duration::seconds(30 * 24 * 3600);
+const MAX_PUBLISH_BEFORE: Duration = Duration::seconds(30 * 24 * 3600);
 
 const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
 
@@ -89,13 +89,13 @@ impl Config {
 
     fn validate_keys(&self) -> Result<(), ConfigError> {
         let keys = &self.keys;
-        let often = (Duration::seconds(1)..=ROTATE_AT_LEAST).contains(&keys.rotate_every);
+        let often = (Duration::seconds(1)..=MAX_ROTATE_EVERY).contains(&keys.rotate_every);
         require("keys.rotate_every", "from 1s to 3650d", often)?;
         for (key, time) in [
             ("keys.publish_before", keys.publish_before),
             ("keys.jwks_max_age", keys.jwks_max_age),
         ] {
-            require(key, "at most 30d", time <= PUBLISH_AT_MOST)?;
+            require(key, "at most 30d", time <= MAX_PUBLISH_BEFORE)?;
         }
         self.encryption_key()?;
         Ok(())

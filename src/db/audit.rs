@@ -1,46 +1,56 @@
-//! The audit trail: a line is written in the transaction of what it tells, or neither is.
+//! The audit log: an event is written in the transaction of what it tells, or neither is.
 
 use diesel::prelude::*;
 
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::audit;
-use crate::oauth::audit::{AuditDocument, Author, Deed};
-use crate::oauth::time::UnixMillis;
+use crate::api::audit::{AuditDocument, AuditEvent, Principal};
+use crate::time::UnixMillis;
 
-/// Does `work` in one transaction with the line that tells of it; work that did nothing answers no deed.
+/// Does `work` in one transaction with the event that tells of it; work that did nothing returns none.
 ///
 /// # Errors
 /// What `work` gave, or the database refuses or cannot be reached; nothing is done then.
 pub fn audited<T>(
     conn: &mut Conn,
-    author: &Author,
+    principal: &Principal,
     now: UnixMillis,
-    work: impl FnOnce(&mut Conn) -> Result<(T, Option<Deed>), DbError>,
+    work: impl FnOnce(&mut Conn) -> Result<(T, Option<AuditEvent>), DbError>,
 ) -> Result<T, DbError> {
     conn.write(|conn| {
-        let (value, deed) = work(conn)?;
-        if let Some(deed) = deed {
-            append(conn, author, now, &deed)?;
+        let (value, event) = work(conn)?;
+        if let Some(event) = event {
+            append(conn, principal, now, &event)?;
         }
         Ok(value)
     })
 }
 
-/// Writes the line of a deed, inside of its transaction.
+/// Writes an event, inside of its transaction.
 ///
 /// # Errors
 /// When the database refuses or cannot be reached.
-pub(super) fn append(conn: &mut Conn, author: &Author, now: UnixMillis, deed: &Deed) -> Result<(), DbError> {
-    append_many(conn, author, now, std::slice::from_ref(deed))
+pub(super) fn append(
+    conn: &mut Conn,
+    principal: &Principal,
+    now: UnixMillis,
+    event: &AuditEvent,
+) -> Result<(), DbError> {
+    append_many(conn, principal, now, std::slice::from_ref(event))
 }
 
-/// Writes the lines of many deeds, inside of their transaction.
+/// Writes many events, inside of their transaction.
 ///
 /// # Errors
 /// When the database refuses or cannot be reached.
-pub(super) fn append_many(conn: &mut Conn, author: &Author, now: UnixMillis, deeds: &[Deed]) -> Result<(), DbError> {
-    let rows: Vec<NewLine> = deeds.iter().map(|deed| NewLine::new(author, now, deed)).collect();
+pub(super) fn append_many(
+    conn: &mut Conn,
+    principal: &Principal,
+    now: UnixMillis,
+    events: &[AuditEvent],
+) -> Result<(), DbError> {
+    let rows: Vec<NewLine> = events.iter().map(|event| NewLine::new(principal, now, event)).collect();
     let insert = diesel::insert_into(audit::table).values(rows);
     match conn {
         Conn::Sqlite(conn) => insert.execute(conn)?,
@@ -62,14 +72,14 @@ struct NewLine<'a> {
 }
 
 impl<'a> NewLine<'a> {
-    fn new(author: &'a Author, now: UnixMillis, deed: &'a Deed) -> Self {
+    fn new(principal: &'a Principal, now: UnixMillis, event: &'a AuditEvent) -> Self {
         Self {
             at_ms: now.0,
-            who: &author.who,
-            origin: &author.origin,
-            action: deed.action.name(),
-            subject: &deed.subject,
-            detail: deed.detail.to_string(),
+            who: &principal.who,
+            origin: &principal.origin,
+            action: event.action.name(),
+            subject: &event.subject,
+            detail: event.detail.to_string(),
         }
     }
 }

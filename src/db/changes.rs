@@ -1,24 +1,25 @@
-//! The change log: every write that a cache must hear of appends to it in its own transaction.
+//! The change log: every write that a cache must know of appends to it in its own transaction.
 
 use diesel::prelude::*;
 
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::changes;
-use crate::oauth::activity::Spent;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::client::ClientId;
-use crate::oauth::time::UnixMillis;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A client, its secrets included.
     Client(ClientId),
-    /// The not-before that counts for all clients.
-    Everybody,
+    /// The global not-before, which is that of all clients.
+    GlobalNotBefore,
     /// A token that was revoked or redeemed.
-    Spent(Spent),
+    InvalidatedToken(InvalidatedToken),
     /// The signing keys.
     Keys,
     /// The forward-auth policy.
@@ -31,8 +32,8 @@ impl Change {
     fn columns(&self) -> (&'static str, String) {
         match self {
             Change::Client(id) => ("client", id.to_string()),
-            Change::Everybody => ("everybody", String::new()),
-            Change::Spent(spent) => ("spent", format!("{} {}", spent.jti, spent.expires_at)),
+            Change::GlobalNotBefore => ("everybody", String::new()),
+            Change::InvalidatedToken(token) => ("spent", format!("{} {}", token.jti, token.expires_at)),
             Change::Keys => ("keys", String::new()),
             Change::Routes => ("routes", String::new()),
             Change::Unknown => ("unknown", String::new()),
@@ -42,8 +43,8 @@ impl Change {
     fn from_columns(kind: &str, subject: &str) -> Self {
         let known = match kind {
             "client" => ClientId::parse(subject).map(Change::Client),
-            "everybody" => Some(Change::Everybody),
-            "spent" => spent(subject).map(Change::Spent),
+            "everybody" => Some(Change::GlobalNotBefore),
+            "spent" => invalidated(subject).map(Change::InvalidatedToken),
             "keys" => Some(Change::Keys),
             "routes" => Some(Change::Routes),
             _ => None,
@@ -53,27 +54,12 @@ impl Change {
 }
 
 /// Reads `JTI EXP`: the whole of a revocation stands in the log, so that nobody has to look it up.
-fn spent(subject: &str) -> Option<Spent> {
+fn invalidated(subject: &str) -> Option<InvalidatedToken> {
     let (jti, expires_at) = subject.split_once(' ')?;
-    Some(Spent {
+    Some(InvalidatedToken {
         jti: TokenId::parse(jti)?,
         expires_at: expires_at.parse().ok()?,
     })
-}
-
-/// The key of the advisory lock on PostgreSQL: "log" in ASCII.
-const LOCK: i64 = 0x6c_6f67;
-
-/// Waits for the lock of the log, held until the transaction ends or its connection does; to be called inside of one
-/// that must read before it knows whether it changes anything. On SQLite [`Conn::write`] is the lock.
-///
-/// # Errors
-/// When the database cannot be reached, or another holds the lock for too long.
-pub(super) fn lock(conn: &mut Conn) -> Result<(), DbError> {
-    if let Conn::Postgres(postgres) = conn {
-        diesel::sql_query(format!("SELECT pg_advisory_xact_lock({LOCK})")).execute(postgres)?;
-    }
-    Ok(())
 }
 
 /// Appends to the log; to be called inside the transaction of the write itself.
@@ -84,7 +70,7 @@ pub(super) fn lock(conn: &mut Conn) -> Result<(), DbError> {
 /// # Errors
 /// When the database refuses or cannot be reached.
 pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), DbError> {
-    lock(conn)?;
+    locks::wait_for_log(conn)?;
     let (kind, subject) = change.columns();
     diesel::insert_into(changes::table)
         .values((
@@ -109,7 +95,7 @@ pub(super) fn append_clients(conn: &mut Conn, ids: &[&ClientId], now: UnixMillis
         subject: &'a str,
         at_ms: i64,
     }
-    lock(conn)?;
+    locks::wait_for_log(conn)?;
     let rows: Vec<NewLine> = ids
         .iter()
         .map(|id| NewLine {

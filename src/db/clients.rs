@@ -9,11 +9,11 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, tokens};
-use super::{secrets, standing};
+use super::{client_status, locks, secrets};
 use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX};
 use crate::oauth::scope::Scope;
-use crate::oauth::secret::StoredSecret;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// Clients looked for or added by one statement: with twelve values each, less than half of what SQLite and PostgreSQL
 /// take in one.
@@ -146,7 +146,7 @@ pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbErro
 /// When the database refuses or cannot be reached.
 pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         let row = ClientRow::from(client);
         let updated = diesel::update(clients::table.filter(clients::client_id.eq(client.id.as_str())))
             .set(&row)
@@ -215,12 +215,12 @@ pub fn change<E>(
 pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         // First, as everybody who changes clients does, or two of them could wait for each other.
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         secrets::delete_all(conn, id)?;
         let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
         if deleted == 1 {
             // Its tokens must die with it, and stay dead should its id be given to another.
-            standing::set_not_before(conn, Some(id), now)?;
+            client_status::set_not_before(conn, Some(id), now)?;
         }
         Ok(deleted == 1)
     })

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::deployment;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// There is one row.
 const ROW: i64 = 1;

@@ -4,21 +4,18 @@
 //! holds nothing up; on SQLite there is one writer anyway.
 
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Bool};
+use diesel::sql_types::BigInt;
 use serde::Serialize;
 
 use super::conn::Conn;
 use super::error::DbError;
-use super::partitions;
 use super::schema::tokens;
-use crate::oauth::time::UnixMillis;
+use super::{locks, partitions};
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// Rows removed in one transaction: about 2 ms of work.
 pub const BATCH: i64 = 500;
-
-/// The key of the advisory lock on PostgreSQL: "sweep" in ASCII.
-const LOCK: i64 = 0x73_7765_6570;
 
 /// What is removed by its time of expiry alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,23 +28,6 @@ pub enum Leftover {
     Revocations,
     /// Uses of one-time tokens.
     Redemptions,
-}
-
-/// Takes the lock of the one who removes, until the end of the transaction; `false` when another has it.
-///
-/// # Errors
-/// When the database cannot be reached.
-pub(super) fn try_lock(conn: &mut Conn) -> Result<bool, DbError> {
-    #[derive(QueryableByName)]
-    struct Answer {
-        #[diesel(sql_type = Bool)]
-        yes: bool,
-    }
-    let Conn::Postgres(conn) = conn else {
-        return Ok(true);
-    };
-    let query = diesel::sql_query(format!("SELECT pg_try_advisory_xact_lock({LOCK}) AS yes"));
-    Ok(query.get_result::<Answer>(conn)?.yes)
 }
 
 /// Removes a batch of what expired before `before` (seconds); answers how many rows, `None` when another instance is at it.
@@ -131,7 +111,7 @@ pub fn remove_changes(conn: &mut Conn, before: UnixMillis) -> Result<Option<usiz
 }
 
 fn locked(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<usize, DbError>) -> Result<Option<usize>, DbError> {
-    conn.write(|conn| match try_lock(conn)? {
+    conn.write(|conn| match locks::try_removal(conn)? {
         true => work(conn).map(Some),
         false => Ok(None),
     })

@@ -15,21 +15,21 @@ use tokio::time::Instant;
 
 use super::conn::{Backend, Conn};
 use super::error::DbError;
-use super::pool::PoolCounters;
+use super::pool_counters::PoolCounters;
 
 /// A transaction in which nothing is asked for so long is ended by PostgreSQL, and with it the locks that it holds: those of
 /// the change log and of the janitor. Otherwise a process that was stopped in the middle of one, or a machine that has
 /// vanished, would hold up every change on every instance. Half of `database.query_timeout`, so that who waits behind it
 /// gets its turn in time, but not less than this, or a machine that is merely slow would lose its transactions.
-const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Makes connections for the pool. r2d2's own manager would ask each dialect in turn whether the URL is its own.
 pub struct Manager {
     url: String,
     query_timeout: Duration,
     counters: Arc<PoolCounters>,
-    /// Rises whenever a connection is found dead: what was trusted before that is in doubt.
-    era: Arc<AtomicU64>,
+    /// Rises whenever a connection is found dead: what was fresh before that is uncertain.
+    generation: Arc<AtomicU64>,
 }
 
 /// A connection used this lately is taken for alive without being asked.
@@ -42,9 +42,9 @@ pub struct Pooled {
     dead: bool,
     /// When it last answered.
     answered: Instant,
-    /// The era in which it last answered.
-    era: u64,
-    current_era: Arc<AtomicU64>,
+    /// The generation in which it last answered.
+    generation: u64,
+    current_generation: Arc<AtomicU64>,
 }
 
 impl Pooled {
@@ -53,15 +53,15 @@ impl Pooled {
     /// # Errors
     /// What `work` gave.
     pub fn call<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
-        let era = self.current_era.load(Ordering::Relaxed);
+        let generation = self.current_generation.load(Ordering::Relaxed);
         let result = work(&mut self.conn);
         match result {
             Err(DbError::Disconnected(_)) => {
                 self.dead = true;
                 // Whatever cut this one has probably cut the others too.
-                self.current_era.fetch_add(1, Ordering::Relaxed);
+                self.current_generation.fetch_add(1, Ordering::Relaxed);
             }
-            _ => (self.answered, self.era) = (Instant::now(), era),
+            _ => (self.answered, self.generation) = (Instant::now(), generation),
         }
         result
     }
@@ -74,7 +74,7 @@ impl Manager {
             url: url.to_owned(),
             query_timeout,
             counters,
-            era: Arc::default(),
+            generation: Arc::default(),
         }
     }
 
@@ -106,7 +106,7 @@ impl Manager {
     fn postgres(&self) -> Result<PgConnection, ConnectError> {
         let mut conn = PgConnection::establish(&with_defaults(&self.url)).map_err(cannot_connect)?;
         let millis = self.query_timeout.as_millis();
-        let idle_millis = (self.query_timeout / 2).max(SHORTEST_IDLE).as_millis();
+        let idle_millis = (self.query_timeout / 2).max(MIN_IDLE_TIMEOUT).as_millis();
         let settings = format!(
             "SET statement_timeout = {millis}; SET lock_timeout = {millis};
              SET idle_in_transaction_session_timeout = {idle_millis};
@@ -188,7 +188,7 @@ impl r2d2::ManageConnection for Manager {
     type Error = ConnectError;
 
     fn connect(&self) -> Result<Pooled, ConnectError> {
-        let era = self.era.load(Ordering::Relaxed);
+        let generation = self.generation.load(Ordering::Relaxed);
         let mut conn = match Backend::of_url(&self.url) {
             Backend::Sqlite => self.sqlite().map(Conn::Sqlite),
             Backend::Postgres => self.postgres().map(Conn::Postgres),
@@ -203,29 +203,29 @@ impl r2d2::ManageConnection for Manager {
             conn,
             dead: false,
             answered: Instant::now(),
-            era,
-            current_era: self.era.clone(),
+            generation,
+            current_generation: self.generation.clone(),
         })
     }
 
     /// Asked by r2d2 at every checkout; on the warm path it costs a comparison and no round trip.
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectError> {
-        let era = self.era.load(Ordering::Relaxed);
-        let trusted = match pooled.conn {
+        let generation = self.generation.load(Ordering::Relaxed);
+        let is_fresh = match pooled.conn {
             Conn::Sqlite(_) => true,
-            Conn::Postgres(_) => pooled.era == era && pooled.answered.elapsed() < FRESH,
+            Conn::Postgres(_) => pooled.generation == generation && pooled.answered.elapsed() < FRESH,
         };
-        if trusted {
+        if is_fresh {
             return Ok(());
         }
         self.counters.validated();
         match pooled.conn.ping() {
             Ok(()) => {
-                (pooled.answered, pooled.era) = (Instant::now(), era);
+                (pooled.answered, pooled.generation) = (Instant::now(), generation);
                 Ok(())
             }
             Err(error) => {
-                self.era.fetch_add(1, Ordering::Relaxed);
+                self.generation.fetch_add(1, Ordering::Relaxed);
                 self.counters.discarded();
                 Err(ConnectError(error.to_string()))
             }

@@ -10,12 +10,10 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
-
-/// The key of the advisory lock on PostgreSQL: "mint" in ASCII.
-const LOCK: i64 = 0x6d69_6e74;
 
 /// One migration and whether it has been applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +38,26 @@ pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     })
 }
 
-/// Takes back the last one that was applied; answers its name, or `None` when there was none.
+/// Applies what is missing if `auto_migrate` is set; otherwise makes sure that nothing is.
+///
+/// # Errors
+/// When a migration fails, or is missing and may not be applied.
+pub fn ensure_current(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError> {
+    if status(conn)?.iter().all(|migration| migration.applied) {
+        return Ok(());
+    }
+    if !auto_migrate {
+        return Err(DbError::Query(
+            "its schema is not up to date: run `mintage migrate up`".into(),
+        ));
+    }
+    for name in up(conn)? {
+        log::info!("migration applied version={name}");
+    }
+    Ok(())
+}
+
+/// Reverts the last one that was applied; answers its name, or `None` when there was none.
 ///
 /// # Errors
 /// As [`up`].
@@ -132,7 +149,7 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
             let limits: Limits = diesel::sql_query(Limits::QUERY).get_result(postgres)?;
             // A migration may take longer than a query may.
             postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
-            diesel::sql_query(format!("SELECT pg_advisory_lock({LOCK})")).execute(postgres)?;
+            locks::wait_for_migrations(postgres)?;
             let result = work(conn);
             let released = match conn {
                 Conn::Postgres(postgres) => release(postgres, &limits),
@@ -159,7 +176,7 @@ impl Limits {
 }
 
 fn release(postgres: &mut diesel::PgConnection, limits: &Limits) -> Result<(), DbError> {
-    diesel::sql_query(format!("SELECT pg_advisory_unlock({LOCK})")).execute(postgres)?;
+    locks::release_migrations(postgres)?;
     diesel::sql_query("SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)")
         .bind::<Text, _>(&limits.statement_timeout)
         .bind::<Text, _>(&limits.lock_timeout)

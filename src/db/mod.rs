@@ -4,26 +4,28 @@
 //! pool has connections, runs on a blocking thread, and has a deadline: a database that hangs looks like one that
 //! is down, and never holds a worker. Reads that may be a moment old can go to a replica.
 
-pub mod administration;
 pub mod audit;
 pub mod changes;
+pub mod client_status;
 pub mod clients;
 mod conn;
 pub mod deployment;
 mod endpoint;
 mod error;
 pub mod expired;
+mod locks;
 mod manager;
 pub mod migrations;
 pub mod partitions;
 mod pool;
+mod pool_counters;
 pub mod revocations;
 pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;
-pub mod standing;
 pub mod tokens;
+pub mod transactions;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -97,6 +99,15 @@ impl Db {
                 query_timeout: database.query_timeout.0,
             }),
         }
+    }
+
+    /// A database that does not exist, for tests of what does not ask it.
+    #[cfg(test)]
+    pub fn unreachable() -> Self {
+        Self::open(&config::Database {
+            url: "sqlite:/nonexistent/mintage.db".into(),
+            ..config::Database::default()
+        })
     }
 
     /// Runs `work` with a connection to the primary, off this thread.

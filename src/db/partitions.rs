@@ -10,7 +10,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 
 use super::conn::Conn;
 use super::error::DbError;
-use super::expired::try_lock;
+use super::locks;
 use crate::oauth::client::TTL_SECONDS;
 
 /// The time that one partition covers, in seconds: 6 hours. The longest-lived token lives 30 days, so there are about
@@ -39,7 +39,7 @@ struct Answer {
 ///
 /// # Errors
 /// When the database refuses, is busy or cannot be reached: what was made before stays.
-pub fn make_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
+pub fn create_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
     let Conn::Postgres(_) = conn else {
         return Ok(0);
     };
@@ -55,7 +55,7 @@ pub fn make_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
     }
     conn.write(|conn| {
         // Another instance that makes them makes them for all.
-        if !try_lock(conn)? {
+        if !locks::try_removal(conn)? {
             return Ok(0);
         }
         let there = starts(conn)?;
@@ -105,7 +105,7 @@ pub fn drop_one(conn: &mut Conn, before: i64) -> Result<Option<bool>, DbError> {
         return Ok(Some(false));
     };
     conn.write(|conn| {
-        if !try_lock(conn)? {
+        if !locks::try_removal(conn)? {
             return Ok(None);
         }
         execute(conn, LOCK_TIMEOUT)?;

@@ -8,19 +8,19 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{redemptions, revocations};
-use crate::oauth::activity::Spent;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// Takes a token back; one that was taken back before stays so.
 ///
 /// # Errors
 /// When the database refuses or cannot be reached: the token may still be active then.
-pub fn revoke(conn: &mut Conn, spent: Spent, now: UnixMillis) -> Result<(), DbError> {
+pub fn revoke(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Result<(), DbError> {
     conn.write(|conn| {
         let row = (
-            revocations::jti.eq(spent.jti.to_string()),
-            revocations::expires_at.eq(spent.expires_at),
+            revocations::jti.eq(token.jti.to_string()),
+            revocations::expires_at.eq(token.expires_at),
             revocations::revoked_at_ms.eq(now.0),
         );
         let insert = diesel::insert_into(revocations::table).values(row);
@@ -29,7 +29,7 @@ pub fn revoke(conn: &mut Conn, spent: Spent, now: UnixMillis) -> Result<(), DbEr
             Conn::Postgres(conn) => insert.on_conflict_do_nothing().execute(conn)?,
         };
         if added == 1 {
-            changes::append(conn, &Change::Spent(spent), now)?;
+            changes::append(conn, &Change::InvalidatedToken(token), now)?;
         }
         Ok(())
     })
@@ -39,11 +39,11 @@ pub fn revoke(conn: &mut Conn, spent: Spent, now: UnixMillis) -> Result<(), DbEr
 ///
 /// # Errors
 /// When the database refuses or cannot be reached: nobody knows then whether it was used, so it must count as used.
-pub fn redeem(conn: &mut Conn, spent: Spent, now: UnixMillis) -> Result<bool, DbError> {
+pub fn redeem(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         let row = (
-            redemptions::jti.eq(spent.jti.to_string()),
-            redemptions::expires_at.eq(spent.expires_at),
+            redemptions::jti.eq(token.jti.to_string()),
+            redemptions::expires_at.eq(token.expires_at),
             redemptions::redeemed_at_ms.eq(now.0),
         );
         let insert = diesel::insert_into(redemptions::table).values(row);
@@ -52,7 +52,7 @@ pub fn redeem(conn: &mut Conn, spent: Spent, now: UnixMillis) -> Result<bool, Db
             Conn::Postgres(conn) => insert.on_conflict_do_nothing().execute(conn)?,
         };
         if added == 1 {
-            changes::append(conn, &Change::Spent(spent), now)?;
+            changes::append(conn, &Change::InvalidatedToken(token), now)?;
         }
         Ok(added == 1)
     })
@@ -65,7 +65,7 @@ const PAGE: i64 = 20_000;
 ///
 /// # Errors
 /// When the database cannot be reached, or an id is none.
-pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(Spent)) -> Result<(), DbError> {
+pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
     let mut after = String::new();
     loop {
         let page: Vec<(String, i64)> = revocations::table
@@ -96,10 +96,10 @@ pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(Spent)) -> Res
     }
 }
 
-fn hand_over(page: Vec<(String, i64)>, since: i64, take: &mut impl FnMut(Spent)) -> Result<(), DbError> {
+fn hand_over(page: Vec<(String, i64)>, since: i64, take: &mut impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
     for (jti, expires_at) in page.into_iter().filter(|(_, expires_at)| *expires_at > since) {
         let jti = TokenId::parse(&jti).ok_or_else(|| DbError::Inconsistent(format!("revoked id {jti:?} is none")))?;
-        take(Spent { jti, expires_at });
+        take(InvalidatedToken { jti, expires_at });
     }
     Ok(())
 }

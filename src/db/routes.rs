@@ -6,9 +6,9 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::routes;
-use crate::oauth::route::{NewRoute, Route};
-use crate::oauth::route_table::RouteTable;
-use crate::oauth::time::UnixMillis;
+use crate::gateway::route::{NewRoute, Route};
+use crate::gateway::route_table::RouteTable;
+use crate::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = routes, treat_none_as_default_value = false)]

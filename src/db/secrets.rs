@@ -5,10 +5,12 @@ use diesel::prelude::*;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::{clients, secrets};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::secret::{LastUsed, SecretHash, StoredSecret};
-use crate::oauth::time::UnixMillis;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::{LastUsed, StoredSecret};
+use crate::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = secrets, treat_none_as_default_value = false)]
@@ -118,7 +120,7 @@ pub fn add(
 pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         // First, as everybody who changes secrets does, or two of them could wait for each other.
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         let the_secret = secrets::client_id
             .eq(client.as_str())
             .and(secrets::secret_id.eq(secret_id));
@@ -144,7 +146,7 @@ pub fn rehash(
 ) -> Result<bool, DbError> {
     conn.write(|conn| {
         // First, as everybody who changes secrets does, or two of them could wait for each other.
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         let the_secret = secrets::client_id
             .eq(client.as_str())
             .and(secrets::secret_id.eq(secret_id))

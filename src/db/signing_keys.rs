@@ -9,13 +9,14 @@ use super::audit;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
+use super::locks;
 use super::schema::signing_keys;
+use crate::api::audit::{Action, AuditEvent, Principal};
 use crate::clock::Clock;
 use crate::keys::rotation::Publication;
 use crate::keys::{KeyRecord, StoredKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::audit::{Action, Author, Deed};
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = signing_keys, treat_none_as_default_value = false)]
@@ -43,7 +44,7 @@ pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
                 alg: algorithm(&row.kid, &row.alg)?,
                 kid: row.kid,
                 private: Zeroizing::new(row.private_key),
-                sealed: row.sealed,
+                encrypted: row.sealed,
                 created_at: UnixMillis(row.created_at_ms),
                 activates_at: UnixMillis(row.activates_at_ms),
                 retires_at: row.retires_at_ms.map(UnixMillis),
@@ -69,11 +70,11 @@ pub fn records(conn: &mut Conn) -> Result<Vec<KeyRecord>, DbError> {
             signing_keys::retires_at_ms,
         ))
         .load(conn)?;
-    let record = |(kid, alg, sealed, created_at, activates_at, retires_at): Columns| {
+    let record = |(kid, alg, encrypted, created_at, activates_at, retires_at): Columns| {
         Ok(KeyRecord {
             alg: algorithm(&kid, &alg)?,
             kid,
-            sealed,
+            encrypted,
             created_at: UnixMillis(created_at),
             activates_at: UnixMillis(activates_at),
             retires_at: retires_at.map(UnixMillis),
@@ -92,7 +93,7 @@ fn insert(conn: &mut Conn, key: &StoredKey) -> Result<(), DbError> {
         kid: key.kid.clone(),
         alg: key.alg.name().to_owned(),
         private_key: key.private.to_vec(),
-        sealed: key.sealed,
+        sealed: key.encrypted,
         created_at_ms: key.created_at.0,
         activates_at_ms: key.activates_at.0,
         retires_at_ms: key.retires_at.map(|at| at.0),
@@ -170,13 +171,13 @@ impl Rotated {
 pub fn rotate(
     conn: &mut Conn,
     clock: &Clock,
-    by: &Author,
+    by: &Principal,
     mut made: Vec<StoredKey>,
     decide: impl FnOnce(&[KeyRecord], UnixMillis) -> Vec<Publication>,
 ) -> Result<Rotated, DbError> {
     wipe_what_is_deleted(conn)?;
     conn.write(|conn| {
-        changes::lock(conn)?;
+        locks::wait_for_log(conn)?;
         let now = clock.now();
         let before = records(conn)?;
         let mut published = Vec::new();
@@ -185,7 +186,7 @@ pub fn rotate(
                 continue;
             };
             let mut key = made.swap_remove(at);
-            if before.iter().any(|other| other.sealed != key.sealed) {
+            if before.iter().any(|other| other.encrypted != key.encrypted) {
                 return Err(DbError::Inconsistent(
                     "private keys are encrypted in part only: keys.encryption_key is not the same everywhere".into(),
                 ));
@@ -202,7 +203,7 @@ pub fn rotate(
         }
         if !published.is_empty() || !removed.is_empty() {
             changes::append(conn, &Change::Keys, now)?;
-            audit::append(conn, by, now, &told(&published, &removed))?;
+            audit::append(conn, by, now, &event_of(&published, &removed))?;
         }
         Ok(Rotated {
             published,
@@ -212,12 +213,12 @@ pub fn rotate(
     })
 }
 
-fn told(published: &[KeyRecord], removed: &[KeyRecord]) -> Deed {
+fn event_of(published: &[KeyRecord], removed: &[KeyRecord]) -> AuditEvent {
     let kids = |keys: &[KeyRecord]| keys.iter().map(|key| key.kid.clone()).collect::<Vec<String>>();
     let new = published
         .iter()
         .map(|key| json!({ "kid": key.kid, "alg": key.alg.name(), "activates_at": key.activates_at.to_string() }));
-    Deed {
+    AuditEvent {
         action: Action::KeyRotate,
         subject: kids(published).join(" "),
         detail: json!({ "published": new.collect::<Vec<_>>(), "removed": kids(removed) }),
@@ -247,18 +248,21 @@ fn wipe_what_is_deleted(conn: &mut Conn) -> Result<(), DbError> {
 /// Puts encrypted private keys in the place of those that are stored in the clear.
 ///
 /// # Errors
-/// What `seal` gave, or when the database refuses or cannot be reached; none is changed then.
-pub fn seal_all(
+/// What `encrypt` gave, or when the database refuses or cannot be reached; none is changed then.
+pub fn encrypt_all(
     conn: &mut Conn,
     now: UnixMillis,
-    seal: impl Fn(&StoredKey) -> Result<Vec<u8>, DbError>,
+    encrypt: impl Fn(&StoredKey) -> Result<Vec<u8>, DbError>,
 ) -> Result<(), DbError> {
     wipe_what_is_deleted(conn)?;
     conn.write(|conn| {
         changes::append(conn, &Change::Keys, now)?;
-        for key in list(conn)?.iter().filter(|key| !key.sealed) {
+        for key in list(conn)?.iter().filter(|key| !key.encrypted) {
             diesel::update(signing_keys::table.find(&key.kid))
-                .set((signing_keys::private_key.eq(seal(key)?), signing_keys::sealed.eq(true)))
+                .set((
+                    signing_keys::private_key.eq(encrypt(key)?),
+                    signing_keys::sealed.eq(true),
+                ))
                 .execute(conn)?;
         }
         Ok(())

@@ -8,12 +8,12 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::actors::Unavailable;
-use crate::actors::batch_writer::NotRecorded;
+use crate::api::client_fields::MalformedClient;
 use crate::keys::KeysUnusable;
-use crate::oauth::client_fields::MalformedClient;
 use crate::oauth::error::{OAuthError, RetryAfter};
 use crate::oauth::response;
+use crate::records::queue::NotRecorded;
+use crate::unavailable::Unavailable;
 
 /// What a 503 says of when to try again: nobody knows, and a second is long for a server that recovers.
 const SOON: RetryAfter = RetryAfter(1);

@@ -10,17 +10,18 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
-use super::bearer::{active_when_warm, presented, redeem};
+use super::auth::bearer::{active_when_warm, presented, redeem};
+use super::auth::guard;
 use super::body;
 use super::error::{AdminError, ApiError, json, no_store};
-use super::refusals::Refusal;
 use super::state::Worker;
-use crate::actors::Unavailable;
+use crate::gateway::host::{MAX_HOST, normal_host};
+use crate::gateway::route::Route;
+use crate::gateway::route_table::Denied;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::denial::Denial;
 use crate::oauth::error::OAuthError;
-use crate::oauth::host::{MAX_HOST, normal_host};
-use crate::oauth::route::Route;
-use crate::oauth::route_table::Denied;
+use crate::unavailable::Unavailable;
 
 /// Where gateways ask; what follows it is a path in Envoy's dialect.
 pub const PATH: &str = "/validate";
@@ -49,14 +50,14 @@ struct Original<'r> {
 /// Why a request may not pass.
 enum Refused {
     /// 403, whatever the token: who asks, or what is asked about.
-    Request(Refusal, &'static str),
+    Request(Denial, &'static str),
     NoToken,
     MalformedToken,
     InvalidToken,
     /// The token is fine, but lacks this scope.
     InsufficientScope(String),
     /// The client's id would not survive as the value of a header.
-    UnspeakableClient,
+    ClientIdNotHeaderSafe,
     /// The answer cannot be had now, or the body is too much.
     Plain(OAuthError),
 }
@@ -71,32 +72,32 @@ enum Refused {
     security(("bearer" = [])),
 )]
 pub async fn validate(request: HttpRequest, payload: Payload) -> HttpResponse {
-    match judge(&request, payload).await {
+    match decide(&request, payload).await {
         Ok(claims) => allowed(&claims),
         Err(refused) => {
-            if let Some(refusal) = refused.to_log() {
+            if let Some(denial) = refused.to_log() {
                 let worker = Worker::of(&request);
-                worker.shared.refusals.note(&request, refusal, None, worker.now());
+                guard::note(worker, &request, denial, None, worker.now());
             }
             refused.response()
         }
     }
 }
 
-async fn judge(request: &HttpRequest, payload: Payload) -> Result<AccessTokenClaims, Refused> {
+async fn decide(request: &HttpRequest, payload: Payload) -> Result<AccessTokenClaims, Refused> {
     let worker = Worker::of(request);
     trust(request)?;
-    let original = original(request).map_err(|why| Refused::Request(Refusal::UnclearRequest, why))?;
-    let mut table = worker.shared.routes.table();
+    let original = original(request).map_err(|why| Refused::Request(Denial::AmbiguousRequest, why))?;
+    let mut table = worker.shared.routes.load();
     if table.is_none() && worker.shared.readiness.warmed_up().await {
-        table = worker.shared.routes.table();
+        table = worker.shared.routes.load();
     }
     let table = table.as_ref().ok_or(Unavailable)?;
     let route = table.decide(original.method, original.host, original.target)?;
     let token = presented(request)?;
     let claims = authorize(worker, route, token).await?;
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
-        return Err(Refused::UnspeakableClient);
+        return Err(Refused::ClientIdNotHeaderSafe);
     }
     // What a gateway sends along counts for nothing, but it may not be endless.
     body::read(payload, &worker.shared.settings)
@@ -115,7 +116,7 @@ fn trust(request: &HttpRequest) -> Result<(), Refused> {
         return Ok(());
     }
     let why = "only a gateway named in server.trusted_proxies may ask about other requests";
-    Err(Refused::Request(Refusal::UntrustedPeer, why))
+    Err(Refused::Request(Denial::UntrustedPeer, why))
 }
 
 /// The token must be active for the route's audience and have the route's scope.
@@ -240,9 +241,9 @@ fn same_host(one: Option<&str>, other: Option<&str>) -> bool {
         // Also when both are malformed in the same way: the policy refuses that by itself.
         return true;
     }
-    let (mut room, mut other_room) = ([0; MAX_HOST], [0; MAX_HOST]);
-    let one = normal_host(one, &mut room);
-    one.is_ok() && one == normal_host(other, &mut other_room)
+    let (mut buffer, mut other_buffer) = ([0; MAX_HOST], [0; MAX_HOST]);
+    let one = normal_host(one, &mut buffer);
+    one.is_ok() && one == normal_host(other, &mut other_buffer)
 }
 
 /// P45: who it is and what the token says, and nothing else about it.
@@ -262,11 +263,11 @@ fn header_value(text: &str) -> HeaderValue {
 }
 
 impl Refused {
-    fn to_log(&self) -> Option<Refusal> {
+    fn to_log(&self) -> Option<Denial> {
         match self {
-            Self::Request(refusal, _) => Some(*refusal),
-            Self::InvalidToken => Some(Refusal::InvalidToken),
-            Self::InsufficientScope(_) => Some(Refusal::InsufficientScope),
+            Self::Request(denial, _) => Some(*denial),
+            Self::InvalidToken => Some(Denial::InvalidToken),
+            Self::InsufficientScope(_) => Some(Denial::InsufficientScope),
             _ => None,
         }
     }
@@ -276,7 +277,7 @@ impl Refused {
         let (status, error, description, challenge) = match self {
             Self::Plain(error) => return ApiError::OAuth(*error).response(),
             Self::Request(_, why) => (StatusCode::FORBIDDEN, "access_denied", *why, REALM.to_owned()),
-            Self::UnspeakableClient => (
+            Self::ClientIdNotHeaderSafe => (
                 StatusCode::FORBIDDEN,
                 "access_denied",
                 "the client id begins or ends with a space, which a header cannot say",
@@ -320,11 +321,11 @@ impl Refused {
 
 impl From<Denied> for Refused {
     fn from(denied: Denied) -> Self {
-        let refusal = match denied {
-            Denied::NoRoute => Refusal::NoRoute,
-            _ => Refusal::UnclearRequest,
+        let denial = match denied {
+            Denied::NoRoute => Denial::NoRoute,
+            _ => Denial::AmbiguousRequest,
         };
-        Self::Request(refusal, denied.text())
+        Self::Request(denial, denied.text())
     }
 }
 

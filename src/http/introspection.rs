@@ -3,9 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas;
+use super::auth::{bearer, client};
+use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{bearer, body, client_auth};
 use crate::oauth::error::OAuthError;
 use crate::oauth::introspection;
 use crate::oauth::metadata::INTROSPECTION_PATH;
@@ -25,7 +26,14 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
     let worker = Worker::of(&request);
     let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
     let now = worker.now();
-    let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
+    let client = client::authenticate(
+        worker,
+        &request,
+        asked.client_id.take(),
+        asked.client_secret.take(),
+        now,
+    )
+    .await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
     let told = claims.filter(|claims| introspection::may_ask(&client, claims));

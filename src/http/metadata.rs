@@ -41,7 +41,7 @@ pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let ring = ring.ok_or(KeysUnusable::NotLoaded)?;
     let mut builder = HttpResponse::Ok();
     // Whoever keeps it must have the next key before that signs.
-    let silence = shared.readiness.last_answer.age().unwrap_or_default();
+    let silence = shared.readiness.feed_lag.age().unwrap_or_default();
     let settings = &shared.settings;
     let keep = settings.schedule.jwks_max_age(settings.jwks_max_age, silence);
     json(&mut builder).insert_header((CACHE_CONTROL, max_age(keep)));

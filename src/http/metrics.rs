@@ -13,16 +13,15 @@ use tokio::time::timeout;
 
 use super::admin::schemas::OAuthFailure;
 use super::error::no_store;
-use super::refusals::Refusal;
 use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
 use crate::actors::client_cache::CacheCounts;
 use crate::actors::janitor::JanitorDocument;
-use crate::actors::slow_secrets::SlowSecretCounts;
+use crate::clients::password_verifier::PasswordVerifierCounts;
 use crate::metrics::{self, Text};
 
 /// How long a scrape waits for a worker or the writer; Prometheus gives up after ten seconds.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`
 #[utoipa::path(
@@ -34,13 +33,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 )]
 pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
-    let caches = timeout(PATIENCE, shared.caches.stats());
-    let writer = timeout(PATIENCE, shared.writer.stats());
+    let caches = timeout(SCRAPE_TIMEOUT, shared.caches.stats());
+    let writer = timeout(SCRAPE_TIMEOUT, shared.writer.stats());
     let (caches, writer) = join(caches, writer).await;
     let mut text = Text::default();
     write_server(&mut text, shared);
-    shared.metrics.write(&mut text, &Refusal::ALL.map(Refusal::name));
-    write_slow_hashes(&mut text, &shared.slow_secrets.counts());
+    shared.metrics.write(&mut text);
+    write_slow_hashes(&mut text, &shared.password_verifier.counts());
     if let Ok(caches) = caches {
         write_caches(&mut text, &caches, shared.settings.cache_capacity);
     }
@@ -63,7 +62,7 @@ fn write_server(text: &mut Text, shared: &Shared) {
     text.single(&metrics::READY, f64::from(u8::from(ready)));
 }
 
-fn write_slow_hashes(text: &mut Text, counts: &SlowSecretCounts) {
+fn write_slow_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
     for (metric, value) in [
         (metrics::SLOW_HASHES_VERIFIED, counts.verified),
         (metrics::SLOW_HASHES_REPLACED, counts.replaced),
@@ -155,13 +154,13 @@ fn write_revocations(text: &mut Text, shared: &Shared) {
     text.single(&metrics::REVOCATIONS_KNOWN, shared.revocations.known() as f64);
     let mut lag = text.family(&metrics::CHANGE_FEED_LAG);
     // Before the first answer there is no such time, and 0 would say that all is well.
-    if let Some(age) = shared.readiness.last_answer.age() {
+    if let Some(age) = shared.readiness.feed_lag.age() {
         lag.sample(&[], age.as_secs_f64());
     }
 }
 
 fn write_redis(text: &mut Text, shared: &Shared) {
-    let stats = shared.siblings.stats();
+    let stats = shared.peers.stats();
     let mut up = text.family(&metrics::REDIS_UP);
     // Without Redis nothing is down.
     if let Some(stats) = stats {

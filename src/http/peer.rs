@@ -8,11 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use actix_web::HttpRequest;
 use actix_web::http::header::X_FORWARDED_FOR;
 
-use super::state::Worker;
 use crate::config::TrustedProxies;
 
 /// The address that a request came from; `0.0.0.0` where the connection has none any more.
-pub fn of(request: &HttpRequest) -> IpAddr {
+pub fn of(request: &HttpRequest, trusted: &TrustedProxies) -> IpAddr {
     let connected = request
         .peer_addr()
         .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
@@ -21,7 +20,7 @@ pub fn of(request: &HttpRequest) -> IpAddr {
         .get_all(X_FORWARDED_FOR)
         .map(|value| value.as_bytes())
         .collect::<Vec<_>>();
-    caller(connected, &lists, &Worker::of(request).shared.settings.trusted_proxies)
+    caller(connected, &lists, trusted)
 }
 
 /// Several headers are one list, in the order in which they stand (RFC 9110 §5.3). Where that list cannot be read as far

@@ -3,11 +3,10 @@
 use std::cell::Cell;
 
 use actix_web::HttpMessage;
+use actix_web::HttpRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
-use actix_web::{HttpRequest, web};
 
-use super::state::Worker;
-use crate::oauth::secret::random_text;
+use crate::random::random_text;
 
 /// The header, in requests and answers.
 pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
@@ -36,10 +35,10 @@ impl RequestIdSource {
     }
 
     fn next(&self) -> HeaderValue {
-        const LONGEST: usize = PREFIX_LENGTH + 1 + 20;
+        const MAX_ID: usize = PREFIX_LENGTH + 1 + 20;
         let number = self.next.get();
         self.next.set(number.wrapping_add(1));
-        let mut text = [b'-'; LONGEST];
+        let mut text = [b'-'; MAX_ID];
         text[..PREFIX_LENGTH].copy_from_slice(&self.prefix);
         let mut digits = itoa::Buffer::new();
         let digits = digits.format(number);
@@ -59,22 +58,22 @@ impl Default for RequestIdSource {
 struct Made(HeaderValue);
 
 /// The id of a request: the caller's, the one already made, or a new one.
-pub fn of(request: &HttpRequest) -> HeaderValue {
+pub fn of(request: &HttpRequest, ids: Option<&RequestIdSource>) -> HeaderValue {
     if let Some(sent) = well_formed(request.headers()) {
         return sent.clone();
     }
     if let Some(made) = request.extensions().get::<Made>() {
         return made.0.clone();
     }
-    match request.app_data::<web::Data<Worker>>() {
-        Some(worker) => worker.request_ids.next(),
+    match ids {
+        Some(ids) => ids.next(),
         None => HeaderValue::from_static("-"),
     }
 }
 
 /// The id of a request, kept so that its answer carries the same: for log lines.
-pub fn keep(request: &HttpRequest) -> String {
-    let id = of(request);
+pub fn keep(request: &HttpRequest, ids: &RequestIdSource) -> String {
+    let id = of(request, Some(ids));
     request.extensions_mut().insert(Made(id.clone()));
     id.to_str().unwrap_or("-").to_owned()
 }

@@ -3,9 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas;
+use super::auth::{bearer, client};
+use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{bearer, body, client_auth};
 use crate::keys::KeysUnusable;
 use crate::oauth::error::OAuthError;
 use crate::oauth::metadata::REVOCATION_PATH;
@@ -29,7 +30,14 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
     let worker = Worker::of(&request);
     let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
     let now = worker.now();
-    let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
+    let client = client::authenticate(
+        worker,
+        &request,
+        asked.client_id.take(),
+        asked.client_secret.take(),
+        now,
+    )
+    .await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let verified = match worker.keys.verify(&token, now) {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),
@@ -41,7 +49,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         }
         // What ended long ago needs no revocation. What seems to have ended may become active again with the clock set right.
         if now.seconds() < claims.exp + CLOCK_ERROR {
-            bearer::spend(worker, &claims, now).await?;
+            bearer::revoke(worker, &claims, now).await?;
         }
     }
     Ok(no_store(json(&mut HttpResponse::Ok())).body("{}"))

@@ -3,9 +3,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
+use super::auth::client;
+use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, client_auth};
 use crate::keys::KeysUnusable;
 use crate::oauth::grant;
 use crate::oauth::metadata::TOKEN_PATH;
@@ -32,7 +33,14 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     )
     .await?;
     let now = worker.now();
-    let client = client_auth::authenticate(&request, asked.client_id.take(), asked.client_secret.take(), now).await?;
+    let client = client::authenticate(
+        worker,
+        &request,
+        asked.client_id.take(),
+        asked.client_secret.take(),
+        now,
+    )
+    .await?;
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;

@@ -13,10 +13,10 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use zeroize::Zeroizing;
 
-use super::{KeyError, KeySeal};
+use super::{KeyEncryptionKey, KeyError};
 use crate::oauth::alg::Alg;
-use crate::oauth::secret::random_text;
-use crate::oauth::time::UnixMillis;
+use crate::random::random_text;
+use crate::time::UnixMillis;
 
 /// An HMAC key shorter than the hash weakens it (RFC 7518 §3.2).
 const HMAC_KEY_BYTES: usize = 32;
@@ -27,10 +27,10 @@ pub struct StoredKey {
     pub kid: String,
     /// What it signs with.
     pub alg: Alg,
-    /// PKCS#8, or the bytes of an HMAC key; encrypted if `sealed`.
+    /// PKCS#8, or the bytes of an HMAC key; encrypted if [`StoredKey::encrypted`] is set.
     pub private: Zeroizing<Vec<u8>>,
     /// Whether `private` is encrypted.
-    pub sealed: bool,
+    pub encrypted: bool,
     /// When it was made.
     pub created_at: UnixMillis,
     /// From when on it signs.
@@ -74,21 +74,25 @@ impl SigningKey {
     ///
     /// # Errors
     /// When the machine gives no randomness, or the key cannot be encrypted.
-    pub fn generate(alg: Alg, now: UnixMillis, seal: Option<&KeySeal>) -> Result<StoredKey, KeyError> {
+    pub fn generate(
+        alg: Alg,
+        now: UnixMillis,
+        encryption_key: Option<&KeyEncryptionKey>,
+    ) -> Result<StoredKey, KeyError> {
         let private = generate_private(alg)?;
         let kid = match public_jwk(alg, &encoding_key(alg, &private)?)? {
             Some(jwk) => jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| unusable(alg))?,
             None => random_text(43),
         };
-        let stored = match seal {
-            Some(seal) => Zeroizing::new(seal.seal(&kid, &private)?),
+        let stored = match encryption_key {
+            Some(encryption_key) => Zeroizing::new(encryption_key.encrypt(&kid, &private)?),
             None => private,
         };
         Ok(StoredKey {
             kid,
             alg,
             private: stored,
-            sealed: seal.is_some(),
+            encrypted: encryption_key.is_some(),
             created_at: now,
             activates_at: now,
             retires_at: None,
@@ -99,11 +103,11 @@ impl SigningKey {
     ///
     /// # Errors
     /// When it is encrypted and there is no key for it or the wrong one, or when it is no key.
-    pub fn from_stored(stored: &StoredKey, seal: Option<&KeySeal>) -> Result<Self, KeyError> {
+    pub fn from_stored(stored: &StoredKey, encryption_key: Option<&KeyEncryptionKey>) -> Result<Self, KeyError> {
         let kid = &stored.kid;
-        let private = match (stored.sealed, seal) {
+        let private = match (stored.encrypted, encryption_key) {
             (false, _) => stored.private.clone(),
-            (true, Some(seal)) => seal.open(kid, &stored.private)?,
+            (true, Some(encryption_key)) => encryption_key.decrypt(kid, &stored.private)?,
             (true, None) => {
                 return Err(KeyError(format!(
                     "key {kid} is encrypted: set keys.encryption_key to the key it was encrypted with"
@@ -238,16 +242,16 @@ mod tests {
 
     #[test]
     fn an_encrypted_key_needs_its_key() {
-        let seal = KeySeal::new(&[1; 32]);
-        let stored = SigningKey::generate(Alg::EdDsa, UnixMillis(1), Some(&seal)).unwrap();
-        assert!(SigningKey::from_stored(&stored, Some(&seal)).is_ok());
+        let encryption_key = KeyEncryptionKey::new(&[1; 32]);
+        let stored = SigningKey::generate(Alg::EdDsa, UnixMillis(1), Some(&encryption_key)).unwrap();
+        assert!(SigningKey::from_stored(&stored, Some(&encryption_key)).is_ok());
         assert!(
             SigningKey::from_stored(&stored, None)
                 .unwrap_err()
                 .0
                 .contains("keys.encryption_key")
         );
-        assert!(SigningKey::from_stored(&stored, Some(&KeySeal::new(&[2; 32]))).is_err());
+        assert!(SigningKey::from_stored(&stored, Some(&KeyEncryptionKey::new(&[2; 32]))).is_err());
     }
 
     #[test]

@@ -3,23 +3,21 @@
 //! A [`KeyRing`] is an immutable snapshot of all keys; a worker keeps a [`Signer`] for each algorithm and a
 //! verifier for each key, parsed once, because parsing a key costs as much as using it.
 
-mod document;
+mod encryption;
 mod key;
 mod ring;
 pub mod rotation;
-mod seal;
 mod signer;
 mod store;
 mod verifier;
 
-pub use document::KeyDocument;
+pub use encryption::KeyEncryptionKey;
 pub use key::{SigningKey, StoredKey};
 pub use ring::KeyRing;
 pub use rotation::KeyRecord;
-pub use seal::KeySeal;
 pub use signer::Signer;
 pub use store::{KeyStore, KeysUnusable, WorkerKeys};
-pub use verifier::{RefusedToken, Verifier};
+pub use verifier::{RejectedToken, Verifier};
 
 use std::fmt;
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 
 use super::rotation::{self, KeyRecord};
-use super::{KeyError, KeySeal, SigningKey, StoredKey};
+use super::{KeyEncryptionKey, KeyError, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// All keys as they were stored at one moment.
 #[derive(Debug)]
@@ -23,12 +23,16 @@ impl KeyRing {
     ///
     /// # Errors
     /// When a key cannot be decrypted or is none: a server must not start with half of its keys.
-    pub fn new(stored: &[StoredKey], seal: Option<&KeySeal>, now: UnixMillis) -> Result<Self, KeyError> {
+    pub fn new(
+        stored: &[StoredKey],
+        encryption_key: Option<&KeyEncryptionKey>,
+        now: UnixMillis,
+    ) -> Result<Self, KeyError> {
         let records: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
         let mut keys = Vec::with_capacity(stored.len());
         for (row, record) in stored.iter().zip(&records) {
             if !record.is_over(now) {
-                keys.push(Arc::new(SigningKey::from_stored(row, seal)?));
+                keys.push(Arc::new(SigningKey::from_stored(row, encryption_key)?));
             }
         }
         keys.sort_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)));
@@ -61,8 +65,8 @@ impl KeyRing {
     }
 
     /// Until when [`KeyRing::signer`] is the same; `None`: as long as the ring.
-    pub fn next_takeover(&self, now: UnixMillis) -> Option<UnixMillis> {
-        rotation::next_takeover(&self.records, now)
+    pub fn next_activation(&self, now: UnixMillis) -> Option<UnixMillis> {
+        rotation::next_activation(&self.records, now)
     }
 
     /// All keys, oldest first.
@@ -102,7 +106,7 @@ mod tests {
         let ring = KeyRing::new(&keys, None, UnixMillis(25)).unwrap();
         let signer = |now| ring.signer(Alg::Es256, UnixMillis(now)).unwrap().kid.clone();
         assert_eq!((&*signer(25), &*signer(30)), (&*keys[0].kid, &*keys[2].kid));
-        assert_eq!(ring.next_takeover(UnixMillis(25)), Some(UnixMillis(30)));
+        assert_eq!(ring.next_activation(UnixMillis(25)), Some(UnixMillis(30)));
         assert_eq!(ring.keys().len(), 3);
         assert!(ring.signer(Alg::EdDsa, UnixMillis(25)).is_none());
     }
@@ -116,12 +120,12 @@ mod tests {
         let previous = KeyRing::new(&keys[..1], None, UnixMillis(50)).unwrap();
         let read_at = |now| KeyRing::new(&keys, None, UnixMillis(now)).unwrap();
         let late = read_at(150).following(&previous, UnixMillis(150));
-        assert_eq!(late.next_takeover(UnixMillis(150)), Some(UnixMillis(210)));
+        assert_eq!(late.next_activation(UnixMillis(150)), Some(UnixMillis(210)));
         let early = read_at(90).following(&previous, UnixMillis(90));
-        assert_eq!(early.next_takeover(UnixMillis(90)), Some(UnixMillis(160)));
+        assert_eq!(early.next_activation(UnixMillis(90)), Some(UnixMillis(160)));
         // What it goes by once stays so.
         let again = read_at(200).following(&late, UnixMillis(200));
-        assert_eq!(again.next_takeover(UnixMillis(200)), Some(UnixMillis(210)));
+        assert_eq!(again.next_activation(UnixMillis(200)), Some(UnixMillis(210)));
         assert_eq!(*again.signer(Alg::Es256, UnixMillis(209)).unwrap().kid, *keys[0].kid);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: they judge what is known of the keys at a moment. A key is *next* while it is published and does not sign yet,
 //! *active* while it signs, and *retired* until its last token has expired. No message makes a key active: each instance
-//! lets it sign when its clock says so, and by then everybody has had the time to hear of it.
+//! lets it sign when its clock says so, and by then every instance has had the time to receive it.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use strum::IntoStaticStr;
 use super::StoredKey;
 use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
-/// An instance that has not heard of changes for longer does not answer questions about tokens either: within this
+/// An instance that has not received changes for longer does not answer questions about tokens either: within this
 /// time, every instance that works has a new key in its JWKS.
-pub const HEARING: Duration = Duration::from_secs(5);
+pub const PROPAGATION_DELAY: Duration = Duration::from_secs(5);
 
-/// How long a key verifies after another took over: no token lives longer than 30 days, whatever was configured while
+/// How long a key verifies after another became active: no token lives longer than 30 days, whatever was configured while
 /// it signed. The day on top is for clocks that differ and for an instance that was cut off and signed on.
 pub const KEPT_AFTER: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64 + 24 * 3600);
 
@@ -29,7 +29,7 @@ pub struct KeyRecord {
     /// What it signs with.
     pub alg: Alg,
     /// Whether it is stored encrypted.
-    pub sealed: bool,
+    pub encrypted: bool,
     /// When it was published.
     pub created_at: UnixMillis,
     /// From when on it signs.
@@ -44,7 +44,7 @@ impl KeyRecord {
         self.retires_at.is_some_and(|end| end <= now)
     }
 
-    /// In the order in which keys take over from each other.
+    /// In the order in which keys become active.
     fn order(&self) -> (UnixMillis, &str) {
         (self.activates_at, &self.kid)
     }
@@ -55,7 +55,7 @@ impl From<&StoredKey> for KeyRecord {
         Self {
             kid: stored.kid.clone(),
             alg: stored.alg,
-            sealed: stored.sealed,
+            encrypted: stored.encrypted,
             created_at: stored.created_at,
             activates_at: stored.activates_at,
             retires_at: stored.retires_at,
@@ -95,7 +95,7 @@ impl Schedule {
     pub fn new(rotate_every: Duration, publish_before: Duration, jwks_max_age: Duration) -> Self {
         Self {
             rotate_every,
-            lead: publish_before.max(jwks_max_age.saturating_add(HEARING)),
+            lead: publish_before.max(jwks_max_age.saturating_add(PROPAGATION_DELAY)),
         }
     }
 
@@ -107,20 +107,20 @@ impl Schedule {
     /// How long others may keep a JWKS of an instance that last heard of changes `silence` ago. After a long silence
     /// there may be a key that it does not know, and the less time is left until that one signs.
     pub fn jwks_max_age(&self, configured: Duration, silence: Duration) -> Duration {
-        if silence <= HEARING {
+        if silence <= PROPAGATION_DELAY {
             return configured;
         }
-        configured.min(self.lead.saturating_sub(silence.saturating_add(HEARING)))
+        configured.min(self.lead.saturating_sub(silence.saturating_add(PROPAGATION_DELAY)))
     }
 }
 
-/// How soon a new key takes over.
+/// When a new key is activated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Takeover {
-    /// When everybody knows it; the tokens of the old keys stay valid.
-    InTime,
-    /// Now, and the old keys are gone with all their tokens: for a key that somebody else has got hold of.
-    AtOnce,
+pub enum Activation {
+    /// When every instance knows it; the tokens of the old keys stay valid.
+    Scheduled,
+    /// Now, and the old keys are gone with all their tokens: for a key that has leaked.
+    Immediate,
 }
 
 /// A new key that is to be published.
@@ -135,9 +135,9 @@ pub struct Publication {
 }
 
 impl Publication {
-    fn new(alg: Alg, now: UnixMillis, takeover: Takeover, schedule: &Schedule) -> Self {
-        match takeover {
-            Takeover::InTime => {
+    fn new(alg: Alg, now: UnixMillis, activation: Activation, schedule: &Schedule) -> Self {
+        match activation {
+            Activation::Scheduled => {
                 let activates_at = after(now, schedule.lead);
                 Self {
                     alg,
@@ -145,7 +145,7 @@ impl Publication {
                     others_until: after(activates_at, KEPT_AFTER),
                 }
             }
-            Takeover::AtOnce => Self {
+            Activation::Immediate => Self {
                 alg,
                 activates_at: now,
                 others_until: now,
@@ -180,7 +180,12 @@ pub fn due(keys: &[KeyRecord], schedule: &Schedule, now: UnixMillis) -> Due {
         Some(newest) => after(newest.activates_at, schedule.rotate_every) <= after(now, schedule.lead),
     };
     Due {
-        publish: publications(Alg::ALL.into_iter().filter(wanted), Takeover::InTime, schedule, now),
+        publish: publications(
+            Alg::ALL.into_iter().filter(wanted),
+            Activation::Scheduled,
+            schedule,
+            now,
+        ),
         remove: keys
             .iter()
             .filter(|key| key.is_over(now))
@@ -190,25 +195,26 @@ pub fn due(keys: &[KeyRecord], schedule: &Schedule, now: UnixMillis) -> Due {
 }
 
 /// What is to be done when somebody asks for new keys. An algorithm with one that waits gets no second one, unless the
-/// new one is to take over at once.
+/// new one is to be active at once.
 pub fn asked(
     keys: &[KeyRecord],
     algs: &[Alg],
-    takeover: Takeover,
+    activation: Activation,
     schedule: &Schedule,
     now: UnixMillis,
 ) -> Vec<Publication> {
-    let free = |alg: &Alg| takeover == Takeover::AtOnce || waiting(keys, *alg, now).is_none();
-    publications(algs.iter().copied().filter(free), takeover, schedule, now)
+    let free = |alg: &Alg| activation == Activation::Immediate || waiting(keys, *alg, now).is_none();
+    publications(algs.iter().copied().filter(free), activation, schedule, now)
 }
 
 fn publications(
     algs: impl Iterator<Item = Alg>,
-    takeover: Takeover,
+    activation: Activation,
     schedule: &Schedule,
     now: UnixMillis,
 ) -> Vec<Publication> {
-    algs.map(|alg| Publication::new(alg, now, takeover, schedule)).collect()
+    algs.map(|alg| Publication::new(alg, now, activation, schedule))
+        .collect()
 }
 
 /// The key that is published for an algorithm and does not sign yet.
@@ -226,8 +232,8 @@ pub fn signer(keys: &[KeyRecord], alg: Alg, now: UnixMillis) -> Option<&KeyRecor
         .or_else(|| of_alg().min_by(|a, b| a.order().cmp(&b.order())))
 }
 
-/// When another key takes over next, if one waits.
-pub fn next_takeover(keys: &[KeyRecord], now: UnixMillis) -> Option<UnixMillis> {
+/// When another key becomes active next, if one waits.
+pub fn next_activation(keys: &[KeyRecord], now: UnixMillis) -> Option<UnixMillis> {
     keys.iter().map(|key| key.activates_at).filter(|at| *at > now).min()
 }
 
@@ -268,7 +274,7 @@ mod tests {
         KeyRecord {
             kid: kid.into(),
             alg: Alg::Es256,
-            sealed: false,
+            encrypted: false,
             created_at: UnixMillis(activates_at),
             activates_at: UnixMillis(activates_at),
             retires_at: None,
@@ -292,7 +298,7 @@ mod tests {
         keys.push(KeyRecord {
             kid: format!("{} of {}", publication.alg, now.0),
             alg: publication.alg,
-            sealed: false,
+            encrypted: false,
             created_at: now,
             activates_at: publication.activates_at,
             retires_at: None,
@@ -303,12 +309,12 @@ mod tests {
     #[test]
     fn a_new_key_is_published_so_early_that_the_old_one_signs_for_as_long_as_configured() {
         let keys = of_every_alg(0);
-        let takeover = after(UnixMillis(0), 90 * DAY);
+        let activation = after(UnixMillis(0), 90 * DAY);
         let just_in_time = after(UnixMillis(0), 90 * DAY - HOUR);
         assert!(due(&keys, &defaults(), UnixMillis(just_in_time.0 - 1)).is_empty());
         let due = due(&keys, &defaults(), just_in_time);
         assert_eq!(due.publish.len(), Alg::ALL.len());
-        assert!(due.publish.iter().all(|new| new.activates_at == takeover));
+        assert!(due.publish.iter().all(|new| new.activates_at == activation));
         assert!(due.remove.is_empty());
     }
 
@@ -320,17 +326,20 @@ mod tests {
             publish(&mut keys, publication, now);
         }
         assert!(due(&keys, &defaults(), now).is_empty());
-        assert!(asked(&keys, &Alg::ALL, Takeover::InTime, &defaults(), now).is_empty());
+        assert!(asked(&keys, &Alg::ALL, Activation::Scheduled, &defaults(), now).is_empty());
         assert!(waiting(&keys, Alg::Hs256, now).is_some());
         let in_use = after(now, HOUR);
         assert!(waiting(&keys, Alg::Hs256, in_use).is_none());
-        assert_eq!(asked(&keys, &Alg::ALL, Takeover::InTime, &defaults(), in_use).len(), 5);
+        assert_eq!(
+            asked(&keys, &Alg::ALL, Activation::Scheduled, &defaults(), in_use).len(),
+            5
+        );
     }
 
     #[test]
     fn who_asks_gets_keys_for_the_algorithms_named_only() {
         let keys = of_every_alg(0);
-        let asked = asked(&keys, &[Alg::EdDsa], Takeover::InTime, &defaults(), UnixMillis(7));
+        let asked = asked(&keys, &[Alg::EdDsa], Activation::Scheduled, &defaults(), UnixMillis(7));
         assert_eq!(asked.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::EdDsa]);
         assert_eq!(asked[0].activates_at, after(UnixMillis(7), HOUR));
     }
@@ -349,7 +358,7 @@ mod tests {
     fn a_key_that_somebody_else_has_is_gone_at_once_and_so_is_the_one_that_waits() {
         let mut keys = vec![key("stolen", 0), key("waits", 500)];
         let now = UnixMillis(100);
-        let asked = asked(&keys, &[Alg::Es256], Takeover::AtOnce, &defaults(), now);
+        let asked = asked(&keys, &[Alg::Es256], Activation::Immediate, &defaults(), now);
         publish(&mut keys, asked[0], now);
         assert_eq!(keys.len(), 1);
         assert_eq!(signer(&keys, Alg::Es256, now), keys.first());
@@ -364,8 +373,8 @@ mod tests {
             ["a", "a", "a", "d", "c"]
         );
         assert_eq!(signer(&keys, Alg::EdDsa, UnixMillis(20)), None);
-        assert_eq!(next_takeover(&keys, UnixMillis(19)), Some(UnixMillis(20)));
-        assert_eq!(next_takeover(&keys, UnixMillis(30)), None);
+        assert_eq!(next_activation(&keys, UnixMillis(19)), Some(UnixMillis(20)));
+        assert_eq!(next_activation(&keys, UnixMillis(30)), None);
     }
 
     #[test]
@@ -430,7 +439,7 @@ mod tests {
                 now = UnixMillis(now.0 + wait as i64);
                 let publications = match event {
                     Event::Tick => due(&keys, &schedule, now).publish,
-                    Event::Asked(alg) => asked(&keys, &[alg], Takeover::InTime, &schedule, now),
+                    Event::Asked(alg) => asked(&keys, &[alg], Activation::Scheduled, &schedule, now),
                 };
                 for publication in publications {
                     publish(&mut keys, publication, now);

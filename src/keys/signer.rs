@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use crate::oauth::encoding::URL_SAFE_NO_PAD;
+use crate::encoding::URL_SAFE_NO_PAD;
 use base64::Engine;
 use jsonwebtoken::crypto::JwtSigner;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;

@@ -2,68 +2,50 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
-
-use super::{KeyError, KeyRing, KeySeal, RefusedToken, Signer, StoredKey, Verifier};
+use super::{KeyEncryptionKey, KeyError, KeyRing, RejectedToken, Signer, StoredKey, Verifier};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::time::UnixMillis;
+use crate::snapshot::{Snapshot, Ticket};
+use crate::time::UnixMillis;
 
-/// The ring that counts now; empty until the keys are loaded. A clone is the same store.
+/// The current ring; none until the keys are loaded. A clone is the same store.
 #[derive(Clone, Default)]
-pub struct KeyStore(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    ring: ArcSwapOption<KeyRing>,
-    readings: AtomicU64,
-    /// The last reading that was taken over.
-    taken_over: Mutex<u64>,
-}
-
-/// That the rows are read from now on; see [`KeyStore::reading`].
-pub struct Reading(u64);
+pub struct KeyStore(Snapshot<KeyRing>);
 
 impl KeyStore {
     /// The current ring, if the keys are loaded.
     pub fn ring(&self) -> Option<Arc<KeyRing>> {
-        self.0.ring.load_full()
+        self.0.load_full()
     }
 
     /// Puts another ring in its place; each worker takes it up with its next token.
     pub fn set(&self, ring: KeyRing) {
-        self.0.ring.store(Some(Arc::new(ring)));
+        self.0.set(ring);
     }
 
-    /// To be called before the rows are read, for [`KeyStore::take_over`].
-    pub fn reading(&self) -> Reading {
-        Reading(self.0.readings.fetch_add(1, Ordering::SeqCst) + 1)
+    /// To be taken before the rows are read, for [`KeyStore::apply`].
+    pub fn ticket(&self) -> Ticket {
+        self.0.ticket()
     }
 
-    /// Takes over the rows of a reading, unless one that began later has been: of two who read at the same time, the one
-    /// with the older rows may come last.
+    /// Replaces the ring by the rows that were read after `ticket` was taken, unless a later read has been applied.
     ///
     /// # Errors
     /// As [`KeyRing::new`]; the old ring stays then.
-    pub fn take_over(
+    pub fn apply(
         &self,
-        reading: Reading,
+        ticket: Ticket,
         stored: &[StoredKey],
-        seal: Option<&KeySeal>,
+        encryption_key: Option<&KeyEncryptionKey>,
         now: UnixMillis,
     ) -> Result<(), KeyError> {
-        let ring = KeyRing::new(stored, seal, now)?;
-        let mut taken_over = self.0.taken_over.lock().unwrap_or_else(PoisonError::into_inner);
-        if *taken_over < reading.0 {
-            *taken_over = reading.0;
-            self.set(match self.ring() {
-                Some(previous) => ring.following(&previous, now),
-                None => ring,
-            });
-        }
+        let ring = KeyRing::new(stored, encryption_key, now)?;
+        self.0.apply(ticket, |previous| match previous {
+            Some(previous) => ring.following(&previous, now),
+            None => ring,
+        });
         Ok(())
     }
 }
@@ -126,13 +108,13 @@ impl WorkerKeys {
         &self,
         token: &str,
         now: UnixMillis,
-    ) -> Result<Result<AccessTokenClaims, RefusedToken>, KeysUnusable> {
+    ) -> Result<Result<AccessTokenClaims, RejectedToken>, KeysUnusable> {
         Ok(self.parsed(|_| true, now)?.verifier.verify(token))
     }
 
     /// The parsed form of the current ring; parsed anew when the ring is another one than last time, or no longer good.
     fn parsed(&self, is_good: impl Fn(&ParsedRing) -> bool, now: UnixMillis) -> Result<Rc<ParsedRing>, KeysUnusable> {
-        let current = self.store.0.ring.load();
+        let current = self.store.0.load();
         let current = current.as_ref().ok_or(KeysUnusable::NotLoaded)?;
         let mut parsed = self.parsed.borrow_mut();
         match &*parsed {
@@ -153,7 +135,7 @@ impl ParsedRing {
             signers[alg.index()] = ring.signer(alg, now).map(|key| Signer::new(key)).transpose()?;
         }
         Ok(Self {
-            signs_until: ring.next_takeover(now),
+            signs_until: ring.next_activation(now),
             verifier: Verifier::new(ring)?,
             signers,
             ring: ring.clone(),
@@ -219,9 +201,9 @@ mod tests {
     fn older_rows_never_replace_newer_ones() {
         let (old, new) = ([key(Alg::Hs256, 1)], [key(Alg::Hs256, 2)]);
         let store = KeyStore::default();
-        let (first, second) = (store.reading(), store.reading());
-        store.take_over(second, &new, None, UnixMillis(5)).unwrap();
-        store.take_over(first, &old, None, UnixMillis(5)).unwrap();
+        let (first, second) = (store.ticket(), store.ticket());
+        store.apply(second, &new, None, UnixMillis(5)).unwrap();
+        store.apply(first, &old, None, UnixMillis(5)).unwrap();
         assert_eq!(store.ring().unwrap().records()[0].kid, new[0].kid);
     }
 
@@ -232,7 +214,7 @@ mod tests {
         store.set(KeyRing::new(&keys, None, UnixMillis(1)).unwrap());
         keys.push(key(Alg::Hs256, 100));
         keys[1].activates_at = UnixMillis(160);
-        store.take_over(store.reading(), &keys, None, UnixMillis(150)).unwrap();
+        store.apply(store.ticket(), &keys, None, UnixMillis(150)).unwrap();
         let ring = store.ring().unwrap();
         let signer = |now| rotation::signer(ring.records(), Alg::Hs256, UnixMillis(now)).unwrap();
         assert_eq!((&signer(209).kid, &signer(210).kid), (&keys[0].kid, &keys[1].kid));

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::oauth::encoding::URL_SAFE_NO_PAD;
+use crate::encoding::URL_SAFE_NO_PAD;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, VerificationAlgorithm};
 use base64::Engine;
 use jsonwebtoken::Algorithm;
@@ -26,7 +26,7 @@ pub const MAX_TOKEN: usize = 8 << 10;
 
 /// The token is not one that this server signed; the caller is not told why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RefusedToken;
+pub struct RejectedToken;
 
 /// Every key of a ring, parsed for verification; one for each worker, like the signers.
 pub struct Verifier {
@@ -63,32 +63,32 @@ impl Verifier {
     /// The claims of a token that one of our keys signed. Time, issuer and audience are for the caller to judge.
     ///
     /// # Errors
-    /// [`RefusedToken`] for everything else.
-    pub fn verify(&self, token: &str) -> Result<AccessTokenClaims, RefusedToken> {
+    /// [`RejectedToken`] for everything else.
+    pub fn verify(&self, token: &str) -> Result<AccessTokenClaims, RejectedToken> {
         if token.len() > MAX_TOKEN {
-            return Err(RefusedToken);
+            return Err(RejectedToken);
         }
-        let (message, signature) = token.rsplit_once('.').ok_or(RefusedToken)?;
-        let (header, payload) = message.split_once('.').ok_or(RefusedToken)?;
+        let (message, signature) = token.rsplit_once('.').ok_or(RejectedToken)?;
+        let (header, payload) = message.split_once('.').ok_or(RejectedToken)?;
         if payload.contains('.') {
-            return Err(RefusedToken);
+            return Err(RejectedToken);
         }
         let key = match self.headers.get(header).and_then(|kid| self.keys.get(kid)) {
             Some((_, key)) => &**key,
             None => self.key_of(&decode(header)?)?,
         };
         key.verify(message.as_bytes(), &decode(signature)?)
-            .map_err(|_| RefusedToken)?;
-        serde_json::from_slice(&decode(payload)?).map_err(|_| RefusedToken)
+            .map_err(|_| RejectedToken)?;
+        serde_json::from_slice(&decode(payload)?).map_err(|_| RejectedToken)
     }
 
     /// The key that a header names, written in another way than we do (another version of this server may).
-    fn key_of(&self, header: &[u8]) -> Result<&dyn JwtVerifier, RefusedToken> {
-        let header: Header<'_> = serde_json::from_slice(header).map_err(|_| RefusedToken)?;
-        let (alg, key) = self.keys.get(header.kid).ok_or(RefusedToken)?;
+    fn key_of(&self, header: &[u8]) -> Result<&dyn JwtVerifier, RejectedToken> {
+        let header: Header<'_> = serde_json::from_slice(header).map_err(|_| RejectedToken)?;
+        let (alg, key) = self.keys.get(header.kid).ok_or(RejectedToken)?;
         match header.typ == ACCESS_TOKEN_TYPE && header.alg == alg.name() {
             true => Ok(&**key),
-            false => Err(RefusedToken),
+            false => Err(RejectedToken),
         }
     }
 }
@@ -128,8 +128,8 @@ fn verifier_of(key: &SigningKey) -> Result<Box<dyn JwtVerifier>, KeyError> {
     Ok(Box::new(Parsed { algorithm, key }))
 }
 
-fn decode(part: &str) -> Result<Vec<u8>, RefusedToken> {
-    URL_SAFE_NO_PAD.decode(part).map_err(|_| RefusedToken)
+fn decode(part: &str) -> Result<Vec<u8>, RejectedToken> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| RejectedToken)
 }
 
 #[cfg(test)]
@@ -138,8 +138,8 @@ mod tests {
     use crate::keys::{Signer, SigningKey, StoredKey};
     use crate::oauth::claims::Audience;
     use crate::oauth::scope::Scope;
-    use crate::oauth::time::UnixMillis;
     use crate::oauth::token_id::TokenId;
+    use crate::time::UnixMillis;
 
     const NOW: UnixMillis = UnixMillis(2);
 
@@ -192,12 +192,12 @@ mod tests {
             .sign(&claims())
             .unwrap();
         for at in 0..token.len() {
-            assert_eq!(verifier.verify(&token[..at]), Err(RefusedToken), "cut at {at}");
+            assert_eq!(verifier.verify(&token[..at]), Err(RejectedToken), "cut at {at}");
             let mut edited = token.clone().into_bytes();
             edited[at] = if edited[at] == b'A' { b'B' } else { b'A' };
             assert_eq!(
                 verifier.verify(&String::from_utf8(edited).unwrap()),
-                Err(RefusedToken),
+                Err(RejectedToken),
                 "edited at {at}"
             );
         }
@@ -223,7 +223,7 @@ mod tests {
         ] {
             assert_eq!(
                 verifier.verify(&with_header(&token, &header)),
-                Err(RefusedToken),
+                Err(RejectedToken),
                 "{header}"
             );
         }
@@ -233,7 +233,7 @@ mod tests {
     fn p51_five_parts_and_long_tokens_are_refused() {
         let verifier = Verifier::new(&ring()).unwrap();
         for bad in ["", ".", "..", "a.b.c.d.e", &"a.".repeat(5000), &"A".repeat(1 << 20)] {
-            assert_eq!(verifier.verify(bad), Err(RefusedToken));
+            assert_eq!(verifier.verify(bad), Err(RejectedToken));
         }
     }
 }

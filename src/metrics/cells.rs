@@ -1,24 +1,18 @@
 //! The cells of one worker: counts that only its thread writes and a scrape reads.
-//!
-//! An addition is a relaxed load and a relaxed store, which compile to the same instructions as on a plain number: no
-//! lock, no locked instruction, and no cache line that another worker writes.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::RouteLabel;
+use super::counter::Counter;
 use super::histogram::Histogram;
 use crate::oauth::alg::Alg;
+use crate::oauth::denial::Denial;
 use crate::oauth::error::{CODES, OAuthError};
 
 /// Routes that have a label of their own. The route table has about half as many.
 pub const MAX_ROUTES: usize = 64;
-
-/// Reasons of refusals that are counted.
-pub const REFUSALS: usize = 24;
 
 /// The methods that are told apart; what comes last is all others.
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "DELETE", "PATCH", "PUT", "OPTIONS", "other"];
@@ -49,21 +43,6 @@ pub const STATUSES: [(u16, &str); 19] = [
 /// The kinds of tokens.
 pub const KINDS: [&str; 2] = ["bearer", "one_time"];
 
-/// A count that one thread adds to and others read.
-#[derive(Debug, Default)]
-pub struct Counter(AtomicU64);
-
-impl Counter {
-    pub fn add(&self, more: u64) {
-        let sum = self.0.load(Ordering::Relaxed).wrapping_add(more);
-        self.0.store(sum, Ordering::Relaxed);
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// All that one worker counts. Aligned so that no neighbour on the heap shares its cache lines (which some processors
 /// fetch in pairs).
 #[derive(Debug)]
@@ -73,7 +52,7 @@ pub struct Cells {
     pub routes: [OnceLock<Box<RouteCells>>; MAX_ROUTES],
     pub issued: [[Counter; KINDS.len()]; Alg::ALL.len()],
     pub errors: [Counter; CODES.len()],
-    pub refusals: [Counter; REFUSALS],
+    pub denials: [Counter; Denial::ALL.len()],
 }
 
 impl Default for Cells {
@@ -82,9 +61,24 @@ impl Default for Cells {
             routes: [const { OnceLock::new() }; MAX_ROUTES],
             issued: Default::default(),
             errors: Default::default(),
-            refusals: Default::default(),
+            denials: Default::default(),
         }
     }
+}
+
+/// The label of a route, resolved when the route table is built, so that a request looks nothing up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteLabel {
+    pub(super) index: usize,
+    pub(super) is_token: bool,
+}
+
+impl RouteLabel {
+    /// For requests for which there is no route.
+    pub const UNMATCHED: Self = Self {
+        index: 0,
+        is_token: false,
+    };
 }
 
 /// What one worker counts at one route.
@@ -133,9 +127,9 @@ impl WorkerMetrics {
         }
     }
 
-    /// Something was refused, for a reason below [`REFUSALS`].
-    pub fn refused(&self, reason: usize) {
-        self.cells.refusals[reason].add(1);
+    /// Credentials or a gateway's request were denied.
+    pub fn denied(&self, denial: Denial) {
+        self.cells.denials[denial as usize].add(1);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::AddAssign;
 use std::time::Duration;
 
-use super::cells::Counter;
+use super::counter::Counter;
 
 /// Upper bounds of the buckets, in nanoseconds: 1, 2 and 5 in each decade, and 30 µs.
 ///

@@ -9,27 +9,21 @@
 //! name of the registry: strangers cannot make series.
 
 mod cells;
+mod counter;
 mod histogram;
 mod text;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::oauth::alg::Alg;
+use crate::oauth::denial::Denial;
 use crate::oauth::error::CODES;
 use crate::oauth::metadata::{INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH};
 use cells::{Cells, KINDS, METHODS, RouteCells, STATUSES};
 
-pub use cells::{MAX_ROUTES, REFUSALS, WorkerMetrics};
+pub use cells::{MAX_ROUTES, RouteLabel, WorkerMetrics};
 pub use histogram::{BOUNDS, HistogramCounts};
-pub use text::{CONTENT_TYPE, Sample, Text, read};
-
-/// A metric: its name, what it means, and of which kind it is.
-#[derive(Debug)]
-pub struct Metric {
-    name: &'static str,
-    help: &'static str,
-    kind: &'static str,
-}
+pub use text::{CONTENT_TYPE, Metric, Sample, Text, read};
 
 const fn counter(name: &'static str, help: &'static str) -> Metric {
     let kind = "counter";
@@ -63,7 +57,7 @@ declare! {
     TOKENS_ISSUED = counter "mintage_tokens_issued_total"
         "Access tokens issued, by algorithm and kind (bearer or one_time).";
     TOKEN_ERRORS = counter "mintage_token_errors_total" "Token requests refused, by OAuth error code.";
-    REFUSED = counter "mintage_refusals_total"
+    DENIED = counter "mintage_refusals_total"
         "Credentials and questions of gateways refused, by the reason that the log names.";
 
     SLOW_HASHES_VERIFIED = counter "mintage_slow_hashes_verified_total"
@@ -163,21 +157,6 @@ pub struct Metrics {
     workers: Mutex<Vec<Arc<Cells>>>,
 }
 
-/// The label of a route, resolved when the route table is built, so that a request looks nothing up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RouteLabel {
-    index: usize,
-    is_token: bool,
-}
-
-impl RouteLabel {
-    /// For requests for which there is no route.
-    pub const UNMATCHED: Self = Self {
-        index: 0,
-        is_token: false,
-    };
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self {
@@ -218,8 +197,8 @@ impl Metrics {
         WorkerMetrics::new(cells)
     }
 
-    /// Writes what all workers have counted; `refusals` are the names of [`WorkerMetrics::refused`]'s reasons.
-    pub fn write(&self, text: &mut Text, refusals: &[&str]) {
+    /// Writes what all workers have counted.
+    pub fn write(&self, text: &mut Text) {
         let workers = lock(&self.workers).clone();
         let routes: Vec<(&str, RouteCounts)> = lock(&self.routes)
             .iter()
@@ -239,9 +218,10 @@ impl Metrics {
         for (index, code) in CODES.iter().enumerate() {
             errors.sample(&[("error", code)], sum(&|cells| cells.errors[index].get()));
         }
-        let mut refused = text.family(&REFUSED);
-        for (index, reason) in refusals.iter().enumerate().take(REFUSALS) {
-            refused.sample(&[("reason", reason)], sum(&|cells| cells.refusals[index].get()));
+        let mut denied = text.family(&DENIED);
+        for denial in Denial::ALL {
+            let count = sum(&|cells| cells.denials[denial as usize].get());
+            denied.sample(&[("reason", denial.name())], count);
         }
     }
 }
@@ -327,7 +307,7 @@ mod tests {
 
     fn written(metrics: &Metrics) -> Vec<Sample> {
         let mut text = Text::default();
-        metrics.write(&mut text, &["wrong_secret"]);
+        metrics.write(&mut text);
         read(&text.finish()).unwrap()
     }
 
@@ -345,7 +325,7 @@ mod tests {
         for worker in &workers {
             worker.answered(route, "POST", 200, Duration::from_micros(40));
             worker.issued(Alg::Es256, false);
-            worker.refused(0);
+            worker.denied(Denial::WrongSecret);
         }
         workers[1].answered(route, "POST", 400, Duration::from_micros(40));
         workers[1].token_error(route, OAuthError::InvalidTarget);
@@ -356,7 +336,7 @@ mod tests {
         assert_eq!(value(&samples, TOKENS_ISSUED.name, &issued), Some(2.0));
         let error = [("error", "invalid_target")];
         assert_eq!(value(&samples, TOKEN_ERRORS.name, &error), Some(1.0));
-        assert_eq!(value(&samples, REFUSED.name, &[("reason", "wrong_secret")]), Some(2.0));
+        assert_eq!(value(&samples, DENIED.name, &[("reason", "wrong_secret")]), Some(2.0));
         let count = value(
             &samples,
             "mintage_http_request_duration_seconds_count",

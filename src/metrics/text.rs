@@ -2,8 +2,15 @@
 
 use std::fmt::Write;
 
-use super::Metric;
 use super::histogram::HistogramCounts;
+
+/// A metric: its name, what it means, and of which kind it is.
+#[derive(Debug)]
+pub struct Metric {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: &'static str,
+}
 
 /// The media type.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";

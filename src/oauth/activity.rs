@@ -4,19 +4,19 @@
 //! crash would kill valid tokens.
 
 use super::claims::AccessTokenClaims;
-use super::time::UnixMillis;
 use super::token_id::TokenId;
+use crate::time::UnixMillis;
 
-/// A token that must not be called active again, and when that can be forgotten.
+/// A token that was revoked or redeemed: it must not be called active again. And when that can be forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spent {
-    /// Its id: what is taken back is the id and not the text, because an ECDSA signature has a valid twin.
+pub struct InvalidatedToken {
+    /// Its id: what is revoked is the id and not the text, because an ECDSA signature has a valid twin.
     pub jti: TokenId,
     /// The token's `exp`, in seconds since the epoch.
     pub expires_at: i64,
 }
 
-impl From<&AccessTokenClaims> for Spent {
+impl From<&AccessTokenClaims> for InvalidatedToken {
     fn from(claims: &AccessTokenClaims) -> Self {
         Self {
             jti: claims.jti,
@@ -25,45 +25,43 @@ impl From<&AccessTokenClaims> for Spent {
     }
 }
 
-/// How a client stands.
+/// Whether a client is enabled, and which of its tokens are revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ClientStanding {
+pub struct ClientStatus {
     /// It is disabled: none of its tokens is active until it is enabled again.
     pub disabled: bool,
     /// What was issued to it before this moment is not active.
     pub not_before: Option<UnixMillis>,
 }
 
-/// What has been taken back, as whoever holds it tells it.
-pub trait Denials {
+/// What has been revoked; implemented by the set that holds it.
+pub trait RevocationCheck {
     /// Whether a token was revoked, or redeemed.
-    fn is_spent(&self, jti: &TokenId) -> bool;
+    fn is_invalidated(&self, jti: &TokenId) -> bool;
     /// Whether it still knows of every token that ends at this second, and not merely once did.
     fn remembers(&self, expires_at: i64) -> bool;
-    /// How a client stands; the moment that counts for all clients is part of it.
-    fn standing(&self, client_id: &str) -> ClientStanding;
+    /// The status of a client; the global not-before is part of it.
+    fn client_status(&self, client_id: &str) -> ClientStatus;
 }
 
 /// Whether a token with a valid signature of ours is active at `now`, for one audience if it is named.
 ///
-/// The time leeway is 0: the clock that issued the token is the one that judges it.
+/// The time leeway is 0: the clock that issued the token is the one that it is checked by.
 pub fn is_active(
     claims: &AccessTokenClaims,
     issuer: &str,
     audience: Option<&str>,
-    denials: &impl Denials,
+    revocations: &impl RevocationCheck,
     now: UnixMillis,
 ) -> bool {
     let ours = *claims.iss == *issuer && audience.is_none_or(|audience| claims.aud.contains(audience));
     if !ours || now.seconds() >= claims.exp {
         return false;
     }
-    let standing = denials.standing(&claims.client_id);
-    // The id carries the millisecond of issue: judged by seconds, a token issued later in the same second would die too.
-    let in_time = standing
-        .not_before
-        .is_none_or(|moment| claims.jti.issued_at() >= moment);
-    in_time && !standing.disabled && !denials.is_spent(&claims.jti) && denials.remembers(claims.exp)
+    let status = revocations.client_status(&claims.client_id);
+    // The id carries the millisecond of issue: compared by seconds, a token issued later in the same second would die too.
+    let in_time = status.not_before.is_none_or(|moment| claims.jti.issued_at() >= moment);
+    in_time && !status.disabled && !revocations.is_invalidated(&claims.jti) && revocations.remembers(claims.exp)
 }
 
 #[cfg(test)]
@@ -76,26 +74,26 @@ mod tests {
 
     #[derive(Default)]
     struct Said {
-        spent: bool,
+        invalidated: bool,
         forgetful: bool,
-        standing: ClientStanding,
+        status: ClientStatus,
     }
 
-    impl Denials for Said {
-        fn is_spent(&self, _: &TokenId) -> bool {
-            self.spent
+    impl RevocationCheck for Said {
+        fn is_invalidated(&self, _: &TokenId) -> bool {
+            self.invalidated
         }
 
         fn remembers(&self, _: i64) -> bool {
             !self.forgetful
         }
 
-        fn standing(&self, _: &str) -> ClientStanding {
-            self.standing
+        fn client_status(&self, _: &str) -> ClientStatus {
+            self.status
         }
     }
 
-    fn active(denials: &Said, issuer: &str, audience: Option<&str>, now: i64) -> bool {
+    fn active(revocations: &Said, issuer: &str, audience: Option<&str>, now: i64) -> bool {
         let claims = AccessTokenClaims {
             iss: "https://issuer".into(),
             sub: "demo".into(),
@@ -107,11 +105,11 @@ mod tests {
             jti: TokenId::new(ISSUED, [0; 10]),
             one_time: false,
         };
-        is_active(&claims, issuer, audience, denials, UnixMillis(now))
+        is_active(&claims, issuer, audience, revocations, UnixMillis(now))
     }
 
     #[test]
-    fn p33_issuer_audience_and_time_are_judged() {
+    fn p33_issuer_audience_and_time_decide() {
         let nothing = Said::default();
         assert!(active(&nothing, "https://issuer", None, 1_059_999));
         assert!(active(&nothing, "https://issuer", Some("urn:a"), 1_000_500));
@@ -121,27 +119,27 @@ mod tests {
     }
 
     #[test]
-    fn p33_what_was_taken_back_is_not_active() {
-        let judged = |said: Said| active(&said, "https://issuer", None, 1_001_000);
-        let standing = |disabled, not_before: Option<i64>| Said {
-            standing: ClientStanding {
+    fn p33_what_was_revoked_is_not_active() {
+        let is_active = |said: Said| active(&said, "https://issuer", None, 1_001_000);
+        let status = |disabled, not_before: Option<i64>| Said {
+            status: ClientStatus {
                 disabled,
                 not_before: not_before.map(UnixMillis),
             },
             ..Said::default()
         };
-        assert!(!judged(Said {
-            spent: true,
+        assert!(!is_active(Said {
+            invalidated: true,
             ..Said::default()
         }));
-        assert!(!judged(Said {
+        assert!(!is_active(Said {
             forgetful: true,
             ..Said::default()
         }));
-        assert!(!judged(standing(true, None)));
-        assert!(!judged(standing(false, Some(ISSUED.0 + 1))));
+        assert!(!is_active(status(true, None)));
+        assert!(!is_active(status(false, Some(ISSUED.0 + 1))));
         assert!(
-            judged(standing(false, Some(ISSUED.0))),
+            is_active(status(false, Some(ISSUED.0))),
             "a later token of the same second lives"
         );
     }

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use super::encoding::{STANDARD, STANDARD_NO_PAD};
+use crate::encoding::{STANDARD, STANDARD_NO_PAD};
 use base64::Engine;
 use zeroize::Zeroizing;
 
+use super::client_secret::ClientSecret;
 use super::form;
-use super::secret::ClientSecret;
 
 /// Why an `Authorization` header gave no credentials. Every one of them is answered alike (P15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

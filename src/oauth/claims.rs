@@ -171,7 +171,7 @@ impl<'de> Deserialize<'de> for Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::oauth::time::UnixMillis;
+    use crate::time::UnixMillis;
 
     fn claims() -> AccessTokenClaims {
         AccessTokenClaims {

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 use super::alg::Alg;
 use super::scope::Scope;
-use super::secret::{StoredSecret, random_text};
-use super::time::UnixMillis;
+use super::stored_secret::StoredSecret;
+use crate::random::random_text;
+use crate::time::UnixMillis;
 
 /// A client identifier: 1 to 128 characters of `%x20-7E` (RFC 6749 App. A.1).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -7,6 +7,8 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
 
+use crate::encoding::from_hex;
+
 /// A `%` without two hexadecimal digits, or bytes that are not UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedForm;
@@ -47,22 +49,13 @@ pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, MalformedForm> {
                 let [high, low, tail @ ..] = rest else {
                     return Err(MalformedForm);
                 };
-                decoded.push(hex(*high)? << 4 | hex(*low)?);
+                decoded.push(from_hex(*high, *low).ok_or(MalformedForm)?);
                 rest = tail;
             }
             other => decoded.push(other),
         }
     }
     String::from_utf8(decoded).map(Cow::Owned).map_err(|_| MalformedForm)
-}
-
-fn hex(digit: u8) -> Result<u8, MalformedForm> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(MalformedForm),
-    }
 }
 
 #[cfg(test)]

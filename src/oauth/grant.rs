@@ -9,8 +9,8 @@ use super::error::OAuthError;
 use super::request::{GrantType, TokenRequest};
 use super::resource::is_absolute_uri;
 use super::scope::Scope;
-use super::time::UnixMillis;
 use super::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// What the configuration says about tokens.
 #[derive(Clone, Debug)]

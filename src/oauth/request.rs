@@ -5,9 +5,9 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
+use super::client_secret::ClientSecret;
 use super::error::OAuthError;
 use super::form;
-use super::secret::ClientSecret;
 
 /// The parameters of a token request that Mintage knows; all others are ignored (§3.2).
 ///

@@ -8,7 +8,7 @@ use std::fmt;
 
 use aws_lc_rs::rand;
 
-use super::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// A token's id.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

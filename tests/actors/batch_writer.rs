@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use actix::Arbiter;
 use futures_util::future::{join, join_all};
-use mintage::actors::batch_writer::{BatchWriterHandle, Death, NotRecorded, Recorder, Sink, WriterStats, table_sink};
+use mintage::actors::batch_writer::{BatchWriterHandle, ExitSignal, Recorder, WriterStats};
 use mintage::breaker::BreakerState;
 use mintage::clock::Clock;
 use mintage::config::{self, Durability, WriterMode};
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Db, DbError};
+use mintage::records::flush::{Sink, table_sink};
+use mintage::records::queue::NotRecorded;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, claims};
@@ -93,7 +95,7 @@ struct Subject {
     writer: BatchWriterHandle,
     recorder: Recorder,
     db: Db,
-    death: Death,
+    exit_signal: ExitSignal,
     _sqlite: Sqlite,
 }
 
@@ -130,14 +132,14 @@ fn subject_over<S: FnOnce() -> Sink + Send + 'static>(
     let db = open(&sqlite);
     let sink = sink(db.clone());
     let clock = time.clock.clone();
-    let (writer, death) = BatchWriterHandle::start(&Arbiter::current(), &settings(change), clock, 2, sink);
+    let (writer, exit_signal) = BatchWriterHandle::start(&Arbiter::current(), &settings(change), clock, 2, sink);
     Subject {
         recorder: writer.recorder(db.clone()),
         time,
         table,
         writer,
         db,
-        death,
+        exit_signal,
         _sqlite: sqlite,
     }
 }
@@ -657,14 +659,14 @@ async fn sync_without_a_database_the_answer_is_unavailable() {
 async fn a_writer_that_dies_tells_of_its_death() {
     let arbiter = Arbiter::new();
     let dying = || -> Sink { Rc::new(|_, _| panic!("the test says so")) };
-    let (writer, death) = BatchWriterHandle::start(&arbiter.handle(), &settings(group), Clock::System, 1, dying);
+    let (writer, exit_signal) = BatchWriterHandle::start(&arbiter.handle(), &settings(group), Clock::System, 1, dying);
     let sqlite = Sqlite::empty();
     let recorder = writer.recorder(open(&sqlite));
     assert_eq!(
         recorder.record(&claims("demo", 1), NOW).await,
         Err(NotRecorded::Unavailable)
     );
-    let told = tokio::time::timeout(Duration::from_secs(10), death).await;
+    let told = tokio::time::timeout(Duration::from_secs(10), exit_signal).await;
     assert_eq!(told, Ok(Ok(())));
     assert_eq!(writer.flush().await, Err(NotRecorded::Unavailable));
     assert_eq!(writer.stats().await, None);
@@ -676,7 +678,7 @@ async fn a_writer_that_is_stopped_does_not_look_like_one_that_died() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.writer.stop().await;
-    assert!(subject.death.await.is_err());
+    assert!(subject.exit_signal.await.is_err());
     assert_eq!(subject.writer.flush().await, Err(NotRecorded::Unavailable));
     assert_eq!(
         subject.writer.pending(),

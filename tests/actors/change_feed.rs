@@ -5,19 +5,19 @@ use std::time::Duration;
 
 use actix::{Actor, Addr};
 use diesel::RunQueryDsl;
-use mintage::actors::Unavailable;
-use mintage::actors::change_feed::{ChangeFeed, LastAnswer, Listeners, PollNow};
-use mintage::actors::client_cache::{CacheCounts, ClientCache, ClientCacheHandle};
-use mintage::actors::client_caches::ClientCaches;
-use mintage::actors::revocation_cache::Revocations;
+use mintage::actors::change_feed::{ChangeFeed, LocalState, PollNow};
+use mintage::actors::client_cache::{CacheCounts, ClientCache, ClientCacheHandle, ClientCaches};
+use mintage::cluster::feed_lag::FeedLag;
 use mintage::config;
 use mintage::db::changes::{self, Change};
 use mintage::db::{Db, clients, revocations, signing_keys};
 use mintage::keys::{KeyStore, SigningKey};
-use mintage::oauth::activity::{Denials, Spent};
+use mintage::oauth::activity::{InvalidatedToken, RevocationCheck};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::ClientId;
-use mintage::siblings::Siblings;
+use mintage::peers::Peers;
+use mintage::revocation::Revocations;
+use mintage::unavailable::Unavailable;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, client, id};
@@ -29,7 +29,7 @@ struct Subject {
     time: Time,
     sqlite: Sqlite,
     caches: Vec<ClientCacheHandle>,
-    listeners: Listeners,
+    local: LocalState,
     feed: Addr<ChangeFeed>,
 }
 
@@ -45,34 +45,34 @@ fn subject() -> Subject {
 
 fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
     let time = Time::paused();
-    let listeners = Listeners {
+    let local = LocalState {
         caches: ClientCaches::default(),
-        revocations: Revocations::default(),
+        revocations: Revocations::new(db.clone()),
         keys: KeyStore::default(),
         routes: Default::default(),
         seal: None,
-        last_answer: LastAnswer::default(),
+        feed_lag: FeedLag::default(),
     };
     let caches: Vec<ClientCacheHandle> = (0..2).map(|_| cache_over(&db)).collect();
-    caches.iter().for_each(|cache| listeners.caches.add(cache.clone()));
-    let feed = ChangeFeed::new(db, time.clock.clone(), listeners.clone(), seen).start();
+    caches.iter().for_each(|cache| local.caches.add(cache.clone()));
+    let feed = ChangeFeed::new(db, time.clock.clone(), local.clone(), seen).start();
     Subject {
         time,
         sqlite,
         caches,
-        listeners,
+        local,
         feed,
     }
 }
 
 /// As [`subject`], with a Redis that is not there; and a handle to what the feed reads.
-fn subject_among_siblings() -> (Subject, Db) {
+fn subject_among_peers() -> (Subject, Db) {
     let mut subject = subject();
     let db = open(&subject.sqlite);
     let seen = db.run_here(changes::last).unwrap();
-    let siblings = Siblings::at("redis://127.0.0.1:1", None).unwrap();
-    let feed = ChangeFeed::new(db.clone(), subject.time.clock.clone(), subject.listeners.clone(), seen);
-    subject.feed = feed.among(siblings).start();
+    let peers = Peers::at("redis://127.0.0.1:1", None).unwrap();
+    let feed = ChangeFeed::new(db.clone(), subject.time.clock.clone(), subject.local.clone(), seen);
+    subject.feed = feed.among(peers).start();
     (subject, db)
 }
 
@@ -99,7 +99,7 @@ impl Subject {
     }
 
     async fn counts(&self) -> Vec<CacheCounts> {
-        self.listeners.caches.stats().await
+        self.local.caches.stats().await
     }
 
     async fn poll(&self) -> Result<(), Unavailable> {
@@ -137,7 +137,7 @@ async fn polls_come_about_every_250_ms() {
     }
     let invalidations: Vec<u64> = subject.counts().await.iter().map(|count| count.invalidations).collect();
     assert_eq!(invalidations, [4, 4]);
-    let last = subject.listeners.last_answer.age().unwrap();
+    let last = subject.local.feed_lag.age().unwrap();
     assert!(last <= Duration::from_millis(280), "{last:?}");
 }
 
@@ -185,12 +185,12 @@ async fn a_client_created_elsewhere_is_visible() {
 #[actix::test]
 async fn a_change_of_the_keys_brings_the_new_ring() {
     let subject = subject();
-    assert!(subject.listeners.keys.ring().is_none());
+    assert!(subject.local.keys.ring().is_none());
     let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
     let complete = |conn: &mut _| signing_keys::complete(conn, NOW, make);
     let stored = open(&subject.sqlite).run_here(complete).unwrap();
     subject.poll().await.unwrap();
-    let ring = subject.listeners.keys.ring().unwrap();
+    let ring = subject.local.keys.ring().unwrap();
     assert_eq!(ring.keys().len(), stored.len());
     assert!(Alg::ALL.into_iter().all(|alg| ring.signer(alg, NOW).is_some()));
 }
@@ -203,7 +203,7 @@ async fn an_unknown_kind_of_change_drops_everything() {
     subject.elsewhere_append(Change::Unknown);
     subject.poll().await.unwrap();
     assert!(subject.counts().await.iter().all(|count| count.entries == 0));
-    assert!(subject.listeners.keys.ring().is_some());
+    assert!(subject.local.keys.ring().is_some());
 }
 
 #[actix::test]
@@ -229,13 +229,13 @@ async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
     let db = open(&sqlite);
     let subject = subject_on(sqlite, db, 0);
     assert_eq!(subject.poll().await, Err(Unavailable));
-    assert_eq!(subject.listeners.last_answer.age(), None);
+    assert_eq!(subject.local.feed_lag.age(), None);
     subject.time.passes(1000).await;
     let migrate = |conn: &mut _| mintage::db::migrations::up(conn);
     open(&subject.sqlite).run_here(migrate).unwrap();
     // Long enough for a breaker that the outage has opened, too.
     subject.time.passes(20_000).await;
-    assert!(subject.listeners.last_answer.age().is_some());
+    assert!(subject.local.feed_lag.age().is_some());
 }
 
 /// The janitor removes lines of the log that are an hour old; who was away for longer never reads them.
@@ -245,7 +245,7 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
     subject.elsewhere_disable("a");
-    let spent = Spent {
+    let spent = InvalidatedToken {
         jti: crate::sample::claims("a", 1).jti,
         expires_at: NOW.seconds() + 60,
     };
@@ -265,8 +265,8 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     tokio::time::advance(Duration::from_secs(1900)).await;
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [false, false]);
-    assert!(subject.listeners.revocations.is_spent(&spent.jti));
-    assert!(subject.listeners.revocations.standing("a").disabled);
+    assert!(subject.local.revocations.is_invalidated(&spent.jti));
+    assert!(subject.local.revocations.client_status("a").disabled);
 }
 
 /// A backup was put in the place of the database, or a replica that lacks the last commits: numbers are given out again.
@@ -284,7 +284,7 @@ async fn g2_a_feed_whose_last_line_is_gone_reads_everything() {
     open(&subject.sqlite).run_here(restored).unwrap();
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [false, false]);
-    assert!(subject.listeners.revocations.standing("a").disabled);
+    assert!(subject.local.revocations.client_status("a").disabled);
     subject.elsewhere_disable("b");
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("b").await, [false, false], "it reads on from there");
@@ -311,10 +311,10 @@ async fn g2_a_line_that_comes_after_a_higher_number_is_seen() {
 }
 
 #[actix::test]
-async fn what_this_instance_has_written_is_read_at_once_if_it_has_siblings() {
-    let (subject, db) = subject_among_siblings();
+async fn what_this_instance_has_written_is_read_at_once_if_it_has_peers() {
+    let (subject, db) = subject_among_peers();
     subject.time.passes(100).await;
-    let age = || subject.listeners.last_answer.age();
+    let age = || subject.local.feed_lag.age();
     assert_eq!(age(), None);
     db.has_written();
     subject.time.passes(5).await;
@@ -323,7 +323,7 @@ async fn what_this_instance_has_written_is_read_at_once_if_it_has_siblings() {
 
 #[actix::test]
 async fn however_much_is_written_the_log_is_read_at_most_fifty_times_a_second_more() {
-    let (subject, db) = subject_among_siblings();
+    let (subject, db) = subject_among_peers();
     subject.time.passes(10).await;
     let statements = || db.stats().primary.statements_total;
     let before = statements();

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use mintage::actors::Unavailable;
 use mintage::actors::client_cache::{
-    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, SecondLevel, Stats, Tune, Warm,
+    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, ClientCaches, Invalidate, Lifetimes, Stats, Tune, Warm,
 };
-use mintage::actors::client_caches::ClientCaches;
+use mintage::clients::loader::SecondLevel;
 use mintage::config;
 use mintage::db::DbError;
 use mintage::db::changes::RecentChanges;
 use mintage::oauth::client::Client;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
+use mintage::unavailable::Unavailable;
 use tokio::time::Instant;
 
 use crate::sample::{NOW, client, id};
@@ -38,9 +38,9 @@ impl Table {
     }
 }
 
-/// What siblings say, and how often they were asked.
+/// What peers say, and how often they were asked.
 #[derive(Default)]
-struct Siblings {
+struct Peers {
     known: RefCell<HashMap<String, (Client, UnixMillis)>>,
     takes: Cell<Duration>,
     asked: Cell<usize>,
@@ -70,20 +70,20 @@ fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientC
     ClientCacheHandle::start(new_cache(table, change))
 }
 
-/// A cache over a table, with siblings who are asked first.
-fn subject_among(siblings: &Rc<Siblings>, clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
+/// A cache over a table, with peers who are asked first.
+fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
     let time = Time::paused();
     let table = Rc::new(Table::default());
     clients.iter().for_each(|id| table.insert(client(id)));
-    let siblings = siblings.clone();
+    let peers = peers.clone();
     let second_level: SecondLevel = Rc::new(move |id| {
-        let siblings = siblings.clone();
-        siblings.asked.set(siblings.asked.get() + 1);
+        let peers = peers.clone();
+        peers.asked.set(peers.asked.get() + 1);
         // Answered when they were asked, as by a Redis that is slow.
-        let answer = siblings.known.borrow().get(id.as_str()).cloned();
+        let answer = peers.known.borrow().get(id.as_str()).cloned();
         Box::pin(async move {
-            if siblings.takes.get() > Duration::ZERO {
-                tokio::time::sleep(siblings.takes.get()).await;
+            if peers.takes.get() > Duration::ZERO {
+                tokio::time::sleep(peers.takes.get()).await;
             }
             answer
         })
@@ -658,86 +658,86 @@ async fn another_ttl_counts_from_the_next_lookup_on() {
     assert_eq!((subject.loads(), subject.counts().await.expirations), (2, 1));
 }
 
-fn siblings_who_know(clients: &[&str], loaded_at: UnixMillis) -> Rc<Siblings> {
-    let siblings = Rc::new(Siblings::default());
+fn peers_who_know(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
+    let peers = Rc::new(Peers::default());
     for text in clients {
         let known = (client(text), loaded_at);
-        siblings.known.borrow_mut().insert((*text).to_owned(), known);
+        peers.known.borrow_mut().insert((*text).to_owned(), known);
     }
-    siblings
+    peers
 }
 
 #[actix::test]
-async fn a_client_that_a_sibling_knows_costs_no_load() {
-    let siblings = siblings_who_know(&["a"], NOW);
-    let subject = subject_among(&siblings, &[], |_| {});
+async fn a_client_that_a_peer_knows_costs_no_load() {
+    let peers = peers_who_know(&["a"], NOW);
+    let subject = subject_among(&peers, &[], |_| {});
     let (first, second) = join(subject.lookup("a"), subject.lookup("a")).await;
     assert!(found(first) && found(second) && found(subject.lookup("a").await));
-    assert_eq!((siblings.asked.get(), subject.loads()), (1, 0));
+    assert_eq!((peers.asked.get(), subject.loads()), (1, 0));
     let counts = subject.counts().await;
     assert_eq!((counts.misses, counts.hits, counts.loads, counts.entries), (2, 1, 0, 1));
 }
 
 #[actix::test]
-async fn a_client_that_no_sibling_knows_is_loaded() {
-    let siblings = siblings_who_know(&[], NOW);
-    let subject = subject_among(&siblings, &["a"], |_| {});
+async fn a_client_that_no_peer_knows_is_loaded() {
+    let peers = peers_who_know(&[], NOW);
+    let subject = subject_among(&peers, &["a"], |_| {});
     assert!(found(subject.lookup("a").await) && absent(subject.lookup("b").await));
-    assert_eq!((siblings.asked.get(), subject.loads()), (2, 2));
+    assert_eq!((peers.asked.get(), subject.loads()), (2, 2));
     assert!(absent(subject.lookup("b").await));
-    assert_eq!(siblings.asked.get(), 2);
+    assert_eq!(peers.asked.get(), 2);
 }
 
 #[actix::test]
-async fn coming_from_a_sibling_makes_no_client_younger() {
-    let siblings = siblings_who_know(&["a"], UnixMillis(NOW.0 - 9_000));
-    let subject = subject_among(&siblings, &["a"], |_| {});
+async fn coming_from_a_peer_makes_no_client_younger() {
+    let peers = peers_who_know(&["a"], UnixMillis(NOW.0 - 9_000));
+    let subject = subject_among(&peers, &["a"], |_| {});
     assert!(found(subject.lookup("a").await));
     subject.time.passes(999).await;
     assert!(found(subject.lookup("a").await));
-    assert_eq!(siblings.asked.get(), 1);
+    assert_eq!(peers.asked.get(), 1);
     subject.time.passes(1).await;
-    siblings.known.borrow_mut().clear();
+    peers.known.borrow_mut().clear();
     assert!(found(subject.lookup("a").await));
-    assert_eq!((siblings.asked.get(), subject.loads()), (2, 1));
+    assert_eq!((peers.asked.get(), subject.loads()), (2, 1));
 }
 
 #[actix::test]
-async fn what_a_sibling_said_before_an_invalidation_is_asked_again() {
-    let siblings = siblings_who_know(&["a"], NOW);
-    siblings.takes.set(Duration::from_millis(15));
-    let subject = subject_among(&siblings, &["a"], |_| {});
+async fn what_a_peer_said_before_an_invalidation_is_asked_again() {
+    let peers = peers_who_know(&["a"], NOW);
+    peers.takes.set(Duration::from_millis(15));
+    let subject = subject_among(&peers, &["a"], |_| {});
     subject.disable("a");
     let invalidation = async {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // Whoever invalidates has made sure that siblings are not believed any more.
-        siblings.known.borrow_mut().clear();
+        // Whoever invalidates has made sure that peers are not believed any more.
+        peers.known.borrow_mut().clear();
         subject.cache.tell(Invalidate(id("a"))).await.unwrap();
     };
     let (answer, ()) = join(subject.lookup("a"), invalidation).await;
     assert!(!enabled(answer));
-    assert_eq!((siblings.asked.get(), subject.loads()), (2, 1));
+    assert_eq!((peers.asked.get(), subject.loads()), (2, 1));
 }
 
 #[actix::test]
-async fn without_a_cache_siblings_are_not_asked() {
-    let siblings = siblings_who_know(&["a"], NOW);
-    let subject = subject_among(&siblings, &["a"], |cache| cache.enabled = false);
+async fn without_a_cache_peers_are_not_asked() {
+    let peers = peers_who_know(&["a"], NOW);
+    let subject = subject_among(&peers, &["a"], |cache| cache.enabled = false);
     assert!(found(subject.lookup("a").await));
-    assert_eq!((siblings.asked.get(), subject.loads()), (0, 1));
+    assert_eq!((peers.asked.get(), subject.loads()), (0, 1));
 }
 
 #[actix::test]
-async fn whoever_changes_a_client_believes_no_sibling_about_it_before_the_log_is_read() {
+async fn whoever_changes_a_client_believes_no_peer_about_it_before_the_log_is_read() {
     let subject = subject(&["a"]);
     let caches = ClientCaches::default();
     caches.add(subject.cache.clone());
     let since = Instant::now();
-    caches.seen().begin(1, &RecentChanges::default());
-    caches.seen().reach(1, since);
+    caches.freshness().begin(1, &RecentChanges::default());
+    caches.freshness().reach(1, since);
     caches.forget(&id("a")).await;
-    let trusts = |text| caches.seen().trusts(&id(text), since);
-    assert!(trusts("a"));
+    let is_usable = |text| caches.freshness().is_usable(&id(text), since);
+    assert!(is_usable("a"));
     caches.invalidate(&id("a")).await;
-    assert!(!trusts("a") && trusts("b"));
+    assert!(!is_usable("a") && is_usable("b"));
 }

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use actix::Actor;
-use mintage::actors::key_rotator::{KeyRotator, Rotation};
+use mintage::actors::key_rotator::KeyRotator;
+use mintage::cluster::keys::Rotation;
 use mintage::db::signing_keys;
-use mintage::keys::rotation::{Schedule, Takeover};
-use mintage::keys::{KeyRecord, KeyRing, KeySeal, KeyStore, SigningKey, StoredKey};
+use mintage::keys::rotation::{Activation, Schedule};
+use mintage::keys::{KeyEncryptionKey, KeyRecord, KeyRing, KeyStore, SigningKey, StoredKey};
 use mintage::oauth::alg::Alg;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::sample::NOW;
 use crate::sqlite::Sqlite;
@@ -108,7 +109,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
     let subject = subject();
     let (keys, rotation) = subject.instance();
     let rotated = rotation
-        .rotate(crate::sample::operator(), vec![Alg::Es256], Takeover::InTime)
+        .rotate(crate::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
         .await
         .unwrap();
     let end = rotated.keys.iter().find_map(|key| key.retires_at).unwrap();
@@ -140,7 +141,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
 async fn who_asks_twice_gets_one_key() {
     let subject = subject();
     let (_, rotation) = subject.instance();
-    let ask = || rotation.rotate(crate::sample::operator(), vec![Alg::Hs256], Takeover::InTime);
+    let ask = || rotation.rotate(crate::sample::operator(), vec![Alg::Hs256], Activation::Scheduled);
     let (first, second) = tokio::join!(ask(), ask());
     assert_eq!(first.unwrap().published.len() + second.unwrap().published.len(), 1);
     assert_eq!(subject.stored().len(), 6);
@@ -149,23 +150,24 @@ async fn who_asks_twice_gets_one_key() {
 #[actix::test]
 async fn new_keys_are_encrypted_where_the_others_are() {
     let subject = subject();
-    let seal = std::sync::Arc::new(KeySeal::new(&[7; 32]));
-    let encrypt = |key: &StoredKey| Ok(seal.seal(&key.kid, &key.private).unwrap());
+    let seal = std::sync::Arc::new(KeyEncryptionKey::new(&[7; 32]));
+    let encrypt = |key: &StoredKey| Ok(seal.encrypt(&key.kid, &key.private).unwrap());
     let db = open(&subject.sqlite);
-    db.run_here(|conn| signing_keys::seal_all(conn, NOW, encrypt)).unwrap();
+    db.run_here(|conn| signing_keys::encrypt_all(conn, NOW, encrypt))
+        .unwrap();
     let (clock, keys) = (subject.time.clock.clone(), KeyStore::default());
     let rotation = Rotation::new(db.clone(), clock.clone(), keys.clone(), Some(seal.clone()), schedule());
     rotation
-        .rotate(crate::sample::operator(), vec![Alg::EdDsa], Takeover::InTime)
+        .rotate(crate::sample::operator(), vec![Alg::EdDsa], Activation::Scheduled)
         .await
         .unwrap();
-    assert!(subject.stored().iter().all(|key| key.sealed));
+    assert!(subject.stored().iter().all(|key| key.encrypted));
     assert_eq!(keys.ring().unwrap().keys().len(), 6);
     // One that does not know the encryption key makes nothing that the others could not read.
     let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
     assert!(
         blind
-            .rotate(crate::sample::operator(), vec![Alg::Es256], Takeover::InTime)
+            .rotate(crate::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
             .await
             .is_err()
     );

@@ -152,7 +152,7 @@ fn p41_the_token_of_a_disabled_or_deleted_client_is_refused() {
     let [disabled, deleted] = [(), ()].map(|()| app.client_with_scope("mintage:admin"));
     let tokens = [&disabled, &deleted].map(|client| app.issue(client, &[("scope", "mintage:admin")]));
     // Whatever the clock of whoever does it says.
-    let long_ago = mintage::oauth::time::UnixMillis(1);
+    let long_ago = mintage::time::UnixMillis(1);
     app.database(|conn| crate::app::set_enabled(conn, &disabled.id(), false, long_ago));
     app.database(|conn| clients::delete(conn, &deleted.id(), long_ago));
     for token in tokens {

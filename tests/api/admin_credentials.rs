@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mintage::http::admin_table;
+use mintage::http::routes::admin_table;
 use serde_json::Value;
 
 use crate::app::{ORDERS, Setup, TestApp};

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use mintage::http::{Resource, admin_table, public_table};
+use mintage::http::Resource;
+use mintage::http::routes::{admin_table, public_table};
 use serde_json::{Value, json};
 
 use crate::app::TestApp;

@@ -46,7 +46,7 @@ fn a_record_is_told_with_exactly_these_members() {
     let record = listed(&operator, &client, 1).remove(0);
     let time = |name: &str| {
         let seconds = claims(&token)[name].as_i64().unwrap();
-        mintage::oauth::time::UnixMillis::from_seconds(seconds).to_string()
+        mintage::time::UnixMillis::from_seconds(seconds).to_string()
     };
     assert_eq!(
         record,
@@ -85,7 +85,7 @@ fn the_records_of_a_client_are_listed_newest_first_and_in_pages() {
 
 /// An id that needs escapes.
 fn other_id() -> mintage::oauth::client::ClientId {
-    let id = format!("a+b/ &={}", mintage::oauth::secret::random_text(8));
+    let id = format!("a+b/ &={}", mintage::random::random_text(8));
     mintage::oauth::client::ClientId::parse(&id).unwrap()
 }
 

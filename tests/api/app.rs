@@ -9,21 +9,24 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::prelude::*;
-use mintage::app::{App, AppError};
+use mintage::api::client_fields::ClientFields;
 use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
 use mintage::db::clients::{self, Changed};
 use mintage::db::{self, Conn, Db, DbError, migrations};
 use mintage::keys::SigningKey;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
-use mintage::oauth::client_fields::ClientFields;
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{ClientSecret, StoredSecret, random_text};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
+use mintage::random::random_text;
+use mintage::server::{Server, ServerError};
+use mintage::time::UnixMillis;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use mintage::shutdown::{Signal, SignalSender, Signals};
+use mintage::server::signals::{Signal, SignalSender, Signals};
 
 use crate::http::{Request, Response};
 
@@ -98,7 +101,7 @@ impl Setup {
 
     /// Starts it; it listens, but may not be ready.
     pub fn start_unready(self) -> TestApp {
-        let app = App::build(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
+        let app = Server::bind(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
         let (address, admin_address) = (app.address(), app.admin_address());
         let (signals, received) = Signals::by_hand();
         let (ready, becomes_ready) = mpsc::channel();
@@ -165,7 +168,7 @@ pub struct TestApp {
     db: Db,
     signals: SignalSender,
     becomes_ready: Mutex<mpsc::Receiver<()>>,
-    thread: Option<JoinHandle<Result<(), AppError>>>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
     setup: Setup,
 }
 
@@ -267,19 +270,19 @@ impl TestApp {
     }
 
     /// Asks it to stop; what is left of it, or why it did not stop in order.
-    pub fn stop(mut self) -> Result<Stopped, AppError> {
+    pub fn stop(mut self) -> Result<Stopped, ServerError> {
         self.signals.send(Signal::Stop);
         let ended = self.ended().expect("the server stops when it is asked to");
         ended.map(|()| Stopped(self.take_setup()))
     }
 
     /// Waits for it to end by itself; why it did.
-    pub fn why_it_ends(mut self) -> AppError {
+    pub fn why_it_ends(mut self) -> ServerError {
         let ended = self.ended().expect("the server ends by itself");
         ended.expect_err("the server ends with a reason")
     }
 
-    fn ended(&mut self) -> Option<Result<(), AppError>> {
+    fn ended(&mut self) -> Option<Result<(), ServerError>> {
         let thread = self.thread.take()?;
         eventually(PATIENCE, || thread.is_finished().then_some(()))?;
         Some(thread.join().unwrap())
@@ -364,7 +367,7 @@ pub fn new_client(secret: &str) -> Client {
 pub fn stored(secret: &str) -> StoredSecret {
     StoredSecret {
         id: random_text(16),
-        hash: ClientSecret::new(secret.to_owned()).hash(),
+        hash: SecretHash::of(&ClientSecret::new(secret.to_owned())),
         created_at: Clock::System.now(),
         expires_at: None,
         last_used: Default::default(),

@@ -6,8 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use mintage::db::clients;
 use mintage::oauth::client::{AuthMethod, ClientId};
-use mintage::oauth::secret::ClientSecret;
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::time::UnixMillis;
 
 use crate::admin::cache_stats;
 use crate::app::{Setup, TestApp, TestClient, claims, eventually, new_client, stored};

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use mintage::clock::Clock;
 use mintage::db::clients;
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{ClientSecret, random_text};
+use mintage::random::random_text;
 
 use crate::app::{Setup, TestApp, TestClient, eventually, new_client};
 use crate::http::Connection;

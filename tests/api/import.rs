@@ -12,8 +12,9 @@ use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
 use mintage::config;
 use mintage::db::{Db, clients};
-use mintage::oauth::secret::{ClientSecret, SecretHash};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::time::UnixMillis;
 use serde_json::{Value, json};
 
 use crate::app::{Setup, TestApp, TestClient, eventually, token_request};
@@ -161,7 +162,7 @@ fn a_secret_with_a_bcrypt_hash_works_and_is_kept_by_the_fast_hash_after_its_firs
     ask(&serving, "orders", "wrong").assert_invalid_client();
     assert_eq!((verified(&serving), site.hash_of("orders").as_str()), (1.0, BCRYPT));
     assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
-    let fast = ClientSecret::new(BCRYPT_SECRET.into()).hash().to_stored();
+    let fast = SecretHash::of(&ClientSecret::new(BCRYPT_SECRET.into())).to_stored();
     let replaced = eventually(SOON, || (site.hash_of("orders") == fast).then_some(()));
     assert!(replaced.is_some(), "{}", serving.stderr());
     for _ in 0..8 {

@@ -239,7 +239,7 @@ fn p35_a_one_time_token_is_not_used_up_by_asking() {
         assert!(is_active(&app, &client, &token));
     }
     let redeemed = app.database(|conn| {
-        let spent = mintage::oauth::activity::Spent {
+        let spent = mintage::oauth::activity::InvalidatedToken {
             jti: mintage::oauth::token_id::TokenId::parse(&jti(&token)).unwrap(),
             expires_at: claims(&token)["exp"].as_i64().unwrap(),
         };

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode_header};
 use mintage::oauth::alg::Alg;
-use mintage::oauth::secret::random_text;
+use mintage::random::random_text;
 use serde_json::{Value, json};
 
 use crate::app::{ISSUER, ORDERS, Setup, TestApp, claims, jti, part, private_keys};

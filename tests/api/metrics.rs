@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mintage::config;
-use mintage::http::{admin_table, console_table, public_table};
+use mintage::http::routes::{admin_table, console_table, public_table};
 use serde_json::json;
 
 use crate::app::{Setup, TestApp, claims, eventually, token_request};
@@ -365,7 +365,7 @@ fn strangers_make_no_series() {
     app.issue(&client, &[]);
     let mut connection = Connection::open(app.address);
     let mut random = |round: u32| {
-        let name = format!("x{round}y{}", mintage::oauth::secret::random_text(12));
+        let name = format!("x{round}y{}", mintage::random::random_text(12));
         for request in [
             Request::get(&format!("/{name}")),
             Request::get(&format!("/validate/{name}")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mintage::clock::Clock;
 use mintage::db::routes;
-use mintage::oauth::route::NewRoute;
+use mintage::gateway::route::NewRoute;
 
 use crate::app::{Setup, TestApp, TestClient, claims, eventually, jti};
 use crate::http::{Connection, Request, Response};

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintage::clock::Clock;
-use mintage::db::standing;
+use mintage::db::client_status;
 use serde_json::json;
 
 use crate::app::{Setup, TestApp, TestClient, jti};
@@ -163,7 +163,7 @@ fn all_tokens_of_a_client_are_taken_back_and_later_ones_live() {
     let app = TestApp::shared();
     let (client, neighbour) = (app.client(|_| {}), app.client(|_| {}));
     let (old, other) = (app.issue(&client, &[]), app.issue(&neighbour, &[]));
-    app.database(|conn| standing::revoke_until(conn, Some(&client.id()), Clock::System.now()));
+    app.database(|conn| client_status::revoke_until(conn, Some(&client.id()), Clock::System.now()));
     assert_soon(&app, &client, &old, false);
     assert!(is_active(&app, &client, &app.issue(&client, &[])));
     assert!(is_active(&app, &neighbour, &other));

@@ -1,16 +1,18 @@
 //! What operators do: each change and the line of the audit trail that tells of it, together or not at all.
 
 use diesel::RunQueryDsl;
-use mintage::db::administration::{Deleted, Imported};
+use mintage::api::audit::AuditDocument;
+use mintage::api::client_fields::ClientFields;
 use mintage::db::changes::Change;
 use mintage::db::clients::{self, Changed};
 use mintage::db::secrets::{self, Added, MAX_SECRETS};
-use mintage::db::{Conn, DbError, administration, audit, changes};
-use mintage::oauth::audit::AuditDocument;
+use mintage::db::transactions::{Deleted, Imported};
+use mintage::db::{Conn, DbError, audit, changes, transactions};
 use mintage::oauth::client::Client;
-use mintage::oauth::client_fields::ClientFields;
-use mintage::oauth::secret::{ClientSecret, StoredSecret};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
+use mintage::time::UnixMillis;
 use serde_json::json;
 
 use crate::sample::{NOW, client, id, operator};
@@ -49,12 +51,12 @@ fn with_client(store: Store) -> (Store, ClientSecret) {
     let secret = ClientSecret::generate();
     let mut client = client("a");
     client.secrets.push(StoredSecret::new(&secret, NOW));
-    store.run(|conn| administration::create_client(conn, &operator(), &client));
+    store.run(|conn| transactions::create_client(conn, &operator(), &client));
     (store, secret)
 }
 
 fn rename(conn: &mut Conn, name: &str, whose: &str) -> Result<Changed<()>, DbError> {
-    administration::change_client(conn, &operator(), &id(whose), NOW, |client| {
+    transactions::change_client(conn, &operator(), &id(whose), NOW, |client| {
         let fields = ClientFields {
             name: Some(name.into()),
             ..ClientFields::default()
@@ -72,7 +74,7 @@ fn a_client_that_is_made_is_in_the_trail_without_its_secret(store: Store) {
     let lines = trail(&store);
     assert_eq!(lines.len(), 1);
     let line = serde_json::to_string(&lines[0]).unwrap();
-    assert!(!line.contains(secret.reveal()) && !line.contains(&secret.hash().to_stored()[7..]));
+    assert!(!line.contains(secret.reveal()) && !line.contains(&SecretHash::of(&secret).to_stored()[7..]));
     assert_eq!((lines[0].who.as_str(), lines[0].origin.as_str()), ("ops", "127.0.0.1"));
     assert_eq!(
         (lines[0].action.as_str(), lines[0].subject.as_str()),
@@ -108,11 +110,11 @@ fn what_is_not_there_leaves_no_line(store: Store) {
         store.run(|conn| rename(conn, "new", "nobody")),
         Changed::Missing
     ));
-    assert!(!store.run(|conn| administration::delete_client(conn, &operator(), &id("nobody"), NOW)));
-    let revoked = store.run(|conn| administration::revoke_client_tokens(conn, &operator(), &id("nobody"), NOW));
+    assert!(!store.run(|conn| transactions::delete_client(conn, &operator(), &id("nobody"), NOW)));
+    let revoked = store.run(|conn| transactions::revoke_client_tokens(conn, &operator(), &id("nobody"), NOW));
     assert_eq!(revoked, None);
-    assert!(!store.run(|conn| administration::revoke_secret(conn, &operator(), &id("nobody"), "s", NOW)));
-    assert!(!store.run(|conn| administration::remove_route(conn, &operator(), "none", NOW)));
+    assert!(!store.run(|conn| transactions::revoke_secret(conn, &operator(), &id("nobody"), "s", NOW)));
+    assert!(!store.run(|conn| transactions::remove_route(conn, &operator(), "none", NOW)));
     assert_eq!(actions(&store), [""; 0]);
 }
 
@@ -127,7 +129,7 @@ fn a_client_that_is_not_as_it_must_be_is_not_deleted(store: Store) {
     let (store, _) = with_client(store);
     let delete_if = |whose: &str, name: &str| {
         store.run(|conn| {
-            administration::delete_client_if(conn, &operator(), &id(whose), NOW, |client| client.name == name)
+            transactions::delete_client_if(conn, &operator(), &id(whose), NOW, |client| client.name == name)
         })
     };
     assert_eq!(delete_if("nobody", "x"), Deleted::Missing);
@@ -150,15 +152,15 @@ fn every_change_is_in_the_change_log_too(store: Store) {
         before = now;
     };
     let second = StoredSecret::new(&ClientSecret::generate(), NOW);
-    store.run(|conn| administration::add_secret(conn, &operator(), &id("a"), &second, None));
+    store.run(|conn| transactions::add_secret(conn, &operator(), &id("a"), &second, None));
     grows("a secret is added");
-    assert!(store.run(|conn| administration::revoke_secret(conn, &operator(), &id("a"), &second.id, NOW)));
+    assert!(store.run(|conn| transactions::revoke_secret(conn, &operator(), &id("a"), &second.id, NOW)));
     grows("a secret is revoked");
     store.run(|conn| rename(conn, "new", "a"));
     grows("a client is changed");
-    store.run(|conn| administration::revoke_client_tokens(conn, &operator(), &id("a"), NOW));
+    store.run(|conn| transactions::revoke_client_tokens(conn, &operator(), &id("a"), NOW));
     grows("tokens are revoked");
-    assert!(store.run(|conn| administration::delete_client(conn, &operator(), &id("a"), NOW)));
+    assert!(store.run(|conn| transactions::delete_client(conn, &operator(), &id("a"), NOW)));
     grows("a client is deleted");
     assert_eq!(
         actions(&store),
@@ -177,7 +179,7 @@ fn secrets_are_added_side_by_side_up_to_a_bound(store: Store) {
     let (store, first) = with_client(store);
     let add = || {
         let secret = StoredSecret::new(&ClientSecret::generate(), NOW);
-        store.run(|conn| administration::add_secret(conn, &operator(), &id("a"), &secret, None))
+        store.run(|conn| transactions::add_secret(conn, &operator(), &id("a"), &secret, None))
     };
     for _ in 1..MAX_SECRETS {
         assert_eq!(add(), Added::Done);
@@ -185,7 +187,7 @@ fn secrets_are_added_side_by_side_up_to_a_bound(store: Store) {
     assert_eq!(add(), Added::TooMany);
     let secrets = find(&store).secrets;
     assert_eq!(secrets.len() as i64, MAX_SECRETS);
-    assert!(mintage::oauth::secret::verify(&first, &secrets, NOW).is_some());
+    assert!(mintage::oauth::stored_secret::verify(&first, &secrets, NOW).is_some());
 }
 
 fn the_other_secrets_can_be_given_an_end(store: Store) {
@@ -250,7 +252,7 @@ fn clients_to_import(count: usize) -> Vec<Client> {
 }
 
 fn import(conn: &mut Conn, all: &[Client], past_taken: bool) -> Result<Imported, DbError> {
-    administration::import_clients(conn, &operator(), all, NOW, past_taken, |_| {})
+    transactions::import_clients(conn, &operator(), all, NOW, past_taken, |_| {})
 }
 
 fn many_clients_are_imported_each_with_its_lines(store: Store) {
@@ -258,7 +260,7 @@ fn many_clients_are_imported_each_with_its_lines(store: Store) {
     let all = clients_to_import(1203);
     let mut written = 0;
     let imported =
-        store.run(|conn| administration::import_clients(conn, &operator(), &all, NOW, false, |count| written += count));
+        store.run(|conn| transactions::import_clients(conn, &operator(), &all, NOW, false, |count| written += count));
     assert!(imported.done && imported.taken.is_empty());
     assert_eq!(written, 1203);
     for table in ["clients", "secrets", "changes", "audit"] {
@@ -311,7 +313,16 @@ fn a_hash_is_replaced_only_if_it_is_still_the_one(store: Store) {
     let (store, old) = with_client(store);
     let (secret_id, new) = (find(&store).secrets[0].id.clone(), ClientSecret::generate());
     let rehash = |client: &str, secret_id: &str, from: &ClientSecret| {
-        store.run(|conn| secrets::rehash(conn, &id(client), secret_id, &from.hash(), &new.hash(), NOW))
+        store.run(|conn| {
+            secrets::rehash(
+                conn,
+                &id(client),
+                secret_id,
+                &SecretHash::of(from),
+                &SecretHash::of(&new),
+                NOW,
+            )
+        })
     };
     let before = store.run(changes::last);
     assert!(!rehash("a", &secret_id, &ClientSecret::generate()), "another hash");
@@ -321,5 +332,8 @@ fn a_hash_is_replaced_only_if_it_is_still_the_one(store: Store) {
     assert!(rehash("a", &secret_id, &old));
     assert!(!rehash("a", &secret_id, &old), "it is done");
     assert_eq!(store.run(changes::last), before + 1);
-    assert_eq!(find(&store).secrets[0].hash.to_stored(), new.hash().to_stored());
+    assert_eq!(
+        find(&store).secrets[0].hash.to_stored(),
+        SecretHash::of(&new).to_stored()
+    );
 }

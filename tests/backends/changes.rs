@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mintage::db::DbError;
 use mintage::db::changes::{self, Change};
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::sample::{NOW, id};
 use crate::{Store, on_both_backends};
@@ -159,7 +159,13 @@ fn the_clients_that_changed_lately_are_known_with_their_last_numbers(store: Stor
     append_at(&store, &client("old"), 900);
     append_at(&store, &client("a"), 999);
     assert_eq!(recent(&store), (2, vec![]));
-    for change in [client("a"), Change::Keys, client("b"), client("a"), Change::Everybody] {
+    for change in [
+        client("a"),
+        Change::Keys,
+        client("b"),
+        client("a"),
+        Change::GlobalNotBefore,
+    ] {
         append_at(&store, &change, 1000);
     }
     assert_eq!(recent(&store), (2, vec![("a".into(), 6), ("b".into(), 5)]));

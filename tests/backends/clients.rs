@@ -4,9 +4,11 @@ use mintage::db::changes::{self, Change};
 use mintage::db::{DbError, clients, tokens};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::{AuthMethod, Client};
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{ClientSecret, StoredSecret, verify};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::{StoredSecret, verify};
+use mintage::time::UnixMillis;
 
 use crate::sample::{NOW, claims, client, id};
 use crate::{Store, on_both_backends};
@@ -47,7 +49,7 @@ fn ids(clients: Vec<Client>) -> Vec<String> {
 fn secret(text: &str, name: &str, created_at: i64) -> StoredSecret {
     StoredSecret {
         id: name.into(),
-        hash: ClientSecret::new(text.into()).hash(),
+        hash: SecretHash::of(&ClientSecret::new(text.into())),
         created_at: UnixMillis(created_at),
         expires_at: None,
         last_used: Default::default(),

@@ -6,8 +6,8 @@ use mintage::db::expired::{self, BATCH, Leftover, Waiting, Walk};
 use mintage::db::partitions::{self, WIDTH};
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Backend, Conn, revocations};
-use mintage::oauth::activity::Spent;
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::activity::InvalidatedToken;
+use mintage::time::UnixMillis;
 
 use crate::sample::{NOW, claims};
 use crate::{Store, on_both_backends};
@@ -84,8 +84,8 @@ fn a_walk_passes_what_lives_longer_and_comes_back_for_it(store: Store) {
     assert_eq!(left(&store), 0);
 }
 
-fn spent(n: u32, after: i64) -> Spent {
-    Spent {
+fn spent(n: u32, after: i64) -> InvalidatedToken {
+    InvalidatedToken {
         jti: claims("demo", n).jti,
         expires_at: NOW.seconds() + after,
     }
@@ -167,7 +167,7 @@ fn what_waits_is_counted(store: Store) {
 
 fn a_record_written_twice_is_one_row_whatever_the_partitions(store: Store) {
     let store = store.migrated();
-    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     // Into three partitions, one of them the default one.
     let records: Vec<TokenRecord> = [(0, 10), (1, WIDTH + 10), (2, 90 * 24 * 3600)]
         .map(|(n, after)| record(n, after))
@@ -207,18 +207,18 @@ fn partition_count(store: &Store) -> i64 {
 #[test]
 fn postgres_partitions_reach_as_far_as_the_longest_token() {
     let store = Store::postgres().migrated();
-    let made = store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    let made = store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     assert_eq!(partition_count(&store), made as i64 + 1, "and the default one");
     insert(&store, &[record(0, 1), record(1, 30 * 24 * 3600)]);
     assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
     assert_eq!(
-        store.run(|conn| partitions::make_ahead(conn, NOW.seconds())),
+        store.run(|conn| partitions::create_ahead(conn, NOW.seconds())),
         0,
         "they are there"
     );
     let later = NOW.seconds() + WIDTH;
     assert_eq!(
-        store.run(|conn| partitions::make_ahead(conn, later)),
+        store.run(|conn| partitions::create_ahead(conn, later)),
         1,
         "one more at the far end"
     );
@@ -228,16 +228,16 @@ fn postgres_partitions_reach_as_far_as_the_longest_token() {
 fn postgres_rows_of_the_default_partition_keep_a_partition_from_being_made() {
     let store = Store::postgres().migrated();
     insert(&store, &[record(0, 1)]);
-    let made = store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    let made = store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     store.run(|conn| expired::remove(conn, Leftover::StrayTokens, NOW.seconds() + 2));
-    assert_eq!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())), 1);
+    assert_eq!(store.run(|conn| partitions::create_ahead(conn, NOW.seconds())), 1);
     assert_eq!(partition_count(&store), made as i64 + 2);
 }
 
 #[test]
 fn postgres_a_partition_goes_when_all_in_it_has_expired() {
     let store = Store::postgres().migrated();
-    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(0, 1), record(1, WIDTH + 1)]);
     let start = NOW.seconds() - NOW.seconds().rem_euclid(WIDTH);
     let drop_one = |before| store.run(|conn| partitions::drop_one(conn, before));
@@ -254,7 +254,7 @@ fn postgres_a_partition_goes_when_all_in_it_has_expired() {
 #[test]
 fn postgres_one_instance_at_a_time_removes() {
     let store = Store::postgres().migrated();
-    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(0, 1)]);
     let far = NOW.seconds() + 40 * 24 * 3600;
     store.run(|conn| {
@@ -274,7 +274,7 @@ fn postgres_one_instance_at_a_time_removes() {
 fn postgres_the_way_back_keeps_every_row() {
     let store = Store::postgres().migrated();
     insert(&store, &[record(0, 1)]);
-    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(1, WIDTH + 1)]);
     store.run(mintage::db::migrations::down);
     assert_eq!(left(&store), 2);
@@ -286,7 +286,7 @@ fn postgres_the_way_back_keeps_every_row() {
 fn only_postgres_has_partitions() {
     let store = Store::sqlite().migrated();
     assert_eq!(store.backend, Backend::Sqlite);
-    assert_eq!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())), 0);
+    assert_eq!(store.run(|conn| partitions::create_ahead(conn, NOW.seconds())), 0);
     assert_eq!(store.run(|conn| partitions::drop_one(conn, NOW.seconds())), Some(false));
 }
 
@@ -300,7 +300,7 @@ fn postgres_the_records_from_before_become_one_partition() {
     insert(&store, &[record(0, 1), record(1, 2 * WIDTH)]);
     store.run(mintage::db::migrations::up);
     assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
-    store.run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+    store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(1, 2 * WIDTH), record(2, 1), record(3, 4 * WIDTH)]);
     assert_eq!(left(&store), 4, "what is there already is there once");
     let end = NOW.seconds() - NOW.seconds().rem_euclid(WIDTH) + 3 * WIDTH;
@@ -315,10 +315,10 @@ fn postgres_who_reads_for_long_is_not_waited_for() {
     store.run(|conn| {
         conn.write(|conn| {
             diesel::sql_query("SELECT 1 FROM tokens_default").execute(conn)?;
-            let made = store.try_run(|conn| partitions::make_ahead(conn, NOW.seconds()));
+            let made = store.try_run(|conn| partitions::create_ahead(conn, NOW.seconds()));
             assert!(made.is_err_and(|error| error.is_unavailable()));
             Ok(())
         })
     });
-    assert!(store.run(|conn| partitions::make_ahead(conn, NOW.seconds())) > 100);
+    assert!(store.run(|conn| partitions::create_ahead(conn, NOW.seconds())) > 100);
 }

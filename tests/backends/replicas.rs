@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use mintage::config;
 use mintage::db::{Conn, Db, DbError, changes, clients, migrations};
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::postgres::replica::{Pair, pair};
 use crate::sample::{NOW, client, id};

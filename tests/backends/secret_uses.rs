@@ -4,8 +4,10 @@ use std::sync::Barrier;
 
 use mintage::db::{clients, secrets};
 use mintage::oauth::client::Client;
-use mintage::oauth::secret::{ClientSecret, StoredSecret};
-use mintage::oauth::time::UnixMillis;
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
+use mintage::time::UnixMillis;
 
 use crate::sample::{NOW, client};
 use crate::{Store, on_both_backends};
@@ -62,7 +64,7 @@ fn a_secret_may_be_revoked_and_its_hash_replaced_at_the_same_time(store: Store) 
     for secret in &known {
         std::thread::scope(|scope| {
             let replaced = scope.spawn(|| {
-                let to = ClientSecret::generate().hash();
+                let to = SecretHash::of(&ClientSecret::generate());
                 together.wait();
                 store.try_run(|conn| secrets::rehash(conn, &owner.id, &secret.id, &secret.hash, &to, NOW))
             });

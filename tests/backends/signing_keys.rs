@@ -9,7 +9,7 @@ use mintage::db::{DbError, signing_keys};
 use mintage::keys::rotation::{Publication, Schedule, due};
 use mintage::keys::{KeyRecord, StoredKey};
 use mintage::oauth::alg::Alg;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 use zeroize::Zeroizing;
 
 use crate::sample::NOW;
@@ -43,7 +43,7 @@ fn key(alg: Alg) -> StoredKey {
         kid: format!("kid of {alg}"),
         alg,
         private: Zeroizing::new(PRIVATE.to_vec()),
-        sealed: alg == Alg::EdDsa,
+        encrypted: alg == Alg::EdDsa,
         created_at: UnixMillis(10 + alg as i64),
         activates_at: UnixMillis(20),
         retires_at: (alg == Alg::Rs256).then_some(UnixMillis(30)),
@@ -79,7 +79,10 @@ fn a_key_comes_back_as_it_was_written(store: Store) {
     for found in store.run(signing_keys::list) {
         let written = key(found.alg);
         assert_eq!((&found.kid, &found.private[..]), (&written.kid, &PRIVATE[..]));
-        assert_eq!((found.sealed, found.created_at), (written.sealed, written.created_at));
+        assert_eq!(
+            (found.encrypted, found.created_at),
+            (written.encrypted, written.created_at)
+        );
         assert_eq!(
             (found.activates_at, found.retires_at),
             (written.activates_at, written.retires_at)
@@ -148,7 +151,7 @@ fn complete_in_the_clear(store: &Store) {
     store.run(|conn| {
         signing_keys::complete(conn, NOW, |alg| {
             Ok(StoredKey {
-                sealed: false,
+                encrypted: false,
                 ..key(alg)
             })
         })
@@ -159,7 +162,7 @@ fn complete_in_the_clear(store: &Store) {
 fn new_key(kid: &str, alg: Alg) -> StoredKey {
     StoredKey {
         kid: kid.into(),
-        sealed: false,
+        encrypted: false,
         ..key(alg)
     }
 }
@@ -300,7 +303,7 @@ fn a_key_that_is_encrypted_unlike_the_others_is_refused(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let mut new = new_key("new", Alg::Es256);
-    new.sealed = true;
+    new.encrypted = true;
     let clock = Clock::mock(UnixMillis(25));
     let outcome = store.try_run(|conn| {
         signing_keys::rotate(conn, &clock, &crate::sample::operator(), vec![new], |_, _| {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use mintage::config;
 use mintage::db::{Db, clients};
 use mintage::oauth::client::ClientId;
-use mintage::oauth::secret::ClientSecret;
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::secret_hash::SecretHash;
 
 use crate::asking::{Load, token_request};
 use crate::cluster::Cluster;
@@ -103,7 +104,7 @@ fn rotate(pair: &Pair, client: &TestClient, secret: &ClientSecret) {
     Db::open(&database)
         .run_here(|conn| {
             let mut client = clients::find(conn, &id)?.unwrap();
-            client.secrets[0].hash = secret.hash();
+            client.secrets[0].hash = SecretHash::of(secret);
             clients::replace(conn, &client)
         })
         .unwrap();

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use mintage::clock::Clock;
 use mintage::db::secrets;
 use mintage::oauth::client::ClientId;
-use mintage::oauth::secret::{ClientSecret, StoredSecret};
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::stored_secret::StoredSecret;
 use serde_json::json;
 
 use crate::asking::{about_token, token_request};

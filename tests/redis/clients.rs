@@ -1,4 +1,4 @@
-//! The second level of the client cache: what siblings know, and what they are not believed.
+//! The second level of the client cache: what peers know, and what they are not believed.
 
 use serde_json::json;
 
@@ -16,7 +16,7 @@ fn one_shared() -> (Site, Shared) {
 }
 
 #[test]
-fn a_cold_instance_does_not_ask_the_database_for_clients_that_its_siblings_know() {
+fn a_cold_instance_does_not_ask_the_database_for_clients_that_its_peers_know() {
     let mut site = Site::of(1, &[]);
     let clients = site.shared_clients(20);
     site.add(&[]);

@@ -139,7 +139,7 @@ fn a_redis_that_one_instance_cannot_reach_is_not_missed() {
             .contains("the subscription was cut")
             .then_some(())
     });
-    // What changes meanwhile it does not hear; what siblings say when it is back must not be from before.
+    // What changes meanwhile it does not hear; what peers say when it is back must not be from before.
     site.instances[0].run(&["client", "disable", &shared[0].id]);
     proxy.pass();
     assert_all_is_well(&site);

@@ -91,7 +91,7 @@ impl Site {
         }
     }
 
-    /// Waits until an instance takes clients from its siblings: it listens, and has read the log since.
+    /// Waits until an instance takes clients from its peers: it listens, and has read the log since.
     pub fn await_trust(&self, instance: &Server) {
         let hits = || count(instance, "mintage_redis_cache_hits_total");
         let before = hits();
@@ -101,7 +101,7 @@ impl Site {
         });
     }
 
-    /// How many clients an instance takes from its siblings while `work` is done.
+    /// How many clients an instance takes from its peers while `work` is done.
     pub fn hits(&self, instance: &Server, work: impl FnOnce()) -> u64 {
         let hits = || count(instance, "mintage_redis_cache_hits_total");
         let before = hits();

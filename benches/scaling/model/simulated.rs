@@ -9,7 +9,7 @@ use mintage::actors::client_cache::{ClientCache, Remembered};
 use mintage::config;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::scope::Scope;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use super::cache::Cache;
 use super::popularity::Popularity;

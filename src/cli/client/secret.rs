@@ -3,13 +3,13 @@
 use serde::Serialize;
 
 use super::{Context, Failure, Named, new_secret, print, print_json};
+use crate::api::page::Page;
+use crate::api::secret::SecretDocument;
 use crate::config::Duration;
 use crate::db::secrets::{Added, MAX_SECRETS};
-use crate::db::{administration, clients};
-use crate::oauth::client_document::Page;
-use crate::oauth::secret::LONGEST_SECONDS;
-use crate::oauth::secret_document::SecretDocument;
-use crate::oauth::time::UnixMillis;
+use crate::db::{clients, transactions};
+use crate::oauth::stored_secret::MAX_LIFETIME_SECONDS;
+use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -58,7 +58,7 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
         json: new.json,
     };
     let within = |time: Option<Duration>, least: i64| {
-        time.is_none_or(|time| (least * 1000..=LONGEST_SECONDS * 1000).contains(&time.as_millis()))
+        time.is_none_or(|time| (least * 1000..=MAX_LIFETIME_SECONDS * 1000).contains(&time.as_millis()))
     };
     if !within(new.expires_in, 1) {
         return Err(Failure::Usage("--expires-in must be from 1s to 3660d".into()));
@@ -72,7 +72,7 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
     stored.expires_at = after(new.expires_in);
     let others_end = after(new.others_expire_in);
     let author = context.author();
-    match context.with_database(|conn| administration::add_secret(conn, &author, &id, &stored, others_end))? {
+    match context.with_database(|conn| transactions::add_secret(conn, &author, &id, &stored, others_end))? {
         Added::Done => {}
         Added::NoClient => return Err(named.missing()),
         Added::TooMany => {
@@ -129,7 +129,7 @@ fn list(context: &Context, named: &Named) -> Result<(), Failure> {
 fn revoke(context: &Context, named: &Named, secret_id: &str) -> Result<(), Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
     let author = context.author();
-    if !context.with_database(|conn| administration::revoke_secret(conn, &author, &id, secret_id, now))? {
+    if !context.with_database(|conn| transactions::revoke_secret(conn, &author, &id, secret_id, now))? {
         return Err(Failure::Failed(format!(
             "client {id} has no secret {secret_id:?}: see `mintage client secret list {id}`"
         )));

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::metrics::Sample;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Whether these are metrics of a server like this one.
 pub fn is_mintage(samples: &[Sample]) -> bool {

@@ -6,12 +6,12 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::page::{AskedPage, PageParameters, Query};
 use super::schemas::OperatorFailures;
 use super::{document, not_done};
+use crate::api::audit::AuditDocument;
+use crate::api::page::Page;
 use crate::db::audit;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
-use crate::oauth::audit::AuditDocument;
-use crate::oauth::client_document::Page;
 
 /// Named, because the name of a generic type is not what the document calls it.
 type AuditPage = Page<AuditDocument>;

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::document;
 use super::schemas::OperatorFailures;
 use crate::actors::client_cache::CacheCounts;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
@@ -78,7 +78,7 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
 pub async fn cache_clear(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
     let worker = Worker::of(&request);
-    worker.shared.caches.seen().refuse_until(worker.now());
+    worker.shared.caches.freshness().reject_until(worker.now());
     worker.shared.caches.clear().await;
     Ok(HttpResponse::NoContent().finish())
 }

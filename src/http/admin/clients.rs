@@ -13,16 +13,18 @@ use super::page::{AskedPage, PageParameters, Query};
 use super::schemas::{BodyFailures, Failure, NewClient, OperatorFailures};
 use super::version::{IfMatchParameter, Precondition, etag};
 use super::{answer, author, document, not_done, read_json};
-use crate::db::administration::{self, Deleted};
+use crate::api::client::ClientDocument;
+use crate::api::client_fields::{ClientFields, MalformedClient};
+use crate::api::page::Page;
 use crate::db::clients::{self, Changed};
+use crate::db::transactions::{self, Deleted};
 use crate::db::{Db, DbError};
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
 use crate::oauth::client::{Client, ClientId};
-use crate::oauth::client_document::{ClientDocument, Page};
-use crate::oauth::client_fields::{ClientFields, MalformedClient};
-use crate::oauth::secret::{ClientSecret, StoredSecret};
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::StoredSecret;
 
 /// Named, because the name of a generic type is not what the document calls it.
 type ClientPage = Page<ClientDocument>;
@@ -103,9 +105,7 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
     client.secrets.push(StoredSecret::new(&secret, now));
     let (made, by) = (client.clone(), author(&request, &claims));
     let db = &worker.shared.db;
-    let created = db
-        .run(move |conn| administration::create_client(conn, &by, &made))
-        .await;
+    let created = db.run(move |conn| transactions::create_client(conn, &by, &made)).await;
     created.map_err(|error| match error {
         DbError::Conflict => {
             const THERE: &str = "there is a client with this id already";
@@ -171,7 +171,7 @@ pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payl
     let changed = worker
         .shared
         .db
-        .run(move |conn| administration::change_client(conn, &by, &subject, now, change))
+        .run(move |conn| transactions::change_client(conn, &by, &subject, now, change))
         .await
         .map_err(|error| not_done(&error))?;
     let client = match changed {
@@ -203,9 +203,7 @@ pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<Htt
     let deleted = worker
         .shared
         .db
-        .run(move |conn| {
-            administration::delete_client_if(conn, &by, &subject, now, |client| precondition.suits(client))
-        })
+        .run(move |conn| transactions::delete_client_if(conn, &by, &subject, now, |client| precondition.suits(client)))
         .await
         .map_err(|error| not_done(&error))?;
     match deleted {
@@ -233,7 +231,7 @@ pub async fn find(db: &Db, id: ClientId) -> Result<Client, ApiError> {
 /// Replicas come first: what the caches load again must not come from before.
 pub async fn take_over(shared: &Shared, id: &ClientId) -> Result<(), ApiError> {
     let caught_up = shared.db.catch_up().await;
-    let reloaded = shared.revocations.reload_standings(&shared.db, vec![id.clone()]).await;
+    let reloaded = shared.revocations.reload_statuses(vec![id.clone()]).await;
     shared.caches.invalidate(id).await;
     caught_up.and(reloaded).map_err(|error| not_done(&error))
 }

@@ -8,15 +8,16 @@ use utoipa::ToSchema;
 
 use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::{answer, author, document, not_done, read_json_or_nothing};
+use crate::api::key::KeyDocument;
+use crate::api::page::Page;
 use crate::db::signing_keys;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::keys::rotation::Takeover;
-use crate::keys::{KeyDocument, KeyRecord};
+use crate::keys::KeyRecord;
+use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
+use crate::time::UnixMillis;
 
 /// Named, because the name of a generic type is not what the document calls it.
 type KeyPage = Page<KeyDocument>;
@@ -74,8 +75,8 @@ pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpR
     let worker = Worker::of(&request);
     let algs = asked.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
     let takeover = match asked.immediately {
-        true => Takeover::AtOnce,
-        false => Takeover::InTime,
+        true => Activation::Immediate,
+        false => Activation::Scheduled,
     };
     let rotated = worker.shared.rotation.rotate(by, algs, takeover).await;
     let rotated = rotated.map_err(|error| not_done(&error))?;

@@ -24,8 +24,8 @@ use serde::de::DeserializeOwned;
 use super::error::{AdminError, ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, peer};
+use crate::api::audit::Principal;
 use crate::db::DbError;
-use crate::oauth::audit::Author;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::error::OAuthError;
 
@@ -42,10 +42,10 @@ pub use tokens::{list_tokens, revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
 
 /// Who asks, for the audit trail.
-fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Author {
-    Author {
+fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Principal {
+    Principal {
         who: claims.client_id.to_string(),
-        origin: peer::of(request).to_string(),
+        origin: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
     }
 }
 

@@ -13,7 +13,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::schemas::{self, OAuthRefusal, OperatorFailures};
 use super::{audit, cache, clients, document, janitor, keys, pool, routes, secrets, tokens, writer};
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::{forward_auth, health, introspection, metadata, metrics, revocation, token};
 

@@ -10,8 +10,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
 
+use crate::api::page::Page;
 use crate::http::error::{AdminError, ApiError};
-use crate::oauth::client_document::Page;
 use crate::oauth::form;
 
 /// Items on a page, unless `limit` says otherwise.

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::document;
 use super::schemas::OperatorFailures;
 use crate::db::DbStats;
-use crate::http::bearer::{Right, require};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 

@@ -8,15 +8,15 @@ use utoipa::ToSchema;
 
 use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::{answer, author, document, not_done, read_json};
-use crate::db::{DbError, administration, routes};
-use crate::http::bearer::{Right, require};
+use crate::api::page::Page;
+use crate::api::route::{self, ExplanationDocument, RouteDocument};
+use crate::cluster;
+use crate::db::{DbError, routes, transactions};
+use crate::gateway::route::NewRoute;
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
-use crate::oauth::client_document::Page;
-use crate::oauth::route::NewRoute;
-use crate::oauth::route_document::ExplanationDocument;
-use crate::oauth::route_document::{self, RouteDocument};
-use crate::oauth::secret::random_text;
+use crate::random::random_text;
 
 /// Named, because the name of a generic type is not what the document calls it.
 type RoutePage = Page<RouteDocument<'static>>;
@@ -64,7 +64,7 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
     let inserted = worker
         .shared
         .db
-        .run(move |conn| administration::add_route(conn, &by, &added))
+        .run(move |conn| transactions::add_route(conn, &by, &added))
         .await;
     inserted.map_err(|error| match error {
         DbError::Conflict => {
@@ -94,7 +94,7 @@ pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<Http
     let deleted = worker
         .shared
         .db
-        .run(move |conn| administration::remove_route(conn, &by, &id, now))
+        .run(move |conn| transactions::remove_route(conn, &by, &id, now))
         .await;
     let deleted = deleted.map_err(|error| not_done(&error))?;
     take_over(&worker.shared).await?;
@@ -128,16 +128,12 @@ pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<Htt
     let question: Question = read_json(&request, payload).await?;
     let table = Worker::of(&request).shared.db.run_repeatable(routes::table).await;
     let table = table.map_err(|error| not_done(&error))?;
-    Ok(document(&route_document::explain(
-        &table,
-        &question.method,
-        &question.url,
-    )))
+    Ok(document(&route::explain(&table, &question.method, &question.url)))
 }
 
 /// What was written counts here from now on.
 async fn take_over(shared: &Shared) -> Result<(), ApiError> {
-    let reloaded = shared.routes.reload(&shared.db).await;
+    let reloaded = cluster::routes::reload(&shared.db, &shared.routes).await;
     reloaded.map_err(|error| not_done(&error))?;
     shared.db.catch_up().await.map_err(|error| not_done(&error))
 }

@@ -9,8 +9,8 @@ use utoipa::openapi::schema::{Schema, Type};
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
+use crate::api::client_fields::ClientFields;
 use crate::http::error::Problem;
-use crate::oauth::client_fields::ClientFields;
 
 /// A client as it is made: as it is changed, but that some members must be given.
 pub struct NewClient;

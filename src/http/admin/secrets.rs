@@ -11,15 +11,16 @@ use super::page::bad_request;
 use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::version::Precondition;
 use super::{answer, author, document, not_done, read_json_or_nothing};
-use crate::db::administration;
+use crate::api::page::Page;
+use crate::api::secret::SecretDocument;
 use crate::db::secrets::{Added, MAX_SECRETS};
-use crate::http::bearer::{Right, require};
+use crate::db::transactions;
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::client_document::Page;
-use crate::oauth::secret::{ClientSecret, LONGEST_SECONDS, StoredSecret};
-use crate::oauth::secret_document::SecretDocument;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::{MAX_LIFETIME_SECONDS, StoredSecret};
+use crate::time::UnixMillis;
 
 /// Named, because the name of a generic type is not what the document calls it.
 type SecretPage = Page<SecretDocument>;
@@ -92,7 +93,7 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     let added = worker
         .shared
         .db
-        .run(move |conn| administration::add_secret(conn, &by, &subject, &made, others_end))
+        .run(move |conn| transactions::add_secret(conn, &by, &subject, &made, others_end))
         .await
         .map_err(|error| not_done(&error))?;
     match added {
@@ -135,7 +136,7 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
     let revoked = worker
         .shared
         .db
-        .run(move |conn| administration::revoke_secret(conn, &by, &subject, &secret_id, now))
+        .run(move |conn| transactions::revoke_secret(conn, &by, &subject, &secret_id, now))
         .await
         .map_err(|error| not_done(&error))?;
     if !revoked {
@@ -148,8 +149,9 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
 
 impl NewSecret {
     fn checked(&self) -> Result<(Option<i64>, Option<i64>), ApiError> {
-        let within =
-            |seconds: Option<i64>, least| seconds.is_none_or(|seconds| (least..=LONGEST_SECONDS).contains(&seconds));
+        let within = |seconds: Option<i64>, least| {
+            seconds.is_none_or(|seconds| (least..=MAX_LIFETIME_SECONDS).contains(&seconds))
+        };
         if !within(self.expires_in_seconds, 1) {
             return Err(bad_request("expires_in_seconds must be from 1 to 316224000"));
         }

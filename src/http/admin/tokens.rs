@@ -8,18 +8,18 @@ use super::clients::{NO_CLIENT, named};
 use super::page::{AskedPage, PageParameters, Query, bad_request};
 use super::schemas::{Failure, OperatorFailures};
 use super::{author, document, not_done};
-use crate::actors::Unavailable;
+use crate::api::page::Page;
+use crate::api::token::TokenDocument;
 use crate::db::tokens;
 use crate::db::tokens::TokenRecord;
-use crate::http::bearer::{Right, require};
+use crate::db::{DbError, transactions};
+use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{AdminError, ApiError};
 use crate::http::state::Worker;
-use crate::oauth::activity::{Denials, Spent};
+use crate::oauth::activity::{InvalidatedToken, RevocationCheck};
 use crate::oauth::client::{ClientId, TTL_SECONDS};
-use crate::oauth::client_document::Page;
-use crate::oauth::time::UnixMillis;
-use crate::oauth::token_document::TokenDocument;
 use crate::oauth::token_id::TokenId;
+use crate::time::UnixMillis;
 
 /// Named, because the name of a generic type is not what the document calls it.
 type TokenPage = Page<TokenDocument>;
@@ -67,10 +67,10 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
     }))
 }
 
-fn shown(record: &TokenRecord, denials: &impl Denials, now: UnixMillis) -> TokenDocument {
-    let not_before = denials.standing(&record.client_id).not_before;
+fn shown(record: &TokenRecord, denials: &impl RevocationCheck, now: UnixMillis) -> TokenDocument {
+    let not_before = denials.client_status(&record.client_id).not_before;
     let too_early = not_before.is_some_and(|moment| record.jti.issued_at() < moment);
-    let revoked = match too_early || denials.is_spent(&record.jti) {
+    let revoked = match too_early || denials.is_invalidated(&record.jti) {
         true => Some(true),
         // What has expired may have been revoked and forgotten.
         false => (now.seconds() < record.expires_at).then_some(false),
@@ -115,15 +115,18 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
         .map_err(|error| not_done(&error))?;
     // A token whose record is still to be written ends at the latest when the longest-lived one of its moment does.
     let latest = jti.issued_at().seconds() + TTL_SECONDS.end();
-    let spent = Spent {
+    let invalidated = InvalidatedToken {
         jti,
         expires_at: recorded.unwrap_or(latest),
     };
+    let now = shared.clock.now();
     shared
-        .revocations
-        .revoke_by(&shared.db, by, spent, shared.clock.now())
+        .db
+        .run_repeatable(move |conn| transactions::revoke_token(conn, &by, invalidated, now))
         .await
-        .map_err(not_revoked)?;
+        .map_err(|error| not_revoked(&error))?;
+    shared.revocations.invalidate(invalidated);
+    shared.db.has_written();
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -141,17 +144,20 @@ pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Res
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
     let id = named(&id)?;
-    let revoked = shared
-        .revocations
-        .revoke_client_by(&shared.db, by, id, shared.clock.now())
-        .await;
-    match revoked.map_err(not_revoked)? {
-        true => Ok(HttpResponse::NoContent().finish()),
-        false => Err(NO_CLIENT),
-    }
+    let (client, now) = (id.clone(), shared.clock.now());
+    let moment = shared
+        .db
+        .run_repeatable(move |conn| transactions::revoke_client_tokens(conn, &by, &client, now))
+        .await
+        .map_err(|error| not_revoked(&error))?
+        .ok_or(NO_CLIENT)?;
+    shared.revocations.set_not_before(&id, moment);
+    shared.db.has_written();
+    Ok(HttpResponse::NoContent().finish())
 }
 
 /// Whatever the reason: the caller must take it for not revoked, and try again.
-fn not_revoked(_: Unavailable) -> ApiError {
+fn not_revoked(error: &DbError) -> ApiError {
+    log::warn!("revocation not written: {error}");
     ApiError::Admin(AdminError::Unavailable)
 }

@@ -5,8 +5,8 @@
 use csv::{ByteRecord, ReaderBuilder};
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::time::UnixMillis;
+use crate::api::client_fields::ClientFields;
+use crate::time::UnixMillis;
 
 /// The columns; all but `client_id` and `scope` may be missing.
 const COLUMNS: [&str; 12] = [
@@ -191,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::oauth::slow_hash::SlowHash;
+    use crate::oauth::password_hash::PasswordHash;
 
     fn read(text: &str) -> Vec<Entry> {
         entries(text.as_bytes()).unwrap_or_else(|wrong| panic!("{wrong}"))
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_line_is_read_with_all_columns() {
-        let hash = SlowHash::make(&crate::oauth::secret::ClientSecret::new("hunter2".into()));
+        let hash = PasswordHash::of(&crate::oauth::client_secret::ClientSecret::new("hunter2".into()));
         let header = format!("{},{SECRET_EXPIRES_AT}", COLUMNS.join(","));
         let line = format!(
             "orders,a b,\"Orders, and more\",a,https://a.example urn:b:c,urn:d:e,client_secret_post,60,ES256,false,,\"{}\",2030-01-01T00:00:00Z",

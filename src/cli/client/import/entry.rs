@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::api::client_fields::ClientFields;
 use crate::oauth::client::{Client, ClientId, RESERVED_PREFIX};
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::plain_secret;
-use crate::oauth::secret::{ClientSecret, SecretHash, StoredSecret};
-use crate::oauth::slow_hash::SlowHash;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::imported_secret;
+use crate::oauth::password_hash::PasswordHash;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
 
 /// The longest secret that is taken over, in bytes; a token request must hold it beside everything else.
 const MAX_SECRET: usize = 1000;
@@ -63,7 +65,7 @@ pub enum Value {
     /// In the clear.
     Plain(ClientSecret),
     /// As a slow hash.
-    Hashed(SlowHash),
+    Hashed(PasswordHash),
 }
 
 /// Why an entry is not accepted.
@@ -105,7 +107,7 @@ impl ForeignSecret {
     /// # Errors
     /// When it is of no known kind, malformed, or costs too much.
     pub fn hashed(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
-        let value = Value::Hashed(SlowHash::parse(text)?);
+        let value = Value::Hashed(PasswordHash::parse(text)?);
         Ok(Self { value, expires_at })
     }
 }
@@ -132,7 +134,7 @@ pub struct Rejected {
 
 /// What becomes of all entries of a file.
 #[derive(Default)]
-pub struct Verdicts {
+pub struct ImportReport {
     /// What can be written.
     pub accepted: Vec<Candidate>,
     /// What is no client of Mintage's kind.
@@ -142,8 +144,8 @@ pub struct Verdicts {
 }
 
 /// Judges all entries of a file; the database has no say in it yet.
-pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> Verdicts {
-    let mut verdicts = Verdicts::default();
+pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> ImportReport {
+    let mut verdicts = ImportReport::default();
     let mut places: HashMap<String, Place> = HashMap::new();
     for Entry { place, id, machine } in entries {
         let candidate = machine.and_then(|machine| candidate(place, &id, machine, &places, now));
@@ -199,7 +201,7 @@ fn candidate(
     Ok(Candidate { place, client, secrets })
 }
 
-impl Verdicts {
+impl ImportReport {
     /// How many entries there were.
     pub fn len(&self) -> usize {
         self.accepted.len() + self.passed_over.len() + self.refused.len()
@@ -231,7 +233,7 @@ impl Candidate {
     /// What an operator should know of it.
     pub fn warnings(&self) -> Vec<&'static str> {
         let chosen = |secret: &ForeignSecret| match &secret.value {
-            Value::Plain(secret) => !plain_secret::looks_generated(secret),
+            Value::Plain(secret) => !imported_secret::looks_generated(secret),
             Value::Hashed(_) => false,
         };
         let mut warnings = Vec::new();
@@ -250,10 +252,10 @@ impl Candidate {
     pub fn hash_secrets(&mut self) {
         for secret in &self.secrets {
             let hash = match &secret.value {
-                Value::Plain(plain) => plain_secret::hash(plain),
-                Value::Hashed(hash) => SecretHash::Slow(Arc::new(hash.clone())),
+                Value::Plain(plain) => imported_secret::hash(plain),
+                Value::Hashed(hash) => SecretHash::Password(Arc::new(hash.clone())),
             };
-            let mut stored = StoredSecret::kept_by(hash, self.client.created_at);
+            let mut stored = StoredSecret::with_hash(hash, self.client.created_at);
             stored.expires_at = secret.expires_at;
             self.client.secrets.push(stored);
         }

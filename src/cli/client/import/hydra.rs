@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
 use super::json::{Members, number, object, text, texts};
+use crate::api::client_fields::ClientFields;
 use crate::config::Duration;
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::slow_hash::SlowHash;
-use crate::oauth::time::UnixMillis;
+use crate::oauth::password_hash::PasswordHash;
+use crate::time::UnixMillis;
 
 /// All clients of some documents: each a client, a list of them, or a list in `items` or `clients`.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {
@@ -88,7 +88,7 @@ fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
     // 0: it does not expire.
     let expires_at = number(client, "client_secret_expires_at")?.filter(|seconds| *seconds != 0);
     let expires_at = expires_at.map(UnixMillis::from_seconds);
-    match SlowHash::looks_like_one(secret) {
+    match PasswordHash::looks_like_one(secret) {
         true => ForeignSecret::hashed(secret, expires_at),
         false => ForeignSecret::plain(secret, expires_at),
     }

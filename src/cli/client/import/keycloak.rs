@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
 use super::json::{Members, flag, number, object, text, texts};
-use crate::oauth::client_fields::ClientFields;
-use crate::oauth::time::UnixMillis;
+use crate::api::client_fields::ClientFields;
+use crate::time::UnixMillis;
 
 /// All clients of some documents: each a realm, a client, or a list of them.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {

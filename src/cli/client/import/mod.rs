@@ -17,11 +17,10 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
-use crate::db::administration::{self, Imported};
-use crate::db::{self, Conn, DbError, clients};
+use crate::db::transactions::{self, Imported};
+use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
-use crate::startup;
-use entry::{Candidate, Verdicts};
+use entry::{Candidate, ImportReport};
 use report::Report;
 use source::Format;
 
@@ -76,7 +75,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// The ids of the accepted that the database has already.
-fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSet<String>, Failure> {
+fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = verdicts.accepted.iter().map(|candidate| &candidate.client.id).collect();
     let look = |conn: &mut Conn| clients::taken(conn, &ids);
     if !dry_run {
@@ -88,13 +87,13 @@ fn taken(context: &Context, verdicts: &Verdicts, dry_run: bool) -> Result<HashSe
         return Ok(HashSet::new());
     }
     Ok(crate::cli::open(&config).run_here(|conn| {
-        startup::bring_schema_up_to_date(conn, false)?;
+        migrations::ensure_current(conn, false)?;
         look(conn)
     })?)
 }
 
 /// Hashes what came in the clear, and writes all that is accepted.
-fn write(context: &Context, verdicts: &mut Verdicts, skip_refused: bool) -> Result<Imported, Failure> {
+fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
     let total = verdicts.accepted.len();
     for (before, candidate) in verdicts.accepted.iter_mut().enumerate() {
         candidate.hash_secrets();
@@ -108,7 +107,7 @@ fn write(context: &Context, verdicts: &mut Verdicts, skip_refused: bool) -> Resu
             tell_progress("written", done, done + written, total);
             done += written;
         };
-        match administration::import_clients(conn, &author, &all, now, skip_refused, progress) {
+        match transactions::import_clients(conn, &author, &all, now, skip_refused, progress) {
             Err(DbError::Conflict) => Ok(None),
             imported => imported.map(Some),
         }

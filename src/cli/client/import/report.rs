@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::entry::{Candidate, Rejected, Verdicts};
+use super::entry::{Candidate, ImportReport, Rejected};
 use super::source::Format;
 use crate::cli::{print, print_json};
 
@@ -37,7 +37,7 @@ struct NotAccepted {
 
 impl Report {
     /// Of what was found.
-    pub fn new(format: Format, dry_run: bool, written: bool, verdicts: &Verdicts) -> Self {
+    pub fn new(format: Format, dry_run: bool, written: bool, verdicts: &ImportReport) -> Self {
         let accepted = |candidate: &Candidate| Accepted {
             at: candidate.place.to_string(),
             client_id: candidate.client.id.to_string(),

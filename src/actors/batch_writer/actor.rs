@@ -1,0 +1,391 @@
+//! BatchWriter: writes the records of issued tokens in batches, one flush at a time.
+//!
+//! One for the process, on an arbiter of its own, never on a worker. A batch is flushed when `max_batch` records
+//! wait, when `flush_interval` has passed since the first of them, on `Flush`, and at shutdown. What arrives
+//! meanwhile is the next batch.
+//!
+//! With `durability = "async"` an answer does not wait: a crash loses what was accepted within `flush_interval` plus
+//! one flush (exported as `oldest_unflushed_seconds`). With `"group"` it waits for the commit of its batch, and the
+//! next batch begins when the last one ends, without a timer.
+//!
+//! Records wait in per-worker queues (`records/queue.rs`) and are never dropped in silence: a failed flush keeps them and tries
+//! again, later and later; a record that the database refuses while it takes others is logged and given up; past
+//! `max_pending`, new ones are refused.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::messages::{Flush, LastFlush, Stats, Stop, Tune, Wake, WriterStats};
+use crate::backoff::retry_pause;
+use crate::clock::Clock;
+use crate::config::{Durability, Writer};
+use crate::db::DbError;
+use crate::metrics::HistogramCounts;
+use crate::records::flush::{Fate, Outcome, Sink, write};
+use crate::records::queue::{NotRecorded, Pending, Phase, WorkerQueues};
+use crate::time::UnixMillis;
+
+/// The first pause after a failed flush; it doubles with each further failure.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+
+/// The longest pause between tries. Short, because the backlog is to be written soon after the database is back.
+const MAX_RETRY: Duration = Duration::from_secs(2);
+
+/// The actor.
+pub struct BatchWriter {
+    settings: Writer,
+    clock: Clock,
+    sink: Sink,
+    queues: Arc<WorkerQueues>,
+    /// Collected from the queues, in order; a failed flush puts its records back in front.
+    waiting: VecDeque<Pending>,
+    state: State,
+    /// Who waits for how many records to be settled.
+    flushes: Vec<(u64, oneshot::Sender<()>)>,
+    /// Records written or given up since the start.
+    settled: u64,
+    failures_in_a_row: u32,
+    flushed: u64,
+    batches: u64,
+    flush_failures: u64,
+    dead_lettered: u64,
+    last_flush: LastFlush,
+    flush_durations: HistogramCounts,
+    /// When the oldest record of the flush under way was accepted.
+    flushing_since: Option<UnixMillis>,
+    exit_signal: ExitSignalSender,
+}
+
+enum State {
+    /// Nothing waits.
+    Idle,
+    /// Waits for the batch to fill up.
+    Timing(SpawnHandle),
+    /// A flush is under way.
+    Flushing,
+    /// Waits before the next try.
+    Pausing(SpawnHandle),
+}
+
+/// Tells whoever runs the server when the writer is gone: better down than issuing tokens that nobody records.
+struct ExitSignalSender(Option<oneshot::Sender<()>>);
+
+impl Drop for ExitSignalSender {
+    fn drop(&mut self) {
+        if let Some(died) = self.0.take() {
+            // Nobody listens any more once the server itself stops.
+            let _ = died.send(());
+        }
+    }
+}
+
+impl BatchWriter {
+    /// A writer of what waits in `queues`. `exited` resolves to `Ok` when it dies, and to an error when it is stopped.
+    pub(super) fn new(
+        settings: Writer,
+        clock: Clock,
+        sink: Sink,
+        queues: Arc<WorkerQueues>,
+        exited: oneshot::Sender<()>,
+    ) -> Self {
+        Self {
+            settings,
+            clock,
+            sink,
+            queues,
+            waiting: VecDeque::new(),
+            state: State::Idle,
+            flushes: Vec::new(),
+            settled: 0,
+            failures_in_a_row: 0,
+            flushed: 0,
+            batches: 0,
+            flush_failures: 0,
+            dead_lettered: 0,
+            last_flush: LastFlush::default(),
+            flush_durations: HistogramCounts::default(),
+            flushing_since: None,
+            exit_signal: ExitSignalSender(Some(exited)),
+        }
+    }
+
+    /// Begins the next flush if one is due, or decides what to wait for.
+    fn proceed(&mut self, ctx: &mut Context<Self>) {
+        if let State::Flushing | State::Pausing(_) = self.state {
+            return;
+        }
+        self.cancel_timer(ctx);
+        loop {
+            self.queues.collect(&mut self.waiting);
+            let Some(first) = self.waiting.front() else {
+                self.answer_flushes();
+                self.queues.set_phase(Phase::Idle);
+                if self.queues.hold_any() {
+                    // It came before the phase was set, so nobody will wake us for it.
+                    continue;
+                }
+                return;
+            };
+            let interval = self.settings.flush_interval.as_millis();
+            let age = self.clock.now().since(first.accepted_at);
+            let at_once = self.settings.durability == Durability::Group || !self.flushes.is_empty();
+            if at_once || age >= interval || self.waiting.len() >= self.settings.max_batch {
+                return self.flush(ctx);
+            }
+            self.queues.set_phase(Phase::Timing);
+            self.queues.collect(&mut self.waiting);
+            if self.waiting.len() >= self.settings.max_batch {
+                // The batch became full before the phase was set, so nobody will wake us for it.
+                continue;
+            }
+            let rest = Duration::from_millis((interval - age).clamp(1, interval) as u64);
+            self.state = State::Timing(ctx.run_later(rest, |this, ctx| this.timer_ended(ctx)));
+            return;
+        }
+    }
+
+    fn timer_ended(&mut self, ctx: &mut Context<Self>) {
+        // actix polls a timer once more after it was cancelled: one that is due then ends all the same.
+        match self.state {
+            State::Timing(timer) | State::Pausing(timer) if timer == ctx.handle() => {}
+            _ => return,
+        }
+        self.state = State::Idle;
+        self.queues.collect(&mut self.waiting);
+        if self.waiting.is_empty() {
+            return self.proceed(ctx);
+        }
+        self.flush(ctx);
+    }
+
+    fn flush(&mut self, ctx: &mut Context<Self>) {
+        self.queues.set_phase(Phase::Flushing);
+        self.state = State::Flushing;
+        let size = self.waiting.len().min(self.settings.max_batch);
+        let mut records = Vec::with_capacity(size);
+        let mut batch = Vec::with_capacity(size);
+        for pending in self.waiting.drain(..size) {
+            records.push(pending.record);
+            batch.push((pending.accepted_at, pending.ack));
+        }
+        self.flushing_since = batch.first().map(|(accepted_at, _)| *accepted_at);
+        let records = Arc::new(records);
+        let writing = write(self.sink.clone(), records.clone());
+        let began = Instant::now();
+        ctx.spawn(writing.into_actor(self).map(move |outcome, this, ctx| {
+            let records = Arc::unwrap_or_clone(records);
+            let batch = records
+                .into_iter()
+                .zip(batch)
+                .map(|(record, (accepted_at, ack))| Pending {
+                    record,
+                    accepted_at,
+                    ack,
+                });
+            this.flush_ended(batch, outcome, began.elapsed(), ctx);
+        }));
+    }
+
+    fn flush_ended(
+        &mut self,
+        batch: impl Iterator<Item = Pending>,
+        outcome: Outcome,
+        took: Duration,
+        ctx: &mut Context<Self>,
+    ) {
+        self.state = State::Idle;
+        self.flushing_since = None;
+        self.flush_durations.observe(took);
+        let mut written = 0;
+        let mut kept = Vec::new();
+        let mut uncertain = Vec::new();
+        let mut given_up = 0;
+        for (pending, fate) in batch.zip(outcome.fates) {
+            let answer = match fate {
+                Fate::Written => {
+                    written += 1;
+                    Ok(())
+                }
+                Fate::Rejected => {
+                    self.dead_lettered += 1;
+                    given_up += 1;
+                    log::error!(
+                        "token record given up, the database refuses it jti={}",
+                        pending.record.jti
+                    );
+                    Err(NotRecorded::Unavailable)
+                }
+                // Whoever waited for it has had its 503 by now: nobody holds this token.
+                Fate::Unwritten | Fate::Uncertain if pending.ack.as_ref().is_some_and(oneshot::Sender::is_closed) => {
+                    given_up += 1;
+                    continue;
+                }
+                Fate::Unwritten => {
+                    kept.push(pending);
+                    continue;
+                }
+                Fate::Uncertain => {
+                    uncertain.push(pending);
+                    continue;
+                }
+            };
+            if let Some(ack) = pending.ack {
+                // A caller that hung up needs no answer.
+                let _ = ack.send(answer);
+            }
+        }
+        for pending in kept.into_iter().rev() {
+            self.waiting.push_front(pending);
+        }
+        self.waiting.extend(uncertain);
+        self.flushed += written as u64;
+        self.settled += (written + given_up) as u64;
+        self.queues.settled(written + given_up);
+        if written > 0 {
+            self.batches += 1;
+            self.last_flush = LastFlush {
+                rows: written,
+                seconds: took.as_secs_f64(),
+            };
+        }
+        match outcome.failure {
+            Some(error) => self.pause(&error, ctx),
+            None => {
+                if self.failures_in_a_row > 0 {
+                    log::info!("token records are written again pending={}", self.queues.pending());
+                    self.failures_in_a_row = 0;
+                }
+                self.answer_flushes();
+                self.proceed(ctx);
+            }
+        }
+    }
+
+    /// The flush failed: what it did not write waits in front, and the next try comes later each time.
+    fn pause(&mut self, error: &DbError, ctx: &mut Context<Self>) {
+        self.flush_failures += 1;
+        if self.failures_in_a_row == 0 {
+            log::error!(
+                "token records cannot be written, they are kept pending={} cause={error}",
+                self.queues.pending()
+            );
+        }
+        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let mut pause = retry_pause(FIRST_RETRY, MAX_RETRY, self.failures_in_a_row);
+        if !error.is_unavailable() {
+            // It answers, and refuses what is tried first: what comes meanwhile must not wait for that, and tells whether
+            // others are refused too.
+            let interval = Duration::from_millis(self.settings.flush_interval.as_millis() as u64);
+            pause = pause.min(interval.max(FIRST_RETRY));
+        }
+        self.state = State::Pausing(ctx.run_later(pause, |this, ctx| this.timer_ended(ctx)));
+    }
+
+    fn cancel_timer(&mut self, ctx: &mut Context<Self>) {
+        if let State::Timing(timer) | State::Pausing(timer) = self.state {
+            ctx.cancel_future(timer);
+        }
+        self.state = State::Idle;
+    }
+
+    /// Answers those whose records are all settled: records are settled in the order in which they came.
+    fn answer_flushes(&mut self) {
+        let (settled, nothing_waits) = (self.settled, self.queues.pending() == 0);
+        for (_, answer) in self
+            .flushes
+            .extract_if(.., |(target, _)| settled >= *target || nothing_waits)
+        {
+            // A caller that gave up waiting needs no answer.
+            let _ = answer.send(());
+        }
+    }
+
+    fn stats(&self) -> WriterStats {
+        let first = self.waiting.front().map(|first| first.accepted_at);
+        let oldest = [self.flushing_since, first, self.queues.oldest()]
+            .into_iter()
+            .flatten()
+            .min();
+        let waited = oldest.map_or(0, |since| self.clock.now().since(since).max(0));
+        let directly = self.queues.written_directly.load(Ordering::Relaxed);
+        WriterStats {
+            mode: self.settings.mode,
+            durability: self.settings.durability,
+            pending: self.queues.pending(),
+            max_pending: self.queues.max_pending,
+            oldest_unflushed_seconds: waited as f64 / 1000.0,
+            flushed_total: self.flushed + directly,
+            batches_total: self.batches + directly,
+            flush_failures_total: self.flush_failures,
+            rejected_total: self.queues.rejected.load(Ordering::Relaxed),
+            dead_lettered_total: self.dead_lettered,
+            last_flush: self.last_flush,
+            flush_durations: self.flush_durations,
+        }
+    }
+}
+
+impl Actor for BatchWriter {
+    type Context = Context<Self>;
+}
+
+impl Handler<Wake> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
+        self.proceed(ctx);
+    }
+}
+
+impl Handler<Flush> for BatchWriter {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        // In front of what comes later: a queue that is emptied first could otherwise overtake another.
+        self.queues.collect(&mut self.waiting);
+        self.flushes.push((self.settled + self.queues.pending() as u64, answer));
+        if let State::Pausing(_) = self.state {
+            self.cancel_timer(ctx);
+        }
+        self.proceed(ctx);
+        Box::pin(async move {
+            // The sender lives in the actor: when that is gone, so is the mailbox that this answer comes from.
+            let _ = answered.await;
+        })
+    }
+}
+
+impl Handler<Stats> for BatchWriter {
+    type Result = MessageResult<Stats>;
+
+    fn handle(&mut self, _: Stats, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.stats())
+    }
+}
+
+impl Handler<Tune> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, tune: Tune, ctx: &mut Context<Self>) {
+        self.settings.flush_interval = tune.flush_interval;
+        self.settings.max_batch = tune.max_batch;
+        self.queues.full_at.store(tune.max_batch, Ordering::Relaxed);
+        self.proceed(ctx);
+    }
+}
+
+impl Handler<Stop> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        self.exit_signal.0 = None;
+        ctx.stop();
+    }
+}

@@ -1,0 +1,160 @@
+//! [`BatchWriterHandle`]: the handle to the writer, and the [`Recorder`] of each worker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use actix::prelude::*;
+use tokio::sync::oneshot;
+
+use super::actor::BatchWriter;
+use super::messages::{Flush, Stats, Stop, Tune, Wake, WriterStats};
+use crate::breaker::BreakerState;
+use crate::clock::Clock;
+use crate::config::{Durability, Writer, WriterMode};
+use crate::db::Db;
+use crate::db::tokens::{self, TokenRecord};
+use crate::oauth::claims::AccessTokenClaims;
+use crate::records::flush::Sink;
+use crate::records::queue::{Ack, NotRecorded, Pending, WorkerQueues};
+use crate::time::UnixMillis;
+
+/// The handle to the writer; a clone is the same writer.
+#[derive(Clone)]
+pub struct BatchWriterHandle {
+    writer: Addr<BatchWriter>,
+    queues: Arc<WorkerQueues>,
+    settings: Writer,
+    next_queue: Arc<AtomicUsize>,
+}
+
+/// Resolves to `Ok` when the writer has died, and to an error when it was stopped.
+pub type ExitSignal = oneshot::Receiver<()>;
+
+impl BatchWriterHandle {
+    /// Starts a writer on an arbiter, with as many queues as there are workers. `sink` is made over there.
+    pub fn start(
+        arbiter: &ArbiterHandle,
+        settings: &Writer,
+        clock: Clock,
+        queues: usize,
+        sink: impl FnOnce() -> Sink + Send + 'static,
+    ) -> (Self, ExitSignal) {
+        let (exited, exit_signal) = oneshot::channel();
+        let queues = Arc::new(WorkerQueues::new(queues, settings));
+        let writer = {
+            let (settings, queues) = (settings.clone(), queues.clone());
+            BatchWriter::start_in_arbiter(arbiter, move |_| {
+                BatchWriter::new(settings, clock, sink(), queues, exited)
+            })
+        };
+        let handle = Self {
+            writer,
+            queues,
+            settings: settings.clone(),
+            next_queue: Arc::default(),
+        };
+        (handle, exit_signal)
+    }
+
+    /// A recorder for one worker, with a queue of its own.
+    pub fn recorder(&self, db: Db) -> Recorder {
+        Recorder {
+            queue: self.next_queue.fetch_add(1, Ordering::Relaxed),
+            writer: self.clone(),
+            db,
+        }
+    }
+
+    /// Waits until all that was accepted before is written.
+    ///
+    /// # Errors
+    /// [`NotRecorded::Unavailable`] when the writer is gone.
+    pub async fn flush(&self) -> Result<(), NotRecorded> {
+        self.writer.send(Flush).await.map_err(|_| NotRecorded::Unavailable)
+    }
+
+    /// What the writer has counted; `None` when it is gone.
+    pub async fn stats(&self) -> Option<WriterStats> {
+        self.writer.send(Stats).await.ok()
+    }
+
+    /// Records accepted and not written yet.
+    pub fn pending(&self) -> usize {
+        self.queues.pending()
+    }
+
+    /// Changes interval and batch size.
+    pub async fn tune(&self, writer: &Writer) {
+        let tune = Tune {
+            flush_interval: writer.flush_interval,
+            max_batch: writer.max_batch,
+        };
+        // A writer that is gone has nothing to tune.
+        let _ = self.writer.send(tune).await;
+    }
+
+    /// Stops the writer for good.
+    pub async fn stop(&self) {
+        // A writer that is gone is stopped.
+        let _ = self.writer.send(Stop).await;
+    }
+}
+
+/// Hands the records of one worker over.
+pub struct Recorder {
+    queue: usize,
+    writer: BatchWriterHandle,
+    db: Db,
+}
+
+impl Recorder {
+    /// Records an issued token, as `writer.mode` and `writer.durability` say.
+    ///
+    /// # Errors
+    /// [`NotRecorded`]: the token must not be given out then.
+    pub async fn record(&self, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), NotRecorded> {
+        let record = TokenRecord::from(claims);
+        // Boxed, or every request would carry about the room that waiting takes, whether it waits or not.
+        if self.writer.settings.mode == WriterMode::Sync {
+            return Box::pin(self.write_now(record)).await;
+        }
+        if self.writer.settings.durability == Durability::Group {
+            return Box::pin(self.write_with_others(record, now)).await;
+        }
+        self.accept(record, now, None)
+    }
+
+    fn accept(&self, record: TokenRecord, now: UnixMillis, ack: Option<Ack>) -> Result<(), NotRecorded> {
+        let pending = Pending {
+            record,
+            accepted_at: now,
+            ack,
+        };
+        if self.writer.queues.push(self.queue, pending)? {
+            self.writer.writer.do_send(Wake);
+        }
+        Ok(())
+    }
+
+    async fn write_with_others(&self, record: TokenRecord, now: UnixMillis) -> Result<(), NotRecorded> {
+        if self.db.breaker_state() == BreakerState::Open {
+            return Err(NotRecorded::Unavailable);
+        }
+        let (ack, written) = oneshot::channel();
+        self.accept(record, now, Some(ack))?;
+        match tokio::time::timeout(self.db.query_timeout(), written).await {
+            Ok(Ok(result)) => result,
+            _ => Err(NotRecorded::Unavailable),
+        }
+    }
+
+    async fn write_now(&self, record: TokenRecord) -> Result<(), NotRecorded> {
+        let written = self
+            .db
+            .run_repeatable(move |conn| tokens::insert_batch(conn, std::slice::from_ref(&record)))
+            .await;
+        written.map_err(|_| NotRecorded::Unavailable)?;
+        self.writer.queues.written_directly.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}

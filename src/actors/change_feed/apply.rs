@@ -1,0 +1,121 @@
+//! [`LocalState`]: what the change feed keeps current on this instance, and how a page of the log is applied to it.
+
+use std::sync::Arc;
+
+use crate::actors::client_cache::ClientCaches;
+use crate::clock::Clock;
+use crate::cluster::cursor::Cursor;
+use crate::cluster::feed_lag::FeedLag;
+use crate::cluster::{keys, routes};
+use crate::db::changes::{self, Change, Line};
+use crate::db::{Db, DbError, client_status};
+use crate::gateway::route_table::RouteTable;
+use crate::keys::{KeyEncryptionKey, KeyStore};
+use crate::oauth::client::ClientId;
+use crate::peers::Peers;
+use crate::revocation::Revocations;
+use crate::snapshot::Snapshot;
+
+/// What the feed acts on.
+#[derive(Clone)]
+pub struct LocalState {
+    /// The client caches of all workers.
+    pub caches: ClientCaches,
+    /// What has been taken back.
+    pub revocations: Revocations,
+    /// The key ring.
+    pub keys: KeyStore,
+    /// The forward-auth policy.
+    pub routes: Snapshot<RouteTable>,
+    /// What private keys are encrypted with.
+    pub seal: Option<Arc<KeyEncryptionKey>>,
+    /// Where the time of the last answer is kept.
+    pub feed_lag: FeedLag,
+}
+
+impl LocalState {
+    /// Reads how everything stands, because the log is not the one that was read so far; answers where it ends.
+    pub(super) async fn begin_again(
+        &self,
+        db: &Db,
+        clock: &Clock,
+        peers: &Peers,
+        seen: &Cursor,
+    ) -> Result<Cursor, DbError> {
+        log::error!("the change log lacks what was read from it: it is another database, or one that lost commits");
+        // Before anything else is read, as at the start.
+        let last = db.run_repeatable(changes::last).await?;
+        db.knows_change_of_another_log(last);
+        self.caches.freshness().begin_in_another_log(last);
+        peers.begin_in_another_log(last);
+        self.read_all(db, clock).await?;
+        Ok(seen.in_another_log(last))
+    }
+
+    /// Reads how everything stands, because lines of the log may be gone that nobody here has read.
+    pub(super) async fn read_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
+        log::warn!("lines of the change log may have been missed, everything is read again");
+        let (revocations, now) = (self.revocations.clone(), clock.now());
+        let reading = self.revocations.reading().await;
+        let database = db.clone();
+        // Not Db::run: to read a million of them takes longer than a query may.
+        let work = move || database.run_here(|conn| revocations.load(conn, now));
+        let read = tokio::task::spawn_blocking(work).await;
+        read.map_err(|stopped| DbError::Unavailable(stopped.to_string()))??;
+        drop(reading);
+        let anything = Line {
+            seq: 0,
+            at: clock.now(),
+            change: Change::Unknown,
+        };
+        self.apply(db, clock, &[anything]).await
+    }
+
+    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
+    pub(super) async fn apply(&self, db: &Db, clock: &Clock, page: &[Line]) -> Result<(), DbError> {
+        let mut clients: Vec<ClientId> = Vec::new();
+        let (mut global_not_before, mut keys, mut routes, mut unknown) = (false, false, false, false);
+        for line in page {
+            match &line.change {
+                Change::Client(id) if clients.contains(id) => {}
+                Change::Client(id) => clients.push(id.clone()),
+                Change::InvalidatedToken(token) => self.revocations.invalidate(*token),
+                Change::GlobalNotBefore => global_not_before = true,
+                Change::Keys => keys = true,
+                Change::Routes => routes = true,
+                Change::Unknown => unknown = true,
+            }
+        }
+        if !clients.is_empty() {
+            self.revocations.reload_statuses(clients.clone()).await?;
+        }
+        for id in &clients {
+            self.caches.forget(id).await;
+        }
+        if global_not_before {
+            self.revocations
+                .set_global_not_before(db.run_repeatable(client_status::global_not_before).await?);
+        }
+        if unknown {
+            self.caches.clear().await;
+        }
+        if keys || unknown {
+            keys::reload(db, clock, &self.keys, self.seal.as_deref()).await?;
+        }
+        if routes || unknown {
+            self.reload_routes(db).await?;
+        }
+        Ok(())
+    }
+
+    async fn reload_routes(&self, db: &Db) -> Result<(), DbError> {
+        match routes::reload(db, &self.routes).await {
+            // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
+            Err(error @ DbError::Inconsistent(_)) => {
+                log::error!("routes not taken over: {error}");
+                Ok(())
+            }
+            reloaded => reloaded,
+        }
+    }
+}

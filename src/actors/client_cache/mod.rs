@@ -1,0 +1,10 @@
+//! The client caches: one actor on each worker's thread, and the handle to all of them.
+
+mod actor;
+mod all;
+
+pub use actor::{
+    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Lookup, OutageKnown, Remembered,
+    Stats, Tune, Warm,
+};
+pub use all::ClientCaches;

@@ -1,0 +1,124 @@
+//! The audit log: who changed what, when and from where.
+//!
+//! An event says what changed in the words of the admin API, and holds no secret: of a secret it names the id.
+
+use serde::Serialize;
+use serde_json::Value;
+use strum::IntoStaticStr;
+use utoipa::ToSchema;
+
+/// The actor of an event, and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// A client id, a user of the machine, or `mintage` itself.
+    pub who: String,
+    /// An address, or `command line`.
+    pub origin: String,
+}
+
+/// What can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+pub enum Action {
+    /// A client was made.
+    #[strum(serialize = "client.create")]
+    ClientCreate,
+    /// A client was changed, enabled or disabled.
+    #[strum(serialize = "client.update")]
+    ClientUpdate,
+    /// A client was deleted.
+    #[strum(serialize = "client.delete")]
+    ClientDelete,
+    /// A client came from another server.
+    #[strum(serialize = "client.import")]
+    ClientImport,
+    /// All tokens of a client were taken back.
+    #[strum(serialize = "client.revoke_tokens")]
+    ClientRevokeTokens,
+    /// A client was given one more secret.
+    #[strum(serialize = "secret.add")]
+    SecretAdd,
+    /// A secret was taken away.
+    #[strum(serialize = "secret.revoke")]
+    SecretRevoke,
+    /// A signing key was published.
+    #[strum(serialize = "key.rotate")]
+    KeyRotate,
+    /// A route was added.
+    #[strum(serialize = "route.add")]
+    RouteAdd,
+    /// A route was removed.
+    #[strum(serialize = "route.remove")]
+    RouteRemove,
+    /// A token was taken back by an operator.
+    #[strum(serialize = "token.revoke")]
+    TokenRevoke,
+}
+
+impl Action {
+    /// The name in the trail.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// Something that was done.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditEvent {
+    /// What.
+    pub action: Action,
+    /// To what: an id.
+    pub subject: String,
+    /// What it was like before and after, or whatever there is to say.
+    pub detail: Value,
+}
+
+/// A line of the trail, as it is shown.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = AuditLine)]
+pub struct AuditDocument {
+    /// Rises with time.
+    pub id: i64,
+    /// RFC 3339.
+    #[schema(format = DateTime)]
+    pub at: String,
+    /// Who did it.
+    pub who: String,
+    /// From where.
+    pub origin: String,
+    /// What was done.
+    pub action: String,
+    /// To what.
+    pub subject: String,
+    /// What it was like before and after.
+    #[schema(value_type = Object)]
+    pub detail: Value,
+}
+
+/// The members that differ between two documents, each with its value before and after.
+pub fn difference(before: &impl Serialize, after: &impl Serialize) -> Value {
+    let (Ok(Value::Object(before)), Ok(Value::Object(after))) =
+        (serde_json::to_value(before), serde_json::to_value(after))
+    else {
+        return Value::Null;
+    };
+    let changed = after.into_iter().filter_map(|(name, now)| {
+        let was = before.get(&name).cloned().unwrap_or(Value::Null);
+        (was != now).then(|| (name, serde_json::json!({ "before": was, "after": now })))
+    });
+    Value::Object(changed.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_names_what_changed_and_nothing_else() {
+        let before = serde_json::json!({ "name": "a", "enabled": true });
+        let after = serde_json::json!({ "name": "a", "enabled": false });
+        assert_eq!(
+            difference(&before, &after),
+            serde_json::json!({ "enabled": { "before": true, "after": false } })
+        );
+    }
+}

@@ -1,0 +1,49 @@
+//! A client as the command line and the admin API show it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::oauth::client::{AuthMethod, Client};
+
+/// All of a client but its secrets; times are RFC 3339.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Client)]
+pub struct ClientDocument {
+    client_id: String,
+    name: String,
+    enabled: bool,
+    scope: String,
+    default_scope: String,
+    audiences: Vec<String>,
+    serves: Vec<String>,
+    #[schema(value_type = Vec<AuthMethod>)]
+    auth_methods: Vec<&'static str>,
+    /// `null`: `token.ttl`
+    ttl_seconds: Option<i64>,
+    /// `null`: `token.alg`
+    #[schema(value_type = Option<String>)]
+    alg: Option<&'static str>,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    updated_at: String,
+}
+
+impl From<&Client> for ClientDocument {
+    fn from(client: &Client) -> Self {
+        Self {
+            client_id: client.id.to_string(),
+            name: client.name.clone(),
+            enabled: client.enabled,
+            scope: client.scope.to_string(),
+            default_scope: client.default_scope.to_string(),
+            audiences: client.audiences.iter().map(|audience| audience.to_string()).collect(),
+            serves: client.serves.iter().map(|audience| audience.to_string()).collect(),
+            auth_methods: client.auth_methods.iter().map(|method| method.name()).collect(),
+            ttl_seconds: client.ttl_seconds,
+            alg: client.alg.map(|alg| alg.name()),
+            created_at: client.created_at.to_string(),
+            updated_at: client.updated_at.to_string(),
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! What can be said of a client when it is made or changed, by the admin API and the command line alike.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, SchemaType, Type};
+
+use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
+use crate::oauth::resource::{is_absolute_uri, uri_schema};
+use crate::oauth::scope::Scope;
+use crate::time::UnixMillis;
+
+/// Members of a client; one that is left out stays as it is, or as it is by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClientFields {
+    /// Its id, which only a new client can be given; left out, the server makes one.
+    #[schema(pattern = "^[ -~]{1,128}$")]
+    pub client_id: Option<String>,
+    /// What people call it.
+    #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", min_length = 1, max_length = 200)]
+    pub name: Option<String>,
+    /// Whether it gets tokens.
+    pub enabled: Option<bool>,
+    /// All it may ask for.
+    #[schema(pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
+    pub scope: Option<String>,
+    /// What it gets unasked; `null`: all but the reserved ones.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
+    pub default_scope: Option<Option<String>>,
+    /// The audiences that it may name.
+    #[schema(schema_with = audiences_schema)]
+    pub audiences: Option<Vec<String>>,
+    /// The audiences whose tokens it may introspect.
+    #[schema(schema_with = serves_schema)]
+    pub serves: Option<Vec<String>>,
+    /// How it may authenticate; empty: in every way.
+    #[schema(value_type = Option<Vec<AuthMethod>>)]
+    pub auth_methods: Option<Vec<String>>,
+    /// The lifetime of its tokens; `null`: `token.ttl`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_592_000)]
+    pub ttl_seconds: Option<Option<i64>>,
+    /// The algorithm of its tokens; `null`: `token.alg`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
+    pub alg: Option<Option<String>>,
+}
+
+/// Tells `null` from a member that is left out.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// A member that cannot be as it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MalformedClient {
+    /// Its name.
+    pub member: &'static str,
+    /// What it must be.
+    pub must_be: &'static str,
+}
+
+impl fmt::Display for MalformedClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} must be {}", self.member, self.must_be)
+    }
+}
+
+/// Audiences that one list may hold; each of them costs memory in every worker's cache.
+const MAX_AUDIENCES: usize = 100;
+
+/// The longest URI that anybody uses, in bytes.
+const MAX_URI: usize = 2000;
+
+/// The longest scope, in bytes: it is in every token of the client.
+const MAX_SCOPE: usize = 4000;
+
+impl ClientFields {
+    /// The id of a new client: the one that is given, or one that is made.
+    ///
+    /// # Errors
+    /// When what is given is none.
+    pub fn new_id(&self) -> Result<ClientId, MalformedClient> {
+        let Some(given) = &self.client_id else {
+            return Ok(ClientId::generate());
+        };
+        ClientId::parse(given).ok_or(MalformedClient {
+            member: "client_id",
+            must_be: "1 to 128 printable ASCII characters",
+        })
+    }
+
+    /// A new client, without secrets.
+    ///
+    /// # Errors
+    /// When a member is malformed, or name or scope are missing.
+    pub fn new_client(&self, id: ClientId, now: UnixMillis) -> Result<Client, MalformedClient> {
+        let given = |member, given: bool| match given {
+            true => Ok(()),
+            false => Err(MalformedClient {
+                member,
+                must_be: "given",
+            }),
+        };
+        given("name", self.name.is_some())?;
+        given("scope", self.scope.is_some())?;
+        let blank = Client {
+            id,
+            name: String::new(),
+            enabled: true,
+            scope: Scope::empty(),
+            default_scope: Scope::empty(),
+            audiences: Vec::new(),
+            serves: Vec::new(),
+            auth_methods: AuthMethod::ALL.to_vec(),
+            ttl_seconds: None,
+            alg: None,
+            secrets: Vec::new(),
+            created_at: now,
+            updated_at: now,
+        };
+        let mut client = self.applied_to(&blank, now)?;
+        client.updated_at = now;
+        Ok(client)
+    }
+
+    /// The client as these members make it. `updated_at` rises by at least a millisecond, so that it tells versions apart.
+    ///
+    /// # Errors
+    /// When a member is malformed.
+    pub fn applied_to(&self, client: &Client, now: UnixMillis) -> Result<Client, MalformedClient> {
+        let mut changed = client.clone();
+        let same = self.client_id.as_deref().is_none_or(|id| id == client.id.as_str());
+        require("client_id", "left out: it never changes", same)?;
+        if let Some(name) = &self.name {
+            let ok = (1..=200).contains(&name.chars().count()) && !name.contains(char::is_control);
+            require("name", "1 to 200 characters without control characters", ok)?;
+            changed.name.clone_from(name);
+        }
+        changed.enabled = self.enabled.unwrap_or(client.enabled);
+        self.apply_scopes(client, &mut changed)?;
+        if let Some(audiences) = &self.audiences {
+            changed.audiences = uris("audiences", audiences)?;
+        }
+        if let Some(serves) = &self.serves {
+            changed.serves = uris("serves", serves)?;
+        }
+        if let Some(methods) = &self.auth_methods {
+            changed.auth_methods = auth_methods(methods)?;
+        }
+        if let Some(ttl) = self.ttl_seconds {
+            let ok = ttl.is_none_or(|ttl| TTL_SECONDS.contains(&ttl));
+            require("ttl_seconds", "whole seconds from 1s to 30d", ok)?;
+            changed.ttl_seconds = ttl;
+        }
+        if let Some(alg) = &self.alg {
+            let parsed = alg.as_deref().map(str::parse).transpose();
+            changed.alg = parsed.map_err(|_| MalformedClient {
+                member: "alg",
+                must_be: "one of ES256, EdDSA, RS256, PS256, HS256",
+            })?;
+        }
+        changed.updated_at = UnixMillis(now.0.max(client.updated_at.0 + 1));
+        Ok(changed)
+    }
+
+    fn apply_scopes(&self, client: &Client, changed: &mut Client) -> Result<(), MalformedClient> {
+        if let Some(scope) = &self.scope {
+            changed.scope = parse_scope("scope", scope)?;
+        }
+        let automatic = |client: &Client| client.scope.without_prefix(RESERVED_PREFIX);
+        changed.default_scope = match &self.default_scope {
+            Some(Some(text)) => parse_scope("default_scope", text)?,
+            Some(None) => automatic(changed),
+            // One that is all of the scope follows it, whether somebody chose it or not.
+            None if client.default_scope == automatic(client) => automatic(changed),
+            None => client.default_scope.clone(),
+        };
+        require(
+            "default_scope",
+            "a part of the scope",
+            changed.scope.covers(&changed.default_scope),
+        )
+    }
+}
+
+fn require(member: &'static str, must_be: &'static str, ok: bool) -> Result<(), MalformedClient> {
+    match ok {
+        true => Ok(()),
+        false => Err(MalformedClient { member, must_be }),
+    }
+}
+
+fn parse_scope(member: &'static str, text: &str) -> Result<Scope, MalformedClient> {
+    const MUST_BE: &str =
+        "scope tokens separated by single spaces, of printable ASCII without \" and \\, at most 4000 bytes";
+    if text.is_empty() {
+        return Ok(Scope::empty());
+    }
+    let scope = Scope::parse(text).ok().filter(|_| text.len() <= MAX_SCOPE);
+    scope.ok_or(MalformedClient {
+        member,
+        must_be: MUST_BE,
+    })
+}
+
+fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, MalformedClient> {
+    const MUST_BE: &str = "at most 100 absolute URIs without fragment, each at most 2000 bytes";
+    let ok = texts.len() <= MAX_AUDIENCES && texts.iter().all(|uri| uri.len() <= MAX_URI && is_absolute_uri(uri));
+    require(member, MUST_BE, ok)?;
+    let mut uris: Vec<Arc<str>> = Vec::new();
+    for uri in texts {
+        if !uris.iter().any(|other| **other == **uri) {
+            uris.push(uri.as_str().into());
+        }
+    }
+    Ok(uris)
+}
+
+fn audiences_schema() -> Array {
+    uris_schema("The audiences that it may name.")
+}
+
+fn serves_schema() -> Array {
+    uris_schema("The audiences whose tokens it may introspect.")
+}
+
+fn uris_schema(description: &str) -> Array {
+    let nullable = SchemaType::from_iter([Type::Array, Type::Null]);
+    let mut uris = Array::new(uri_schema());
+    (uris.schema_type, uris.max_items) = (nullable, Some(MAX_AUDIENCES));
+    uris.description = Some(description.to_owned());
+    uris
+}
+
+fn auth_methods(texts: &[String]) -> Result<Vec<AuthMethod>, MalformedClient> {
+    if texts.is_empty() {
+        return Ok(AuthMethod::ALL.to_vec());
+    }
+    let named: Result<Vec<AuthMethod>, String> = texts.iter().map(|text| text.parse()).collect();
+    let named = named.map_err(|_| MalformedClient {
+        member: "auth_methods",
+        must_be: "client_secret_basic or client_secret_post",
+    })?;
+    Ok(AuthMethod::ALL
+        .into_iter()
+        .filter(|method| named.contains(method))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixMillis = UnixMillis(1_000);
+
+    fn client() -> Client {
+        let fields = ClientFields {
+            name: Some("orders".into()),
+            scope: Some("a b mintage:admin".into()),
+            ..ClientFields::default()
+        };
+        fields.new_client(ClientId::generate(), NOW).unwrap()
+    }
+
+    fn changed(json: &str) -> Result<Client, MalformedClient> {
+        let fields: ClientFields = serde_json::from_str(json).unwrap();
+        fields.applied_to(&client(), NOW)
+    }
+
+    #[test]
+    fn what_is_left_out_stays() {
+        let client = changed(r#"{"enabled": false}"#).unwrap();
+        assert!(!client.enabled);
+        assert_eq!(
+            (client.name.as_str(), client.scope.as_str()),
+            ("orders", "a b mintage:admin")
+        );
+    }
+
+    #[test]
+    fn null_goes_back_to_the_default() {
+        let set = changed(r#"{"ttl_seconds": 60, "alg": "HS256", "default_scope": "a"}"#).unwrap();
+        assert_eq!((set.ttl_seconds, set.default_scope.as_str()), (Some(60), "a"));
+        let fields: ClientFields =
+            serde_json::from_str(r#"{"ttl_seconds": null, "alg": null, "default_scope": null}"#).unwrap();
+        let back = fields.applied_to(&set, NOW).unwrap();
+        assert_eq!(
+            (back.ttl_seconds, back.alg, back.default_scope.as_str()),
+            (None, None, "a b")
+        );
+    }
+
+    #[test]
+    fn a_default_scope_that_nobody_chose_follows_the_scope() {
+        assert_eq!(changed(r#"{"scope": "a c"}"#).unwrap().default_scope.as_str(), "a c");
+    }
+
+    #[test]
+    fn every_version_has_a_time_of_its_own() {
+        assert!(changed("{}").unwrap().updated_at > client().updated_at);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (json, member) in [
+            (r#"{"client_id": "another"}"#, "client_id"),
+            (r#"{"name": ""}"#, "name"),
+            (r#"{"name": "a\u0007"}"#, "name"),
+            (r#"{"scope": "a  b"}"#, "scope"),
+            (r#"{"default_scope": "c"}"#, "default_scope"),
+            (r#"{"audiences": ["orders"]}"#, "audiences"),
+            (r#"{"serves": ["https://a#b"]}"#, "serves"),
+            (r#"{"auth_methods": ["none"]}"#, "auth_methods"),
+            (r#"{"ttl_seconds": 0}"#, "ttl_seconds"),
+            (r#"{"ttl_seconds": 2592001}"#, "ttl_seconds"),
+            (r#"{"alg": "none"}"#, "alg"),
+        ] {
+            assert_eq!(changed(json).unwrap_err().member, member, "{json}");
+        }
+    }
+
+    #[test]
+    fn a_new_client_needs_a_name_and_a_scope() {
+        let refused = |json: &str| {
+            let fields: ClientFields = serde_json::from_str(json).unwrap();
+            fields.new_client(ClientId::generate(), NOW).unwrap_err().member
+        };
+        assert_eq!(refused(r#"{"scope": "a"}"#), "name");
+        assert_eq!(refused(r#"{"name": "a"}"#), "scope");
+    }
+
+    #[test]
+    fn unknown_members_are_refused() {
+        assert!(serde_json::from_str::<ClientFields>(r#"{"client_secret": "chosen"}"#).is_err());
+    }
+}

@@ -1,0 +1,41 @@
+//! A signing key as the command line and the admin API show it.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::keys::rotation::{self, KeyRecord};
+use crate::time::UnixMillis;
+
+/// All that is known of a key but the key itself; times are RFC 3339.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Key)]
+pub struct KeyDocument {
+    kid: String,
+    alg: &'static str,
+    /// `next`, `active` or `retired`
+    state: &'static str,
+    /// Whether it is stored encrypted.
+    encrypted: bool,
+    #[schema(format = DateTime)]
+    created_at: String,
+    #[schema(format = DateTime)]
+    activates_at: String,
+    /// From when on it is gone; `null` while no other has been published to take over from it.
+    #[schema(format = DateTime)]
+    retires_at: Option<String>,
+}
+
+impl KeyDocument {
+    /// A key among `all` at `now`.
+    pub fn new(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> Self {
+        Self {
+            kid: key.kid.clone(),
+            alg: key.alg.name(),
+            state: rotation::state(key, all, now).name(),
+            encrypted: key.encrypted,
+            created_at: key.created_at.to_string(),
+            activates_at: key.activates_at.to_string(),
+            retires_at: key.retires_at.map(|at| at.to_string()),
+        }
+    }
+}

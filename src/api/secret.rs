@@ -1,0 +1,48 @@
+//! A secret as the command line and the admin API show it: everything but the secret.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
+
+/// A secret's id and times, in RFC 3339.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Secret)]
+pub struct SecretDocument {
+    secret_id: String,
+    #[schema(format = DateTime)]
+    created_at: String,
+    /// `null`: it counts until it is revoked.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+    /// To the minute, and written down within 15 s; `null`: never.
+    #[schema(format = DateTime)]
+    last_used_at: Option<String>,
+}
+
+impl From<&StoredSecret> for SecretDocument {
+    fn from(secret: &StoredSecret) -> Self {
+        let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
+        Self {
+            secret_id: secret.id.clone(),
+            created_at: secret.created_at.to_string(),
+            expires_at: time(secret.expires_at),
+            last_used_at: time(secret.last_used.moment()),
+        }
+    }
+}
+
+impl SecretDocument {
+    /// On one line, for people.
+    pub fn line(&self) -> String {
+        let or_never = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".into());
+        format!(
+            "{}  created {}  expires {:24}  last used {}",
+            self.secret_id,
+            self.created_at,
+            or_never(&self.expires_at),
+            or_never(&self.last_used_at)
+        )
+    }
+}

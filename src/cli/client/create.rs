@@ -1,0 +1,153 @@
+//! `mintage client create`: makes a client; its secret is shown this once.
+
+use serde::Serialize;
+
+use super::fields::{Rest, usage};
+use super::{Context, Failure, print, print_json};
+use crate::api::client_fields::ClientFields;
+use crate::db::{DbError, transactions};
+use crate::oauth::client::{Client, ClientId};
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::StoredSecret;
+use crate::time::UnixMillis;
+
+/// What `client create` takes.
+#[derive(clap::Args)]
+pub struct NewClient {
+    /// What people call it
+    #[arg(long)]
+    name: String,
+    /// All scopes that it may ask for, separated by spaces; "" for a client that only checks tokens
+    #[arg(long)]
+    scope: String,
+    /// Its id, 1 to 128 printable ASCII characters [default: made by the server]
+    #[arg(long)]
+    id: Option<String>,
+    /// What it gets when it asks for no scope [default: all but those that begin with mintage:]
+    #[arg(long)]
+    default_scope: Option<String>,
+    #[command(flatten)]
+    rest: Rest,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
+    let now = context.clock.now();
+    let (secret, stored) = new_secret(now);
+    let client = new.client(stored, now)?;
+    context.with_database(
+        |conn| match transactions::create_client(conn, &context.author(), &client) {
+            Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
+                "there is a client {:?} already",
+                client.id.as_str()
+            )))),
+            inserted => inserted.map(Ok),
+        },
+    )??;
+    #[derive(Serialize)]
+    struct Created<'a> {
+        client_id: &'a str,
+        client_secret: &'a str,
+        scope: &'a str,
+    }
+    let created = Created {
+        client_id: client.id.as_str(),
+        client_secret: secret.reveal(),
+        scope: client.scope.as_str(),
+    };
+    if new.json {
+        print_json(&created);
+    } else {
+        print(&format!(
+            "client_id      {}\nclient_secret  {}\nscope          {}\nThe secret is not shown again.",
+            created.client_id, created.client_secret, created.scope
+        ));
+    }
+    Ok(())
+}
+
+/// A secret and what is stored of it.
+pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
+    let secret = ClientSecret::generate();
+    let stored = StoredSecret::new(&secret, now);
+    (secret, stored)
+}
+
+impl NewClient {
+    /// With everything else left out.
+    pub fn named(id: &str, scope: &str) -> Self {
+        Self {
+            name: id.to_owned(),
+            scope: scope.to_owned(),
+            id: Some(id.to_owned()),
+            default_scope: None,
+            rest: Rest::default(),
+            json: false,
+        }
+    }
+
+    /// The client that the arguments describe.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`], naming the argument that is wrong.
+    pub fn client(&self, secret: StoredSecret, now: UnixMillis) -> Result<Client, Failure> {
+        let id = match &self.id {
+            Some(id) => ClientId::parse(id)
+                .ok_or_else(|| Failure::Usage("--id must be 1 to 128 printable ASCII characters".into()))?,
+            None => ClientId::generate(),
+        };
+        let fields = ClientFields {
+            name: Some(self.name.clone()),
+            scope: Some(self.scope.clone()),
+            default_scope: self.default_scope.clone().map(Some),
+            ..self.rest.fields()?
+        };
+        let mut client = fields.new_client(id, now).map_err(usage)?;
+        client.secrets.push(secret);
+        Ok(client)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut NewClient)) -> String {
+        let mut new = NewClient::named("demo", "a b mintage:admin");
+        change(&mut new);
+        let (_, stored) = new_secret(UnixMillis(0));
+        match new.client(stored, UnixMillis(0)) {
+            Err(Failure::Usage(text)) => text,
+            other => panic!("not refused as usage: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn p19_the_default_scope_leaves_reserved_scopes_out() {
+        let (_, stored) = new_secret(UnixMillis(0));
+        let client = NewClient::named("demo", "a mintage:admin b")
+            .client(stored, UnixMillis(0))
+            .unwrap();
+        assert_eq!(client.default_scope.as_str(), "a b");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(refused(|new| new.id = Some("é".into())).starts_with("--id"));
+        assert!(refused(|new| new.name = String::new()).starts_with("--name"));
+        assert!(refused(|new| new.scope = "a  b".into()).starts_with("--scope"));
+        assert!(refused(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
+        assert!(refused(|new| new.rest.audiences = vec!["orders".into()]).starts_with("--audience"));
+        assert!(refused(|new| new.rest.serves = vec!["https://a#b".into()]).starts_with("--serves"));
+        assert!(refused(|new| new.rest.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
+        assert!(refused(|new| new.rest.alg = Some("none".into())).starts_with("--alg"));
+        for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {
+            assert!(
+                refused(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),
+                "{ttl}"
+            );
+        }
+    }
+}

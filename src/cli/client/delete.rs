@@ -1,0 +1,28 @@
+//! `mintage client delete`: deletes a client and its secrets.
+
+use serde::Serialize;
+
+use super::named::Named;
+use super::{Context, Failure, print, print_json};
+use crate::db::transactions;
+
+pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
+    let id = named.parse()?;
+    let now = context.clock.now();
+    if !context.with_database(|conn| transactions::delete_client(conn, &context.author(), &id, now))? {
+        return Err(named.missing());
+    }
+    #[derive(Serialize)]
+    struct Deleted<'a> {
+        client_id: &'a str,
+        deleted: bool,
+    }
+    match named.json {
+        true => print_json(&Deleted {
+            client_id: id.as_str(),
+            deleted: true,
+        }),
+        false => print(&format!("client {id} is deleted")),
+    }
+    Ok(())
+}

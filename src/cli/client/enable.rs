@@ -1,0 +1,24 @@
+//! `mintage client enable` and `disable`: whether a client gets tokens.
+
+use super::named::Named;
+use super::show::show_client;
+use super::update::change;
+use super::{Context, Failure, print};
+use crate::api::client_fields::ClientFields;
+
+pub fn run(context: &Context, named: &Named, enabled: bool) -> Result<(), Failure> {
+    let fields = ClientFields {
+        enabled: Some(enabled),
+        ..ClientFields::default()
+    };
+    let client = change(context, named, &fields)?;
+    match named.json {
+        true => show_client(&client, true),
+        false => print(&format!(
+            "client {} is {}",
+            client.id,
+            if enabled { "enabled" } else { "disabled" }
+        )),
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! [`Context`], [`Failure`] and printing: what every command works with.
+
+use std::fmt;
+
+use crate::api::audit::Principal;
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, Duration, Sources};
+use crate::db::{Conn, Db, DbError, migrations};
+
+/// A command did not do what it was asked; the text is one line that says what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It failed: exit code 1.
+    Failed(String),
+    /// It was asked wrongly: exit code 2.
+    Usage(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(text) | Self::Usage(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<DbError> for Failure {
+    fn from(error: DbError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// What every command works with.
+pub struct Context {
+    pub sources: Sources,
+    pub clock: Clock,
+}
+
+impl Context {
+    /// The effective configuration.
+    pub fn config(&self) -> Result<Config, Failure> {
+        Ok(self.sources.load()?)
+    }
+
+    /// Who runs this command, for the audit trail: the user of the machine, whoever `sudo` was called by.
+    pub fn author(&self) -> Principal {
+        let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+        let user = named("SUDO_USER")
+            .or_else(|| named("USER"))
+            .or_else(|| named("LOGNAME"));
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        Principal {
+            who: user.unwrap_or_else(|| "unknown".into()),
+            origin: format!("command line {}", host.trim()).trim_end().to_owned(),
+        }
+    }
+
+    /// Runs `work` on the database, whose schema is brought up to date first where the configuration allows it.
+    pub fn with_database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, Failure> {
+        let config = self.config()?;
+        Ok(open(&config).run_here(|conn| {
+            migrations::ensure_current(conn, config.database.auto_migrate)?;
+            work(conn)
+        })?)
+    }
+}
+
+/// A pool of one: a command needs no more.
+pub fn open(config: &Config) -> Db {
+    let mut database = config.database.clone();
+    database.pool.max_size = 1;
+    database.pool.min_idle = 0;
+    // A command may wait longer than a request for a server that is writing.
+    database.query_timeout = database.query_timeout.max(Duration::seconds(10));
+    database.pool.connection_timeout = database.pool.connection_timeout.max(Duration::seconds(5));
+    Db::open(&database)
+}
+
+/// Prints to standard output; a reader that has gone away (`| head`) is no failure.
+pub fn print(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
+}
+
+/// Prints a document as JSON.
+pub fn print_json(document: &impl serde::Serialize) {
+    print(&serde_json::to_string(document).expect("what a command shows is made of strings and numbers"));
+}

@@ -1,0 +1,346 @@
+//! A route of the forward-auth policy: which requests it is for, and what a token must have for them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::host::Host;
+use super::path::{RejectedPath, normal_path};
+use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::scope::Scope;
+use crate::time::UnixMillis;
+
+/// The longest template, in bytes.
+pub const MAX_TEMPLATE: usize = 1024;
+
+/// The most segments of a template: it bounds how deep matching goes.
+pub const MAX_SEGMENTS: usize = 64;
+
+const MAX_METHOD: usize = 32;
+
+/// A rule: what matches method, host and path needs the scope, in a token for the audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its id.
+    pub id: String,
+    /// The method it is for; `None`: any.
+    pub method: Option<Method>,
+    /// The host it is for; `None`: any.
+    pub host: Option<Host>,
+    /// The paths it is for.
+    pub path: PathTemplate,
+    /// What the token must have, all of it.
+    pub scope: Scope,
+    /// Whom the token must be for; `None`: the default audience.
+    pub audience: Option<Arc<str>>,
+    /// When it was made.
+    pub created_at: UnixMillis,
+}
+
+/// What somebody writes who makes a route. A member that does not exist is an error: a misspelt `method` would
+/// otherwise make a rule for all of them.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewRoute {
+    /// The template.
+    #[schema(pattern = "^/", max_length = 1024)]
+    pub path: String,
+    /// The scope.
+    #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$")]
+    pub scope: String,
+    /// The method.
+    #[serde(default)]
+    #[schema(pattern = "^[A-Z_-]{1,32}$")]
+    pub method: Option<String>,
+    /// The host.
+    #[serde(default)]
+    pub host: Option<String>,
+    /// The audience.
+    #[serde(default)]
+    pub audience: Option<String>,
+}
+
+/// Why there can be no such route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MalformedRoute {
+    /// The path is not in its normal form.
+    Path(RejectedPath),
+    /// The path has a query.
+    Query,
+    /// A brace stands elsewhere than around a whole segment, or the name between them is none.
+    Braces,
+    /// Something follows `{*rest}`.
+    RestNotLast,
+    /// A name comes twice.
+    RepeatedName,
+    /// The path is too long or has too many segments.
+    TooLong,
+    /// The method.
+    Method,
+    /// The host.
+    Host,
+    /// The scope.
+    Scope,
+    /// The audience.
+    Audience,
+}
+
+impl MalformedRoute {
+    /// What is wrong; it echoes no input.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Path(refused) => refused.text(),
+            Self::Query => "the path must not have a query",
+            Self::Braces => "a parameter is a whole segment: {name} or {*rest}, of letters, digits and _",
+            Self::RestNotLast => "{*rest} must be the last segment of the path",
+            Self::RepeatedName => "a parameter comes twice in the path",
+            Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
+            Self::Method => "the method must be one in capital letters, as in GET",
+            Self::Host => "the host must be a name or an address without a port",
+            Self::Scope => "the scope must be scope tokens separated by single spaces",
+            Self::Audience => "the audience must be an absolute URI without fragment",
+        }
+    }
+}
+
+impl fmt::Display for MalformedRoute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+impl std::error::Error for MalformedRoute {}
+
+impl NewRoute {
+    /// The route that it describes.
+    ///
+    /// # Errors
+    /// [`MalformedRoute`] for the first thing that is wrong.
+    pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
+        let method = self.method.as_deref();
+        let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
+        let host = self.host.as_deref();
+        let host = host.map(|text| Host::parse(text).ok_or(MalformedRoute::Host));
+        let audience = self.audience.as_deref();
+        if !audience.is_none_or(is_absolute_uri) {
+            return Err(MalformedRoute::Audience);
+        }
+        Ok(Route {
+            id,
+            path: PathTemplate::parse(&self.path)?,
+            method: method.transpose()?,
+            host: host.transpose()?,
+            scope: Scope::parse(&self.scope).map_err(|_| MalformedRoute::Scope)?,
+            audience: audience.map(Arc::from),
+            created_at: now,
+        })
+    }
+}
+
+impl Route {
+    /// Whether both are for the same requests, so that only one of them could ever decide.
+    pub fn duplicates(&self, other: &Route) -> bool {
+        self.method == other.method && self.host == other.host && self.path.parts == other.path.parts
+    }
+}
+
+/// A method in capital letters. `get` is refused: some upstreams take it for GET, and others for a method of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Method(Box<str>);
+
+impl Method {
+    /// Parses a method.
+    pub fn parse(text: &str) -> Option<Self> {
+        is_method(text).then(|| Self(text.into()))
+    }
+
+    /// The method as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Whether `text` is a method that everybody reads alike.
+pub fn is_method(text: &str) -> bool {
+    (1..=MAX_METHOD).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
+}
+
+/// The paths that a rule is for: literal segments, `{name}` for one segment, `{*rest}` for the remainder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate {
+    text: Box<str>,
+    parts: Vec<Part>,
+}
+
+/// One segment of a template. The order is that of specificity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// This text, decoded; empty at the end of a path that ends with a slash.
+    Literal(Box<str>),
+    /// Any one segment that is not empty.
+    Parameter,
+    /// All segments from here on, also the empty one behind a slash.
+    Rest,
+}
+
+impl PathTemplate {
+    /// Parses a template. Its literals must be in the normal form that a path must be in, or nothing could match them.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, MalformedRoute> {
+        if text.contains('?') {
+            return Err(MalformedRoute::Query);
+        }
+        if text.len() > MAX_TEMPLATE || text.split('/').count() > MAX_SEGMENTS + 1 {
+            return Err(MalformedRoute::TooLong);
+        }
+        normal_path(text).map_err(MalformedRoute::Path)?;
+        let mut names = Vec::new();
+        let mut parts = Vec::new();
+        for segment in text[1..].split('/') {
+            if parts.last() == Some(&Part::Rest) {
+                return Err(MalformedRoute::RestNotLast);
+            }
+            let braced = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+            let Some(braced) = braced else {
+                if segment.contains(['{', '}']) {
+                    return Err(MalformedRoute::Braces);
+                }
+                parts.push(Part::Literal(super::path::decoded(segment).into()));
+                continue;
+            };
+            let (part, name) = match braced.strip_prefix('*') {
+                Some(name) => (Part::Rest, name),
+                None => (Part::Parameter, braced),
+            };
+            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                return Err(MalformedRoute::Braces);
+            }
+            if names.contains(&name) {
+                return Err(MalformedRoute::RepeatedName);
+            }
+            names.push(name);
+            parts.push(part);
+        }
+        Ok(Self {
+            text: text.into(),
+            parts,
+        })
+    }
+
+    /// The template as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+}
+
+impl fmt::Display for PathTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(text: &str) -> Vec<Part> {
+        PathTemplate::parse(text).unwrap().parts
+    }
+
+    #[test]
+    fn p44_a_template_has_literals_parameters_and_a_remainder() {
+        let literal = |text: &str| Part::Literal(text.into());
+        assert_eq!(
+            parts("/orders/{id}/lines/{*rest}"),
+            [literal("orders"), Part::Parameter, literal("lines"), Part::Rest]
+        );
+        assert_eq!(parts("/"), [literal("")]);
+        assert_eq!(parts("/orders/"), [literal("orders"), literal("")]);
+        assert_eq!(parts("/caf%C3%A9/%7Bid%7D"), [literal("café"), literal("{id}")]);
+    }
+
+    #[test]
+    fn p44_a_malformed_template_is_refused() {
+        use MalformedRoute::*;
+        for (text, malformed) in [
+            ("orders", Path(RejectedPath::NoSlash)),
+            ("/a/../b", Path(RejectedPath::DotSegment)),
+            ("/a//b", Path(RejectedPath::EmptySegment)),
+            ("/a%2fb", Path(RejectedPath::AmbiguousEscape)),
+            ("/a;b", Path(RejectedPath::Parameter)),
+            ("/a?b", Query),
+            ("/{}", Braces),
+            ("/{*}", Braces),
+            ("/{a-b}", Braces),
+            ("/a{id}", Braces),
+            ("/{id}.json", Braces),
+            ("/{a}{b}", Braces),
+            ("/}", Braces),
+            ("/{*rest}/a", RestNotLast),
+            ("/{*rest}/", RestNotLast),
+            ("/{a}/{a}", RepeatedName),
+        ] {
+            assert_eq!(PathTemplate::parse(text), Err(malformed), "{text}");
+        }
+        assert_eq!(PathTemplate::parse(&"/a".repeat(65)), Err(TooLong));
+        assert_eq!(PathTemplate::parse(&format!("/{}", "a".repeat(1024))), Err(TooLong));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_new_route_is_named() {
+        let good = NewRoute {
+            path: "/orders/{id}".into(),
+            scope: "orders:read".into(),
+            method: Some("GET".into()),
+            host: Some("api.example".into()),
+            audience: Some("https://api.example".into()),
+        };
+        let refused = |change: fn(&mut NewRoute)| {
+            let mut new = good.clone();
+            change(&mut new);
+            new.route("r".into(), UnixMillis(0)).unwrap_err()
+        };
+        assert!(good.route("r".into(), UnixMillis(0)).is_ok());
+        assert_eq!(refused(|new| new.method = Some("get".into())), MalformedRoute::Method);
+        assert_eq!(refused(|new| new.method = Some(String::new())), MalformedRoute::Method);
+        assert_eq!(refused(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
+        assert_eq!(refused(|new| new.scope = String::new()), MalformedRoute::Scope);
+        assert_eq!(
+            refused(|new| new.audience = Some("orders".into())),
+            MalformedRoute::Audience
+        );
+        assert_eq!(refused(|new| new.path = "/{".into()), MalformedRoute::Braces);
+    }
+
+    #[test]
+    fn routes_that_differ_in_names_and_spelling_only_are_the_same() {
+        let route = |path: &str| {
+            let new = NewRoute {
+                path: path.into(),
+                scope: "a".into(),
+                ..NewRoute::default()
+            };
+            new.route(path.into(), UnixMillis(0)).unwrap()
+        };
+        assert!(route("/orders/{id}").duplicates(&route("/%6Frders/{order}")));
+        assert!(!route("/orders/{id}").duplicates(&route("/orders/{*id}")));
+        assert!(!route("/orders").duplicates(&route("/orders/")));
+    }
+}

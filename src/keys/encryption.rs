@@ -1,0 +1,58 @@
+//! Encryption of private keys at rest: AES-256-GCM with the key of `keys.encryption_key`.
+//!
+//! It protects a copied database or backup. It does not protect a machine whose configuration can be read as well.
+
+use zeroize::Zeroizing;
+
+use super::KeyError;
+use crate::aead::Aead;
+
+/// The key that private keys are encrypted with.
+#[derive(Debug)]
+pub struct KeyEncryptionKey(Aead);
+
+impl KeyEncryptionKey {
+    /// From 32 bytes.
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(Aead::gcm(key))
+    }
+
+    /// Encrypts `private`, bound to `kid` so that rows cannot be swapped: a fresh nonce, then the ciphertext with its tag.
+    ///
+    /// # Errors
+    /// When the machine gives no randomness.
+    pub fn encrypt(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
+        self.0
+            .encrypt(kid.as_bytes(), private.to_vec())
+            .ok_or_else(|| KeyError(format!("cannot encrypt key {kid}")))
+    }
+
+    /// Decrypts what [`KeyEncryptionKey::encrypt`] returned.
+    ///
+    /// # Errors
+    /// When it was encrypted with another key, or changed since.
+    pub fn decrypt(&self, kid: &str, encrypted: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        self.0.decrypt(kid.as_bytes(), encrypted).ok_or_else(|| {
+            KeyError(format!(
+                "cannot decrypt key {kid}: keys.encryption_key is not the one it was encrypted with"
+            ))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_encrypted_decrypts_with_the_same_key_and_kid_only() {
+        let key = KeyEncryptionKey::new(&[7; 32]);
+        let encrypted = key.encrypt("kid", b"private").unwrap();
+        assert!(!encrypted.windows(7).any(|window| window == b"private"));
+        assert_eq!(key.decrypt("kid", &encrypted).unwrap().as_slice(), b"private");
+        assert!(key.decrypt("other", &encrypted).is_err());
+        assert!(KeyEncryptionKey::new(&[8; 32]).decrypt("kid", &encrypted).is_err());
+        assert!(key.decrypt("kid", &encrypted[..encrypted.len() - 1]).is_err());
+        assert!(key.decrypt("kid", b"short").is_err());
+    }
+}

@@ -1,0 +1,90 @@
+//! What is stored of a client secret: a digest, or a password hash.
+//!
+//! A generated secret has 256 random bits: a password hash would only put milliseconds on every token request. So
+//! SHA-256 it is. An imported secret that looks chosen keeps a password hash (ADR 18).
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::client_secret::ClientSecret;
+use super::password_hash::PasswordHash;
+use crate::encoding::{from_hex, hex};
+
+/// What is stored of a secret.
+#[derive(Clone)]
+pub enum SecretHash {
+    /// SHA-256.
+    Digest([u8; 32]),
+    /// A password hash: of another server, until the secret is used for the first time, or of a secret that looks chosen.
+    Password(Arc<PasswordHash>),
+}
+
+/// The prefix of the stored form of a digest; password hashes begin with `$`.
+const STORED_PREFIX: &str = "sha256:";
+
+impl SecretHash {
+    /// The digest of a secret that was generated.
+    pub fn of(secret: &ClientSecret) -> Self {
+        Self::Digest(secret.digest())
+    }
+
+    /// The form in which the database keeps it: `sha256:` and 64 hexadecimal digits, or a password hash as it came.
+    pub fn to_stored(&self) -> String {
+        let bytes = match self {
+            Self::Digest(bytes) => bytes,
+            Self::Password(hash) => return hash.text().to_owned(),
+        };
+        format!("{STORED_PREFIX}{}", hex(bytes))
+    }
+
+    /// Reads the stored form; `None` when it is none.
+    pub fn from_stored(text: &str) -> Option<Self> {
+        if PasswordHash::looks_like_one(text) {
+            return PasswordHash::parse(text)
+                .ok()
+                .map(|hash| Self::Password(Arc::new(hash)));
+        }
+        let digits = text.strip_prefix(STORED_PREFIX)?.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = from_hex(pair[0], pair[1])?;
+        }
+        Some(Self::Digest(bytes))
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stored_hash_reads_back_and_other_forms_do_not() {
+        let hash = SecretHash::of(&ClientSecret::generate());
+        let text = hash.to_stored();
+        assert_eq!(
+            SecretHash::from_stored(&text).map(|back| back.to_stored()),
+            Some(text.clone())
+        );
+        for bad in ["", "sha256:", "sha256:zz", "md5:00", &text[1..], &text[..70]] {
+            assert!(SecretHash::from_stored(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn g8_debug_shows_nothing_of_a_secret() {
+        let secret = ClientSecret::new("hunter2".into());
+        assert_eq!(
+            format!("{secret:?} {:?}", SecretHash::of(&secret)),
+            "ClientSecret(…) SecretHash(…)"
+        );
+    }
+}

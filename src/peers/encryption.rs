@@ -1,0 +1,114 @@
+//! The keys that peers share, and what is done with them: names that say nothing, values that nobody can read or forge.
+//!
+//! All of it is derived from the deployment's secret, which is in the database, and from `keys.encryption_key` if there is
+//! one. Neither is ever in Redis. Two deployments on one Redis have different secrets, and so neither names nor values nor a
+//! channel in common.
+
+use std::fmt::Write;
+
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::{hkdf, hmac, rand};
+use zeroize::Zeroizing;
+
+use crate::oauth::client::ClientId;
+use crate::throttle::{Failure, SharedBucket};
+
+pub(super) struct DeploymentKeys {
+    /// Stands in every name, so that a person can tell two deployments apart. In braces: a cluster keeps it together.
+    prefix: String,
+    channel: String,
+    names: hmac::Key,
+    /// With SIV, because the instances draw their nonces at random: two that are the same tell at most that two values are.
+    values: LessSafeKey,
+}
+
+/// A length for `hkdf`.
+struct Bytes(usize);
+
+impl hkdf::KeyType for Bytes {
+    fn len(&self) -> usize {
+        self.0
+    }
+}
+
+impl DeploymentKeys {
+    pub(super) fn derive(secret: &[u8; 32], encryption_key: Option<&[u8; 32]>) -> Self {
+        let mut material = Zeroizing::new(secret.to_vec());
+        material.extend_from_slice(encryption_key.map_or(&[], |key| &key[..]));
+        let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, b"mintage siblings");
+        let derived = salt.extract(&material);
+        let key = |purpose: &[u8]| {
+            let mut key = Zeroizing::new([0; 32]);
+            derived
+                .expand(&[purpose], Bytes(32))
+                .and_then(|key_material| key_material.fill(&mut *key))
+                .expect("HKDF-SHA256 gives up to 8160 bytes");
+            key
+        };
+        let id = hex(&key(b"id")[..8]);
+        let values = UnboundKey::new(&AES_256_GCM_SIV, &*key(b"values")).expect("AES-256 takes exactly 32 bytes");
+        Self {
+            prefix: format!("mintage:{{{id}}}"),
+            channel: format!("mintage:{{{id}}}:changes"),
+            names: hmac::Key::new(hmac::HMAC_SHA256, &*key(b"names")),
+            values: LessSafeKey::new(values),
+        }
+    }
+
+    /// Where announcements go.
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    pub(super) fn client_name(&self, id: &ClientId) -> String {
+        self.name("client", &[id.as_str().as_bytes()])
+    }
+
+    pub(super) fn bucket_name(&self, failure: &Failure) -> String {
+        let SharedBucket { of, per_minute } = &failure.bucket;
+        self.name("failures", &[&per_minute.to_be_bytes(), of])
+    }
+
+    /// A list of Redis' keys is then no list of clients and addresses.
+    fn name(&self, kind: &str, parts: &[&[u8]]) -> String {
+        let mut context = hmac::Context::with_key(&self.names);
+        // All but the last part have one length, so no two lists are the same bytes.
+        context.update(kind.as_bytes());
+        parts.iter().for_each(|part| context.update(part));
+        format!("{}:{kind}:{}", self.prefix, hex(&context.sign().as_ref()[..16]))
+    }
+
+    /// Encrypts `text` so that it can be read as what belongs to `context` and as nothing else.
+    pub(super) fn encrypt(&self, context: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).ok()?;
+        self.values
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut text)
+            .ok()?;
+        let mut encrypted = nonce.to_vec();
+        encrypted.append(&mut text);
+        Some(encrypted)
+    }
+
+    /// Decrypts what [`DeploymentKeys::encrypt`] made; `None` for whatever else it may be.
+    pub(super) fn decrypt(&self, context: &[u8], encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        let (nonce, text) = encrypted.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut text = Zeroizing::new(text.to_vec());
+        let length = self
+            .values
+            .open_in_place(nonce, Aad::from(context), &mut text)
+            .ok()?
+            .len();
+        text.truncate(length);
+        Some(text)
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,282 @@
+//! A client as it stands in Redis: JSON, encrypted, with the number of the change that it is known to be no older than.
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::oauth::client::{Client, ClientId};
+use crate::oauth::scope::Scope;
+use crate::oauth::secret_hash::SecretHash;
+use crate::oauth::stored_secret::{LastUsed, StoredSecret};
+use crate::peers::encryption::DeploymentKeys;
+use crate::time::UnixMillis;
+
+/// The version of the form, to be raised with every change of it: instances of two versions may share a Redis, and each
+/// then misses what the other has left there.
+const VERSION: u8 = 1;
+
+/// A client, and what is known of how old that is.
+#[derive(Clone, Debug)]
+pub struct SharedClient {
+    /// The client.
+    pub client: Client,
+    /// Every change of it up to this number is in it.
+    pub number: i64,
+    /// When it was read from the database, by the clock of who did.
+    pub loaded_at: UnixMillis,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Value {
+    number: i64,
+    loaded_at_ms: i64,
+    name: String,
+    enabled: bool,
+    scope: String,
+    default_scope: String,
+    audiences: Vec<String>,
+    serves: Vec<String>,
+    auth_methods: Vec<String>,
+    ttl_seconds: Option<i64>,
+    alg: Option<String>,
+    secrets: Vec<Secret>,
+    created_at_ms: i64,
+    updated_at_ms: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Secret {
+    id: String,
+    hash: String,
+    created_at_ms: i64,
+    expires_at_ms: Option<i64>,
+    last_used_at_ms: Option<i64>,
+}
+
+/// A byte for the version and then what is encrypted; `None` when that fails, and then nobody is told.
+pub(super) fn encrypt(keys: &DeploymentKeys, shared: &SharedClient) -> Option<Vec<u8>> {
+    let text = serde_json::to_vec(&Value::from(shared)).ok()?;
+    let mut value = vec![VERSION];
+    value.append(&mut keys.encrypt(&context(&shared.client.id), text)?);
+    Some(value)
+}
+
+/// Reads it; `None` when it is of another version, of another client, or not ours.
+pub(super) fn decrypt(keys: &DeploymentKeys, id: &ClientId, value: &[u8]) -> Option<SharedClient> {
+    let (version, encrypted) = value.split_first()?;
+    if *version != VERSION {
+        return None;
+    }
+    let text: Zeroizing<Vec<u8>> = keys.decrypt(&context(id), encrypted)?;
+    let value: Value = serde_json::from_slice(&text).ok()?;
+    value.into_shared(id.clone())
+}
+
+fn context(id: &ClientId) -> Vec<u8> {
+    [b"client", &[VERSION][..], id.as_str().as_bytes()].concat()
+}
+
+impl From<&SharedClient> for Value {
+    fn from(shared: &SharedClient) -> Self {
+        let client = &shared.client;
+        let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
+        let secret = |secret: &StoredSecret| Secret {
+            id: secret.id.clone(),
+            hash: secret.hash.to_stored(),
+            created_at_ms: secret.created_at.0,
+            expires_at_ms: secret.expires_at.map(|at| at.0),
+            last_used_at_ms: secret.last_used.moment().map(|at| at.0),
+        };
+        Self {
+            number: shared.number,
+            loaded_at_ms: shared.loaded_at.0,
+            name: client.name.clone(),
+            enabled: client.enabled,
+            scope: client.scope.to_string(),
+            default_scope: client.default_scope.to_string(),
+            audiences: texts(&client.audiences),
+            serves: texts(&client.serves),
+            auth_methods: client
+                .auth_methods
+                .iter()
+                .map(|method| method.name().to_owned())
+                .collect(),
+            ttl_seconds: client.ttl_seconds,
+            alg: client.alg.map(|alg| alg.name().to_owned()),
+            secrets: client.secrets.iter().map(secret).collect(),
+            created_at_ms: client.created_at.0,
+            updated_at_ms: client.updated_at.0,
+        }
+    }
+}
+
+impl Value {
+    fn into_shared(self, id: ClientId) -> Option<SharedClient> {
+        let secrets: Option<Vec<StoredSecret>> = self.secrets.into_iter().map(Secret::into_stored).collect();
+        let methods: Result<Vec<_>, String> = self.auth_methods.iter().map(|name| name.parse()).collect();
+        let client = Client {
+            id,
+            name: self.name,
+            enabled: self.enabled,
+            scope: scope(&self.scope)?,
+            default_scope: scope(&self.default_scope)?,
+            audiences: self.audiences.into_iter().map(Into::into).collect(),
+            serves: self.serves.into_iter().map(Into::into).collect(),
+            auth_methods: methods.ok()?,
+            ttl_seconds: self.ttl_seconds,
+            alg: self
+                .alg
+                .map(|name| name.parse().ok())
+                .map_or(Some(None), |alg| alg.map(Some))?,
+            secrets: secrets?,
+            created_at: UnixMillis(self.created_at_ms),
+            updated_at: UnixMillis(self.updated_at_ms),
+        };
+        Some(SharedClient {
+            client,
+            number: self.number,
+            loaded_at: UnixMillis(self.loaded_at_ms),
+        })
+    }
+}
+
+impl Secret {
+    fn into_stored(self) -> Option<StoredSecret> {
+        Some(StoredSecret {
+            id: self.id,
+            hash: SecretHash::from_stored(&self.hash)?,
+            created_at: UnixMillis(self.created_at_ms),
+            expires_at: self.expires_at_ms.map(UnixMillis),
+            last_used: LastUsed::at(self.last_used_at_ms.map(UnixMillis)),
+        })
+    }
+}
+
+fn scope(text: &str) -> Option<Scope> {
+    match text {
+        "" => Some(Scope::empty()),
+        text => Scope::parse(text).ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oauth::alg::Alg;
+    use crate::oauth::client::AuthMethod;
+    use crate::oauth::client_secret::ClientSecret;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn client(id: &str) -> Client {
+        let mut secret = StoredSecret::new(&ClientSecret::generate(), NOW);
+        secret.expires_at = Some(UnixMillis(NOW.0 + 5));
+        secret.last_used.note(UnixMillis(NOW.0 - 7));
+        Client {
+            id: ClientId::parse(id).unwrap(),
+            name: "Käse \"1\"".into(),
+            enabled: false,
+            scope: Scope::parse("a b mintage:read").unwrap(),
+            default_scope: Scope::empty(),
+            audiences: vec!["https://a".into(), "https://b".into()],
+            serves: vec!["https://c".into()],
+            auth_methods: vec![AuthMethod::ClientSecretPost],
+            ttl_seconds: Some(60),
+            alg: Some(Alg::EdDsa),
+            secrets: vec![secret, StoredSecret::new(&ClientSecret::generate(), NOW)],
+            created_at: UnixMillis(1),
+            updated_at: UnixMillis(2),
+        }
+    }
+
+    fn shared(id: &str) -> SharedClient {
+        SharedClient {
+            client: client(id),
+            number: 42,
+            loaded_at: NOW,
+        }
+    }
+
+    fn keys() -> DeploymentKeys {
+        DeploymentKeys::derive(&[7; 32], None)
+    }
+
+    /// Everything that can be seen of it, and the hashes.
+    fn all_of(shared: &SharedClient) -> String {
+        let hashes: Vec<String> = shared
+            .client
+            .secrets
+            .iter()
+            .map(|secret| secret.hash.to_stored())
+            .collect();
+        format!("{shared:?} {hashes:?}")
+    }
+
+    #[test]
+    fn a_client_comes_back_as_it_was() {
+        let mut plain = shared("b");
+        (plain.client.ttl_seconds, plain.client.alg) = (None, None);
+        (plain.client.secrets, plain.client.audiences) = (Vec::new(), Vec::new());
+        for shared in [shared("a"), plain] {
+            let value = encrypt(&keys(), &shared).unwrap();
+            let back = decrypt(&keys(), &shared.client.id, &value).unwrap();
+            assert_eq!(all_of(&back), all_of(&shared));
+        }
+    }
+
+    #[test]
+    fn a_value_is_of_one_client_in_one_deployment() {
+        let shared = shared("a");
+        let value = encrypt(&keys(), &shared).unwrap();
+        assert!(decrypt(&keys(), &ClientId::parse("b").unwrap(), &value).is_none());
+        let others = [
+            DeploymentKeys::derive(&[8; 32], None),
+            DeploymentKeys::derive(&[7; 32], Some(&[0; 32])),
+        ];
+        for other in others {
+            assert!(decrypt(&other, &shared.client.id, &value).is_none());
+            assert_ne!(
+                other.client_name(&shared.client.id),
+                keys().client_name(&shared.client.id)
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_of_which_a_bit_was_changed_or_an_end_is_missing_is_none() {
+        let shared = shared("a");
+        let value = encrypt(&keys(), &shared).unwrap();
+        for place in 0..value.len() {
+            let mut changed = value.clone();
+            changed[place] ^= 1;
+            assert!(decrypt(&keys(), &shared.client.id, &changed).is_none(), "{place}");
+            assert!(
+                decrypt(&keys(), &shared.client.id, &value[..place]).is_none(),
+                "{place}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_value_with_another_member_or_one_less_is_of_another_version() {
+        let shared = shared("a");
+        let encrypted = |change: fn(&mut serde_json::Map<String, serde_json::Value>)| {
+            let mut text = serde_json::to_value(Value::from(&shared)).unwrap();
+            change(text.as_object_mut().unwrap());
+            let encrypted = keys().encrypt(&context(&shared.client.id), text.to_string().into_bytes());
+            [&[VERSION][..], &encrypted.unwrap()].concat()
+        };
+        let opens = |value: Vec<u8>| decrypt(&keys(), &shared.client.id, &value).is_some();
+        assert!(opens(encrypted(|_| {})));
+        assert!(!opens(encrypted(|text| drop(text.insert("new".into(), true.into())))));
+        assert!(!opens(encrypted(|text| drop(text.remove("enabled")))));
+        assert!(!opens(encrypted(|text| drop(text.insert("alg".into(), "none".into())))));
+    }
+
+    #[test]
+    fn two_encryptions_of_one_client_differ() {
+        let shared = shared("a");
+        assert_ne!(encrypt(&keys(), &shared), encrypt(&keys(), &shared));
+    }
+}

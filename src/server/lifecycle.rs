@@ -1,0 +1,143 @@
+//! A server while it runs: waits for its start to be over, for signals and for the writer's exit, and stops in order.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::drain_filter::DrainFilter;
+use super::reload;
+use super::signals::{Signal, Signals};
+use super::startup::FatalStartupError;
+use crate::actors::batch_writer::{BatchWriterHandle, ExitSignal};
+use crate::config::{Config, Sources};
+use crate::http::Shared;
+use crate::systemd::Notifier;
+
+/// The server cannot start, or did not stop as it should; the text is one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerError(pub String);
+
+impl std::fmt::Display for ServerError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ServerError {}
+
+/// The last part of `server.drain_delay`, in which nobody can begin to connect any more: what has been begun passes through
+/// the acceptor and comes to its worker, with its first request.
+const DRAIN_FILTER_TIME: Duration = Duration::from_millis(100);
+
+/// What is left to look after while the server runs.
+pub(super) struct Running {
+    pub config: Config,
+    pub sources: Sources,
+    pub shared: Arc<Shared>,
+    pub servers: Vec<ServerHandle>,
+    pub notifier: Notifier,
+}
+
+impl Running {
+    /// Serves until a signal says stop or something ends that must not, and then stops in order.
+    ///
+    /// # Errors
+    /// As [`super::Server::run`].
+    pub async fn run(
+        mut self,
+        startup: impl Future<Output = Result<(), FatalStartupError>>,
+        mut writer_exit: ExitSignal,
+        drain_filter: DrainFilter,
+        mut signals: Signals,
+        when_ready: impl FnOnce(),
+    ) -> Result<(), ServerError> {
+        let mut startup = pin!(startup);
+        let mut when_ready = Some(when_ready);
+        let notifier = std::mem::take(&mut self.notifier);
+        let mut alive = pin!(notifier.keep_alive());
+        let failure = loop {
+            tokio::select! {
+                started = &mut startup, if when_ready.is_some() => match started {
+                    Ok(()) => {
+                        self.shared.readiness.started();
+                        notifier.ready();
+                        if let Some(when_ready) = when_ready.take() {
+                            when_ready();
+                        }
+                    }
+                    Err(fatal) => break Some(ServerError(fatal.to_string())),
+                },
+                signal = signals.next() => match signal {
+                    Signal::Stop => break None,
+                    Signal::Reload => {
+                        // A server that has not started yet must not report the end of a reload as "ready".
+                        let started = when_ready.is_none();
+                        if started {
+                            notifier.reloading();
+                        }
+                        reload::reload(&mut self.config, &self.sources, &self.shared).await;
+                        if started {
+                            notifier.ready();
+                        }
+                    }
+                },
+                never = &mut alive => match never {},
+                Ok(()) = &mut writer_exit => break Some(ServerError("the writer of token records died".into())),
+            }
+        };
+        if let Some(failure) = &failure {
+            log::error!("stopping: {failure}");
+        }
+        notifier.stopping();
+        let stopped = tokio::select! {
+            stopped = self.stop(drain_filter) => stopped,
+            Signal::Stop = signals.next() => Err(lost(&self.shared.writer, "asked twice to stop")),
+            never = &mut alive => match never {},
+        };
+        failure.map_or(stopped, Err)
+    }
+
+    /// Not ready, take leave, drain HTTP, flush the records: in that order, within `server.shutdown_timeout`.
+    ///
+    /// actix closes idle kept-alive connections when it stops, also those on which a request has just been sent. So first
+    /// every answer says that its connection closes, and clients send no more on it; those that are idle have
+    /// `server.drain_delay` to be closed by whoever is at their other end.
+    async fn stop(&self, drain_filter: DrainFilter) -> Result<(), ServerError> {
+        let deadline = Instant::now() + self.config.server.shutdown_timeout.0;
+        log::info!("stopping pending={}", self.shared.writer.pending());
+        self.shared.readiness.drain();
+        tokio::time::sleep(self.config.server.drain_delay.0.saturating_sub(DRAIN_FILTER_TIME)).await;
+        drain_filter.attach();
+        tokio::time::sleep(DRAIN_FILTER_TIME).await;
+        drop(drain_filter);
+        for server in &self.servers {
+            // Bounded by actix's own shutdown timeout as well; what is not done by then is cut off.
+            let _ = timeout_at(deadline, server.stop(true)).await;
+        }
+        // When draining took all the time, the records still get a moment of their own.
+        let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
+        let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
+        if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
+            return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
+        }
+        if let Err(error) = self.shared.secret_usage.write(&self.shared.db).await {
+            log::warn!("the last uses of secrets are not written: {error}");
+        }
+        if let Err(error) = self.shared.db.settle().await {
+            log::warn!("the WAL file stays: {error}");
+        }
+        log::info!("stopped");
+        Ok(())
+    }
+}
+
+/// The stop was cut short: what still waits in the writer is lost, and that is said.
+fn lost(writer: &BatchWriterHandle, why: &str) -> ServerError {
+    let count = writer.pending();
+    log::error!("token records lost count={count}");
+    ServerError(format!("stopped early, {why}: {count} token records lost"))
+}

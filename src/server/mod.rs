@@ -1,0 +1,228 @@
+//! The server: [`Server::bind`] takes a configuration and its listeners, [`Server::run`] serves until told to stop.
+//!
+//! This is the only place that wires the modules together, in one straight function.
+
+mod drain_filter;
+mod lifecycle;
+mod listener;
+mod reload;
+pub mod signals;
+mod startup;
+mod workers;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use actix::Arbiter;
+use actix_web::dev::Server as HttpServer;
+use arc_swap::ArcSwap;
+
+use crate::actors::batch_writer::BatchWriterHandle;
+use crate::actors::change_feed::LocalState;
+use crate::actors::client_cache::ClientCaches;
+use crate::actors::janitor::JanitorStats;
+use crate::clients::password_verifier::PasswordVerifier;
+use crate::clock::Clock;
+use crate::cluster::keys::Rotation;
+use crate::config::{Config, Sources};
+use crate::db::Db;
+use crate::http::{DenialLog, HttpSettings, Shared};
+use crate::keys::rotation::Schedule;
+use crate::keys::{KeyEncryptionKey, KeyStore};
+use crate::metrics::Metrics;
+use crate::oauth::metadata::Metadata;
+use crate::peers::Peers;
+use crate::readiness::Readiness;
+use crate::records::flush::table_sink;
+use crate::revocation::Revocations;
+use crate::systemd::Notifier;
+use crate::throttle::AuthLimits;
+use drain_filter::DrainFilter;
+use lifecycle::Running;
+use reload::token_policy;
+use signals::Signals;
+use startup::Startup;
+
+pub use lifecycle::ServerError;
+
+/// A server that has its listeners and does not serve yet.
+pub struct Server {
+    config: Config,
+    sources: Sources,
+    clock: Clock,
+    public: TcpListener,
+    admin: Option<TcpListener>,
+    seal: Option<Arc<KeyEncryptionKey>>,
+    peers: Peers,
+    notifier: Notifier,
+}
+
+impl Server {
+    /// Takes the listeners, so that a port in use is known before anything else is done.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, or the encryption key is not one, or the URL of Redis.
+    pub fn bind(config: Config, sources: Sources, clock: Clock) -> Result<Self, ServerError> {
+        let seal = config
+            .encryption_key()
+            .map_err(|error| ServerError(error.to_string()))?;
+        let peers = Peers::at(&config.redis.url, seal.clone())
+            .map_err(|_| ServerError("redis.url cannot be used: redis://[USER:PASSWORD@]HOST[:PORT][/DB]".into()))?;
+        let admin_listen = &config.server.admin_listen;
+        Ok(Self {
+            public: listen("server.listen", &config.server.listen)?,
+            admin: (!admin_listen.is_empty())
+                .then(|| listen("server.admin_listen", admin_listen))
+                .transpose()?,
+            seal: seal.map(|key| Arc::new(KeyEncryptionKey::new(&key))),
+            peers,
+            config,
+            sources,
+            clock,
+            notifier: Notifier::default(),
+        })
+    }
+
+    /// Tells a service manager when it is ready and when it stops.
+    pub fn notifying(self, notifier: Notifier) -> Self {
+        Self { notifier, ..self }
+    }
+
+    /// Where the server listens: with the port that it got, if it asked for any.
+    pub fn address(&self) -> SocketAddr {
+        self.public.local_addr().expect("a bound listener has an address")
+    }
+
+    /// Where `/admin` listens, if that is on its own.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until a signal says stop, and then stops in order. `when_ready` is called once.
+    ///
+    /// # Errors
+    /// When the start failed for good, the writer died, or records were lost at the end.
+    pub async fn run(self, signals: Signals, when_ready: impl FnOnce()) -> Result<(), ServerError> {
+        let config = self.config;
+        let workers = match config.server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let admin_workers = usize::from(self.admin.is_some());
+        let db = Db::open(&config.database);
+        let writer_arbiter = Arbiter::new();
+        let (writer, writer_exit) = {
+            let db = db.clone();
+            let queues = workers + admin_workers;
+            BatchWriterHandle::start(
+                &writer_arbiter.handle(),
+                &config.writer,
+                self.clock.clone(),
+                queues,
+                || table_sink(db),
+            )
+        };
+        let keys = KeyStore::default();
+        let rotation = Rotation::new(
+            db.clone(),
+            self.clock.clone(),
+            keys.clone(),
+            self.seal.clone(),
+            key_schedule(&config),
+        );
+        let shared = Arc::new(Shared {
+            clock: self.clock.clone(),
+            policy: ArcSwap::from_pointee(token_policy(&config)),
+            cache_ttl: ArcSwap::from_pointee(config.cache.ttl.0),
+            settings: http_settings(&config),
+            db: db.clone(),
+            keys,
+            rotation: rotation.clone(),
+            routes: Default::default(),
+            caches: ClientCaches::default(),
+            revocations: Revocations::new(db.clone()),
+            peers: self.peers.clone(),
+            writer: writer.clone(),
+            secret_usage: Default::default(),
+            password_verifier: PasswordVerifier::new(db.clone()),
+            janitor: JanitorStats::default(),
+            readiness: Readiness::default(),
+            denials: DenialLog::default(),
+            auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
+            metrics: Metrics::default(),
+        });
+        let public_serves_admin = self.admin.is_none();
+        let cannot_serve = |error: std::io::Error| ServerError(format!("cannot serve: {error}"));
+        let drain_filter = DrainFilter::of([&self.public].into_iter().chain(&self.admin)).map_err(cannot_serve)?;
+        let serve = |listener, workers, public, admin| {
+            workers::serve(&config, &shared, listener, workers, public, admin).map_err(cannot_serve)
+        };
+        let mut servers = vec![serve(self.public, workers, true, public_serves_admin)?];
+        if let Some(listener) = self.admin {
+            servers.push(serve(listener, 1, false, true)?);
+        }
+        let handles = servers.iter().map(HttpServer::handle).collect();
+        for server in servers {
+            actix_web::rt::spawn(server);
+        }
+        shared.secret_usage.clone().start(db.clone());
+        let startup = Startup {
+            db: db.clone(),
+            clock: self.clock,
+            local: LocalState {
+                caches: shared.caches.clone(),
+                revocations: shared.revocations.clone(),
+                keys: shared.keys.clone(),
+                routes: shared.routes.clone(),
+                seal: self.seal,
+                feed_lag: shared.readiness.feed_lag.clone(),
+            },
+            janitor: (config.janitor.clone(), shared.janitor.clone()),
+            rotation,
+            peers: self.peers,
+            cache_ttl: config.cache.ttl.0,
+            auto_migrate: config.database.auto_migrate,
+            warm: if config.cache.enabled { config.cache.warm } else { 0 },
+            workers: workers + admin_workers,
+        };
+        let running = Running {
+            config,
+            sources: self.sources,
+            shared,
+            servers: handles,
+            notifier: self.notifier,
+        };
+        let ended = running
+            .run(startup.run(), writer_exit, drain_filter, signals, when_ready)
+            .await;
+        writer.stop().await;
+        writer_arbiter.stop();
+        ended
+    }
+}
+
+fn listen(key: &str, address: &str) -> Result<TcpListener, ServerError> {
+    let cannot = |error: std::io::Error| ServerError(format!("cannot listen on {address} ({key}): {error}"));
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| ServerError(format!("{key} is no address: {address}")))?;
+    listener::listen(address).map_err(cannot)
+}
+
+fn key_schedule(config: &Config) -> Schedule {
+    let keys = &config.keys;
+    Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0)
+}
+
+fn http_settings(config: &Config) -> HttpSettings {
+    let metadata = Metadata::new(&config.server.issuer);
+    HttpSettings {
+        max_body: config.server.max_body.0,
+        request_timeout: config.server.request_timeout.0,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+        jwks_max_age: config.keys.jwks_max_age.0,
+        schedule: key_schedule(config),
+        metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
+        cache_capacity: config.cache.capacity,
+    }
+}

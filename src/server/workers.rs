@@ -1,0 +1,99 @@
+//! The applications behind the listeners, and the [`Worker`] of each of their threads.
+
+use std::cell::OnceCell;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix_web::dev::Server;
+use actix_web::web::{self, Data};
+use actix_web::{App, HttpServer};
+
+use crate::actors::client_cache::{ClientCache, ClientCacheHandle};
+use crate::breaker::BreakerState;
+use crate::clients::loader::{self, Loader, SecondLevel};
+use crate::clients::peer_cache::PeerCache;
+use crate::config::{self, Config};
+use crate::http::{Middleware, Shared, Worker, routes};
+use crate::keys::WorkerKeys;
+
+/// Serves on one socket, with as many workers: the public side, the side for operators, or both.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub(super) fn serve(
+    config: &Config,
+    shared: &Arc<Shared>,
+    listener: TcpListener,
+    workers: usize,
+    public: bool,
+    admin: bool,
+) -> std::io::Result<Server> {
+    let (shared, cache) = (shared.clone(), config.cache.clone());
+    // The factory runs on the worker's own thread, once for each socket.
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(worker_of_this_thread(&shared, &cache))
+            .wrap(Middleware)
+            .configure(|config| {
+                if public {
+                    routes::public_routes(config, &shared.metrics);
+                }
+                if admin {
+                    routes::admin_routes(config, &shared.metrics, !public);
+                }
+            })
+            .default_service(web::to(routes::not_found))
+    });
+    let server = server
+        .workers(workers)
+        .keep_alive(config.server.keep_alive.0)
+        .client_request_timeout(config.server.request_timeout.0)
+        .shutdown_timeout(config.server.shutdown_timeout.0.as_secs().max(1))
+        .disable_signals()
+        .listen(listener)?;
+    Ok(server.run())
+}
+
+thread_local! {
+    static WORKER: OnceCell<Data<Worker>> = const { OnceCell::new() };
+}
+
+fn worker_of_this_thread(shared: &Arc<Shared>, cache: &config::Cache) -> Data<Worker> {
+    WORKER.with(|worker| worker.get_or_init(|| Data::new(new_worker(shared, cache))).clone())
+}
+
+fn new_worker(shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
+    let breaker = shared.db.clone();
+    let second_level = (cache.enabled && shared.peers.are_configured()).then(|| second_level(shared));
+    let load = match &second_level {
+        Some((_, load)) => load.clone(),
+        None => loader::from_database(&shared.db),
+    };
+    let outage_known = Rc::new(move || breaker.breaker_state() != BreakerState::Closed);
+    let cache = ClientCache::new(cache, load, outage_known).before_the_database(second_level.map(|(find, _)| find));
+    let cache = ClientCacheHandle::start(cache);
+    shared.caches.add(cache.clone());
+    Worker {
+        shared: shared.clone(),
+        cache,
+        keys: WorkerKeys::new(shared.keys.clone()),
+        recorder: shared.writer.recorder(shared.db.clone()),
+        token_ids: Default::default(),
+        request_ids: Default::default(),
+        metrics: shared.metrics.worker(),
+    }
+}
+
+/// Asks peers for a client; and loads one from the database, and tells peers of it.
+fn second_level(shared: &Arc<Shared>) -> (SecondLevel, Loader) {
+    let peers = PeerCache::new(
+        shared.peers.clone(),
+        shared.caches.freshness().clone(),
+        shared.clock.clone(),
+    );
+    let of = shared.clone();
+    let ttl = move || **of.cache_ttl.load();
+    let load = loader::sharing(&shared.db, peers.clone(), shared.clock.clone(), ttl.clone());
+    (loader::from_peers(peers, ttl), load)
+}
