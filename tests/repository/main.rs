@@ -4,3 +4,4 @@
 mod architecture;
 mod example_config;
 mod ops;
+mod rust_version;
