@@ -8,6 +8,7 @@ use std::hint::black_box;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use aws_lc_rs::{digest, hmac};
+use loadtest::floor::MESSAGE;
 use mintage::actors::client_cache::{ClientCache, Remembered};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::claims::AccessTokenClaims;
@@ -16,7 +17,6 @@ use mintage::oauth::request::TokenRequest;
 use mintage::oauth::secret::{self, ClientSecret};
 use mintage::oauth::{basic, grant};
 
-use crate::floor::MESSAGE;
 use crate::warm::{self, BODY, NOW, Warm};
 
 /// Each step and what it is.

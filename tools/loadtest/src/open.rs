@@ -1,9 +1,10 @@
 //! The open loop: requests are due at a fixed rate, whether or not earlier ones have been answered.
 //!
-//! Each is timed from the moment at which it was due. If all connections are taken then, it waits for one, and that wait
-//! counts: nothing that a slow server holds back is left out (what is called coordinated omission).
+//! Each is timed from the moment at which it was due. If all connections are in use then, it waits for one, and that wait
+//! is part of its latency. So nothing that a slow server holds back is left out (no coordinated omission).
 
 use std::cell::{Cell, RefCell};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,25 +12,22 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-use super::connection::Connection;
-use super::outcome::Outcome;
-use super::traffic::Traffic;
+use crate::connection::Connection;
+use crate::outcome::Outcome;
+use crate::traffic::Traffic;
 
-/// How long after its end a run may still be behind.
+/// How long a run may be behind after its end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Drives the server: `rate` requests a second for `time`.
-pub fn drive(address: &str, traffic: &Traffic, connections: usize, rate: f64, time: Duration) -> Outcome {
+/// Drives one or several servers: `rate` requests a second for `time`, the connections spread over the servers in turn.
+pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, rate: f64, time: Duration) -> Outcome {
     let total = (rate * time.as_secs_f64()).max(1.0) as u64;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        let mut open = Vec::with_capacity(connections);
-        for _ in 0..connections {
-            open.push(Connection::open(address).await.expect("the server accepts"));
-        }
+        let open = Connection::open_all(addresses, connections).await;
         let outcome = Rc::new(RefCell::new(Outcome::default()));
         let next = Rc::new(Cell::new(0u64));
         let began = Instant::now();
@@ -67,7 +65,7 @@ pub fn drive(address: &str, traffic: &Traffic, connections: usize, rate: f64, ti
     })
 }
 
-/// A thread that says when a request is due: the timers of tokio are no finer than a millisecond.
+/// A thread that says when a request is due: tokio's timers are no finer than a millisecond.
 struct Pacer {
     due: Arc<Semaphore>,
     stopped: Arc<AtomicBool>,

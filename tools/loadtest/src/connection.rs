@@ -1,35 +1,45 @@
-//! One kept-alive connection: sends a request, reads the whole answer.
+//! One kept-alive connection: sends a request and reads the whole response.
 
 use std::io::{Error, ErrorKind, Result};
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// A connection to the server.
 pub struct Connection {
-    address: String,
+    address: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
 
 impl Connection {
     /// Connects.
-    pub async fn open(address: &str) -> Result<Self> {
+    pub async fn open(address: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
-            address: address.to_owned(),
+            address,
             stream,
             buffer: vec![0; 16 << 10],
         })
     }
 
-    /// Whether the answer is a 200. A connection that the server closed is replaced, and that request has failed.
+    /// Opens so many connections, spread over the servers in turn.
+    pub async fn open_all(addresses: &[SocketAddr], count: usize) -> Vec<Self> {
+        let mut open = Vec::with_capacity(count);
+        for address in addresses.iter().cycle().take(count) {
+            open.push(Self::open(*address).await.expect("the server accepts"));
+        }
+        open
+    }
+
+    /// Whether the status is 200. A connection that the server closed is replaced, and its request has failed.
     pub async fn succeeds(&mut self, request: &[u8]) -> bool {
         match self.exchange(request).await {
             Ok(status) => status == 200,
             Err(_) => {
-                if let Ok(fresh) = Self::open(&self.address).await {
+                if let Ok(fresh) = Self::open(self.address).await {
                     *self = fresh;
                 }
                 false
@@ -37,7 +47,7 @@ impl Connection {
         }
     }
 
-    /// Sends a request and reads its answer; what it gives is the status.
+    /// Sends a request, reads its response and returns the status.
     async fn exchange(&mut self, request: &[u8]) -> Result<u16> {
         self.stream.write_all(request).await?;
         let mut filled = 0;
@@ -56,13 +66,13 @@ impl Connection {
     }
 }
 
-/// The status of an answer and its whole length, once its head is there.
-fn head(answer: &[u8]) -> Result<Option<(u16, usize)>> {
-    let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else {
+/// The status of a response and its length with head and body, once the head has arrived.
+fn head(response: &[u8]) -> Result<Option<(u16, usize)>> {
+    let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };
     let malformed = || Error::from(ErrorKind::InvalidData);
-    let text = std::str::from_utf8(&answer[..end]).map_err(|_| malformed())?;
+    let text = std::str::from_utf8(&response[..end]).map_err(|_| malformed())?;
     let mut lines = text.split("\r\n");
     let status = lines.next().and_then(|line| line.get(9..12)?.parse().ok());
     let body = lines
