@@ -1,7 +1,7 @@
 //! The steps of one warm token, each alone in a loop, to be counted by callgrind.
 //!
-//! Each step has a function of its own that is never inlined: callgrind counts what happens inside of it and nothing of
-//! what prepares it. The names in [`NAMES`] are those functions.
+//! Each step has its own function that is never inlined: callgrind counts the instructions inside of it and not those that
+//! prepare it. The names in [`NAMES`] are those functions.
 
 use std::hint::black_box;
 

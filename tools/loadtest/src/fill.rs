@@ -8,7 +8,7 @@ use diesel::{Connection, PgConnection, SqliteConnection};
 use mintage::oauth::secret::ClientSecret;
 use testkit::TestClient;
 
-const DAY: i64 = 24 * 3600;
+const HOUR: i64 = 3600;
 
 /// Rows of one statement, and of one transaction.
 const STATEMENT: u64 = 1000;
@@ -37,14 +37,14 @@ pub fn clients(url: &str, count: u64) {
     });
 }
 
-/// Records `count` tokens that were issued within the last hours and live for a month.
+/// Records `count` tokens that were issued just now and live for two hours.
 pub fn tokens(url: &str, count: u64) {
-    token_rows(url, count, 0, 30 * DAY);
+    token_rows(url, count, 0, 2 * HOUR);
 }
 
 /// Records `count` tokens that expired long enough ago to be removed.
 pub fn expired_tokens(url: &str, count: u64) {
-    token_rows(url, count, 3 * DAY, DAY);
+    token_rows(url, count, 72 * HOUR, 24 * HOUR);
 }
 
 /// Records of tokens that were issued `age` seconds ago and live for `lifetime` seconds.

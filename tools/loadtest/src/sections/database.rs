@@ -48,6 +48,8 @@ impl Database {
             }
         };
         let program = server::program(binary, &url);
+        // The first start generates the keys, and the partitions of PostgreSQL.
+        drop(program.serve(&[]));
         Some(Self {
             name,
             url,

@@ -28,7 +28,6 @@ pub fn run(binary: &Path, plan: Plan) {
                 instances,
             },
             traffic: Traffic::of(&client),
-            warm_up: 0,
         });
         let figures = measure(&cases, plan, Rate::OfSlowest(0.5));
         let intro = format!(

@@ -24,8 +24,6 @@ pub struct Case<'a> {
     pub target: Target<'a>,
     /// Its requests.
     pub traffic: Traffic,
-    /// The least number of requests before anything is measured.
-    pub warm_up: u64,
 }
 
 /// What is started.
@@ -50,7 +48,6 @@ impl<'a> Case<'a> {
                 id: "floor".to_owned(),
                 secret: "x".repeat(43),
             }),
-            warm_up: 0,
         }
     }
 
@@ -64,7 +61,6 @@ impl<'a> Case<'a> {
                 instances: 1,
             },
             traffic,
-            warm_up: 0,
         }
     }
 }
@@ -75,6 +71,12 @@ pub struct Plan {
     pub rounds: u32,
     pub seconds: u32,
     pub connections: usize,
+}
+
+impl Plan {
+    fn time(self) -> Duration {
+        Duration::from_secs(self.seconds.into())
+    }
 }
 
 impl std::fmt::Display for Plan {
@@ -163,13 +165,12 @@ pub fn measure(cases: &[Case], plan: Plan, rate: Rate) -> Vec<Figures> {
                 };
             }
             let running = Running::start(case, plan);
-            let time = Duration::from_secs(plan.seconds.into());
             let outcome = open::drive(
                 &running.addresses(),
                 &case.traffic,
                 plan.connections,
                 figures.rate,
-                time,
+                plan.time(),
             );
             figures.p50.push(outcome.percentile(50.0));
             figures.p99.push(outcome.percentile(99.0));
@@ -185,7 +186,7 @@ pub fn measure(cases: &[Case], plan: Plan, rate: Rate) -> Vec<Figures> {
 fn closed_loop(case: &Case, plan: Plan, figures: &mut Figures) -> Outcome {
     let running = Running::start(case, plan);
     let (statements, cpu) = (running.settle(), running.cpu());
-    let outcome = running.drive(case, plan, Until::Time(Duration::from_secs(plan.seconds.into())));
+    let outcome = running.drive(case, plan, plan.time());
     // The last records are still to be written: they belong to these requests.
     let statements = running.settle() - statements;
     let cpu_nanos: f64 = running
@@ -233,9 +234,7 @@ impl Running {
                 Self { servers, token }
             }
         };
-        let outcome = running.drive(case, plan, Until::Time(Duration::from_secs(1)));
-        let rest = case.warm_up.saturating_sub(outcome.succeeded());
-        running.drive(case, plan, Until::Requests(rest));
+        running.drive(case, plan, Duration::from_secs(1));
         running
     }
 
@@ -243,8 +242,8 @@ impl Running {
         self.servers.iter().map(|server| server.address).collect()
     }
 
-    fn drive(&self, case: &Case, plan: Plan, until: Until) -> Outcome {
-        closed::drive(&self.addresses(), &case.traffic, plan.connections, until)
+    fn drive(&self, case: &Case, plan: Plan, time: Duration) -> Outcome {
+        closed::drive(&self.addresses(), &case.traffic, plan.connections, Until::Time(time))
     }
 
     /// Waits until all records are written, and says how many statements there were so far.
