@@ -9,9 +9,7 @@
 #[allow(dead_code, reason = "the other benchmarks use more of it")]
 #[path = "../load/fill.rs"]
 mod fill;
-#[allow(dead_code, reason = "the tests use more of it")]
-#[path = "../../tests/postgres/mod.rs"]
-mod postgres;
+use testkit::postgres;
 #[path = "../report/mod.rs"]
 mod report;
 

@@ -7,9 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-
-use crate::app::{TestApp, eventually};
-use crate::program::Program;
+use testkit::{TestApp, eventually};
 
 /// No line takes this long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +85,7 @@ fn answering(bytes: &'static [u8]) -> String {
 
 #[test]
 fn one_interval_is_shown_as_json_with_what_happened_in_it() {
-    let (app, program) = (TestApp::start(), Program::on_empty_database());
+    let (app, program) = (TestApp::start(), testkit::program!());
     let client = app.client(|_| {});
     let url = format!("http://{}", app.address);
     let command = ["stats", "--url", &url, "--once", "--json", "--interval", "1s"];
@@ -133,7 +131,7 @@ fn one_interval_is_shown_as_json_with_what_happened_in_it() {
 
 #[test]
 fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
-    let (app, program) = (TestApp::shared(), Program::on_empty_database());
+    let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
     let mut watching = Watching::start(&mut program.command(&arguments(&url, &[]))).unwrap();
     for _ in 0..3 {
@@ -153,14 +151,14 @@ fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
     }
     // As `| head -3` does; the reader notices with the next line, the program with the one after that.
     (_, watching.said) = mpsc::channel();
-    let ended = eventually(PATIENCE, || watching.child.try_wait().unwrap());
-    assert_eq!(ended.expect("it ends").code(), Some(0));
+    let ended = eventually("it ends", PATIENCE, || watching.child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0));
 }
 
 /// A terminal of its own: `script` makes one.
 #[test]
 fn a_terminal_is_redrawn() {
-    let (app, program) = (TestApp::shared(), Program::on_empty_database());
+    let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
     let command = format!("{} {}", env!("CARGO_BIN_EXE_mintage"), arguments(&url, &[]).join(" "));
     let mut script = Command::new("script");
@@ -190,7 +188,7 @@ fn a_terminal_is_redrawn() {
 
 #[test]
 fn a_server_that_cannot_be_watched_is_said_in_one_line() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for (url, complaint) in [
         (format!("http://{nobody}"), "cannot read http://"),
@@ -208,33 +206,33 @@ fn a_server_that_cannot_be_watched_is_said_in_one_line() {
         ),
     ] {
         let outcome = program.run(&arguments(&url, &["--once"]));
-        assert!(outcome.refused(1).contains(complaint), "{outcome:?}");
+        assert!(outcome.failed(1).contains(complaint), "{outcome:?}");
     }
 }
 
 #[test]
 fn wrong_usage_is_said_before_anybody_is_asked() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let https = program.run(&["stats", "--url", "https://tokens.example"]);
-    assert!(https.refused(2).contains("https is not spoken here"), "{https:?}");
+    assert!(https.failed(2).contains("https is not spoken here"), "{https:?}");
     for interval in ["1ms", "2h", "soon"] {
         let outcome = program.run(&["stats", "--interval", interval]);
-        assert!(outcome.refused(2).starts_with("mintage: --interval: "), "{outcome:?}");
+        assert!(outcome.failed(2).starts_with("mintage: --interval: "), "{outcome:?}");
     }
 }
 
 #[test]
 fn the_listener_for_admin_is_asked_where_there_is_one() {
-    let setup = crate::app::Setup::new();
+    let setup = testkit::app::Setup::new();
     let app = setup
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
         .start();
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let [public, admin] = [app.address, app.admin_address].map(|address| format!("http://{address}"));
     assert!(
         program
             .run(&arguments(&public, &["--once"]))
-            .refused(1)
+            .failed(1)
             .contains("server.admin_listen")
     );
     assert!(
@@ -248,7 +246,7 @@ fn the_listener_for_admin_is_asked_where_there_is_one() {
 /// A server that is started again is watched on, and the counts that begin anew make no negative rates.
 #[test]
 fn a_restart_is_survived() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let address = serving.address;
     let url = format!("http://{address}");

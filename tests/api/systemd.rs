@@ -5,8 +5,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use crate::http::Request;
-use crate::program::{Program, listening_on};
+use testkit::http::Request;
+use testkit::program::listening_on;
 
 /// As long as a server may take to make its keys.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,11 +21,11 @@ fn received(socket: &UnixDatagram) -> String {
 /// The server is ready by the time it says so, and stops after it has said that.
 fn is_told(socket: &UnixDatagram, name: &OsStr) {
     // Keys are still to be made: it is long alive before it is ready.
-    let program = Program::on_empty_database().with("NOTIFY_SOCKET", name.to_str().unwrap());
+    let program = testkit::program!().with("NOTIFY_SOCKET", name.to_str().unwrap());
     std::thread::scope(|scope| {
         let at_ready = scope.spawn(|| {
             let state = received(socket);
-            let log = std::fs::read_to_string(program.path("stderr.log")).unwrap();
+            let log = program.logs();
             let address = listening_on(&log).expect("it listens before it is ready");
             (state, Request::get("/readyz").send(address).status)
         });
@@ -56,7 +56,7 @@ fn a_service_manager_in_the_abstract_namespace_is_told() {
 
 #[test]
 fn a_socket_that_cannot_be_is_an_error_at_once() {
-    let program = Program::new().with("NOTIFY_SOCKET", "nowhere");
+    let program = testkit::program!().with_database().with("NOTIFY_SOCKET", "nowhere");
     let outcome = program.run(&["serve"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");

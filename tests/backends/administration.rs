@@ -12,8 +12,8 @@ use mintage::oauth::client_fields::ClientFields;
 use mintage::oauth::secret::{ClientSecret, StoredSecret};
 use mintage::oauth::time::UnixMillis;
 use serde_json::json;
+use testkit::sample::{NOW, client, id, operator};
 
-use crate::sample::{NOW, client, id, operator};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

@@ -8,8 +8,8 @@ use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Backend, Conn, revocations};
 use mintage::oauth::activity::Spent;
 use mintage::oauth::time::UnixMillis;
+use testkit::sample::{NOW, claims};
 
-use crate::sample::{NOW, claims};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

@@ -7,9 +7,8 @@ use diesel::{Connection, PgConnection, RunQueryDsl};
 use mintage::config;
 use mintage::db::{Conn, Db, DbError, changes, clients, migrations};
 use mintage::oauth::time::UnixMillis;
-
-use crate::postgres::replica::{Pair, pair};
-use crate::sample::{NOW, client, id};
+use testkit::replica::{Pair, pair};
+use testkit::sample::{NOW, client, id};
 
 /// A primary with a schema and the client `billing`, and a replica that has both.
 struct Replicated {

@@ -6,8 +6,8 @@ use mintage::db::{clients, secrets};
 use mintage::oauth::client::Client;
 use mintage::oauth::secret::{ClientSecret, StoredSecret};
 use mintage::oauth::time::UnixMillis;
+use testkit::sample::{NOW, client};
 
-use crate::sample::{NOW, client};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

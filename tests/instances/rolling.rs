@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use tempfile::TempDir;
+use testkit::cluster::Cluster;
+use testkit::http::{Connection, Request};
+use testkit::load::{Load, Receipt, received};
+use testkit::postgres::free_port;
+use testkit::token::{about_token, token_request};
+use testkit::{Program, Server, eventually};
 
-use crate::asking::{Load, Receipt, about_token, received, token_request};
-use crate::cluster::Cluster;
-use crate::http::{Connection, Request};
-use crate::postgres::free_port;
-use crate::server::{Place, Server, eventually};
 use crate::trio::{PATIENCE, Trio, question};
 
 const DOCUMENT: &str = include_str!("../../docs/operations.md");
@@ -35,7 +36,7 @@ struct Nginx {
 
 impl Nginx {
     fn before(instances: &[SocketAddr; 3]) -> Self {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = testkit::folder::temporary();
         let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
         let path = folder.path().join("nginx.conf");
         std::fs::write(&path, configuration(&folder, address, instances)).unwrap();
@@ -107,22 +108,6 @@ fn program() -> &'static str {
     }
 }
 
-/// An instance that starts anew at the same address.
-struct Restartable {
-    place: Place,
-    starts: usize,
-}
-
-impl Restartable {
-    fn start(&mut self) -> Server {
-        self.starts += 1;
-        let mut server = self.place.spawn(&[], &format!("log {}", self.starts));
-        server.wait_until_it_listens().expect("it ended");
-        server.wait_until_ready();
-        server
-    }
-}
-
 /// Ends who asks, also when a restart fails.
 struct End<'a>(&'a AtomicBool);
 
@@ -136,16 +121,15 @@ fn restart_in_turn(rounds: usize) {
     let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "mintage");
-    let mut places = addresses.map(|address| {
+    let programs = addresses.map(|address| {
         let listen = address.to_string();
         let environment = [
             ("MINTAGE_SERVER__LISTEN", listen.as_str()),
             ("MINTAGE_SERVER__DRAIN_DELAY", DRAIN_DELAY),
         ];
-        let place = Place::new(&url, &environment);
-        Restartable { place, starts: 0 }
+        testkit::program!().on(&url, &environment)
     });
-    let first: Vec<Server> = places.iter_mut().map(Restartable::start).collect();
+    let first: Vec<Server> = programs.iter().map(|program| program.serve(&[])).collect();
     let first = std::cell::RefCell::new(first);
     let mut trio = Trio::of(cluster, |_, _| first.borrow_mut().remove(0));
     let client = trio.client();
@@ -170,8 +154,8 @@ fn restart_in_turn(rounds: usize) {
             answers
         });
         for _ in 0..rounds {
-            for (instance, place) in trio.instances.iter_mut().zip(&mut places) {
-                restart(instance, place);
+            for (instance, program) in trio.instances.iter_mut().zip(&programs) {
+                restart(instance, program);
             }
         }
         drop(end);
@@ -185,14 +169,14 @@ fn restart_in_turn(rounds: usize) {
     assert_nothing_failed(&trio, &receipts);
 }
 
-fn restart(instance: &mut Server, place: &mut Restartable) {
+fn restart(instance: &mut Server, program: &Program) {
     let began = Instant::now();
     instance.signal("TERM");
     eventually("it says that it is not ready", PATIENCE, || {
         (instance.send(&Request::get("/readyz")).status == 503).then_some(())
     });
     assert_eq!(instance.exit_code(), Some(0), "{}", instance.log());
-    *instance = place.start();
+    *instance = program.serve(&[]);
     assert!(began.elapsed() < RESTART, "{:?}", began.elapsed());
 }
 
@@ -237,7 +221,9 @@ fn requests_that_come_before_an_instance_is_ready_wait_for_it() {
     holder
         .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
         .unwrap();
-    let cold = Server::started(&trio.cluster.url(trio.cluster.address(), "mintage"), &[]);
+    let cold = testkit::program!()
+        .on(&trio.cluster.url(trio.cluster.address(), "mintage"), &[])
+        .serve_unready(&[]);
     let requests = [
         token_request(&client, &[]),
         about_token("/introspect", &client, &token),
@@ -270,7 +256,9 @@ fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_d
     let trio = Trio::start();
     let request = token_request(&trio.client(), &[]);
     let url = trio.cluster.url(trio.cluster.address(), "mintage");
-    let mut server = Server::ready(&url, &[("MINTAGE_SERVER__DRAIN_DELAY", "5s")]);
+    let mut server = testkit::program!()
+        .on(&url, &[("MINTAGE_SERVER__DRAIN_DELAY", "5s")])
+        .serve(&[]);
     let mut idle = Connection::open(server.address);
     assert_eq!(idle.ask(&request).status, 200);
     server.signal("TERM");
@@ -293,7 +281,9 @@ fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_d
 fn a_connection_may_be_idle_for_as_long_as_is_set() {
     let trio = Trio::start();
     let url = trio.cluster.url(trio.cluster.address(), "mintage");
-    let short = Server::ready(&url, &[("MINTAGE_SERVER__KEEP_ALIVE", "500ms")]);
+    let short = testkit::program!()
+        .on(&url, &[("MINTAGE_SERVER__KEEP_ALIVE", "500ms")])
+        .serve(&[]);
     let mut connections = [&short, &trio.instances[0]].map(|server| Connection::open(server.address));
     for connection in &mut connections {
         assert_eq!(connection.ask(&Request::get("/livez")).status, 200);

@@ -26,6 +26,7 @@ pub mod proxy;
 pub mod redis;
 pub mod replica;
 pub mod sample;
+pub mod scrape;
 pub mod sqlite;
 pub mod time;
 pub mod token;

@@ -56,7 +56,9 @@ impl Operator {
 
     /// A token of the operator.
     pub fn token(&self, server: &Server) -> String {
-        server.send(&token_request(&self.0, &[])).access_token()
+        server
+            .send(&token_request(&self.0, &[("scope", "mintage:read")]))
+            .access_token()
     }
 }
 
