@@ -21,7 +21,7 @@ pub fn run(binary: &Path, plan: Plan) {
     for alg in ["ES256", "HS256"] {
         let client = database.client(alg);
         let cases = [1, 2, 3].map(|instances| Case {
-            name: format!("{alg}, {instances} instances"),
+            name: format!("{alg}, instances: {instances}"),
             target: Target::Mintage {
                 database,
                 settings,
@@ -31,8 +31,8 @@ pub fn run(binary: &Path, plan: Plan) {
         });
         let figures = measure(&cases, plan, Rate::OfSlowest(0.5));
         let intro = format!(
-            "PostgreSQL, one worker a core in each instance, {plan} in all. Latencies at {:.0} requests a second. In brackets: times \
-             one instance.",
+            "PostgreSQL, one worker a core in each instance, together {plan}. Latencies at {:.0} requests a second. In brackets: \
+             times one instance.",
             figures[0].rate
         );
         table::print(&intro, &figures);
