@@ -1,10 +1,10 @@
-//! Instances are restarted one after the other, behind nginx as `docs/operations.md` has it, and a client that tries
+//! Instances are restarted one after the other, behind nginx as `docs/instances.md` has it, and a client that tries
 //! nothing twice sees no error.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use testkit::{Program, Server, eventually};
 
 use crate::trio::{PATIENCE, Trio, question};
 
-const DOCUMENT: &str = include_str!("../../docs/operations.md");
+const DOCUMENT: &str = include_str!("../../docs/instances.md");
 
 /// As the document says it must be set with this nginx.
 const DRAIN_DELAY: &str = "5s";
@@ -38,17 +38,7 @@ impl Nginx {
     fn before(instances: &[SocketAddr; 3]) -> Self {
         let folder = testkit::folder::temporary();
         let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
-        let path = folder.path().join("nginx.conf");
-        std::fs::write(&path, configuration(&folder, address, instances)).unwrap();
-        let child = Command::new(program())
-            .arg("-e")
-            .arg(folder.path().join("error.log"))
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+        let child = testkit::nginx::command(folder.path(), &block(address, instances))
             .stderr(File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("nginx does not start ({error}): scripts/test --only-get installs it"));
@@ -78,7 +68,7 @@ impl Drop for Nginx {
 }
 
 /// The document's own block, with the addresses of this test.
-fn configuration(folder: &TempDir, address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
+fn block(address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
     let (_, rest) = DOCUMENT.split_once("```nginx\n").unwrap();
     let (block, _) = rest.split_once("```").unwrap();
     assert!(block.contains("keepalive_timeout 4s;") && DOCUMENT.contains(&format!("drain_delay = \"{DRAIN_DELAY}\"")));
@@ -88,24 +78,7 @@ fn configuration(folder: &TempDir, address: SocketAddr, instances: &[SocketAddr;
         assert!(block.contains(&documented));
         block = block.replace(&documented, &instance.to_string());
     }
-    let folder = folder.path().display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    format!(
-        "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
-         events {{}}\nhttp {{\naccess_log off;\n{temporary}{block}\n}}\n"
-    )
-}
-
-/// Debian puts it where only root looks for programs.
-fn program() -> &'static str {
-    const DEBIANS: &str = "/usr/sbin/nginx";
-    match std::path::Path::new(DEBIANS).exists() {
-        true => DEBIANS,
-        false => "nginx",
-    }
+    block
 }
 
 /// Ends who asks, also when a restart fails.

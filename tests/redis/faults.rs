@@ -205,9 +205,9 @@ fn g8_the_password_of_redis_is_in_no_log() {
     }
 }
 
-/// What `docs/operations.md` says a user of Redis needs.
+/// What `docs/redis.md` says a user of Redis needs.
 fn documented_rights() -> Vec<&'static str> {
-    let documented = include_str!("../../docs/operations.md");
+    let documented = include_str!("../../docs/redis.md");
     let (_, rest) = documented.split_once("`+ping ").unwrap();
     let (rights, _) = rest.split_once('`').unwrap();
     ["+ping"].into_iter().chain(rights.split(' ')).collect()
