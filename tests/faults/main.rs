@@ -1,4 +1,5 @@
-//! Faults, made on purpose: each test checks a promise with records of its own, kept outside the process under test.
+//! Injected faults. Each test checks a guarantee against records that it keeps outside the process
+//! under test.
 
 #![allow(
     clippy::disallowed_methods,
