@@ -1,4 +1,5 @@
-//! KeyRotator: new keys in time, old ones gone when their time is over, and one new key however many instances there are.
+//! KeyRotator: new keys are published in time, retired keys are removed, and concurrent instances
+//! publish one key.
 
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use crate::{migrated, open};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A new key takes over every minute, and is published 20 s before.
+/// A new key activates every minute, and is published 20 s before.
 fn schedule() -> Schedule {
     Schedule::new(60 * SECOND, 20 * SECOND, SECOND)
 }
 
-/// A database with a key of every algorithm, made now.
+/// A database with a new key of every algorithm.
 struct Subject {
     time: Time,
     sqlite: Sqlite,
@@ -31,9 +32,9 @@ struct Subject {
 
 fn subject() -> Subject {
     let sqlite = migrated();
-    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
     open(&sqlite)
-        .run_here(|conn| signing_keys::complete(conn, NOW, make))
+        .run_here(|conn| signing_keys::complete(conn, NOW, generate))
         .unwrap();
     Subject {
         time: Time::paused(),
@@ -42,7 +43,7 @@ fn subject() -> Subject {
 }
 
 impl Subject {
-    /// What one instance has: its keys as they are stored now, and what changes them.
+    /// The key store and the rotation of one instance.
     fn instance(&self) -> (KeyStore, Rotation) {
         let db = open(&self.sqlite);
         let stored: Vec<StoredKey> = db.run_here(signing_keys::list).unwrap();
@@ -56,19 +57,19 @@ impl Subject {
         open(&self.sqlite).run_here(signing_keys::records).unwrap()
     }
 
-    /// Lets the clock pass a time in which nothing is due, and the timer look once more.
-    async fn looks_after(&self, time: Duration) {
+    /// Advances the clock by a time in which nothing is due, and lets the timer fire once more.
+    async fn advance(&self, time: Duration) {
         self.time.clock.advance(time.as_millis() as i64);
         self.time.passes(1200).await;
     }
 }
 
-fn waiting(keys: &[KeyRecord], now: UnixMillis) -> usize {
+fn scheduled(keys: &[KeyRecord], now: UnixMillis) -> usize {
     keys.iter().filter(|key| key.activates_at > now).count()
 }
 
 #[actix::test]
-async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
+async fn p50_the_next_keys_are_published_in_time_and_activate_automatically() {
     let subject = subject();
     let (keys, rotation) = subject.instance();
     KeyRotator::new(rotation).start();
@@ -81,10 +82,10 @@ async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
             .clone()
     };
     let first = Alg::ALL.map(signer);
-    subject.looks_after(38 * SECOND).await;
+    subject.advance(38 * SECOND).await;
     assert_eq!(subject.stored().len(), 5);
-    subject.looks_after(SECOND).await;
-    assert_eq!(waiting(&subject.stored(), subject.time.clock.now()), 5);
+    subject.advance(SECOND).await;
+    assert_eq!(scheduled(&subject.stored(), subject.time.clock.now()), 5);
     assert_eq!(keys.ring().unwrap().keys().len(), 10);
     assert_eq!(Alg::ALL.map(signer), first);
     subject.time.clock.advance(21_000);
@@ -92,15 +93,15 @@ async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
 }
 
 #[actix::test]
-async fn of_two_instances_one_publishes_and_both_have_the_key() {
+async fn one_of_two_instances_publishes_and_both_have_the_key() {
     let subject = subject();
-    let ((ours, first), (theirs, second)) = (subject.instance(), subject.instance());
+    let ((first_keys, first), (second_keys, second)) = (subject.instance(), subject.instance());
     KeyRotator::new(first).start();
     KeyRotator::new(second).start();
-    subject.looks_after(40 * SECOND).await;
-    subject.looks_after(SECOND).await;
+    subject.advance(40 * SECOND).await;
+    subject.advance(SECOND).await;
     assert_eq!(subject.stored().len(), 10);
-    for keys in [ours, theirs] {
+    for keys in [first_keys, second_keys] {
         assert_eq!(keys.ring().unwrap().keys().len(), 10);
     }
 }
@@ -139,7 +140,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
 }
 
 #[actix::test]
-async fn who_asks_twice_gets_one_key() {
+async fn concurrent_rotations_publish_one_key() {
     let subject = subject();
     let (_, rotation) = subject.instance();
     let ask = || rotation.rotate(testkit::sample::operator(), vec![Alg::Hs256], Activation::Scheduled);
@@ -149,7 +150,7 @@ async fn who_asks_twice_gets_one_key() {
 }
 
 #[actix::test]
-async fn new_keys_are_encrypted_where_the_others_are() {
+async fn new_keys_are_encrypted_like_the_others() {
     let subject = subject();
     let seal = std::sync::Arc::new(KeyEncryptionKey::new(&[7; 32]));
     let encrypt = |key: &StoredKey| Ok(seal.encrypt(&key.kid, &key.private).unwrap());
@@ -164,10 +165,10 @@ async fn new_keys_are_encrypted_where_the_others_are() {
         .unwrap();
     assert!(subject.stored().iter().all(|key| key.encrypted));
     assert_eq!(keys.ring().unwrap().keys().len(), 6);
-    // One that does not know the encryption key makes nothing that the others could not read.
-    let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
+    // An instance without the encryption key publishes no key that the others would reject.
+    let unencrypted = Rotation::new(db, clock, KeyStore::default(), None, schedule());
     assert!(
-        blind
+        unencrypted
             .rotate(testkit::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
             .await
             .is_err()
