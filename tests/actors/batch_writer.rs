@@ -1,4 +1,4 @@
-//! BatchWriter: when it writes, when it answers, and what happens to a record that cannot be written.
+//! BatchWriter: when it writes, whom it answers when, and what becomes of a record that cannot be written.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -22,16 +22,16 @@ use tokio::time::Instant;
 
 use crate::{migrated, open};
 
-/// A table of token records that is slow, rejects records or is unavailable, as the test configures.
+/// A table of token records that takes its time, refuses or is down, as a test says.
 #[derive(Clone, Default)]
 struct Table(Arc<Mutex<State>>);
 
 #[derive(Default)]
 struct State {
     rows: Vec<TokenRecord>,
-    /// The size of each batch, or part of a batch, that was committed.
+    /// The size of each batch, or part of one, that was committed.
     commits: Vec<usize>,
-    /// When each attempt began, and with how many records.
+    /// When each try began, and for how many records.
     tries: Vec<(Instant, usize)>,
     under_way: usize,
     most_at_once: usize,
@@ -45,7 +45,7 @@ impl Table {
         self.0.lock().unwrap()
     }
 
-    /// The numbers of the tokens in the table, in the order in which they were written.
+    /// The numbers of the tokens in it, in the order in which they were written.
     fn numbers(&self) -> Vec<u32> {
         self.state().rows.iter().map(number).collect()
     }
@@ -84,7 +84,7 @@ impl Table {
     }
 }
 
-/// The number from which a record was generated.
+/// The number that a record was made with.
 fn number(record: &TokenRecord) -> u32 {
     u32::from_str_radix(&record.jti.to_string()[28..], 16).unwrap()
 }
@@ -100,7 +100,7 @@ struct Subject {
     _sqlite: Sqlite,
 }
 
-/// Batches of 4, an interval of 250 ms, at most 100 pending records; then changed by `change`.
+/// Batches of 4, an interval of 250 ms, room for 100; then as `change` says.
 fn settings(change: impl Fn(&mut config::Writer)) -> config::Writer {
     let mut settings = config::Writer {
         max_batch: 4,
@@ -118,7 +118,7 @@ fn subject(change: impl Fn(&mut config::Writer)) -> Subject {
     subject_over(table, Sqlite::empty(), |_| move || sink_table.sink(), change)
 }
 
-/// A writer over the real table.
+/// A writer over the true table.
 fn subject_on_sqlite(change: impl Fn(&mut config::Writer)) -> Subject {
     subject_over(Table::default(), migrated(), |db| || table_sink(db), change)
 }
@@ -147,7 +147,7 @@ fn subject_over<S: FnOnce() -> Sink + Send + 'static>(
 
 fn group(settings: &mut config::Writer) {
     settings.durability = Durability::Group;
-    // No response may depend on the interval.
+    // No answer may ever depend on it.
     settings.flush_interval = config::Duration::seconds(3600);
 }
 
@@ -179,14 +179,14 @@ impl Subject {
     }
 }
 
-/// A writer that cannot write would never answer; then the test must fail, not hang.
+/// A writer that cannot write would never answer; a test must fail then, and not hang.
 async fn flush(writer: &BatchWriterHandle) {
     let flushed = tokio::time::timeout(Duration::from_secs(60), writer.flush()).await;
     assert_eq!(flushed, Ok(Ok(())));
 }
 
 #[actix::test]
-async fn a_full_batch_is_written() {
+async fn a_batch_is_written_when_it_is_full() {
     let subject = subject(|_| {});
     subject.record_all(1..=3).await;
     subject.time.passes(100).await;
@@ -198,7 +198,7 @@ async fn a_full_batch_is_written() {
 }
 
 #[actix::test]
-async fn a_batch_is_written_one_interval_after_its_first_record() {
+async fn a_batch_is_written_when_the_interval_has_passed_since_its_first_record() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.time.passes(200).await;
@@ -210,7 +210,7 @@ async fn a_batch_is_written_one_interval_after_its_first_record() {
 }
 
 #[actix::test]
-async fn each_batch_has_its_own_interval() {
+async fn each_batch_has_an_interval_of_its_own() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.time.passes(100).await;
@@ -220,14 +220,14 @@ async fn each_batch_has_its_own_interval() {
     assert_eq!(
         subject.table.numbers(),
         [1],
-        "the timer of the first batch does not apply to the second"
+        "the first batch's timer is not the second's"
     );
     subject.time.passes(4).await;
     assert_eq!(subject.table.numbers(), [1, 2]);
 }
 
 #[actix::test]
-async fn flush_writes_pending_records_immediately() {
+async fn flush_writes_at_once_what_waits() {
     let subject = subject(|_| {});
     subject.record_all(1..=2).await;
     let asked = Instant::now();
@@ -237,14 +237,14 @@ async fn flush_writes_pending_records_immediately() {
 }
 
 #[actix::test]
-async fn flush_without_pending_records_answers_immediately() {
+async fn flush_with_nothing_to_write_answers_at_once() {
     let subject = subject(|_| {});
     subject.flush().await;
     assert!(subject.table.state().tries.is_empty());
 }
 
 #[actix::test]
-async fn flush_answers_when_all_records_accepted_before_it_are_written() {
+async fn flush_is_answered_when_all_that_was_accepted_before_is_written() {
     let subject = subject(|settings| settings.max_batch = 1);
     let other = subject.writer.recorder(subject.db.clone());
     subject.table.state().takes = Duration::from_millis(10);
@@ -252,7 +252,7 @@ async fn flush_answers_when_all_records_accepted_before_it_are_written() {
     subject.time.passes(1).await;
     other.record(&claims("demo", 2), NOW).await.unwrap();
     let later = async {
-        // In a queue that is drained before the other one.
+        // In a lane that is emptied before the other one.
         tokio::time::sleep(Duration::from_millis(1)).await;
         subject.record_all(3..=5).await;
     };
@@ -265,7 +265,7 @@ async fn flush_answers_when_all_records_accepted_before_it_are_written() {
 }
 
 #[actix::test]
-async fn flushes_do_not_overlap_and_records_that_arrive_meanwhile_form_the_next_batch() {
+async fn one_flush_at_a_time_and_what_arrives_meanwhile_is_the_next_batch() {
     let subject = subject(|_| {});
     subject.table.state().takes = Duration::from_millis(100);
     subject.record_all(1..=4).await;
@@ -278,11 +278,11 @@ async fn flushes_do_not_overlap_and_records_that_arrive_meanwhile_form_the_next_
 }
 
 #[actix::test]
-async fn a_timer_that_fires_as_the_batch_becomes_full_starts_no_second_flush() {
+async fn a_timer_that_ends_just_as_the_batch_becomes_full_begins_no_second_flush() {
     let subject = subject(|_| {});
     subject.table.state().takes = Duration::from_millis(10);
     subject.record(1).await.unwrap();
-    // The response proves that the writer has set its timer, at the moment at which this one begins.
+    // By its answer the writer has set its timer, at the same moment at which this one begins.
     subject.stats().await;
     tokio::time::sleep(Duration::from_millis(250)).await;
     subject.record_all(2..=8).await;
@@ -292,7 +292,7 @@ async fn a_timer_that_fires_as_the_batch_becomes_full_starts_no_second_flush() {
 }
 
 #[actix::test]
-async fn async_the_response_does_not_wait_for_the_write() {
+async fn async_an_answer_does_not_wait() {
     let subject = subject(|settings| settings.max_batch = 1);
     subject.table.state().takes = Duration::from_secs(1);
     let asked = Instant::now();
@@ -303,7 +303,7 @@ async fn async_the_response_does_not_wait_for_the_write() {
 }
 
 #[actix::test]
-async fn group_the_response_waits_for_the_commit() {
+async fn group_an_answer_comes_after_the_commit() {
     let subject = subject(group);
     subject.table.state().takes = Duration::from_millis(20);
     let asked = Instant::now();
@@ -313,7 +313,7 @@ async fn group_the_response_waits_for_the_commit() {
 }
 
 #[actix::test]
-async fn group_batches_form_without_a_timer() {
+async fn group_batches_form_by_themselves_without_a_timer() {
     let subject = subject(|settings| {
         group(settings);
         settings.max_batch = 100;
@@ -332,7 +332,7 @@ async fn group_batches_form_without_a_timer() {
 }
 
 #[actix::test]
-async fn group_without_a_database_the_response_is_unavailable_after_the_query_timeout() {
+async fn group_without_a_database_the_answer_is_unavailable_after_the_query_timeout() {
     let subject = subject(group);
     subject.table.state().down = true;
     let asked = Instant::now();
@@ -341,7 +341,7 @@ async fn group_without_a_database_the_response_is_unavailable_after_the_query_ti
 }
 
 #[actix::test]
-async fn group_a_record_whose_caller_has_timed_out_is_discarded() {
+async fn group_a_record_that_nobody_waits_for_any_more_is_given_up() {
     let subject = subject(group);
     subject.table.state().down = true;
     assert!(subject.record(1).await.is_err());
@@ -353,7 +353,7 @@ async fn group_a_record_whose_caller_has_timed_out_is_discarded() {
 }
 
 #[actix::test]
-async fn group_with_the_breaker_open_the_response_is_unavailable_immediately() {
+async fn group_with_the_breaker_open_the_answer_is_unavailable_at_once() {
     let subject = subject(group);
     while subject.db.breaker_state() != BreakerState::Open {
         let outage = |_: &mut _| Err::<(), _>(DbError::Unavailable("the test says so".into()));
@@ -384,7 +384,7 @@ async fn a_failed_flush_keeps_its_records_in_order() {
 }
 
 #[actix::test]
-async fn retries_back_off_up_to_two_seconds() {
+async fn tries_come_later_and_later_up_to_two_seconds() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record_all(1..=4).await;
@@ -392,13 +392,13 @@ async fn retries_back_off_up_to_two_seconds() {
     let tries: Vec<Instant> = subject.table.state().tries.iter().map(|(at, _)| *at).collect();
     let pauses: Vec<u128> = tries.windows(2).map(|two| (two[1] - two[0]).as_millis()).collect();
     assert!(pauses.len() >= 9, "{pauses:?}");
-    for (pause, max) in pauses.iter().zip([100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000]) {
-        assert!((max * 3 / 4..=max + 2).contains(pause), "{pauses:?}");
+    for (pause, most) in pauses.iter().zip([100, 200, 400, 800, 1600, 2000, 2000, 2000, 2000]) {
+        assert!((most * 3 / 4..=most + 2).contains(pause), "{pauses:?}");
     }
 }
 
 #[actix::test]
-async fn after_a_recovery_the_backoff_starts_again() {
+async fn after_a_recovery_pauses_begin_short_again() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record_all(1..=4).await;
@@ -413,7 +413,7 @@ async fn after_a_recovery_the_backoff_starts_again() {
 }
 
 #[actix::test]
-async fn flush_retries_immediately_and_answers_when_it_succeeds() {
+async fn flush_tries_again_at_once_and_is_answered_when_it_succeeds() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record_all(1..=4).await;
@@ -426,7 +426,7 @@ async fn flush_retries_immediately_and_answers_when_it_succeeds() {
 }
 
 #[actix::test]
-async fn flush_waits_while_the_database_is_unavailable() {
+async fn flush_waits_as_long_as_the_database_is_away() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record(1).await.unwrap();
@@ -435,7 +435,7 @@ async fn flush_waits_while_the_database_is_unavailable() {
 }
 
 #[actix::test]
-async fn a_record_that_the_database_rejects_does_not_block_the_others() {
+async fn a_record_that_the_database_refuses_does_not_hold_up_the_rest() {
     let subject = subject(|settings| settings.max_batch = 10);
     subject.record_all(1..=3).await;
     subject.record_poison(4).await.unwrap();
@@ -453,7 +453,7 @@ async fn a_record_that_the_database_rejects_does_not_block_the_others() {
 }
 
 #[actix::test]
-async fn group_only_the_caller_of_the_rejected_record_gets_an_error() {
+async fn group_only_whose_record_is_refused_is_told_so() {
     let subject = subject(|settings| {
         group(settings);
         settings.max_batch = 10;
@@ -465,7 +465,7 @@ async fn group_only_the_caller_of_the_rejected_record_gets_an_error() {
 }
 
 #[actix::test]
-async fn a_batch_of_which_no_record_can_be_written_is_kept() {
+async fn a_batch_in_which_nothing_can_be_written_is_kept() {
     let subject = subject(|settings| settings.max_batch = 50);
     subject.table.state().refuses_all = true;
     subject.record_all(1..=50).await;
@@ -474,14 +474,14 @@ async fn a_batch_of_which_no_record_can_be_written_is_kept() {
     assert_eq!((stats.pending, stats.dead_lettered_total), (50, 0));
     subject.table.state().refuses_all = false;
     subject.time.passes(3000).await;
-    // Rejected records are moved behind the others, so that they do not block them.
+    // Those that were tried and refused come behind the others: they must not hold them up.
     let mut numbers = subject.table.numbers();
     numbers.sort();
     assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
 }
 
 #[actix::test]
-async fn many_rejected_records_at_the_head_do_not_block_the_others() {
+async fn many_refused_records_at_the_head_do_not_hold_up_the_rest() {
     let subject = subject(|settings| settings.max_batch = 20);
     for number in 1..=20 {
         subject.record_poison(number).await.unwrap();
@@ -494,7 +494,7 @@ async fn many_rejected_records_at_the_head_do_not_block_the_others() {
 }
 
 #[actix::test]
-async fn a_rejected_record_is_kept_until_another_record_can_be_written() {
+async fn a_refused_record_is_kept_until_others_show_that_it_is_the_trouble() {
     let subject = subject(|_| {});
     subject.record_poison(1).await.unwrap();
     subject.time.passes(5000).await;
@@ -512,7 +512,7 @@ async fn a_rejected_record_is_kept_until_another_record_can_be_written() {
 }
 
 #[actix::test]
-async fn past_max_pending_records_are_rejected_immediately_and_none_is_dropped() {
+async fn past_max_pending_records_are_refused_at_once_and_none_is_dropped() {
     let subject = subject(|settings| settings.max_pending = 6);
     subject.table.state().down = true;
     subject.record_all(1..=6).await;
@@ -529,7 +529,7 @@ async fn past_max_pending_records_are_rejected_immediately_and_none_is_dropped()
 }
 
 #[actix::test]
-async fn records_of_a_flush_in_progress_are_pending() {
+async fn records_of_a_flush_under_way_count_as_pending() {
     let subject = subject(|settings| (settings.max_batch, settings.max_pending) = (2, 2));
     subject.table.state().takes = Duration::from_millis(100);
     subject.record_all(1..=2).await;
@@ -540,7 +540,7 @@ async fn records_of_a_flush_in_progress_are_pending() {
 }
 
 #[actix::test]
-async fn a_duplicate_record_is_written_once() {
+async fn a_record_that_comes_twice_is_written_once() {
     let subject = subject_on_sqlite(|_| {});
     for n in [1, 2, 1, 1] {
         subject.record(n).await.unwrap();
@@ -552,7 +552,7 @@ async fn a_duplicate_record_is_written_once() {
 }
 
 #[actix::test]
-async fn a_flush_whose_commit_response_was_lost_is_repeated_without_duplicates() {
+async fn a_flush_whose_commit_got_lost_on_the_way_is_repeated_without_harm() {
     let lossy = |db: Db| {
         || -> Sink {
             let (first, table) = (std::cell::Cell::new(true), table_sink(db));
@@ -561,7 +561,7 @@ async fn a_flush_whose_commit_response_was_lost_is_repeated_without_duplicates()
                 Box::pin(async move {
                     writing.await?;
                     match lost {
-                        true => Err(DbError::Unavailable("the response was lost".into())),
+                        true => Err(DbError::Unavailable("the answer got lost".into())),
                         false => Ok(()),
                     }
                 })
@@ -578,7 +578,7 @@ async fn a_flush_whose_commit_response_was_lost_is_repeated_without_duplicates()
 }
 
 #[actix::test]
-async fn stats_show_the_age_of_the_oldest_pending_record() {
+async fn stats_tell_how_long_the_oldest_record_has_waited() {
     let subject = subject(|_| {});
     assert_eq!(subject.stats().await.oldest_unflushed_seconds, 0.0);
     subject.record(1).await.unwrap();
@@ -590,7 +590,7 @@ async fn stats_show_the_age_of_the_oldest_pending_record() {
     assert_eq!(
         subject.stats().await.oldest_unflushed_seconds,
         0.5,
-        "the flush is in progress"
+        "the flush is under way"
     );
     subject.time.passes(300).await;
     let stats = subject.stats().await;
@@ -598,7 +598,7 @@ async fn stats_show_the_age_of_the_oldest_pending_record() {
 }
 
 #[actix::test]
-async fn stats_show_batches_and_the_last_flush() {
+async fn stats_tell_of_batches_and_of_the_last_flush() {
     let subject = subject(|_| {});
     subject.table.state().takes = Duration::from_millis(20);
     subject.record_all(1..=7).await;
@@ -613,7 +613,7 @@ async fn stats_show_batches_and_the_last_flush() {
 }
 
 #[actix::test]
-async fn a_new_batch_size_applies_to_pending_records() {
+async fn another_batch_size_counts_for_what_waits_already() {
     let subject = subject(|_| {});
     subject.record_all(1..=3).await;
     subject.time.passes(1).await;
@@ -623,7 +623,7 @@ async fn a_new_batch_size_applies_to_pending_records() {
 }
 
 #[actix::test]
-async fn a_new_interval_applies_to_pending_records() {
+async fn another_interval_counts_for_what_waits_already() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.time.passes(20).await;
@@ -634,7 +634,7 @@ async fn a_new_interval_applies_to_pending_records() {
 }
 
 #[actix::test]
-async fn sync_a_record_is_written_before_the_response() {
+async fn sync_a_record_is_written_before_the_answer() {
     let subject = subject_on_sqlite(|settings| settings.mode = WriterMode::Sync);
     for n in 1..=3 {
         subject.record(n).await.unwrap();
@@ -645,7 +645,7 @@ async fn sync_a_record_is_written_before_the_response() {
 }
 
 #[actix::test]
-async fn sync_without_a_database_the_response_is_unavailable() {
+async fn sync_without_a_database_the_answer_is_unavailable() {
     let subject = subject_over(
         Table::default(),
         Sqlite::empty(),
@@ -657,7 +657,7 @@ async fn sync_without_a_database_the_response_is_unavailable() {
 }
 
 #[actix::test]
-async fn a_writer_that_panics_sends_its_exit_signal() {
+async fn a_writer_that_dies_tells_of_its_death() {
     let arbiter = Arbiter::new();
     let dying = || -> Sink { Rc::new(|_, _| panic!("the test says so")) };
     let (writer, exit_signal) = BatchWriterHandle::start(&arbiter.handle(), &settings(group), Clock::System, 1, dying);
@@ -675,18 +675,22 @@ async fn a_writer_that_panics_sends_its_exit_signal() {
 }
 
 #[actix::test]
-async fn a_writer_that_is_stopped_sends_no_exit_signal() {
+async fn a_writer_that_is_stopped_does_not_look_like_one_that_died() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.writer.stop().await;
     assert!(subject.exit_signal.await.is_err());
     assert_eq!(subject.writer.flush().await, Err(NotRecorded::Unavailable));
-    assert_eq!(subject.writer.pending(), 1, "unflushed records are still counted");
+    assert_eq!(
+        subject.writer.pending(),
+        1,
+        "what was not flushed before is still counted"
+    );
 }
 
-/// In real time and on several threads, which paused time cannot cover.
+/// In real time, with threads of its own: what paused time cannot show.
 #[actix::test]
-async fn records_of_many_threads_are_all_written_in_order() {
+async fn many_threads_lose_nothing_and_keep_their_order() {
     const THREADS: u32 = 4;
     const EACH: u32 = 5_000;
     let (arbiter, table, sqlite) = (Arbiter::new(), Table::default(), Sqlite::empty());

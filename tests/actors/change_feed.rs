@@ -1,4 +1,4 @@
-//! ChangeFeed: changes written by another process reach the caches and the key ring of this one.
+//! ChangeFeed: what another process writes reaches the caches and the key ring of this one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -66,8 +66,7 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
     }
 }
 
-/// As [`subject`], with a Redis that cannot be reached; also returns the handle that the feed reads
-/// with.
+/// As [`subject`], with a Redis that is not there; and a handle to what the feed reads.
 fn subject_among_peers() -> (Subject, Db) {
     let mut subject = subject();
     let db = open(&subject.sqlite);
@@ -90,7 +89,7 @@ fn cache_over(db: &Db) -> ClientCacheHandle {
 }
 
 impl Subject {
-    /// Whether the client is enabled, according to each cache.
+    /// What each cache says of a client: whether it is enabled.
     async fn enabled(&self, text: &str) -> Vec<bool> {
         let mut answers = Vec::new();
         for cache in &self.caches {
@@ -108,7 +107,7 @@ impl Subject {
         self.feed.send(PollNow).await.unwrap()
     }
 
-    /// Disables a client on another connection, as another process would.
+    /// Does as another process would: with a connection of its own.
     fn elsewhere_disable(&self, text: &str) {
         let disable = |conn: &mut _| testkit::sample::set_enabled(conn, &id(text), false, NOW);
         assert!(open(&self.sqlite).run_here(disable).unwrap());
@@ -121,7 +120,7 @@ impl Subject {
 }
 
 #[actix::test]
-async fn a_change_by_another_process_is_in_effect_within_a_second() {
+async fn a_change_made_elsewhere_is_seen_within_a_second() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.elsewhere_disable("a");
@@ -131,7 +130,7 @@ async fn a_change_by_another_process_is_in_effect_within_a_second() {
 }
 
 #[actix::test]
-async fn the_log_is_polled_about_every_250_ms() {
+async fn polls_come_about_every_250_ms() {
     let subject = subject();
     for _ in 0..4 {
         subject.elsewhere_disable("a");
@@ -144,7 +143,7 @@ async fn the_log_is_polled_about_every_250_ms() {
 }
 
 #[actix::test]
-async fn poll_now_answers_when_the_changes_are_in_effect() {
+async fn poll_now_is_answered_when_what_the_log_says_is_done() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.elsewhere_disable("a");
@@ -155,7 +154,7 @@ async fn poll_now_answers_when_the_changes_are_in_effect() {
 }
 
 #[actix::test]
-async fn only_the_changed_client_is_invalidated() {
+async fn only_the_client_that_changed_is_forgotten() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     assert_eq!(subject.enabled("b").await, [true, true]);
@@ -165,7 +164,7 @@ async fn only_the_changed_client_is_invalidated() {
 }
 
 #[actix::test]
-async fn a_change_is_applied_once() {
+async fn a_change_is_dealt_with_once() {
     let subject = subject();
     subject.elsewhere_disable("a");
     for _ in 0..3 {
@@ -175,7 +174,7 @@ async fn a_change_is_applied_once() {
 }
 
 #[actix::test]
-async fn a_client_created_by_another_process_is_visible() {
+async fn a_client_created_elsewhere_is_visible() {
     let subject = subject();
     assert_eq!(subject.enabled("new").await, [false, false]);
     let insert = |conn: &mut _| clients::insert(conn, &client("new"));
@@ -185,11 +184,11 @@ async fn a_client_created_by_another_process_is_visible() {
 }
 
 #[actix::test]
-async fn a_change_of_the_keys_reloads_the_key_ring() {
+async fn a_change_of_the_keys_brings_the_new_ring() {
     let subject = subject();
     assert!(subject.local.keys.ring().is_none());
-    let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
-    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, generate);
+    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, make);
     let stored = open(&subject.sqlite).run_here(complete).unwrap();
     subject.poll().await.unwrap();
     let ring = subject.local.keys.ring().unwrap();
@@ -198,7 +197,7 @@ async fn a_change_of_the_keys_reloads_the_key_ring() {
 }
 
 #[actix::test]
-async fn an_unknown_kind_of_change_reloads_everything() {
+async fn an_unknown_kind_of_change_drops_everything() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     assert_eq!(subject.enabled("b").await, [true, true]);
@@ -226,7 +225,7 @@ async fn a_long_log_is_read_to_its_end() {
 }
 
 #[actix::test]
-async fn without_a_database_poll_now_is_unavailable_and_the_feed_continues() {
+async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
     let sqlite = Sqlite::empty();
     let db = open(&sqlite);
     let subject = subject_on(sqlite, db, 0);
@@ -235,28 +234,27 @@ async fn without_a_database_poll_now_is_unavailable_and_the_feed_continues() {
     subject.time.passes(1000).await;
     let migrate = |conn: &mut _| mintage::db::migrations::up(conn);
     open(&subject.sqlite).run_here(migrate).unwrap();
-    // Long enough for the circuit breaker to close, if the outage has opened it.
+    // Long enough for a breaker that the outage has opened, too.
     subject.time.passes(20_000).await;
     assert!(subject.local.feed_lag.age().is_some());
 }
 
-/// The janitor removes entries of the log after an hour; an instance that was disconnected for longer
-/// never reads them.
+/// The janitor removes lines of the log that are an hour old; who was away for longer never reads them.
 #[actix::test]
-async fn g2_a_feed_that_was_disconnected_for_long_reloads_everything() {
+async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
     subject.elsewhere_disable("a");
-    let token = InvalidatedToken {
+    let spent = InvalidatedToken {
         jti: testkit::sample::claims("a", 1).jti,
         expires_at: NOW.seconds() + 60,
     };
     let elsewhere = open(&subject.sqlite);
     elsewhere
-        .run_here(|conn| revocations::revoke(conn, token, NOW))
+        .run_here(|conn| revocations::revoke(conn, spent, NOW))
         .unwrap();
-    // The last entry that was read stays, so that only the time shows the gap.
+    // The last line that was read stays, as if by chance, so that only the time tells.
     elsewhere
         .run_here(|conn| {
             let removed = "DELETE FROM changes WHERE seq > (SELECT min(seq) + 1 FROM changes)";
@@ -264,18 +262,17 @@ async fn g2_a_feed_that_was_disconnected_for_long_reloads_everything() {
         })
         .unwrap();
     assert_eq!(subject.poll().await, Ok(()));
-    assert_eq!(subject.enabled("a").await, [true, true], "the entry is removed");
+    assert_eq!(subject.enabled("a").await, [true, true], "its line is gone");
     tokio::time::advance(Duration::from_secs(1900)).await;
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [false, false]);
-    assert!(subject.local.revocations.is_invalidated(&token.jti));
+    assert!(subject.local.revocations.is_invalidated(&spent.jti));
     assert!(subject.local.revocations.client_status("a").disabled);
 }
 
-/// The database was replaced by a backup, or by a replica that lacks the last commits: numbers are
-/// assigned again.
+/// A backup was put in the place of the database, or a replica that lacks the last commits: numbers are given out again.
 #[actix::test]
-async fn g2_a_feed_whose_last_entry_is_gone_reloads_everything() {
+async fn g2_a_feed_whose_last_line_is_gone_reads_everything() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
@@ -291,23 +288,19 @@ async fn g2_a_feed_whose_last_entry_is_gone_reloads_everything() {
     assert!(subject.local.revocations.client_status("a").disabled);
     subject.elsewhere_disable("b");
     assert_eq!(subject.poll().await, Ok(()));
-    assert_eq!(
-        subject.enabled("b").await,
-        [false, false],
-        "the feed continues from there"
-    );
+    assert_eq!(subject.enabled("b").await, [false, false], "it reads on from there");
 }
 
 #[actix::test]
-async fn g2_an_entry_that_appears_after_a_higher_number_is_applied() {
+async fn g2_a_line_that_comes_after_a_higher_number_is_seen() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
-    let higher = |conn: &mut mintage::db::Conn| {
+    let passed_over = |conn: &mut mintage::db::Conn| {
         let line = "INSERT INTO changes (seq, kind, subject, at_ms) VALUES (9, 'client', 'b', 1)";
         Ok(diesel::sql_query(line).execute(conn)?)
     };
-    open(&subject.sqlite).run_here(higher).unwrap();
+    open(&subject.sqlite).run_here(passed_over).unwrap();
     subject.poll().await.unwrap();
     subject.elsewhere_disable("a");
     let late = |conn: &mut mintage::db::Conn| {
@@ -319,18 +312,18 @@ async fn g2_an_entry_that_appears_after_a_higher_number_is_applied() {
 }
 
 #[actix::test]
-async fn with_peers_an_instance_reads_its_own_change_immediately() {
+async fn what_this_instance_has_written_is_read_at_once_if_it_has_peers() {
     let (subject, db) = subject_among_peers();
     subject.time.passes(100).await;
     let age = || subject.local.feed_lag.age();
     assert_eq!(age(), None);
     db.has_written();
     subject.time.passes(5).await;
-    assert!(age().is_some(), "before the next regular poll");
+    assert!(age().is_some(), "not before its next regular poll");
 }
 
 #[actix::test]
-async fn with_peers_the_log_is_polled_at_most_fifty_times_a_second_in_addition() {
+async fn however_much_is_written_the_log_is_read_at_most_fifty_times_a_second_more() {
     let (subject, db) = subject_among_peers();
     subject.time.passes(10).await;
     let statements = || db.stats().primary.statements_total;
@@ -342,8 +335,8 @@ async fn with_peers_the_log_is_polled_at_most_fifty_times_a_second_in_addition()
         db.has_written();
         subject.time.passes(1).await;
     }
-    let executed = (statements() - before) / by_one_poll;
-    // In addition to the regular polls.
+    let made = (statements() - before) / by_one_poll;
+    // And regular polls besides.
     let polls = |apart: u64| began.elapsed().as_millis() as u64 / apart + 1;
-    assert!((polls(40)..=polls(20) + polls(225)).contains(&executed), "{executed}");
+    assert!((polls(40)..=polls(20) + polls(225)).contains(&made), "{made}");
 }

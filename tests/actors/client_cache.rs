@@ -1,4 +1,4 @@
-//! ClientCache: what a lookup returns and costs, and which answers it must never give.
+//! ClientCache: what a lookup answers, what it costs, and what it must never say.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use testkit::sample::{NOW, client, id};
 use testkit::time::{Time, about};
 use tokio::time::Instant;
 
-/// A table of clients that is slow or unavailable, as the test configures.
+/// A table of clients that takes its time, or is down, as a test says.
 #[derive(Default)]
 struct Table {
     rows: RefCell<HashMap<String, Client>>,
@@ -37,7 +37,7 @@ impl Table {
     }
 }
 
-/// The clients that peers know, and how often the peers were asked.
+/// What peers say, and how often they were asked.
 #[derive(Default)]
 struct Peers {
     known: RefCell<HashMap<String, (Client, UnixMillis)>>,
@@ -52,7 +52,7 @@ struct Subject {
     cache: ClientCacheHandle,
 }
 
-/// A cache over a table with these clients; TTL 10 s, negative TTL 5 s, stale for 60 s, three entries.
+/// A cache over a table with these clients; ttl 10 s, negative ttl 5 s, stale for 60 s, three entries.
 fn subject(clients: &[&str]) -> Subject {
     subject_with(clients, |_| {})
 }
@@ -69,7 +69,7 @@ fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientC
     ClientCacheHandle::start(new_cache(table, change))
 }
 
-/// A cache over a table, with peers that are asked first.
+/// A cache over a table, with peers who are asked first.
 fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
     let time = Time::paused();
     let table = Rc::new(Table::default());
@@ -78,7 +78,7 @@ fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut confi
     let second_level: SecondLevel = Rc::new(move |id| {
         let peers = peers.clone();
         peers.asked.set(peers.asked.get() + 1);
-        // Read when the request arrives, as in a slow Redis.
+        // Answered when they were asked, as by a Redis that is slow.
         let answer = peers.known.borrow().get(id.as_str()).cloned();
         Box::pin(async move {
             if peers.takes.get() > Duration::ZERO {
@@ -105,7 +105,7 @@ fn new_cache(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientCa
     let load = Rc::new(move |id: mintage::oauth::client::ClientId| {
         let table = loading.clone();
         table.loads.set(table.loads.get() + 1);
-        // Read when the load begins and returned when it ends, as in a slow database.
+        // Read when the load begins and handed over when it ends, like a row from a slow database.
         let row = table.rows.borrow().get(id.as_str()).cloned();
         let loading: futures_util::future::LocalBoxFuture<'static, _> = Box::pin(async move {
             if table.takes.get() > Duration::ZERO {
@@ -134,7 +134,7 @@ impl Subject {
         self.table.loads.get()
     }
 
-    /// Changes a client without invalidating the cache.
+    /// Changes a client behind the cache's back.
     fn disable(&self, text: &str) {
         let mut changed = client(text);
         changed.enabled = false;
@@ -159,7 +159,7 @@ fn enabled(answer: Answer) -> bool {
 }
 
 #[actix::test]
-async fn a_client_is_loaded_once_and_then_cached() {
+async fn a_client_is_loaded_once_and_then_remembered() {
     let subject = subject(&["a"]);
     for _ in 0..3 {
         assert_eq!(subject.lookup("a").await.unwrap().unwrap().id, id("a"));
@@ -170,7 +170,7 @@ async fn a_client_is_loaded_once_and_then_cached() {
 }
 
 #[actix::test]
-async fn every_lookup_is_either_a_hit_or_a_miss() {
+async fn hits_and_misses_add_up_to_the_lookups_whatever_they_answer() {
     let subject = subject(&["a", "b"]);
     for text in ["a", "a", "b", "nobody", "nobody"] {
         let _ = subject.lookup(text).await;
@@ -186,7 +186,7 @@ async fn every_lookup_is_either_a_hit_or_a_miss() {
 }
 
 #[actix::test]
-async fn an_entry_past_its_ttl_is_reloaded_by_the_next_lookup() {
+async fn an_entry_past_its_ttl_is_loaded_again_when_it_is_asked_for() {
     let subject = subject(&["a"]);
     assert!(enabled(subject.lookup("a").await));
     subject.disable("a");
@@ -199,7 +199,7 @@ async fn an_entry_past_its_ttl_is_reloaded_by_the_next_lookup() {
 }
 
 #[actix::test]
-async fn an_entry_past_its_ttl_is_not_reloaded_without_a_lookup() {
+async fn nothing_is_loaded_again_unless_it_is_asked_for() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(60_000).await;
@@ -207,7 +207,7 @@ async fn an_entry_past_its_ttl_is_not_reloaded_without_a_lookup() {
 }
 
 #[actix::test]
-async fn after_the_clock_was_set_back_entries_are_reloaded() {
+async fn a_clock_that_was_set_back_makes_entries_load_again() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     assert!(absent(subject.lookup("nobody").await));
@@ -219,7 +219,7 @@ async fn after_the_clock_was_set_back_entries_are_reloaded() {
 }
 
 #[actix::test]
-async fn after_the_clock_was_set_back_no_stale_entry_is_served() {
+async fn a_clock_that_was_set_back_makes_no_entry_of_unknown_age_stand_in_for_the_database() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.clock.advance(-1);
@@ -239,18 +239,18 @@ async fn a_hundred_lookups_of_one_client_load_it_once() {
 }
 
 #[actix::test]
-async fn a_load_continues_when_its_first_caller_disconnects() {
+async fn a_load_goes_on_when_whoever_asked_first_hangs_up() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
-    let disconnecting = tokio::time::timeout(Duration::from_millis(5), subject.lookup("a"));
-    let (first, second) = join(disconnecting, subject.lookup("a")).await;
+    let hanging_up = tokio::time::timeout(Duration::from_millis(5), subject.lookup("a"));
+    let (first, second) = join(hanging_up, subject.lookup("a")).await;
     assert!(first.is_err());
     assert!(found(second));
     assert_eq!(subject.loads(), 1);
 }
 
 #[actix::test]
-async fn the_database_is_queried_once_for_an_unknown_id() {
+async fn the_database_is_asked_once_for_an_id_that_nobody_has() {
     let subject = subject(&[]);
     for _ in 0..5 {
         assert!(absent(subject.lookup("nobody").await));
@@ -264,7 +264,7 @@ async fn the_database_is_queried_once_for_an_unknown_id() {
 }
 
 #[actix::test]
-async fn unknown_ids_never_evict_a_client() {
+async fn unknown_ids_never_push_out_a_client() {
     let subject = subject(&["a", "b", "c"]);
     for text in ["a", "b", "c"] {
         assert!(found(subject.lookup(text).await));
@@ -282,7 +282,7 @@ async fn unknown_ids_never_evict_a_client() {
 }
 
 #[actix::test]
-async fn an_unknown_id_is_looked_up_again_after_the_negative_ttl() {
+async fn that_nobody_has_an_id_is_forgotten_after_the_negative_ttl() {
     let subject = subject(&[]);
     assert!(absent(subject.lookup("late").await));
     subject.table.insert(client("late"));
@@ -294,7 +294,7 @@ async fn an_unknown_id_is_looked_up_again_after_the_negative_ttl() {
 }
 
 #[actix::test]
-async fn a_created_client_is_visible_immediately() {
+async fn a_client_that_is_created_is_visible_at_once() {
     let subject = subject(&[]);
     assert!(absent(subject.lookup("new").await));
     subject.table.insert(client("new"));
@@ -317,7 +317,7 @@ async fn an_outage_is_an_error_and_never_looks_like_absence() {
 }
 
 #[actix::test]
-async fn all_callers_of_a_load_get_its_error() {
+async fn everyone_who_waits_for_a_load_hears_of_the_outage() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     subject.table.down.set(true);
@@ -327,7 +327,7 @@ async fn all_callers_of_a_load_get_its_error() {
 }
 
 #[actix::test]
-async fn a_stale_entry_is_served_immediately_when_the_outage_is_known() {
+async fn a_stale_entry_is_served_at_once_when_the_outage_is_known() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
@@ -352,7 +352,7 @@ async fn a_stale_entry_is_served_after_50_ms_when_the_database_does_not_answer()
 }
 
 #[actix::test]
-async fn callers_that_join_a_load_wait_at_most_50_ms_too() {
+async fn nobody_waits_longer_than_that_for_a_load_that_others_began() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
@@ -365,7 +365,7 @@ async fn callers_that_join_a_load_wait_at_most_50_ms_too() {
 }
 
 #[actix::test]
-async fn a_stale_entry_is_served_immediately_when_the_load_fails() {
+async fn a_stale_entry_is_served_when_the_load_fails_sooner() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
@@ -379,7 +379,7 @@ async fn a_stale_entry_is_served_immediately_when_the_load_fails() {
 }
 
 #[actix::test]
-async fn an_answer_within_50_ms_is_not_stale() {
+async fn an_answer_that_comes_sooner_is_not_stale() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.disable("a");
@@ -390,7 +390,7 @@ async fn an_answer_within_50_ms_is_not_stale() {
 }
 
 #[actix::test]
-async fn no_entry_is_served_beyond_ttl_and_stale_if_error() {
+async fn nothing_is_served_beyond_ttl_and_stale_if_error() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.table.down.set(true);
@@ -403,7 +403,7 @@ async fn no_entry_is_served_beyond_ttl_and_stale_if_error() {
 }
 
 #[actix::test]
-async fn a_client_deleted_before_its_entry_is_reloaded_is_absent() {
+async fn a_client_that_is_gone_when_its_entry_is_loaded_again_is_absent() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.table.rows.borrow_mut().clear();
@@ -414,19 +414,19 @@ async fn a_client_deleted_before_its_entry_is_reloaded_is_absent() {
 }
 
 #[actix::test]
-async fn no_older_value_is_served_after_an_invalidation_is_acknowledged() {
+async fn after_invalidate_is_acknowledged_nothing_from_before_is_served() {
     let subject = subject(&["a", "b"]);
     assert!(enabled(subject.lookup("a").await) && enabled(subject.lookup("b").await));
     subject.disable("a");
     subject.disable("b");
     subject.cache.tell(Invalidate(id("a"))).await.unwrap();
     assert!(!enabled(subject.lookup("a").await));
-    assert!(enabled(subject.lookup("b").await), "no other client is invalidated");
+    assert!(enabled(subject.lookup("b").await), "only the one that was named");
     assert_eq!(subject.counts().await.invalidations, 1);
 }
 
 #[actix::test]
-async fn a_load_during_which_the_client_is_invalidated_is_repeated() {
+async fn a_load_that_an_invalidation_overtook_is_done_again_for_those_who_wait() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     let invalidation = async {
@@ -437,12 +437,12 @@ async fn a_load_during_which_the_client_is_invalidated_is_repeated() {
     };
     let (before, after) = join(subject.lookup("a"), invalidation).await;
     assert!(!enabled(before) && !enabled(after));
-    assert!(!enabled(subject.lookup("a").await), "the outdated row is not cached");
+    assert!(!enabled(subject.lookup("a").await), "the outdated row was not kept");
     assert_eq!(subject.loads(), 2);
 }
 
 #[actix::test]
-async fn a_load_during_which_the_cache_is_cleared_is_repeated() {
+async fn a_load_that_a_clear_overtook_is_done_again_too() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     let clear = async {
@@ -457,7 +457,7 @@ async fn a_load_during_which_the_cache_is_cleared_is_repeated() {
 }
 
 #[actix::test]
-async fn an_invalidated_entry_is_not_served_stale() {
+async fn an_invalidated_entry_is_not_served_stale_either() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
@@ -473,7 +473,7 @@ async fn an_invalidated_entry_is_not_served_stale() {
 }
 
 #[actix::test]
-async fn clear_removes_clients_and_unknown_ids() {
+async fn clear_forgets_clients_and_unknown_ids() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await) && absent(subject.lookup("nobody").await));
     subject.cache.tell(Clear).await.unwrap();
@@ -487,7 +487,7 @@ async fn clear_removes_clients_and_unknown_ids() {
 }
 
 #[actix::test]
-async fn an_invalidation_returns_when_every_cache_has_dropped_the_client() {
+async fn an_invalidation_returns_when_every_cache_has_forgotten_the_client() {
     let subject = subject(&["a"]);
     let caches = ClientCaches::default();
     let all: Vec<ClientCacheHandle> = (0..3).map(|_| cache_over(&subject.table, |_| {})).collect();
@@ -524,7 +524,7 @@ async fn clear_and_warm_reach_every_cache() {
 }
 
 #[actix::test]
-async fn preloaded_clients_are_hits_and_evict_the_least_recently_used() {
+async fn warm_clients_are_hits_and_the_least_recently_used_make_room() {
     let subject = subject(&[]);
     let clients = ["a", "b", "c", "d"].map(|text| Arc::new(client(text))).to_vec();
     let loaded_at = subject.time.clock.now();
@@ -538,7 +538,7 @@ async fn preloaded_clients_are_hits_and_evict_the_least_recently_used() {
 }
 
 #[actix::test]
-async fn a_preloaded_client_is_as_old_as_its_database_read() {
+async fn a_warm_client_is_as_old_as_its_reading() {
     let subject = subject(&["a"]);
     let warm = Warm {
         clients: vec![Arc::new(client("a"))],
@@ -551,7 +551,7 @@ async fn a_preloaded_client_is_as_old_as_its_database_read() {
 }
 
 #[actix::test]
-async fn the_least_recently_used_client_is_evicted() {
+async fn the_least_recently_used_client_makes_room() {
     let subject = subject(&["a", "b", "c", "d"]);
     for text in ["a", "b", "c", "a", "d"] {
         assert!(found(subject.lookup(text).await));
@@ -561,7 +561,7 @@ async fn the_least_recently_used_client_is_evicted() {
     for text in ["a", "c", "d"] {
         assert!(found(subject.lookup(text).await));
     }
-    assert_eq!(subject.loads(), 4, "only b was evicted");
+    assert_eq!(subject.loads(), 4, "b was pushed out and nobody else");
 }
 
 #[actix::test]
@@ -577,7 +577,7 @@ async fn there_are_never_more_entries_than_the_capacity() {
 }
 
 #[actix::test]
-async fn a_reloaded_entry_evicts_no_other() {
+async fn loading_an_entry_again_evicts_nobody() {
     let subject = subject(&["a", "b", "c"]);
     for _ in 0..3 {
         for text in ["a", "b", "c"] {
@@ -589,7 +589,7 @@ async fn a_reloaded_entry_evicts_no_other() {
 }
 
 #[actix::test]
-async fn a_disabled_cache_reads_the_database_on_each_lookup() {
+async fn a_disabled_cache_reads_the_database_each_time() {
     let subject = subject_with(&["a"], |settings| settings.enabled = false);
     for _ in 0..3 {
         assert!(found(subject.lookup("a").await));
@@ -608,7 +608,7 @@ async fn a_disabled_cache_reads_the_database_on_each_lookup() {
 }
 
 #[actix::test]
-async fn the_number_of_concurrent_loads_is_bounded() {
+async fn the_number_of_loads_under_way_is_bounded() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_secs(1));
     let texts: Vec<String> = (0..1024).map(|n| format!("stranger {n}")).collect();
@@ -618,10 +618,7 @@ async fn the_number_of_concurrent_loads_is_bounded() {
         let asked = Instant::now();
         assert!(unavailable(subject.lookup("a").await));
         assert_eq!(asked.elapsed(), Duration::ZERO);
-        assert!(
-            absent(subject.lookup("stranger 7").await),
-            "a caller that joins a load adds none"
-        );
+        assert!(absent(subject.lookup("stranger 7").await), "who joins a load adds none");
     };
     let (strangers, ()) = join(strangers, one_more).await;
     assert!(strangers.into_iter().all(absent));
@@ -630,7 +627,7 @@ async fn the_number_of_concurrent_loads_is_bounded() {
 }
 
 #[actix::test]
-async fn a_stale_entry_is_served_when_too_many_loads_are_in_progress() {
+async fn a_stale_entry_is_served_when_too_many_loads_are_under_way() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
@@ -647,7 +644,7 @@ async fn a_stale_entry_is_served_when_too_many_loads_are_in_progress() {
 }
 
 #[actix::test]
-async fn a_new_ttl_applies_from_the_next_lookup() {
+async fn another_ttl_counts_from_the_next_lookup_on() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(2_000).await;
@@ -660,7 +657,7 @@ async fn a_new_ttl_applies_from_the_next_lookup() {
     assert_eq!((subject.loads(), subject.counts().await.expirations), (2, 1));
 }
 
-fn peers_with(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
+fn peers_who_know(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
     let peers = Rc::new(Peers::default());
     for text in clients {
         let known = (client(text), loaded_at);
@@ -670,8 +667,8 @@ fn peers_with(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
 }
 
 #[actix::test]
-async fn a_client_from_a_peer_costs_no_load() {
-    let peers = peers_with(&["a"], NOW);
+async fn a_client_that_a_peer_knows_costs_no_load() {
+    let peers = peers_who_know(&["a"], NOW);
     let subject = subject_among(&peers, &[], |_| {});
     let (first, second) = join(subject.lookup("a"), subject.lookup("a")).await;
     assert!(found(first) && found(second) && found(subject.lookup("a").await));
@@ -681,8 +678,8 @@ async fn a_client_from_a_peer_costs_no_load() {
 }
 
 #[actix::test]
-async fn a_client_that_no_peer_has_is_loaded() {
-    let peers = peers_with(&[], NOW);
+async fn a_client_that_no_peer_knows_is_loaded() {
+    let peers = peers_who_know(&[], NOW);
     let subject = subject_among(&peers, &["a"], |_| {});
     assert!(found(subject.lookup("a").await) && absent(subject.lookup("b").await));
     assert_eq!((peers.asked.get(), subject.loads()), (2, 2));
@@ -691,8 +688,8 @@ async fn a_client_that_no_peer_has_is_loaded() {
 }
 
 #[actix::test]
-async fn a_client_from_a_peer_keeps_its_age() {
-    let peers = peers_with(&["a"], UnixMillis(NOW.0 - 9_000));
+async fn coming_from_a_peer_makes_no_client_younger() {
+    let peers = peers_who_know(&["a"], UnixMillis(NOW.0 - 9_000));
     let subject = subject_among(&peers, &["a"], |_| {});
     assert!(found(subject.lookup("a").await));
     subject.time.passes(999).await;
@@ -705,14 +702,14 @@ async fn a_client_from_a_peer_keeps_its_age() {
 }
 
 #[actix::test]
-async fn a_peers_answer_from_before_an_invalidation_is_discarded() {
-    let peers = peers_with(&["a"], NOW);
+async fn what_a_peer_said_before_an_invalidation_is_asked_again() {
+    let peers = peers_who_know(&["a"], NOW);
     peers.takes.set(Duration::from_millis(15));
     let subject = subject_among(&peers, &["a"], |_| {});
     subject.disable("a");
     let invalidation = async {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // The caller of `Invalidate` has ensured before that outdated values of peers are not used.
+        // Whoever invalidates has made sure that peers are not believed any more.
         peers.known.borrow_mut().clear();
         subject.cache.tell(Invalidate(id("a"))).await.unwrap();
     };
@@ -723,14 +720,14 @@ async fn a_peers_answer_from_before_an_invalidation_is_discarded() {
 
 #[actix::test]
 async fn without_a_cache_peers_are_not_asked() {
-    let peers = peers_with(&["a"], NOW);
+    let peers = peers_who_know(&["a"], NOW);
     let subject = subject_among(&peers, &["a"], |cache| cache.enabled = false);
     assert!(found(subject.lookup("a").await));
     assert_eq!((peers.asked.get(), subject.loads()), (0, 1));
 }
 
 #[actix::test]
-async fn after_changing_a_client_an_instance_trusts_no_peer_about_it_until_the_log_is_read() {
+async fn whoever_changes_a_client_believes_no_peer_about_it_before_the_log_is_read() {
     let subject = subject(&["a"]);
     let caches = ClientCaches::default();
     caches.add(subject.cache.clone());

@@ -1,5 +1,4 @@
-//! KeyRotator: new keys are published in time, retired keys are removed, and concurrent instances
-//! publish one key.
+//! KeyRotator: new keys in time, old ones gone when their time is over, and one new key however many instances there are.
 
 use std::time::Duration;
 
@@ -19,12 +18,12 @@ use crate::{migrated, open};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A new key activates every minute, and is published 20 s before.
+/// A new key takes over every minute, and is published 20 s before.
 fn schedule() -> Schedule {
     Schedule::new(60 * SECOND, 20 * SECOND, SECOND)
 }
 
-/// A database with a new key of every algorithm.
+/// A database with a key of every algorithm, made now.
 struct Subject {
     time: Time,
     sqlite: Sqlite,
@@ -32,9 +31,9 @@ struct Subject {
 
 fn subject() -> Subject {
     let sqlite = migrated();
-    let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
     open(&sqlite)
-        .run_here(|conn| signing_keys::complete(conn, NOW, generate))
+        .run_here(|conn| signing_keys::complete(conn, NOW, make))
         .unwrap();
     Subject {
         time: Time::paused(),
@@ -43,7 +42,7 @@ fn subject() -> Subject {
 }
 
 impl Subject {
-    /// The key store and the rotation of one instance.
+    /// What one instance has: its keys as they are stored now, and what changes them.
     fn instance(&self) -> (KeyStore, Rotation) {
         let db = open(&self.sqlite);
         let stored: Vec<StoredKey> = db.run_here(signing_keys::list).unwrap();
@@ -57,19 +56,19 @@ impl Subject {
         open(&self.sqlite).run_here(signing_keys::records).unwrap()
     }
 
-    /// Advances the clock by a time in which nothing is due, and lets the timer fire once more.
-    async fn advance(&self, time: Duration) {
+    /// Lets the clock pass a time in which nothing is due, and the timer look once more.
+    async fn looks_after(&self, time: Duration) {
         self.time.clock.advance(time.as_millis() as i64);
         self.time.passes(1200).await;
     }
 }
 
-fn scheduled(keys: &[KeyRecord], now: UnixMillis) -> usize {
+fn waiting(keys: &[KeyRecord], now: UnixMillis) -> usize {
     keys.iter().filter(|key| key.activates_at > now).count()
 }
 
 #[actix::test]
-async fn p50_the_next_keys_are_published_in_time_and_activate_automatically() {
+async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
     let subject = subject();
     let (keys, rotation) = subject.instance();
     KeyRotator::new(rotation).start();
@@ -82,10 +81,10 @@ async fn p50_the_next_keys_are_published_in_time_and_activate_automatically() {
             .clone()
     };
     let first = Alg::ALL.map(signer);
-    subject.advance(38 * SECOND).await;
+    subject.looks_after(38 * SECOND).await;
     assert_eq!(subject.stored().len(), 5);
-    subject.advance(SECOND).await;
-    assert_eq!(scheduled(&subject.stored(), subject.time.clock.now()), 5);
+    subject.looks_after(SECOND).await;
+    assert_eq!(waiting(&subject.stored(), subject.time.clock.now()), 5);
     assert_eq!(keys.ring().unwrap().keys().len(), 10);
     assert_eq!(Alg::ALL.map(signer), first);
     subject.time.clock.advance(21_000);
@@ -93,15 +92,15 @@ async fn p50_the_next_keys_are_published_in_time_and_activate_automatically() {
 }
 
 #[actix::test]
-async fn one_of_two_instances_publishes_and_both_have_the_key() {
+async fn of_two_instances_one_publishes_and_both_have_the_key() {
     let subject = subject();
-    let ((first_keys, first), (second_keys, second)) = (subject.instance(), subject.instance());
+    let ((ours, first), (theirs, second)) = (subject.instance(), subject.instance());
     KeyRotator::new(first).start();
     KeyRotator::new(second).start();
-    subject.advance(40 * SECOND).await;
-    subject.advance(SECOND).await;
+    subject.looks_after(40 * SECOND).await;
+    subject.looks_after(SECOND).await;
     assert_eq!(subject.stored().len(), 10);
-    for keys in [first_keys, second_keys] {
+    for keys in [ours, theirs] {
         assert_eq!(keys.ring().unwrap().keys().len(), 10);
     }
 }
@@ -140,7 +139,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
 }
 
 #[actix::test]
-async fn concurrent_rotations_publish_one_key() {
+async fn who_asks_twice_gets_one_key() {
     let subject = subject();
     let (_, rotation) = subject.instance();
     let ask = || rotation.rotate(testkit::sample::operator(), vec![Alg::Hs256], Activation::Scheduled);
@@ -150,7 +149,7 @@ async fn concurrent_rotations_publish_one_key() {
 }
 
 #[actix::test]
-async fn new_keys_are_encrypted_like_the_others() {
+async fn new_keys_are_encrypted_where_the_others_are() {
     let subject = subject();
     let seal = std::sync::Arc::new(KeyEncryptionKey::new(&[7; 32]));
     let encrypt = |key: &StoredKey| Ok(seal.encrypt(&key.kid, &key.private).unwrap());
@@ -165,10 +164,10 @@ async fn new_keys_are_encrypted_like_the_others() {
         .unwrap();
     assert!(subject.stored().iter().all(|key| key.encrypted));
     assert_eq!(keys.ring().unwrap().keys().len(), 6);
-    // An instance without the encryption key publishes no key that the others would reject.
-    let unencrypted = Rotation::new(db, clock, KeyStore::default(), None, schedule());
+    // One that does not know the encryption key makes nothing that the others could not read.
+    let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
     assert!(
-        unencrypted
+        blind
             .rotate(testkit::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
             .await
             .is_err()
