@@ -1,3 +1,3 @@
 module example.com/mintage-examples
 
-go 1.22
+go 1.19

@@ -115,7 +115,7 @@ func setting(name, otherwise string) string {
 func main() {
 	log.SetFlags(0)
 	tokens := &tokenSource{id: setting("CLIENT_ID", ""), secret: setting("CLIENT_SECRET", ""), scope: "orders:read"}
-	for range 2 {
+	for call := 0; call < 2; call++ {
 		order, err := getOrder(tokens, 1)
 		if err != nil {
 			log.Fatal(err)
