@@ -4,7 +4,7 @@
 //! A client that comes with the number `n` contains every change of it up to `n`. This instance serves none that lacks a
 //! change it has read. So it may be served if none of its changes that have been read is later than `n`: that is known for
 //! changes after `floor`, of which the last number of each client is kept here. The argument in full is in
-//! `docs/adr/0019-clients-from-siblings-by-change-number.md`.
+//! `docs/adr/0019-clients-from-peers-by-change-number.md`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
