@@ -9,6 +9,7 @@ use std::io::Write;
 use env_logger::{Builder, Env, Logger};
 use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
+use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::config::LogFormat;
@@ -93,38 +94,46 @@ fn push_on_one_line(line: &mut String, message: &str) {
 
 /// One object on one line: `time`, `level`, `target`, `message`, and a member for each field.
 fn json_line(record: &Record<'_>, clock: &Clock) -> String {
-    let mut members = JsonMembers(serde_json::Map::new());
-    members.text("time", clock.now().to_string());
-    members.text("level", record.level().as_str().to_owned());
-    members.text("target", record.target().to_owned());
-    members.text("message", record.args().to_string());
+    let mut members = JsonMembers(String::new());
+    members.push("time", &clock.now().to_string());
+    members.push("level", record.level().as_str());
+    members.push("target", record.target());
+    members.push("message", &record.args().to_string());
     // The visitor never fails.
     let _ = record.key_values().visit(&mut members);
-    serde_json::Value::Object(members.0).to_string() + "\n"
+    format!("{{{}}}\n", members.0)
 }
 
-/// Adds a member for each field; numbers and booleans stay what they are.
-struct JsonMembers(serde_json::Map<String, serde_json::Value>);
+/// Members of an object, in the order in which they are added.
+struct JsonMembers(String);
 
 impl JsonMembers {
-    fn text(&mut self, name: &str, text: String) {
-        self.0.insert(name.to_owned(), text.into());
+    fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        let (name, value) = (serde_json::to_string(name), serde_json::to_string(value));
+        let separator = if self.0.is_empty() { "" } else { "," };
+        if let (Ok(name), Ok(value)) = (name, value) {
+            self.0 += &format!("{separator}{name}:{value}");
+        }
     }
 }
 
 impl<'kvs> VisitSource<'kvs> for JsonMembers {
+    /// Numbers and booleans stay what they are; everything else is text.
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
-        let member = if let Some(number) = value.to_i64() {
-            number.into()
+        let name = key.as_str();
+        if matches!(name, "time" | "level" | "target" | "message") {
+            // Two members of one name are read differently by different readers.
+            return Ok(());
+        }
+        if let Some(number) = value.to_i64() {
+            self.push(name, &number);
         } else if let Some(number) = value.to_u64() {
-            number.into()
+            self.push(name, &number);
         } else if let Some(truth) = value.to_bool() {
-            truth.into()
+            self.push(name, &truth);
         } else {
-            value.to_string().into()
-        };
-        // A field never replaces a member that every line has.
-        self.0.entry(key.as_str().to_owned()).or_insert(member);
+            self.push(name, &value.to_string());
+        }
         Ok(())
     }
 }
@@ -175,9 +184,16 @@ mod tests {
 
     #[test]
     fn a_field_is_key_and_value_as_text_and_a_member_as_json() {
-        let fields = [("client", Value::from("demo")), ("count", Value::from(3)), ("ready", Value::from(true))];
+        let fields = [
+            ("client", Value::from("demo")),
+            ("count", Value::from(3)),
+            ("ready", Value::from(true)),
+        ];
         let [text, json] = lines("client seen", &fields);
-        assert!(text.ends_with("INFO  client seen client=demo count=3 ready=true\n"), "{text}");
+        assert!(
+            text.ends_with("INFO  client seen client=demo count=3 ready=true\n"),
+            "{text}"
+        );
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         let expected = serde_json::json!({"time": "1970-01-01T00:00:00.000Z", "level": "INFO", "target": "mintage",
             "message": "client seen", "client": "demo", "count": 3, "ready": true});

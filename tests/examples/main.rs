@@ -107,7 +107,10 @@ fn run(example: &Example) {
     assert_eq!(denied(&order), (401, challenge("Bearer")));
     let invalid = (401, challenge("Bearer error=\"invalid_token\""));
     assert_eq!(denied(&order.clone().bearer("x")), invalid);
-    let lacks_scope = (403, challenge("Bearer error=\"insufficient_scope\", scope=\"orders:read\""));
+    let lacks_scope = (
+        403,
+        challenge("Bearer error=\"insufficient_scope\", scope=\"orders:read\""),
+    );
     assert_eq!(denied(&order.clone().bearer(&token(&mintage, &stranger))), lacks_scope);
 
     let token = token(&mintage, &reader);
