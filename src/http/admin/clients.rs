@@ -17,7 +17,7 @@ use crate::db::clients::{self, Changed};
 use crate::db::transactions::{self, Deleted};
 use crate::db::{Db, DbError};
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::{Shared, Worker};
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
@@ -39,16 +39,13 @@ enum Refused {
     Malformed(MalformedClient),
 }
 
-const STALE: ApiError = ApiError::Admin(AdminError::Refused(
+const STALE: ApiError = ApiError::Problem(
     StatusCode::PRECONDITION_FAILED,
     "the client is not the version that If-Match names",
-));
+);
 
 /// There is no such client.
-pub const NO_CLIENT: ApiError = ApiError::Admin(AdminError::Refused(
-    StatusCode::NOT_FOUND,
-    "there is no client with this id",
-));
+pub const NO_CLIENT: ApiError = ApiError::Problem(StatusCode::NOT_FOUND, "there is no client with this id");
 
 /// `GET /admin/clients`, in the order of their ids.
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
@@ -85,7 +82,7 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
     created.map_err(|error| match error {
         DbError::Conflict => {
             const THERE: &str = "there is a client with this id already";
-            ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, THERE))
+            ApiError::Problem(StatusCode::CONFLICT, THERE)
         }
         other => not_done(&other),
     })?;
@@ -202,5 +199,5 @@ fn versioned(mut answer: HttpResponse, client: &Client) -> HttpResponse {
 }
 
 fn malformed(why: MalformedClient) -> ApiError {
-    ApiError::Admin(AdminError::Malformed(why))
+    ApiError::MalformedMember(why)
 }

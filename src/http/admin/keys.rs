@@ -11,7 +11,7 @@ use crate::api::key::KeyDocument;
 use crate::api::page::Page;
 use crate::db::signing_keys;
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::keys::KeyRecord;
 use crate::keys::rotation::Activation;
@@ -61,7 +61,7 @@ pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpR
     let rotated = rotated.map_err(|error| not_done(&error))?;
     if rotated.published.is_empty() {
         const WAITS: &str = "a new key waits already, GET /admin/keys says from when on it signs";
-        return Err(ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, WAITS)));
+        return Err(ApiError::Problem(StatusCode::CONFLICT, WAITS));
     }
     let new = page(&rotated.published, &rotated.keys, worker.now());
     Ok(answer(StatusCode::CREATED, &new))

@@ -20,7 +20,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{AdminError, ApiError, json, no_store};
+use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, peer};
 use crate::api::audit::Principal;
@@ -63,7 +63,7 @@ fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
 /// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for what is not the document that is expected.
 async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
     if !is_json(request) {
-        return Err(refused(OAuthError::UnsupportedMediaType));
+        return Err(OAuthError::UnsupportedMediaType.into());
     }
     parse_json(&read_body(request, payload).await?)
 }
@@ -80,13 +80,12 @@ async fn read_json_or_nothing<T: DeserializeOwned + Default>(
     match body.is_empty() {
         true => Ok(T::default()),
         false if is_json(request) => parse_json(&body),
-        false => Err(refused(OAuthError::UnsupportedMediaType)),
+        false => Err(OAuthError::UnsupportedMediaType.into()),
     }
 }
 
 async fn read_body(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
-    let body = body::read(payload, &Worker::of(request).shared.settings).await;
-    body.map_err(refused)
+    Ok(body::read(payload, &Worker::of(request).shared.settings).await?)
 }
 
 fn is_json(request: &HttpRequest) -> bool {
@@ -95,7 +94,7 @@ fn is_json(request: &HttpRequest) -> bool {
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    let refused = || ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
+    let refused = || ApiError::Problem(StatusCode::BAD_REQUEST, NOT_READ);
     // serde would take an array for the members in their order.
     match body.trim_ascii_start().first() {
         Some(b'{') => serde_json::from_slice(body).map_err(|_| refused()),
@@ -103,24 +102,14 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     }
 }
 
-/// The same refusal of a body as at the OAuth endpoints.
-fn refused(error: OAuthError) -> ApiError {
-    let row = error.row();
-    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
-    ApiError::Admin(AdminError::Refused(status, row.description))
-}
-
 /// A database call that failed, where there is nothing else to say about it.
 fn not_done(error: &DbError) -> ApiError {
-    ApiError::Admin(match error {
-        DbError::Unavailable(_) | DbError::Disconnected(_) => AdminError::Unavailable,
-        DbError::Conflict => AdminError::Refused(StatusCode::CONFLICT, "there is one already"),
+    match error {
+        DbError::Unavailable(_) | DbError::Disconnected(_) => ApiError::Unavailable,
+        DbError::Conflict => ApiError::Problem(StatusCode::CONFLICT, "there is one already"),
         DbError::Inconsistent(_) | DbError::Query(_) => {
             log::error!("admin request failed: {error}");
-            AdminError::Refused(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server met an unexpected condition",
-            )
+            ApiError::OAuth(OAuthError::ServerError)
         }
-    })
+    }
 }

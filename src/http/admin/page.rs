@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
 
 use crate::api::page::Page;
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::keys::PageKeys;
 use crate::oauth::form;
@@ -71,7 +71,7 @@ impl AskedPage {
         let worker = Worker::of(request);
         let ring = worker.shared.keys.ring();
         let keys = ring.and_then(|ring| PageKeys::of(&ring, worker.now()));
-        let keys = keys.ok_or(ApiError::Admin(AdminError::Unavailable))?;
+        let keys = keys.ok_or(ApiError::Unavailable)?;
         let limit = match query.given("limit") {
             None => DEFAULT_LIMIT,
             Some(text) => limit(text).ok_or_else(|| bad_request("limit must be a number from 1 to 500"))?,
@@ -119,5 +119,5 @@ fn limit(text: &str) -> Option<usize> {
 
 /// 400, and why.
 pub fn bad_request(why: &'static str) -> ApiError {
-    ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, why))
+    ApiError::Problem(StatusCode::BAD_REQUEST, why)
 }

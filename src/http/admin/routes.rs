@@ -13,7 +13,7 @@ use crate::cluster;
 use crate::db::{DbError, routes, transactions};
 use crate::gateway::route::NewRoute;
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::{Shared, Worker};
 use crate::random::random_text;
 
@@ -38,7 +38,7 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
     let worker = Worker::of(&request);
     let route = new
         .route(random_text(ID_LENGTH), worker.now())
-        .map_err(|malformed| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, malformed.text())))?;
+        .map_err(|malformed| ApiError::Problem(StatusCode::BAD_REQUEST, malformed.text()))?;
     let added = route.clone();
     let inserted = worker
         .shared
@@ -48,7 +48,7 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
     inserted.map_err(|error| match error {
         DbError::Conflict => {
             const THERE: &str = "there is a route for the same method, host and path already";
-            ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, THERE))
+            ApiError::Problem(StatusCode::CONFLICT, THERE)
         }
         other => not_done(&other),
     })?;
@@ -69,8 +69,10 @@ pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<Http
     let deleted = deleted.map_err(|error| not_done(&error))?;
     take_over(&worker.shared).await?;
     if !deleted {
-        let missing = AdminError::Refused(StatusCode::NOT_FOUND, "there is no route with this id");
-        return Err(ApiError::Admin(missing));
+        return Err(ApiError::Problem(
+            StatusCode::NOT_FOUND,
+            "there is no route with this id",
+        ));
     }
     Ok(HttpResponse::NoContent().finish())
 }

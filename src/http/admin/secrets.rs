@@ -15,7 +15,7 @@ use crate::api::secret::SecretDocument;
 use crate::db::secrets::{Added, MAX_SECRETS};
 use crate::db::transactions;
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::stored_secret::{MAX_LIFETIME_SECONDS, StoredSecret};
@@ -109,7 +109,7 @@ pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -
         .map_err(|error| not_done(&error))?;
     if !revoked {
         const MISSING: &str = "the client has no secret with this id";
-        return Err(ApiError::Admin(AdminError::Refused(StatusCode::NOT_FOUND, MISSING)));
+        return Err(ApiError::Problem(StatusCode::NOT_FOUND, MISSING));
     }
     take_over(&worker.shared, &id).await?;
     Ok(HttpResponse::NoContent().finish())
@@ -133,5 +133,5 @@ impl NewSecret {
 fn too_many() -> ApiError {
     const { assert!(MAX_SECRETS == 10) };
     const WHY: &str = "the client has 10 secrets already: revoke one of them first";
-    ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, WHY))
+    ApiError::Problem(StatusCode::CONFLICT, WHY)
 }

@@ -13,17 +13,14 @@ use crate::db::tokens;
 use crate::db::tokens::TokenRecord;
 use crate::db::{DbError, transactions};
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::activity::{InvalidatedToken, RevocationCheck};
 use crate::oauth::client::{ClientId, TTL_SECONDS};
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
-    StatusCode::NOT_FOUND,
-    "there is no token with this id",
-));
+const NO_TOKEN: ApiError = ApiError::Problem(StatusCode::NOT_FOUND, "there is no token with this id");
 
 /// `GET /admin/tokens?client_id=`: what was issued to a client, the newest first. A page may hold fewer than `limit`, or
 /// none, and not be the last: see [`tokens::of_client`].
@@ -129,5 +126,5 @@ pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Res
 /// Whatever the reason: the caller must take it for not revoked, and try again.
 fn not_revoked(error: &DbError) -> ApiError {
     log::warn!("revocation not written: {error}");
-    ApiError::Admin(AdminError::Unavailable)
+    ApiError::Unavailable
 }
