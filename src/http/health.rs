@@ -28,7 +28,7 @@ pub async fn livez() -> HttpResponse {
 )]
 pub async fn readyz(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
-    match shared.readiness.obstacle(shared.db.breaker_state()) {
+    match shared.readiness.obstacle() {
         None => no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#),
         Some(reason) => {
             let mut builder = HttpResponse::ServiceUnavailable();

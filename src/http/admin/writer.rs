@@ -1,4 +1,4 @@
-//! `/admin/writer`: how the writing of token records does.
+//! `/admin/writer`: figures of the batch writer of token records.
 
 use actix_web::{HttpRequest, HttpResponse};
 
