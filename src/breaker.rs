@@ -5,10 +5,14 @@
 //! failure opens it again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use strum::IntoStaticStr;
+
 /// Where a breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum BreakerState {
     /// Calls go through.
     Closed,
@@ -30,11 +34,23 @@ impl BreakerState {
 
     /// The name in `/admin/pool/stats`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
+        self.into()
+    }
+}
+
+/// Tells the state of a breaker that something else owns, and can do nothing else.
+#[derive(Clone)]
+pub struct BreakerView(Arc<dyn Fn() -> BreakerState + Send + Sync>);
+
+impl BreakerView {
+    /// A view of the breaker whose state `state` returns.
+    pub fn new(state: impl Fn() -> BreakerState + Send + Sync + 'static) -> Self {
+        Self(Arc::new(state))
+    }
+
+    /// The state of the breaker now.
+    pub fn state(&self) -> BreakerState {
+        (self.0)()
     }
 }
 

@@ -51,6 +51,7 @@
 //! [`cli::Failure`] what a command tells its user.
 
 pub mod actors;
+pub mod admin;
 pub mod aead;
 pub mod api;
 pub mod backoff;

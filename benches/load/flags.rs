@@ -35,8 +35,7 @@ const SOAK_TIME: Duration = Duration::from_secs(600);
 const USAGE: &str = "cargo bench --bench matrix -- [--quick] [--only=NAME,…] [--rounds=5] [--seconds=4]
     [--rows=10000000] [--clients=1000000] [--connections=1,8,64,512] [--backends=sqlite,postgres]
     [--soak[=600]] [--no-write] [--to=docs]
-NAME is before-after, backends, scenario, pool, durability, instances, or what a table is called in docs/benchmarks.md.
-The switches of before-after need `--features bench-switches` before the `--`.";
+NAME is before-after, backends, scenario, pool, durability, instances, or what a table is called in docs/benchmarks.md.";
 
 impl Flags {
     /// Reads them.

@@ -19,44 +19,26 @@ struct Bottleneck {
     before: &'static str,
     /// The settings that bring it back.
     settings: &'static [(&'static str, &'static str)],
-    /// They need the feature `bench-switches`.
-    is_switch: bool,
 }
 
-const BOTTLENECKS: [Bottleneck; 5] = [
+const BOTTLENECKS: [Bottleneck; 3] = [
     Bottleneck {
         now: "records written in batches",
         before: "each record written before its answer",
         settings: &[("MINTAGE_WRITER__MODE", "sync")],
-        is_switch: false,
     },
     Bottleneck {
         now: "clients cached",
         before: "each client loaded anew",
         settings: &[("MINTAGE_CACHE__ENABLED", "false")],
-        is_switch: false,
     },
     Bottleneck {
-        now: "scopes parsed once",
-        before: "scopes parsed at each request",
-        settings: &[("BENCH_PARSE_SCOPES", "1")],
-        is_switch: true,
-    },
-    Bottleneck {
-        now: "no lines for a token",
-        before: "four debug lines a request",
-        settings: &[("BENCH_LOG_REQUESTS", "1"), ("RUST_LOG", "debug")],
-        is_switch: true,
-    },
-    Bottleneck {
-        now: "25 connections, asked when in doubt",
-        before: "one connection, asked each time",
+        now: "25 connections",
+        before: "one connection",
         settings: &[
             ("MINTAGE_DATABASE__POOL__MAX_SIZE", "1"),
             ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
-            ("BENCH_CHECK_CONNECTIONS", "1"),
         ],
-        is_switch: true,
     },
 ];
 
@@ -75,13 +57,7 @@ pub fn run(flags: &Flags, report: &Report) {
 }
 
 fn compare(flags: &Flags, report: &Report, name: &str, store: &Store) {
-    let all: Vec<&Bottleneck> = BOTTLENECKS
-        .iter()
-        .filter(|bottleneck| cfg!(feature = "bench-switches") || !bottleneck.is_switch)
-        .collect();
-    if all.len() < BOTTLENECKS.len() {
-        eprintln!("{name}: without --features bench-switches, what it switches is as now everywhere");
-    }
+    let all = &BOTTLENECKS;
     let scopes: Vec<String> = (1..20).map(|number| format!("resource{number:02}:read")).collect();
     let client = make_client(
         &store.url,

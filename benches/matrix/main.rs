@@ -2,7 +2,7 @@
 //! `docs/benchmarks.md`.
 //!
 //! `-- --only=before-after`, `backends`, `scenario`, `pool`, `durability` or `instances` runs one section, `-- --quick` shows
-//! in a few minutes that everything runs. The switches of `before-after` need `--features bench-switches`.
+//! in a few minutes that everything runs.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
 

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 /// The actor of an event, and where it comes from.
@@ -16,48 +17,47 @@ pub struct Principal {
 }
 
 /// What can be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum Action {
     /// A client was made.
+    #[strum(serialize = "client.create")]
     ClientCreate,
     /// A client was changed, enabled or disabled.
+    #[strum(serialize = "client.update")]
     ClientUpdate,
     /// A client was deleted.
+    #[strum(serialize = "client.delete")]
     ClientDelete,
     /// A client came from another server.
+    #[strum(serialize = "client.import")]
     ClientImport,
     /// All tokens of a client were taken back.
+    #[strum(serialize = "client.revoke_tokens")]
     ClientRevokeTokens,
     /// A client was given one more secret.
+    #[strum(serialize = "secret.add")]
     SecretAdd,
     /// A secret was taken away.
+    #[strum(serialize = "secret.revoke")]
     SecretRevoke,
     /// A signing key was published.
+    #[strum(serialize = "key.rotate")]
     KeyRotate,
     /// A route was added.
+    #[strum(serialize = "route.add")]
     RouteAdd,
     /// A route was removed.
+    #[strum(serialize = "route.remove")]
     RouteRemove,
     /// A token was taken back by an operator.
+    #[strum(serialize = "token.revoke")]
     TokenRevoke,
 }
 
 impl Action {
     /// The name in the trail.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ClientCreate => "client.create",
-            Self::ClientUpdate => "client.update",
-            Self::ClientDelete => "client.delete",
-            Self::ClientImport => "client.import",
-            Self::ClientRevokeTokens => "client.revoke_tokens",
-            Self::SecretAdd => "secret.add",
-            Self::SecretRevoke => "secret.revoke",
-            Self::KeyRotate => "key.rotate",
-            Self::RouteAdd => "route.add",
-            Self::RouteRemove => "route.remove",
-            Self::TokenRevoke => "token.revoke",
-        }
+        self.into()
     }
 }
 

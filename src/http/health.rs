@@ -3,10 +3,18 @@
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
+use super::admin::schemas::{OAuthFailure, Status};
 use super::error::{json, no_store, retry_later};
 use super::state::Worker;
 
 /// `GET /livez`: 200 while the workers run, whatever the state of the database.
+#[utoipa::path(
+    get,
+    path = "/livez",
+    operation_id = "livez",
+    summary = "Whether the process runs",
+    responses((status = 200, body = Status), OAuthFailure<413>),
+)]
 pub async fn livez() -> HttpResponse {
     no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ok"}"#)
 }
@@ -19,9 +27,16 @@ struct NotReady {
 }
 
 /// `GET /readyz`: 200, or 503 with the reason.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    summary = "Whether to send traffic here",
+    responses((status = 200, body = Status), (status = 503, body = Status), OAuthFailure<413>),
+)]
 pub async fn readyz(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
-    let Some(reason) = shared.readiness.obstacle(shared.db.breaker_state()) else {
+    let Some(reason) = shared.readiness.obstacle() else {
         return no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#);
     };
     let document = NotReady {

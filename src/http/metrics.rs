@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join;
 use tokio::time::timeout;
 
+use super::admin::schemas::OAuthFailure;
 use super::error::no_store;
 use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
@@ -23,6 +24,13 @@ use crate::metrics::{self, Text};
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    summary = "What Prometheus reads",
+    responses((status = 200, body = String, content_type = "text/plain"), OAuthFailure<413>),
+)]
 pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
     let caches = timeout(SCRAPE_TIMEOUT, shared.caches.stats());
@@ -50,7 +58,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
 fn write_server(text: &mut Text, shared: &Shared) {
     let version = env!("CARGO_PKG_VERSION");
     text.family(&metrics::BUILD_INFO).sample(&[("version", version)], 1.0);
-    let ready = shared.readiness.obstacle(shared.db.breaker_state()).is_none();
+    let ready = shared.readiness.obstacle().is_none();
     text.single(&metrics::READY, f64::from(u8::from(ready)));
 }
 
@@ -108,7 +116,7 @@ fn write_writer(text: &mut Text, writer: &WriterStats) {
 }
 
 fn write_pool(text: &mut Text, shared: &Shared) {
-    let stats = shared.db.stats();
+    let stats = shared.admin.pool_stats();
     let pool = &stats.primary;
     let mut connections = text.family(&metrics::POOL_CONNECTIONS);
     connections.sample(&[("state", "idle")], f64::from(pool.idle));

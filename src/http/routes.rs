@@ -31,7 +31,7 @@ pub fn admin_table() -> Vec<Resource> {
         at("/metrics").get(metrics::metrics),
         admin_at("/admin/openapi.json").get(admin::openapi),
         admin_at("/admin/cache/stats").get(admin::cache_stats),
-        admin_at("/admin/cache/clear").post(admin::cache_clear),
+        admin_at("/admin/cache/clear").post(admin::clear_cache),
         admin_at("/admin/writer/stats").get(admin::writer_stats),
         admin_at("/admin/pool/stats").get(admin::pool_stats),
         admin_at("/admin/janitor/stats").get(admin::janitor_stats),
@@ -40,7 +40,7 @@ pub fn admin_table() -> Vec<Resource> {
             .post(admin::create_client),
         admin_at("/admin/clients/{client_id}")
             .get(admin::show_client)
-            .patch(admin::change_client)
+            .patch(admin::update_client)
             .delete(admin::delete_client),
         admin_at("/admin/clients/{client_id}/secrets")
             .get(admin::list_secrets)

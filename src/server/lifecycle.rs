@@ -14,6 +14,7 @@ use super::signals::{Signal, Signals};
 use super::startup::FatalStartupError;
 use crate::actors::batch_writer::{BatchWriterHandle, ExitSignal};
 use crate::config::{Config, Sources};
+use crate::db::Db;
 use crate::http::Shared;
 use crate::systemd::Notifier;
 
@@ -37,6 +38,7 @@ const DRAIN_FILTER_TIME: Duration = Duration::from_millis(100);
 pub(super) struct Running {
     pub config: Config,
     pub sources: Sources,
+    pub db: Db,
     pub shared: Arc<Shared>,
     pub servers: Vec<ServerHandle>,
     pub notifier: Notifier,
@@ -57,12 +59,14 @@ impl Running {
     ) -> Result<(), ServerError> {
         let mut startup = pin!(startup);
         let mut when_ready = Some(when_ready);
+        let notifier = std::mem::take(&mut self.notifier);
+        let mut alive = pin!(notifier.keep_alive());
         let failure = loop {
             tokio::select! {
                 started = &mut startup, if when_ready.is_some() => match started {
                     Ok(()) => {
                         self.shared.readiness.started();
-                        self.notifier.ready();
+                        notifier.ready();
                         if let Some(when_ready) = when_ready.take() {
                             when_ready();
                         }
@@ -71,18 +75,30 @@ impl Running {
                 },
                 signal = signals.next() => match signal {
                     Signal::Stop => break None,
-                    Signal::Reload => reload::reload(&mut self.config, &self.sources, &self.shared).await,
+                    Signal::Reload => {
+                        // A server that has not started yet must not report the end of a reload as "ready".
+                        let started = when_ready.is_none();
+                        if started {
+                            notifier.reloading();
+                        }
+                        reload::reload(&mut self.config, &self.sources, &self.shared).await;
+                        if started {
+                            notifier.ready();
+                        }
+                    }
                 },
+                never = &mut alive => match never {},
                 Ok(()) = &mut writer_exit => break Some(ServerError("the writer of token records died".into())),
             }
         };
         if let Some(failure) = &failure {
             log::error!("stopping: {failure}");
         }
-        self.notifier.stopping();
+        notifier.stopping();
         let stopped = tokio::select! {
             stopped = self.stop(drain_filter) => stopped,
             Signal::Stop = signals.next() => Err(lost(&self.shared.writer, "asked twice to stop")),
+            never = &mut alive => match never {},
         };
         failure.map_or(stopped, Err)
     }
@@ -110,10 +126,10 @@ impl Running {
         if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
             return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
         }
-        if let Err(error) = self.shared.secret_usage.write(&self.shared.db).await {
+        if let Err(error) = self.shared.secret_usage.write(&self.db).await {
             log::warn!("the last uses of secrets are not written: {error}");
         }
-        if let Err(error) = self.shared.db.settle().await {
+        if let Err(error) = self.db.settle().await {
             log::warn!("the WAL file stays: {error}");
         }
         log::info!("stopped");

@@ -546,7 +546,7 @@ fn a_query_is_read_strictly() {
 }
 
 #[test]
-fn attack_a_cursor_that_was_not_given_out_is_400() {
+fn attack_a_cursor_that_was_not_given_out_is_400_or_a_page_of_the_same_list() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
@@ -563,9 +563,15 @@ fn attack_a_cursor_that_was_not_given_out_is_400() {
     };
     let own = cursor_of(&operator, "/admin/clients?");
     assert_eq!(operator.get(&format!("/admin/clients?cursor={own}")).status, 200);
+    let all = operator.document("/admin/clients");
     for at in 0..own.len() {
         let other = if own.as_bytes()[at] == b'A' { 'B' } else { 'A' };
-        refused("/admin/clients?", &format!("{}{other}{}", &own[..at], &own[at + 1..]));
+        let forged = format!("{}{other}{}", &own[..at], &own[at + 1..]);
+        let answer = operator.get(&format!("/admin/clients?cursor={forged}"));
+        match answer.status {
+            200 => assert_rest_of(&all, &answer.json()),
+            _ => assert_bad_request(&answer, "the cursor is not one that this list has given out"),
+        }
     }
     for forged in [
         "x",
@@ -589,11 +595,20 @@ fn attack_a_cursor_that_was_not_given_out_is_400() {
     refused(&format!("/admin/tokens?client_id={}&", operator.client.id), &of_tokens);
     refused("/admin/clients?", &of_tokens);
     refused(&tokens, &own);
-    // Of a server with other keys.
+    // Of another server: a position is a position here too.
     let elsewhere = Setup::on_empty_database().start();
     let stranger = Operator::of(&elsewhere);
     stranger.create(json!({}));
-    refused("/admin/clients?", &cursor_of(&stranger, "/admin/clients?"));
+    let foreign = cursor_of(&stranger, "/admin/clients?");
+    assert_rest_of(&all, &operator.document(&format!("/admin/clients?cursor={foreign}")));
+    refused("/admin/audit?", &foreign);
+    refused(&tokens, &foreign);
+}
+
+/// A page that ends a list holds the last items of that list, and nothing else.
+fn assert_rest_of(list: &Value, page: &Value) {
+    let [list, page] = [list, page].map(|part| part["items"].as_array().unwrap());
+    assert!(list.ends_with(page), "{page:?}");
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! `mintage stats`, the true program, beside a true server.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 
 use crate::app::{TestApp, eventually};
@@ -191,7 +194,10 @@ fn a_terminal_is_redrawn() {
 #[test]
 fn a_server_that_cannot_be_watched_is_said_in_one_line() {
     let program = Program::on_empty_database();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound and not listening, so that no other test gets the port.
+    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nobody = bound.local_addr().unwrap().as_socket().unwrap();
     for (url, complaint) in [
         (format!("http://{nobody}"), "cannot read http://"),
         (
@@ -208,15 +214,89 @@ fn a_server_that_cannot_be_watched_is_said_in_one_line() {
         ),
     ] {
         let outcome = program.run(&arguments(&url, &["--once"]));
-        assert!(outcome.refused(1).contains(complaint), "{outcome:?}");
+        assert!(outcome.refused(1).contains(complaint), "{complaint}: {outcome:?}");
     }
+}
+
+/// A server on https that answers with few metrics, until the test ends. Its certificate is its own authority, and names
+/// localhost and 127.0.0.1; it was made with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
+/// -days 36500 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=CA:FALSE`.
+fn answering_over_tls() -> SocketAddr {
+    const METRICS: &str = "mintage_build_info{version=\"1.2.3\"} 1\nmintage_ready 1\n";
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            let length = METRICS.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{METRICS}");
+            // Fails where the client does not trust it.
+            let _ = stream
+                .read(&mut [0; 1024])
+                .and_then(|_| stream.write_all(answer.as_bytes()));
+        }
+    });
+    address
+}
+
+fn certificate_path() -> String {
+    format!("{}/tests/api/tls/certificate.pem", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_server_is_watched_over_https_where_its_authority_is_trusted() {
+    let address = answering_over_tls();
+    let trusting = Program::on_empty_database().with("SSL_CERT_FILE", &certificate_path());
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("https://{host}:{}", address.port());
+        let outcome = trusting.run(&arguments(&url, &["--once", "--json"]));
+        assert_eq!(outcome.json()["version"], "1.2.3", "{host}");
+    }
+}
+
+#[test]
+fn attack_a_server_with_a_foreign_certificate_is_not_watched() {
+    let address = answering_over_tls();
+    let trusting = Program::on_empty_database().with("SSL_CERT_FILE", &certificate_path());
+    let other = Program::on_empty_database().with("SSL_CERT_FILE", "/nonexistent");
+    for (program, host) in [(trusting, "127.0.0.2"), (other, "127.0.0.1")] {
+        let url = format!("https://{host}:{}", address.port());
+        let outcome = program.run(&arguments(&url, &["--once"]));
+        let complaint = format!("the certificate of {url}/metrics is not valid here: ");
+        let said = outcome.refused(1);
+        assert!(
+            said.contains(&complaint) && said.contains("SSL_CERT_FILE"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn https_where_there_is_none_is_said_in_one_line() {
+    let app = TestApp::shared();
+    let url = format!("https://{}", app.address);
+    let outcome = Program::on_empty_database().run(&arguments(&url, &["--once"]));
+    assert!(outcome.refused(1).contains("does not speak TLS"), "{outcome:?}");
 }
 
 #[test]
 fn wrong_usage_is_said_before_anybody_is_asked() {
     let program = Program::on_empty_database();
-    let https = program.run(&["stats", "--url", "https://tokens.example"]);
-    assert!(https.refused(2).contains("https is not spoken here"), "{https:?}");
+    let ftp = program.run(&["stats", "--url", "ftp://tokens.example"]);
+    assert!(
+        ftp.refused(2).contains("must begin with http:// or https://"),
+        "{ftp:?}"
+    );
     for interval in ["1ms", "2h", "soon"] {
         let outcome = program.run(&["stats", "--interval", interval]);
         assert!(outcome.refused(2).starts_with("mintage: --interval: "), "{outcome:?}");

@@ -1,48 +1,54 @@
-//! `/admin/audit`: who changed what, when and from where.
+//! `/admin/audit`: the audit log, as pages of JSON or as JSON lines.
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::page::{AskedPage, Query, bad_request};
-use super::{document, not_done};
+use super::document;
+use super::page::{PageParameters, PageRequest, Query};
+use super::schemas::OperatorFailures;
 use crate::api::audit::AuditDocument;
 use crate::api::page::Page;
-use crate::db::audit;
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
 
-/// One JSON object a line.
+/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+type AuditPage = Page<AuditDocument>;
+
+/// The media type of JSON lines: one JSON object per line.
 pub const JSON_LINES: &str = "application/x-ndjson";
 
-/// `GET /admin/audit`, the newest first.
+/// `GET /admin/audit`: the events, newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/audit",
+    operation_id = "listAudit",
+    summary = "Who changed what, newest first",
+    params(PageParameters),
+    responses((status = 200, content((AuditPage = "application/json"), (String = "application/x-ndjson"))), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;
-    let asked = AskedPage::read(&request, &query, "audit".into())?;
-    let number = |text: &String| text.parse::<i64>().map_err(|_| bad_request("the cursor is none"));
-    let before = asked.after.as_ref().map(number).transpose()?;
-    let most = asked.look_for();
-    let found = Worker::of(&request)
-        .shared
-        .db
-        .read(move |conn| audit::list(conn, before, most))
-        .await
-        .map_err(|error| not_done(&error))?;
-    let page = asked.of(found, |line| line.id.to_string(), |line| line);
-    let mut answer = match wants_lines(&request) {
-        true => lines(&page, asked.limit),
+    let page = PageRequest::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
+    let admin = &Worker::of(&request).shared.admin;
+    let found = admin.list_audit(page.after, page.fetch_limit()).await?;
+    let limit = page.limit;
+    let page = page.of(found, |event| event.id, |event| event);
+    let mut response = match prefers_lines(&request) {
+        true => lines(&page, limit),
         false => document(&page),
     };
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-    Ok(answer)
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
 }
 
-/// The page as JSON lines, which have no place for a cursor: the next page is in `Link` (RFC 8288).
+/// The page as JSON lines. These have no member for a cursor, so `Link` names the next page (RFC 8288).
 fn lines(page: &Page<AuditDocument>, limit: usize) -> HttpResponse {
     let mut text = String::new();
-    for line in &page.items {
-        text.push_str(&serde_json::to_string(line).expect("an audit line is made of strings and numbers"));
+    for event in &page.items {
+        text.push_str(&serde_json::to_string(event).expect("an audit event consists of strings and numbers"));
         text.push('\n');
     }
     let mut builder = HttpResponse::Ok();
@@ -56,16 +62,16 @@ fn lines(page: &Page<AuditDocument>, limit: usize) -> HttpResponse {
     builder.body(text)
 }
 
-/// Whether `Accept` names JSON lines, and does not rather have JSON (RFC 9110 §12.5.1).
-fn wants_lines(request: &HttpRequest) -> bool {
+/// Whether `Accept` names JSON lines and does not prefer JSON (RFC 9110 §12.5.1).
+fn prefers_lines(request: &HttpRequest) -> bool {
     let headers = request.headers().get_all(ACCEPT);
     let lists: Vec<&str> = headers.filter_map(|value| value.to_str().ok()).collect();
     let weight = |media: &str| {
         let ranges = lists.iter().flat_map(|list| list.split(','));
         ranges.filter_map(|range| weight_of(range, media)).fold(0.0, f32::max)
     };
-    let lines = weight(JSON_LINES);
-    lines > 0.0 && lines >= weight("application/json")
+    let of_lines = weight(JSON_LINES);
+    of_lines > 0.0 && of_lines >= weight("application/json")
 }
 
 /// The weight of a media range, if it names `media`.

@@ -1,23 +1,24 @@
-//! `/admin/cache`: how the client caches do, and a way to empty them.
+//! `/admin/cache`: figures of the client caches, and the way to clear them.
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::document;
+use super::schemas::OperatorFailures;
 use crate::actors::client_cache::CacheCounts;
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
-/// The sum over all workers, and each of them. `hits + misses` is the number of lookups.
+/// The sums over all workers, and the figures of each. `hits + misses` is the number of lookups.
 #[derive(Serialize, ToSchema)]
 pub struct CacheStats {
     #[serde(flatten)]
     total: CacheCounts,
     /// `hits / (hits + misses)`; 0 before the first lookup.
     hit_rate: f64,
-    /// Clients for all workers together.
+    /// The most clients that all workers together can hold.
     capacity: usize,
     ttl_seconds: f64,
     workers: Vec<WorkerStats>,
@@ -33,6 +34,14 @@ struct WorkerStats {
 }
 
 /// `GET /admin/cache/stats`
+#[utoipa::path(
+    get,
+    path = "/admin/cache/stats",
+    operation_id = "cacheStats",
+    summary = "The client caches",
+    responses((status = 200, body = CacheStats), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let shared = &Worker::of(&request).shared;
@@ -57,12 +66,18 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
     }))
 }
 
-/// `POST /admin/cache/clear`: returns when every worker has forgotten its clients.
-pub async fn cache_clear(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+/// `POST /admin/cache/clear`: 204.
+#[utoipa::path(
+    post,
+    path = "/admin/cache/clear",
+    operation_id = "clearCache",
+    summary = "Clear the client caches",
+    responses((status = 204), OperatorFailures),
+    security(("bearer" = ["mintage:admin"])),
+)]
+pub async fn clear_cache(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
-    let worker = Worker::of(&request);
-    worker.shared.caches.freshness().reject_until(worker.now());
-    worker.shared.caches.clear().await;
+    Worker::of(&request).shared.admin.clear_caches().await;
     Ok(HttpResponse::NoContent().finish())
 }
 

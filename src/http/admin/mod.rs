@@ -1,14 +1,19 @@
-//! `/admin`: what operators see and do, behind a bearer token with `mintage:admin` (or `mintage:read` to look).
+//! `/admin`: the HTTP API of operators, behind a bearer token with the scope `mintage:admin`, or `mintage:read` to read.
+//!
+//! A handler authorizes the request, parses it, calls one operation of [`crate::admin::Administration`] and shows the
+//! outcome. `error.rs` says how failures are answered, `openapi.rs` collects the description that stands at each handler.
 
 mod audit;
 mod cache;
 mod clients;
+mod error;
 mod janitor;
 mod keys;
 mod openapi;
 mod page;
 mod pool;
 mod routes;
+pub(in crate::http) mod schemas;
 mod secrets;
 mod tokens;
 mod version;
@@ -24,13 +29,13 @@ use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, peer};
 use crate::api::audit::Principal;
-use crate::db::DbError;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::error::OAuthError;
+use error::bad_request;
 
 pub use audit::list_audit;
-pub use cache::{cache_clear, cache_stats};
-pub use clients::{change_client, create_client, delete_client, list_clients, show_client};
+pub use cache::{cache_stats, clear_cache};
+pub use clients::{create_client, delete_client, list_clients, show_client, update_client};
 pub use janitor::janitor_stats;
 pub use keys::{list_keys, rotate_keys};
 pub use openapi::openapi;
@@ -40,27 +45,28 @@ pub use secrets::{add_secret, list_secrets, revoke_secret};
 pub use tokens::{list_tokens, revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
 
-/// Who asks, for the audit trail.
-fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Principal {
+/// The actor of the request and the source that it comes from, for the audit log.
+fn principal(request: &HttpRequest, claims: &AccessTokenClaims) -> Principal {
     Principal {
         who: claims.client_id.to_string(),
         origin: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
     }
 }
 
+/// 200 with a JSON document.
 fn document(document: &impl Serialize) -> HttpResponse {
-    answer(StatusCode::OK, document)
+    document_with(StatusCode::OK, document)
 }
 
-fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
-    let text = serde_json::to_string(document).expect("what an admin endpoint shows is made of strings and numbers");
+fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse {
+    let text = serde_json::to_string(document).expect("a document consists of strings, numbers and booleans");
     no_store(json(&mut HttpResponse::build(status))).body(text)
 }
 
-/// Reads a JSON body; to be called when the bearer token has been judged.
+/// Reads a JSON body. Call this after the bearer token is authorized, or strangers could make the server read bodies.
 ///
 /// # Errors
-/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for what is not the document that is expected.
+/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the expected document.
 async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
     if !is_json(request) {
         return Err(OAuthError::UnsupportedMediaType.into());
@@ -68,11 +74,11 @@ async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload)
     parse_json(&read_body(request, payload).await?)
 }
 
-/// Reads a JSON body where one may be left out.
+/// Reads an optional JSON body.
 ///
 /// # Errors
-/// As [`read_json`], unless there is no body.
-async fn read_json_or_nothing<T: DeserializeOwned + Default>(
+/// As [`read_json`], unless the body is empty.
+async fn read_optional_json<T: DeserializeOwned + Default>(
     request: &HttpRequest,
     payload: Payload,
 ) -> Result<T, ApiError> {
@@ -93,23 +99,10 @@ fn is_json(request: &HttpRequest) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    let refused = || ApiError::Problem(StatusCode::BAD_REQUEST, NOT_READ);
-    // serde would take an array for the members in their order.
+    const EXPECTED: &str = "the body must be JSON with the members that this resource knows, each once";
+    // serde would accept an array of the members in their order.
     match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|_| refused()),
-        _ => Err(refused()),
-    }
-}
-
-/// A database call that failed, where there is nothing else to say about it.
-fn not_done(error: &DbError) -> ApiError {
-    match error {
-        DbError::Unavailable(_) | DbError::Disconnected(_) => ApiError::Unavailable,
-        DbError::Conflict => ApiError::Problem(StatusCode::CONFLICT, "there is one already"),
-        DbError::Inconsistent(_) | DbError::Query(_) => {
-            log::error!("admin request failed: {error}");
-            ApiError::OAuth(OAuthError::ServerError)
-        }
+        Some(b'{') => serde_json::from_slice(body).map_err(|_| bad_request(EXPECTED)),
+        _ => Err(bad_request(EXPECTED)),
     }
 }

@@ -1,14 +1,24 @@
-//! `/admin/pool`: how the database pool and its breaker do. It asks the pool, not the database.
+//! `/admin/pool`: figures of the database pools and their circuit breakers, read without a query.
 
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::document;
+use super::schemas::OperatorFailures;
+use crate::admin::DbStats;
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
 /// `GET /admin/pool/stats`
+#[utoipa::path(
+    get,
+    path = "/admin/pool/stats",
+    operation_id = "poolStats",
+    summary = "The database pool",
+    responses((status = 200, body = DbStats), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn pool_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
-    Ok(document(&Worker::of(&request).shared.db.stats()))
+    Ok(document(&Worker::of(&request).shared.admin.pool_stats()))
 }

@@ -1,53 +1,65 @@
-//! Versions of a client: `ETag`, and `If-Match` against changes that would undo somebody else's (RFC 9110 §13.1.1).
+//! Versions of a client: `ETag`, and `If-Match`, which prevents lost updates (RFC 9110 §13.1.1).
 //!
-//! A client's version is the time of its last change, which rises with each.
+//! The version of a client is the time of its last update, which increases with every update.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderValue, IF_MATCH};
+use actix_web::http::header::{EntityTag, HeaderValue, IF_MATCH, TryIntoHeaderValue};
+use utoipa::IntoParams;
 
-use super::page::bad_request;
+use super::error::bad_request;
 use crate::http::error::ApiError;
 use crate::oauth::client::Client;
 
 /// The entity tag of a client.
 pub fn etag(client: &Client) -> HeaderValue {
-    HeaderValue::from_str(&tag(client)).expect("quotes and digits")
+    tag(client).try_into_value().expect("quotes and digits")
 }
 
-fn tag(client: &Client) -> String {
-    format!("\"{}\"", client.updated_at.0)
+fn tag(client: &Client) -> EntityTag {
+    EntityTag::new_strong(client.updated_at.0.to_string())
 }
 
-/// What `If-Match` asks of the client as it is.
+/// The header, as the OpenAPI document describes it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description of its member is read")]
+pub struct IfMatchParameter {
+    /// The expected version: the ETag of an earlier response
+    #[param(rename = "If-Match", required = false)]
+    if_match: String,
+}
+
+/// What `If-Match` requires of the current client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing.
+    /// Nothing: the header is absent.
     None,
-    /// That there is one.
+    /// That it exists.
     Exists,
-    /// That it is one of these versions.
-    OneOf(Vec<String>),
+    /// That it has one of these versions.
+    OneOf(Vec<EntityTag>),
 }
 
 impl Precondition {
-    /// Reads the header; several of them are one list.
+    /// Reads the header. Several headers are one list.
     ///
     /// # Errors
-    /// 400 for what is neither `*` nor a list of entity tags: to ignore it would be to do what the caller wanted to prevent.
+    /// 400 for anything but `*` or a list of entity tags. Ignoring a malformed condition would do what the caller wanted to
+    /// prevent.
     pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
         let headers: Vec<&[u8]> = request.headers().get_all(IF_MATCH).map(HeaderValue::as_bytes).collect();
         if headers.is_empty() {
             return Ok(Self::None);
         }
         let list = headers.join(&b", "[..]);
-        parse(&list).ok_or_else(|| bad_request("If-Match must be * or a list of entity tags"))
+        parse(&String::from_utf8_lossy(&list)).ok_or_else(|| bad_request("If-Match must be * or a list of entity tags"))
     }
 
-    /// For what has no version.
+    /// For a resource without versions.
     ///
     /// # Errors
-    /// 400 when there is the header, for the same reason.
-    pub fn refuse(request: &HttpRequest) -> Result<(), ApiError> {
+    /// 400 if the header is present, for the same reason.
+    pub fn reject(request: &HttpRequest) -> Result<(), ApiError> {
         match request.headers().contains_key(IF_MATCH) {
             true => Err(bad_request(
                 "If-Match is for the client itself: secrets have no version",
@@ -56,46 +68,28 @@ impl Precondition {
         }
     }
 
-    /// Whether a client is as asked. The comparison is the strong one, so a weak tag never matches.
-    pub fn suits(&self, client: &Client) -> bool {
+    /// Whether a client is as required. The comparison is strong, so a weak tag never matches.
+    pub fn matches(&self, client: &Client) -> bool {
         match self {
             Self::None | Self::Exists => true,
-            Self::OneOf(tags) => tags.contains(&tag(client)),
+            Self::OneOf(tags) => tags.iter().any(|known| known.strong_eq(&tag(client))),
         }
     }
 }
 
-/// `*`, or `#entity-tag` with its empty elements; a comma may stand inside of a tag.
-fn parse(list: &[u8]) -> Option<Precondition> {
-    let mut rest = list.trim_ascii();
-    if rest == b"*" {
+/// Parses `*` or `#entity-tag`, with empty elements, and with commas inside tags. actix-web's `IfMatch` is not strict enough:
+/// it drops malformed tags and splits a tag at a comma.
+fn parse(list: &str) -> Option<Precondition> {
+    if list.trim_ascii() == "*" {
         return Some(Precondition::Exists);
     }
-    let mut tags = Vec::new();
-    loop {
-        while let Some(after) = rest.strip_prefix(b",") {
-            rest = after.trim_ascii_start();
-        }
-        if rest.is_empty() {
-            break;
-        }
-        let weak = rest.strip_prefix(b"W/");
-        let opaque = weak.unwrap_or(rest).strip_prefix(b"\"")?;
-        let end = opaque.iter().position(|byte| *byte == b'"')?;
-        let (inside, after) = (&opaque[..end], opaque[end + 1..].trim_ascii_start());
-        if !inside.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)) {
-            return None;
-        }
-        // Ours are digits: what is weak or no text is kept as one that none of ours can equal.
-        match weak {
-            Some(_) => tags.push(String::new()),
-            None => tags.push(format!("\"{}\"", String::from_utf8_lossy(inside))),
-        }
-        if !after.is_empty() && !after.starts_with(b",") {
-            return None;
-        }
-        rest = after;
-    }
+    let mut quoted = false;
+    let elements = list.split(|character| {
+        quoted ^= character == '"';
+        character == ',' && !quoted
+    });
+    let elements = elements.map(str::trim_ascii).filter(|element| !element.is_empty());
+    let tags: Vec<EntityTag> = elements.map(|element| element.parse().ok()).collect::<Option<_>>()?;
     (!tags.is_empty()).then_some(Precondition::OneOf(tags))
 }
 
@@ -104,8 +98,8 @@ mod tests {
     use super::*;
 
     fn tags(list: &str) -> Option<Vec<String>> {
-        match parse(list.as_bytes())? {
-            Precondition::OneOf(tags) => Some(tags),
+        match parse(list)? {
+            Precondition::OneOf(tags) => Some(tags.iter().map(EntityTag::to_string).collect()),
             _ => None,
         }
     }
@@ -115,16 +109,23 @@ mod tests {
         assert_eq!(tags("\"1\"").unwrap(), ["\"1\""]);
         assert_eq!(tags("\"1\" , \"a,b\",\"\"").unwrap(), ["\"1\"", "\"a,b\"", "\"\""]);
         assert_eq!(tags(" ,, \"1\",, ").unwrap(), ["\"1\""]);
-        assert_eq!(parse(b" * "), Some(Precondition::Exists));
+        assert_eq!(parse(" * "), Some(Precondition::Exists));
     }
 
     #[test]
     fn a_weak_tag_is_none_that_could_match() {
-        assert_eq!(tags("W/\"1\", \"2\"").unwrap(), ["", "\"2\""]);
+        let Some(Precondition::OneOf(tags)) = parse("W/\"1\", \"2\"") else {
+            panic!("a list");
+        };
+        let matches = |tag: &str| {
+            tags.iter()
+                .any(|known| known.strong_eq(&EntityTag::new_strong(tag.into())))
+        };
+        assert!(!matches("1") && matches("2"));
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn what_is_no_list_of_tags_is_rejected() {
         for bad in [
             "",
             ",",
@@ -138,7 +139,7 @@ mod tests {
             "**",
             "W/1",
         ] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(parse(bad), None, "{bad}");
         }
     }
 }

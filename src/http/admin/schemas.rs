@@ -1,11 +1,16 @@
-//! Schemas of what is read and written by hand, and so has no type of its own.
+//! Schemas of what is read and written by hand, and so has no type of its own; and the failures that many operations have
+//! in common.
 #![expect(dead_code, reason = "only the schemas are read")]
 
-use utoipa::openapi::RefOr;
+use std::collections::BTreeMap;
+
+use utoipa::openapi::content::Content;
 use utoipa::openapi::schema::{Schema, Type};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 use crate::api::client_fields::ClientFields;
+use crate::http::error::Problem;
 
 /// A client as it is made: as it is changed, but that some members must be given.
 pub struct NewClient;
@@ -124,4 +129,75 @@ pub struct OpenApiDocument {
     info: serde_json::Value,
     #[schema(value_type = Object)]
     paths: serde_json::Value,
+}
+
+/// A failure with a problem document.
+pub struct Failure<const STATUS: u16>;
+
+/// What any operation of an operator may answer.
+pub struct OperatorFailures;
+
+/// What an operation of an operator that reads a body may answer besides.
+pub struct BodyFailures;
+
+/// A failure as JSON in the form of RFC 6749 §5.2.
+pub struct OAuthFailure<const STATUS: u16>;
+
+/// What an operation of an authenticated client may answer.
+pub struct ClientFailures;
+
+/// What a gateway may be answered.
+pub struct GatewayFailures;
+
+type Responses = BTreeMap<String, RefOr<Response>>;
+
+impl<const STATUS: u16> IntoResponses for Failure<STATUS> {
+    fn responses() -> Responses {
+        problems(&[STATUS])
+    }
+}
+
+impl IntoResponses for OperatorFailures {
+    fn responses() -> Responses {
+        problems(&[400, 401, 403, 413, 500, 503])
+    }
+}
+
+impl IntoResponses for BodyFailures {
+    fn responses() -> Responses {
+        problems(&[408, 415])
+    }
+}
+
+impl<const STATUS: u16> IntoResponses for OAuthFailure<STATUS> {
+    fn responses() -> Responses {
+        oauth_failures(&[STATUS])
+    }
+}
+
+impl IntoResponses for ClientFailures {
+    fn responses() -> Responses {
+        oauth_failures(&[400, 401, 408, 413, 415, 429, 500, 503])
+    }
+}
+
+impl IntoResponses for GatewayFailures {
+    fn responses() -> Responses {
+        oauth_failures(&[400, 401, 403, 408, 413, 500, 503])
+    }
+}
+
+fn problems(statuses: &[u16]) -> Responses {
+    failures::<Problem<'_>>("application/problem+json", statuses)
+}
+
+fn oauth_failures(statuses: &[u16]) -> Responses {
+    failures::<OAuthRefusal>("application/json", statuses)
+}
+
+fn failures<T: ToSchema>(media_type: &str, statuses: &[u16]) -> Responses {
+    let content = Content::new(Some(Ref::from_schema_name(T::name())));
+    let response = ResponseBuilder::new().content(media_type, content).build();
+    let of = |status: &u16| (status.to_string(), response.clone().into());
+    statuses.iter().map(of).collect()
 }
