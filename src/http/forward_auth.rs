@@ -57,8 +57,9 @@ struct Original<'r> {
 )]
 pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
+    let caller = worker.caller(&request);
     let deny = |denial, error: ApiError| {
-        guard::note(worker, &request, denial, None, worker.now());
+        guard::note(worker, &caller, denial, None, worker.now());
         error
     };
     require_gateway(worker, &request).map_err(|why| deny(Denial::UntrustedPeer, ApiError::Denied(why)))?;
@@ -71,7 +72,7 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
     let route = table
         .decide(original.method, original.host, original.target)
         .map_err(|denied| deny(reason(denied), ApiError::Denied(denied.text())))?;
-    let token = presented(&request)?;
+    let token = presented(&caller)?;
     let claims = active_for(worker, route, token)
         .await?
         .ok_or_else(|| deny(Denial::InvalidToken, BearerError::InvalidToken.into()))?;

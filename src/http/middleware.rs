@@ -14,8 +14,8 @@ use actix_web::web::Data;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::caller::{REQUEST_ID, request_id};
 use super::error::{ApiError, Format};
-use super::request_id;
 use super::state::Worker;
 use crate::metrics::RouteLabel;
 use crate::oauth::error::OAuthError;
@@ -103,9 +103,9 @@ where
 fn add_headers(response: &mut ServiceResponse<BoxBody>) {
     let request = response.request();
     let worker = worker(request.app_data());
-    let id = request_id::of(request, worker.map(|worker| &worker.request_ids));
+    let id = request_id(request, worker.map(|worker| &worker.request_ids));
     let draining = worker.is_some_and(|worker| worker.shared.readiness.is_draining());
-    response.headers_mut().insert(request_id::HEADER, id);
+    response.headers_mut().insert(REQUEST_ID, id);
     if draining {
         response
             .response_mut()

@@ -9,7 +9,7 @@ use actix_web::web::Data;
 use arc_swap::ArcSwap;
 
 use super::auth::DenialLog;
-use super::request_id::RequestIdSource;
+use super::caller::{Caller, RequestIdSource};
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::client_cache::{ClientCacheHandle, ClientCaches};
 use crate::actors::janitor::JanitorStats;
@@ -115,7 +115,12 @@ impl Worker {
             .expect("Server::bind gives every worker's application its Worker")
     }
 
-    /// The time now.
+    /// The caller of a request.
+    pub fn caller<'r>(&'r self, request: &'r HttpRequest) -> Caller<'r> {
+        Caller::new(request, self.trusted_proxies(), &self.request_ids)
+    }
+
+    /// The current time.
     pub fn now(&self) -> UnixMillis {
         self.shared.clock.now()
     }

@@ -29,10 +29,11 @@ pub const JSON_LINES: &str = "application/x-ndjson";
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let query = Query::of_list(&request, &[])?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let query = Query::of_list(request.query_string(), &[])?;
     let page = PageRequest::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
-    let admin = &Worker::of(&request).shared.admin;
+    let admin = &worker.shared.admin;
     let found = admin.list_audit(page.after, page.fetch_limit()).await?;
     let limit = page.limit;
     let page = page.of(found, |event| event.id, |event| event);

@@ -43,8 +43,9 @@ struct WorkerStats {
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let shared = &Worker::of(&request).shared;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let shared = &worker.shared;
     let capacity = shared.settings.cache_capacity;
     let mut total = CacheCounts::default();
     let mut workers = Vec::new();
@@ -76,8 +77,9 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn clear_cache(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
-    Worker::of(&request).shared.admin.clear_caches().await;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Write)?;
+    worker.shared.admin.clear_caches().await;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -44,10 +44,11 @@ pub struct CreatedClient<'a> {
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let query = Query::of_list(&request, &[])?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let query = Query::of_list(request.query_string(), &[])?;
     let page = PageRequest::read(&query, "clients".into(), ClientId::parse)?;
-    let admin = &Worker::of(&request).shared.admin;
+    let admin = &worker.shared.admin;
     let found = admin.list_clients(page.after.clone(), page.fetch_limit()).await?;
     Ok(document(&page.of(
         found,
@@ -67,9 +68,10 @@ pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let fields: ClientFields = read_json(&request, payload).await?;
-    let created = Worker::of(&request).shared.admin.create_client(by, &fields).await?;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
+    let created = worker.shared.admin.create_client(by, &fields).await?;
     let client = &created.client;
     let shown = CreatedClient {
         client: ClientDocument::from(client),
@@ -92,8 +94,9 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let client = Worker::of(&request).shared.admin.find_client(client_id(&id)?).await?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let client = worker.shared.admin.find_client(client_id(&id)?).await?;
     Ok(versioned(document(&ClientDocument::from(&client)), &client))
 }
 
@@ -109,10 +112,11 @@ pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpR
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let precondition = Precondition::of(&request)?;
-    let fields: ClientFields = read_json(&request, payload).await?;
-    let admin = &Worker::of(&request).shared.admin;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let precondition = Precondition::of(request.headers())?;
+    let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
+    let admin = &worker.shared.admin;
     let is_expected = move |client: &Client| precondition.matches(client);
     let client = admin.update_client(by, client_id(&id)?, fields, is_expected).await?;
     Ok(versioned(document(&ClientDocument::from(&client)), &client))
@@ -130,9 +134,10 @@ pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payl
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let precondition = Precondition::of(&request)?;
-    let admin = &Worker::of(&request).shared.admin;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let precondition = Precondition::of(request.headers())?;
+    let admin = &worker.shared.admin;
     let is_expected = move |client: &Client| precondition.matches(client);
     admin.delete_client(by, client_id(&id)?, is_expected).await?;
     Ok(HttpResponse::NoContent().finish())

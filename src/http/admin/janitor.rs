@@ -19,6 +19,7 @@ use crate::http::state::Worker;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn janitor_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    Ok(document(&Worker::of(&request).shared.janitor.document()))
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    Ok(document(&worker.shared.janitor.document()))
 }

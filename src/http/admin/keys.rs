@@ -31,8 +31,8 @@ type KeyPage = Page<KeyDocument>;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
     let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
     let all = worker.shared.admin.list_keys().await?;
     Ok(document(&page(&all, &all, worker.now())))
 }
@@ -69,14 +69,14 @@ fn parse_alg<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, 
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let rotate: Rotate = read_optional_json(&request, payload).await?;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let rotate: Rotate = read_optional_json(worker, request.headers(), payload).await?;
     let algs = rotate.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
     let activation = match rotate.immediately {
         true => Activation::Immediate,
         false => Activation::Scheduled,
     };
-    let worker = Worker::of(&request);
     let rotated = worker.shared.admin.rotate_keys(by, algs, activation).await?;
     let published = page(&rotated.published, &rotated.all, worker.now());
     Ok(document_with(StatusCode::CREATED, &published))

@@ -19,17 +19,19 @@ mod tokens;
 mod version;
 mod writer;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::auth::bearer::{Right, require};
+use super::body;
+use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, peer};
 use crate::api::audit::Principal;
-use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::error::OAuthError;
 use error::bad_request;
 
@@ -45,12 +47,16 @@ pub use secrets::{add_secret, list_secrets, revoke_secret};
 pub use tokens::{list_tokens, revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
 
-/// The actor of the request and the source that it comes from, for the audit log.
-fn principal(request: &HttpRequest, claims: &AccessTokenClaims) -> Principal {
-    Principal {
+/// The operator that may change something, for the audit log.
+///
+/// # Errors
+/// As [`require`] with [`Right::Write`].
+fn principal(worker: &Worker, caller: &Caller<'_>) -> Result<Principal, ApiError> {
+    let claims = require(worker, caller, Right::Write)?;
+    Ok(Principal {
         who: claims.client_id.to_string(),
-        origin: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
-    }
+        origin: caller.address().to_string(),
+    })
 }
 
 /// 200 with a JSON document.
@@ -67,11 +73,11 @@ fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse 
 ///
 /// # Errors
 /// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the expected document.
-async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
-    if !is_json(request) {
+async fn read_json<T: DeserializeOwned>(worker: &Worker, headers: &HeaderMap, payload: Payload) -> Result<T, ApiError> {
+    if !is_json(headers) {
         return Err(OAuthError::UnsupportedMediaType.into());
     }
-    parse_json(&read_body(request, payload).await?)
+    parse_json(&read_body(worker, payload).await?)
 }
 
 /// Reads an optional JSON body.
@@ -79,23 +85,24 @@ async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload)
 /// # Errors
 /// As [`read_json`], unless the body is empty.
 async fn read_optional_json<T: DeserializeOwned + Default>(
-    request: &HttpRequest,
+    worker: &Worker,
+    headers: &HeaderMap,
     payload: Payload,
 ) -> Result<T, ApiError> {
-    let body = read_body(request, payload).await?;
+    let body = read_body(worker, payload).await?;
     match body.is_empty() {
         true => Ok(T::default()),
-        false if is_json(request) => parse_json(&body),
+        false if is_json(headers) => parse_json(&body),
         false => Err(OAuthError::UnsupportedMediaType.into()),
     }
 }
 
-async fn read_body(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
-    Ok(body::read(payload, &Worker::of(request).shared.settings).await?)
+async fn read_body(worker: &Worker, payload: Payload) -> Result<Bytes, ApiError> {
+    Ok(body::read(payload, &worker.shared.settings).await?)
 }
 
-fn is_json(request: &HttpRequest) -> bool {
-    body::media_type(request).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+fn is_json(headers: &HeaderMap) -> bool {
+    body::media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

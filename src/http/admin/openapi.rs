@@ -15,6 +15,7 @@ use super::schemas::{self, OAuthRefusal, OperatorFailures};
 use super::{audit, cache, clients, document, janitor, keys, pool, routes, secrets, tokens, writer};
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, Problem};
+use crate::http::state::Worker;
 use crate::http::{forward_auth, health, introspection, metadata, metrics, revocation, token};
 
 /// `GET /admin/openapi.json`
@@ -27,7 +28,8 @@ use crate::http::{forward_auth, health, introspection, metadata, metrics, revoca
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
     Ok(document(&Api::openapi()))
 }
 

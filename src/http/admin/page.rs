@@ -4,7 +4,6 @@
 
 use std::fmt::Display;
 
-use actix_web::HttpRequest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
@@ -41,9 +40,9 @@ impl Query {
     ///
     /// # Errors
     /// 400 for any other parameter, a repeated one, or malformed form encoding.
-    pub fn of_list(request: &HttpRequest, others: &[&str]) -> Result<Self, ApiError> {
+    pub fn of_list(query: &str, others: &[&str]) -> Result<Self, ApiError> {
         let mut known: Vec<(String, String)> = Vec::new();
-        for (name, value) in form::pairs(request.query_string().as_bytes()) {
+        for (name, value) in form::pairs(query.as_bytes()) {
             let decoded = form::decode(name).and_then(|name| Ok((name, form::decode(value)?)));
             let (name, value) = decoded.map_err(|_| bad_request("the query is not well encoded"))?;
             if !["cursor", "limit"].contains(&&*name) && !others.contains(&&*name) {

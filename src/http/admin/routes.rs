@@ -28,8 +28,9 @@ type RoutePage = Page<RouteDocument<'static>>;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let all = Worker::of(&request).shared.admin.list_routes().await?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let all = worker.shared.admin.list_routes().await?;
     Ok(document(&Page {
         items: all.iter().map(RouteDocument::from).collect(),
         next_cursor: None,
@@ -47,9 +48,10 @@ pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError>
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let new: NewRoute = read_json(&request, payload).await?;
-    let route = Worker::of(&request).shared.admin.add_route(by, &new).await?;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let new: NewRoute = read_json(worker, request.headers(), payload).await?;
+    let route = worker.shared.admin.add_route(by, &new).await?;
     Ok(document_with(StatusCode::CREATED, &RouteDocument::from(&route)))
 }
 
@@ -64,8 +66,9 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let admin = &Worker::of(&request).shared.admin;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let admin = &worker.shared.admin;
     admin.remove_route(by, id.into_inner()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
@@ -89,8 +92,9 @@ pub struct Question {
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
-    let question: Question = read_json(&request, payload).await?;
-    let table = Worker::of(&request).shared.admin.read_route_table().await?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Write)?;
+    let question: Question = read_json(worker, request.headers(), payload).await?;
+    let table = worker.shared.admin.read_route_table().await?;
     Ok(document(&route::explain(&table, &question.method, &question.url)))
 }

@@ -56,8 +56,9 @@ pub struct CreatedSecret<'a> {
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let client = Worker::of(&request).shared.admin.find_client(client_id(&id)?).await?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let client = worker.shared.admin.find_client(client_id(&id)?).await?;
     Ok(document(&Page {
         items: client.secrets.iter().map(SecretDocument::from).collect(),
         next_cursor: None,
@@ -76,11 +77,12 @@ pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<Http
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    Precondition::reject(&request)?;
-    let new: NewSecret = read_optional_json(&request, payload).await?;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    Precondition::reject(request.headers())?;
+    let new: NewSecret = read_optional_json(worker, request.headers(), payload).await?;
     let lifetimes = new.lifetimes()?;
-    let admin = &Worker::of(&request).shared.admin;
+    let admin = &worker.shared.admin;
     let added = admin.add_secret(by, client_id(&id)?, lifetimes).await?;
     let created = CreatedSecret {
         secret_id: &added.stored.id,
@@ -101,10 +103,11 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    Precondition::reject(&request)?;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    Precondition::reject(request.headers())?;
     let (id, secret_id) = path.into_inner();
-    let admin = &Worker::of(&request).shared.admin;
+    let admin = &worker.shared.admin;
     admin.revoke_secret(by, client_id(&id)?, secret_id).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -33,14 +33,15 @@ type TokenPage = Page<TokenDocument>;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let query = Query::of_list(&request, &["client_id"])?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let query = Query::of_list(request.query_string(), &["client_id"])?;
     let id = query
         .get("client_id")
         .ok_or_else(|| bad_request("client_id must be given"))?;
     let id = ClientId::parse(id).ok_or_else(|| bad_request("client_id must be 1 to 128 printable ASCII characters"))?;
     let page = PageRequest::read(&query, format!("tokens {id}"), TokenId::parse)?;
-    let admin = &Worker::of(&request).shared.admin;
+    let admin = &worker.shared.admin;
     let list = admin.list_tokens(id, page.after, page.limit).await?;
     Ok(document(&Page {
         items: list.tokens,
@@ -59,9 +60,10 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
     let jti = TokenId::parse(&jti).ok_or(OperationError::TokenNotFound)?;
-    Worker::of(&request).shared.admin.revoke_token(by, jti).await?;
+    worker.shared.admin.revoke_token(by, jti).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
@@ -76,8 +78,9 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    let by = principal(&request, &require(&request, Right::Write).await?);
-    let admin = &Worker::of(&request).shared.admin;
+    let worker = Worker::of(&request);
+    let by = principal(worker, &worker.caller(&request))?;
+    let admin = &worker.shared.admin;
     admin.revoke_client_tokens(by, client_id(&id)?).await?;
     Ok(HttpResponse::NoContent().finish())
 }

@@ -2,8 +2,7 @@
 //!
 //! The version of a client is the time of its last update, which increases with every update.
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{EntityTag, HeaderValue, IF_MATCH, TryIntoHeaderValue};
+use actix_web::http::header::{EntityTag, HeaderMap, HeaderValue, IF_MATCH, TryIntoHeaderValue};
 use utoipa::IntoParams;
 
 use super::error::bad_request;
@@ -46,8 +45,8 @@ impl Precondition {
     /// # Errors
     /// 400 for anything but `*` or a list of entity tags. Ignoring a malformed condition would do what the caller wanted to
     /// prevent.
-    pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let headers: Vec<&[u8]> = request.headers().get_all(IF_MATCH).map(HeaderValue::as_bytes).collect();
+    pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let headers: Vec<&[u8]> = headers.get_all(IF_MATCH).map(HeaderValue::as_bytes).collect();
         if headers.is_empty() {
             return Ok(Self::None);
         }
@@ -59,8 +58,8 @@ impl Precondition {
     ///
     /// # Errors
     /// 400 if the header is present, for the same reason.
-    pub fn reject(request: &HttpRequest) -> Result<(), ApiError> {
-        match request.headers().contains_key(IF_MATCH) {
+    pub fn reject(headers: &HeaderMap) -> Result<(), ApiError> {
+        match headers.contains_key(IF_MATCH) {
             true => Err(bad_request(
                 "If-Match is for the client itself: secrets have no version",
             )),

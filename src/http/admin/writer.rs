@@ -19,7 +19,8 @@ use crate::http::state::Worker;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn writer_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let stats = Worker::of(&request).shared.writer.stats().await;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let stats = worker.shared.writer.stats().await;
     Ok(document(&stats.ok_or(ApiError::Unavailable)?))
 }
