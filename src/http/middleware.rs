@@ -14,8 +14,9 @@ use actix_web::web::Data;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::error::{ApiError, Format};
+use super::request_id;
 use super::state::Worker;
-use super::{error, request_id};
 use crate::metrics::RouteLabel;
 use crate::oauth::error::OAuthError;
 
@@ -55,7 +56,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let began = Instant::now();
         if declares_too_much(&request) {
-            let rejection = error::body_too_large(request.path().starts_with("/admin"));
+            let rejection = ApiError::from(OAuthError::BodyTooLarge).response(Format::of_path(request.path()));
             return MiddlewareFuture::Rejected {
                 began,
                 response: Some(request.into_response(rejection)),

@@ -3,6 +3,7 @@
 pub mod admin;
 mod auth;
 mod body;
+mod challenge;
 mod console;
 mod error;
 mod forward_auth;

@@ -3,7 +3,8 @@
 use actix_web::http::StatusCode;
 
 use crate::admin::{MAX_SECRETS, OperationError};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
+use crate::oauth::error::OAuthError;
 
 impl From<OperationError> for ApiError {
     fn from(error: OperationError) -> Self {
@@ -31,19 +32,16 @@ impl From<OperationError> for ApiError {
                 StatusCode::PRECONDITION_FAILED,
                 "the client is not the version that If-Match names",
             ),
-            OperationError::MalformedClient(malformed) => return Self::Admin(AdminError::Malformed(malformed)),
+            OperationError::MalformedClient(malformed) => return Self::MalformedMember(malformed),
             OperationError::MalformedRoute(malformed) => (StatusCode::BAD_REQUEST, malformed.text()),
-            OperationError::Unavailable => return Self::Admin(AdminError::Unavailable),
-            OperationError::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server met an unexpected condition",
-            ),
+            OperationError::Unavailable => return Self::Unavailable,
+            OperationError::Internal => return Self::OAuth(OAuthError::ServerError),
         };
-        Self::Admin(AdminError::Refused(status, detail))
+        Self::Problem(status, detail)
     }
 }
 
 /// 400, with what the request must be like.
 pub fn bad_request(detail: &'static str) -> ApiError {
-    ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, detail))
+    ApiError::Problem(StatusCode::BAD_REQUEST, detail)
 }

@@ -25,7 +25,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{AdminError, ApiError, json, no_store};
+use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use super::{body, peer};
 use crate::api::audit::Principal;
@@ -69,7 +69,7 @@ fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse 
 /// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the expected document.
 async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
     if !is_json(request) {
-        return Err(rejected_body(OAuthError::UnsupportedMediaType));
+        return Err(OAuthError::UnsupportedMediaType.into());
     }
     parse_json(&read_body(request, payload).await?)
 }
@@ -86,13 +86,12 @@ async fn read_optional_json<T: DeserializeOwned + Default>(
     match body.is_empty() {
         true => Ok(T::default()),
         false if is_json(request) => parse_json(&body),
-        false => Err(rejected_body(OAuthError::UnsupportedMediaType)),
+        false => Err(OAuthError::UnsupportedMediaType.into()),
     }
 }
 
 async fn read_body(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
-    let body = body::read(payload, &Worker::of(request).shared.settings).await;
-    body.map_err(rejected_body)
+    Ok(body::read(payload, &Worker::of(request).shared.settings).await?)
 }
 
 fn is_json(request: &HttpRequest) -> bool {
@@ -106,11 +105,4 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         Some(b'{') => serde_json::from_slice(body).map_err(|_| bad_request(EXPECTED)),
         _ => Err(bad_request(EXPECTED)),
     }
-}
-
-/// A body is rejected with the status and description of the OAuth endpoints.
-fn rejected_body(error: OAuthError) -> ApiError {
-    let row = error.row();
-    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
-    ApiError::Admin(AdminError::Refused(status, row.description))
 }

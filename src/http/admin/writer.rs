@@ -6,7 +6,7 @@ use super::document;
 use super::schemas::OperatorFailures;
 use crate::actors::batch_writer::WriterStats;
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
 /// `GET /admin/writer/stats`
@@ -21,5 +21,5 @@ use crate::http::state::Worker;
 pub async fn writer_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let stats = Worker::of(&request).shared.writer.stats().await;
-    Ok(document(&stats.ok_or(ApiError::Admin(AdminError::Unavailable))?))
+    Ok(document(&stats.ok_or(ApiError::Unavailable)?))
 }

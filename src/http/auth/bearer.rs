@@ -4,11 +4,13 @@ use actix_web::HttpRequest;
 use actix_web::http::header::AUTHORIZATION;
 
 use super::guard;
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::activity::{InvalidatedToken, is_active};
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
+use crate::oauth::error::BearerError;
+use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
 
@@ -29,11 +31,13 @@ impl Right {
         }
     }
 
-    fn challenge(self) -> &'static str {
-        match self {
-            Right::Read => "Bearer realm=\"mintage\", error=\"insufficient_scope\", scope=\"mintage:read\"",
-            Right::Write => "Bearer realm=\"mintage\", error=\"insufficient_scope\", scope=\"mintage:admin\"",
-        }
+    /// The least of them, which the challenge names.
+    fn least_scope(self) -> Scope {
+        let scope = match self {
+            Right::Read => "mintage:read",
+            Right::Write => "mintage:admin",
+        };
+        Scope::parse(scope).expect("both are scope tokens")
     }
 }
 
@@ -46,23 +50,21 @@ impl Right {
 pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenClaims, ApiError> {
     let worker = Worker::of(request);
     let now = worker.now();
-    let token = presented(request).map_err(ApiError::Admin)?;
-    let deny = |denial, error| {
+    let token = presented(request)?;
+    let deny = |denial, error: BearerError| {
         guard::note(worker, request, denial, None, now);
-        ApiError::Admin(error)
+        ApiError::from(error)
     };
     // A token for one use is for /validate; here it could be used again and again.
     let policy = worker.shared.policy.load();
-    let claims = active(worker, token, Some(&policy.audience), now)
-        .map_err(|_| ApiError::Admin(AdminError::Unavailable))?
-        .filter(|claims| !claims.one_time);
+    let claims = active(worker, token, Some(&policy.audience), now)?.filter(|claims| !claims.one_time);
     let Some(claims) = claims else {
-        return Err(deny(Denial::InvalidToken, AdminError::InvalidToken));
+        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken));
     };
     if !right.scopes().iter().any(|scope| claims.scope.contains(scope)) {
         return Err(deny(
             Denial::InsufficientScope,
-            AdminError::InsufficientScope(right.challenge()),
+            BearerError::InsufficientScope(right.least_scope()),
         ));
     }
     Ok(claims)
@@ -135,32 +137,32 @@ pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis
 ///
 /// # Errors
 /// `NoToken` without the header or with another scheme, `MalformedToken` for two of them or one that cannot be read.
-pub fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
+pub fn presented(request: &HttpRequest) -> Result<&str, BearerError> {
     let mut headers = request.headers().get_all(AUTHORIZATION);
     let Some(header) = headers.next() else {
-        return Err(AdminError::NoToken);
+        return Err(BearerError::NoToken);
     };
     if headers.next().is_some() {
-        return Err(AdminError::MalformedToken);
+        return Err(BearerError::MalformedToken);
     }
     read(header.as_bytes())
 }
 
 /// `Bearer TOKEN`, the scheme in any case.
-fn read(header: &[u8]) -> Result<&str, AdminError> {
+fn read(header: &[u8]) -> Result<&str, BearerError> {
     const SCHEME: &[u8] = b"bearer ";
     match header.split_at_checked(SCHEME.len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => well_formed(token),
-        _ if header.eq_ignore_ascii_case(SCHEME.trim_ascii()) => Err(AdminError::MalformedToken),
+        _ if header.eq_ignore_ascii_case(SCHEME.trim_ascii()) => Err(BearerError::MalformedToken),
         // A scheme that is not even text is not another scheme.
-        _ if header.iter().any(|byte| !matches!(byte, b'\t' | b' '..=b'~')) => Err(AdminError::MalformedToken),
-        _ => Err(AdminError::NoToken),
+        _ if header.iter().any(|byte| !matches!(byte, b'\t' | b' '..=b'~')) => Err(BearerError::MalformedToken),
+        _ => Err(BearerError::NoToken),
     }
 }
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`, with `=` anywhere: what is no token of ours is refused
 /// later, alike. Every byte is looked at, without a branch for each, so that the compiler can take sixteen at a time.
-fn well_formed(token: &[u8]) -> Result<&str, AdminError> {
+fn well_formed(token: &[u8]) -> Result<&str, BearerError> {
     let good = token.iter().fold(!token.is_empty(), |good, byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
         // `-` `.` `/` and the digits stand together.
@@ -168,7 +170,7 @@ fn well_formed(token: &[u8]) -> Result<&str, AdminError> {
         good & (letter | digit | (*byte == b'_') | (*byte == b'~') | (*byte == b'+') | (*byte == b'='))
     });
     let text = std::str::from_utf8(token).ok().filter(|_| good);
-    text.ok_or(AdminError::MalformedToken)
+    text.ok_or(BearerError::MalformedToken)
 }
 
 #[cfg(test)]
@@ -188,10 +190,10 @@ mod tests {
     fn the_scheme_may_be_in_any_case_and_another_is_no_token() {
         assert_eq!(read(b"bEARER abc"), Ok("abc"));
         for bad in [&b"Bearer "[..], b"Bearer", b"Bearer  a", b"Bearer a b", b"Bas\xffc x"] {
-            assert_eq!(read(bad), Err(AdminError::MalformedToken), "{bad:?}");
+            assert_eq!(read(bad), Err(BearerError::MalformedToken), "{bad:?}");
         }
         for other in [&b""[..], b"Basic abc", b"Bearerabc"] {
-            assert_eq!(read(other), Err(AdminError::NoToken), "{other:?}");
+            assert_eq!(read(other), Err(BearerError::NoToken), "{other:?}");
         }
     }
 }
