@@ -6,7 +6,7 @@ use actix_web::http::header::AUTHORIZATION;
 use super::guard;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
-use crate::oauth::activity::{InvalidatedToken, is_active};
+use crate::oauth::activity::is_active;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
@@ -107,30 +107,6 @@ pub async fn active_when_warm(
         Err(Unavailable) if worker.shared.readiness.warmed_up().await => active(worker, token, audience, now),
         told => told,
     }
-}
-
-/// Revokes a token, for good: when this returns, the database and every worker of this instance know it.
-///
-/// # Errors
-/// [`Unavailable`] when the database did not say that it is written.
-pub async fn revoke(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), Unavailable> {
-    worker
-        .shared
-        .revocations
-        .revoke(InvalidatedToken::from(claims), now)
-        .await
-}
-
-/// Redeems a one-time token; `true` for the one request, over all instances and restarts, that did it.
-///
-/// # Errors
-/// [`Unavailable`] when the database did not say: then nobody knows whether it was used, and the answer must be no.
-pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<bool, Unavailable> {
-    worker
-        .shared
-        .revocations
-        .redeem(InvalidatedToken::from(claims), now)
-        .await
 }
 
 /// The token in the Authorization header, the only place where one is looked for.
