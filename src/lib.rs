@@ -47,7 +47,8 @@
 //!
 //! # Errors, by layer
 //! [`oauth::error::OAuthError`] is what the protocol says, [`db::DbError`] what the database did,
-//! [`unavailable::Unavailable`] that an answer cannot be had now, [`server::ServerError`] that the server cannot run,
+//! [`admin::OperationError`] why an operation of an operator failed, [`unavailable::Unavailable`] that an answer cannot be
+//! had now, [`server::ServerError`] that the server cannot run,
 //! [`cli::Failure`] what a command tells its user.
 
 pub mod actors;

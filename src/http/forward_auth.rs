@@ -9,7 +9,7 @@ use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
-use super::auth::bearer::{active_when_warm, presented, redeem};
+use super::auth::bearer::{active_when_warm, presented};
 use super::auth::guard;
 use super::body;
 use super::error::{ApiError, no_store};
@@ -17,6 +17,7 @@ use super::state::Worker;
 use crate::gateway::host::{MAX_HOST, normal_host};
 use crate::gateway::route::Route;
 use crate::gateway::route_table::Denied;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
@@ -86,10 +87,16 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
     // The body has no influence on the decision, but its size is limited.
     body::read(payload, &worker.shared.settings).await?;
     // The last step: a request that is denied must not redeem the token.
-    if claims.one_time && !redeem(worker, &claims, worker.now()).await? {
+    if claims.one_time && !redeem(worker, &claims).await? {
         return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));
     }
     Ok(allowed(&claims))
+}
+
+/// Redeems a one-time token; `true` for the one request that did it.
+async fn redeem(worker: &Worker, claims: &AccessTokenClaims) -> Result<bool, Unavailable> {
+    let token = InvalidatedToken::from(claims);
+    worker.shared.revocations.redeem(token, worker.now()).await
 }
 
 const CLIENT_ID_NOT_HEADER_SAFE: &str = "the client id begins or ends with a space, which a header cannot say";

@@ -3,12 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas;
-use super::auth::bearer;
 use super::auth::client::{FormCredentials, authenticate};
 use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::error::OAuthError;
 use crate::oauth::metadata::REVOCATION_PATH;
 use crate::oauth::request::TokenQuestion;
@@ -54,7 +54,8 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         }
         // What ended long ago needs no revocation. What seems to have ended may become active again with the clock set right.
         if now.seconds() < claims.exp + CLOCK_ERROR {
-            bearer::revoke(worker, &claims, now).await?;
+            let token = InvalidatedToken::from(&claims);
+            worker.shared.revocations.revoke(token, now).await?;
         }
     }
     Ok(no_store(json(&mut HttpResponse::Ok())).body("{}"))

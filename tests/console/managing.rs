@@ -174,7 +174,7 @@ fn what_the_server_refuses_is_said_beside_what_was_written() {
     page.fill("Name", "Again");
     page.fill("Id", "billing");
     page.press("Create");
-    page.reads("There is a client with this id already.");
+    page.reads("The client id is already in use.");
     assert_eq!(page.value("document.activeElement.closest('dialog') !== null"), true);
     page.fill("Id", "other");
     page.fill("Audiences", "not a uri");
@@ -295,7 +295,7 @@ fn keys_are_rotated_and_it_is_said_when_the_new_ones_sign() {
     page.press("Rotate…");
     page.value("document.querySelector('dialog select').value = 'ES256'");
     page.press("Rotate");
-    page.reads("A new key waits already");
+    page.reads("A new key is already published");
     page.assert_clean(&[409]);
 }
 

@@ -4,40 +4,35 @@ use actix_web::http::StatusCode;
 
 use crate::admin::{MAX_SECRETS, OperationError};
 use crate::http::error::ApiError;
+use crate::oauth::error::OAuthError;
 
 impl From<OperationError> for ApiError {
     fn from(error: OperationError) -> Self {
         const { assert!(MAX_SECRETS == 10, "the detail below names the number") };
         let (status, detail) = match error {
-            OperationError::ClientNotFound => (StatusCode::NOT_FOUND, "there is no client with this id"),
-            OperationError::SecretNotFound => (StatusCode::NOT_FOUND, "the client has no secret with this id"),
-            OperationError::TokenNotFound => (StatusCode::NOT_FOUND, "there is no token with this id"),
-            OperationError::RouteNotFound => (StatusCode::NOT_FOUND, "there is no route with this id"),
-            OperationError::ClientExists => (StatusCode::CONFLICT, "there is a client with this id already"),
+            OperationError::ClientNotFound => (StatusCode::NOT_FOUND, "client not found"),
+            OperationError::SecretNotFound => (StatusCode::NOT_FOUND, "secret not found"),
+            OperationError::TokenNotFound => (StatusCode::NOT_FOUND, "token not found"),
+            OperationError::RouteNotFound => (StatusCode::NOT_FOUND, "route not found"),
+            OperationError::ClientExists => (StatusCode::CONFLICT, "the client id is already in use"),
             OperationError::RouteExists => (
                 StatusCode::CONFLICT,
-                "there is a route for the same method, host and path already",
+                "a route with the same method, host and path exists",
             ),
             OperationError::NextKeyExists => (
                 StatusCode::CONFLICT,
-                "a new key waits already, GET /admin/keys says from when on it signs",
+                "a new key is already published, GET /admin/keys shows when it is activated",
             ),
-            OperationError::AlreadyExists => (StatusCode::CONFLICT, "there is one already"),
-            OperationError::TooManySecrets => (
-                StatusCode::CONFLICT,
-                "the client has 10 secrets already: revoke one of them first",
-            ),
+            OperationError::AlreadyExists => (StatusCode::CONFLICT, "already exists"),
+            OperationError::TooManySecrets => (StatusCode::CONFLICT, "at most 10 secrets per client"),
             OperationError::VersionMismatch => (
                 StatusCode::PRECONDITION_FAILED,
-                "the client is not the version that If-Match names",
+                "If-Match does not name the current version of the client",
             ),
             OperationError::MalformedClient(malformed) => return Self::MalformedMember(malformed),
             OperationError::MalformedRoute(malformed) => (StatusCode::BAD_REQUEST, malformed.text()),
             OperationError::Unavailable => return Self::Unavailable,
-            OperationError::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server met an unexpected condition",
-            ),
+            OperationError::Internal => return Self::OAuth(OAuthError::ServerError),
         };
         Self::Problem(status, detail)
     }

@@ -106,7 +106,7 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    const EXPECTED: &str = "the body must be JSON with the members that this resource knows, each once";
+    const EXPECTED: &str = "the body must be a JSON object of known members, each at most once";
     // serde would accept an array of the members in their order.
     match body.trim_ascii_start().first() {
         Some(b'{') => serde_json::from_slice(body).map_err(|_| bad_request(EXPECTED)),

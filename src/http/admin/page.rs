@@ -46,7 +46,7 @@ impl Query {
             let decoded = form::decode(name).and_then(|name| Ok((name, form::decode(value)?)));
             let (name, value) = decoded.map_err(|_| bad_request("the query is not well encoded"))?;
             if !["cursor", "limit"].contains(&&*name) && !others.contains(&&*name) {
-                return Err(bad_request("the query has a parameter that this list does not know"));
+                return Err(bad_request("the query has an unknown parameter"));
             }
             if known.iter().any(|(other, _)| *other == *name) {
                 return Err(bad_request("a parameter is repeated"));
@@ -87,7 +87,7 @@ impl<P: Display> PageRequest<P> {
             Some(text) => limit(text).ok_or_else(|| bad_request("limit must be a number from 1 to 500"))?,
         };
         let after = query.get("cursor").map(|cursor| {
-            const FOREIGN: &str = "the cursor is not one that this list has given out";
+            const FOREIGN: &str = "the cursor does not belong to this list";
             decode(&list, cursor, &position).ok_or_else(|| bad_request(FOREIGN))
         });
         let after = after.transpose()?;

@@ -60,9 +60,7 @@ impl Precondition {
     /// 400 if the header is present, for the same reason.
     pub fn reject(headers: &HeaderMap) -> Result<(), ApiError> {
         match headers.contains_key(IF_MATCH) {
-            true => Err(bad_request(
-                "If-Match is for the client itself: secrets have no version",
-            )),
+            true => Err(bad_request("If-Match cannot be used here: secrets have no version")),
             false => Ok(()),
         }
     }

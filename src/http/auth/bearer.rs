@@ -4,7 +4,7 @@ use super::guard;
 use crate::http::caller::{Authorization, Caller};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
-use crate::oauth::activity::{InvalidatedToken, is_active};
+use crate::oauth::activity::is_active;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
@@ -104,30 +104,6 @@ pub async fn active_when_warm(
         Err(Unavailable) if worker.shared.readiness.warmed_up().await => active(worker, token, audience, now),
         outcome => outcome,
     }
-}
-
-/// Revokes a token. When this returns, the revocation is committed and in effect in every worker of this instance.
-///
-/// # Errors
-/// [`Unavailable`] if the database did not confirm the commit.
-pub async fn revoke(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), Unavailable> {
-    worker
-        .shared
-        .revocations
-        .revoke(InvalidatedToken::from(claims), now)
-        .await
-}
-
-/// Redeems a one-time token; `true` for exactly one request over all instances and restarts.
-///
-/// # Errors
-/// [`Unavailable`] if the database did not confirm. The token may be redeemed or not, so the request must be denied.
-pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<bool, Unavailable> {
-    worker
-        .shared
-        .revocations
-        .redeem(InvalidatedToken::from(claims), now)
-        .await
 }
 
 /// The token in the Authorization header. A token in the query or the body is ignored.
