@@ -10,9 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
-
-use crate::app::{TestApp, eventually};
-use crate::program::Program;
+use testkit::{TestApp, eventually};
 
 /// No line takes this long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -90,7 +88,7 @@ fn answering(bytes: &'static [u8]) -> String {
 
 #[test]
 fn one_interval_is_shown_as_json_with_what_happened_in_it() {
-    let (app, program) = (TestApp::start(), Program::on_empty_database());
+    let (app, program) = (TestApp::start(), testkit::program!());
     let client = app.client(|_| {});
     let url = format!("http://{}", app.address);
     let command = ["stats", "--url", &url, "--once", "--json", "--interval", "1s"];
@@ -136,7 +134,7 @@ fn one_interval_is_shown_as_json_with_what_happened_in_it() {
 
 #[test]
 fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
-    let (app, program) = (TestApp::shared(), Program::on_empty_database());
+    let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
     let mut watching = Watching::start(&mut program.command(&arguments(&url, &[]))).unwrap();
     for _ in 0..3 {
@@ -156,14 +154,14 @@ fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
     }
     // As `| head -3` does; the reader notices with the next line, the program with the one after that.
     (_, watching.said) = mpsc::channel();
-    let ended = eventually(PATIENCE, || watching.child.try_wait().unwrap());
-    assert_eq!(ended.expect("it ends").code(), Some(0));
+    let ended = eventually("it ends", PATIENCE, || watching.child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0));
 }
 
 /// A terminal of its own: `script` makes one.
 #[test]
 fn a_terminal_is_redrawn() {
-    let (app, program) = (TestApp::shared(), Program::on_empty_database());
+    let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
     let command = format!("{} {}", env!("CARGO_BIN_EXE_mintage"), arguments(&url, &[]).join(" "));
     let mut script = Command::new("script");
@@ -193,7 +191,7 @@ fn a_terminal_is_redrawn() {
 
 #[test]
 fn a_server_that_cannot_be_watched_is_said_in_one_line() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     // Bound and not listening, so that no other test gets the port.
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -214,7 +212,7 @@ fn a_server_that_cannot_be_watched_is_said_in_one_line() {
         ),
     ] {
         let outcome = program.run(&arguments(&url, &["--once"]));
-        assert!(outcome.refused(1).contains(complaint), "{complaint}: {outcome:?}");
+        assert!(outcome.failed(1).contains(complaint), "{complaint}: {outcome:?}");
     }
 }
 
@@ -256,7 +254,7 @@ fn certificate_path() -> String {
 #[test]
 fn a_server_is_watched_over_https_where_its_authority_is_trusted() {
     let address = answering_over_tls();
-    let trusting = Program::on_empty_database().with("SSL_CERT_FILE", &certificate_path());
+    let trusting = testkit::program!().with("SSL_CERT_FILE", &certificate_path());
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("https://{host}:{}", address.port());
         let outcome = trusting.run(&arguments(&url, &["--once", "--json"]));
@@ -267,13 +265,13 @@ fn a_server_is_watched_over_https_where_its_authority_is_trusted() {
 #[test]
 fn attack_a_server_with_a_foreign_certificate_is_not_watched() {
     let address = answering_over_tls();
-    let trusting = Program::on_empty_database().with("SSL_CERT_FILE", &certificate_path());
-    let other = Program::on_empty_database().with("SSL_CERT_FILE", "/nonexistent");
+    let trusting = testkit::program!().with("SSL_CERT_FILE", &certificate_path());
+    let other = testkit::program!().with("SSL_CERT_FILE", "/nonexistent");
     for (program, host) in [(trusting, "127.0.0.2"), (other, "127.0.0.1")] {
         let url = format!("https://{host}:{}", address.port());
         let outcome = program.run(&arguments(&url, &["--once"]));
         let complaint = format!("the certificate of {url}/metrics is not valid here: ");
-        let said = outcome.refused(1);
+        let said = outcome.failed(1);
         assert!(
             said.contains(&complaint) && said.contains("SSL_CERT_FILE"),
             "{outcome:?}"
@@ -285,36 +283,33 @@ fn attack_a_server_with_a_foreign_certificate_is_not_watched() {
 fn https_where_there_is_none_is_said_in_one_line() {
     let app = TestApp::shared();
     let url = format!("https://{}", app.address);
-    let outcome = Program::on_empty_database().run(&arguments(&url, &["--once"]));
-    assert!(outcome.refused(1).contains("does not speak TLS"), "{outcome:?}");
+    let outcome = testkit::program!().run(&arguments(&url, &["--once"]));
+    assert!(outcome.failed(1).contains("does not speak TLS"), "{outcome:?}");
 }
 
 #[test]
 fn wrong_usage_is_said_before_anybody_is_asked() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let ftp = program.run(&["stats", "--url", "ftp://tokens.example"]);
-    assert!(
-        ftp.refused(2).contains("must begin with http:// or https://"),
-        "{ftp:?}"
-    );
+    assert!(ftp.failed(2).contains("must begin with http:// or https://"), "{ftp:?}");
     for interval in ["1ms", "2h", "soon"] {
         let outcome = program.run(&["stats", "--interval", interval]);
-        assert!(outcome.refused(2).starts_with("mintage: --interval: "), "{outcome:?}");
+        assert!(outcome.failed(2).starts_with("mintage: --interval: "), "{outcome:?}");
     }
 }
 
 #[test]
 fn the_listener_for_admin_is_asked_where_there_is_one() {
-    let setup = crate::app::Setup::new();
+    let setup = testkit::app::Setup::new();
     let app = setup
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
         .start();
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let [public, admin] = [app.address, app.admin_address].map(|address| format!("http://{address}"));
     assert!(
         program
             .run(&arguments(&public, &["--once"]))
-            .refused(1)
+            .failed(1)
             .contains("server.admin_listen")
     );
     assert!(
@@ -328,7 +323,7 @@ fn the_listener_for_admin_is_asked_where_there_is_one() {
 /// A server that is started again is watched on, and the counts that begin anew make no negative rates.
 #[test]
 fn a_restart_is_survived() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let address = serving.address;
     let url = format!("http://{address}");

@@ -6,8 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
-use crate::http::Request;
-use crate::program::{Program, listening_on};
+use testkit::http::Request;
+use testkit::program::listening_on;
 
 /// As long as a server may take to make its keys.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,11 +32,11 @@ fn is_told_of_a_reload(socket: &UnixDatagram) {
 /// The server is ready by the time it says so, and stops after it has said that.
 fn is_told(socket: &UnixDatagram, name: &OsStr) {
     // Keys are still to be made: it is long alive before it is ready.
-    let program = Program::on_empty_database().with("NOTIFY_SOCKET", name.to_str().unwrap());
+    let program = testkit::program!().with("NOTIFY_SOCKET", name.to_str().unwrap());
     std::thread::scope(|scope| {
         let at_ready = scope.spawn(|| {
             let state = received(socket);
-            let log = std::fs::read_to_string(program.path("stderr.log")).unwrap();
+            let log = program.logs();
             let address = listening_on(&log).expect("it listens before it is ready");
             (state, Request::get("/readyz").send(address).status)
         });
@@ -69,7 +69,7 @@ fn a_service_manager_in_the_abstract_namespace_is_told() {
 
 #[test]
 fn a_socket_that_cannot_be_is_an_error_at_once() {
-    let program = Program::new().with("NOTIFY_SOCKET", "nowhere");
+    let program = testkit::program!().with_database().with("NOTIFY_SOCKET", "nowhere");
     let outcome = program.run(&["serve"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");
@@ -80,7 +80,8 @@ fn a_watchdog_is_given_signs_of_life_at_half_its_time() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    let program = Program::new()
+    let program = testkit::program!()
+        .with_database()
         .with("NOTIFY_SOCKET", path.to_str().unwrap())
         .with("WATCHDOG_USEC", "1000000");
     let mut serving = program.serve(&[]);
@@ -107,7 +108,8 @@ fn the_watchdog_of_another_process_is_given_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
-    let program = Program::new()
+    let program = testkit::program!()
+        .with_database()
         .with("NOTIFY_SOCKET", path.to_str().unwrap())
         .with("WATCHDOG_USEC", "1000")
         .with("WATCHDOG_PID", "1");
