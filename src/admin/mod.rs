@@ -33,7 +33,7 @@ pub use tokens::TokenList;
 /// Every operation of an operator. A clone operates on the same server.
 ///
 /// An operation that changes something returns once the change is in effect: it is committed in one transaction with its
-/// audit event, and every worker of this instance goes by it. Other instances follow when they read the change log, within a
+/// audit event, and every worker of this instance acts on it. Other instances follow when they read the change log, within a
 /// second.
 ///
 /// If the change is committed but cannot be applied here, the operation fails all the same, and this instance applies the
