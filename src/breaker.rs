@@ -5,6 +5,7 @@
 //! failure opens it again.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strum::IntoStaticStr;
@@ -34,6 +35,22 @@ impl BreakerState {
     /// The name in `/admin/pool/stats`.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+}
+
+/// Tells the state of a breaker that something else owns, and can do nothing else.
+#[derive(Clone)]
+pub struct BreakerView(Arc<dyn Fn() -> BreakerState + Send + Sync>);
+
+impl BreakerView {
+    /// A view of the breaker whose state `state` returns.
+    pub fn new(state: impl Fn() -> BreakerState + Send + Sync + 'static) -> Self {
+        Self(Arc::new(state))
+    }
+
+    /// The state of the breaker now.
+    pub fn state(&self) -> BreakerState {
+        (self.0)()
     }
 }
 

@@ -33,6 +33,11 @@ impl<T> Snapshot<T> {
         self.0.value.load_full()
     }
 
+    /// A handle that can only read.
+    pub fn reader(&self) -> SnapshotReader<T> {
+        SnapshotReader(self.clone())
+    }
+
     /// Replaces the value, whatever was read before.
     pub fn set(&self, value: T) {
         self.0.value.store(Some(Arc::new(value)));
@@ -51,6 +56,17 @@ impl<T> Snapshot<T> {
             *applied = ticket.0;
             self.set(make(self.load_full()));
         }
+    }
+}
+
+/// Reads a [`Snapshot`], and cannot replace its value.
+pub struct SnapshotReader<T>(Snapshot<T>);
+
+impl<T> SnapshotReader<T> {
+    /// The current value, if there is one.
+    #[inline]
+    pub fn load(&self) -> Guard<Option<Arc<T>>> {
+        self.0.load()
     }
 }
 

@@ -35,7 +35,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::breaker::BreakerState;
+use crate::breaker::{BreakerState, BreakerView};
 use crate::config;
 use endpoint::Endpoint;
 
@@ -229,6 +229,12 @@ impl Db {
     /// Whether calls to the primary are let through.
     pub fn breaker_state(&self) -> BreakerState {
         self.inner.primary.breaker_state()
+    }
+
+    /// [`Db::breaker_state`], for those who have no business with the database itself.
+    pub fn breaker_view(&self) -> BreakerView {
+        let primary = self.inner.primary.clone();
+        BreakerView::new(move || primary.breaker_state())
     }
 
     /// Which kind of database it is.

@@ -4,12 +4,11 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use actix_web::HttpRequest;
-use actix_web::http::header::CONTENT_TYPE;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::StreamExt;
 
-use super::state::{HttpSettings, Worker};
+use super::state::HttpSettings;
 use crate::oauth::error::OAuthError;
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -22,17 +21,18 @@ pub type Parser<T> = fn(&[u8]) -> Result<T, OAuthError>;
 /// # Errors
 /// 415 for another media type or none (P4), 400 for a body that is empty or that the parser refuses, and as [`read`].
 pub async fn parsed<T>(
-    request: &HttpRequest,
+    headers: &HeaderMap,
     payload: Payload,
+    settings: &HttpSettings,
     form: Parser<T>,
     json: Option<Parser<T>>,
 ) -> Result<T, OAuthError> {
-    let parse = match (media_type(request), json) {
+    let parse = match (media_type(headers), json) {
         (Some(media), _) if media.eq_ignore_ascii_case(FORM) => form,
         (Some(media), Some(json)) if media.eq_ignore_ascii_case("application/json") => json,
         _ => return Err(OAuthError::UnsupportedMediaType),
     };
-    let body = read(payload, &Worker::of(request).shared.settings).await?;
+    let body = read(payload, settings).await?;
     if body.is_empty() {
         return Err(OAuthError::InvalidRequest("the body is empty"));
     }
@@ -40,8 +40,8 @@ pub async fn parsed<T>(
 }
 
 /// The media type without its parameters.
-pub fn media_type(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(CONTENT_TYPE)?;
+pub fn media_type(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(CONTENT_TYPE)?;
     // As nearly everybody writes it: there is nothing to look for then.
     if value == FORM {
         return Some(FORM);

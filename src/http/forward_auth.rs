@@ -4,23 +4,23 @@
 //! itself below `/validate` (Envoy's ext_authz). Whatever could be read in two ways is refused with 403: between the
 //! gateway, this policy and the upstream there must be no two opinions about which request it is.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
-use super::auth::bearer::{active_when_warm, presented, redeem};
+use super::auth::bearer::{active_when_warm, presented};
 use super::auth::guard;
 use super::body;
-use super::error::{AdminError, ApiError, json, no_store};
+use super::error::{ApiError, no_store};
 use super::state::Worker;
 use crate::gateway::host::{MAX_HOST, normal_host};
 use crate::gateway::route::Route;
 use crate::gateway::route_table::Denied;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
-use crate::oauth::error::OAuthError;
+use crate::oauth::error::BearerError;
 use crate::unavailable::Unavailable;
 
 /// Where gateways ask; what follows it is a path in Envoy's dialect.
@@ -47,21 +47,6 @@ struct Original<'r> {
     target: &'r str,
 }
 
-/// Why a request may not pass.
-enum Refused {
-    /// 403, whatever the token: who asks, or what is asked about.
-    Request(Denial, &'static str),
-    NoToken,
-    MalformedToken,
-    InvalidToken,
-    /// The token is fine, but lacks this scope.
-    InsufficientScope(String),
-    /// The client's id would not survive as the value of a header.
-    ClientIdNotHeaderSafe,
-    /// The answer cannot be had now, or the body is too much.
-    Plain(OAuthError),
-}
-
 /// `ANY /validate`, `ANY /validate/*`
 #[utoipa::path(
     method(get, head, post, put, patch, delete, options, trace),
@@ -71,66 +56,73 @@ enum Refused {
     responses((status = 200), GatewayFailures),
     security(("bearer" = [])),
 )]
-pub async fn validate(request: HttpRequest, payload: Payload) -> HttpResponse {
-    match decide(&request, payload).await {
-        Ok(claims) => allowed(&claims),
-        Err(refused) => {
-            if let Some(denial) = refused.to_log() {
-                let worker = Worker::of(&request);
-                guard::note(worker, &request, denial, None, worker.now());
-            }
-            refused.response()
-        }
-    }
-}
-
-async fn decide(request: &HttpRequest, payload: Payload) -> Result<AccessTokenClaims, Refused> {
-    let worker = Worker::of(request);
-    trust(request)?;
-    let original = original(request).map_err(|why| Refused::Request(Denial::AmbiguousRequest, why))?;
+pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let worker = Worker::of(&request);
+    let caller = worker.caller(&request);
+    let deny = |denial, error: ApiError| {
+        guard::note(worker, &caller, denial, None, worker.now());
+        error
+    };
+    require_gateway(worker, &request).map_err(|why| deny(Denial::UntrustedPeer, ApiError::Denied(why)))?;
+    let original = original(&request).map_err(|why| deny(Denial::AmbiguousRequest, ApiError::Denied(why)))?;
     let mut table = worker.shared.routes.load();
     if table.is_none() && worker.shared.readiness.warmed_up().await {
         table = worker.shared.routes.load();
     }
     let table = table.as_ref().ok_or(Unavailable)?;
-    let route = table.decide(original.method, original.host, original.target)?;
-    let token = presented(request)?;
-    let claims = authorize(worker, route, token).await?;
+    let route = table
+        .decide(original.method, original.host, original.target)
+        .map_err(|denied| deny(reason(denied), ApiError::Denied(denied.text())))?;
+    let token = presented(&caller)?;
+    let claims = active_for(worker, route, token)
+        .await?
+        .ok_or_else(|| deny(Denial::InvalidToken, BearerError::InvalidToken.into()))?;
+    if !claims.scope.covers(&route.scope) {
+        let error = BearerError::InsufficientScope(route.scope.clone());
+        return Err(deny(Denial::InsufficientScope, error.into()));
+    }
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
-        return Err(Refused::ClientIdNotHeaderSafe);
+        return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
     }
-    // What a gateway sends along counts for nothing, but it may not be endless.
-    body::read(payload, &worker.shared.settings)
-        .await
-        .map_err(Refused::Plain)?;
-    // The last step: a use that is refused must not use the token up.
-    if claims.one_time && !redeem(worker, &claims, worker.now()).await? {
-        return Err(Refused::InvalidToken);
+    // The body has no influence on the decision, but its size is limited.
+    body::read(payload, &worker.shared.settings).await?;
+    // The last step: a request that is denied must not redeem the token.
+    if claims.one_time && !redeem(worker, &claims).await? {
+        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));
     }
-    Ok(claims)
+    Ok(allowed(&claims))
 }
 
-fn trust(request: &HttpRequest) -> Result<(), Refused> {
-    let trusted = &Worker::of(request).shared.settings.trusted_proxies;
-    if request.peer_addr().is_some_and(|peer| trusted.contains(peer.ip())) {
-        return Ok(());
-    }
-    let why = "only a gateway named in server.trusted_proxies may ask about other requests";
-    Err(Refused::Request(Denial::UntrustedPeer, why))
+/// Redeems a one-time token; `true` for the one request that did it.
+async fn redeem(worker: &Worker, claims: &AccessTokenClaims) -> Result<bool, Unavailable> {
+    let token = InvalidatedToken::from(claims);
+    worker.shared.revocations.redeem(token, worker.now()).await
 }
 
-/// The token must be active for the route's audience and have the route's scope.
-async fn authorize(worker: &Worker, route: &Route, token: &str) -> Result<AccessTokenClaims, Refused> {
+const CLIENT_ID_NOT_HEADER_SAFE: &str = "the client id begins or ends with a space, which a header cannot say";
+
+fn require_gateway(worker: &Worker, request: &HttpRequest) -> Result<(), &'static str> {
+    let trusted = worker.trusted_proxies();
+    match request.peer_addr().is_some_and(|peer| trusted.contains(peer.ip())) {
+        true => Ok(()),
+        false => Err("only a gateway named in server.trusted_proxies may ask about other requests"),
+    }
+}
+
+fn reason(denied: Denied) -> Denial {
+    match denied {
+        Denied::NoRoute => Denial::NoRoute,
+        _ => Denial::AmbiguousRequest,
+    }
+}
+
+/// The claims of a token that is active for the route's audience.
+async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Option<AccessTokenClaims>, Unavailable> {
     let audience = match &route.audience {
         Some(audience) => audience.clone(),
         None => worker.shared.policy.load().audience.clone(),
     };
-    let claims = active_when_warm(worker, token, Some(&audience), worker.now()).await?;
-    let claims = claims.ok_or(Refused::InvalidToken)?;
-    if !claims.scope.covers(&route.scope) {
-        return Err(Refused::InsufficientScope(route.scope.to_string()));
-    }
-    Ok(claims)
+    active_when_warm(worker, token, Some(&audience), worker.now()).await
 }
 
 /// The original request, of which there must be exactly one opinion (P43).
@@ -260,87 +252,4 @@ fn allowed(claims: &AccessTokenClaims) -> HttpResponse {
 
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("scopes and the ids of clients are printable ASCII")
-}
-
-impl Refused {
-    fn to_log(&self) -> Option<Denial> {
-        match self {
-            Self::Request(denial, _) => Some(*denial),
-            Self::InvalidToken => Some(Denial::InvalidToken),
-            Self::InsufficientScope(_) => Some(Denial::InsufficientScope),
-            _ => None,
-        }
-    }
-
-    fn response(&self) -> HttpResponse {
-        const REALM: &str = "Bearer realm=\"mintage\"";
-        let (status, error, description, challenge) = match self {
-            Self::Plain(error) => return ApiError::OAuth(*error).response(),
-            Self::Request(_, why) => (StatusCode::FORBIDDEN, "access_denied", *why, REALM.to_owned()),
-            Self::ClientIdNotHeaderSafe => (
-                StatusCode::FORBIDDEN,
-                "access_denied",
-                "the client id begins or ends with a space, which a header cannot say",
-                REALM.to_owned(),
-            ),
-            // RFC 6750 §3.1: no error code for whoever did not know that a token is needed.
-            Self::NoToken => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_request",
-                "a bearer token is required",
-                REALM.to_owned(),
-            ),
-            Self::MalformedToken => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_request",
-                "there must be one Authorization header of the form: Bearer TOKEN",
-                format!("{REALM}, error=\"invalid_request\""),
-            ),
-            Self::InvalidToken => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_token",
-                "the token is not active",
-                format!("{REALM}, error=\"invalid_token\""),
-            ),
-            Self::InsufficientScope(scope) => (
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                "the token lacks the scope for this",
-                format!("{REALM}, error=\"insufficient_scope\", scope=\"{scope}\""),
-            ),
-        };
-        let challenge = HeaderValue::try_from(challenge).expect("a scope is printable ASCII");
-        let mut builder = HttpResponse::build(status);
-        no_store(json(&mut builder))
-            .insert_header((WWW_AUTHENTICATE, challenge))
-            .body(format!(
-                "{{\"error\":\"{error}\",\"error_description\":\"{description}\"}}"
-            ))
-    }
-}
-
-impl From<Denied> for Refused {
-    fn from(denied: Denied) -> Self {
-        let denial = match denied {
-            Denied::NoRoute => Denial::NoRoute,
-            _ => Denial::AmbiguousRequest,
-        };
-        Self::Request(denial, denied.text())
-    }
-}
-
-impl From<AdminError> for Refused {
-    fn from(error: AdminError) -> Self {
-        match error {
-            AdminError::NoToken => Self::NoToken,
-            // P40: gateways take other codes than 401 and 403 for faults.
-            _ => Self::MalformedToken,
-        }
-    }
-}
-
-impl From<Unavailable> for Refused {
-    fn from(_: Unavailable) -> Self {
-        Self::Plain(OAuthError::TemporarilyUnavailable)
-    }
 }

@@ -3,7 +3,8 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas;
-use super::auth::{bearer, client};
+use super::auth::bearer;
+use super::auth::client::{FormCredentials, authenticate};
 use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
@@ -24,16 +25,20 @@ use crate::oauth::request::TokenQuestion;
 )]
 pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
-    let now = worker.now();
-    let client = client::authenticate(
-        worker,
-        &request,
-        asked.client_id.take(),
-        asked.client_secret.take(),
-        now,
+    let mut asked = body::parsed(
+        request.headers(),
+        payload,
+        &worker.shared.settings,
+        TokenQuestion::from_form,
+        None,
     )
     .await?;
+    let now = worker.now();
+    let form = FormCredentials {
+        client_id: asked.client_id.take(),
+        client_secret: asked.client_secret.take(),
+    };
+    let client = authenticate(worker, &worker.caller(&request), form, now).await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
     let told = claims.filter(|claims| introspection::may_ask(&client, claims));

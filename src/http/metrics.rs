@@ -58,7 +58,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
 fn write_server(text: &mut Text, shared: &Shared) {
     let version = env!("CARGO_PKG_VERSION");
     text.family(&metrics::BUILD_INFO).sample(&[("version", version)], 1.0);
-    let ready = shared.readiness.obstacle(shared.db.breaker_state()).is_none();
+    let ready = shared.readiness.obstacle().is_none();
     text.single(&metrics::READY, f64::from(u8::from(ready)));
 }
 
@@ -116,7 +116,7 @@ fn write_writer(text: &mut Text, writer: &WriterStats) {
 }
 
 fn write_pool(text: &mut Text, shared: &Shared) {
-    let stats = shared.db.stats();
+    let stats = shared.admin.pool_stats();
     let pool = &stats.primary;
     let mut connections = text.family(&metrics::POOL_CONNECTIONS);
     connections.sample(&[("state", "idle")], f64::from(pool.idle));

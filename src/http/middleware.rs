@@ -14,8 +14,9 @@ use actix_web::web::Data;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::caller::{REQUEST_ID, request_id};
+use super::error::{ApiError, Format};
 use super::state::Worker;
-use super::{error, request_id};
 use crate::metrics::RouteLabel;
 use crate::oauth::error::OAuthError;
 
@@ -55,7 +56,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let began = Instant::now();
         if declares_too_much(&request) {
-            let rejection = error::body_too_large(request.path().starts_with("/admin"));
+            let rejection = ApiError::from(OAuthError::BodyTooLarge).response(Format::of_path(request.path()));
             return MiddlewareFuture::Rejected {
                 began,
                 response: Some(request.into_response(rejection)),
@@ -102,9 +103,9 @@ where
 fn add_headers(response: &mut ServiceResponse<BoxBody>) {
     let request = response.request();
     let worker = worker(request.app_data());
-    let id = request_id::of(request, worker.map(|worker| &worker.request_ids));
+    let id = request_id(request, worker.map(|worker| &worker.request_ids));
     let draining = worker.is_some_and(|worker| worker.shared.readiness.is_draining());
-    response.headers_mut().insert(request_id::HEADER, id);
+    response.headers_mut().insert(REQUEST_ID, id);
     if draining {
         response
             .response_mut()

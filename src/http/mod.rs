@@ -3,6 +3,8 @@
 pub mod admin;
 mod auth;
 mod body;
+mod caller;
+mod challenge;
 mod console;
 mod error;
 mod forward_auth;
@@ -11,8 +13,6 @@ mod introspection;
 mod metadata;
 mod metrics;
 mod middleware;
-mod peer;
-mod request_id;
 mod resource;
 mod revocation;
 pub mod routes;

@@ -3,11 +3,12 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas;
-use super::auth::{bearer, client};
+use super::auth::client::{FormCredentials, authenticate};
 use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::error::OAuthError;
 use crate::oauth::metadata::REVOCATION_PATH;
 use crate::oauth::request::TokenQuestion;
@@ -28,16 +29,20 @@ const CLOCK_ERROR: i64 = 24 * 3600;
 )]
 pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
-    let now = worker.now();
-    let client = client::authenticate(
-        worker,
-        &request,
-        asked.client_id.take(),
-        asked.client_secret.take(),
-        now,
+    let mut asked = body::parsed(
+        request.headers(),
+        payload,
+        &worker.shared.settings,
+        TokenQuestion::from_form,
+        None,
     )
     .await?;
+    let now = worker.now();
+    let form = FormCredentials {
+        client_id: asked.client_id.take(),
+        client_secret: asked.client_secret.take(),
+    };
+    let client = authenticate(worker, &worker.caller(&request), form, now).await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let verified = match worker.keys.verify(&token, now) {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),
@@ -49,7 +54,8 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         }
         // What ended long ago needs no revocation. What seems to have ended may become active again with the clock set right.
         if now.seconds() < claims.exp + CLOCK_ERROR {
-            bearer::revoke(worker, &claims, now).await?;
+            let token = InvalidatedToken::from(&claims);
+            worker.shared.revocations.revoke(token, now).await?;
         }
     }
     Ok(no_store(json(&mut HttpResponse::Ok())).body("{}"))

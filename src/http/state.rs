@@ -9,16 +9,15 @@ use actix_web::web::Data;
 use arc_swap::ArcSwap;
 
 use super::auth::DenialLog;
-use super::request_id::RequestIdSource;
+use super::caller::{Caller, RequestIdSource};
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::client_cache::{ClientCacheHandle, ClientCaches};
 use crate::actors::janitor::JanitorStats;
 use crate::actors::secret_usage::SecretUsage;
+use crate::admin::Administration;
 use crate::clients::password_verifier::PasswordVerifier;
 use crate::clock::Clock;
-use crate::cluster::keys::Rotation;
 use crate::config::TrustedProxies;
-use crate::db::Db;
 use crate::gateway::route_table::RouteTable;
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
@@ -28,7 +27,7 @@ use crate::oauth::token_id::TokenIdSource;
 use crate::peers::Peers;
 use crate::readiness::Readiness;
 use crate::revocation::Revocations;
-use crate::snapshot::Snapshot;
+use crate::snapshot::SnapshotReader;
 use crate::throttle::AuthLimits;
 use crate::time::UnixMillis;
 
@@ -42,14 +41,12 @@ pub struct Shared {
     pub cache_ttl: ArcSwap<Duration>,
     /// The limits of `[server]` and what the documents say.
     pub settings: HttpSettings,
-    /// The database; for `/admin` and `/readyz` only.
-    pub db: Db,
+    /// What operators can do.
+    pub admin: Administration,
     /// The current keys.
     pub keys: KeyStore,
-    /// What changes them.
-    pub rotation: Rotation,
     /// The forward-auth policy.
-    pub routes: Snapshot<RouteTable>,
+    pub routes: SnapshotReader<RouteTable>,
     /// The client caches of all workers.
     pub caches: ClientCaches,
     /// What has been taken back.
@@ -118,7 +115,12 @@ impl Worker {
             .expect("Server::bind gives every worker's application its Worker")
     }
 
-    /// The time now.
+    /// The caller of a request.
+    pub fn caller<'r>(&'r self, request: &'r HttpRequest) -> Caller<'r> {
+        Caller::new(request, self.trusted_proxies(), &self.request_ids)
+    }
+
+    /// The current time.
     pub fn now(&self) -> UnixMillis {
         self.shared.clock.now()
     }

@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 
 use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
-use super::auth::client;
+use super::auth::client::{FormCredentials, authenticate};
 use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
@@ -26,21 +26,19 @@ use crate::oauth::response;
 pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut asked = body::parsed(
-        &request,
+        request.headers(),
         payload,
+        &worker.shared.settings,
         TokenRequest::from_form,
         Some(TokenRequest::from_json),
     )
     .await?;
     let now = worker.now();
-    let client = client::authenticate(
-        worker,
-        &request,
-        asked.client_id.take(),
-        asked.client_secret.take(),
-        now,
-    )
-    .await?;
+    let form = FormCredentials {
+        client_id: asked.client_id.take(),
+        client_secret: asked.client_secret.take(),
+    };
+    let client = authenticate(worker, &worker.caller(&request), form, now).await?;
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
