@@ -8,12 +8,12 @@ use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::oauth::error::OAuthError;
 use crate::oauth::introspection;
-use crate::oauth::request::TokenQuestion;
+use crate::oauth::request::TokenManagementRequest;
 
 /// Answers a client about a token; `{"active":false}` for everything it may not know (P33).
 pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
+    let mut asked = body::parsed(&request, payload, TokenManagementRequest::from_form, None).await?;
     let now = worker.now();
     let client = client::authenticate(
         worker,
@@ -25,7 +25,7 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
     .await?;
     let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
-    let told = claims.filter(|claims| introspection::may_ask(&client, claims));
+    let told = claims.filter(|claims| introspection::may_introspect(&client, claims));
     let mut builder = HttpResponse::Ok();
     no_store(json(&mut builder));
     Ok(match told {

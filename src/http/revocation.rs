@@ -8,7 +8,7 @@ use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
 use crate::oauth::error::OAuthError;
-use crate::oauth::request::TokenQuestion;
+use crate::oauth::request::TokenManagementRequest;
 
 /// In seconds: by as much the clock may be fast without that a revocation is lost by it.
 const CLOCK_ERROR: i64 = 24 * 3600;
@@ -18,7 +18,7 @@ const CLOCK_ERROR: i64 = 24 * 3600;
 /// The answer is `{}` as JSON rather than nothing: some clients insist on it.
 pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(&request, payload, TokenQuestion::from_form, None).await?;
+    let mut asked = body::parsed(&request, payload, TokenManagementRequest::from_form, None).await?;
     let now = worker.now();
     let client = client::authenticate(
         worker,

@@ -1,20 +1,22 @@
-//! The signing algorithms Mintage offers (RFC 7518 §3.1, RFC 8037 §3.1). There is no `none`.
+//! The signing algorithms that Mintage supports (RFC 7518 §3.1, RFC 8037 §3.1). There is no `none`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A JWS algorithm that a client or the configuration may ask for.
+/// A JWS algorithm that a client or the configuration may select.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Alg {
-    /// ECDSA on P-256 with SHA-256: small tokens, the default.
+    /// ECDSA on P-256 with SHA-256: small tokens. The default.
     Es256,
     /// Ed25519.
     EdDsa,
-    /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 bits: for verifiers that know nothing newer.
+    /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 bits: for verifiers without support for newer
+    /// algorithms.
     Rs256,
     /// RSASSA-PSS with SHA-256, 2048 bits.
     Ps256,
-    /// HMAC with SHA-256: fastest, but only this server can check the token (by introspection).
+    /// HMAC with SHA-256: the fastest, but only this server can verify the token (by
+    /// introspection).
     Hs256,
 }
 
@@ -22,7 +24,7 @@ impl Alg {
     /// Every algorithm, in the order in which documents list them.
     pub const ALL: [Alg; 5] = [Alg::Es256, Alg::EdDsa, Alg::Rs256, Alg::Ps256, Alg::Hs256];
 
-    /// The registered name, as it stands in a JWS header.
+    /// The registered name, as in the `alg` header of a JWS.
     pub fn name(self) -> &'static str {
         match self {
             Alg::Es256 => "ES256",
@@ -33,7 +35,7 @@ impl Alg {
         }
     }
 
-    /// A place in an array that has one for each algorithm.
+    /// An index into an array with one element per algorithm.
     pub fn index(self) -> usize {
         self as usize
     }

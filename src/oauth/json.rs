@@ -1,9 +1,9 @@
-//! JSON texts and numbers, written into a buffer (RFC 8259 §7).
+//! Writes JSON strings and numbers into a buffer (RFC 8259 §7).
 //!
-//! Tokens and their answers have a handful of members that are always the same, so they are written out one after the
-//! other; a general serializer takes several times as long for it.
+//! Tokens and responses have a few fixed members, so these are written one after the other. A
+//! general serializer takes several times as long.
 
-/// Writes a string with its quotes, escaped where it must be.
+/// Appends a string with its quotes, escaped where necessary.
 pub fn text(buffer: &mut Vec<u8>, text: &str) {
     if text.bytes().fold(false, |found, byte| found | must_be_escaped(byte)) {
         return general(buffer, text);
@@ -13,7 +13,7 @@ pub fn text(buffer: &mut Vec<u8>, text: &str) {
     buffer.push(b'"');
 }
 
-/// Writes a whole number.
+/// Appends an integer.
 pub fn number(buffer: &mut Vec<u8>, number: i64) {
     general(buffer, &number);
 }

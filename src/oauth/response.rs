@@ -3,17 +3,19 @@
 use super::error::OAuthError;
 use super::json;
 
-/// The answer with a token: `{"access_token","token_type","expires_in","scope"}`; never a refresh token (§4.4.3).
+/// The token response: `{"access_token","token_type","expires_in","scope"}`, and never a refresh
+/// token (RFC 6749 §4.4.3).
 ///
-/// `write` appends the token: it is signed where it is sent from. A token is `[A-Za-z0-9_.-]` and a scope holds neither
-/// `"` nor `\` (RFC 6749 §3.3), so nothing in it can need escaping.
+/// `write` appends the token, so it is signed directly into the response. A token is
+/// `[A-Za-z0-9_.-]` and a scope contains neither `"` nor `\` (RFC 6749 §3.3), so neither needs
+/// escaping.
 ///
 /// # Errors
-/// Those of `write`.
+/// The errors of `write`.
 pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
-    // With the usual claims, an ES256 signature and a scope of some words.
-    const USUAL: usize = 1024;
-    let mut json = Vec::with_capacity(USUAL);
+    // Enough for the usual claims, an ES256 signature and a scope of a few tokens.
+    const TYPICAL_BYTES: usize = 1024;
+    let mut json = Vec::with_capacity(TYPICAL_BYTES);
     json.extend_from_slice(b"{\"access_token\":\"");
     write(&mut json)?;
     json.extend_from_slice(b"\",\"token_type\":\"Bearer\",\"expires_in\":");
@@ -24,7 +26,8 @@ pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -
     Ok(json)
 }
 
-/// `{"error","error_description"}`: both constants without a character that JSON escapes.
+/// The error response: `{"error","error_description"}`. Both are constants without characters that
+/// JSON escapes.
 pub fn error(error: OAuthError) -> String {
     let row = error.row();
     format!(

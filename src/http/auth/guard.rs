@@ -56,7 +56,7 @@ pub fn denied(
     let shared = &worker.shared;
     let client = tried.filter(|_| denial.is_of_a_client());
     note(worker, request, denial, client, now);
-    if !denial.counts() {
+    if !denial.is_failed_authentication() {
         return Ok(());
     }
     match shared
