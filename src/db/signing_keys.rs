@@ -197,7 +197,7 @@ pub fn rotate(
             published.push(KeyRecord::from(&key));
         }
         let (removed, keys): (Vec<KeyRecord>, Vec<KeyRecord>) =
-            records(conn)?.into_iter().partition(|key| key.is_over(now));
+            records(conn)?.into_iter().partition(|key| key.is_expired(now));
         for key in &removed {
             diesel::delete(signing_keys::table.find(&key.kid)).execute(conn)?;
         }

@@ -22,7 +22,7 @@ pub fn admit(
     now: UnixMillis,
 ) -> Result<(), RetryAfter> {
     let shared = &worker.shared;
-    if !shared.auth_limits.anybody_is_limited(now) {
+    if !shared.auth_limits.any_limited(now) {
         return Ok(());
     }
     let Some(wait) = shared
