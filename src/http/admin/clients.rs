@@ -134,8 +134,8 @@ pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payl
     let client = match changed {
         Changed::Done { after, .. } => after,
         Changed::Missing => return Err(NO_CLIENT),
-        Changed::Refused(Refused::Stale) => return Err(STALE),
-        Changed::Refused(Refused::Malformed(why)) => return Err(malformed(why)),
+        Changed::Rejected(Refused::Stale) => return Err(STALE),
+        Changed::Rejected(Refused::Malformed(why)) => return Err(malformed(why)),
     };
     take_over(&worker.shared, &id).await?;
     Ok(versioned(document(&ClientDocument::from(&*client)), &client))
@@ -157,7 +157,7 @@ pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<Htt
     match deleted {
         Deleted::Done => {}
         Deleted::Missing => return Err(NO_CLIENT),
-        Deleted::Refused => return Err(STALE),
+        Deleted::Rejected => return Err(STALE),
     }
     take_over(&worker.shared, &id).await?;
     Ok(HttpResponse::NoContent().finish())
