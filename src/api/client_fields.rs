@@ -224,11 +224,11 @@ fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, Malform
 }
 
 fn audiences_schema() -> Array {
-    uris_schema("The audiences that it may name.")
+    uris_schema("The audiences that the client may request.")
 }
 
 fn serves_schema() -> Array {
-    uris_schema("The audiences whose tokens it may introspect.")
+    uris_schema("The audiences whose tokens the client may introspect.")
 }
 
 fn uris_schema(description: &str) -> Array {
@@ -328,12 +328,12 @@ mod tests {
 
     #[test]
     fn a_new_client_needs_a_name_and_a_scope() {
-        let refused = |json: &str| {
+        let error_of = |json: &str| {
             let fields: ClientFields = serde_json::from_str(json).unwrap();
             fields.new_client(ClientId::generate(), NOW).unwrap_err().member
         };
-        assert_eq!(refused(r#"{"scope": "a"}"#), "name");
-        assert_eq!(refused(r#"{"name": "a"}"#), "scope");
+        assert_eq!(error_of(r#"{"scope": "a"}"#), "name");
+        assert_eq!(error_of(r#"{"name": "a"}"#), "scope");
     }
 
     #[test]

@@ -81,7 +81,7 @@ pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(InvalidatedTok
             break;
         };
         after = last.clone();
-        hand_over(page, since, &mut take)?;
+        pass_on(page, since, &mut take)?;
     }
     let mut after = String::new();
     loop {
@@ -95,11 +95,11 @@ pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(InvalidatedTok
             return Ok(());
         };
         after = last.clone();
-        hand_over(page, since, &mut take)?;
+        pass_on(page, since, &mut take)?;
     }
 }
 
-fn hand_over(page: Vec<(String, i64)>, since: i64, take: &mut impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
+fn pass_on(page: Vec<(String, i64)>, since: i64, take: &mut impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
     for (jti, expires_at) in page.into_iter().filter(|(_, expires_at)| *expires_at > since) {
         let jti = TokenId::parse(&jti)
             .ok_or_else(|| DbError::Inconsistent(format!("revoked token id {jti:?} is malformed")))?;

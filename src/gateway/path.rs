@@ -47,9 +47,9 @@ impl RejectedPath {
             Self::Backslash => "the path has a backslash",
             Self::Parameter => "the path has a semicolon",
             Self::Fragment => "the path has a number sign",
-            Self::Character => "the path has a space, a control character or one outside ASCII that is not escaped",
+            Self::Character => "the path has a space, a control character or an unescaped character outside ASCII",
             Self::BadEscape => "the path has an escape that cannot be decoded",
-            Self::AmbiguousEscape => "the path escapes a character that has a meaning of its own",
+            Self::AmbiguousEscape => "the path escapes a special character",
         }
     }
 }
@@ -143,12 +143,12 @@ impl<'a> NormalPath<'a> {
 
     /// The same path with the fewest escapes. All spellings of a path have the same canonical form.
     pub fn canonical(self) -> String {
-        const KEPT: &[u8] = b"-._~!$&'()*+,=:@";
+        const UNESCAPED: &[u8] = b"-._~!$&'()*+,=:@";
         let mut text = String::with_capacity(self.0.len());
         for segment in self.segments() {
             text.push('/');
             for byte in segment.bytes() {
-                if byte.is_ascii_alphanumeric() || KEPT.contains(&byte) {
+                if byte.is_ascii_alphanumeric() || UNESCAPED.contains(&byte) {
                     text.push(char::from(byte));
                 } else {
                     text.push_str(&format!("%{byte:02X}"));
@@ -180,7 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn segments(target: &str) -> Vec<String> {
-        let path = normal_path(target).unwrap_or_else(|refused| panic!("{target:?}: {refused}"));
+        let path = normal_path(target).unwrap_or_else(|rejected| panic!("{target:?}: {rejected}"));
         path.segments().map(Cow::into_owned).collect()
     }
 
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn p44_an_ambiguous_path_is_rejected() {
         use RejectedPath::*;
-        for (target, refused) in [
+        for (target, rejected) in [
             ("", NoSlash),
             ("*", NoSlash),
             ("orders", NoSlash),
@@ -246,7 +246,7 @@ mod tests {
             ("/%c0%ae%c0%ae/a", BadEscape),
             ("/%e2%82", BadEscape),
         ] {
-            assert_eq!(normal_path(target), Err(refused), "{target:?}");
+            assert_eq!(normal_path(target), Err(rejected), "{target:?}");
         }
         let escapes = [
             "%2f", "%2F", "%5c", "%5C", "%2e", "%2E", "%25", "%00", "%3b", "%3f", "%23", "%0d", "%7f", "%c2%85",
@@ -307,23 +307,23 @@ mod tests {
 
     /// Removes dot segments (RFC 3986 §5.2.4).
     fn without_dots<'a>(segments: &[&'a str]) -> Vec<&'a str> {
-        let mut kept = Vec::new();
+        let mut segments_left = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
             match *segment {
                 "." => {}
                 ".." => {
-                    kept.pop();
+                    segments_left.pop();
                 }
                 other => {
-                    kept.push(other);
+                    segments_left.push(other);
                     continue;
                 }
             }
             if at + 1 == segments.len() {
-                kept.push("");
+                segments_left.push("");
             }
         }
-        kept
+        segments_left
     }
 
     fn hostile_path() -> impl Strategy<Value = String> {

@@ -98,7 +98,7 @@ impl MalformedRoute {
             Self::RestNotLast => "{*rest} must be the last segment of the path",
             Self::RepeatedName => "a parameter comes twice in the path",
             Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
-            Self::Method => "the method must be one in capital letters, as in GET",
+            Self::Method => "the method must be in capital letters, as in GET",
             Self::Host => "the host must be a name or an address without a port",
             Self::Scope => "the scope must be scope tokens separated by single spaces",
             Self::Audience => "the audience must be an absolute URI without fragment",
@@ -315,21 +315,21 @@ mod tests {
             host: Some("api.example".into()),
             audience: Some("https://api.example".into()),
         };
-        let refused = |change: fn(&mut NewRoute)| {
+        let error_of = |change: fn(&mut NewRoute)| {
             let mut new = good.clone();
             change(&mut new);
             new.route("r".into(), UnixMillis(0)).unwrap_err()
         };
         assert!(good.route("r".into(), UnixMillis(0)).is_ok());
-        assert_eq!(refused(|new| new.method = Some("get".into())), MalformedRoute::Method);
-        assert_eq!(refused(|new| new.method = Some(String::new())), MalformedRoute::Method);
-        assert_eq!(refused(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
-        assert_eq!(refused(|new| new.scope = String::new()), MalformedRoute::Scope);
+        assert_eq!(error_of(|new| new.method = Some("get".into())), MalformedRoute::Method);
+        assert_eq!(error_of(|new| new.method = Some(String::new())), MalformedRoute::Method);
+        assert_eq!(error_of(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
+        assert_eq!(error_of(|new| new.scope = String::new()), MalformedRoute::Scope);
         assert_eq!(
-            refused(|new| new.audience = Some("orders".into())),
+            error_of(|new| new.audience = Some("orders".into())),
             MalformedRoute::Audience
         );
-        assert_eq!(refused(|new| new.path = "/{".into()), MalformedRoute::Braces);
+        assert_eq!(error_of(|new| new.path = "/{".into()), MalformedRoute::Braces);
     }
 
     #[test]

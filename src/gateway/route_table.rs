@@ -60,7 +60,7 @@ impl Denied {
     /// The reason as text. It contains nothing of the request.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Method => "the method of the original request is not one in capital letters",
+            Self::Method => "the method of the original request is not in capital letters",
             Self::Host => "the host of the original request is malformed",
             Self::HostUnknown => "the host of the original request is not known, and routes depend on it",
             Self::Path(rejected) => rejected.text(),
@@ -254,9 +254,9 @@ impl fmt::Display for WhyNot {
         match self {
             Self::OtherHost => f.write_str("it is for another host"),
             Self::OtherMethod => f.write_str("it is for another method"),
-            Self::AnyHost => f.write_str("it is for any host, and the one that decides names the host"),
-            Self::LessLiteral(segment) => write!(f, "the one that decides is more specific in segment {segment}"),
-            Self::LessSpecificMethod => f.write_str("the one that decides names the method"),
+            Self::AnyHost => f.write_str("it is for any host, and the deciding route names the host"),
+            Self::LessLiteral(segment) => write!(f, "the deciding route is more specific in segment {segment}"),
+            Self::LessSpecificMethod => f.write_str("the deciding route names the method"),
         }
     }
 }
@@ -474,15 +474,15 @@ mod tests {
     /// A table without duplicates, and the texts of its routes.
     fn any_table() -> impl Strategy<Value = (RouteTable, Vec<String>)> {
         prop::collection::vec(any_route(), 0..12).prop_map(|texts| {
-            let mut kept: Vec<Route> = Vec::new();
+            let mut unique: Vec<Route> = Vec::new();
             for text in texts {
                 let new = route(&text);
-                if !kept.iter().any(|other| other.duplicates(&new)) {
-                    kept.push(new);
+                if !unique.iter().any(|other| other.duplicates(&new)) {
+                    unique.push(new);
                 }
             }
-            let texts = kept.iter().map(|route| route.id.clone()).collect();
-            (RouteTable::compile(kept).expect("duplicates are left out"), texts)
+            let texts = unique.iter().map(|route| route.id.clone()).collect();
+            (RouteTable::compile(unique).expect("duplicates are omitted"), texts)
         })
     }
 

@@ -39,7 +39,7 @@ impl KeyRing {
         }
         keys.sort_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)));
         let public: Vec<Jwk> = keys.iter().filter_map(|key| key.public.clone()).collect();
-        let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK is made of strings");
+        let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK consists of strings");
         Ok(Self { keys, records, jwks })
     }
 

@@ -346,9 +346,9 @@ mod tests {
     #[test]
     fn a_request_gets_keys_for_the_named_algorithms_only() {
         let keys = of_every_alg(0);
-        let asked = requested(&keys, &[Alg::EdDsa], Activation::Scheduled, &defaults(), UnixMillis(7));
-        assert_eq!(asked.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::EdDsa]);
-        assert_eq!(asked[0].activates_at, after(UnixMillis(7), HOUR));
+        let publications = requested(&keys, &[Alg::EdDsa], Activation::Scheduled, &defaults(), UnixMillis(7));
+        assert_eq!(publications.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::EdDsa]);
+        assert_eq!(publications[0].activates_at, after(UnixMillis(7), HOUR));
     }
 
     #[test]
@@ -365,8 +365,8 @@ mod tests {
     fn immediate_activation_removes_a_leaked_key_and_the_next_one_at_once() {
         let mut keys = vec![key("stolen", 0), key("waits", 500)];
         let now = UnixMillis(100);
-        let asked = requested(&keys, &[Alg::Es256], Activation::Immediate, &defaults(), now);
-        publish(&mut keys, asked[0], now);
+        let publications = requested(&keys, &[Alg::Es256], Activation::Immediate, &defaults(), now);
+        publish(&mut keys, publications[0], now);
         assert_eq!(keys.len(), 1);
         assert_eq!(signer(&keys, Alg::Es256, now), keys.first());
     }
@@ -415,13 +415,13 @@ mod tests {
         /// The rotator runs.
         Tick,
         /// An operator requests new keys.
-        Asked(Alg),
+        Requested(Alg),
     }
 
     fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
         let event = prop_oneof![
             4 => Just(Event::Tick),
-            1 => (0..Alg::ALL.len()).prop_map(|at| Event::Asked(Alg::ALL[at])),
+            1 => (0..Alg::ALL.len()).prop_map(|at| Event::Requested(Alg::ALL[at])),
         ];
         // Up to eight days between two events.
         prop::collection::vec((0..8 * 24 * 3_600_000u64, event), 1..30)
@@ -446,7 +446,7 @@ mod tests {
                 now = UnixMillis(now.0 + wait as i64);
                 let publications = match event {
                     Event::Tick => due(&keys, &schedule, now).publish,
-                    Event::Asked(alg) => requested(&keys, &[alg], Activation::Scheduled, &schedule, now),
+                    Event::Requested(alg) => requested(&keys, &[alg], Activation::Scheduled, &schedule, now),
                 };
                 for publication in publications {
                     publish(&mut keys, publication, now);

@@ -23,7 +23,8 @@ fn must_be_escaped(byte: u8) -> bool {
 }
 
 fn general<T: serde::Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(buffer, value).expect("a Vec takes every byte, and texts and numbers are always JSON");
+    serde_json::to_writer(buffer, value)
+        .expect("writing to a Vec cannot fail, and strings and numbers are always valid JSON");
 }
 
 #[cfg(test)]

@@ -99,10 +99,10 @@ impl PasswordHash {
         let mut salt = [0; 16];
         rand::fill(&mut salt).expect("the operating system's randomness is available once it has booted");
         let mut hash = [0; 32];
-        let params = Params::new(ARGON2_MEMORY, ARGON2_PASSES, 1, None).expect("these are parameters of Argon2");
+        let params = Params::new(ARGON2_MEMORY, ARGON2_PASSES, 1, None).expect("these are valid parameters of Argon2");
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(secret.reveal().as_bytes(), &salt, &mut hash)
-            .expect("salt and hash are of lengths that Argon2 takes");
+            .expect("salt and hash have lengths that Argon2 accepts");
         let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
         let parameters = format!("m={ARGON2_MEMORY},t={ARGON2_PASSES},p=1");
         Self::Argon2id(format!("$argon2id$v=19${parameters}${salt}${hash}").into())

@@ -447,8 +447,8 @@ mod tests {
     /// Merges the counts of other instances, given as the failures that are left.
     fn merge(fixture: &Fixture, address: i64, pair: i64) -> Option<Limited> {
         let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
-        let told = fixture.0.shared(peer, client.as_ref());
-        let left = [told[0].each * address as u32, told[1].each * pair as u32];
+        let shared = fixture.0.shared(peer, client.as_ref());
+        let left = [shared[0].each * address as u32, shared[1].each * pair as u32];
         fixture.0.merge(peer, client.as_ref(), &left, UnixMillis(START))
     }
 
@@ -496,17 +496,17 @@ mod tests {
 
     #[test]
     fn p17_another_limit_uses_another_bucket() {
-        let told = |per_minute, client: &str| {
-            let told = Fixture::new(per_minute)
+        let shared = |per_minute, client: &str| {
+            let shared = Fixture::new(per_minute)
                 .0
                 .shared(HERE.parse().unwrap(), ClientId::parse(client).as_ref());
-            told.into_iter().map(|failure| failure.bucket).collect::<Vec<_>>()
+            shared.into_iter().map(|failure| failure.bucket).collect::<Vec<_>>()
         };
-        assert_eq!(told(30, "a"), told(30, "a"));
-        assert_eq!(told(30, "a")[0], told(30, "b")[0]);
-        assert_ne!(told(30, "a")[1], told(30, "b")[1]);
-        assert_ne!(told(30, "a")[0], told(31, "a")[0]);
-        assert_eq!((told(30, "").len(), told(0, "a").len()), (1, 0));
+        assert_eq!(shared(30, "a"), shared(30, "a"));
+        assert_eq!(shared(30, "a")[0], shared(30, "b")[0]);
+        assert_ne!(shared(30, "a")[1], shared(30, "b")[1]);
+        assert_ne!(shared(30, "a")[0], shared(31, "a")[0]);
+        assert_eq!((shared(30, "").len(), shared(0, "a").len()), (1, 0));
     }
 
     #[test]
@@ -553,7 +553,7 @@ mod tests {
         #[test]
         fn p17_no_more_attempts_are_verified_than_allowed(per_minute in 1u32..100, gaps in prop::collection::vec(0i64..5_000, 1..300)) {
             let fixture = Fixture::new(per_minute);
-            let (mut at, mut judged) = (0, 0u32);
+            let (mut at, mut verified) = (0, 0u32);
             for gap in gaps {
                 at += gap;
                 match fixture.wait(HERE, "a", at) {
@@ -564,12 +564,12 @@ mod tests {
                     }
                     None => {
                         prop_assert!(!matches!(fixture.fail(HERE, "a", at), Noted::TooMany(_)));
-                        judged += 1;
+                        verified += 1;
                     }
                 }
             }
             let drained = at * i64::from(per_minute) / 60_000;
-            prop_assert!(i64::from(judged) <= i64::from(per_minute) + drained + 1);
+            prop_assert!(i64::from(verified) <= i64::from(per_minute) + drained + 1);
         }
 
         /// Whatever the clock does, no caller is limited after a minute without failures.
