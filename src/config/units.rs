@@ -73,6 +73,9 @@ impl From<Duration> for String {
 }
 
 /// A number of bytes, written as `512B`, `16KiB` or `1MiB`.
+///
+/// Not the crate bytesize: it also accepts `16`, `16KB` and `1.5MiB`, which may mean something else
+/// than intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub usize);

@@ -8,6 +8,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::encoding::from_hex;
 
 /// A path in normal form, still escaped, without its query. Begins with a slash.
@@ -130,6 +132,26 @@ fn unescape(segment: &str) -> Vec<u8> {
     decoded
 }
 
+/// The characters escaped in a canonical path: those that a segment must not contain unescaped (RFC
+/// 3986 §3.3), and `;`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'\'');
+
 impl<'a> NormalPath<'a> {
     /// The path as received, without its query.
     pub fn as_str(self) -> &'a str {
@@ -143,17 +165,10 @@ impl<'a> NormalPath<'a> {
 
     /// The same path with the fewest escapes. All spellings of a path have the same canonical form.
     pub fn canonical(self) -> String {
-        const UNESCAPED: &[u8] = b"-._~!$&'()*+,=:@";
         let mut text = String::with_capacity(self.0.len());
         for segment in self.segments() {
             text.push('/');
-            for byte in segment.bytes() {
-                if byte.is_ascii_alphanumeric() || UNESCAPED.contains(&byte) {
-                    text.push(char::from(byte));
-                } else {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
-            }
+            text.extend(utf8_percent_encode(&segment, ESCAPED));
         }
         text
     }

@@ -8,6 +8,8 @@
 
 use std::time::Duration;
 
+use strum::IntoStaticStr;
+
 use super::StoredKey;
 use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
@@ -65,7 +67,8 @@ impl From<&StoredKey> for KeyRecord {
 }
 
 /// The state of a key at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum KeyState {
     /// Published and not signing yet.
     Next,
@@ -78,11 +81,7 @@ pub enum KeyState {
 impl KeyState {
     /// The name in responses.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Next => "next",
-            Self::Active => "active",
-            Self::Retired => "retired",
-        }
+        self.into()
     }
 }
 

@@ -1,8 +1,11 @@
 //! Why a caller's credentials or a gateway's request is denied. For the log and the metrics; the
 //! caller never learns the reason.
 
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
 /// Why credentials or a gateway's request was denied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Denial {
     /// No credentials, or an id without a secret or the reverse.
     NoCredentials,
@@ -27,6 +30,7 @@ pub enum Denial {
     /// The request for forward-auth did not come from one of `server.trusted_proxies`.
     UntrustedPeer,
     /// A gateway's request is incomplete or ambiguous.
+    #[strum(serialize = "unclear_request")]
     AmbiguousRequest,
     /// No route allows the request.
     NoRoute,
@@ -34,21 +38,7 @@ pub enum Denial {
 
 impl Denial {
     /// Every denial, in declaration order.
-    pub const ALL: [Self; 13] = [
-        Self::NoCredentials,
-        Self::WrongScheme,
-        Self::MalformedBasic,
-        Self::UnknownClient,
-        Self::WrongSecret,
-        Self::DisabledClient,
-        Self::MethodNotAllowed,
-        Self::TooManyFailures,
-        Self::InvalidToken,
-        Self::InsufficientScope,
-        Self::UntrustedPeer,
-        Self::AmbiguousRequest,
-        Self::NoRoute,
-    ];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
     /// What is denied.
     pub fn what(self) -> &'static str {
@@ -60,21 +50,7 @@ impl Denial {
 
     /// The name in the log and in the metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::NoCredentials => "no_credentials",
-            Self::WrongScheme => "wrong_scheme",
-            Self::MalformedBasic => "malformed_basic",
-            Self::UnknownClient => "unknown_client",
-            Self::WrongSecret => "wrong_secret",
-            Self::DisabledClient => "disabled_client",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::TooManyFailures => "too_many_failures",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::UntrustedPeer => "untrusted_peer",
-            Self::AmbiguousRequest => "unclear_request",
-            Self::NoRoute => "no_route",
-        }
+        self.into()
     }
 
     /// Whether this is a failed authentication, which is limited (docs/protocol.md#p17):

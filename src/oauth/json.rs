@@ -6,7 +6,8 @@
 /// Appends a string with its quotes, escaped where necessary.
 pub fn text(buffer: &mut Vec<u8>, text: &str) {
     if text.bytes().fold(false, |found, byte| found | must_be_escaped(byte)) {
-        return general(buffer, text);
+        return serde_json::to_writer(buffer, text)
+            .expect("writing to a Vec cannot fail, and a string is always valid JSON");
     }
     buffer.push(b'"');
     buffer.extend_from_slice(text.as_bytes());
@@ -15,16 +16,11 @@ pub fn text(buffer: &mut Vec<u8>, text: &str) {
 
 /// Appends an integer.
 pub fn number(buffer: &mut Vec<u8>, number: i64) {
-    general(buffer, &number);
+    buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn must_be_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
-}
-
-fn general<T: serde::Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(buffer, value)
-        .expect("writing to a Vec cannot fail, and strings and numbers are always valid JSON");
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::page::{DESKTOP, Look, PHONE, Page};
-use crate::server::Server;
 
 /// The texts whose contrast with what is behind them is below what WCAG 2 asks for (1.4.3), with their ratios.
 const FAINT: &str = r#"
@@ -63,10 +62,10 @@ fn assert_fits(page: &Page, what: &str) {
 
 /// Signs in and shows every part of the console to `judge`.
 fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
-    let server = Server::start();
-    let ops = server.client("ops", "mintage:admin", &[]);
+    let server = crate::start();
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let long = "a.client.whose.id.is.as.long.as.ids.get.when.somebody.puts.the.whole.name.of.a.service.into.it.production.eu.west";
-    server.client(
+    server.client_with_id(
         long,
         "orders:read orders:write invoices:read invoices:write shipments:read",
         &[],
@@ -97,18 +96,18 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
         see(part);
     }
     page.go_to("Clients");
-    page.press("New client…");
+    page.press("Create client…");
     see("new client");
     page.fill(
         "Name",
         "A client with a name that is rather long, as names of clients are now and then",
     );
     page.fill("Audiences", "no uri");
-    page.press("Create");
+    page.press("Create client");
     page.reads("Audiences must be");
     see("refused");
     page.fill("Audiences", "https://orders.example");
-    page.press("Create");
+    page.press("Create client");
     page.until("document.querySelector('[data-shown=client_secret]')");
     see("secret");
     page.press("I have stored it");
@@ -119,10 +118,10 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
     page.press("Delete client");
     page.until("!document.querySelector('dialog') && document.querySelectorAll('#main tbody tr').length === 2");
     page.go_to("Keys");
-    page.press("Rotate…");
+    page.press("Rotate keys…");
     see("rotate");
-    page.press("Rotate");
-    page.reads("and HS256 keys sign in");
+    page.press("Rotate keys");
+    page.reads("and HS256 keys activate in");
     see("rotated");
     page.assert_clean(&[400]);
 }
