@@ -123,7 +123,7 @@ fn locked(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<usize, DbError
     })
 }
 
-/// Expired rows that are not removed yet, counted up to [`COUNTED`] per table.
+/// Expired rows that are not removed yet, counted up to [`MAX_COUNTED`] per table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Waiting {
     /// Token records. On PostgreSQL, whole partitions are counted by the database's estimate.
@@ -135,7 +135,7 @@ pub struct Waiting {
 }
 
 /// Maximum count per table.
-pub const COUNTED: i64 = 100_000;
+pub const MAX_COUNTED: i64 = 100_000;
 
 /// Counts the rows that expired before `before` (seconds) and are not removed yet.
 ///
@@ -145,7 +145,7 @@ pub fn waiting(conn: &mut Conn, before: i64) -> Result<Waiting, DbError> {
     let tokens = match conn {
         Conn::Sqlite(_) => {
             let end = TokenId::new(UnixMillis(before.max(0) * 1000), [0; 10]);
-            let oldest = format!("SELECT expires_at FROM tokens WHERE jti < '{end}' ORDER BY jti LIMIT {COUNTED}");
+            let oldest = format!("SELECT expires_at FROM tokens WHERE jti < '{end}' ORDER BY jti LIMIT {MAX_COUNTED}");
             count(conn, &format!("({oldest}) AS oldest WHERE expires_at < {before}"))?
         }
         Conn::Postgres(_) => count_expired(conn, "tokens_default", before)? + partitions::expired_rows(conn, before)?,
@@ -158,7 +158,7 @@ pub fn waiting(conn: &mut Conn, before: i64) -> Result<Waiting, DbError> {
 }
 
 fn count_expired(conn: &mut Conn, table: &str, before: i64) -> Result<i64, DbError> {
-    let rows = format!("SELECT 1 FROM {table} WHERE expires_at < {before} LIMIT {COUNTED}");
+    let rows = format!("SELECT 1 FROM {table} WHERE expires_at < {before} LIMIT {MAX_COUNTED}");
     count(conn, &format!("({rows}) AS expired"))
 }
 

@@ -275,8 +275,8 @@ fn is_always_exported(pattern: &str, method: &str, status: &str) -> bool {
             .any(|(route, known, statuses)| *route == pattern && *known == method && statuses.contains(&status))
 }
 
-/// Of the thousands of combinations, only those that have occurred are exported in addition. No
-/// caller can create others.
+/// Writes the series of [`ALWAYS_EXPORTED`] and those that have occurred, of thousands of possible
+/// ones.
 fn write_routes(text: &mut Text, routes: &[(&str, RouteCounts)]) {
     let mut requests = text.family(&HTTP_REQUESTS);
     for (pattern, counts) in routes {

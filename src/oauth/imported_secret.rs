@@ -40,8 +40,8 @@ pub fn looks_generated(secret: &ClientSecret) -> bool {
     different.len() >= MIN_DIFFERENT && !repeats && jumps * 4 >= alphanumeric.len() && jumps >= MIN_LENGTH / 4
 }
 
-/// A change from a letter to a digit or back, or from lower to upper case. Upper to lower is none,
-/// because a capitalized word begins with it.
+/// Whether the pair is a change from a letter to a digit or back, or from lower to upper case. A
+/// change from upper to lower case is ignored, because every capitalized word contains one.
 fn is_jump(from: u8, to: u8) -> bool {
     from.is_ascii_digit() != to.is_ascii_digit() || from.is_ascii_lowercase() && to.is_ascii_uppercase()
 }

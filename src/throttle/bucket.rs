@@ -29,14 +29,14 @@ pub(super) struct Bucket {
     /// When the bucket will be empty, in microseconds since the Unix epoch.
     drained_at: i64,
     /// Whether it was reported that the bucket is full. Reset once it is half empty.
-    announced: bool,
+    reported: bool,
 }
 
 impl Bucket {
     pub fn empty(now: i64) -> Self {
         Self {
             drained_at: now,
-            announced: false,
+            reported: false,
         }
     }
 
@@ -47,7 +47,7 @@ impl Bucket {
         self.drained_at = self.drained_at.min(now + rate.whole);
         let left = (self.drained_at - now).max(0);
         if left <= rate.whole / 2 {
-            self.announced = false;
+            self.reported = false;
         }
         (left + rate.each - rate.whole).max(0)
     }
@@ -69,8 +69,8 @@ impl Bucket {
 
     fn report(&mut self, rate: Rate, now: i64) -> (i64, bool) {
         let wait = self.wait(rate, now);
-        let is_new = wait > 0 && !self.announced;
-        self.announced |= is_new;
+        let is_new = wait > 0 && !self.reported;
+        self.reported |= is_new;
         (wait, is_new)
     }
 }
