@@ -90,7 +90,7 @@ impl Administration {
         let client = match self.db.run(work).await.map_err(failed)? {
             Changed::Done { after, .. } => after,
             Changed::Missing => return Err(OperationError::ClientNotFound),
-            Changed::Refused(error) => return Err(error),
+            Changed::Rejected(error) => return Err(error),
         };
         self.apply_client(&id).await?;
         Ok(*client)
@@ -111,7 +111,7 @@ impl Administration {
         match self.db.run(work).await.map_err(failed)? {
             Deleted::Done => self.apply_client(&id).await,
             Deleted::Missing => Err(OperationError::ClientNotFound),
-            Deleted::Refused => Err(OperationError::VersionMismatch),
+            Deleted::Rejected => Err(OperationError::VersionMismatch),
         }
     }
 

@@ -129,7 +129,7 @@ impl Running {
         if let Err(error) = self.shared.secret_usage.write(&self.db).await {
             log::warn!("the last uses of secrets are not written: {error}");
         }
-        if let Err(error) = self.db.settle().await {
+        if let Err(error) = self.db.checkpoint().await {
             log::warn!("the WAL file stays: {error}");
         }
         log::info!("stopped");
