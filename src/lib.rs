@@ -47,7 +47,8 @@
 //!
 //! # Errors, by layer
 //! [`oauth::error::OAuthError`] is what the protocol says, [`db::DbError`] what the database did,
-//! [`unavailable::Unavailable`] that an answer cannot be had now, [`server::ServerError`] that the server cannot run,
+//! [`admin::OperationError`] why an operation of an operator failed, [`unavailable::Unavailable`] that an answer cannot be
+//! had now, [`server::ServerError`] that the server cannot run,
 //! [`cli::Failure`] what a command tells its user.
 
 #![forbid(unsafe_code)]
@@ -55,6 +56,7 @@
 #![warn(clippy::unwrap_used, missing_docs)]
 
 pub mod actors;
+pub mod admin;
 pub mod aead;
 pub mod api;
 pub mod backoff;

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::breaker::BreakerState;
+use crate::breaker::{BreakerState, BreakerView};
 use crate::cluster::feed_lag::FeedLag;
 
 /// Whether an orchestrator should send traffic here, and why not.
-#[derive(Debug)]
 pub struct Readiness {
     began: Instant,
     started: AtomicBool,
     draining: AtomicBool,
+    breaker: BreakerView,
     /// Up to when all changes are known.
     pub feed_lag: FeedLag,
 }
@@ -32,18 +32,18 @@ const WARM_UP: Duration = Duration::from_secs(3);
 /// Between two looks whether the start is over.
 const WARM_UP_CHECK: Duration = Duration::from_millis(5);
 
-impl Default for Readiness {
-    fn default() -> Self {
+impl Readiness {
+    /// Of a server that begins now; `breaker` is that of the primary database.
+    pub fn new(breaker: BreakerView) -> Self {
         Self {
             began: Instant::now(),
             started: AtomicBool::default(),
             draining: AtomicBool::default(),
+            breaker,
             feed_lag: FeedLag::default(),
         }
     }
-}
 
-impl Readiness {
     /// Keys are loaded and caches warm.
     pub fn started(&self) {
         self.started.store(true, Ordering::Release);
@@ -77,7 +77,7 @@ impl Readiness {
     }
 
     /// `None` when ready, otherwise the reason.
-    pub fn obstacle(&self, breaker: BreakerState) -> Option<&'static str> {
+    pub fn obstacle(&self) -> Option<&'static str> {
         if self.is_draining() {
             return Some("the server is stopping");
         }
@@ -85,7 +85,7 @@ impl Readiness {
             return Some("the server is starting: keys and clients are not loaded yet");
         }
         let silent = self.feed_lag.age().is_none_or(|age| age > MAX_SILENCE);
-        if breaker == BreakerState::Open || silent {
+        if self.breaker.state() == BreakerState::Open || silent {
             return Some("the database does not answer");
         }
         None

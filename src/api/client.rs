@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::oauth::client::{AuthMethod, Client};
 
-/// All of a client but its secrets; times are RFC 3339.
+/// A client without its secrets. Times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Client)]
 pub struct ClientDocument {

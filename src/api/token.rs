@@ -3,17 +3,17 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What is kept of a token; the token itself is not.
+/// The record of a token. It does not contain the token itself.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
 pub struct TokenDocument {
-    /// Its id, by which it is revoked.
+    /// The token id, by which the token can be revoked.
     pub jti: String,
-    /// Whom it was issued to.
+    /// The client that the token was issued to.
     pub client_id: String,
-    /// What it allows.
+    /// The granted scope.
     pub scope: String,
-    /// Whom it is for; several are separated by spaces.
+    /// The audiences, separated by spaces.
     pub audience: String,
     /// RFC 3339.
     #[schema(format = DateTime)]
@@ -21,9 +21,9 @@ pub struct TokenDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub expires_at: String,
-    /// Whether it may be used once only.
+    /// Whether the token can be redeemed only once.
     pub one_time: bool,
-    /// Whether it was taken back, by itself or with all of its client, or used up. `null`: it has been expired for so long
-    /// that this is forgotten.
+    /// Whether the token was revoked, alone or with all tokens of its client, or redeemed. `null`:
+    /// it expired so long ago that this is no longer known.
     pub revoked: Option<bool>,
 }

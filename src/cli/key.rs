@@ -132,11 +132,11 @@ fn publish(
     // Proves that this is the encryption key of the server, which could not read the new keys otherwise.
     KeyRing::new(&stored, seal.as_ref(), clock.now()).map_err(cannot)?;
     let known: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
-    let wanted = rotation::asked(&known, algs, takeover, &schedule, clock.now());
+    let wanted = rotation::requested(&known, algs, takeover, &schedule, clock.now());
     let made = wanted
         .iter()
         .map(|new| SigningKey::generate(new.alg, clock.now(), seal.as_ref()));
     let made = made.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
-    let decide = |keys: &[KeyRecord], now| rotation::asked(keys, algs, takeover, &schedule, now);
+    let decide = |keys: &[KeyRecord], now| rotation::requested(keys, algs, takeover, &schedule, now);
     Ok(signing_keys::rotate(conn, clock, &context.author(), made, decide)?)
 }

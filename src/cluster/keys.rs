@@ -45,7 +45,7 @@ impl Rotation {
     pub async fn rotate(&self, by: Principal, algs: Vec<Alg>, takeover: Activation) -> Result<Rotated, DbError> {
         let schedule = self.schedule;
         self.publish(by, move |keys, now| {
-            rotation::asked(keys, &algs, takeover, &schedule, now)
+            rotation::requested(keys, &algs, takeover, &schedule, now)
         })
         .await
     }
@@ -81,7 +81,7 @@ impl Rotation {
         let keys = self.db.run_repeatable(signing_keys::records).await?;
         let now = self.clock.now();
         let algs: Vec<Alg> = decide(&keys, now).iter().map(|publication| publication.alg).collect();
-        let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_over(now)) {
+        let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_expired(now)) {
             true => Rotated::nothing(keys),
             false => {
                 let made = self.make(algs).await?;

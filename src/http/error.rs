@@ -1,74 +1,106 @@
-//! Errors as HTTP: OAuth endpoints answer RFC 6749 §5.2 JSON, admin endpoints RFC 9457 problem documents.
+//! Errors as HTTP responses.
+//!
+//! A handler names the error; its resource names the [`Format`]: the JSON of RFC 6749 §5.2 at the OAuth endpoints, problem
+//! documents (RFC 9457) at the admin API, and for gateways the OAuth JSON with a bearer challenge.
 
-use std::fmt;
+use std::borrow::Cow;
 
+use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
-use actix_web::http::{ConnectionType, StatusCode};
-use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
+use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::challenge;
 use crate::api::client_fields::MalformedClient;
 use crate::keys::KeysUnusable;
-use crate::oauth::error::{OAuthError, RetryAfter};
+use crate::oauth::error::{self, BearerError, OAuthError, RetryAfter, Row};
 use crate::oauth::response;
 use crate::records::queue::NotRecorded;
 use crate::unavailable::Unavailable;
 
-/// What a 503 says of when to try again: nobody knows, and a second is long for a server that recovers.
-const SOON: RetryAfter = RetryAfter(1);
+/// `Retry-After` of a 503. How long an outage lasts is not known, and most end within a second.
+const UNAVAILABLE_RETRY: RetryAfter = RetryAfter(1);
 
-/// Why a handler did not do what it was asked.
-#[derive(Debug)]
+/// Why a request fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ApiError {
-    /// On an OAuth endpoint.
+    /// An error of the OAuth endpoints, or of a request body.
     OAuth(OAuthError),
-    /// On an admin endpoint.
-    Admin(AdminError),
-}
-
-/// Why an admin endpoint refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminError {
-    /// No bearer token (RFC 6750 §3.1: no error code then).
-    NoToken,
-    /// The Authorization header cannot be read, or comes twice.
-    MalformedToken,
-    /// The token is not active here.
-    InvalidToken,
-    /// The token lacks the scope that the challenge names.
-    InsufficientScope(&'static str),
-    /// It cannot be told now.
+    /// The bearer token does not give access.
+    Bearer(BearerError),
+    /// The request is denied whatever its token; the text is the description.
+    Denied(&'static str),
+    /// The status, and why the request cannot be served.
+    Problem(StatusCode, &'static str),
+    /// A member of a client's JSON has a value that it cannot have.
+    MalformedMember(MalformedClient),
+    /// The database or another dependency cannot be reached, or what it holds is not loaded yet.
     Unavailable,
-    /// What was asked for cannot be done; the text says why.
-    Refused(StatusCode, &'static str),
-    /// A member of the body cannot be as it is.
-    Malformed(MalformedClient),
 }
 
-impl ApiError {
-    /// The answer.
-    pub fn response(&self) -> HttpResponse {
-        match self {
-            Self::OAuth(error) => oauth_response(*error),
-            Self::Admin(error) => admin_response(*error),
+/// How a resource writes its errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `{"error","error_description"}` (RFC 6749 §5.2).
+    OAuth,
+    /// A problem document (RFC 9457).
+    Problem,
+    /// As [`Format::OAuth`], for a gateway: the status is 401 or 403 whatever is wrong with the token, because gateways take
+    /// other statuses for a failure of the authorization server (P40), and every denial carries a challenge.
+    ForwardAuth,
+}
+
+impl Format {
+    /// The format at a path that has no resource, or that is rejected before its resource is known.
+    pub fn of_path(path: &str) -> Self {
+        match path.starts_with("/admin") {
+            true => Self::Problem,
+            false => Self::OAuth,
         }
     }
 }
 
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
+impl ApiError {
+    /// The response.
+    pub fn response(&self, format: Format) -> HttpResponse {
+        match (format, self) {
+            (Format::Problem, _) => self.problem_response(),
+            (_, Self::OAuth(error)) => oauth_response(*error),
+            (_, Self::Unavailable) => oauth_response(OAuthError::TemporarilyUnavailable),
+            (Format::ForwardAuth, Self::Bearer(BearerError::MalformedToken)) => {
+                let error = BearerError::MalformedToken;
+                let row = Row {
+                    status: 401,
+                    ..error.row()
+                };
+                challenged(json_response(row), challenge::bearer(&error))
+            }
+            (_, Self::Bearer(error)) => challenged(json_response(error.row()), challenge::bearer(error)),
+            (_, Self::Denied(why)) => challenged(json_response(error::access_denied(why)), challenge::bearer_realm()),
+            (_, Self::Problem(status, why)) => json_response(error::invalid_request(why, status.as_u16())),
+            (_, Self::MalformedMember(_)) => json_response(error::invalid_request(
+                "a member is malformed",
+                StatusCode::BAD_REQUEST.as_u16(),
+            )),
+        }
     }
-}
 
-impl ResponseError for ApiError {
-    fn status_code(&self) -> StatusCode {
-        self.response().status()
-    }
-
-    fn error_response(&self) -> HttpResponse {
-        self.response()
+    fn problem_response(&self) -> HttpResponse {
+        let (status, detail) = match self {
+            Self::OAuth(error) => detail_of(error.row()),
+            Self::Bearer(error) => detail_of(error.row()),
+            Self::Denied(why) => detail_of(error::access_denied(why)),
+            Self::Problem(status, why) => (*status, Cow::Borrowed(*why)),
+            Self::MalformedMember(malformed) => (StatusCode::BAD_REQUEST, Cow::Owned(malformed.to_string())),
+            Self::Unavailable => detail_of(OAuthError::TemporarilyUnavailable.row()),
+        };
+        let response = problem(status, &detail);
+        match self {
+            Self::Bearer(error) => challenged(response, challenge::bearer(error)),
+            Self::Denied(_) => challenged(response, challenge::bearer_realm()),
+            _ => response,
+        }
     }
 }
 
@@ -78,22 +110,28 @@ impl From<OAuthError> for ApiError {
     }
 }
 
+impl From<BearerError> for ApiError {
+    fn from(error: BearerError) -> Self {
+        Self::Bearer(error)
+    }
+}
+
 impl From<Unavailable> for ApiError {
     fn from(_: Unavailable) -> Self {
-        Self::OAuth(OAuthError::TemporarilyUnavailable)
+        Self::Unavailable
     }
 }
 
 impl From<NotRecorded> for ApiError {
     fn from(_: NotRecorded) -> Self {
-        Self::OAuth(OAuthError::TemporarilyUnavailable)
+        Self::Unavailable
     }
 }
 
 impl From<KeysUnusable> for ApiError {
     fn from(unusable: KeysUnusable) -> Self {
         match unusable {
-            KeysUnusable::NotLoaded => Self::OAuth(OAuthError::TemporarilyUnavailable),
+            KeysUnusable::NotLoaded => Self::Unavailable,
             KeysUnusable::Broken(error) => {
                 log::error!("signing key unusable: {error}");
                 Self::OAuth(OAuthError::ServerError)
@@ -102,7 +140,7 @@ impl From<KeysUnusable> for ApiError {
     }
 }
 
-/// Nothing of an OAuth answer may be kept by anybody (RFC 6749 §5.1).
+/// No cache may store the response (RFC 6749 §5.1).
 pub fn no_store(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
     builder
         .insert_header((CACHE_CONTROL, HeaderValue::from_static("no-store")))
@@ -116,33 +154,31 @@ pub fn json(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
 
 /// `Retry-After`, on every 503.
 pub fn retry_later(builder: &mut HttpResponseBuilder) -> &mut HttpResponseBuilder {
-    builder.insert_header((RETRY_AFTER, HeaderValue::from(SOON.0)))
+    builder.insert_header((RETRY_AFTER, HeaderValue::from(UNAVAILABLE_RETRY.0)))
 }
 
 fn oauth_response(error: OAuthError) -> HttpResponse {
-    let status = StatusCode::from_u16(error.row().status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut builder = HttpResponse::build(status);
+    let row = error.row();
+    let mut builder = HttpResponse::build(status_of(row));
     no_store(json(&mut builder));
-    match status {
-        StatusCode::UNAUTHORIZED => {
-            let challenge = HeaderValue::from_static("Basic realm=\"mintage\", charset=\"UTF-8\"");
-            builder.insert_header((WWW_AUTHENTICATE, challenge));
+    add_for_status(&mut builder, status_of(row));
+    match error {
+        OAuthError::InvalidClient => {
+            builder.insert_header((WWW_AUTHENTICATE, challenge::basic()));
         }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            retry_later(&mut builder);
-        }
-        // What is still on its way is not read any more.
-        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
-            builder.force_close();
+        OAuthError::TooManyFailures(wait) => {
+            builder.insert_header((RETRY_AFTER, HeaderValue::from(wait.0)));
         }
         _ => {}
     }
-    if let OAuthError::TooManyFailures(time) = error {
-        builder.insert_header((RETRY_AFTER, HeaderValue::from(time.0)));
-    }
-    // For the metrics, which go by the code: the status alone does not tell it.
+    // The middleware counts errors by their code, which the status alone does not tell.
     builder.extensions_mut().insert(error);
-    builder.body(response::error(error))
+    builder.body(response::error(row))
+}
+
+fn json_response(row: Row) -> HttpResponse {
+    let mut builder = HttpResponse::build(status_of(row));
+    no_store(json(&mut builder)).body(response::error(row))
 }
 
 /// A problem document (RFC 9457 §3.1).
@@ -154,8 +190,7 @@ pub struct Problem<'a> {
     detail: &'a str,
 }
 
-/// The answer of an admin endpoint that does not do what it was asked.
-pub fn problem(status: StatusCode, detail: &str) -> HttpResponse {
+fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let document = Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or("Error"),
@@ -164,90 +199,277 @@ pub fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     };
     let mut builder = HttpResponse::build(status);
     no_store(&mut builder).insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
+    add_for_status(&mut builder, status);
+    builder.body(serde_json::to_string(&document).expect("a problem is made of strings and a number"))
+}
+
+fn add_for_status(builder: &mut HttpResponseBuilder, status: StatusCode) {
     match status {
         StatusCode::SERVICE_UNAVAILABLE => {
-            retry_later(&mut builder);
+            retry_later(builder);
         }
-        // What is still on its way is not read any more.
+        // The rest of the body is not read, so the connection cannot be used again.
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT => {
             builder.force_close();
         }
         _ => {}
     }
-    builder.body(serde_json::to_string(&document).expect("a problem is made of strings and a number"))
 }
 
-fn admin_response(error: AdminError) -> HttpResponse {
-    let (status, detail, challenge) = match error {
-        AdminError::NoToken => (
-            StatusCode::UNAUTHORIZED,
-            "a bearer token is required",
-            Some("Bearer realm=\"mintage\""),
-        ),
-        AdminError::MalformedToken => (
-            StatusCode::BAD_REQUEST,
-            "there must be one Authorization header of the form: Bearer TOKEN",
-            Some("Bearer realm=\"mintage\", error=\"invalid_request\""),
-        ),
-        AdminError::InvalidToken => (
-            StatusCode::UNAUTHORIZED,
-            "the token is not active",
-            Some("Bearer realm=\"mintage\", error=\"invalid_token\""),
-        ),
-        AdminError::InsufficientScope(challenge) => (
-            StatusCode::FORBIDDEN,
-            "the token lacks the scope for this",
-            Some(challenge),
-        ),
-        AdminError::Unavailable => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "this cannot be told now, try again later",
-            None,
-        ),
-        AdminError::Refused(status, detail) => (status, detail, None),
-        AdminError::Malformed(malformed) => return problem(StatusCode::BAD_REQUEST, &malformed.to_string()),
-    };
-    let mut response = problem(status, detail);
-    if let Some(challenge) = challenge {
-        response
-            .headers_mut()
-            .insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
+fn challenged(mut response: HttpResponse, challenge: HeaderValue) -> HttpResponse {
+    response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     response
 }
 
-/// The method is not one that the resource knows (RFC 9110 §15.5.6).
-pub fn method_not_allowed(admin: bool, allowed: HeaderValue) -> HttpResponse {
-    let mut response = match admin {
-        true => problem(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "the method is not one that this resource knows",
-        ),
-        false => oauth_response(OAuthError::MethodNotAllowed),
-    };
+fn status_of(row: Row) -> StatusCode {
+    StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+fn detail_of(row: Row) -> (StatusCode, Cow<'static, str>) {
+    (status_of(row), Cow::Borrowed(row.description))
+}
+
+/// The resource does not support the method (RFC 9110 §15.5.6).
+pub fn method_not_allowed(format: Format, allowed: HeaderValue) -> HttpResponse {
+    let mut response = ApiError::OAuth(OAuthError::MethodNotAllowed).response(format);
     response.headers_mut().insert(ALLOW, allowed);
     response
 }
 
-/// The body declares itself too large (P6). What is still on its way is not read any more.
-pub fn body_too_large(admin: bool) -> HttpResponse {
-    if !admin {
-        return oauth_response(OAuthError::BodyTooLarge);
-    }
-    let mut response = problem(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        OAuthError::BodyTooLarge.row().description,
-    );
-    response.head_mut().set_connection_type(ConnectionType::Close);
-    response
+/// No resource has this path.
+pub fn not_found(format: Format) -> HttpResponse {
+    ApiError::Problem(StatusCode::NOT_FOUND, "there is nothing at this path").response(format)
 }
 
-/// There is nothing at this path.
-pub fn not_found(admin: bool) -> HttpResponse {
-    if admin {
-        return problem(StatusCode::NOT_FOUND, "there is nothing at this path");
+#[cfg(test)]
+mod tests {
+    use actix_web::body::MessageBody;
+    use actix_web::http::ConnectionType;
+    use std::fmt::Write;
+
+    use super::*;
+    use crate::oauth::scope::Scope;
+
+    /// Status, the headers that differ from one error to another, whether the connection is closed, and the body.
+    fn written(response: HttpResponse) -> String {
+        let mut text = response.status().as_u16().to_string();
+        for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {
+            if let Some(value) = response.headers().get(&name) {
+                write!(text, " {name}: {}", value.to_str().unwrap()).unwrap();
+            }
+        }
+        if response.head().connection_type() == ConnectionType::Close {
+            text.push_str(" close");
+        }
+        assert_eq!(response.headers().get(CACHE_CONTROL).unwrap(), "no-store");
+        assert_eq!(response.headers().get(PRAGMA).unwrap(), "no-cache");
+        let media = response.headers().get(CONTENT_TYPE).unwrap().to_str().unwrap();
+        text.push_str(match media {
+            "application/json" => " ",
+            "application/problem+json" => " problem ",
+            other => panic!("{other}"),
+        });
+        let body = response.into_body().try_into_bytes().unwrap();
+        text + std::str::from_utf8(&body).unwrap()
     }
-    let mut builder = HttpResponse::NotFound();
-    no_store(json(&mut builder));
-    builder.body(r#"{"error":"invalid_request","error_description":"there is nothing at this path"}"#)
+
+    fn assert_written(error: ApiError, format: Format, expected: &str) {
+        assert_eq!(written(error.response(format)), expected, "{error:?} {format:?}");
+    }
+
+    #[test]
+    fn every_error_of_an_oauth_endpoint_has_its_status_headers_and_json() {
+        for (error, head, code, description) in [
+            (
+                OAuthError::InvalidRequest("a parameter is repeated"),
+                "400",
+                "invalid_request",
+                "a parameter is repeated",
+            ),
+            (
+                OAuthError::UnsupportedMediaType,
+                "415",
+                "invalid_request",
+                "the media type of the body is not accepted here",
+            ),
+            (
+                OAuthError::BodyTooLarge,
+                "413 close",
+                "invalid_request",
+                "the body is too large",
+            ),
+            (
+                OAuthError::BodyTimeout,
+                "408 close",
+                "invalid_request",
+                "the body did not arrive in time",
+            ),
+            (
+                OAuthError::InvalidClient,
+                "401 www-authenticate: Basic realm=\"mintage\", charset=\"UTF-8\"",
+                "invalid_client",
+                "client authentication failed",
+            ),
+            (
+                OAuthError::TooManyFailures(RetryAfter(7)),
+                "429 retry-after: 7",
+                "temporarily_unavailable",
+                "too many failed authentications, try again later",
+            ),
+            (
+                OAuthError::TemporarilyUnavailable,
+                "503 retry-after: 1",
+                "temporarily_unavailable",
+                "the server cannot answer now, try again later",
+            ),
+            (
+                OAuthError::ServerError,
+                "500",
+                "server_error",
+                "the server met an unexpected condition",
+            ),
+        ] {
+            let expected = format!("{head} {{\"error\":\"{code}\",\"error_description\":\"{description}\"}}");
+            // A gateway gets what the body of a request is rejected with in the same form.
+            for format in [Format::OAuth, Format::ForwardAuth] {
+                assert_written(error.into(), format, &expected);
+            }
+        }
+        assert_eq!(
+            ApiError::Unavailable.response(Format::OAuth).status(),
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+
+    #[test]
+    fn p40_a_gateway_gets_401_or_403_and_a_challenge() {
+        let scope = Scope::parse("orders:read orders:write").unwrap();
+        for (error, expected) in [
+            (
+                BearerError::NoToken.into(),
+                "401 www-authenticate: Bearer realm=\"mintage\" \
+                 {\"error\":\"invalid_request\",\"error_description\":\"a bearer token is required\"}",
+            ),
+            (
+                BearerError::MalformedToken.into(),
+                "401 www-authenticate: Bearer realm=\"mintage\", error=\"invalid_request\" \
+                 {\"error\":\"invalid_request\",\
+                 \"error_description\":\"there must be one Authorization header of the form: Bearer TOKEN\"}",
+            ),
+            (
+                BearerError::InvalidToken.into(),
+                "401 www-authenticate: Bearer realm=\"mintage\", error=\"invalid_token\" \
+                 {\"error\":\"invalid_token\",\"error_description\":\"the token is not active\"}",
+            ),
+            (
+                BearerError::InsufficientScope(scope).into(),
+                "403 www-authenticate: Bearer realm=\"mintage\", error=\"insufficient_scope\", \
+                 scope=\"orders:read orders:write\" \
+                 {\"error\":\"insufficient_scope\",\"error_description\":\"the token lacks the scope for this\"}",
+            ),
+            (
+                ApiError::Denied("no route allows this request"),
+                "403 www-authenticate: Bearer realm=\"mintage\" \
+                 {\"error\":\"access_denied\",\"error_description\":\"no route allows this request\"}",
+            ),
+        ] {
+            assert_written(error, Format::ForwardAuth, expected);
+        }
+    }
+
+    #[test]
+    fn every_error_of_the_admin_api_is_a_problem_document() {
+        let scope = Scope::parse("mintage:read").unwrap();
+        for (error, head, title, status, detail) in [
+            (
+                BearerError::NoToken.into(),
+                "401 www-authenticate: Bearer realm=\"mintage\"",
+                "Unauthorized",
+                401,
+                "a bearer token is required",
+            ),
+            (
+                BearerError::MalformedToken.into(),
+                "400 www-authenticate: Bearer realm=\"mintage\", error=\"invalid_request\"",
+                "Bad Request",
+                400,
+                "there must be one Authorization header of the form: Bearer TOKEN",
+            ),
+            (
+                BearerError::InvalidToken.into(),
+                "401 www-authenticate: Bearer realm=\"mintage\", error=\"invalid_token\"",
+                "Unauthorized",
+                401,
+                "the token is not active",
+            ),
+            (
+                BearerError::InsufficientScope(scope).into(),
+                "403 www-authenticate: Bearer realm=\"mintage\", error=\"insufficient_scope\", scope=\"mintage:read\"",
+                "Forbidden",
+                403,
+                "the token lacks the scope for this",
+            ),
+            (
+                ApiError::Problem(StatusCode::CONFLICT, "there is one already"),
+                "409",
+                "Conflict",
+                409,
+                "there is one already",
+            ),
+            (
+                ApiError::MalformedMember(MalformedClient {
+                    member: "name",
+                    must_be: "given",
+                }),
+                "400",
+                "Bad Request",
+                400,
+                "name must be given",
+            ),
+            (
+                ApiError::Unavailable,
+                "503 retry-after: 1",
+                "Service Unavailable",
+                503,
+                "the server cannot answer now, try again later",
+            ),
+            (
+                OAuthError::BodyTooLarge.into(),
+                "413 close",
+                "Payload Too Large",
+                413,
+                "the body is too large",
+            ),
+            (
+                OAuthError::UnsupportedMediaType.into(),
+                "415",
+                "Unsupported Media Type",
+                415,
+                "the media type of the body is not accepted here",
+            ),
+        ] {
+            let expected = format!(
+                "{head} problem {{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\"}}"
+            );
+            assert_written(error, Format::Problem, &expected);
+        }
+    }
+
+    #[test]
+    fn an_unknown_path_and_an_unknown_method_are_answered_in_the_format_of_the_path() {
+        assert_eq!(
+            written(not_found(Format::of_path("/nothing"))),
+            "404 {\"error\":\"invalid_request\",\"error_description\":\"there is nothing at this path\"}"
+        );
+        assert_eq!(
+            written(not_found(Format::of_path("/admin/nothing"))),
+            "404 problem {\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,\
+             \"detail\":\"there is nothing at this path\"}"
+        );
+        assert_eq!(
+            written(method_not_allowed(Format::OAuth, HeaderValue::from_static("POST"))),
+            "405 allow: POST {\"error\":\"invalid_request\",\
+             \"error_description\":\"the method is not one that this resource knows\"}"
+        );
+    }
 }

@@ -1,29 +1,29 @@
-//! `/validate`: a gateway asks whether a request may pass (forward-auth; RFC 6750 for the token).
+//! `/validate`: decides for a gateway whether a request may pass (forward-auth; RFC 6750 for the token).
 //!
-//! It speaks three dialects: `X-Forwarded-*` (Traefik, Caddy), `X-Original-*` (nginx's auth_request) and the request
-//! itself below `/validate` (Envoy's ext_authz). Whatever could be read in two ways is refused with 403: between the
-//! gateway, this policy and the upstream there must be no two opinions about which request it is.
+//! The original request comes in one of three forms: `X-Forwarded-*` (Traefik, Caddy), `X-Original-*` (nginx's
+//! auth_request), or method and path of the request itself below `/validate` (Envoy's ext_authz). An ambiguous request gets
+//! 403: the gateway, this policy and the upstream must not disagree about which request is authorized.
 
-use actix_web::http::StatusCode;
-use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
-use super::auth::bearer::{active_when_warm, presented, redeem};
+use super::auth::bearer::{active_when_warm, presented};
 use super::auth::guard;
 use super::body;
-use super::error::{AdminError, ApiError, json, no_store};
+use super::error::{ApiError, no_store};
 use super::state::Worker;
 use crate::gateway::host::{MAX_HOST, normal_host};
 use crate::gateway::route::Route;
 use crate::gateway::route_table::Denied;
+use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
-use crate::oauth::error::OAuthError;
+use crate::oauth::error::BearerError;
 use crate::unavailable::Unavailable;
 
-/// Where gateways ask; what follows it is a path in Envoy's dialect.
+/// The path of the endpoint. With Envoy, the path of the original request follows.
 pub const PATH: &str = "/validate";
 
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -37,29 +37,14 @@ const TOKEN_SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-token-id");
 const TOKEN_EXPIRES: HeaderName = HeaderName::from_static("x-token-expires");
 
-/// The request that a gateway asks about.
+/// The request that the gateway received.
 #[derive(Clone, Copy, Debug)]
 struct Original<'r> {
     method: &'r str,
-    /// `None`: the gateway does not say.
+    /// `None`: the gateway did not send it.
     host: Option<&'r str>,
     /// Path and query, as they were sent.
     target: &'r str,
-}
-
-/// Why a request may not pass.
-enum Refused {
-    /// 403, whatever the token: who asks, or what is asked about.
-    Request(Denial, &'static str),
-    NoToken,
-    MalformedToken,
-    InvalidToken,
-    /// The token is fine, but lacks this scope.
-    InsufficientScope(String),
-    /// The client's id would not survive as the value of a header.
-    ClientIdNotHeaderSafe,
-    /// The answer cannot be had now, or the body is too much.
-    Plain(OAuthError),
 }
 
 /// `ANY /validate`, `ANY /validate/*`
@@ -71,72 +56,79 @@ enum Refused {
     responses((status = 200), GatewayFailures),
     security(("bearer" = [])),
 )]
-pub async fn validate(request: HttpRequest, payload: Payload) -> HttpResponse {
-    match decide(&request, payload).await {
-        Ok(claims) => allowed(&claims),
-        Err(refused) => {
-            if let Some(denial) = refused.to_log() {
-                let worker = Worker::of(&request);
-                guard::note(worker, &request, denial, None, worker.now());
-            }
-            refused.response()
-        }
-    }
-}
-
-async fn decide(request: &HttpRequest, payload: Payload) -> Result<AccessTokenClaims, Refused> {
-    let worker = Worker::of(request);
-    trust(request)?;
-    let original = original(request).map_err(|why| Refused::Request(Denial::AmbiguousRequest, why))?;
+pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
+    let worker = Worker::of(&request);
+    let caller = worker.caller(&request);
+    let deny = |denial, error: ApiError| {
+        guard::note(worker, &caller, denial, None, worker.now());
+        error
+    };
+    require_gateway(worker, &request).map_err(|why| deny(Denial::UntrustedPeer, ApiError::Denied(why)))?;
+    let original = original(&request).map_err(|why| deny(Denial::AmbiguousRequest, ApiError::Denied(why)))?;
     let mut table = worker.shared.routes.load();
     if table.is_none() && worker.shared.readiness.warmed_up().await {
         table = worker.shared.routes.load();
     }
     let table = table.as_ref().ok_or(Unavailable)?;
-    let route = table.decide(original.method, original.host, original.target)?;
-    let token = presented(request)?;
-    let claims = authorize(worker, route, token).await?;
+    let route = table
+        .decide(original.method, original.host, original.target)
+        .map_err(|denied| deny(reason(denied), ApiError::Denied(denied.text())))?;
+    let token = presented(&caller)?;
+    let claims = active_for(worker, route, token)
+        .await?
+        .ok_or_else(|| deny(Denial::InvalidToken, BearerError::InvalidToken.into()))?;
+    if !claims.scope.covers(&route.scope) {
+        let error = BearerError::InsufficientScope(route.scope.clone());
+        return Err(deny(Denial::InsufficientScope, error.into()));
+    }
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
-        return Err(Refused::ClientIdNotHeaderSafe);
+        return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
     }
-    // What a gateway sends along counts for nothing, but it may not be endless.
-    body::read(payload, &worker.shared.settings)
-        .await
-        .map_err(Refused::Plain)?;
-    // The last step: a use that is refused must not use the token up.
-    if claims.one_time && !redeem(worker, &claims, worker.now()).await? {
-        return Err(Refused::InvalidToken);
+    // The body has no influence on the decision, but its size is limited.
+    body::read(payload, &worker.shared.settings).await?;
+    // The last step: a request that is denied must not redeem the token.
+    if claims.one_time && !redeem(worker, &claims).await? {
+        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));
     }
-    Ok(claims)
+    Ok(allowed(&claims))
 }
 
-fn trust(request: &HttpRequest) -> Result<(), Refused> {
-    let trusted = &Worker::of(request).shared.settings.trusted_proxies;
-    if request.peer_addr().is_some_and(|peer| trusted.contains(peer.ip())) {
-        return Ok(());
-    }
-    let why = "only a gateway named in server.trusted_proxies may ask about other requests";
-    Err(Refused::Request(Denial::UntrustedPeer, why))
+/// Redeems a one-time token; `true` for the one request that did it.
+async fn redeem(worker: &Worker, claims: &AccessTokenClaims) -> Result<bool, Unavailable> {
+    let token = InvalidatedToken::from(claims);
+    worker.shared.revocations.redeem(token, worker.now()).await
 }
 
-/// The token must be active for the route's audience and have the route's scope.
-async fn authorize(worker: &Worker, route: &Route, token: &str) -> Result<AccessTokenClaims, Refused> {
+const CLIENT_ID_NOT_HEADER_SAFE: &str = "the client id begins or ends with a space, which a header cannot carry";
+
+fn require_gateway(worker: &Worker, request: &HttpRequest) -> Result<(), &'static str> {
+    let trusted = worker.trusted_proxies();
+    match request.peer_addr().is_some_and(|peer| trusted.contains(peer.ip())) {
+        true => Ok(()),
+        false => Err("only a gateway named in server.trusted_proxies may ask about other requests"),
+    }
+}
+
+fn reason(denied: Denied) -> Denial {
+    match denied {
+        Denied::NoRoute => Denial::NoRoute,
+        _ => Denial::AmbiguousRequest,
+    }
+}
+
+/// The claims of a token that is active for the route's audience.
+async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Option<AccessTokenClaims>, Unavailable> {
     let audience = match &route.audience {
         Some(audience) => audience.clone(),
         None => worker.shared.policy.load().audience.clone(),
     };
-    let claims = active_when_warm(worker, token, Some(&audience), worker.now()).await?;
-    let claims = claims.ok_or(Refused::InvalidToken)?;
-    if !claims.scope.covers(&route.scope) {
-        return Err(Refused::InsufficientScope(route.scope.to_string()));
-    }
-    Ok(claims)
+    active_when_warm(worker, token, Some(&audience), worker.now()).await
 }
 
-/// The original request, of which there must be exactly one opinion (P43).
+/// The original request. All headers that describe it must agree (P43).
 fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     let headers = request.headers();
-    refuse_disguises(headers)?;
+    reject_ambiguous_headers(headers)?;
     if request.uri().authority().is_some() || request.uri().scheme().is_some() {
         return Err("the request line must not name a host");
     }
@@ -156,23 +148,23 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     for other in sources {
         let (path, other_path) = (path_of(first.target), path_of(other.target));
         if first.method != other.method || path != other_path || !same_host(first.host, other.host) {
-            return Err(DISAGREE);
+            return Err(CONFLICT);
         }
         first.host = first.host.or(other.host);
     }
-    // Alone, X-Forwarded-Host is no source, but another host than the one that counts is a second opinion.
+    // X-Forwarded-Host alone describes no request, but it must not contradict the host of the one that is described.
     if !same_host(first.host, forwarded_host) {
-        return Err(DISAGREE);
+        return Err(CONFLICT);
     }
     Ok(first)
 }
 
-const DISAGREE: &str = "there are two opinions about the original request";
+const CONFLICT: &str = "conflicting forwarded headers";
 
-/// Headers that somebody on the way could take for one of ours: spelled with underscores (CGI makes both the same), or
-/// to be removed by the next hop because `Connection` names them (RFC 9110 §7.6.1).
-fn refuse_disguises(headers: &HeaderMap) -> Result<(), &'static str> {
-    let disguised = |name: &HeaderName| name.as_str().contains('_') && counts_here(&name.as_str().replace('_', "-"));
+/// Rejects headers that another hop could treat differently: those spelled with underscores, which CGI does not distinguish from
+/// hyphens, and those that the next hop removes because `Connection` names them (RFC 9110 §7.6.1).
+fn reject_ambiguous_headers(headers: &HeaderMap) -> Result<(), &'static str> {
+    let disguised = |name: &HeaderName| name.as_str().contains('_') && is_sensitive(&name.as_str().replace('_', "-"));
     if headers.keys().any(disguised) {
         return Err("a header about the request is spelled with underscores");
     }
@@ -180,7 +172,7 @@ fn refuse_disguises(headers: &HeaderMap) -> Result<(), &'static str> {
         let options = connection
             .to_str()
             .map_err(|_| "the Connection header cannot be read")?;
-        let named = |option: &str| counts_here(&option.trim().to_ascii_lowercase().replace('_', "-"));
+        let named = |option: &str| is_sensitive(&option.trim().to_ascii_lowercase().replace('_', "-"));
         if options.split(',').any(named) {
             return Err("a header about the request is named in Connection");
         }
@@ -188,8 +180,8 @@ fn refuse_disguises(headers: &HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a header says something about the original request, or to the upstream in our name.
-fn counts_here(name: &str) -> bool {
+/// Whether a header describes the original request, or is one that Mintage sends to the upstream.
+fn is_sensitive(name: &str) -> bool {
     let ours = [CLIENT_ID, TOKEN_SCOPE, TOKEN_ID, TOKEN_EXPIRES];
     name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
@@ -197,7 +189,7 @@ fn counts_here(name: &str) -> bool {
         || ours.iter().any(|own| own.as_str() == name)
 }
 
-/// A header that may come once.
+/// The value of a header that must not be repeated.
 fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, &'static str> {
     let mut values = headers.get_all(name);
     let Some(value) = values.next() else {
@@ -211,7 +203,7 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, &'stati
         .map_err(|_| "a header about the request is not printable ASCII")
 }
 
-/// Method and target belong together.
+/// Method and target, which must come together.
 fn pair<'r>(method: Option<&'r str>, target: Option<&'r str>) -> Result<Option<(&'r str, &'r str)>, &'static str> {
     match (method, target) {
         (Some(method), Some(target)) => Ok(Some((method, target))),
@@ -221,7 +213,7 @@ fn pair<'r>(method: Option<&'r str>, target: Option<&'r str>) -> Result<Option<(
     }
 }
 
-/// What follows `/validate` in our own path, which must not spell that in another way.
+/// The path after `/validate`, which must not be percent-encoded.
 fn own_target(request: &HttpRequest) -> Result<Option<&str>, &'static str> {
     let target = request.uri().path().strip_prefix(PATH);
     let target = target.ok_or("the path of this endpoint is escaped")?;
@@ -232,13 +224,13 @@ fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
-/// Whether two hosts are the same, or one is not known.
+/// Whether two hosts are the same, or one is unknown.
 fn same_host(one: Option<&str>, other: Option<&str>) -> bool {
     let (Some(one), Some(other)) = (one, other) else {
         return true;
     };
     if one == other {
-        // Also when both are malformed in the same way: the policy refuses that by itself.
+        // They may both be malformed: the policy denies that.
         return true;
     }
     let (mut buffer, mut other_buffer) = ([0; MAX_HOST], [0; MAX_HOST]);
@@ -246,7 +238,7 @@ fn same_host(one: Option<&str>, other: Option<&str>) -> bool {
     one.is_ok() && one == normal_host(other, &mut other_buffer)
 }
 
-/// P45: who it is and what the token says, and nothing else about it.
+/// 200 with the client and the claims that upstreams need, and nothing else of the token (P45).
 fn allowed(claims: &AccessTokenClaims) -> HttpResponse {
     let id = claims.jti.text();
     let mut builder = HttpResponse::Ok();
@@ -260,87 +252,4 @@ fn allowed(claims: &AccessTokenClaims) -> HttpResponse {
 
 fn header_value(text: &str) -> HeaderValue {
     HeaderValue::from_str(text).expect("scopes and the ids of clients are printable ASCII")
-}
-
-impl Refused {
-    fn to_log(&self) -> Option<Denial> {
-        match self {
-            Self::Request(denial, _) => Some(*denial),
-            Self::InvalidToken => Some(Denial::InvalidToken),
-            Self::InsufficientScope(_) => Some(Denial::InsufficientScope),
-            _ => None,
-        }
-    }
-
-    fn response(&self) -> HttpResponse {
-        const REALM: &str = "Bearer realm=\"mintage\"";
-        let (status, error, description, challenge) = match self {
-            Self::Plain(error) => return ApiError::OAuth(*error).response(),
-            Self::Request(_, why) => (StatusCode::FORBIDDEN, "access_denied", *why, REALM.to_owned()),
-            Self::ClientIdNotHeaderSafe => (
-                StatusCode::FORBIDDEN,
-                "access_denied",
-                "the client id begins or ends with a space, which a header cannot say",
-                REALM.to_owned(),
-            ),
-            // RFC 6750 §3.1: no error code for whoever did not know that a token is needed.
-            Self::NoToken => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_request",
-                "a bearer token is required",
-                REALM.to_owned(),
-            ),
-            Self::MalformedToken => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_request",
-                "there must be one Authorization header of the form: Bearer TOKEN",
-                format!("{REALM}, error=\"invalid_request\""),
-            ),
-            Self::InvalidToken => (
-                StatusCode::UNAUTHORIZED,
-                "invalid_token",
-                "the token is not active",
-                format!("{REALM}, error=\"invalid_token\""),
-            ),
-            Self::InsufficientScope(scope) => (
-                StatusCode::FORBIDDEN,
-                "insufficient_scope",
-                "the token lacks the scope for this",
-                format!("{REALM}, error=\"insufficient_scope\", scope=\"{scope}\""),
-            ),
-        };
-        let challenge = HeaderValue::try_from(challenge).expect("a scope is printable ASCII");
-        let mut builder = HttpResponse::build(status);
-        no_store(json(&mut builder))
-            .insert_header((WWW_AUTHENTICATE, challenge))
-            .body(format!(
-                "{{\"error\":\"{error}\",\"error_description\":\"{description}\"}}"
-            ))
-    }
-}
-
-impl From<Denied> for Refused {
-    fn from(denied: Denied) -> Self {
-        let denial = match denied {
-            Denied::NoRoute => Denial::NoRoute,
-            _ => Denial::AmbiguousRequest,
-        };
-        Self::Request(denial, denied.text())
-    }
-}
-
-impl From<AdminError> for Refused {
-    fn from(error: AdminError) -> Self {
-        match error {
-            AdminError::NoToken => Self::NoToken,
-            // P40: gateways take other codes than 401 and 403 for faults.
-            _ => Self::MalformedToken,
-        }
-    }
-}
-
-impl From<Unavailable> for Refused {
-    fn from(_: Unavailable) -> Self {
-        Self::Plain(OAuthError::TemporarilyUnavailable)
-    }
 }

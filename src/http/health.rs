@@ -1,12 +1,13 @@
-//! Health: `/livez` says that the process runs, `/readyz` whether to send traffic here.
+//! Health: `/livez` tells whether the process runs, `/readyz` whether to send traffic to it.
 
 use actix_web::{HttpRequest, HttpResponse};
+use serde::Serialize;
 
 use super::admin::schemas::{OAuthFailure, Status};
 use super::error::{json, no_store, retry_later};
 use super::state::Worker;
 
-/// `GET /livez`: 200 as long as a worker answers at all, whatever the database does.
+/// `GET /livez`: 200 while the workers run, whatever the state of the database.
 #[utoipa::path(
     get,
     path = "/livez",
@@ -16,6 +17,13 @@ use super::state::Worker;
 )]
 pub async fn livez() -> HttpResponse {
     no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ok"}"#)
+}
+
+/// Why the server is not ready.
+#[derive(Serialize)]
+struct NotReady {
+    status: &'static str,
+    reason: &'static str,
 }
 
 /// `GET /readyz`: 200, or 503 with the reason.
@@ -28,12 +36,13 @@ pub async fn livez() -> HttpResponse {
 )]
 pub async fn readyz(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
-    match shared.readiness.obstacle(shared.db.breaker_state()) {
-        None => no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#),
-        Some(reason) => {
-            let mut builder = HttpResponse::ServiceUnavailable();
-            retry_later(no_store(json(&mut builder)))
-                .body(format!("{{\"status\":\"unavailable\",\"reason\":\"{reason}\"}}"))
-        }
-    }
+    let Some(reason) = shared.readiness.obstacle() else {
+        return no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#);
+    };
+    let document = NotReady {
+        status: "unavailable",
+        reason,
+    };
+    let text = serde_json::to_string(&document).expect("two strings are always JSON");
+    retry_later(no_store(json(&mut HttpResponse::ServiceUnavailable()))).body(text)
 }

@@ -1,8 +1,10 @@
-//! HTTP: handlers that route messages between the actors, and read as a list of named steps.
+//! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and formats the response.
 
 pub mod admin;
 mod auth;
 mod body;
+mod caller;
+mod challenge;
 mod console;
 mod error;
 mod forward_auth;
@@ -11,8 +13,6 @@ mod introspection;
 mod metadata;
 mod metrics;
 mod middleware;
-mod peer;
-mod request_id;
 mod resource;
 mod revocation;
 pub mod routes;

@@ -1,46 +1,120 @@
-//! A row of the route table: a pattern, and what answers there for each method. Another method is answered by the row
-//! itself, with 405 and what it has in `Allow` (RFC 9110 §15.5.6).
+//! A resource: one path, a handler for each of its methods, and the format of its errors.
+//!
+//! Any other method gets 405 with the `Allow` header (RFC 9110 §15.5.6).
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, Handler, Responder, Route, guard};
+use actix_web::{FromRequest, Handler, HttpResponse, Route, guard};
+use pin_project_lite::pin_project;
 
-use super::error;
+use super::error::{self, ApiError, Format};
 use crate::metrics::RouteLabel;
 
 /// A resource.
 pub struct Resource {
     pattern: &'static str,
-    /// Whether it speaks problem documents.
-    admin: bool,
+    format: Format,
     routes: Vec<(Method, Route)>,
-    /// What answers whatever the method.
+    /// The handler for every method.
     any: Option<Route>,
-    /// Whether another method is answered as if nothing were there.
+    /// Whether any other method gets 404 instead of 405.
     hidden: bool,
 }
 
-/// A resource of the protocol at a pattern; nothing answers there yet.
+/// An OAuth endpoint, or another resource for everyone, without handlers.
 pub fn at(pattern: &'static str) -> Resource {
+    with_format(pattern, Format::OAuth)
+}
+
+/// A resource of the admin API, without handlers.
+pub fn admin_at(pattern: &'static str) -> Resource {
+    with_format(pattern, Format::Problem)
+}
+
+/// A resource for gateways, without handlers.
+pub fn gateway_at(pattern: &'static str) -> Resource {
+    with_format(pattern, Format::ForwardAuth)
+}
+
+fn with_format(pattern: &'static str, format: Format) -> Resource {
     Resource {
         pattern,
-        admin: false,
+        format,
         routes: Vec::new(),
         any: None,
         hidden: false,
     }
 }
 
-/// A resource for operators.
-pub fn admin_at(pattern: &'static str) -> Resource {
-    Resource {
-        admin: true,
-        ..at(pattern)
+/// What a handler returns: a response, or an error that its resource formats.
+pub trait Outcome {
+    /// The response.
+    fn response(self, format: Format) -> HttpResponse;
+}
+
+impl Outcome for HttpResponse {
+    fn response(self, _: Format) -> HttpResponse {
+        self
     }
 }
 
-/// One function a method: what a handler is to actix.
+impl Outcome for Result<HttpResponse, ApiError> {
+    fn response(self, format: Format) -> HttpResponse {
+        self.unwrap_or_else(|error| error.response(format))
+    }
+}
+
+/// A handler whose errors have the format of its resource.
+#[derive(Clone)]
+struct Formatted<F> {
+    handler: F,
+    format: Format,
+}
+
+impl<F, Args> Handler<Args> for Formatted<F>
+where
+    F: Handler<Args>,
+    F::Output: Outcome,
+{
+    type Output = HttpResponse;
+    type Future = FormattedFuture<F::Future>;
+
+    fn call(&self, args: Args) -> Self::Future {
+        FormattedFuture {
+            outcome: self.handler.call(args),
+            format: self.format,
+        }
+    }
+}
+
+pin_project! {
+    /// The response of a [`Formatted`] handler.
+    struct FormattedFuture<F> {
+        #[pin]
+        outcome: F,
+        format: Format,
+    }
+}
+
+impl<F> Future for FormattedFuture<F>
+where
+    F: Future<Output: Outcome>,
+{
+    type Output = HttpResponse;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<HttpResponse> {
+        let this = self.project();
+        let outcome = ready!(this.outcome.poll(context));
+        Poll::Ready(outcome.response(*this.format))
+    }
+}
+
+/// One function for each method.
 macro_rules! methods {
     ($($(#[$doc:meta])* $name:ident $method:ident)*) => {$(
         $(#[$doc])*
@@ -48,61 +122,78 @@ macro_rules! methods {
         where
             F: Handler<Args>,
             Args: FromRequest + 'static,
-            F::Output: Responder + 'static,
+            F::Output: Outcome,
         {
-            self.on(Method::$method, web::to(handler))
+            self.on(Method::$method, handler)
         }
     )*};
 }
 
 impl Resource {
     methods! {
-        /// Answers GET, and HEAD where somebody only wants to know that it is there.
+        /// Handles GET and HEAD.
         get GET
-        /// Answers POST.
+        /// Handles POST.
         post POST
-        /// Answers PATCH.
+        /// Handles PATCH.
         patch PATCH
-        /// Answers DELETE.
+        /// Handles DELETE.
         delete DELETE
     }
 
-    /// Answers every method.
+    /// Handles every method.
     pub fn any<F, Args>(mut self, handler: F) -> Self
     where
         F: Handler<Args>,
         Args: FromRequest + 'static,
-        F::Output: Responder + 'static,
+        F::Output: Outcome,
     {
-        self.any = Some(web::to(handler));
+        self.any = Some(self.route(handler));
         self
     }
 
-    /// Answers another method as if nothing were there.
+    /// Any other method gets 404, as if the path had no resource.
     pub fn or_not_found(self) -> Self {
         Self { hidden: true, ..self }
     }
 
-    fn on(mut self, method: Method, route: Route) -> Self {
-        self.routes.push((method, route));
+    fn on<F, Args>(mut self, method: Method, handler: F) -> Self
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Outcome,
+    {
+        self.routes.push((method, self.route(handler)));
         self
     }
 
-    /// Where it is.
+    fn route<F, Args>(&self, handler: F) -> Route
+    where
+        F: Handler<Args>,
+        Args: FromRequest + 'static,
+        F::Output: Outcome,
+    {
+        web::to(Formatted {
+            handler,
+            format: self.format,
+        })
+    }
+
+    /// The path.
     pub fn pattern(&self) -> &'static str {
         self.pattern
     }
 
-    /// The methods that it answers by name; `None`: every one.
+    /// The methods that have a handler; `None` if every method has one.
     pub fn methods(&self) -> Option<Vec<&str>> {
         let named = || self.routes.iter().map(|(method, _)| method.as_str()).collect();
         self.any.is_none().then(named)
     }
 
-    /// Makes it a part of the application, with the label under which its answers are counted. It is named after its
-    /// pattern too: by that the label is found when a request is refused on its way here.
+    /// Adds the resource to an application, with the label under which its responses are counted. The resource is named after
+    /// its path: the middleware finds the label by that name when it rejects a request before routing.
     pub fn serve(self, config: &mut ServiceConfig, label: RouteLabel) {
-        let (admin, hidden, allowed) = (self.admin, self.hidden, self.allowed());
+        let (format, hidden, allowed) = (self.format, self.hidden, self.allowed());
         let mut resource = web::resource(self.pattern).name(self.pattern).app_data(label);
         for (method, route) in self.routes {
             resource = resource.route(match method {
@@ -113,11 +204,11 @@ impl Resource {
         config.service(match self.any {
             Some(route) => resource.route(route),
             None => resource.default_service(web::to(move || {
-                let answer = match hidden {
-                    true => error::not_found(admin),
-                    false => error::method_not_allowed(admin, allowed.clone()),
+                let response = match hidden {
+                    true => error::not_found(format),
+                    false => error::method_not_allowed(format, allowed.clone()),
                 };
-                async move { answer }
+                async move { response }
             })),
         });
     }
@@ -130,6 +221,6 @@ impl Resource {
                 names.push(Method::HEAD.as_str());
             }
         }
-        HeaderValue::from_str(&names.join(", ")).expect("names of methods are capital letters")
+        HeaderValue::from_str(&names.join(", ")).expect("names of methods are upper-case letters")
     }
 }

@@ -1,36 +1,37 @@
-//! THE route table, one for each listener: every path, its methods and its handlers.
+//! THE route table, one for each listener: every path, its methods and their handlers.
 
 use actix_web::web::ServiceConfig;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::resource::{Resource, admin_at, at};
+use super::error::Format;
+use super::resource::{Resource, admin_at, at, gateway_at};
 use super::{admin, console, error, forward_auth, health, introspection, metadata, metrics, revocation, token};
 use crate::metrics::Metrics;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
 
-/// What everybody may reach. The token endpoint comes first, because it is asked most.
+/// The public resources. The token endpoint comes first: actix tries them in this order, and it is used most.
 pub fn public_table() -> Vec<Resource> {
     vec![
         at(TOKEN_PATH).post(token::issue),
-        at(forward_auth::PATH).any(forward_auth::validate),
+        gateway_at(forward_auth::PATH).any(forward_auth::validate),
         at(INTROSPECTION_PATH).post(introspection::introspect),
         at(REVOCATION_PATH).post(revocation::revoke),
         at(JWKS_PATH).get(metadata::jwks),
         at(METADATA_PATH).get(metadata::metadata),
         at("/livez").get(health::livez),
         at("/readyz").get(health::readyz),
-        // The last, because it is matched by a regular expression: what comes before it does not pay for that.
-        at("/validate/{path:.*}").any(forward_auth::validate),
+        // The last, because it is matched by a regular expression, which no other request should pay for.
+        gateway_at("/validate/{path:.*}").any(forward_auth::validate),
     ]
 }
 
-/// What operators may reach: on the public listener, or on one of its own if `server.admin_listen` is set.
+/// The resources for operators, on the public listener or, if `server.admin_listen` is set, on that one.
 pub fn admin_table() -> Vec<Resource> {
     vec![
         at("/metrics").get(metrics::metrics),
         admin_at("/admin/openapi.json").get(admin::openapi),
         admin_at("/admin/cache/stats").get(admin::cache_stats),
-        admin_at("/admin/cache/clear").post(admin::cache_clear),
+        admin_at("/admin/cache/clear").post(admin::clear_cache),
         admin_at("/admin/writer/stats").get(admin::writer_stats),
         admin_at("/admin/pool/stats").get(admin::pool_stats),
         admin_at("/admin/janitor/stats").get(admin::janitor_stats),
@@ -39,7 +40,7 @@ pub fn admin_table() -> Vec<Resource> {
             .post(admin::create_client),
         admin_at("/admin/clients/{client_id}")
             .get(admin::show_client)
-            .patch(admin::change_client)
+            .patch(admin::update_client)
             .delete(admin::delete_client),
         admin_at("/admin/clients/{client_id}/secrets")
             .get(admin::list_secrets)
@@ -57,7 +58,7 @@ pub fn admin_table() -> Vec<Resource> {
     ]
 }
 
-/// A page for operators, where the admin API is. It is not a part of that: a person opens it, without a token.
+/// The console, on the listener of the admin API. Its files need no token.
 pub fn console_table() -> Vec<Resource> {
     vec![
         at("/console").get(console::page),
@@ -65,8 +66,8 @@ pub fn console_table() -> Vec<Resource> {
     ]
 }
 
-/// What that page asks for besides, where the admin API has a listener of its own: a page may ask its own origin only, and
-/// this one signs in and out like any other client. Nothing else of the public side is there.
+/// The OAuth endpoints by which the console signs in and out, for an admin listener of its own: the content security policy of
+/// the console allows requests to its own origin only.
 pub fn signing_in_table() -> Vec<Resource> {
     vec![
         at(TOKEN_PATH).post(token::issue).or_not_found(),
@@ -79,7 +80,7 @@ pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
     serve(public_table(), config, metrics);
 }
 
-/// Serves [`admin_table`] and [`console_table`]; `apart` from the public side, [`signing_in_table`] as well.
+/// Serves [`admin_table`] and [`console_table`], and on a listener `apart` from the public one [`signing_in_table`] too.
 pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics, apart: bool) {
     serve(admin_table(), config, metrics);
     serve(console_table(), config, metrics);
@@ -95,7 +96,7 @@ fn serve(table: Vec<Resource>, config: &mut ServiceConfig, metrics: &Metrics) {
     }
 }
 
-/// The answer where there is nothing.
+/// The response at a path without a resource.
 pub async fn not_found(request: HttpRequest) -> HttpResponse {
-    error::not_found(request.path().starts_with("/admin"))
+    error::not_found(Format::of_path(request.path()))
 }

@@ -1,14 +1,16 @@
-//! The one table of protocol errors: RFC code, description, HTTP status.
+//! Every error code of the protocol, in two tables: [`OAuthError`] for the OAuth endpoints (RFC 6749 §5.2, RFC 8707) and
+//! [`BearerError`] for requests that carry a bearer token (RFC 6750 §3.1).
 //!
-//! Codes come from the registry of RFC 6749 §11.4 (with `invalid_target` from RFC 8707 §2 and
-//! `temporarily_unavailable` from §4.1.2.1). A description is a constant: it echoes no input, so it can
-//! neither leak a credential nor leave the charset that §5.2 allows.
+//! `temporarily_unavailable` and `access_denied` are the codes of RFC 6749 §4.1.2.1. A description is a constant: it echoes
+//! no input, so it can neither leak a credential nor leave the charset that §5.2 allows.
 
-/// Seconds until it is worth trying again, for `Retry-After` (RFC 9110 §10.2.3); at least 1.
+use super::scope::Scope;
+
+/// The delay in seconds after which a retry makes sense, for `Retry-After` (RFC 9110 §10.2.3); at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub u32);
 
-/// Every code that a [`Row`] may have.
+/// Every code of [`OAuthError`], as `mintage_token_errors_total` is labelled.
 pub const CODES: [&str; 8] = [
     "invalid_request",
     "invalid_client",
@@ -20,40 +22,54 @@ pub const CODES: [&str; 8] = [
     "server_error",
 ];
 
-/// Why a request to an OAuth endpoint was refused.
+/// Why a request to an OAuth endpoint is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OAuthError {
-    /// The request cannot be read; the text says what is wrong with it.
+    /// The request is malformed; the text is the description.
     InvalidRequest(&'static str),
-    /// The media type is not one this endpoint reads.
+    /// The endpoint does not accept the media type of the body.
     UnsupportedMediaType,
-    /// The body is, or declares itself, larger than `server.max_body`.
+    /// The body is larger than `server.max_body`, or its `Content-Length` says so.
     BodyTooLarge,
     /// The body did not arrive within `server.request_timeout`.
     BodyTimeout,
-    /// The method is not POST.
+    /// The endpoint does not support the method.
     MethodNotAllowed,
-    /// Client authentication failed, for whatever reason: the answer never tells which.
+    /// Client authentication failed. The response is the same for every cause (P15).
     InvalidClient,
-    /// Too many authentications failed (P17); no credential was looked at.
+    /// Too many authentications have failed (P17); the credentials were not verified.
     TooManyFailures(RetryAfter),
     /// The client may not use this grant.
     UnauthorizedClient,
     /// The token was issued to another client (RFC 7009 §2.1).
     AnothersToken,
-    /// The grant type is not one this server knows.
+    /// The server does not support the grant type.
     UnsupportedGrantType,
-    /// The scope is malformed or more than the client may have.
+    /// The scope is malformed or exceeds what the client may have.
     InvalidScope(&'static str),
-    /// A `resource` is malformed or not one the client may name.
+    /// A `resource` is malformed, or the client may not name it.
     InvalidTarget,
-    /// The store cannot be reached, or a bounded queue is full.
+    /// The database cannot be reached, or a bounded queue is full.
     TemporarilyUnavailable,
-    /// A fault of ours that a retry will not cure.
+    /// A fault of the server that a retry does not fix.
     ServerError,
 }
 
-/// One row of the table.
+/// Why a bearer token does not give access (RFC 6750 §3.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BearerError {
+    /// The request carries no bearer token. Its challenge names no error code (RFC 6750 §3.1).
+    NoToken,
+    /// The Authorization header is malformed or repeated.
+    MalformedToken,
+    /// The token is malformed, expired, revoked, redeemed, or for another audience.
+    InvalidToken,
+    /// The token is active but lacks this scope.
+    InsufficientScope(Scope),
+}
+
+/// One row of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// The `error` member.
     pub code: &'static str,
@@ -67,7 +83,7 @@ impl OAuthError {
     /// The row of this error.
     pub fn row(self) -> Row {
         let (code, description, status) = match self {
-            Self::InvalidRequest(what) => ("invalid_request", what, 400),
+            Self::InvalidRequest(description) => ("invalid_request", description, 400),
             Self::UnsupportedMediaType => (
                 "invalid_request",
                 "the media type of the body is not accepted here",
@@ -89,7 +105,7 @@ impl OAuthError {
                 "the grant type must be client_credentials",
                 400,
             ),
-            Self::InvalidScope(what) => ("invalid_scope", what, 400),
+            Self::InvalidScope(description) => ("invalid_scope", description, 400),
             Self::InvalidTarget => (
                 "invalid_target",
                 "the resource is not an absolute URI that the client may name",
@@ -107,6 +123,45 @@ impl OAuthError {
             description,
             status,
         }
+    }
+}
+
+impl BearerError {
+    /// The row of this error.
+    pub fn row(&self) -> Row {
+        let (code, description, status) = match self {
+            Self::NoToken => ("invalid_request", "a bearer token is required", 401),
+            Self::MalformedToken => (
+                "invalid_request",
+                "there must be one Authorization header of the form: Bearer TOKEN",
+                400,
+            ),
+            Self::InvalidToken => ("invalid_token", "the token is not active", 401),
+            Self::InsufficientScope(_) => ("insufficient_scope", "the token lacks the scope for this", 403),
+        };
+        Row {
+            code,
+            description,
+            status,
+        }
+    }
+}
+
+/// The request is denied whatever its token (RFC 6749 §4.1.2.1).
+pub fn access_denied(description: &'static str) -> Row {
+    Row {
+        code: "access_denied",
+        description,
+        status: 403,
+    }
+}
+
+/// A request that cannot be served for a reason that no table lists, such as an unknown path.
+pub fn invalid_request(description: &'static str, status: u16) -> Row {
+    Row {
+        code: "invalid_request",
+        description,
+        status,
     }
 }
 
@@ -131,10 +186,16 @@ mod tests {
         OAuthError::ServerError,
     ];
 
+    const BEARER: [BearerError; 3] = [
+        BearerError::NoToken,
+        BearerError::MalformedToken,
+        BearerError::InvalidToken,
+    ];
+
     #[test]
     fn p24_descriptions_stay_in_the_allowed_charset() {
-        for error in ALL {
-            let row = error.row();
+        let bearer = BEARER.map(|error| error.row());
+        for row in ALL.map(OAuthError::row).into_iter().chain(bearer) {
             let allowed = |c: char| matches!(c, ' '..='!' | '#'..='[' | ']'..='~');
             assert!(row.description.chars().all(allowed), "{}", row.description);
         }

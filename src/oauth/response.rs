@@ -1,19 +1,21 @@
 //! The token response (RFC 6749 §5.1) and the error response (§5.2), as JSON bytes.
 
-use super::error::OAuthError;
+use serde::Serialize;
+
+use super::error::Row;
 use super::json;
 
-/// The answer with a token: `{"access_token","token_type","expires_in","scope"}`; never a refresh token (§4.4.3).
+/// The response with a token: `{"access_token","token_type","expires_in","scope"}`; never a refresh token (§4.4.3).
 ///
-/// `write` appends the token: it is signed where it is sent from. A token is `[A-Za-z0-9_.-]` and a scope holds neither
-/// `"` nor `\` (RFC 6749 §3.3), so nothing in it can need escaping.
+/// `write` appends the signed token in place. A token is `[A-Za-z0-9_.-]` and a scope holds neither
+/// `"` nor `\` (RFC 6749 §3.3), so neither needs escaping.
 ///
 /// # Errors
-/// Those of `write`.
+/// The errors of `write`.
 pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
-    // With the usual claims, an ES256 signature and a scope of some words.
-    const USUAL: usize = 1024;
-    let mut json = Vec::with_capacity(USUAL);
+    // Enough for the usual claims, an ES256 signature and a scope of a few tokens.
+    const TYPICAL_BYTES: usize = 1024;
+    let mut json = Vec::with_capacity(TYPICAL_BYTES);
     json.extend_from_slice(b"{\"access_token\":\"");
     write(&mut json)?;
     json.extend_from_slice(b"\",\"token_type\":\"Bearer\",\"expires_in\":");
@@ -24,17 +26,25 @@ pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -
     Ok(json)
 }
 
-/// `{"error","error_description"}`: both constants without a character that JSON escapes.
-pub fn error(error: OAuthError) -> String {
-    let row = error.row();
-    format!(
-        "{{\"error\":\"{}\",\"error_description\":\"{}\"}}",
-        row.code, row.description
-    )
+/// The members of an error response (RFC 6749 §5.2).
+#[derive(Serialize)]
+struct ErrorDocument {
+    error: &'static str,
+    error_description: &'static str,
+}
+
+/// An error response: `{"error","error_description"}`.
+pub fn error(row: Row) -> String {
+    let document = ErrorDocument {
+        error: row.code,
+        error_description: row.description,
+    };
+    serde_json::to_string(&document).expect("two strings are always JSON")
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::OAuthError;
     use super::*;
     use serde_json::{Value, json};
 
@@ -53,7 +63,7 @@ mod tests {
 
     #[test]
     fn p24_an_error_is_json_with_code_and_description() {
-        let answer: Value = serde_json::from_str(&error(OAuthError::InvalidClient)).unwrap();
+        let answer: Value = serde_json::from_str(&error(OAuthError::InvalidClient.row())).unwrap();
         assert_eq!(
             answer,
             json!({"error": "invalid_client", "error_description": "client authentication failed"})

@@ -14,6 +14,7 @@ use super::signals::{Signal, Signals};
 use super::startup::FatalStartupError;
 use crate::actors::batch_writer::{BatchWriterHandle, ExitSignal};
 use crate::config::{Config, Sources};
+use crate::db::Db;
 use crate::http::Shared;
 use crate::systemd::Notifier;
 
@@ -37,6 +38,7 @@ const DRAIN_FILTER_TIME: Duration = Duration::from_millis(100);
 pub(super) struct Running {
     pub config: Config,
     pub sources: Sources,
+    pub db: Db,
     pub shared: Arc<Shared>,
     pub servers: Vec<ServerHandle>,
     pub notifier: Notifier,
@@ -124,10 +126,10 @@ impl Running {
         if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
             return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
         }
-        if let Err(error) = self.shared.secret_usage.write(&self.shared.db).await {
+        if let Err(error) = self.shared.secret_usage.write(&self.db).await {
             log::warn!("the last uses of secrets are not written: {error}");
         }
-        if let Err(error) = self.shared.db.settle().await {
+        if let Err(error) = self.db.checkpoint().await {
             log::warn!("the WAL file stays: {error}");
         }
         log::info!("stopped");

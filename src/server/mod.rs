@@ -21,6 +21,7 @@ use crate::actors::batch_writer::BatchWriterHandle;
 use crate::actors::change_feed::LocalState;
 use crate::actors::client_cache::ClientCaches;
 use crate::actors::janitor::JanitorStats;
+use crate::admin::Administration;
 use crate::clients::password_verifier::PasswordVerifier;
 use crate::clock::Clock;
 use crate::cluster::keys::Rotation;
@@ -35,6 +36,7 @@ use crate::peers::Peers;
 use crate::readiness::Readiness;
 use crate::records::flush::table_sink;
 use crate::revocation::Revocations;
+use crate::snapshot::Snapshot;
 use crate::systemd::Notifier;
 use crate::throttle::AuthLimits;
 use drain_filter::DrainFilter;
@@ -130,23 +132,32 @@ impl Server {
             self.seal.clone(),
             key_schedule(&config),
         );
+        let revocations = Revocations::new(db.clone());
+        let caches = ClientCaches::default();
+        let routes = Snapshot::default();
         let shared = Arc::new(Shared {
             clock: self.clock.clone(),
             policy: ArcSwap::from_pointee(token_policy(&config)),
             cache_ttl: ArcSwap::from_pointee(config.cache.ttl.0),
             settings: http_settings(&config),
-            db: db.clone(),
+            admin: Administration::new(
+                db.clone(),
+                self.clock.clone(),
+                revocations.clone(),
+                caches.clone(),
+                routes.clone(),
+                rotation.clone(),
+            ),
             keys,
-            rotation: rotation.clone(),
-            routes: Default::default(),
-            caches: ClientCaches::default(),
-            revocations: Revocations::new(db.clone()),
+            routes: routes.reader(),
+            caches,
+            revocations,
             peers: self.peers.clone(),
             writer: writer.clone(),
             secret_usage: Default::default(),
             password_verifier: PasswordVerifier::new(db.clone()),
             janitor: JanitorStats::default(),
-            readiness: Readiness::default(),
+            readiness: Readiness::new(db.breaker_view()),
             denials: DenialLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
             metrics: Metrics::default(),
@@ -155,7 +166,7 @@ impl Server {
         let cannot_serve = |error: std::io::Error| ServerError(format!("cannot serve: {error}"));
         let drain_filter = DrainFilter::of([&self.public].into_iter().chain(&self.admin)).map_err(cannot_serve)?;
         let serve = |listener, workers, public, admin| {
-            workers::serve(&config, &shared, listener, workers, public, admin).map_err(cannot_serve)
+            workers::serve(&config, &db, &shared, listener, workers, public, admin).map_err(cannot_serve)
         };
         let mut servers = vec![serve(self.public, workers, true, public_serves_admin)?];
         if let Some(listener) = self.admin {
@@ -173,7 +184,7 @@ impl Server {
                 caches: shared.caches.clone(),
                 revocations: shared.revocations.clone(),
                 keys: shared.keys.clone(),
-                routes: shared.routes.clone(),
+                routes,
                 seal: self.seal,
                 feed_lag: shared.readiness.feed_lag.clone(),
             },
@@ -188,6 +199,7 @@ impl Server {
         let running = Running {
             config,
             sources: self.sources,
+            db,
             shared,
             servers: handles,
             notifier: self.notifier,

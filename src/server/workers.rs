@@ -14,6 +14,7 @@ use crate::breaker::BreakerState;
 use crate::clients::loader::{self, Loader, SecondLevel};
 use crate::clients::peer_cache::PeerCache;
 use crate::config::{self, Config};
+use crate::db::Db;
 use crate::http::{Middleware, Shared, Worker, routes};
 use crate::keys::WorkerKeys;
 
@@ -23,17 +24,18 @@ use crate::keys::WorkerKeys;
 /// When the socket cannot be used.
 pub(super) fn serve(
     config: &Config,
+    db: &Db,
     shared: &Arc<Shared>,
     listener: TcpListener,
     workers: usize,
     public: bool,
     admin: bool,
 ) -> std::io::Result<Server> {
-    let (shared, cache) = (shared.clone(), config.cache.clone());
+    let (db, shared, cache) = (db.clone(), shared.clone(), config.cache.clone());
     // The factory runs on the worker's own thread, once for each socket.
     let server = HttpServer::new(move || {
         App::new()
-            .app_data(worker_of_this_thread(&shared, &cache))
+            .app_data(worker_of_this_thread(&db, &shared, &cache))
             .wrap(Middleware)
             .configure(|config| {
                 if public {
@@ -59,18 +61,18 @@ thread_local! {
     static WORKER: OnceCell<Data<Worker>> = const { OnceCell::new() };
 }
 
-fn worker_of_this_thread(shared: &Arc<Shared>, cache: &config::Cache) -> Data<Worker> {
-    WORKER.with(|worker| worker.get_or_init(|| Data::new(new_worker(shared, cache))).clone())
+fn worker_of_this_thread(db: &Db, shared: &Arc<Shared>, cache: &config::Cache) -> Data<Worker> {
+    WORKER.with(|worker| worker.get_or_init(|| Data::new(new_worker(db, shared, cache))).clone())
 }
 
-fn new_worker(shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
-    let breaker = shared.db.clone();
-    let second_level = (cache.enabled && shared.peers.are_configured()).then(|| second_level(shared));
+fn new_worker(db: &Db, shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
+    let breaker = db.breaker_view();
+    let second_level = (cache.enabled && shared.peers.are_configured()).then(|| second_level(db, shared));
     let load = match &second_level {
         Some((_, load)) => load.clone(),
-        None => loader::from_database(&shared.db),
+        None => loader::from_database(db),
     };
-    let outage_known = Rc::new(move || breaker.breaker_state() != BreakerState::Closed);
+    let outage_known = Rc::new(move || breaker.state() != BreakerState::Closed);
     let cache = ClientCache::new(cache, load, outage_known).before_the_database(second_level.map(|(find, _)| find));
     let cache = ClientCacheHandle::start(cache);
     shared.caches.add(cache.clone());
@@ -78,7 +80,7 @@ fn new_worker(shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
         shared: shared.clone(),
         cache,
         keys: WorkerKeys::new(shared.keys.clone()),
-        recorder: shared.writer.recorder(shared.db.clone()),
+        recorder: shared.writer.recorder(db.clone()),
         token_ids: Default::default(),
         request_ids: Default::default(),
         metrics: shared.metrics.worker(),
@@ -86,7 +88,7 @@ fn new_worker(shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
 }
 
 /// Asks peers for a client; and loads one from the database, and tells peers of it.
-fn second_level(shared: &Arc<Shared>) -> (SecondLevel, Loader) {
+fn second_level(db: &Db, shared: &Arc<Shared>) -> (SecondLevel, Loader) {
     let peers = PeerCache::new(
         shared.peers.clone(),
         shared.caches.freshness().clone(),
@@ -94,6 +96,6 @@ fn second_level(shared: &Arc<Shared>) -> (SecondLevel, Loader) {
     );
     let of = shared.clone();
     let ttl = move || **of.cache_ttl.load();
-    let load = loader::sharing(&shared.db, peers.clone(), shared.clock.clone(), ttl.clone());
+    let load = loader::sharing(db, peers.clone(), shared.clock.clone(), ttl.clone());
     (loader::from_peers(peers, ttl), load)
 }

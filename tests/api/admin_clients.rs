@@ -14,9 +14,9 @@ use crate::operator::{
     Operator, assert_bad_request, assert_no_content, assert_not_found, escaped, path_of, three_workers,
 };
 
-const NO_CLIENT: &str = "there is no client with this id";
-const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-const STALE: &str = "the client is not the version that If-Match names";
+const NO_CLIENT: &str = "client not found";
+const NOT_READ: &str = "the body must be a JSON object of known members, each at most once";
+const STALE: &str = "If-Match does not name the current version of the client";
 
 /// Connections that reach all of three workers, as good as certainly.
 const TRIES: usize = 12;
@@ -109,7 +109,7 @@ fn an_id_that_is_taken_is_409_and_nothing_is_done() {
     let (client, _) = operator.create(json!({"name": "first"}));
     let document = json!({"client_id": client.id, "name": "second", "scope": "x"});
     let answer = operator.post("/admin/clients", &document);
-    answer.assert_problem(409, "Conflict", "there is a client with this id already", None);
+    answer.assert_problem(409, "Conflict", "the client id is already in use", None);
     assert_eq!(operator.document(&path_of(&client))["name"], "first");
     app.issue(&client, &[]);
 }
@@ -531,7 +531,7 @@ fn a_query_is_read_strictly() {
     }
     for list in ["/admin/clients", "/admin/audit", "/admin/tokens"] {
         let unknown = operator.get(&format!("{list}?client=x"));
-        assert_bad_request(&unknown, "the query has a parameter that this list does not know");
+        assert_bad_request(&unknown, "the query has an unknown parameter");
         assert_bad_request(
             &operator.get(&format!("{list}?limit=1&limit=2")),
             "a parameter is repeated",
@@ -561,7 +561,7 @@ fn attack_a_cursor_that_was_not_given_out_is_400_or_a_page_of_the_same_list() {
     };
     let refused = |list: &str, cursor: &str| {
         let answer = operator.get(&format!("{list}cursor={cursor}"));
-        assert_bad_request(&answer, "the cursor is not one that this list has given out");
+        assert_bad_request(&answer, "the cursor does not belong to this list");
     };
     let own = cursor_of(&operator, "/admin/clients?");
     assert_eq!(operator.get(&format!("/admin/clients?cursor={own}")).status, 200);
@@ -572,7 +572,7 @@ fn attack_a_cursor_that_was_not_given_out_is_400_or_a_page_of_the_same_list() {
         let answer = operator.get(&format!("/admin/clients?cursor={forged}"));
         match answer.status {
             200 => assert_rest_of(&all, &answer.json()),
-            _ => assert_bad_request(&answer, "the cursor is not one that this list has given out"),
+            _ => assert_bad_request(&answer, "the cursor does not belong to this list"),
         }
     }
     for forged in [
@@ -643,7 +643,7 @@ fn g7_while_the_database_takes_no_writes_they_are_503() {
         answer.assert_problem(
             503,
             "Service Unavailable",
-            "this cannot be told now, try again later",
+            "the server cannot answer now, try again later",
             None,
         );
         assert_eq!(answer.header("retry-after"), Some("1"));

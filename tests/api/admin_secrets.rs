@@ -110,7 +110,7 @@ fn a_secret_that_is_revoked_counts_for_no_worker_any_more() {
         app.ask(&old, &[]).assert_invalid_client();
         app.issue(&new, &[]);
     }
-    assert_not_found(&operator.delete(&path), "the client has no secret with this id");
+    assert_not_found(&operator.delete(&path), "secret not found");
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_secret_of_another_client_is_not_this_ones() {
     let (one, made) = operator.create(json!({}));
     let (other, _) = operator.create(json!({}));
     let path = format!("{}/{}", secrets_path(&other), made["secret_id"].as_str().unwrap());
-    assert_not_found(&operator.delete(&path), "the client has no secret with this id");
+    assert_not_found(&operator.delete(&path), "secret not found");
     app.issue(&one, &[]);
 }
 
@@ -132,7 +132,7 @@ fn the_eleventh_secret_is_409() {
     for _ in 0..9 {
         add(&operator, &client, &json!({}));
     }
-    let detail = "the client has 10 secrets already: revoke one of them first";
+    let detail = "at most 10 secrets per client";
     let full = operator.post(&secrets_path(&client), &json!({}));
     full.assert_problem(409, "Conflict", detail, None);
     assert_eq!(list(&operator, &client).len(), 10);
@@ -157,7 +157,7 @@ fn times_that_make_no_sense_are_400() {
         json!({"expires_in": 60}),
         json!([]),
     ] {
-        let detail = "the body must be JSON with the members that this resource knows, each once";
+        let detail = "the body must be a JSON object of known members, each at most once";
         assert_bad_request(&post(document), detail);
     }
     assert_eq!(list(&operator, &client).len(), 1);
@@ -172,7 +172,7 @@ fn if_match_is_refused_since_secrets_have_no_version() {
     let secrets = format!("{}/secrets", path_of(&client));
     for (method, path) in [("POST", &secrets), ("DELETE", &format!("{secrets}/x"))] {
         let answer = operator.send(Request::new(method, path).header("If-Match", "\"0\""));
-        assert_bad_request(&answer, "If-Match is for the client itself: secrets have no version");
+        assert_bad_request(&answer, "If-Match cannot be used here: secrets have no version");
     }
     assert_eq!(operator.document(&secrets)["items"].as_array().unwrap().len(), 1);
 }
@@ -181,10 +181,10 @@ fn if_match_is_refused_since_secrets_have_no_version() {
 fn a_client_that_is_not_there_has_no_secrets() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
-    let no_client = |answer: Response| assert_not_found(&answer, "there is no client with this id");
+    let no_client = |answer: Response| assert_not_found(&answer, "client not found");
     no_client(operator.get("/admin/clients/nobody/secrets"));
     no_client(operator.post("/admin/clients/nobody/secrets", &json!({})));
-    let detail = "the client has no secret with this id";
+    let detail = "secret not found";
     assert_not_found(&operator.delete("/admin/clients/nobody/secrets/x"), detail);
 }
 

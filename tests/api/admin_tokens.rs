@@ -196,11 +196,8 @@ fn what_is_no_token_or_no_client_is_404() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     for id in ["x", "01234567-89AB-7fff-bfff-ffffffffffff", "%2F", "%00"] {
-        assert_not_found(
-            &operator.delete(&format!("/admin/tokens/{id}")),
-            "there is no token with this id",
-        );
+        assert_not_found(&operator.delete(&format!("/admin/tokens/{id}")), "token not found");
     }
     let answer = operator.send(Request::post("/admin/clients/nobody/revoke-tokens"));
-    assert_not_found(&answer, "there is no client with this id");
+    assert_not_found(&answer, "client not found");
 }

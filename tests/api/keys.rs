@@ -186,7 +186,7 @@ fn while_a_key_waits_there_is_no_second_one() {
     let app = Setup::new().with_mock_clock().start();
     created(&rotate(&app, Some(json!({"alg": "ES256"}))));
     let refused = rotate(&app, Some(json!({"alg": "ES256"})));
-    let detail = "a new key waits already, GET /admin/keys says from when on it signs";
+    let detail = "a new key is already published, GET /admin/keys shows when it is activated";
     refused.assert_problem(409, "Conflict", detail, None);
     // Of all, those that have none waiting get one.
     let algs = |keys: &[Value]| keys.iter().map(|key| text(key, "alg").to_owned()).collect::<Vec<_>>();
@@ -206,7 +206,7 @@ fn only_an_administrator_rotates_and_only_what_there_is() {
     assert_eq!(app.send(Request::post(ROTATE).bearer(&read)).status, 403);
     assert_eq!(app.send(Request::post(ROTATE)).status, 401);
     assert_eq!(app.send(Request::get(KEYS)).status, 401);
-    let detail = "the body must be JSON with the members that this resource knows, each once";
+    let detail = "the body must be a JSON object of known members, each at most once";
     for body in [
         json!({"alg": "none"}),
         json!({"alg": 1}),

@@ -196,7 +196,7 @@ fn an_operator_takes_all_tokens_of_a_client_back() {
     assert!((0..4).all(|_| !is_active(&app, &client, &token)));
     assert!(is_active(&app, &client, &app.issue(&client, &[])));
     let missing = post("nobody");
-    missing.assert_problem(404, "Not Found", "there is no client with this id", None);
+    missing.assert_problem(404, "Not Found", "client not found", None);
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn the_audit_event_of_a_change_has_the_old_and_the_new_value(store: Store) {
 
 fn a_rejected_change_leaves_no_trace(store: Store) {
     let (store, _) = with_client(store);
-    assert!(matches!(store.run(|conn| rename(conn, "", "a")), Changed::Refused(())));
+    assert!(matches!(store.run(|conn| rename(conn, "", "a")), Changed::Rejected(())));
     assert_eq!(actions(&store), ["client.create"]);
     assert_eq!(find(&store).name, "the client a");
 }
@@ -133,7 +133,7 @@ fn a_client_that_fails_the_precondition_is_not_deleted(store: Store) {
         })
     };
     assert_eq!(delete_if("unknown", "x"), Deleted::Missing);
-    assert_eq!(delete_if("a", "x"), Deleted::Refused);
+    assert_eq!(delete_if("a", "x"), Deleted::Rejected);
     assert_eq!(
         (actions(&store), find(&store).secrets.len()),
         (vec!["client.create".into()], 1)
@@ -251,8 +251,8 @@ fn clients_to_import(count: usize) -> Vec<Client> {
     (0..count).map(one).collect()
 }
 
-fn import(conn: &mut Conn, all: &[Client], past_taken: bool) -> Result<Imported, DbError> {
-    transactions::import_clients(conn, &operator(), all, NOW, past_taken, |_| {})
+fn import(conn: &mut Conn, all: &[Client], skip_taken: bool) -> Result<Imported, DbError> {
+    transactions::import_clients(conn, &operator(), all, NOW, skip_taken, |_| {})
 }
 
 fn each_imported_client_has_its_change_and_its_audit_event(store: Store) {

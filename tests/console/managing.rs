@@ -183,7 +183,7 @@ fn what_the_server_rejects_is_said_in_the_dialog() {
     page.fill("Name", "Again");
     page.fill("Id", "billing");
     page.press("Create client");
-    page.reads("There is a client with this id already.");
+    page.reads("The client id is already in use.");
     assert_eq!(page.value("document.activeElement.closest('dialog') !== null"), true);
     page.fill("Id", "other");
     page.fill("Audiences", "not a uri");
@@ -306,7 +306,7 @@ fn keys_are_rotated_and_the_page_says_when_the_new_ones_activate() {
     page.press("Rotate keys…");
     page.value("document.querySelector('dialog select').value = 'ES256'");
     page.press("Rotate keys");
-    page.reads("A new key waits already");
+    page.reads("A new key is already published");
     page.assert_clean(&[409]);
 }
 

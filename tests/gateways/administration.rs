@@ -168,10 +168,7 @@ fn explain_names_the_deciding_route_and_the_reason() {
     assert_eq!(by_command["route"]["id"], *specific);
     assert_eq!(by_command["reason"], "it is the most specific of 2 routes that match");
     assert_eq!(by_command["others"][0]["route"]["id"], *generic);
-    assert_eq!(
-        by_command["others"][0]["reason"],
-        "the one that decides names the method"
-    );
+    assert_eq!(by_command["others"][0]["reason"], "the deciding route names the method");
     let denied = server.run_json(&["route", "explain", "GET", "https://api.example/orders/../orders/1"]);
     assert_eq!(
         (&denied["decision"], &denied["route"]),

@@ -83,6 +83,6 @@ pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result
     match changed {
         Changed::Done { after, .. } => Ok(*after),
         Changed::Missing => Err(named.missing()),
-        Changed::Refused(malformed) => Err(usage(malformed)),
+        Changed::Rejected(malformed) => Err(usage(malformed)),
     }
 }

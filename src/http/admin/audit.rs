@@ -1,25 +1,24 @@
-//! `/admin/audit`: who changed what, when and from where.
+//! `/admin/audit`: the audit log, as pages of JSON or as JSON lines.
 
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::page::{AskedPage, PageParameters, Query};
+use super::document;
+use super::page::{PageParameters, PageRequest, Query};
 use super::schemas::OperatorFailures;
-use super::{document, not_done};
 use crate::api::audit::AuditDocument;
 use crate::api::page::Page;
-use crate::db::audit;
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
 
-/// Named, because the name of a generic type is not what the document calls it.
+/// An alias, because the OpenAPI document names the schema after what stands at the handler.
 type AuditPage = Page<AuditDocument>;
 
-/// One JSON object a line.
+/// The media type of JSON lines: one JSON object per line.
 pub const JSON_LINES: &str = "application/x-ndjson";
 
-/// `GET /admin/audit`, the newest first.
+/// `GET /admin/audit`: the events, newest first.
 #[utoipa::path(
     get,
     path = "/admin/audit",
@@ -30,30 +29,27 @@ pub const JSON_LINES: &str = "application/x-ndjson";
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let query = Query::of_list(&request, &[])?;
-    let asked = AskedPage::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
-    let (before, most) = (asked.after, asked.look_for());
-    let found = Worker::of(&request)
-        .shared
-        .db
-        .read(move |conn| audit::list(conn, before, most))
-        .await
-        .map_err(|error| not_done(&error))?;
-    let page = asked.of(found, |line| line.id, |line| line);
-    let mut answer = match wants_lines(&request) {
-        true => lines(&page, asked.limit),
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let query = Query::of_list(request.query_string(), &[])?;
+    let page = PageRequest::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
+    let admin = &worker.shared.admin;
+    let found = admin.list_audit(page.after, page.fetch_limit()).await?;
+    let limit = page.limit;
+    let page = page.of(found, |event| event.id, |event| event);
+    let mut response = match prefers_lines(&request) {
+        true => lines(&page, limit),
         false => document(&page),
     };
-    answer.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
-    Ok(answer)
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
+    Ok(response)
 }
 
-/// The page as JSON lines, which have no place for a cursor: the next page is in `Link` (RFC 8288).
+/// The page as JSON lines. These have no member for a cursor, so `Link` names the next page (RFC 8288).
 fn lines(page: &Page<AuditDocument>, limit: usize) -> HttpResponse {
     let mut text = String::new();
-    for line in &page.items {
-        text.push_str(&serde_json::to_string(line).expect("an audit line is made of strings and numbers"));
+    for event in &page.items {
+        text.push_str(&serde_json::to_string(event).expect("an audit event consists of strings and numbers"));
         text.push('\n');
     }
     let mut builder = HttpResponse::Ok();
@@ -67,16 +63,16 @@ fn lines(page: &Page<AuditDocument>, limit: usize) -> HttpResponse {
     builder.body(text)
 }
 
-/// Whether `Accept` names JSON lines, and does not rather have JSON (RFC 9110 §12.5.1).
-fn wants_lines(request: &HttpRequest) -> bool {
+/// Whether `Accept` names JSON lines and does not prefer JSON (RFC 9110 §12.5.1).
+fn prefers_lines(request: &HttpRequest) -> bool {
     let headers = request.headers().get_all(ACCEPT);
     let lists: Vec<&str> = headers.filter_map(|value| value.to_str().ok()).collect();
     let weight = |media: &str| {
         let ranges = lists.iter().flat_map(|list| list.split(','));
         ranges.filter_map(|range| weight_of(range, media)).fold(0.0, f32::max)
     };
-    let lines = weight(JSON_LINES);
-    lines > 0.0 && lines >= weight("application/json")
+    let of_lines = weight(JSON_LINES);
+    of_lines > 0.0 && of_lines >= weight("application/json")
 }
 
 /// The weight of a media range, if it names `media`.

@@ -1,4 +1,4 @@
-//! `/admin/cache`: how the client caches do, and a way to empty them.
+//! `/admin/cache`: figures of the client caches, and the way to clear them.
 
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
@@ -11,14 +11,14 @@ use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
-/// The sum over all workers, and each of them. `hits + misses` is the number of lookups.
+/// The sums over all workers, and the figures of each. `hits + misses` is the number of lookups.
 #[derive(Serialize, ToSchema)]
 pub struct CacheStats {
     #[serde(flatten)]
     total: CacheCounts,
     /// `hits / (hits + misses)`; 0 before the first lookup.
     hit_rate: f64,
-    /// Clients for all workers together.
+    /// The most clients that all workers together can hold.
     capacity: usize,
     ttl_seconds: f64,
     workers: Vec<WorkerStats>,
@@ -43,8 +43,9 @@ struct WorkerStats {
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let shared = &Worker::of(&request).shared;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let shared = &worker.shared;
     let capacity = shared.settings.cache_capacity;
     let mut total = CacheCounts::default();
     let mut workers = Vec::new();
@@ -66,20 +67,19 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
     }))
 }
 
-/// `POST /admin/cache/clear`: returns when every worker has forgotten its clients.
+/// `POST /admin/cache/clear`: 204.
 #[utoipa::path(
     post,
     path = "/admin/cache/clear",
     operation_id = "clearCache",
-    summary = "Empty the client caches",
+    summary = "Clear the client caches",
     responses((status = 204), OperatorFailures),
     security(("bearer" = ["mintage:admin"])),
 )]
-pub async fn cache_clear(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
+pub async fn clear_cache(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    worker.shared.caches.freshness().reject_until(worker.now());
-    worker.shared.caches.clear().await;
+    require(worker, &worker.caller(&request), Right::Write)?;
+    worker.shared.admin.clear_caches().await;
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -1,8 +1,12 @@
-//! `/admin`: what operators see and do, behind a bearer token with `mintage:admin` (or `mintage:read` to look).
+//! `/admin`: the HTTP API of operators, behind a bearer token with the scope `mintage:admin`, or `mintage:read` to read.
+//!
+//! A handler authorizes the request, parses it, calls one operation of [`crate::admin::Administration`] and shows the
+//! outcome. `error.rs` says how failures are answered, `openapi.rs` collects the description that stands at each handler.
 
 mod audit;
 mod cache;
 mod clients;
+mod error;
 mod janitor;
 mod keys;
 mod openapi;
@@ -15,23 +19,25 @@ mod tokens;
 mod version;
 mod writer;
 
+use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Payload};
-use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::error::{AdminError, ApiError, json, no_store};
+use super::auth::bearer::{Right, require};
+use super::body;
+use super::caller::Caller;
+use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, peer};
 use crate::api::audit::Principal;
-use crate::db::DbError;
-use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::error::OAuthError;
+use error::bad_request;
 
 pub use audit::list_audit;
-pub use cache::{cache_clear, cache_stats};
-pub use clients::{change_client, create_client, delete_client, list_clients, show_client};
+pub use cache::{cache_stats, clear_cache};
+pub use clients::{create_client, delete_client, list_clients, show_client, update_client};
 pub use janitor::janitor_stats;
 pub use keys::{list_keys, rotate_keys};
 pub use openapi::openapi;
@@ -41,87 +47,69 @@ pub use secrets::{add_secret, list_secrets, revoke_secret};
 pub use tokens::{list_tokens, revoke_client_tokens, revoke_token};
 pub use writer::writer_stats;
 
-/// Who asks, for the audit trail.
-fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Principal {
-    Principal {
+/// The operator that may change something, for the audit log.
+///
+/// # Errors
+/// As [`require`] with [`Right::Write`].
+fn principal(worker: &Worker, caller: &Caller<'_>) -> Result<Principal, ApiError> {
+    let claims = require(worker, caller, Right::Write)?;
+    Ok(Principal {
         who: claims.client_id.to_string(),
-        origin: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
-    }
+        origin: caller.address().to_string(),
+    })
 }
 
+/// 200 with a JSON document.
 fn document(document: &impl Serialize) -> HttpResponse {
-    answer(StatusCode::OK, document)
+    document_with(StatusCode::OK, document)
 }
 
-fn answer(status: StatusCode, document: &impl Serialize) -> HttpResponse {
-    let text = serde_json::to_string(document).expect("what an admin endpoint shows is made of strings and numbers");
+fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse {
+    let text = serde_json::to_string(document).expect("a document consists of strings, numbers and booleans");
     no_store(json(&mut HttpResponse::build(status))).body(text)
 }
 
-/// Reads a JSON body; to be called when the bearer token has been judged.
+/// Reads a JSON body. Call this after the bearer token is authorized, or strangers could make the server read bodies.
 ///
 /// # Errors
-/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for what is not the document that is expected.
-async fn read_json<T: DeserializeOwned>(request: &HttpRequest, payload: Payload) -> Result<T, ApiError> {
-    if !is_json(request) {
-        return Err(refused(OAuthError::UnsupportedMediaType));
+/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the expected document.
+async fn read_json<T: DeserializeOwned>(worker: &Worker, headers: &HeaderMap, payload: Payload) -> Result<T, ApiError> {
+    if !is_json(headers) {
+        return Err(OAuthError::UnsupportedMediaType.into());
     }
-    parse_json(&read_body(request, payload).await?)
+    parse_json(&read_body(worker, payload).await?)
 }
 
-/// Reads a JSON body where one may be left out.
+/// Reads an optional JSON body.
 ///
 /// # Errors
-/// As [`read_json`], unless there is no body.
-async fn read_json_or_nothing<T: DeserializeOwned + Default>(
-    request: &HttpRequest,
+/// As [`read_json`], unless the body is empty.
+async fn read_optional_json<T: DeserializeOwned + Default>(
+    worker: &Worker,
+    headers: &HeaderMap,
     payload: Payload,
 ) -> Result<T, ApiError> {
-    let body = read_body(request, payload).await?;
+    let body = read_body(worker, payload).await?;
     match body.is_empty() {
         true => Ok(T::default()),
-        false if is_json(request) => parse_json(&body),
-        false => Err(refused(OAuthError::UnsupportedMediaType)),
+        false if is_json(headers) => parse_json(&body),
+        false => Err(OAuthError::UnsupportedMediaType.into()),
     }
 }
 
-async fn read_body(request: &HttpRequest, payload: Payload) -> Result<Bytes, ApiError> {
-    let body = body::read(payload, &Worker::of(request).shared.settings).await;
-    body.map_err(refused)
+async fn read_body(worker: &Worker, payload: Payload) -> Result<Bytes, ApiError> {
+    Ok(body::read(payload, &worker.shared.settings).await?)
 }
 
-fn is_json(request: &HttpRequest) -> bool {
-    body::media_type(request).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
+fn is_json(headers: &HeaderMap) -> bool {
+    body::media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    let refused = || ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
-    // serde would take an array for the members in their order.
+    const EXPECTED: &str = "the body must be a JSON object of known members, each at most once";
+    // serde would accept an array of the members in their order.
     match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|_| refused()),
-        _ => Err(refused()),
+        Some(b'{') => serde_json::from_slice(body).map_err(|_| bad_request(EXPECTED)),
+        _ => Err(bad_request(EXPECTED)),
     }
-}
-
-/// The same refusal of a body as at the OAuth endpoints.
-fn refused(error: OAuthError) -> ApiError {
-    let row = error.row();
-    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::BAD_REQUEST);
-    ApiError::Admin(AdminError::Refused(status, row.description))
-}
-
-/// A database call that failed, where there is nothing else to say about it.
-fn not_done(error: &DbError) -> ApiError {
-    ApiError::Admin(match error {
-        DbError::Unavailable(_) | DbError::Disconnected(_) => AdminError::Unavailable,
-        DbError::Conflict => AdminError::Refused(StatusCode::CONFLICT, "there is one already"),
-        DbError::Inconsistent(_) | DbError::Query(_) => {
-            log::error!("admin request failed: {error}");
-            AdminError::Refused(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the server met an unexpected condition",
-            )
-        }
-    })
 }

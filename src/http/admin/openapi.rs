@@ -1,7 +1,7 @@
-//! `/admin/openapi.json`: every endpoint as an OpenAPI 3.1 document, for those who generate clients and for fuzzers.
+//! `/admin/openapi.json`: an OpenAPI 3.1 document of every endpoint, to generate clients from and for fuzzers.
 //!
-//! Each operation stands at its handler and each schema at its type; this file collects them. A test compares the document
-//! with the route table.
+//! Each operation is described at its handler and each schema at its type; this file collects them. A test compares the
+//! document with the route table.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -11,10 +11,11 @@ use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
-use super::schemas::{self, OAuthRefusal, OperatorFailures};
+use super::schemas::{self, OAuthErrorResponse, OperatorFailures};
 use super::{audit, cache, clients, document, janitor, keys, pool, routes, secrets, tokens, writer};
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, Problem};
+use crate::http::state::Worker;
 use crate::http::{forward_auth, health, introspection, metadata, metrics, revocation, token};
 
 /// `GET /admin/openapi.json`
@@ -27,11 +28,12 @@ use crate::http::{forward_auth, health, introspection, metadata, metrics, revoca
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
     Ok(document(&Api::openapi()))
 }
 
-/// The whole document.
+/// The list of operations.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -51,14 +53,14 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         forward_auth::validate,
         openapi,
         cache::cache_stats,
-        cache::cache_clear,
+        cache::clear_cache,
         writer::writer_stats,
         pool::pool_stats,
         janitor::janitor_stats,
         clients::list_clients,
         clients::create_client,
         clients::show_client,
-        clients::change_client,
+        clients::update_client,
         clients::delete_client,
         secrets::list_secrets,
         secrets::add_secret,
@@ -74,15 +76,15 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         routes::remove_route,
         audit::list_audit
     ),
-    components(schemas(OAuthRefusal, Problem<'static>)),
+    components(schemas(OAuthErrorResponse, Problem<'static>)),
     modifiers(&Rules)
 )]
 struct Api;
 
-/// Operations whose body may be left out. `Option` at the handler would say something else: that the body may be `null`.
+/// Operations whose body is optional. `Option` in the description at the handler would mean that the body may be `null`.
 const OPTIONAL_BODIES: [&str; 2] = ["addSecret", "rotateKeys"];
 
-/// What holds for every operation, and so does not stand at each.
+/// What is derived for every operation, and so is not repeated at each handler.
 struct Rules;
 
 impl Modify for Rules {
@@ -102,10 +104,10 @@ impl Modify for Rules {
             for (method, operation) in operations(item) {
                 operation.tags = None;
                 if is_validate {
-                    name_apart(path, method, operation);
+                    set_operation_id(path, method, operation);
                 }
                 mark_optional_body(operation);
-                name_scope(operation);
+                append_scope(operation);
                 describe_responses(operation);
             }
         }
@@ -128,16 +130,16 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
         .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// A gateway asks with whatever method, on two paths, and each operation has an id of its own.
-fn name_apart(path: &str, method: &str, operation: &mut Operation) {
-    let more = path != forward_auth::PATH;
-    operation.operation_id = Some(format!("validate{}{method}", if more { "Path" } else { "" }));
-    if more {
-        operation.parameters = Some(vec![rest_of_path()]);
+/// `/validate` accepts any method on two paths, and each operation needs an id of its own.
+fn set_operation_id(path: &str, method: &str, operation: &mut Operation) {
+    let has_path = path != forward_auth::PATH;
+    operation.operation_id = Some(format!("validate{}{method}", if has_path { "Path" } else { "" }));
+    if has_path {
+        operation.parameters = Some(vec![path_parameter()]);
     }
 }
 
-fn rest_of_path() -> Parameter {
+fn path_parameter() -> Parameter {
     ParameterBuilder::new()
         .name("path")
         .parameter_in(ParameterIn::Path)
@@ -157,15 +159,15 @@ fn mark_optional_body(operation: &mut Operation) {
     }
 }
 
-/// The summary of an operation of operators ends with the scope that it needs.
-fn name_scope(operation: &mut Operation) {
+/// The summary of an operation of operators ends with the scope that it requires.
+fn append_scope(operation: &mut Operation) {
     let security = serde_json::to_value(&operation.security).unwrap_or_default();
     if let (Some(summary), Some(scope)) = (&mut operation.summary, security[0]["bearer"][0].as_str()) {
         summary.push_str(&format!(" ({scope})"));
     }
 }
 
-/// A response without a description has that of its status.
+/// A response without a description gets the reason phrase of its status.
 fn describe_responses(operation: &mut Operation) {
     for (status, response) in &mut operation.responses.responses {
         let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());

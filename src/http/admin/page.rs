@@ -1,34 +1,33 @@
 //! Pages of a list: `?cursor=&limit=`, and `next_cursor`, which is `null` on the last page.
 //!
-//! The query of a list is read strictly: a filter that is misspelt and ignored would list everything.
+//! The query of a list is parsed strictly: if a misspelled filter were ignored, the response would list everything.
 
 use std::fmt::Display;
 
-use actix_web::HttpRequest;
-use actix_web::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
 
+use super::error::bad_request;
 use crate::api::page::Page;
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::oauth::form;
 
-/// Items on a page, unless `limit` says otherwise.
+/// Items on a page if the request has no `limit`.
 pub const DEFAULT_LIMIT: usize = 100;
 
-/// The most that `limit` may ask for; a page is in memory as a whole.
+/// The highest `limit`. A whole page is held in memory.
 pub const MAX_LIMIT: usize = 500;
 
-/// What the document says of every list in pages.
+/// The parameters of every paged list, as the OpenAPI document describes them.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "only the description of its members is read")]
 pub struct PageParameters {
-    /// The most items on the page
+    /// The maximum number of items on the page
     #[param(required = false, minimum = 1, maximum = 500, default = 100)]
     limit: usize,
-    /// `next_cursor` of the page before
+    /// `next_cursor` of the previous page
     #[param(required = false)]
     cursor: String,
 }
@@ -37,17 +36,17 @@ pub struct PageParameters {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads `cursor`, `limit` and these others.
+    /// Reads `cursor`, `limit` and the parameters in `others`.
     ///
     /// # Errors
-    /// 400 for any other parameter, for one that comes twice, and for what is not well encoded.
-    pub fn of_list(request: &HttpRequest, others: &[&str]) -> Result<Self, ApiError> {
+    /// 400 for any other parameter, a repeated one, or malformed form encoding.
+    pub fn of_list(query: &str, others: &[&str]) -> Result<Self, ApiError> {
         let mut known: Vec<(String, String)> = Vec::new();
-        for (name, value) in form::pairs(request.query_string().as_bytes()) {
+        for (name, value) in form::pairs(query.as_bytes()) {
             let decoded = form::decode(name).and_then(|name| Ok((name, form::decode(value)?)));
             let (name, value) = decoded.map_err(|_| bad_request("the query is not well encoded"))?;
             if !["cursor", "limit"].contains(&&*name) && !others.contains(&&*name) {
-                return Err(bad_request("the query has a parameter that this list does not know"));
+                return Err(bad_request("the query has an unknown parameter"));
             }
             if known.iter().any(|(other, _)| *other == *name) {
                 return Err(bad_request("a parameter is repeated"));
@@ -57,7 +56,7 @@ impl Query {
         Ok(Self(known))
     }
 
-    /// The value of a parameter; an empty one counts as left out.
+    /// The value of a parameter; `None` also for an empty value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.given(name).filter(|value| !value.is_empty())
     }
@@ -68,39 +67,39 @@ impl Query {
     }
 }
 
-/// A requested page of a list whose items stand at positions of type `P`.
-pub struct AskedPage<P> {
+/// A request for one page of a list whose items have positions of type `P`.
+pub struct PageRequest<P> {
     list: String,
-    /// Items on it, at most.
+    /// The most items on the page.
     pub limit: usize,
-    /// The position after which the page begins; `None`: at the beginning of the list.
+    /// The position after which the page begins; `None`: the beginning of the list.
     pub after: Option<P>,
 }
 
-impl<P: Display> AskedPage<P> {
+impl<P: Display> PageRequest<P> {
     /// Reads `cursor` and `limit`. `list` names the list and its filter, without a newline; `position` parses a position.
     ///
     /// # Errors
-    /// 400 for a cursor that this list cannot have returned, or a limit that is out of bounds.
+    /// 400 for a cursor that this list cannot have returned, or a limit out of range.
     pub fn read(query: &Query, list: String, position: impl Fn(&str) -> Option<P>) -> Result<Self, ApiError> {
         let limit = match query.given("limit") {
             None => DEFAULT_LIMIT,
             Some(text) => limit(text).ok_or_else(|| bad_request("limit must be a number from 1 to 500"))?,
         };
         let after = query.get("cursor").map(|cursor| {
-            const FOREIGN: &str = "the cursor is not one that this list has given out";
+            const FOREIGN: &str = "the cursor does not belong to this list";
             decode(&list, cursor, &position).ok_or_else(|| bad_request(FOREIGN))
         });
         let after = after.transpose()?;
         Ok(Self { list, limit, after })
     }
 
-    /// How many items to look for: one more than fit tells that there is another page.
-    pub fn look_for(&self) -> i64 {
+    /// How many items to fetch: one more than the page holds, to know whether there is another page.
+    pub fn fetch_limit(&self) -> i64 {
         self.limit as i64 + 1
     }
 
-    /// The page, of what was found when [`AskedPage::look_for`] were looked for; `position` is where an item stands.
+    /// The page, from the items that were found with [`PageRequest::fetch_limit`]. `position` returns the position of an item.
     pub fn of<T, D>(&self, mut found: Vec<T>, position: impl Fn(&T) -> P, document: impl Fn(T) -> D) -> Page<D> {
         let more = found.len() > self.limit;
         found.truncate(self.limit);
@@ -111,7 +110,7 @@ impl<P: Display> AskedPage<P> {
         }
     }
 
-    /// The cursor for what comes after a position.
+    /// The cursor of the page that begins after a position.
     pub fn cursor(&self, position: &P) -> String {
         encode(&self.list, position)
     }
@@ -134,11 +133,6 @@ fn limit(text: &str) -> Option<usize> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let limit = text.parse().ok().filter(|_| digits)?;
     (1..=MAX_LIMIT).contains(&limit).then_some(limit)
-}
-
-/// 400, and why.
-pub fn bad_request(why: &'static str) -> ApiError {
-    ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, why))
 }
 
 #[cfg(test)]

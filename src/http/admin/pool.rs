@@ -1,10 +1,10 @@
-//! `/admin/pool`: how the database pool and its breaker do. It asks the pool, not the database.
+//! `/admin/pool`: figures of the database pools and their circuit breakers, read without a query.
 
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::document;
 use super::schemas::OperatorFailures;
-use crate::db::DbStats;
+use crate::admin::DbStats;
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -19,6 +19,7 @@ use crate::http::state::Worker;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn pool_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    Ok(document(&Worker::of(&request).shared.db.stats()))
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    Ok(document(&worker.shared.admin.pool_stats()))
 }

@@ -1,4 +1,4 @@
-//! `/admin/routes`: the forward-auth policy. A write answers when this instance goes by the new policy.
+//! `/admin/routes`: the routes of the forward-auth policy.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Path, Payload};
@@ -7,24 +7,18 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::schemas::{BodyFailures, Failure, OperatorFailures};
-use super::{answer, author, document, not_done, read_json};
+use super::{document, document_with, principal, read_json};
 use crate::api::page::Page;
 use crate::api::route::{self, ExplanationDocument, RouteDocument};
-use crate::cluster;
-use crate::db::{DbError, routes, transactions};
 use crate::gateway::route::NewRoute;
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
-use crate::http::state::{Shared, Worker};
-use crate::random::random_text;
+use crate::http::error::ApiError;
+use crate::http::state::Worker;
 
-/// Named, because the name of a generic type is not what the document calls it.
+/// An alias, because the OpenAPI document names the schema after what stands at the handler.
 type RoutePage = Page<RouteDocument<'static>>;
 
-/// The length of a route's id: 16 letters and digits.
-const ID_LENGTH: usize = 16;
-
-/// `GET /admin/routes`: all of them, oldest first.
+/// `GET /admin/routes`: all routes, oldest first.
 #[utoipa::path(
     get,
     path = "/admin/routes",
@@ -34,16 +28,16 @@ const ID_LENGTH: usize = 16;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let shared = &Worker::of(&request).shared;
-    let all = shared.db.read(routes::list).await.map_err(|error| not_done(&error))?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let all = worker.shared.admin.list_routes().await?;
     Ok(document(&Page {
         items: all.iter().map(RouteDocument::from).collect(),
         next_cursor: None,
     }))
 }
 
-/// `POST /admin/routes`
+/// `POST /admin/routes`: 201 with the route.
 #[utoipa::path(
     post,
     path = "/admin/routes",
@@ -54,30 +48,14 @@ pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError>
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    let by = author(&request, &require(&request, Right::Write).await?);
-    let new: NewRoute = read_json(&request, payload).await?;
     let worker = Worker::of(&request);
-    let route = new
-        .route(random_text(ID_LENGTH), worker.now())
-        .map_err(|malformed| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, malformed.text())))?;
-    let added = route.clone();
-    let inserted = worker
-        .shared
-        .db
-        .run(move |conn| transactions::add_route(conn, &by, &added))
-        .await;
-    inserted.map_err(|error| match error {
-        DbError::Conflict => {
-            const THERE: &str = "there is a route for the same method, host and path already";
-            ApiError::Admin(AdminError::Refused(StatusCode::CONFLICT, THERE))
-        }
-        other => not_done(&other),
-    })?;
-    take_over(&worker.shared).await?;
-    Ok(answer(StatusCode::CREATED, &RouteDocument::from(&route)))
+    let by = principal(worker, &worker.caller(&request))?;
+    let new: NewRoute = read_json(worker, request.headers(), payload).await?;
+    let route = worker.shared.admin.add_route(by, &new).await?;
+    Ok(document_with(StatusCode::CREATED, &RouteDocument::from(&route)))
 }
 
-/// `DELETE /admin/routes/{id}`
+/// `DELETE /admin/routes/{id}`: 204.
 #[utoipa::path(
     delete,
     path = "/admin/routes/{id}",
@@ -88,24 +66,14 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    let by = author(&request, &require(&request, Right::Write).await?);
     let worker = Worker::of(&request);
-    let (id, now) = (id.into_inner(), worker.now());
-    let deleted = worker
-        .shared
-        .db
-        .run(move |conn| transactions::remove_route(conn, &by, &id, now))
-        .await;
-    let deleted = deleted.map_err(|error| not_done(&error))?;
-    take_over(&worker.shared).await?;
-    if !deleted {
-        let missing = AdminError::Refused(StatusCode::NOT_FOUND, "there is no route with this id");
-        return Err(ApiError::Admin(missing));
-    }
+    let by = principal(worker, &worker.caller(&request))?;
+    let admin = &worker.shared.admin;
+    admin.remove_route(by, id.into_inner()).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// What `POST /admin/routes/explain` takes.
+/// The body of `POST /admin/routes/explain`.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Question {
@@ -113,7 +81,7 @@ pub struct Question {
     url: String,
 }
 
-/// `POST /admin/routes/explain`: which route decides about a request, and why. It goes by what is in the database.
+/// `POST /admin/routes/explain`: which route decides about a request, and why, by the routes in the database.
 #[utoipa::path(
     post,
     path = "/admin/routes/explain",
@@ -124,16 +92,9 @@ pub struct Question {
     security(("bearer" = ["mintage:admin"])),
 )]
 pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Write).await?;
-    let question: Question = read_json(&request, payload).await?;
-    let table = Worker::of(&request).shared.db.run_repeatable(routes::table).await;
-    let table = table.map_err(|error| not_done(&error))?;
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Write)?;
+    let question: Question = read_json(worker, request.headers(), payload).await?;
+    let table = worker.shared.admin.read_route_table().await?;
     Ok(document(&route::explain(&table, &question.method, &question.url)))
-}
-
-/// What was written counts here from now on.
-async fn take_over(shared: &Shared) -> Result<(), ApiError> {
-    let reloaded = cluster::routes::reload(&shared.db, &shared.routes).await;
-    reloaded.map_err(|error| not_done(&error))?;
-    shared.db.catch_up().await.map_err(|error| not_done(&error))
 }

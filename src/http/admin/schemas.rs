@@ -1,5 +1,5 @@
-//! Schemas of what is read and written by hand, and so has no type of its own; and the failures that many operations have
-//! in common.
+//! Schemas of documents that have no Rust type because they are parsed or written by hand, and the failures that many
+//! operations share.
 #![expect(dead_code, reason = "only the schemas are read")]
 
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use utoipa::{IntoResponses, PartialSchema, ToSchema};
 use crate::api::client_fields::ClientFields;
 use crate::http::error::Problem;
 
-/// A client as it is made: as it is changed, but that some members must be given.
+/// A new client: the same members as an update, but some are required.
 pub struct NewClient;
 
 impl PartialSchema for NewClient {
     fn schema() -> RefOr<Schema> {
         match ClientFields::schema() {
             RefOr::T(Schema::Object(mut members)) => {
-                members.description = Some("A client as it is made.".to_owned());
+                members.description = Some("A new client.".to_owned());
                 for name in ["name", "scope"] {
                     members.required.push(name.to_owned());
                     if let Some(RefOr::T(Schema::Object(member))) = members.properties.get_mut(name) {
@@ -53,7 +53,7 @@ pub struct TokenRequestBody {
     client_secret: Option<String>,
 }
 
-/// The grants that there are.
+/// The supported grants.
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub enum GrantType {
@@ -70,7 +70,7 @@ pub struct TokenResponse {
     scope: String,
 }
 
-/// A token that somebody asks about, or takes back.
+/// A token to introspect or to revoke.
 #[derive(ToSchema)]
 pub struct TokenQuestion {
     token: String,
@@ -79,7 +79,7 @@ pub struct TokenQuestion {
     client_secret: Option<String>,
 }
 
-/// RFC 7662 §2.2; a token that is not active has no other member than `active`.
+/// RFC 7662 §2.2. For a token that is not active, `active` is the only member.
 #[derive(ToSchema)]
 pub struct Introspection {
     active: bool,
@@ -107,7 +107,7 @@ pub struct Jwks {
     keys: Vec<serde_json::Value>,
 }
 
-/// How the server is.
+/// The health of the server.
 #[derive(ToSchema)]
 pub struct Status {
     status: String,
@@ -116,7 +116,7 @@ pub struct Status {
 
 /// RFC 6749 §5.2.
 #[derive(ToSchema)]
-pub struct OAuthRefusal {
+pub struct OAuthErrorResponse {
     error: String,
     error_description: String,
 }
@@ -131,22 +131,22 @@ pub struct OpenApiDocument {
     paths: serde_json::Value,
 }
 
-/// A failure with a problem document.
+/// A failure with a problem document (RFC 9457).
 pub struct Failure<const STATUS: u16>;
 
-/// What any operation of an operator may answer.
+/// The failures that every operation of an operator may have.
 pub struct OperatorFailures;
 
-/// What an operation of an operator that reads a body may answer besides.
+/// The additional failures of an operation that reads a JSON body.
 pub struct BodyFailures;
 
-/// A failure as JSON in the form of RFC 6749 §5.2.
+/// A failure with the JSON of RFC 6749 §5.2.
 pub struct OAuthFailure<const STATUS: u16>;
 
-/// What an operation of an authenticated client may answer.
+/// The failures that every operation of an authenticated client may have.
 pub struct ClientFailures;
 
-/// What a gateway may be answered.
+/// The failures of `/validate`.
 pub struct GatewayFailures;
 
 type Responses = BTreeMap<String, RefOr<Response>>;
@@ -192,7 +192,7 @@ fn problems(statuses: &[u16]) -> Responses {
 }
 
 fn oauth_failures(statuses: &[u16]) -> Responses {
-    failures::<OAuthRefusal>("application/json", statuses)
+    failures::<OAuthErrorResponse>("application/json", statuses)
 }
 
 fn failures<T: ToSchema>(media_type: &str, statuses: &[u16]) -> Responses {

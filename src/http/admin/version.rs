@@ -1,12 +1,11 @@
-//! Versions of a client: `ETag`, and `If-Match` against changes that would undo somebody else's (RFC 9110 §13.1.1).
+//! Versions of a client: `ETag`, and `If-Match`, which prevents lost updates (RFC 9110 §13.1.1).
 //!
-//! A client's version is the time of its last change, which rises with each.
+//! The version of a client is the time of its last update, which increases with every update.
 
-use actix_web::HttpRequest;
-use actix_web::http::header::{EntityTag, HeaderValue, IF_MATCH, TryIntoHeaderValue};
+use actix_web::http::header::{EntityTag, HeaderMap, HeaderValue, IF_MATCH, TryIntoHeaderValue};
 use utoipa::IntoParams;
 
-use super::page::bad_request;
+use super::error::bad_request;
 use crate::http::error::ApiError;
 use crate::oauth::client::Client;
 
@@ -19,34 +18,35 @@ fn tag(client: &Client) -> EntityTag {
     EntityTag::new_strong(client.updated_at.0.to_string())
 }
 
-/// What the document says of the header.
+/// The header, as the OpenAPI document describes it.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "only the description of its member is read")]
 pub struct IfMatchParameter {
-    /// The version that is meant: the ETag of an earlier answer
+    /// The expected version: the ETag of an earlier response
     #[param(rename = "If-Match", required = false)]
     if_match: String,
 }
 
-/// What `If-Match` asks of the client as it is.
+/// What `If-Match` requires of the current client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Precondition {
-    /// Nothing.
+    /// Nothing: the header is absent.
     None,
-    /// That there is one.
+    /// That it exists.
     Exists,
-    /// That it is one of these versions.
+    /// That it has one of these versions.
     OneOf(Vec<EntityTag>),
 }
 
 impl Precondition {
-    /// Reads the header; several of them are one list.
+    /// Reads the header. Several headers are one list.
     ///
     /// # Errors
-    /// 400 for what is neither `*` nor a list of entity tags: to ignore it would be to do what the caller wanted to prevent.
-    pub fn of(request: &HttpRequest) -> Result<Self, ApiError> {
-        let headers: Vec<&[u8]> = request.headers().get_all(IF_MATCH).map(HeaderValue::as_bytes).collect();
+    /// 400 for anything but `*` or a list of entity tags. Ignoring a malformed condition would do what the caller wanted to
+    /// prevent.
+    pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        let headers: Vec<&[u8]> = headers.get_all(IF_MATCH).map(HeaderValue::as_bytes).collect();
         if headers.is_empty() {
             return Ok(Self::None);
         }
@@ -54,21 +54,19 @@ impl Precondition {
         parse(&String::from_utf8_lossy(&list)).ok_or_else(|| bad_request("If-Match must be * or a list of entity tags"))
     }
 
-    /// For what has no version.
+    /// For a resource without versions.
     ///
     /// # Errors
-    /// 400 when there is the header, for the same reason.
-    pub fn refuse(request: &HttpRequest) -> Result<(), ApiError> {
-        match request.headers().contains_key(IF_MATCH) {
-            true => Err(bad_request(
-                "If-Match is for the client itself: secrets have no version",
-            )),
+    /// 400 if the header is present, for the same reason.
+    pub fn reject(headers: &HeaderMap) -> Result<(), ApiError> {
+        match headers.contains_key(IF_MATCH) {
+            true => Err(bad_request("If-Match cannot be used here: secrets have no version")),
             false => Ok(()),
         }
     }
 
-    /// Whether a client is as asked. The comparison is the strong one, so a weak tag never matches.
-    pub fn suits(&self, client: &Client) -> bool {
+    /// Whether a client is as required. The comparison is strong, so a weak tag never matches.
+    pub fn matches(&self, client: &Client) -> bool {
         match self {
             Self::None | Self::Exists => true,
             Self::OneOf(tags) => tags.iter().any(|known| known.strong_eq(&tag(client))),
@@ -76,8 +74,8 @@ impl Precondition {
     }
 }
 
-/// `*`, or `#entity-tag` with its empty elements; a comma may stand inside of a tag. actix-web's `IfMatch` is not as strict: it
-/// leaves out what is malformed, and cuts a tag with a comma in two.
+/// Parses `*` or `#entity-tag`, with empty elements, and with commas inside tags. actix-web's `IfMatch` is not strict enough:
+/// it drops malformed tags and splits a tag at a comma.
 fn parse(list: &str) -> Option<Precondition> {
     if list.trim_ascii() == "*" {
         return Some(Precondition::Exists);
@@ -124,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_tags_is_refused() {
+    fn what_is_no_list_of_tags_is_rejected() {
         for bad in [
             "",
             ",",

@@ -1,4 +1,4 @@
-//! `/admin/writer`: how the writing of token records does.
+//! `/admin/writer`: figures of the batch writer of token records.
 
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -6,7 +6,7 @@ use super::document;
 use super::schemas::OperatorFailures;
 use crate::actors::batch_writer::WriterStats;
 use crate::http::auth::bearer::{Right, require};
-use crate::http::error::{AdminError, ApiError};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
 /// `GET /admin/writer/stats`
@@ -19,7 +19,8 @@ use crate::http::state::Worker;
     security(("bearer" = ["mintage:read"])),
 )]
 pub async fn writer_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    require(&request, Right::Read).await?;
-    let stats = Worker::of(&request).shared.writer.stats().await;
-    Ok(document(&stats.ok_or(ApiError::Admin(AdminError::Unavailable))?))
+    let worker = Worker::of(&request);
+    require(worker, &worker.caller(&request), Right::Read)?;
+    let stats = worker.shared.writer.stats().await;
+    Ok(document(&stats.ok_or(ApiError::Unavailable)?))
 }

@@ -1,18 +1,18 @@
-//! Bearer tokens of our own (RFC 6750 §2.1), as the admin endpoints and gateways ask about them.
-
-use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
+//! Bearer tokens (RFC 6750 §2.1) that this server issued: at the admin API, and at `/validate` for gateways.
 
 use super::guard;
-use crate::http::error::{AdminError, ApiError};
+use crate::http::caller::{Authorization, Caller};
+use crate::http::error::ApiError;
 use crate::http::state::Worker;
-use crate::oauth::activity::{InvalidatedToken, is_active};
+use crate::oauth::activity::is_active;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::denial::Denial;
+use crate::oauth::error::BearerError;
+use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
 
-/// What an admin endpoint asks for.
+/// What an admin endpoint requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// `mintage:admin` or `mintage:read`.
@@ -29,50 +29,49 @@ impl Right {
         }
     }
 
-    fn challenge(self) -> &'static str {
-        match self {
-            Right::Read => "Bearer realm=\"mintage\", error=\"insufficient_scope\", scope=\"mintage:read\"",
-            Right::Write => "Bearer realm=\"mintage\", error=\"insufficient_scope\", scope=\"mintage:admin\"",
-        }
+    /// The least privileged of them, for the challenge.
+    fn least_scope(self) -> Scope {
+        let scope = match self {
+            Right::Read => "mintage:read",
+            Right::Write => "mintage:admin",
+        };
+        Scope::parse(scope).expect("both are scope tokens")
     }
 }
 
-/// The claims of the token that a request carries, if it is active here and has the right.
+/// The claims of the caller's token, if it is active and has the right.
 ///
 /// # Errors
-/// 401 without a token or with one that is not active, 400 for a header that cannot be read, 403 without the scope.
-/// A token cannot be guessed, so its denials are not limited (P17 is about secrets): an operator behind an address that
-/// others misuse must not be shut out.
-pub async fn require(request: &HttpRequest, right: Right) -> Result<AccessTokenClaims, ApiError> {
-    let worker = Worker::of(request);
+/// 401 without a token or with an inactive one, 400 for a malformed header, 403 without the scope. These denials are not
+/// limited (P17 is about secrets): a token cannot be guessed, and an operator must not be locked out because others misuse
+/// the same address.
+pub fn require(worker: &Worker, caller: &Caller<'_>, right: Right) -> Result<AccessTokenClaims, ApiError> {
     let now = worker.now();
-    let token = presented(request).map_err(ApiError::Admin)?;
-    let deny = |denial, error| {
-        guard::note(worker, request, denial, None, now);
-        ApiError::Admin(error)
+    let token = presented(caller)?;
+    let deny = |denial, error: BearerError| {
+        guard::note(worker, caller, denial, None, now);
+        ApiError::from(error)
     };
-    // A token for one use is for /validate; here it could be used again and again.
+    // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
     let policy = worker.shared.policy.load();
-    let claims = active(worker, token, Some(&policy.audience), now)
-        .map_err(|_| ApiError::Admin(AdminError::Unavailable))?
-        .filter(|claims| !claims.one_time);
+    let claims = active(worker, token, Some(&policy.audience), now)?.filter(|claims| !claims.one_time);
     let Some(claims) = claims else {
-        return Err(deny(Denial::InvalidToken, AdminError::InvalidToken));
+        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken));
     };
     if !right.scopes().iter().any(|scope| claims.scope.contains(scope)) {
         return Err(deny(
             Denial::InsufficientScope,
-            AdminError::InsufficientScope(right.challenge()),
+            BearerError::InsufficientScope(right.least_scope()),
         ));
     }
     Ok(claims)
 }
 
-/// The claims of a token that is active, for one audience if it is named. Reads no database.
+/// The claims of an active token, for `audience` if given. Reads no database.
 ///
 /// # Errors
-/// [`Unavailable`] before the keys are loaded, and while the change log has not been read for so long that somebody
-/// else's revocation may have been missed: to guess would be to call a revoked token active (G2).
+/// [`Unavailable`] before the keys are loaded, and while the change log has not been read for so long that this instance
+/// may have missed a revocation: a revoked token must not seem active (G2).
 pub fn active(
     worker: &Worker,
     token: &str,
@@ -91,7 +90,7 @@ pub fn active(
     Ok(active.then_some(claims))
 }
 
-/// As [`active`], but a server that has just begun waits until it can tell.
+/// As [`active`], but waits for the keys and revocations of a server that is starting.
 ///
 /// # Errors
 /// As [`active`].
@@ -103,72 +102,45 @@ pub async fn active_when_warm(
 ) -> Result<Option<AccessTokenClaims>, Unavailable> {
     match active(worker, token, audience, now) {
         Err(Unavailable) if worker.shared.readiness.warmed_up().await => active(worker, token, audience, now),
-        told => told,
+        outcome => outcome,
     }
 }
 
-/// Revokes a token, for good: when this returns, the database and every worker of this instance know it.
+/// The token in the Authorization header. A token in the query or the body is ignored.
 ///
 /// # Errors
-/// [`Unavailable`] when the database did not say that it is written.
-pub async fn revoke(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), Unavailable> {
-    worker
-        .shared
-        .revocations
-        .revoke(InvalidatedToken::from(claims), now)
-        .await
-}
-
-/// Redeems a one-time token; `true` for the one request, over all instances and restarts, that did it.
-///
-/// # Errors
-/// [`Unavailable`] when the database did not say: then nobody knows whether it was used, and the answer must be no.
-pub async fn redeem(worker: &Worker, claims: &AccessTokenClaims, now: UnixMillis) -> Result<bool, Unavailable> {
-    worker
-        .shared
-        .revocations
-        .redeem(InvalidatedToken::from(claims), now)
-        .await
-}
-
-/// The token in the Authorization header, the only place where one is looked for.
-///
-/// # Errors
-/// `NoToken` without the header or with another scheme, `MalformedToken` for two of them or one that cannot be read.
-pub fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
-    let mut headers = request.headers().get_all(AUTHORIZATION);
-    let Some(header) = headers.next() else {
-        return Err(AdminError::NoToken);
-    };
-    if headers.next().is_some() {
-        return Err(AdminError::MalformedToken);
+/// `NoToken` without the header or with another scheme, `MalformedToken` for a repeated or malformed header.
+pub fn presented<'r>(caller: &Caller<'r>) -> Result<&'r str, BearerError> {
+    match caller.authorization() {
+        Authorization::None => Err(BearerError::NoToken),
+        Authorization::One(header) => parse(header),
+        Authorization::Repeated => Err(BearerError::MalformedToken),
     }
-    read(header.as_bytes())
 }
 
-/// `Bearer TOKEN`, the scheme in any case.
-fn read(header: &[u8]) -> Result<&str, AdminError> {
+/// `Bearer TOKEN`; the case of the scheme does not matter.
+fn parse(header: &[u8]) -> Result<&str, BearerError> {
     const SCHEME: &[u8] = b"bearer ";
     match header.split_at_checked(SCHEME.len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => well_formed(token),
-        _ if header.eq_ignore_ascii_case(SCHEME.trim_ascii()) => Err(AdminError::MalformedToken),
-        // A scheme that is not even text is not another scheme.
-        _ if header.iter().any(|byte| !matches!(byte, b'\t' | b' '..=b'~')) => Err(AdminError::MalformedToken),
-        _ => Err(AdminError::NoToken),
+        _ if header.eq_ignore_ascii_case(SCHEME.trim_ascii()) => Err(BearerError::MalformedToken),
+        // A header that is not text is malformed, not another scheme.
+        _ if header.iter().any(|byte| !matches!(byte, b'\t' | b' '..=b'~')) => Err(BearerError::MalformedToken),
+        _ => Err(BearerError::NoToken),
     }
 }
 
-/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`, with `=` anywhere: what is no token of ours is refused
-/// later, alike. Every byte is looked at, without a branch for each, so that the compiler can take sixteen at a time.
-fn well_formed(token: &[u8]) -> Result<&str, AdminError> {
+/// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`, with `=` allowed anywhere:
+/// verification rejects the token anyway. The loop has no branch per byte, so that the compiler can vectorize it.
+fn well_formed(token: &[u8]) -> Result<&str, BearerError> {
     let good = token.iter().fold(!token.is_empty(), |good, byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        // `-` `.` `/` and the digits stand together.
+        // `-`, `.`, `/` and the digits are consecutive.
         let digit = byte.wrapping_sub(b'-') < 13;
         good & (letter | digit | (*byte == b'_') | (*byte == b'~') | (*byte == b'+') | (*byte == b'='))
     });
     let text = std::str::from_utf8(token).ok().filter(|_| good);
-    text.ok_or(AdminError::MalformedToken)
+    text.ok_or(BearerError::MalformedToken)
 }
 
 #[cfg(test)]
@@ -180,18 +152,18 @@ mod tests {
         for byte in 0..=u8::MAX {
             let allowed = byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
             let header = [b"Bearer a", &[byte][..]].concat();
-            assert_eq!(read(&header).is_ok(), allowed, "{byte:#x}");
+            assert_eq!(parse(&header).is_ok(), allowed, "{byte:#x}");
         }
     }
 
     #[test]
     fn the_scheme_may_be_in_any_case_and_another_is_no_token() {
-        assert_eq!(read(b"bEARER abc"), Ok("abc"));
+        assert_eq!(parse(b"bEARER abc"), Ok("abc"));
         for bad in [&b"Bearer "[..], b"Bearer", b"Bearer  a", b"Bearer a b", b"Bas\xffc x"] {
-            assert_eq!(read(bad), Err(AdminError::MalformedToken), "{bad:?}");
+            assert_eq!(parse(bad), Err(BearerError::MalformedToken), "{bad:?}");
         }
         for other in [&b""[..], b"Basic abc", b"Bearerabc"] {
-            assert_eq!(read(other), Err(AdminError::NoToken), "{other:?}");
+            assert_eq!(parse(other), Err(BearerError::NoToken), "{other:?}");
         }
     }
 }

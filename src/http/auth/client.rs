@@ -1,14 +1,12 @@
-//! Client authentication (RFC 6749 §2.3.1), the same for every endpoint that needs it.
+//! Client authentication (RFC 6749 §2.3.1), for every endpoint that requires it.
 //!
-//! Whatever is wrong, the answer is the same 401 and takes the same time (P15); only the log knows why. The exception is
-//! a client with a secret that is kept by a slow hash: a wrong secret of it takes longer than one of nobody.
+//! Every failure gets the same 401 in the same time (P15); only the log tells the cause. The exception is a client with a
+//! password hash: a wrong secret of it takes longer than one of an unknown client.
 
 use std::sync::Arc;
 
-use actix_web::HttpRequest;
-use actix_web::http::header::AUTHORIZATION;
-
 use super::guard;
+use crate::http::caller::{Authorization, Caller};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::basic::{self, MalformedBasic};
@@ -19,6 +17,14 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::stored_secret::{self, StoredSecret};
 use crate::time::UnixMillis;
 
+/// Credentials in the body of a request.
+pub struct FormCredentials {
+    /// `client_id`.
+    pub client_id: Option<String>,
+    /// `client_secret`.
+    pub client_secret: Option<ClientSecret>,
+}
+
 /// The credentials of a request.
 struct Presented {
     id: String,
@@ -26,66 +32,65 @@ struct Presented {
     method: AuthMethod,
 }
 
-/// Why a request gives no credentials to verify.
+/// Why a request has no credentials to verify.
 enum NotPresented {
-    /// It is rejected as a request.
+    /// The request is malformed.
     Malformed(OAuthError),
-    /// It is denied as an authentication.
+    /// The credentials are missing or malformed.
     Denied(Denial),
 }
 
 const TWO_METHODS: OAuthError = OAuthError::InvalidRequest("there is more than one way of authentication");
 const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one of the Authorization header");
 
-/// The client that a request proves to come from.
+/// Authenticates the client that sends a request.
 ///
 /// # Errors
-/// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of them (P17), 503 when the
-/// client cannot be looked up (P25) or its slow hash has to wait for too many others.
+/// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of them (P17), 503 if the
+/// client cannot be looked up (P25) or too many password hash checks are waiting.
 pub async fn authenticate(
     worker: &Worker,
-    request: &HttpRequest,
-    body_id: Option<String>,
-    body_secret: Option<ClientSecret>,
+    caller: &Caller<'_>,
+    form: FormCredentials,
     now: UnixMillis,
 ) -> Result<Arc<Client>, ApiError> {
-    let presented = match present(request, body_id, body_secret) {
+    let presented = match present(caller, form) {
         Ok(presented) => presented,
         Err(NotPresented::Malformed(error)) => return Err(error.into()),
-        Err(NotPresented::Denied(denial)) => return Err(deny(worker, request, denial, None, now)),
+        Err(NotPresented::Denied(denial)) => return Err(deny(worker, caller, denial, None, now)),
     };
     let tried = ClientId::parse(&presented.id);
-    guard::admit(worker, request, tried.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
+    guard::admit(worker, caller, tried.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
     let found = match tried {
         Some(id) => worker.cache.lookup(id, now).await?,
         None => None,
     };
     let Some(client) = found else {
-        // As much work as for a client that exists, so that time does not tell them apart.
+        // As much work as for a known client, so that the response time does not tell whether the client exists.
         stored_secret::verify(&presented.secret, &[], now);
         let tried = ClientId::parse(&presented.id);
-        return Err(deny(worker, request, Denial::UnknownClient, tried.as_ref(), now));
+        return Err(deny(worker, caller, Denial::UnknownClient, tried.as_ref(), now));
     };
     let found = match stored_secret::verify(&presented.secret, &client.secrets, now) {
         None if stored_secret::any_is_password_hash(&client.secrets) => {
-            // Boxed, so that the future of every other request is not larger for it.
-            return Box::pin(authenticate_by_password_hash(worker, request, presented, client, now)).await;
+            // Boxed, so that it does not enlarge the future of every other request.
+            return Box::pin(authenticate_by_password_hash(worker, caller, presented, client, now)).await;
         }
         found => found,
     };
-    authorize(worker, request, found, &presented, &client, now)?;
+    authorize(worker, caller, found, &presented, &client, now)?;
     Ok(client)
 }
 
-/// As [`authenticate`], of a client that has secrets with a slow hash, when none of the others is the one.
+/// Continues [`authenticate`] with the password hashes of a client, if none of its other secrets matches.
 async fn authenticate_by_password_hash(
     worker: &Worker,
-    request: &HttpRequest,
+    caller: &Caller<'_>,
     presented: Presented,
     client: Arc<Client>,
     now: UnixMillis,
 ) -> Result<Arc<Client>, ApiError> {
-    let mut unfinished = Unfinished(Some((worker, request, &client.id, now)));
+    let mut unfinished = Unfinished(Some((worker, caller, &client.id, now)));
     let found = worker
         .shared
         .password_verifier
@@ -93,10 +98,10 @@ async fn authenticate_by_password_hash(
         .await;
     unfinished.0 = None;
     let found = found?.map(|secret| secret.id.clone());
-    // That took its time: what the client is now decides.
+    // The check took time, so the current state of the client decides.
     let now = worker.now();
     let Some(client) = worker.cache.lookup(client.id.clone(), now).await? else {
-        return Err(deny(worker, request, Denial::UnknownClient, Some(&client.id), now));
+        return Err(deny(worker, caller, Denial::UnknownClient, Some(&client.id), now));
     };
     let secret = found.and_then(|id| {
         client
@@ -104,25 +109,26 @@ async fn authenticate_by_password_hash(
             .iter()
             .find(|secret| secret.id == id && secret.is_valid(now))
     });
-    authorize(worker, request, secret, &presented, &client, now)?;
+    authorize(worker, caller, secret, &presented, &client, now)?;
     Ok(client)
 }
 
-/// Counts a failure if the caller hangs up before there is a verdict: or whoever guesses would never be counted.
-struct Unfinished<'a>(Option<(&'a Worker, &'a HttpRequest, &'a ClientId, UnixMillis)>);
+/// Counts a failure if the caller hangs up before the check is done. Otherwise a caller could guess secrets without limit by
+/// hanging up each time.
+struct Unfinished<'a>(Option<(&'a Worker, &'a Caller<'a>, &'a ClientId, UnixMillis)>);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some((worker, request, id, now)) = self.0.take() {
-            guard::hung_up(worker, request, id, now);
+        if let Some((worker, caller, id, now)) = self.0.take() {
+            guard::hung_up(worker, caller, id, now);
         }
     }
 }
 
-/// Whether `client` may go on by the secret of its that was `found`.
+/// Whether `client` is authenticated by its secret `found`.
 fn authorize(
     worker: &Worker,
-    request: &HttpRequest,
+    caller: &Caller<'_>,
     found: Option<&StoredSecret>,
     presented: &Presented,
     client: &Client,
@@ -139,35 +145,32 @@ fn authorize(
             return Ok(());
         }
     };
-    Err(deny(worker, request, denial, Some(&client.id), now))
+    Err(deny(worker, caller, denial, Some(&client.id), now))
 }
 
-fn present(
-    request: &HttpRequest,
-    body_id: Option<String>,
-    body_secret: Option<ClientSecret>,
-) -> Result<Presented, NotPresented> {
-    let mut headers = request.headers().get_all(AUTHORIZATION);
-    let Some(header) = headers.next() else {
-        return match (body_id, body_secret) {
-            (Some(id), Some(secret)) => Ok(Presented {
+fn present(caller: &Caller<'_>, form: FormCredentials) -> Result<Presented, NotPresented> {
+    let header = match (caller.authorization(), form.client_secret) {
+        (Authorization::One(header), None) => header,
+        (Authorization::None, Some(secret)) => {
+            let id = form.client_id.ok_or(NotPresented::Denied(Denial::NoCredentials))?;
+            return Ok(Presented {
                 id,
                 secret,
                 method: AuthMethod::ClientSecretPost,
-            }),
-            _ => Err(NotPresented::Denied(Denial::NoCredentials)),
-        };
+            });
+        }
+        (Authorization::None, None) => return Err(NotPresented::Denied(Denial::NoCredentials)),
+        (Authorization::One(_), Some(_)) | (Authorization::Repeated, _) => {
+            return Err(NotPresented::Malformed(TWO_METHODS));
+        }
     };
-    if headers.next().is_some() || body_secret.is_some() {
-        return Err(NotPresented::Malformed(TWO_METHODS));
-    }
-    let (id, secret) = basic::parse(header.as_bytes()).map_err(|malformed| {
+    let (id, secret) = basic::parse(header).map_err(|malformed| {
         NotPresented::Denied(match malformed {
             MalformedBasic::Scheme => Denial::WrongScheme,
             MalformedBasic::Credentials => Denial::MalformedBasic,
         })
     })?;
-    if body_id.is_some_and(|body_id| body_id != id) {
+    if form.client_id.is_some_and(|form_id| form_id != id) {
         return Err(NotPresented::Malformed(TWO_IDS));
     }
     Ok(Presented {
@@ -177,8 +180,8 @@ fn present(
     })
 }
 
-fn deny(worker: &Worker, request: &HttpRequest, denial: Denial, tried: Option<&ClientId>, now: UnixMillis) -> ApiError {
-    match guard::denied(worker, request, denial, tried, now) {
+fn deny(worker: &Worker, caller: &Caller<'_>, denial: Denial, tried: Option<&ClientId>, now: UnixMillis) -> ApiError {
+    match guard::denied(worker, caller, denial, tried, now) {
         Ok(()) => OAuthError::InvalidClient.into(),
         Err(wait) => OAuthError::TooManyFailures(wait).into(),
     }

@@ -1,89 +1,78 @@
-//! The log of what was denied, credentials above all: one line each, at most ten a second, with a count of what was left out.
+//! The log of denials: one line for each, at most ten per second, with the number of suppressed lines.
 //!
-//! A line never carries what was presented: a secret typed into the wrong field would be in the log for good. An id
-//! is shown only where it is a client's.
+//! A line never carries the credentials: a secret that is typed into the wrong field would stay in the log. It carries a
+//! client id only if a client with this id exists.
 
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
+use actix_web::http::header::HeaderValue;
+
+use crate::http::caller::{Caller, DetachedCaller};
 use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
 use crate::throttle::Limited;
 use crate::time::UnixMillis;
 
-/// Lines a second; an attack must not fill the disk.
-const LINES_A_SECOND: u32 = 10;
+/// Lines per second. An attack must not fill the disk.
+const MAX_LINES_PER_SECOND: u32 = 10;
 
-/// Where a denied request came from.
-pub struct Sender {
-    /// Its address.
-    pub address: IpAddr,
-    /// The id that its answer carries.
-    pub request_id: String,
-}
-
-/// The log itself, shared by all workers; only denials touch it.
+/// The log, shared by all workers. Only denials lock it.
 #[derive(Debug, Default)]
 pub struct DenialLog {
     denials: Mutex<Second>,
-    /// Apart from the others, whose flood it announces and would be lost in.
+    /// Separate, because a flood of denials would suppress the line that announces it.
     limits: Mutex<Second>,
 }
 
-/// The current second and how much of it is used up.
+/// The lines of the current second.
 #[derive(Debug, Default)]
 struct Second {
     number: i64,
     lines: u32,
-    left_out: u64,
+    suppressed: u64,
 }
 
 impl Second {
-    /// Whether a line may be written, and how many were left out before it.
+    /// If a line may be written: how many were suppressed before it.
     fn admit(&mut self, now: UnixMillis) -> Option<u64> {
         if self.number != now.seconds() {
             self.number = now.seconds();
             self.lines = 0;
         }
-        if self.lines == LINES_A_SECOND {
-            self.left_out += 1;
+        if self.lines == MAX_LINES_PER_SECOND {
+            self.suppressed += 1;
             return None;
         }
         self.lines += 1;
-        Some(std::mem::take(&mut self.left_out))
+        Some(std::mem::take(&mut self.suppressed))
     }
 }
 
 impl DenialLog {
-    /// Writes a line, unless there were too many in this second.
-    pub fn note(&self, denial: Denial, client: Option<&ClientId>, now: UnixMillis, sender: impl FnOnce() -> Sender) {
-        let Some(left_out) = admit(&self.denials, now) else {
+    /// Writes a line, unless there are too many in this second.
+    pub fn note(&self, caller: &Caller, denial: Denial, client: Option<&ClientId>, now: UnixMillis) {
+        let Some(suppressed) = admit(&self.denials, now) else {
             return;
         };
-        if left_out > 0 {
-            log::info!("lines about what was refused left out count={left_out}");
+        if suppressed > 0 {
+            log::info!("lines about what was refused left out count={suppressed}");
         }
         log::info!(
             "{} refused reason={} {}",
             denial.what(),
             denial.name(),
-            who(&sender(), client)
+            fields(client, caller.address(), caller.request_id())
         );
     }
 
-    /// Writes that a limit is reached, unless there were too many such lines in this second.
-    pub fn note_limit(
-        &self,
-        limited: Limited,
-        client: Option<&ClientId>,
-        now: UnixMillis,
-        sender: impl FnOnce() -> Sender,
-    ) {
-        let Some(left_out) = admit(&self.limits, now) else {
+    /// Writes that a limit is reached, unless there are too many such lines in this second.
+    pub fn note_limit(&self, caller: &DetachedCaller, limited: Limited, client: Option<&ClientId>, now: UnixMillis) {
+        let Some(suppressed) = admit(&self.limits, now) else {
             return;
         };
-        if left_out > 0 {
-            log::warn!("too many failed authentications, lines left out count={left_out}");
+        if suppressed > 0 {
+            log::warn!("too many failed authentications, lines left out count={suppressed}");
         }
         let limited = match limited {
             Limited::Client => "client_at_address",
@@ -91,7 +80,7 @@ impl DenialLog {
         };
         log::warn!(
             "too many failed authentications limited={limited} {}",
-            who(&sender(), client)
+            fields(client, caller.address, &caller.request_id)
         );
     }
 }
@@ -100,12 +89,10 @@ fn admit(second: &Mutex<Second>, now: UnixMillis) -> Option<u64> {
     second.lock().unwrap_or_else(PoisonError::into_inner).admit(now)
 }
 
-fn who(sender: &Sender, client: Option<&ClientId>) -> String {
+fn fields(client: Option<&ClientId>, address: IpAddr, request_id: &HeaderValue) -> String {
     let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
-    format!(
-        "client={client} peer={} request_id={}",
-        sender.address, sender.request_id
-    )
+    let request_id = request_id.to_str().unwrap_or("-");
+    format!("client={client} peer={address} request_id={request_id}")
 }
 
 #[cfg(test)]

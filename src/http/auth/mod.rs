@@ -1,4 +1,4 @@
-//! Who a request comes from, and what it may: client authentication, bearer tokens, and the guard before both.
+//! Authentication and authorization: client credentials, bearer tokens, and the guard that limits and logs failures.
 
 pub mod bearer;
 pub mod client;

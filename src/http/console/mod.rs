@@ -11,7 +11,7 @@ use actix_web::http::header::{CONTENT_TYPE, ETAG, EntityTag, Header, HeaderName,
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::error;
+use super::error::{self, Format};
 
 /// A file of the page.
 struct File {
@@ -65,7 +65,7 @@ pub async fn page(request: HttpRequest) -> HttpResponse {
 pub async fn part(request: HttpRequest, name: Path<String>) -> HttpResponse {
     match FILES.iter().find(|file| file.name == *name) {
         Some(file) => answer(&request, file),
-        None => error::not_found(false),
+        None => error::not_found(Format::OAuth),
     }
 }
 

@@ -1,0 +1,128 @@
+//! Clients: list, find, create, update, delete.
+
+use super::error::failed;
+use super::{Administration, OperationError};
+use crate::api::audit::Principal;
+use crate::api::client_fields::ClientFields;
+use crate::db::clients::{self, Changed};
+use crate::db::transactions::{self, Deleted};
+use crate::db::{Conn, DbError};
+use crate::oauth::client::{Client, ClientId};
+use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::stored_secret::StoredSecret;
+
+/// A new client and its first secret, which cannot be read again.
+pub struct CreatedClient {
+    /// The client, with the hash of the secret.
+    pub client: Client,
+    /// The secret.
+    pub secret: ClientSecret,
+}
+
+impl Administration {
+    /// At most `limit` clients, in the order of their ids: those after `after`, or the first ones.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn list_clients(&self, after: Option<ClientId>, limit: i64) -> Result<Vec<Client>, OperationError> {
+        let list = move |conn: &mut Conn| clients::list(conn, after.as_ref().map(ClientId::as_str), limit);
+        self.db.read(list).await.map_err(failed)
+    }
+
+    /// The client with this id.
+    ///
+    /// # Errors
+    /// [`OperationError::ClientNotFound`], or when the database fails.
+    pub async fn find_client(&self, id: ClientId) -> Result<Client, OperationError> {
+        let found = self.db.read(move |conn| clients::find(conn, &id)).await;
+        found.map_err(failed)?.ok_or(OperationError::ClientNotFound)
+    }
+
+    /// Creates a client and generates its first secret.
+    ///
+    /// # Errors
+    /// [`OperationError::MalformedClient`], [`OperationError::ClientExists`], or when the database fails.
+    pub async fn create_client(&self, by: Principal, fields: &ClientFields) -> Result<CreatedClient, OperationError> {
+        let now = self.clock.now();
+        let new = fields.new_id().and_then(|id| fields.new_client(id, now));
+        let mut client = new.map_err(OperationError::MalformedClient)?;
+        let secret = ClientSecret::generate();
+        client.secrets.push(StoredSecret::new(&secret, now));
+        let row = client.clone();
+        let created = self
+            .db
+            .run(move |conn| transactions::create_client(conn, &by, &row))
+            .await;
+        created.map_err(|error| match error {
+            DbError::Conflict => OperationError::ClientExists,
+            other => failed(other),
+        })?;
+        // The client is committed and this is the only time that its secret can be shown, so a failure to apply it is no
+        // failure of the operation.
+        if self.apply_client(&client.id).await.is_err() {
+            log::warn!(
+                "a new client counts only when the change log has been read client={:?}",
+                client.id
+            );
+        }
+        Ok(CreatedClient { client, secret })
+    }
+
+    /// Updates the members of a client that `fields` gives, if `is_expected` accepts its current version.
+    ///
+    /// # Errors
+    /// [`OperationError::ClientNotFound`], [`OperationError::VersionMismatch`], [`OperationError::MalformedClient`], or when
+    /// the database fails.
+    pub async fn update_client(
+        &self,
+        by: Principal,
+        id: ClientId,
+        fields: ClientFields,
+        is_expected: impl FnOnce(&Client) -> bool + Send + 'static,
+    ) -> Result<Client, OperationError> {
+        let now = self.clock.now();
+        let update = move |client: &Client| match is_expected(client) {
+            true => fields.applied_to(client, now).map_err(OperationError::MalformedClient),
+            false => Err(OperationError::VersionMismatch),
+        };
+        let subject = id.clone();
+        let work = move |conn: &mut Conn| transactions::change_client(conn, &by, &subject, now, update);
+        let client = match self.db.run(work).await.map_err(failed)? {
+            Changed::Done { after, .. } => after,
+            Changed::Missing => return Err(OperationError::ClientNotFound),
+            Changed::Rejected(error) => return Err(error),
+        };
+        self.apply_client(&id).await?;
+        Ok(*client)
+    }
+
+    /// Deletes a client and its secrets, if `is_expected` accepts its current version. Its tokens become inactive for good.
+    ///
+    /// # Errors
+    /// [`OperationError::ClientNotFound`], [`OperationError::VersionMismatch`], or when the database fails.
+    pub async fn delete_client(
+        &self,
+        by: Principal,
+        id: ClientId,
+        is_expected: impl FnOnce(&Client) -> bool + Send + 'static,
+    ) -> Result<(), OperationError> {
+        let (subject, now) = (id.clone(), self.clock.now());
+        let work = move |conn: &mut Conn| transactions::delete_client_if(conn, &by, &subject, now, is_expected);
+        match self.db.run(work).await.map_err(failed)? {
+            Deleted::Done => self.apply_client(&id).await,
+            Deleted::Missing => Err(OperationError::ClientNotFound),
+            Deleted::Rejected => Err(OperationError::VersionMismatch),
+        }
+    }
+
+    /// Applies a committed change of a client to every worker.
+    ///
+    /// Replicas come first, or a cache could load the client again from one that lacks the change. A cache forgets the
+    /// client even if the database fails meanwhile.
+    pub(super) async fn apply_client(&self, id: &ClientId) -> Result<(), OperationError> {
+        let caught_up = self.db.catch_up().await;
+        let reloaded = self.revocations.reload_statuses(vec![id.clone()]).await;
+        self.caches.invalidate(id).await;
+        caught_up.and(reloaded).map_err(failed)
+    }
+}

@@ -1,0 +1,44 @@
+//! How each failure of an operation is answered: the one table of statuses and details of the admin API.
+
+use actix_web::http::StatusCode;
+
+use crate::admin::{MAX_SECRETS, OperationError};
+use crate::http::error::ApiError;
+use crate::oauth::error::OAuthError;
+
+impl From<OperationError> for ApiError {
+    fn from(error: OperationError) -> Self {
+        const { assert!(MAX_SECRETS == 10, "the detail below names the number") };
+        let (status, detail) = match error {
+            OperationError::ClientNotFound => (StatusCode::NOT_FOUND, "client not found"),
+            OperationError::SecretNotFound => (StatusCode::NOT_FOUND, "secret not found"),
+            OperationError::TokenNotFound => (StatusCode::NOT_FOUND, "token not found"),
+            OperationError::RouteNotFound => (StatusCode::NOT_FOUND, "route not found"),
+            OperationError::ClientExists => (StatusCode::CONFLICT, "the client id is already in use"),
+            OperationError::RouteExists => (
+                StatusCode::CONFLICT,
+                "a route with the same method, host and path exists",
+            ),
+            OperationError::NextKeyExists => (
+                StatusCode::CONFLICT,
+                "a new key is already published, GET /admin/keys shows when it is activated",
+            ),
+            OperationError::AlreadyExists => (StatusCode::CONFLICT, "already exists"),
+            OperationError::TooManySecrets => (StatusCode::CONFLICT, "at most 10 secrets per client"),
+            OperationError::VersionMismatch => (
+                StatusCode::PRECONDITION_FAILED,
+                "If-Match does not name the current version of the client",
+            ),
+            OperationError::MalformedClient(malformed) => return Self::MalformedMember(malformed),
+            OperationError::MalformedRoute(malformed) => (StatusCode::BAD_REQUEST, malformed.text()),
+            OperationError::Unavailable => return Self::Unavailable,
+            OperationError::Internal => return Self::OAuth(OAuthError::ServerError),
+        };
+        Self::Problem(status, detail)
+    }
+}
+
+/// 400, with what the request must be like.
+pub fn bad_request(detail: &'static str) -> ApiError {
+    ApiError::Problem(StatusCode::BAD_REQUEST, detail)
+}

@@ -1,0 +1,308 @@
+//! The caller of a request: its address (P43), its request id (P26) and its Authorization header.
+//!
+//! A proxy appends the address of its own caller to `X-Forwarded-For`, so the list is read from its end: the first address
+//! that is no trusted proxy is the caller's. The caller itself may have sent what stands before that, so it is ignored.
+
+use std::cell::{Cell, OnceCell};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, X_FORWARDED_FOR};
+use actix_web::{HttpMessage, HttpRequest};
+
+use crate::config::TrustedProxies;
+use crate::random::random_text;
+
+/// The header of a request id, in requests and responses.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The caller of one request. A handler creates it first and passes it down instead of the request.
+///
+/// Address and request id are determined on first use: a request that succeeds needs neither.
+pub struct Caller<'r> {
+    request: &'r HttpRequest,
+    trusted: &'r TrustedProxies,
+    ids: &'r RequestIdSource,
+    address: OnceCell<IpAddr>,
+    request_id: OnceCell<HeaderValue>,
+}
+
+/// Address and request id of a caller, for work that goes on after the response.
+pub struct DetachedCaller {
+    /// The address.
+    pub address: IpAddr,
+    /// The request id of the response.
+    pub request_id: HeaderValue,
+}
+
+/// The Authorization header of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authorization<'r> {
+    /// There is none.
+    None,
+    /// The value of the only one.
+    One(&'r [u8]),
+    /// There are several.
+    Repeated,
+}
+
+impl<'r> Caller<'r> {
+    /// The caller of a request; `ids` generates its request id if the request has none.
+    pub fn new(request: &'r HttpRequest, trusted: &'r TrustedProxies, ids: &'r RequestIdSource) -> Self {
+        Self {
+            request,
+            trusted,
+            ids,
+            address: OnceCell::new(),
+            request_id: OnceCell::new(),
+        }
+    }
+
+    /// The address of the caller: of the connection or, if that is from a trusted proxy, the one that the proxy names.
+    /// `0.0.0.0` if the connection is gone.
+    pub fn address(&self) -> IpAddr {
+        *self.address.get_or_init(|| {
+            let connected = self
+                .request
+                .peer_addr()
+                .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+            let lists = self
+                .request
+                .headers()
+                .get_all(X_FORWARDED_FOR)
+                .map(|value| value.as_bytes())
+                .collect::<Vec<_>>();
+            address_of(connected, &lists, self.trusted)
+        })
+    }
+
+    /// The request id. The response will carry the same.
+    pub fn request_id(&self) -> &HeaderValue {
+        self.request_id.get_or_init(|| {
+            let id = request_id(self.request, Some(self.ids));
+            self.request.extensions_mut().insert(Generated(id.clone()));
+            id
+        })
+    }
+
+    /// The Authorization header.
+    pub fn authorization(&self) -> Authorization<'r> {
+        let mut headers = self.request.headers().get_all(AUTHORIZATION);
+        match (headers.next(), headers.next()) {
+            (None, _) => Authorization::None,
+            (Some(header), None) => Authorization::One(header.as_bytes()),
+            (Some(_), Some(_)) => Authorization::Repeated,
+        }
+    }
+
+    /// Address and request id, owned.
+    pub fn detached(&self) -> DetachedCaller {
+        DetachedCaller {
+            address: self.address(),
+            request_id: self.request_id().clone(),
+        }
+    }
+}
+
+/// Several headers are one list, in the order in which they stand (RFC 9110 §5.3). If an entry is malformed before the
+/// caller's address is found, the address of the connection is used.
+fn address_of(connected: IpAddr, lists: &[&[u8]], trusted: &TrustedProxies) -> IpAddr {
+    let connected = connected.to_canonical();
+    if !trusted.contains(connected) {
+        return connected;
+    }
+    let mut farthest = connected;
+    let entries = lists.iter().rev().flat_map(|list| list.rsplit(|byte| *byte == b','));
+    for entry in entries.map(<[u8]>::trim_ascii).filter(|entry| !entry.is_empty()) {
+        let Some(address) = parse_address(entry) else {
+            return connected;
+        };
+        if !trusted.contains(address) {
+            return address;
+        }
+        farthest = address;
+    }
+    // All addresses are those of proxies: the request comes from the first one.
+    farthest
+}
+
+/// An address as proxies write it: bare, with a port, or in brackets.
+fn parse_address(entry: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(entry).ok()?;
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(text);
+    let address = bare.parse::<IpAddr>().ok();
+    address
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|peer| peer.ip()))
+        .map(|address| address.to_canonical())
+}
+
+const MAX_REQUEST_ID: usize = 64;
+
+/// 60 random bits, so that ids of workers, instances and restarts do not collide.
+const PREFIX_LENGTH: usize = 10;
+
+/// Generates request ids for one worker: a random prefix and a number, so that an id costs no randomness.
+pub struct RequestIdSource {
+    prefix: [u8; PREFIX_LENGTH],
+    next: Cell<u64>,
+}
+
+impl RequestIdSource {
+    /// A source with a new prefix.
+    pub fn new() -> Self {
+        Self {
+            prefix: random_text(PREFIX_LENGTH)
+                .as_bytes()
+                .try_into()
+                .expect("the text has the requested length"),
+            next: Cell::new(0),
+        }
+    }
+
+    fn next(&self) -> HeaderValue {
+        const MAX_ID: usize = PREFIX_LENGTH + 1 + 20;
+        let number = self.next.get();
+        self.next.set(number.wrapping_add(1));
+        let mut text = [b'-'; MAX_ID];
+        text[..PREFIX_LENGTH].copy_from_slice(&self.prefix);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number);
+        let end = PREFIX_LENGTH + 1 + digits.len();
+        text[PREFIX_LENGTH + 1..end].copy_from_slice(digits.as_bytes());
+        HeaderValue::from_bytes(&text[..end]).expect("letters, digits and a hyphen make a header value")
+    }
+}
+
+impl Default for RequestIdSource {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The request id that a log line already carries, in the extensions of the request.
+struct Generated(HeaderValue);
+
+/// The id of a request: a well-formed one that the caller sent, the one that a log line carries, or a new one.
+pub fn request_id(request: &HttpRequest, ids: Option<&RequestIdSource>) -> HeaderValue {
+    if let Some(sent) = well_formed(request.headers()) {
+        return sent.clone();
+    }
+    if let Some(generated) = request.extensions().get::<Generated>() {
+        return generated.0.clone();
+    }
+    match ids {
+        Some(ids) => ids.next(),
+        None => HeaderValue::from_static("-"),
+    }
+}
+
+/// 1 to 64 characters of `[A-Za-z0-9._-]`: no other can break a log line or a header.
+fn well_formed(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let sent = headers.get(&REQUEST_ID)?;
+    let bytes = sent.as_bytes();
+    let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    ((1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(allowed)).then_some(sent)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn caller_of(connected: &str, lists: &[&str]) -> String {
+        let ranges = ["127.0.0.1", "10.0.0.0/8", "2001:db8::/32"].map(str::to_owned);
+        let trusted = TrustedProxies::try_from(ranges.to_vec()).unwrap();
+        let lists: Vec<&[u8]> = lists.iter().map(|list| list.as_bytes()).collect();
+        address_of(connected.parse().unwrap(), &lists, &trusted).to_string()
+    }
+
+    #[test]
+    fn p43_x_forwarded_for_is_trusted_from_proxies_only() {
+        assert_eq!(caller_of("192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+        assert_eq!(caller_of("127.0.0.1", &["198.51.100.7"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn p43_the_last_address_that_is_no_proxy_is_the_caller() {
+        assert_eq!(
+            caller_of("127.0.0.1", &["203.0.113.9, 198.51.100.7, 10.0.0.2"]),
+            "198.51.100.7"
+        );
+        assert_eq!(caller_of("127.0.0.1", &["203.0.113.9", "198.51.100.7"]), "198.51.100.7");
+        assert_eq!(
+            caller_of("127.0.0.1", &["198.51.100.7", "10.0.0.2,10.0.0.3"]),
+            "198.51.100.7"
+        );
+        assert_eq!(caller_of("127.0.0.1", &["10.0.0.5, 10.0.0.2"]), "10.0.0.5");
+        assert_eq!(caller_of("127.0.0.1", &[]), "127.0.0.1");
+        assert_eq!(caller_of("127.0.0.1", &["", " , "]), "127.0.0.1");
+    }
+
+    #[test]
+    fn p43_garbage_where_it_counts_leaves_the_connection() {
+        for garbage in [
+            "x",
+            "unknown",
+            "_hidden",
+            "1.2.3",
+            "1.2.3.4.5",
+            "[::1",
+            "é",
+            "198.51.100.7;",
+        ] {
+            let list = format!("198.51.100.7, {garbage}, 10.0.0.2");
+            assert_eq!(caller_of("127.0.0.1", &[&list]), "127.0.0.1", "{garbage}");
+        }
+        // Left of the caller's address stands what the caller sent: it cannot choose another bucket with it.
+        assert_eq!(caller_of("127.0.0.1", &["garbage, 198.51.100.7"]), "198.51.100.7");
+    }
+
+    #[test]
+    fn p43_ports_brackets_and_mapped_addresses_are_understood() {
+        assert_eq!(caller_of("127.0.0.1", &["198.51.100.7:4711"]), "198.51.100.7");
+        assert_eq!(caller_of("127.0.0.1", &["[2001:db9::1]:80"]), "2001:db9::1");
+        assert_eq!(caller_of("127.0.0.1", &["[2001:db9::1]"]), "2001:db9::1");
+        assert_eq!(caller_of("::ffff:127.0.0.1", &["::ffff:198.51.100.7"]), "198.51.100.7");
+        assert_eq!(caller_of("::ffff:192.0.2.1", &["198.51.100.7"]), "192.0.2.1");
+    }
+
+    #[test]
+    fn p26_ids_differ_and_are_well_formed() {
+        let source = RequestIdSource::new();
+        let (a, b) = (source.next(), source.next());
+        assert_ne!(a, b);
+        let mut headers = HeaderMap::new();
+        headers.insert(REQUEST_ID, a.clone());
+        assert_eq!(well_formed(&headers), Some(&a));
+    }
+
+    #[test]
+    fn p26_an_id_of_another_form_is_not_kept() {
+        for bad in ["", "a b", "a\"b", "é", &"x".repeat(65)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, HeaderValue::from_bytes(bad.as_bytes()).unwrap());
+            assert_eq!(well_formed(&headers), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_full() {
+        let source = RequestIdSource::new();
+        for number in [0, 9, 10, 123_456, u64::MAX] {
+            source.next.set(number);
+            let id = source.next();
+            assert_eq!(id.to_str().unwrap()[PREFIX_LENGTH..], format!("-{number}"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn p43_nothing_that_the_caller_sends_hides_it(sent in "[ -~]{0,40}") {
+            prop_assert_eq!(caller_of("127.0.0.1", &[&sent, "198.51.100.7"]), "198.51.100.7");
+            prop_assert_eq!(caller_of("127.0.0.1", &[&format!("{sent},198.51.100.7,10.1.1.1")]), "198.51.100.7");
+            prop_assert_eq!(caller_of("192.0.2.1", &[&sent]), "192.0.2.1");
+        }
+    }
+}
