@@ -1,5 +1,5 @@
-//! `cargo bench --bench batch_writer`: the cost of a token record for the worker that queues it, and for
-//! the BatchWriter that writes it.
+//! `cargo bench --bench batch_writer`: the cost of a token record for the worker that queues it,
+//! and for the BatchWriter that writes it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -56,7 +56,8 @@ fn add(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let recording = std::pin::pin!(recorder.record(&claims, UnixMillis(1)));
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-                // With asynchronous durability, recording never waits, so it is ready at the first poll.
+                // With asynchronous durability, recording never waits, so it is ready at the first
+                // poll.
                 assert!(recording.poll(&mut context).is_ready());
             });
         });
@@ -65,8 +66,8 @@ fn add(criterion: &mut Criterion) {
     });
 }
 
-/// `tokens::insert_batch` of 1,000 rows into a growing SQLite table, committed to disk. The time is per
-/// batch.
+/// `tokens::insert_batch` of 1,000 rows into a growing SQLite table, committed to disk. The time is
+/// per batch.
 fn flush(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&folder);

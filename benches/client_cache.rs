@@ -1,15 +1,15 @@
 //! `cargo bench --bench client_cache`: the client cache of one worker, and the cost of metrics per
 //! request.
 //!
-//! `hit` and `miss` are the cache's work inside the handler: one map access, the check of the age, the
-//! counters. `lookup` is a complete message on the same thread. `concurrent` is `hit` on two threads at
-//! once, each with its own cache. It must not be slower than `hit`, because nothing is shared.
-//! `memory_1000` prints bytes.
+//! `hit` and `miss` are the cache's work inside the handler: one map access, the check of the age,
+//! the counters. `lookup` is a complete message on the same thread. `concurrent` is `hit` on two
+//! threads at once, each with its own cache. It must not be slower than `hit`, because nothing is
+//! shared. `memory_1000` prints bytes.
 //!
-//! `metrics/request` is the cost of counting a token request: two clock reads, its route, its token.
-//! `metrics/cells` is the same without the clock. `metrics/concurrent` is `metrics/cells` while another
-//! worker counts as fast as it can. It must not be slower, because nothing is shared. `metrics/scrape`
-//! merges and writes the counts of 8 workers.
+//! `metrics/request` is the cost of counting a token request: two clock reads, its route, its
+//! token. `metrics/cells` is the same without the clock. `metrics/concurrent` is `metrics/cells`
+//! while another worker counts as fast as it can. It must not be slower, because nothing is shared.
+//! `metrics/scrape` merges and writes the counts of 8 workers.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;

@@ -1,8 +1,8 @@
-//! `cargo bench --bench http`: the server's CPU time for one warm request, compared with the HTTP floor
-//! ([`loadtest::floor`]).
+//! `cargo bench --bench http`: the server's CPU time for one warm request, compared with the HTTP
+//! floor ([`loadtest::floor`]).
 //!
-//! The cases take turns, round after round, in the same minutes on the same machine. The figures are
-//! medians over the rounds. Compare the ratios. `-- --rounds=7 --requests=60000` sets the size,
+//! The cases take turns, round after round, in the same minutes on the same machine. The figures
+//! are medians over the rounds. Compare the ratios. `-- --rounds=7 --requests=60000` sets the size,
 //! `-- --only=HS256` selects the cases beside the floor's.
 
 use std::time::{Duration, Instant};
@@ -117,7 +117,8 @@ fn compare(rounds: u64, requests: u64, only: &str) {
     }
 }
 
-/// Time from start to ready on an existing database, and memory after 100,000 tokens for 5,000 clients.
+/// Time from start to ready on an existing database, and memory after 100,000 tokens for 5,000
+/// clients.
 fn footprint() {
     const CLIENTS: u64 = 5000;
     const TOKENS: u64 = 100_000;

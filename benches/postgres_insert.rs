@@ -1,8 +1,8 @@
 //! `cargo bench --bench postgres_insert`: ways to write a batch of token records to PostgreSQL. The
 //! evidence for ADR 10 and 11.
 //!
-//! The figure to compare is this process's CPU per row, because in production it is the server's; the
-//! elapsed time with the database is printed as well. The first way is the one in use
+//! The figure to compare is this process's CPU per row, because in production it is the server's;
+//! the elapsed time with the database is printed as well. The first way is the one in use
 //! (`tokens::insert_batch`); the others are implemented here.
 
 use std::time::Instant;

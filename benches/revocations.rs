@@ -1,8 +1,8 @@
-//! `cargo bench --bench revocations`: a set of a million revocations: memory, loading time, and the cost
-//! of a check.
+//! `cargo bench --bench revocations`: a set of a million revocations: memory, loading time, and the
+//! cost of a check.
 //!
-//! The check is timed alone, on two threads at once, and while another thread revokes continuously: in
-//! the shared set of the server, and in the alternative that ADR 9 rejects, one set per worker.
+//! The check is timed alone, on two threads at once, and while another thread revokes continuously:
+//! in the shared set of the server, and in the alternative that ADR 9 rejects, one set per worker.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::HashMap;

@@ -1,8 +1,8 @@
 //! Counts instructions with valgrind's callgrind.
 //!
-//! Instructions are counted per thread and only while a window is open. Startup, the BatchWriter, the
-//! ChangeFeed and other periodic work run on other threads or outside the window. Valgrind reports the
-//! same CPU on every x86-64 machine with AVX2, so libraries select the same code there.
+//! Instructions are counted per thread and only while a window is open. Startup, the BatchWriter,
+//! the ChangeFeed and other periodic work run on other threads or outside the window. Valgrind
+//! reports the same CPU on every x86-64 machine with AVX2, so libraries select the same code there.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -37,8 +37,8 @@ impl Counted {
         Self { server, folder }
     }
 
-    /// Instructions of the busiest thread per request: the difference between 2n and n requests, divided by
-    /// n.
+    /// Instructions of the busiest thread per request: the difference between 2n and n requests,
+    /// divided by n.
     pub fn each(&self, request: &[u8], n: u64) -> Result<f64, String> {
         let mut connection = Connection::open(self.server.address);
         // The first requests parse keys, grow buffers and fill caches.
@@ -124,8 +124,8 @@ fn total_of(dump: &Path) -> f64 {
     total.unwrap_or(0.0)
 }
 
-/// Uses one connection in a closed loop: each request is one turn of the server's event loop in every
-/// run.
+/// Uses one connection in a closed loop: each request is one turn of the server's event loop in
+/// every run.
 fn drive(connection: &mut Connection, request: &[u8], times: u64) {
     for _ in 0..times {
         ask(connection, request);

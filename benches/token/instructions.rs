@@ -1,9 +1,10 @@
 //! The guard: instructions of one warm request, compared with the stored figures of
 //! `benches/instructions.toml`.
 //!
-//! Instruction counts are reproducible to 0.15 % under any load, so an increase of a few per cent comes
-//! from a change of the code. The instructions of an elliptic-curve signature are counted in the same
-//! run and subtracted: they depend on the CPU that valgrind reports, not on this repository.
+//! Instruction counts are reproducible to 0.15 % under any load, so an increase of a few per cent
+//! comes from a change of the code. The instructions of an elliptic-curve signature are counted in
+//! the same run and subtracted: they depend on the CPU that valgrind reports, not on this
+//! repository.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

@@ -1,9 +1,9 @@
 //! `cargo bench --bench token`: one warm token without HTTP, and its signature alone.
 //!
-//! `token/issue_cached` is all work of a worker for one warm token, from the bytes of the request to
-//! those of the response: parse Basic credentials and form, look up the client, verify its secret,
-//! decide the grant, sign, record, write the response. It signs with HS256; `token/issue_cached_ES256`
-//! with the default algorithm.
+//! `token/issue_cached` is all work of a worker for one warm token, from the bytes of the request
+//! to those of the response: parse Basic credentials and form, look up the client, verify its
+//! secret, decide the grant, sign, record, write the response. It signs with HS256;
+//! `token/issue_cached_ES256` with the default algorithm.
 //!
 //! `-- --instructions` counts instructions instead of time; `scripts/perf-check` runs it.
 

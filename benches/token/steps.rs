@@ -1,7 +1,7 @@
 //! The steps of one warm token, each alone in a loop, to be counted by callgrind.
 //!
-//! Each step is a function that is never inlined: callgrind counts the instructions inside it and not
-//! its preparation. [`NAMES`] lists these functions.
+//! Each step is a function that is never inlined: callgrind counts the instructions inside it and
+//! not its preparation. [`NAMES`] lists these functions.
 
 use std::hint::black_box;
 

@@ -110,8 +110,8 @@ impl Warm {
         response::token(claims.exp - claims.iat, claims.scope.as_str(), sign).expect("a token")
     }
 
-    /// Queues a record. With asynchronous durability, recording never waits, so it is ready at the first
-    /// poll.
+    /// Queues a record. With asynchronous durability, recording never waits, so it is ready at the
+    /// first poll.
     pub fn record(&self, claims: &AccessTokenClaims) {
         let recording = pin!(self.recorder.record(claims, NOW));
         assert!(recording.poll(&mut Context::from_waker(Waker::noop())).is_ready());

@@ -1,7 +1,7 @@
 //! The actors, tested directly, without HTTP.
 //!
-//! Time is paused: it advances only when all tasks are idle, and then directly to the next timer. So a
-//! test that waits an hour takes no time, and its order of events is the same in every run.
+//! Time is paused: it advances only when all tasks are idle, and then directly to the next timer.
+//! So a test that waits an hour takes no time, and its order of events is the same in every run.
 
 mod batch_writer;
 mod change_feed;

@@ -80,8 +80,8 @@ fn a_change_by_a_newer_version_reads_as_unknown(store: Store) {
     assert_eq!(read, [const { Change::Unknown }; 4]);
 }
 
-/// PostgreSQL numbers rows before they are committed: a number could become visible after a higher one
-/// was read.
+/// PostgreSQL numbers rows before they are committed: a number could become visible after a higher
+/// one was read.
 fn a_reader_misses_no_change_of_concurrent_writers(store: Store) {
     const WRITERS: usize = 3;
     const EACH: usize = 60;

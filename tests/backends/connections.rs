@@ -1,4 +1,5 @@
-//! Connections, transactions, and the handle's behavior with a slow, locked or unavailable database.
+//! Connections, transactions, and the handle's behavior with a slow, locked or unavailable
+//! database.
 
 use std::time::Duration;
 
@@ -290,8 +291,8 @@ fn every_statement_is_counted(store: Store) {
     assert_eq!(counted() - before, 1 + 3, "BEGIN and COMMIT count");
 }
 
-/// One call holds the only connection for a while, another arrives meanwhile; returns the outcome of
-/// the latter.
+/// One call holds the only connection for a while, another arrives meanwhile; returns the outcome
+/// of the latter.
 fn two_calls_for_one_connection(db: &Db, held: Duration) -> Result<(), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

@@ -204,7 +204,8 @@ fn concurrent_batches_do_not_interfere(store: Store) {
             let store = &store;
             scope.spawn(move || {
                 for batch in 0..10 {
-                    // Half of each batch is also in the next one, and the workers share the last of their records.
+                    // Half of each batch is also in the next one, and the workers share the last of
+                    // their records.
                     let first = worker * 1000 + batch * 50;
                     insert(store, &[records(first..first + 100), records(9000..9010)].concat());
                 }

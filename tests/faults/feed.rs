@@ -22,8 +22,8 @@ struct ObservedToken {
     client: TestClient,
     observer: TestClient,
     token: String,
-    /// Pinned to one worker: once the instance is cut off, its other workers could not authenticate the
-    /// observer.
+    /// Pinned to one worker: once the instance is cut off, its other workers could not authenticate
+    /// the observer.
     connection: Connection,
 }
 

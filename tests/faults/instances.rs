@@ -36,8 +36,8 @@ impl Pair {
         }
     }
 
-    /// Polls every worker of both instances under load while `change` is made. The status of a token
-    /// request must become `status` within a second and must not change afterwards.
+    /// Polls every worker of both instances under load while `change` is made. The status of a
+    /// token request must become `status` within a second and must not change afterwards.
     fn assert_changes(&self, request: &Request, status: u16, change: impl FnOnce()) {
         let others: Vec<TestClient> = (0..2).map(|_| self.instances[0].client("a", &[])).collect();
         let loads = self

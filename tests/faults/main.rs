@@ -3,7 +3,7 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long a running program takes is measured with the true clock"
+    reason = "how long a running program takes is measured with the real clock"
 )]
 
 mod feed;

@@ -109,7 +109,8 @@ impl Outage {
         }
     }
 
-    /// Waits until the server is ready again and the backlog is written; returns how long each took.
+    /// Waits until the server is ready again and the backlog is written; returns how long each
+    /// took.
     fn recover(&self) -> (Duration, Duration) {
         let began = Instant::now();
         eventually("ready again", Duration::from_secs(10), || {

@@ -1,5 +1,5 @@
-//! The pool and its circuit breaker: all connections busy, all connections dead, and a database that
-//! receives only probes while it is unavailable.
+//! The pool and its circuit breaker: all connections busy, all connections dead, and a database
+//! that receives only probes while it is unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,8 @@ fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_get_503_with_r
             std::thread::sleep(Duration::from_millis(20));
         }
         for thread in waiting {
-            // The default connection_timeout and query_timeout, plus an allowance for a busy machine.
+            // The default connection_timeout and query_timeout, plus an allowance for a busy
+            // machine.
             let waited = thread.join().unwrap();
             assert!(waited < Duration::from_secs(4), "{waited:?}");
         }
@@ -159,8 +160,8 @@ fn an_open_breaker_sends_nothing_but_probes_to_the_database() {
     // A probe takes as long as a call may take, so there is at most one per open period plus call
     // timeout.
     let probes = 1 + Duration::from_secs(5).as_millis() / (OPEN_FOR + Duration::from_secs(2)).as_millis();
-    // Each call is three statements: connection check, client, secrets. The calls in progress when the
-    // breaker opened have two left.
+    // Each call is three statements: connection check, client, secrets. The calls in progress when
+    // the breaker opened have two left.
     let allowed = 3 * probes as usize + 2 * (uncached.len() + 1);
     assert!(statements <= allowed, "{statements} statements, {allowed} allowed");
     assert!(asked > 100, "{asked} were rejected immediately");

@@ -1,4 +1,5 @@
-//! Token records that PostgreSQL does not accept: one that it rejects, and more than may be pending.
+//! Token records that PostgreSQL does not accept: one that it rejects, and more than may be
+//! pending.
 
 use std::time::Duration;
 
@@ -59,8 +60,8 @@ fn past_max_pending_tokens_are_refused_and_counted_and_nothing_grows() {
     scene.assert_all_recorded(&receipts);
     let refused = receipts.iter().filter(|receipt| receipt.status == 503).count();
     let rejected = scene.statistics("writer")["rejected_total"].as_u64().unwrap() as usize;
-    // The test's own requests are not among the receipts: the one that found the queue full, and the
-    // 5,000.
+    // The test's own requests are not among the receipts: the one that found the queue full, and
+    // the 5,000.
     assert_eq!(rejected, refused + 1 + 5000);
 }
 

@@ -58,8 +58,8 @@ impl Scene {
         self.cluster.url(self.cluster.address(), "mintage")
     }
 
-    /// Creates a client and waits until every worker has received the change: nothing that is cached
-    /// from now on is invalidated by it.
+    /// Creates a client and waits until every worker has received the change: nothing that is
+    /// cached from now on is invalidated by it.
     pub fn client(&self) -> TestClient {
         let before = self.invalidations();
         let client = self.server.client_at(&self.direct_url(), "orders:read", &[]);
@@ -103,8 +103,8 @@ impl Scene {
     #[track_caller]
     pub fn wait_until_all_is_written(&self) {
         eventually("everything is written", Duration::from_secs(15), || {
-            // The server may be ready by what it received before an outage, and still answer 503 because
-            // it has not yet received the revocations of the outage.
+            // The server may be ready by what it received before an outage, and still answer 503
+            // because it has not yet received the revocations of the outage.
             let answer = self.ask_statistics("writer");
             (answer.status == 200 && answer.json()["pending"] == 0).then_some(())
         });

@@ -14,7 +14,8 @@ use testkit::{Server, TestClient};
 /// Raises the limit of open files for this process and the servers that it starts: a connection has
 /// an end in each.
 ///
-/// The limit of a running process cannot be raised without unsafe code; `prlimit` (util-linux) does it from outside.
+/// The limit of a running process cannot be raised without unsafe code; `prlimit` (util-linux) does
+/// it from outside.
 fn raise_limit(files: usize) {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let limit = limits
@@ -45,7 +46,8 @@ impl Scene {
     }
 
     /// Requests tokens during `nuisance`, on persistent and on new connections; every request must
-    /// succeed. Returns the 99th percentile of the latency on persistent connections, before and during.
+    /// succeed. Returns the 99th percentile of the latency on persistent connections, before and
+    /// during.
     fn undisturbed(&self, what: &str, quiet: Duration, nuisance: impl FnOnce(SocketAddr)) -> (Duration, Duration) {
         let load = Load::start(self.server.address, &self.clients, 1, Duration::from_millis(5));
         let started = Instant::now();
@@ -71,8 +73,8 @@ impl Scene {
 }
 
 impl Scene {
-    /// Sends each request on a new connection, and fails if a response takes longer than most clients
-    /// wait.
+    /// Sends each request on a new connection, and fails if a response takes longer than most
+    /// clients wait.
     fn send_on_new_connections(&self, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) {
             let arrived = Instant::now();

@@ -1,5 +1,5 @@
-//! [`Gateway`]: a real gateway between an attacker and an [`Upstream`], and the attacks that it must
-//! withstand.
+//! [`Gateway`]: a real gateway between an attacker and an [`Upstream`], and the attacks that it
+//! must withstand.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -353,7 +353,8 @@ impl Gateway {
         .enumerate()
         {
             self.upstream.take_seen();
-            // Responses to the previous message may still be on their way when the next one is sent.
+            // Responses to the previous message may still be on their way when the next one is
+            // sent.
             let case = format!("/public/a?case={number} ");
             let message = message.replacen("/public/a ", &case, 1);
             let responses = exchange(self.address, message.as_bytes());

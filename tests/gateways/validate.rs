@@ -176,7 +176,8 @@ fn p43_the_original_request_is_named_in_one_of_three_ways() {
     pass(forwarded("GET", "/orders/1?x=1"));
     pass(original("GET", "/orders/1?x=1"));
     pass(Request::to_host(HOST, "GET", "/validate/orders/1?x=1"));
-    // The method of the authorization request is the gateway's own, unless it is the original request.
+    // The method of the authorization request is the gateway's own, unless it is the original
+    // request.
     for method in ["GET", "HEAD", "POST", "DELETE"] {
         let mut auth_request = Request::to_host(HOST, method, "/validate");
         auth_request = auth_request

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use mintage::clock::Clock;
 use mintage::oauth::client::ClientId;
 use testkit::cluster::Cluster;
-use testkit::http::Request;
 use testkit::load::{Load, received};
 use testkit::postgres::free_port;
 use testkit::sample::set_enabled;
 use testkit::token::{about_token, token_request};
 use testkit::{Server, eventually};
 
-use crate::trio::{CONVERGENCE_TIMEOUT, Trio, lag, route, validation};
+use crate::trio::{CONVERGENCE_TIMEOUT, Trio, lag, validation};
 
 /// How long instances may take to be ready again.
 const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,12 +35,7 @@ fn with_a_standby() -> (Trio, u16) {
 fn g2_g5_revocations_and_redemptions_survive_a_database_failover() {
     let (trio, standby) = with_a_standby();
     let client = trio.client();
-    let add = Request::post("/admin/routes").json(&route("/once"));
-    assert_eq!(trio.instances[0].send(&trio.operator(add)).status, 201);
-    let usual = trio.token(&client);
-    trio.assert_soon("the route is known", &validation(&usual, "/once"), |answer| {
-        answer.status == 200
-    });
+    let usual = trio.add_route(&client, "/once");
     // Every worker has cached the client, and there is traffic during the failover.
     trio.assert_soon("the client is known", &token_request(&client, &[]), |answer| {
         answer.status == 200

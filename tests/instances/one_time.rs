@@ -2,10 +2,10 @@
 
 use std::sync::Barrier;
 
-use testkit::http::{Connection, Request};
+use testkit::http::Connection;
 use testkit::token::token_request;
 
-use crate::trio::{Trio, route, validation};
+use crate::trio::{Trio, validation};
 
 /// Concurrent requests per instance.
 const EACH: usize = 8;
@@ -14,12 +14,7 @@ const EACH: usize = 8;
 fn g5_a_one_time_token_used_at_once_on_three_instances_is_accepted_once() {
     let trio = Trio::start();
     let client = trio.client();
-    let add = Request::post("/admin/routes").json(&route("/once"));
-    assert_eq!(trio.instances[0].send(&trio.operator(add)).status, 201);
-    let usual = trio.token(&client);
-    trio.assert_soon("the route is known", &validation(&usual, "/once"), |answer| {
-        answer.status == 200
-    });
+    trio.add_route(&client, "/once");
     let one_time = token_request(&client, &[("one_time", "true")]);
     let tokens: Vec<String> = (0..25)
         .map(|_| trio.instances[0].send(&one_time).access_token())

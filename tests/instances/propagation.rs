@@ -155,12 +155,7 @@ fn all_tokens(trio: &Trio) -> Box<dyn FnMut(usize) -> Probe + '_> {
 fn redemptions(trio: &Trio) -> Box<dyn FnMut(usize) -> Probe + '_> {
     const PATH: &str = "/once";
     let client = trio.client();
-    let add = Request::post("/admin/routes").json(&route(PATH));
-    assert_eq!(trio.instances[0].send(&trio.operator(add)).status, 201);
-    let token = trio.token(&client);
-    trio.assert_soon("the route is known", &validation(&token, PATH), |answer| {
-        answer.status == 200
-    });
+    trio.add_route(&client, PATH);
     Box::new(move |n| {
         let one_time = token_request(&client, &[("one_time", "true")]);
         let token = trio.instances[0].send(&one_time).access_token();

@@ -1,5 +1,5 @@
-//! Instances are restarted in turn behind nginx, configured as in `docs/instances.md`. A client that
-//! never retries sees no error.
+//! Instances are restarted in turn behind nginx, configured as in `docs/instances.md`. A client
+//! that never retries sees no error.
 
 use std::collections::HashSet;
 use std::fs::File;

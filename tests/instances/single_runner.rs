@@ -1,5 +1,5 @@
-//! Jobs that one instance runs at a time, and how another takes over when that instance is killed or
-//! suspended.
+//! Jobs that one instance runs at a time, and how another takes over when that instance is killed
+//! or suspended.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ fn wait_for_holder(cluster: &Cluster, lock: &str) -> usize {
     })
 }
 
-/// Slows statements on a table down, so that a test can interrupt one, and records when two run at the
-/// same time.
+/// Slows statements on a table down, so that a test can interrupt one, and records when two run at
+/// the same time.
 fn slow_down(cluster: &Cluster, event: &str, table: &str) {
     cluster.sql(&format!(
         "CREATE TABLE meetings (pid INT);

@@ -82,6 +82,19 @@ impl Trio {
         self.instances[0].send(&token_request(client, &[])).access_token()
     }
 
+    /// Adds a route for the scope of the clients and waits until all instances know it. Returns a
+    /// token of the client that the route accepts.
+    #[track_caller]
+    pub fn add_route(&self, client: &TestClient, path: &str) -> String {
+        let add = Request::post("/admin/routes").json(&route(path));
+        assert_eq!(self.instances[0].send(&self.operator(add)).status, 201);
+        let token = self.token(client);
+        self.assert_soon("the route is known", &validation(&token, path), |answer| {
+            answer.status == 200
+        });
+        token
+    }
+
     /// A request of the operator.
     pub fn operator(&self, request: Request) -> Request {
         request.bearer(&self.operator_token)

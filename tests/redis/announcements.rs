@@ -9,7 +9,8 @@ use testkit::{Server, TestClient, eventually};
 
 use crate::site::{POLL_TIMEOUT, Site, await_redis, count, is_active, revoke, start, token, token_status};
 
-/// The median time from the response to a revocation on the first instance until the second one knows.
+/// The median time from the response to a revocation on the first instance until the second one
+/// knows.
 fn median_lag(instances: &[Server], client: &TestClient) -> Duration {
     let mut lags: Vec<Duration> = (0..31)
         .map(|_| {

@@ -4,8 +4,8 @@ use testkit::{Server, TestClient, eventually};
 
 use crate::site::{POLL_TIMEOUT, Site, count, token_status, with_wrong_secret};
 
-/// Four failures a minute, so one more is allowed every fifteen seconds: a test ends before, even on a
-/// busy machine.
+/// Four failures a minute, so one more is allowed every fifteen seconds: a test ends before, even
+/// on a busy machine.
 const LIMIT: [(&str, &str); 1] = [("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "4")];
 
 /// Fails `times` times; each attempt must be verified, not limited.
@@ -36,7 +36,8 @@ fn p17_failures_are_counted_across_all_instances() {
     assert!([401, 429].contains(&last), "{last}");
     await_limited(&site.instances[1], &client);
     assert!(site.instances[1].log().contains("limited=client_at_address"));
-    // The first instance learns of the others with its next failure, which exceeds the limit by one.
+    // The first instance learns of the others with its next failure, which exceeds the limit by
+    // one.
     assert_eq!(token_status(&site.instances[0], &with_wrong_secret(&client)), 401);
     await_limited(&site.instances[0], &client);
     // No other client is limited.

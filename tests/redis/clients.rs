@@ -12,8 +12,8 @@ use crate::site::{POLL_TIMEOUT, Shared, Site, count, token_status, with_wrong_se
 fn one_shared() -> (Site, Shared) {
     let site = Site::of(2, &[]);
     let shared = site.share();
-    // In this order: the second instance uses the shared value only after it has read the change log
-    // past the client's creation.
+    // In this order: the second instance uses the shared value only after it has read the change
+    // log past the client's creation.
     site.await_peer_cache(&site.instances[1]);
     (site, shared)
 }

@@ -5,7 +5,7 @@
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long running programs take is measured with the true clock"
+    reason = "how long running programs take is measured with the real clock"
 )]
 
 mod announcements;

@@ -58,7 +58,8 @@ impl Site {
     pub fn shared_clients(&self, number: usize) -> Vec<TestClient> {
         let clients: Vec<TestClient> = (0..number).map(|_| self.client()).collect();
         let before = self.redis.keys().len();
-        // One after the other: on a busy machine, a write to Redis may time out and must be repeated.
+        // One after the other: on a busy machine, a write to Redis may time out and must be
+        // repeated.
         for (shared, client) in clients.iter().enumerate() {
             eventually("a client is shared", POLL_TIMEOUT, || {
                 assert_eq!(token_status(&self.instances[0], client), 200);
@@ -92,8 +93,8 @@ impl Site {
         }
     }
 
-    /// Waits until an instance uses the clients of its peers: it is subscribed, and has read the change
-    /// log since.
+    /// Waits until an instance uses the clients of its peers: it is subscribed, and has read the
+    /// change log since.
     pub fn await_peer_cache(&self, instance: &Server) {
         let hits = || count(instance, "mintage_redis_cache_hits_total");
         let before = hits();

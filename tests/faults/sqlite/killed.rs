@@ -1,5 +1,5 @@
-//! kill −9, at any instant and inside a flush: a token that a client received is recorded (G3), or was
-//! issued within the last interval (G4).
+//! kill −9, at any instant and inside a flush: a token that a client received is recorded (G3), or
+//! was issued within the last interval (G4).
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};

@@ -59,7 +59,8 @@ fn g3_with_group_durability_a_client_whose_record_is_rejected_gets_no_token_and_
     assert!(receipts.len() > 10);
     site.assert_all_recorded(&receipts);
     let dead_lettered = operator.writer("dead_lettered_total");
-    // A record that failed alone, after its caller had been answered, does not count as a dead letter.
+    // A record that failed alone, after its caller had been answered, does not count as a dead
+    // letter.
     assert!(dead_lettered > 0 && dead_lettered <= TRIES, "{dead_lettered}");
     assert_eq!(site.recorded_of(&poison), 0);
     site.assert_no_secret_in_logs(&receipts);

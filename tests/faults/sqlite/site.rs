@@ -1,4 +1,5 @@
-//! [`Site`]: a SQLite database on which servers run one after another, with its client and operator.
+//! [`Site`]: a SQLite database on which servers run one after another, with its client and
+//! operator.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -49,8 +50,8 @@ diesel::table! {
 }
 
 impl Site {
-    /// With the given environment variables. Servers log at every level, so that a secret in any log
-    /// line is found (G8).
+    /// With the given environment variables. Servers log at every level, so that a secret in any
+    /// log line is found (G8).
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let site = Self::without_database("sqlite:mintage.db", environment);
         std::fs::write(&site.database, &template().database).unwrap();

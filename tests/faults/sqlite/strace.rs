@@ -18,8 +18,8 @@ pub struct Tampering {
 impl Tampering {
     /// Begins to inject faults, in the syntax of strace's `inject=…`.
     ///
-    /// strace counts calls (`when=N`) per thread, from now on. Without `--seccomp-bpf`, which would drop
-    /// injected signals.
+    /// strace counts calls (`when=N`) per thread, from now on. Without `--seccomp-bpf`, which would
+    /// drop injected signals.
     pub fn begin(site: &Site, server: &Server, inject: &str) -> Self {
         Self::begin_with(site, server, inject, &[])
     }

@@ -32,7 +32,8 @@ fn two_servers_that_start_at_once_on_an_empty_file_share_one_database() {
     site.assert_intact();
 }
 
-/// The statements of the last version. Replace them at each release by those of the released version.
+/// The statements of the last version. Replace them at each release by those of the released
+/// version.
 const LAST_VERSION: &str = include_str!("version_20261124010000.sql");
 
 #[test]

@@ -1,5 +1,5 @@
-//! Reads figures from the tables of `docs/benchmarks.md`, so that a new measurement reaches the model
-//! without a second edit.
+//! Reads figures from the tables of `docs/benchmarks.md`, so that a new measurement reaches the
+//! model without a second edit.
 
 const DOCUMENT: &str = include_str!("../../../docs/benchmarks.md");
 

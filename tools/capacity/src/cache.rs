@@ -1,9 +1,9 @@
 //! The client cache of one worker: its hit rate.
 //!
 //! The cache keeps the `capacity` most recently used clients. By Che's approximation, these are all
-//! clients requested within the characteristic time: the time in which `capacity` distinct clients are
-//! expected. An entry is valid for `ttl` after it was loaded, however often it is requested, and until it
-//! is invalidated.
+//! clients requested within the characteristic time: the time in which `capacity` distinct clients
+//! are expected. An entry is valid for `ttl` after it was loaded, however often it is requested,
+//! and until it is invalidated.
 
 use crate::popularity::{Group, Popularity};
 
@@ -54,11 +54,12 @@ impl Cache {
         hits / (1.0 + hits)
     }
 
-    /// The expected life of an entry that may also be evicted: the integral of the probability s(u) that no
-    /// gap between two requests lasted one unit (the characteristic time) up to age u.
+    /// The expected life of an entry that may also be evicted: the integral of the probability s(u)
+    /// that no gap between two requests lasted one unit (the characteristic time) up to age u.
     ///
-    /// s decreases at u if the last request was at u − 1 and none came since: s' = −a·exp(−a)·s(u − 1) with
-    /// a requests expected per unit. At u = 1 it drops by exp(−a), because the load itself was a request.
+    /// s decreases at u if the last request was at u − 1 and none came since:
+    /// s' = −a·exp(−a)·s(u − 1) with a requests expected per unit. At u = 1 it drops by exp(−a),
+    /// because the load itself was a request.
     fn life_in_use(&self, requests: f64, unit: f64) -> f64 {
         const STEPS: usize = 64;
         /// Beyond these, s decreases by the same factor in each unit.

@@ -75,8 +75,8 @@ impl Cluster {
         })
     }
 
-    /// Loads that reach PostgreSQL: the misses of all workers, reduced by the hits of the shared cache.
-    /// Misses reach that cache from so many workers that they are a Poisson process.
+    /// Loads that reach PostgreSQL: the misses of all workers, reduced by the hits of the shared
+    /// cache. Misses reach that cache from so many workers that they are a Poisson process.
     pub fn loads(&self) -> f64 {
         let hits = self.hit_rates().by_group;
         let of_clients = self.popularity.0.iter().zip(hits).map(|(group, hits)| {

@@ -1,9 +1,9 @@
 //! Every external figure of the model, with its source.
 //!
-//! CPU of PostgreSQL is that of its process for the connection, from the kernel's accounting. "Measured"
-//! is `git checkout 0f838a4 && cargo bench --bench scaling -- --measure`, on a virtual machine with two
-//! shared cores: the functions of `src/db` on PostgreSQL 15 with `fsync` on and 200,000 clients, and
-//! Redis 7 with 100 subscribers. A range is the range of three runs.
+//! CPU of PostgreSQL is that of its process for the connection, from the kernel's accounting.
+//! "Measured" is `git checkout 0f838a4 && cargo bench --bench scaling -- --measure`, on a virtual
+//! machine with two shared cores: the functions of `src/db` on PostgreSQL 15 with `fsync` on and
+//! 200,000 clients, and Redis 7 with 100 subscribers. A range is the range of three runs.
 
 use crate::benchmarks;
 

@@ -1,8 +1,8 @@
-//! When secrets were last used: how many of these updates reach the database. Simulated one client at a
-//! time, because whether a use is reported depends on what the worker has read.
+//! When secrets were last used: how many of these updates reach the database. Simulated one client
+//! at a time, because whether a use is reported depends on what the worker has read.
 //!
-//! A worker reports a use unless its cached client was used within the last minute. An instance writes
-//! the reported uses every 15 s, once per secret. Loading a client reads the written value.
+//! A worker reports a use unless its cached client was used within the last minute. An instance
+//! writes the reported uses every 15 s, once per secret. Loading a client reads the written value.
 
 use crate::inputs::{LAST_USED_INTERVAL, LAST_USED_PRECISION};
 use crate::popularity::{Group, Popularity};

@@ -1,5 +1,5 @@
-//! How often each client requests a token: all equally often, or by Zipf's law. Clients with about the
-//! same rate form one group, so that a million clients are a few hundred numbers.
+//! How often each client requests a token: all equally often, or by Zipf's law. Clients with about
+//! the same rate form one group, so that a million clients are a few hundred numbers.
 
 /// Clients with the same rate.
 #[derive(Clone, Copy)]
@@ -57,8 +57,8 @@ impl Popularity {
         self.0.iter().map(|group| group.clients).sum()
     }
 
-    /// The requests of one worker: each request reaches any of `spread` workers, or the clients are divided
-    /// among `divided` parts.
+    /// The requests of one worker: each request reaches any of `spread` workers, or the clients are
+    /// divided among `divided` parts.
     pub fn seen(&self, spread: f64, divided: f64) -> Self {
         let seen = |group: &Group| Group {
             clients: group.clients / divided,

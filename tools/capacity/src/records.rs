@@ -3,7 +3,8 @@
 use crate::inputs::{FLUSH_INTERVAL, FLUSH_MICROS, MAX_BATCH, PARTITION, ROW_MICROS};
 
 /// Flushes of all instances per second, and PostgreSQL CPU for them in cores. An instance flushes
-/// `writer.flush_interval` after the first record of a batch, or once `writer.max_batch` are pending.
+/// `writer.flush_interval` after the first record of a batch, or once `writer.max_batch` are
+/// pending.
 pub fn flushes(tokens: f64, instances: f64) -> (f64, f64) {
     // The first record starts the interval, the others arrive within it.
     let rows = (1.0 + tokens / instances * FLUSH_INTERVAL).min(MAX_BATCH);
@@ -11,9 +12,9 @@ pub fn flushes(tokens: f64, instances: f64) -> (f64, f64) {
     (flushes, (flushes * FLUSH_MICROS + tokens * ROW_MICROS) / 1e6)
 }
 
-/// How long a record stays on PostgreSQL, on average and at most: until the last record of its partition
-/// has been expired for `keep_expired`. Below the width of a partition, and on SQLite, rows are removed
-/// individually.
+/// How long a record stays on PostgreSQL, on average and at most: until the last record of its
+/// partition has been expired for `keep_expired`. Below the width of a partition, and on SQLite,
+/// rows are removed individually.
 pub fn retention(ttl: f64, keep_expired: f64) -> (f64, f64) {
     let partition = if keep_expired < PARTITION { 0.0 } else { PARTITION };
     (ttl + keep_expired + partition / 2.0, ttl + keep_expired + partition)

@@ -15,7 +15,8 @@ use mintage::time::UnixMillis;
 use crate::popularity::{Group, Popularity};
 use crate::random::Random;
 
-/// The hit rate of `requests` lookups, after half as many that fill the cache. Clients do not change.
+/// The hit rate of `requests` lookups, after half as many that fill the cache. Clients do not
+/// change.
 pub fn hit_rate(capacity: f64, ttl: f64, seen: &Popularity, requests: usize, seed: u64) -> f64 {
     let settings = config::Cache {
         capacity: capacity as usize,

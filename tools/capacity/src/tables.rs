@@ -51,7 +51,8 @@ const REDIS: Change = |cluster| cluster.shared_cache = Some(cluster.cache.ttl);
 const ZIPF: Rates = |tokens| Popularity::zipf(CLIENTS, tokens);
 const UNIFORM: Rates = |tokens| Popularity::uniform(CLIENTS, tokens);
 
-/// The default configuration; per second, one client is changed and ten tokens are revoked or redeemed.
+/// The default configuration; per second, one client is changed and ten tokens are revoked or
+/// redeemed.
 fn cluster(instances: u32, popularity: Popularity, change: Change) -> Cluster {
     let mut cluster = Cluster {
         instances,

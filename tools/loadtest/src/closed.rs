@@ -1,5 +1,6 @@
 //! The closed loop: as many requests in flight as there are connections. It finds the capacity. Its
-//! latencies mean little, because a slow response also delays the requests that would have followed.
+//! latencies mean little, because a slow response also delays the requests that would have
+//! followed.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;

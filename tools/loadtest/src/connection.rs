@@ -34,8 +34,8 @@ impl Connection {
         open
     }
 
-    /// Whether the status is 200. A connection that the server closed is replaced, and its request counts as
-    /// failed.
+    /// Whether the status is 200. A connection that the server closed is replaced, and its request
+    /// counts as failed.
     pub async fn succeeds(&mut self, request: &[u8]) -> bool {
         match self.exchange(request).await {
             Ok(status) => status == 200,

@@ -106,8 +106,8 @@ impl Database {
         self.settle();
     }
 
-    /// Does now what would happen in the background later: writes rows to the disk and analyzes the table.
-    /// Otherwise, the first measured commits would wait for it.
+    /// Does now what would happen in the background later: writes rows to the disk and analyzes the
+    /// table. Otherwise, the first measured commits would wait for it.
     fn settle(&mut self) {
         if let Self::Sqlite(_, path) = self {
             let file = std::fs::File::open(path).expect("the database is a file");

@@ -1,6 +1,6 @@
-//! The HTTP floor: a bare actix-web handler that parses the form of a token request and responds with a
-//! fixed JSON of 700 bytes. No token server on actix-web can cost less. It runs in its own process, as
-//! the server does.
+//! The HTTP floor: a bare actix-web handler that parses the form of a token request and responds
+//! with a fixed JSON of 700 bytes. No token server on actix-web can cost less. It runs in its own
+//! process, as the server does.
 
 use std::rc::Rc;
 

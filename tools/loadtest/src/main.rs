@@ -1,4 +1,5 @@
-//! `cargo run --release -p loadtest -- SECTION`: the release binary of Mintage under load, in tables.
+//! `cargo run --release -p loadtest -- SECTION`: the release binary of Mintage under load, in
+//! tables.
 //!
 //! Each section is one file in `sections/`; `docs/benchmarks.md` quotes and explains their tables.
 

@@ -1,8 +1,8 @@
 //! The open loop: requests are due at a fixed rate, whether or not earlier ones have been answered.
 //!
-//! Each is timed from the moment at which it was due. If all connections are in use then, it waits for
-//! one, and that wait is part of its latency. So nothing that a slow server delays is left out (no
-//! coordinated omission).
+//! Each is timed from the moment at which it was due. If all connections are in use then, it waits
+//! for one, and that wait is part of its latency. So nothing that a slow server delays is left out
+//! (no coordinated omission).
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -20,8 +20,8 @@ use crate::traffic::Traffic;
 /// How long a run may be behind after its end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Drives one or several servers: `rate` requests per second for `time`, with the connections spread over
-/// the servers in turn.
+/// Drives one or several servers: `rate` requests per second for `time`, with the connections
+/// spread over the servers in turn.
 pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, rate: f64, time: Duration) -> Outcome {
     let total = (rate * time.as_secs_f64()).max(1.0) as u64;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -67,7 +67,8 @@ pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, ra
     })
 }
 
-/// A thread that releases each request when it is due: tokio's timers have a resolution of a millisecond.
+/// A thread that releases each request when it is due: tokio's timers have a resolution of a
+/// millisecond.
 struct Pacer {
     due: Arc<Semaphore>,
     stopped: Arc<AtomicBool>,

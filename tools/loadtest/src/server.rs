@@ -79,8 +79,9 @@ fn statistics(server: &Server, token: &str, path: &str, member: &str) -> f64 {
     response.json()[member].as_f64().expect("a number")
 }
 
-/// User and system time of a process, from two accounts of the kernel: that of its threads is exact but
-/// forgets threads that have ended; that of the process is complete but counts hundredths of a second.
+/// User and system time of a process, from two accounts of the kernel: that of its threads is exact
+/// but forgets threads that have ended; that of the process is complete but counts hundredths of a
+/// second.
 #[derive(Clone, Copy)]
 pub struct CpuTime {
     threads_nanos: u64,

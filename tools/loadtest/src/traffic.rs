@@ -31,7 +31,8 @@ impl Traffic {
         Self::in_turn(vec![token_bytes(client)])
     }
 
-    /// Token requests of `count` clients, with equal probability and the same sequence in every run.
+    /// Token requests of `count` clients, with equal probability and the same sequence in every
+    /// run.
     pub fn of_many(count: u64, client: fn(u64) -> TestClient) -> Self {
         let mut state = 1;
         Self::new(move |buffer| *buffer = token_bytes(&client(split_mix(&mut state) % count)))

@@ -1,8 +1,9 @@
-//! Before and after: batches, cache and pool, each as in a straightforward server and as it is now, alone
-//! and together. Each row is made of settings; no code in the program exists for this comparison.
+//! Before and after: batches, cache and pool, each as in a straightforward server and as it is now,
+//! alone and together. Each row is made of settings; no code in the program exists for this
+//! comparison.
 //!
-//! One part as now with the others as before shows its value alone; one part as before with the others
-//! as now shows what would be lost without it.
+//! One part as now with the others as before shows its value alone; one part as before with the
+//! others as now shows what would be lost without it.
 
 use std::path::Path;
 

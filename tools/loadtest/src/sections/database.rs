@@ -1,5 +1,5 @@
-//! The databases under the server: SQLite in its own folder; PostgreSQL as the tests start it, except
-//! that it waits for the disk, as SQLite does.
+//! The databases under the server: SQLite in its own folder; PostgreSQL as the tests start it,
+//! except that it waits for the disk, as SQLite does.
 
 use std::path::Path;
 

@@ -1,9 +1,9 @@
-//! How cases are measured: they take turns, round after round, so that other load on the machine affects
-//! all of them; the figures are medians over the rounds.
+//! How cases are measured: they take turns, round after round, so that other load on the machine
+//! affects all of them; the figures are medians over the rounds.
 //!
-//! In each round, every case is driven twice: in a closed loop for its capacity, CPU time and statements,
-//! then in an open loop at a fixed rate for its latencies. Each time, the server is restarted and warmed
-//! up first.
+//! In each round, every case is driven twice: in a closed loop for its capacity, CPU time and
+//! statements, then in an open loop at a fixed rate for its latencies. Each time, the server is
+//! restarted and warmed up first.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -157,8 +157,8 @@ pub fn measure(cases: &[Case], plan: Plan, rate: Rate) -> Vec<Figures> {
             let rate = outcome.rate();
             note(&format!("round {round}, {}: {rate:.0}/s", case.name), &outcome);
         }
-        // A case whose circuit breaker opened in the closed loop is still driven, but does not set the rate of
-        // the others.
+        // A case whose circuit breaker opened in the closed loop is still driven, but does not set
+        // the rate of the others.
         let capacities = figures
             .iter()
             .map(Figures::capacity)
