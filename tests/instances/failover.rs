@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use mintage::clock::Clock;
 use mintage::oauth::client::ClientId;
 use testkit::cluster::Cluster;
+use testkit::http::Request;
 use testkit::load::{Load, received};
 use testkit::postgres::free_port;
 use testkit::sample::set_enabled;
