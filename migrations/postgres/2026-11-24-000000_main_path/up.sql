@@ -1,14 +1,15 @@
--- Keys are in COLLATE "C": in the order of their bytes, as in SQLite, whatever the locale of the server.
+-- Primary keys have COLLATE "C": byte order, as in SQLite, whatever the locale of the database.
 
--- Who may get tokens. Lists are text with single spaces between: no scope-token, URI or method name holds one.
+-- Clients that may get tokens. Lists are text separated by single spaces: no scope token, URI or
+-- method name contains one.
 CREATE TABLE clients (
     client_id     TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
     name          TEXT    NOT NULL,
     enabled       BOOLEAN NOT NULL,
     scope         TEXT    NOT NULL,
-    default_scope TEXT,             -- NULL: all but the reserved ones
+    default_scope TEXT,             -- NULL: scope without mintage:*
     audiences     TEXT    NOT NULL,
-    serves        TEXT    NOT NULL,
+    serves        TEXT    NOT NULL, -- introspection audiences
     auth_methods  TEXT    NOT NULL,
     ttl_seconds   BIGINT,           -- NULL: token.ttl
     alg           TEXT,             -- NULL: token.alg
@@ -19,14 +20,14 @@ CREATE TABLE clients (
 CREATE TABLE secrets (
     secret_id       TEXT   COLLATE "C" NOT NULL PRIMARY KEY,
     client_id       TEXT   COLLATE "C" NOT NULL REFERENCES clients (client_id),
-    hash            TEXT   NOT NULL, -- 'sha256:' and hexadecimal digits; never the secret
+    hash            TEXT   NOT NULL, -- 'sha256:' and hexadecimal digits, or a password hash
     created_at_ms   BIGINT NOT NULL,
     expires_at_ms   BIGINT,
     last_used_at_ms BIGINT
 );
 CREATE INDEX secrets_by_client ON secrets (client_id);
 
--- The record of every issued token. The id rises with time, so a batch lands at the end of one B-tree.
+-- One record per issued token. The id rises with time, so a batch lands at the end of one B-tree.
 CREATE TABLE tokens (
     jti        TEXT    COLLATE "C" NOT NULL PRIMARY KEY,
     client_id  TEXT    NOT NULL,
@@ -47,7 +48,8 @@ CREATE TABLE signing_keys (
     retires_at_ms   BIGINT
 );
 
--- What caches must hear of. Writers hold an advisory lock while they append, so numbers commit in order.
+-- The change log: every change that a cache must apply. Writers hold an advisory lock while they
+-- append, so numbers commit in order.
 CREATE TABLE changes (
     seq     BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind    TEXT   NOT NULL,

@@ -1,8 +1,10 @@
--- Token records by when they expire: removing a partition takes a moment, removing its rows takes minutes and leaves the
--- table as large as it was. The server makes the partitions; what falls into none is in tokens_default.
+-- Token records are partitioned by expiry. Dropping a partition takes a moment; deleting its rows
+-- takes minutes and leaves the table as large as it was. The server creates the partitions; a
+-- record that fits none is in tokens_default.
 --
--- The key of a partitioned table must hold what it is partitioned by. A jti is unique all the same: it and expires_at
--- come from the same signed token, so a record that is written twice has the same expires_at.
+-- The primary key of a partitioned table must contain the partition key. A jti is unique all the
+-- same: jti and expires_at come from the same signed token, so a record that is written twice has
+-- the same expires_at.
 ALTER TABLE tokens RENAME TO tokens_before;
 ALTER TABLE tokens_before RENAME CONSTRAINT tokens_pkey TO tokens_before_pkey;
 
@@ -20,8 +22,9 @@ CREATE TABLE tokens (
 CREATE TABLE tokens_default PARTITION OF tokens DEFAULT;
 CREATE INDEX tokens_default_by_expiry ON tokens_default (expires_at);
 
--- The records that are there already become one partition, from the beginning of time to when the last of them expires,
--- and no row is copied. They must not be in the default partition: that is read whole whenever a partition is made.
+-- The existing records become one partition, from the beginning of time to the expiry of the last
+-- of them, and no row is copied. They must not be in the default partition: PostgreSQL scans it
+-- whenever a partition is created.
 DO $$
 DECLARE
     ends BIGINT;

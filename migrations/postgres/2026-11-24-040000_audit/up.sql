@@ -1,10 +1,10 @@
--- Who changed what, when and from where. A line is written in the transaction of the change itself; no secret is in it.
+-- The audit log. An event is written in the transaction of its change and contains no secret.
 CREATE TABLE audit (
     id      BIGINT  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at_ms   BIGINT  NOT NULL,
-    who     TEXT    NOT NULL,        -- a client id, a user of the machine, or the server itself
-    origin  TEXT    NOT NULL,        -- an address, or the command line
+    who     TEXT    NOT NULL,        -- actor: a client id, an operating system user, or the server
+    origin  TEXT    NOT NULL,        -- source: a client IP, or the command line
     action  TEXT    NOT NULL,        -- such as client.create
-    subject TEXT    NOT NULL,        -- what it was done to
+    subject TEXT    NOT NULL,        -- the id of the object
     detail  TEXT    NOT NULL         -- JSON
 );

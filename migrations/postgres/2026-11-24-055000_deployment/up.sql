@@ -1,5 +1,5 @@
--- What the instances on this database share and nobody else knows: one row. The names and keys of what they tell one
--- another through Redis are derived from it.
+-- A secret that only the instances on this database share: one row. The names and encryption keys
+-- of their values and messages in Redis are derived from it.
 CREATE TABLE deployment (
     id            BIGINT NOT NULL PRIMARY KEY CHECK (id = 1),
     secret        BYTEA NOT NULL,

@@ -1,12 +1,13 @@
--- Who may get tokens. Lists are text with single spaces between: no scope-token, URI or method name holds one.
+-- Clients that may get tokens. Lists are text separated by single spaces: no scope token, URI or
+-- method name contains one.
 CREATE TABLE clients (
     client_id     TEXT    NOT NULL PRIMARY KEY,
     name          TEXT    NOT NULL,
     enabled       BOOLEAN NOT NULL,
     scope         TEXT    NOT NULL,
-    default_scope TEXT,             -- NULL: all but the reserved ones
+    default_scope TEXT,             -- NULL: scope without mintage:*
     audiences     TEXT    NOT NULL,
-    serves        TEXT    NOT NULL,
+    serves        TEXT    NOT NULL, -- introspection audiences
     auth_methods  TEXT    NOT NULL,
     ttl_seconds   BIGINT,           -- NULL: token.ttl
     alg           TEXT,             -- NULL: token.alg
@@ -17,14 +18,14 @@ CREATE TABLE clients (
 CREATE TABLE secrets (
     secret_id       TEXT   NOT NULL PRIMARY KEY,
     client_id       TEXT   NOT NULL REFERENCES clients (client_id),
-    hash            TEXT   NOT NULL, -- 'sha256:' and hexadecimal digits; never the secret
+    hash            TEXT   NOT NULL, -- 'sha256:' and hexadecimal digits, or a password hash
     created_at_ms   BIGINT NOT NULL,
     expires_at_ms   BIGINT,
     last_used_at_ms BIGINT
 ) WITHOUT ROWID;
 CREATE INDEX secrets_by_client ON secrets (client_id);
 
--- The record of every issued token. The id rises with time, so a batch lands at the end of one B-tree.
+-- One record per issued token. The id rises with time, so a batch lands at the end of one B-tree.
 CREATE TABLE tokens (
     jti        TEXT    NOT NULL PRIMARY KEY,
     client_id  TEXT    NOT NULL,
@@ -45,7 +46,7 @@ CREATE TABLE signing_keys (
     retires_at_ms   BIGINT
 ) WITHOUT ROWID;
 
--- What caches must hear of. AUTOINCREMENT: a number that was read once never comes again.
+-- The change log: every change that a cache must apply. AUTOINCREMENT: no number is used twice.
 CREATE TABLE changes (
     seq     INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
     kind    TEXT    NOT NULL,

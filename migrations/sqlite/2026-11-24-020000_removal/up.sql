@@ -1,4 +1,4 @@
--- What has expired is removed from the old end of the primary key for tokens, which costs an insert nothing, and by
--- these for what is rare.
+-- Expired tokens are found from the old end of their primary key, which costs an insert nothing.
+-- Expired revocations and redemptions are rare, so they are found by these indexes.
 CREATE INDEX revocations_by_expiry ON revocations (expires_at);
 CREATE INDEX redemptions_by_expiry ON redemptions (expires_at);

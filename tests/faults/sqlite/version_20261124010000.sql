@@ -1,6 +1,6 @@
--- What the version with the migration 2026-11-24-010000_check_and_take_back says to SQLite: every statement once, with
+-- What the version with the migration 2026-11-24-010000_check_and_revoke says to SQLite: every statement once, with
 -- values in the place of its parameters, in an order in which it can be said. A later schema must understand it, because
--- that version may still be running (CONTRIBUTING.md, "A migration").
+-- that version may still be running (CONTRIBUTING.md, "Write a migration").
 
 -- At the start.
 PRAGMA busy_timeout = 1500;
