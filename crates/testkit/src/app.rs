@@ -1,0 +1,319 @@
+//! [`TestApp`]: a server in this process, on a port of its own, with a database of its own.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use diesel::SqliteConnection;
+use diesel::connection::SimpleConnection;
+use mintage::app::{App, AppError};
+use mintage::clock::Clock;
+use mintage::config::{self, Config, Sources};
+use mintage::db::{Conn, Db, DbError, clients};
+use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::scope::Scope;
+use mintage::oauth::secret::{ClientSecret, StoredSecret, random_text};
+use mintage::oauth::time::UnixMillis;
+use mintage::shutdown::{Signal, SignalSender, Signals};
+use tempfile::TempDir;
+
+use crate::client::TestClient;
+use crate::http::{Request, Response};
+use crate::sqlite::{TokenRow, recorded, template};
+use crate::token::token_request;
+use crate::{folder, poll, sqlite};
+
+/// The issuer of every test server; nothing ever connects to it.
+pub const ISSUER: &str = "http://127.0.0.1:8080";
+
+/// The audience that a test client may name.
+pub const ORDERS: &str = "https://orders.example";
+
+/// How long a server may take to become ready or to stop.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A server to be started.
+pub struct Setup {
+    config: Config,
+    clock: Clock,
+    directory: TempDir,
+}
+
+impl Setup {
+    /// With a database that is migrated and has its keys, because making RSA keys takes long.
+    pub fn new() -> Self {
+        let setup = Self::on_empty_database();
+        std::fs::write(setup.database_path(), template()).unwrap();
+        setup
+    }
+
+    /// With a database that is still to be made.
+    pub fn on_empty_database() -> Self {
+        let directory = folder::temporary();
+        let mut config = Config::default();
+        config.server.listen = "127.0.0.1:0".into();
+        config.server.workers = 2;
+        config.server.shutdown_timeout = config::Duration::seconds(5);
+        config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
+        config.database.pool.min_idle = 1;
+        // Tests that are refused on purpose, or poll until they are not, must not be told that it was too often.
+        config.limits.auth_failures_per_minute = 0;
+        Self {
+            config,
+            clock: Clock::System,
+            directory,
+        }
+    }
+
+    pub fn configured(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// With a clock that stands until the test moves it.
+    pub fn with_mock_clock(mut self) -> Self {
+        self.clock = Clock::mock(Clock::System.now());
+        self
+    }
+
+    /// What its clock says.
+    pub fn now(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    pub fn database_path(&self) -> PathBuf {
+        self.directory.path().join("mintage.db")
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(self) -> TestApp {
+        let app = self.start_unready();
+        app.wait_until_ready();
+        app
+    }
+
+    /// Starts it; it listens, but may not be ready.
+    pub fn start_unready(self) -> TestApp {
+        let app = App::build(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
+        let (address, admin_address) = (app.address(), app.admin_address());
+        let (signals, received) = Signals::by_hand();
+        let (ready, becomes_ready) = mpsc::channel();
+        let run = move || {
+            actix_web::rt::System::new().block_on(app.run(received, move || {
+                // Nobody waits for a server that a test starts unready.
+                let _ = ready.send(());
+            }))
+        };
+        TestApp {
+            address,
+            admin_address: admin_address.unwrap_or(address),
+            db: Db::open(&pool_of_one(&self.config.database)),
+            thread: Some(std::thread::spawn(run)),
+            becomes_ready: Mutex::new(becomes_ready),
+            signals,
+            setup: self,
+        }
+    }
+}
+
+fn pool_of_one(database: &config::Database) -> config::Database {
+    let mut database = database.clone();
+    database.pool.max_size = 1;
+    database.pool.min_idle = 0;
+    database.query_timeout = config::Duration::seconds(10);
+    database
+}
+
+/// A running server. Dropped, it must stop in order.
+pub struct TestApp {
+    pub address: SocketAddr,
+    /// Where `/admin` is: the same address unless the configuration says otherwise.
+    pub admin_address: SocketAddr,
+    db: Db,
+    signals: SignalSender,
+    becomes_ready: Mutex<mpsc::Receiver<()>>,
+    thread: Option<JoinHandle<Result<(), AppError>>>,
+    setup: Setup,
+}
+
+impl TestApp {
+    /// One with the default configuration, for this test alone.
+    pub fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// One with the default configuration, shared by all tests that only ask and answer.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<TestApp>> = Mutex::new(Weak::new());
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let app = Arc::new(Self::start());
+            *shared = Arc::downgrade(&app);
+            app
+        })
+    }
+
+    pub fn wait_until_ready(&self) {
+        let ready = self.becomes_ready.lock().unwrap().recv_timeout(SERVER_TIMEOUT);
+        ready.expect("the server becomes ready");
+    }
+
+    pub fn database_path(&self) -> PathBuf {
+        self.setup.database_path()
+    }
+
+    /// Moves the mock clock.
+    pub fn advance(&self, time: Duration) {
+        self.setup.clock.advance(time.as_millis() as i64);
+    }
+
+    /// Works on the database, as another process would.
+    pub fn database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> T {
+        self.db.run_here(work).unwrap()
+    }
+
+    /// Runs statements on the database, without the server's knowledge.
+    pub fn sql(&self, statements: &str) {
+        self.sqlite().batch_execute(statements).unwrap();
+    }
+
+    /// A connection of the test's own.
+    pub fn sqlite(&self) -> SqliteConnection {
+        sqlite::connect(&self.database_path())
+    }
+
+    /// Makes a client.
+    pub fn client(&self, shape: impl FnOnce(&mut Client)) -> TestClient {
+        self.client_with_secret(ClientSecret::generate().reveal(), shape)
+    }
+
+    /// Makes a client whose secret is this.
+    pub fn client_with_secret(&self, secret: &str, shape: impl FnOnce(&mut Client)) -> TestClient {
+        let mut client = new_client(secret);
+        shape(&mut client);
+        self.database(|conn| clients::insert(conn, &client));
+        TestClient {
+            id: client.id.to_string(),
+            secret: secret.to_owned(),
+        }
+    }
+
+    /// A client that may have `scope`.
+    pub fn client_with_scope(&self, scope: &str) -> TestClient {
+        self.client(|client| {
+            client.scope = Scope::parse(scope).unwrap();
+            client.default_scope = client.scope.without_prefix("mintage:");
+        })
+    }
+
+    pub fn send(&self, request: Request) -> Response {
+        request.send(self.address)
+    }
+
+    /// Asks for a token with Basic credentials; `grant_type` is added.
+    pub fn ask(&self, client: &TestClient, parameters: &[(&str, &str)]) -> Response {
+        self.send(token_request(client, parameters))
+    }
+
+    /// Gets a token.
+    #[track_caller]
+    pub fn issue(&self, client: &TestClient, parameters: &[(&str, &str)]) -> String {
+        self.ask(client, parameters).access_token()
+    }
+
+    /// Gets a token with this scope, from a client made for it.
+    #[track_caller]
+    pub fn issue_with_scope(&self, scope: &str) -> String {
+        self.issue(&self.client_with_scope(scope), &[("scope", scope)])
+    }
+
+    /// The tokens that the database has recorded for a client by now.
+    pub fn recorded(&self, client: &TestClient) -> Vec<TokenRow> {
+        recorded(&self.database_path(), &client.id)
+    }
+
+    /// Asks it to stop; what is left of it, or why it did not stop in order.
+    pub fn stop(mut self) -> Result<Stopped, AppError> {
+        self.signals.send(Signal::Stop);
+        let ended = self.ended().expect("the server stops when it is asked to");
+        ended.map(|()| Stopped(self.take_setup()))
+    }
+
+    /// Waits for it to end by itself; why it did.
+    pub fn why_it_ends(mut self) -> AppError {
+        let ended = self.ended().expect("the server ends by itself");
+        ended.expect_err("the server ends with a reason")
+    }
+
+    fn ended(&mut self) -> Option<Result<(), AppError>> {
+        let thread = self.thread.take()?;
+        poll::found(SERVER_TIMEOUT, || thread.is_finished().then_some(()))?;
+        Some(thread.join().unwrap())
+    }
+
+    fn take_setup(&mut self) -> Setup {
+        std::mem::replace(&mut self.setup, Setup::on_empty_database())
+    }
+}
+
+impl Drop for TestApp {
+    fn drop(&mut self) {
+        if self.thread.is_none() {
+            return;
+        }
+        self.signals.send(Signal::Stop);
+        let ended = self.ended();
+        if !std::thread::panicking() {
+            assert_eq!(ended, Some(Ok(())), "the server stops in order");
+        }
+    }
+}
+
+/// A server that has stopped: its database is still there, and it can be started again.
+pub struct Stopped(pub Setup);
+
+impl Stopped {
+    /// The tokens that the database has recorded for a client.
+    pub fn recorded(&self, client: &TestClient) -> Vec<TokenRow> {
+        recorded(&self.0.database_path(), &client.id)
+    }
+
+    /// Their ids, in order.
+    pub fn ids_recorded(&self, client: &TestClient) -> Vec<String> {
+        self.recorded(client).into_iter().map(|row| row.jti).collect()
+    }
+}
+
+/// A client with both scopes of the examples and an audience, to be shaped further.
+pub fn new_client(secret: &str) -> Client {
+    let now = Clock::System.now();
+    let scope = Scope::parse("orders:read orders:write").unwrap();
+    Client {
+        id: ClientId::generate(),
+        name: "Test".into(),
+        enabled: true,
+        default_scope: scope.clone(),
+        scope,
+        audiences: vec![ORDERS.into(), "urn:example:two".into()],
+        serves: Vec::new(),
+        auth_methods: AuthMethod::ALL.to_vec(),
+        ttl_seconds: None,
+        alg: None,
+        secrets: vec![stored(secret)],
+        created_at: now,
+        updated_at: now,
+    }
+}
+
+/// A secret that never expires, as it is stored.
+pub fn stored(secret: &str) -> StoredSecret {
+    StoredSecret {
+        id: random_text(16),
+        hash: ClientSecret::new(secret.to_owned()).hash(),
+        created_at: Clock::System.now(),
+        expires_at: None,
+        last_used: Default::default(),
+    }
+}

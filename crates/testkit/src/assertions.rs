@@ -1,0 +1,74 @@
+//! Assertions about responses, each of which is the whole of what an endpoint must say.
+
+use serde_json::json;
+
+use crate::http::Response;
+
+impl Response {
+    /// That it must not be cached (P22) and that it has an id (P26).
+    #[track_caller]
+    pub fn assert_common_headers(&self) {
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("pragma"), Some("no-cache"));
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
+    }
+
+    /// That it is exactly this error of an OAuth endpoint (P22, P24).
+    #[track_caller]
+    pub fn assert_oauth_error(&self, status: u16, error: &str, description: &str) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.json(), json!({"error": error, "error_description": description}));
+        self.assert_common_headers();
+        let challenge = (status == 401).then_some("Basic realm=\"mintage\", charset=\"UTF-8\"");
+        assert_eq!(self.header("www-authenticate"), challenge);
+        let retry = (status == 503).then_some("1");
+        assert_eq!(self.header("retry-after"), retry);
+    }
+
+    /// That it is the one response to every failed authentication (P15).
+    #[track_caller]
+    pub fn assert_invalid_client(&self) {
+        self.assert_oauth_error(401, "invalid_client", "client authentication failed");
+    }
+
+    /// That it is exactly this problem document of an admin endpoint (RFC 9457), with this challenge.
+    #[track_caller]
+    pub fn assert_problem(&self, status: u16, title: &str, detail: &str, challenge: Option<&str>) {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.json(),
+            json!({"type": "about:blank", "title": title, "status": status, "detail": detail})
+        );
+        assert_eq!(self.header("www-authenticate"), challenge);
+        self.assert_common_headers();
+    }
+
+    /// That it is this error of `/validate`, which must not be cached and tells the upstream nothing.
+    #[track_caller]
+    pub fn assert_validate_error(&self, status: u16, error: &str, challenge: &str) {
+        assert_eq!(self.status, status, "{self:?}");
+        assert_eq!(self.header("content-type"), Some("application/json"));
+        assert_eq!(self.header("cache-control"), Some("no-store"));
+        assert_eq!(self.header("www-authenticate"), Some(challenge));
+        assert_eq!(self.json()["error"], error, "{self:?}");
+        for name in ["x-client-id", "x-token-scope", "x-token-id", "x-token-expires"] {
+            assert_eq!(self.header(name), None, "{self:?}");
+        }
+    }
+
+    /// That it is the 403 of `/validate` that does not depend on the token, for this reason.
+    #[track_caller]
+    pub fn assert_denied(&self, reason: &str) {
+        self.assert_validate_error(403, "access_denied", "Bearer realm=\"mintage\"");
+        assert_eq!(self.json()["error_description"], reason);
+    }
+
+    /// That it is a 503 that says when to come again.
+    #[track_caller]
+    pub fn assert_unavailable(&self) {
+        assert_eq!(self.status, 503, "{}", self.text());
+        assert_eq!(self.header("retry-after"), Some("1"));
+    }
+}

@@ -1,0 +1,34 @@
+//! [`TestClient`]: an OAuth client as its user knows it.
+
+use mintage::oauth::client::ClientId;
+
+/// The id of a client and its secret.
+#[derive(Clone, Debug)]
+pub struct TestClient {
+    pub id: String,
+    pub secret: String,
+}
+
+impl TestClient {
+    pub fn id(&self) -> ClientId {
+        ClientId::parse(&self.id).unwrap()
+    }
+
+    /// The same client with another secret.
+    pub fn with_secret(&self, secret: &str) -> Self {
+        Self {
+            id: self.id.clone(),
+            secret: secret.to_owned(),
+        }
+    }
+
+    /// The client in the response to its creation, on the command line or by the admin API.
+    #[track_caller]
+    pub fn created(document: &serde_json::Value) -> Self {
+        let text = |member: &str| document[member].as_str().expect(member).to_owned();
+        Self {
+            id: text("client_id"),
+            secret: text("client_secret"),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Temporary folders, on the disk of the build and not in `/tmp`, which may be memory.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+/// A new folder, gone when it is dropped.
+pub fn temporary() -> TempDir {
+    let parent = parent();
+    std::fs::create_dir_all(&parent).expect("the target folder can be written");
+    TempDir::new_in(parent).expect("the target folder can be written")
+}
+
+/// `target/tmp`, as `CARGO_TARGET_TMPDIR`, which Cargo tells only to tests and benchmarks while they are compiled.
+fn parent() -> PathBuf {
+    let program = std::env::current_exe().unwrap_or_default();
+    // Cargo marks its target folder with this file.
+    let is_target = |folder: &&Path| folder.join("CACHEDIR.TAG").exists();
+    match program.ancestors().find(is_target) {
+        Some(target) => target.join("tmp"),
+        None => std::env::temp_dir(),
+    }
+}

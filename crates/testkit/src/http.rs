@@ -1,0 +1,344 @@
+//! HTTP/1.1 by hand: what a well-behaved client library would refuse to send is what a server must withstand.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use crate::client::TestClient;
+
+/// No response of a healthy server takes this long; a test that waits longer has found a fault.
+pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After a response, another one that was not asked for comes soon or not at all.
+const EXTRA_RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
+
+/// A request, sent exactly as it is put together.
+#[derive(Clone, Debug)]
+pub struct Request {
+    method: String,
+    target: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub fn new(method: &str, target: &str) -> Self {
+        Self::to_host("mintage.test", method, target)
+    }
+
+    pub fn to_host(host: &str, method: &str, target: &str) -> Self {
+        Self::without_host(method, target).header("Host", host)
+    }
+
+    pub fn without_host(method: &str, target: &str) -> Self {
+        Self {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    pub fn get(target: &str) -> Self {
+        Self::new("GET", target)
+    }
+
+    pub fn post(target: &str) -> Self {
+        Self::new("POST", target)
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub fn bearer(self, token: &str) -> Self {
+        self.header("Authorization", &format!("Bearer {token}"))
+    }
+
+    /// Basic credentials as RFC 6749 §2.3.1 has them: each half form-encoded.
+    pub fn basic(self, client: &TestClient) -> Self {
+        let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        self.basic_raw(&format!("{}:{}", encoded(&client.id), encoded(&client.secret)))
+    }
+
+    /// Basic credentials as they are.
+    pub fn basic_raw(self, credentials: &str) -> Self {
+        self.header("Authorization", &format!("Basic {}", STANDARD.encode(credentials)))
+    }
+
+    /// A body with its length, and with a media type unless that is empty.
+    pub fn body(mut self, media_type: &str, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
+        if !media_type.is_empty() {
+            self = self.header("Content-Type", media_type);
+        }
+        let length = self.body.len().to_string();
+        self.header("Content-Length", &length)
+    }
+
+    /// A body as one chunk.
+    pub fn chunked(mut self, body: &[u8]) -> Self {
+        self.body = format!("{:x}\r\n", body.len()).into_bytes();
+        self.body.extend_from_slice(body);
+        self.body.extend_from_slice(b"\r\n0\r\n\r\n");
+        self.header("Transfer-Encoding", "chunked")
+    }
+
+    /// A form as it is.
+    pub fn form_raw(self, form: impl AsRef<[u8]>) -> Self {
+        self.body("application/x-www-form-urlencoded", form)
+    }
+
+    /// A form of these parameters, encoded.
+    pub fn form(self, parameters: &[(&str, &str)]) -> Self {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(parameters)
+            .finish();
+        self.form_raw(form)
+    }
+
+    pub fn json(self, document: &Value) -> Self {
+        self.body("application/json", document.to_string())
+    }
+
+    /// Head and body as bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
+        for (name, value) in &self.headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&self.body);
+        bytes
+    }
+
+    /// Sends it on a connection of its own.
+    #[track_caller]
+    pub fn send(&self, to: SocketAddr) -> Response {
+        Connection::open(to).ask(self)
+    }
+
+    /// Sends it with `Connection: close` and waits until the other side has closed; its first response.
+    #[track_caller]
+    pub fn send_and_close(&self, to: SocketAddr) -> Response {
+        let closing = self.clone().header("Connection", "close");
+        let mut all = exchange(to, &closing.bytes());
+        assert!(!all.is_empty(), "no response to {} {:?}", self.method, self.target);
+        all.swap_remove(0)
+    }
+}
+
+/// Sends bytes on a connection of their own; the response, if one comes before the connection is closed.
+pub fn send_raw(to: SocketAddr, bytes: &[u8]) -> Option<Response> {
+    let mut connection = Connection::open(to);
+    connection.write(bytes);
+    connection.read_response(false)
+}
+
+/// Sends bytes and reads all responses until the other side closes, or sends nothing for a while: more than one response
+/// is what smuggling looks like.
+///
+/// A body without a length ends with the connection, one with a length may end before it does.
+pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
+    let mut connection = Connection::open(to);
+    connection.write(bytes);
+    let mut timeout = RESPONSE_TIMEOUT;
+    loop {
+        let Ok(length) = connection.read(timeout) else { break };
+        if length == 0 {
+            break;
+        }
+        if find(&connection.buffer, b"\r\n\r\n").is_some() {
+            timeout = EXTRA_RESPONSE_TIMEOUT;
+        }
+    }
+    let mut all = Vec::new();
+    while let Some(mut response) = connection.take_head() {
+        let length = response.content_length().unwrap_or(usize::MAX);
+        let length = length.min(connection.buffer.len());
+        response.body = connection.buffer.drain(..length).collect();
+        all.push(response);
+    }
+    all
+}
+
+/// A connection that is kept alive.
+pub struct Connection {
+    stream: TcpStream,
+    /// Read and not used yet.
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(to: SocketAddr) -> Self {
+        Self::try_open(to).expect("the server accepts connections")
+    }
+
+    /// `None` when nobody listens there (any more).
+    pub fn try_open(to: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect_timeout(&to, RESPONSE_TIMEOUT).ok()?;
+        stream.set_nodelay(true).unwrap();
+        stream.set_write_timeout(Some(RESPONSE_TIMEOUT)).unwrap();
+        Some(Self {
+            stream,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// Sends a request and reads its response.
+    #[track_caller]
+    pub fn ask(&mut self, request: &Request) -> Response {
+        self.try_ask(request)
+            .expect("the server responds before it closes the connection")
+    }
+
+    /// Sends a request and reads its response; `None` when the connection is closed before that is whole.
+    pub fn try_ask(&mut self, request: &Request) -> Option<Response> {
+        self.write(&request.bytes());
+        self.read_response(request.method == "HEAD")
+    }
+
+    /// Writes bytes. A server that has responded already may have closed: the response tells.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes);
+    }
+
+    /// The next response; `None` when the connection is closed before one is whole. One without a length has no body.
+    pub fn read_response(&mut self, to_head: bool) -> Option<Response> {
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        let mut response = loop {
+            match self.take_head() {
+                Some(head) => break head,
+                None if self.fill(deadline) == 0 => return None,
+                None => {}
+            }
+        };
+        let length = response.content_length().filter(|_| !to_head).unwrap_or(0);
+        while self.buffer.len() < length {
+            if self.fill(deadline) == 0 {
+                return None;
+            }
+        }
+        response.body = self.buffer.drain(..length).collect();
+        Some(response)
+    }
+
+    /// Whether the server closes within `time`, without another response.
+    pub fn closes_within(&mut self, time: Duration) -> bool {
+        let deadline = Instant::now() + time;
+        while Instant::now() < deadline {
+            match self.read(Duration::from_millis(50)) {
+                Ok(length) => return length == 0,
+                Err(error) if is_timeout(&error) => {}
+                Err(_) => return true,
+            }
+        }
+        false
+    }
+
+    /// The head that the buffer begins with, once it is whole.
+    fn take_head(&mut self) -> Option<Response> {
+        let end = find(&self.buffer, b"\r\n\r\n")? + 4;
+        let head: Vec<u8> = self.buffer.drain(..end).collect();
+        Some(Response::parse_head(&String::from_utf8_lossy(&head)))
+    }
+
+    /// Reads what has come by the deadline; 0 when the connection is closed.
+    fn fill(&mut self, deadline: Instant) -> usize {
+        let left = deadline.saturating_duration_since(Instant::now());
+        assert!(!left.is_zero(), "no response within {RESPONSE_TIMEOUT:?}");
+        match self.read(left) {
+            Ok(length) => length,
+            Err(error) if is_timeout(&error) => panic!("no response within {RESPONSE_TIMEOUT:?}"),
+            // Reset: closed with something of ours unread.
+            Err(_) => 0,
+        }
+    }
+
+    /// Reads what comes within the time; 0 when the connection is closed.
+    fn read(&mut self, within: Duration) -> std::io::Result<usize> {
+        self.stream.set_read_timeout(Some(within))?;
+        let mut piece = [0; 16 << 10];
+        let length = self.stream.read(&mut piece)?;
+        self.buffer.extend_from_slice(&piece[..length]);
+        Ok(length)
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(
+        error.kind(),
+        std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+    )
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+/// A response.
+#[derive(Debug)]
+pub struct Response {
+    pub status: u16,
+    /// In order, names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Response {
+    fn parse_head(head: &str) -> Self {
+        let mut lines = head.lines();
+        let status_line = lines.next().unwrap_or_default();
+        // What is no status line must not look like any status.
+        let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let headers = lines
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .collect();
+        Self {
+            status: status.unwrap_or(0),
+            headers,
+            body: Vec::new(),
+        }
+    }
+
+    /// The value of a header that comes at most once.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(known, _)| known == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} comes more than once: {self:?}");
+        value
+    }
+
+    fn content_length(&self) -> Option<usize> {
+        self.header("content-length").map(|length| length.parse().unwrap())
+    }
+
+    /// Whether the server closes the connection after it.
+    pub fn closes(&self) -> bool {
+        self.header("connection")
+            .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {:?}", self.text()))
+    }
+
+    /// That it is a token (P22, P23), and which.
+    #[track_caller]
+    pub fn access_token(&self) -> String {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.json()["access_token"].as_str().unwrap().to_owned()
+    }
+}

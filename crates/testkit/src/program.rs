@@ -1,0 +1,368 @@
+//! [`Program`]: the real binary, with a folder and an environment; [`Server`]: one that serves there.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::TestClient;
+use crate::http::{Request, Response};
+use crate::poll::{eventually, until};
+use crate::{folder, sqlite};
+
+/// How long a server may take to become ready or to end. The first start on a database generates RSA keys.
+pub const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// As many lines of a log are shown when a test fails.
+const MAX_LINES_SHOWN: usize = 100;
+
+/// Where commands and servers run: a binary, a folder, an environment. Several servers may run there, at a time or in turn.
+#[derive(Clone)]
+pub struct Program {
+    binary: PathBuf,
+    folder: Arc<TempDir>,
+    environment: Vec<(String, String)>,
+    /// Numbers the logs.
+    started: Arc<AtomicUsize>,
+}
+
+/// What a command left behind.
+#[derive(Debug)]
+pub struct Outcome {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Program {
+    /// With an empty folder. Servers listen on a free port and have two workers; failed authentications are not limited,
+    /// because those of most tests are on purpose.
+    pub fn at(binary: impl Into<PathBuf>) -> Self {
+        let defaults = [
+            ("MINTAGE_SERVER__LISTEN", "127.0.0.1:0"),
+            ("MINTAGE_SERVER__WORKERS", "2"),
+            ("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0"),
+        ];
+        let program = Self {
+            binary: binary.into(),
+            folder: Arc::new(folder::temporary()),
+            environment: Vec::new(),
+            started: Arc::default(),
+        };
+        program.with_all(&defaults)
+    }
+
+    /// With a variable in the environment.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With variables in the environment.
+    pub fn with_all(self, environment: &[(&str, &str)]) -> Self {
+        environment
+            .iter()
+            .fold(self, |program, (name, value)| program.with(name, value))
+    }
+
+    /// Without a variable, one of those that every program begins with included.
+    pub fn without(mut self, name: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
+        self
+    }
+
+    /// On the database at this URL, with variables in the environment.
+    pub fn on(self, url: &str, environment: &[(&str, &str)]) -> Self {
+        self.with("MINTAGE_DATABASE__URL", url).with_all(environment)
+    }
+
+    /// With an SQLite database that is migrated and has its keys, because generating RSA keys takes long.
+    pub fn with_database(self) -> Self {
+        std::fs::write(self.database_path(), sqlite::template()).unwrap();
+        self
+    }
+
+    /// A file in the folder, in which the database is too if its URL has no path.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn database_path(&self) -> PathBuf {
+        self.path("mintage.db")
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+
+    /// A command that is still to be started.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_under(&[], arguments)
+    }
+
+    fn command_under(&self, under: &[&str], arguments: &[&str]) -> Command {
+        let mut command = match under {
+            [] => Command::new(&self.binary),
+            [program, more @ ..] => {
+                let mut command = Command::new(program);
+                command.args(more).arg(&self.binary);
+                command
+            }
+        };
+        let inherited = std::env::vars().filter(|(name, _)| name.starts_with("MINTAGE_") || name == "RUST_LOG");
+        for (name, _) in inherited {
+            command.env_remove(name);
+        }
+        command
+            .args(arguments)
+            .env_remove("NOTIFY_SOCKET")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        self.run_with(&[], arguments)
+    }
+
+    /// As [`Program::run`], with more variables in the environment.
+    pub fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Outcome {
+        let mut command = self.command(arguments);
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        Outcome {
+            code: output.status.code(),
+            stdout: text(output.stdout),
+            stderr: text(output.stderr),
+        }
+    }
+
+    /// Runs a command that must succeed, with `--json`, however much servers here log.
+    #[track_caller]
+    pub fn run_json(&self, arguments: &[&str]) -> Value {
+        self.run_with(&[("RUST_LOG", "warn")], &[arguments, &["--json"]].concat())
+            .json()
+    }
+
+    /// Creates a client with these arguments of `client create`.
+    #[track_caller]
+    pub fn create_client(&self, arguments: &[&str]) -> TestClient {
+        TestClient::created(&self.run_json(&[&["client", "create"], arguments].concat()))
+    }
+
+    /// Creates a client that may have a scope, with HS256 because that is quick; more arguments may follow.
+    #[track_caller]
+    pub fn client(&self, scope: &str, more: &[&str]) -> TestClient {
+        let create = ["--name", "n", "--alg", "HS256", "--scope", scope];
+        self.create_client(&[&create, more].concat())
+    }
+
+    /// Begins `serve`, under another program if one is named, and waits for nothing.
+    ///
+    /// That other program must become the server, or leave it to be our child (`strace -D`).
+    pub fn spawn(&self, under: &[&str], arguments: &[&str]) -> Server {
+        let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
+        let (stdout, log) = (self.path(&format!("stdout.{number}")), self.path(&log_name(number)));
+        let child = self
+            .command_under(under, &[&["serve"], arguments].concat())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{under:?} {:?}: {error}", self.binary));
+        Server {
+            program: self.clone(),
+            child,
+            stdout,
+            log,
+            address: ([127, 0, 0, 1], 0).into(),
+        }
+    }
+
+    /// Runs `serve` until it listens; it may not be ready.
+    #[track_caller]
+    pub fn serve_unready(&self, arguments: &[&str]) -> Server {
+        let mut server = self.spawn(&[], arguments);
+        server.wait_until_it_listens().expect("the server listens");
+        server
+    }
+
+    /// Runs `serve` until it is ready.
+    #[track_caller]
+    pub fn serve(&self, arguments: &[&str]) -> Server {
+        let server = self.serve_unready(arguments);
+        server.wait_until_ready();
+        server
+    }
+
+    /// All that the servers have logged here.
+    pub fn logs(&self) -> String {
+        let started = self.started.load(Ordering::Relaxed);
+        (1..=started)
+            .map(|number| read(&self.path(&log_name(number))))
+            .collect()
+    }
+}
+
+fn log_name(number: usize) -> String {
+    format!("log.{number}")
+}
+
+/// The address in the log of a server that listens.
+pub fn listening_on(log: &str) -> Option<SocketAddr> {
+    let (_, rest) = log.split_once("listening on http://")?;
+    rest.split_once(' ')?.0.parse().ok()
+}
+
+impl Outcome {
+    /// That the command did what it was asked, without a warning; its standard output.
+    #[track_caller]
+    pub fn done(&self) -> &str {
+        assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
+        &self.stdout
+    }
+
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(self.done()).unwrap()
+    }
+
+    /// That the command failed with this code and one line; that line.
+    #[track_caller]
+    pub fn failed(&self, code: i32) -> &str {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert_eq!(self.stdout, "", "{self:?}");
+        assert_eq!(self.stderr.matches('\n').count(), 1, "{self:?}");
+        assert!(self.stderr.starts_with("mintage: "), "{self:?}");
+        self.stderr.trim_end()
+    }
+}
+
+/// A server that runs as a process of its own. Dropped, it is killed.
+pub struct Server {
+    /// What it is, and where commands for it run.
+    pub program: Program,
+    child: Child,
+    stdout: PathBuf,
+    log: PathBuf,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Waits until it listens; `None` when it ends before.
+    pub fn wait_until_it_listens(&mut self) -> Option<()> {
+        self.address = eventually("the server listens", SERVER_TIMEOUT, || {
+            // Asked first: what it wrote before it ended is in the log then.
+            let ended = self.has_ended();
+            let address = listening_on(&self.log());
+            (ended || address.is_some()).then_some(address)
+        })?;
+        Some(())
+    }
+
+    #[track_caller]
+    pub fn wait_until_ready(&self) {
+        until("the server is ready", SERVER_TIMEOUT, || {
+            self.send(&Request::get("/readyz")).status == 200
+        });
+    }
+
+    /// Waits until the log has `text`.
+    #[track_caller]
+    pub fn wait_for_log(&self, text: &str) {
+        until(&format!("{text:?} is in the log"), SERVER_TIMEOUT, || {
+            self.log().contains(text)
+        });
+    }
+
+    pub fn stdout(&self) -> String {
+        read(&self.stdout)
+    }
+
+    /// Its standard error.
+    pub fn log(&self) -> String {
+        read(&self.log)
+    }
+
+    #[track_caller]
+    pub fn send(&self, request: &Request) -> Response {
+        request.send(self.address)
+    }
+
+    /// As [`Program::run_json`].
+    #[track_caller]
+    pub fn run_json(&self, arguments: &[&str]) -> Value {
+        self.program.run_json(arguments)
+    }
+
+    /// As [`Program::client`].
+    #[track_caller]
+    pub fn client(&self, scope: &str, more: &[&str]) -> TestClient {
+        self.program.client(scope, more)
+    }
+
+    /// As [`Server::client`], on the database at another URL.
+    #[track_caller]
+    pub fn client_at(&self, url: &str, scope: &str, more: &[&str]) -> TestClient {
+        self.client(scope, &[more, &["--database-url", url]].concat())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args([format!("-{name}"), self.pid().to_string()]);
+        assert!(kill.status().unwrap().success());
+    }
+
+    /// kill −9.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Waits for it to end; its exit code.
+    #[track_caller]
+    pub fn exit_code(&mut self) -> Option<i32> {
+        eventually("the server ends", SERVER_TIMEOUT, || self.child.try_wait().unwrap()).code()
+    }
+
+    /// Asks it to stop, and waits until it has, in order.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        assert_eq!(self.exit_code(), Some(0));
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(MAX_LINES_SHOWN)..];
+            eprintln!("the last lines of the server's log:\n{}", last.join("\n"));
+        }
+    }
+}
+
+fn read(path: &Path) -> String {
+    String::from_utf8(std::fs::read(path).unwrap()).unwrap()
+}

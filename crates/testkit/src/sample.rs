@@ -1,0 +1,73 @@
+//! Sample clients and tokens.
+
+use mintage::db::clients::{self, Changed};
+use mintage::db::{Conn, DbError};
+use mintage::oauth::audit::Author;
+use mintage::oauth::claims::{AccessTokenClaims, Audience};
+use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::client_fields::ClientFields;
+use mintage::oauth::scope::Scope;
+use mintage::oauth::time::UnixMillis;
+use mintage::oauth::token_id::TokenId;
+
+/// When it is in these tests: 2026-11-24 00:00 UTC.
+pub const NOW: UnixMillis = UnixMillis(1_795_478_400_000);
+
+/// An id that is known to be one.
+pub fn id(text: &str) -> ClientId {
+    ClientId::parse(text).unwrap()
+}
+
+/// A client without secrets.
+pub fn client(text: &str) -> Client {
+    Client {
+        id: id(text),
+        name: format!("the client {text}"),
+        enabled: true,
+        scope: Scope::parse("orders:read orders:write").unwrap(),
+        default_scope: Scope::parse("orders:read orders:write").unwrap(),
+        audiences: Vec::new(),
+        serves: Vec::new(),
+        auth_methods: AuthMethod::ALL.to_vec(),
+        ttl_seconds: None,
+        alg: None,
+        secrets: Vec::new(),
+        created_at: NOW,
+        updated_at: NOW,
+    }
+}
+
+/// The claims of token number `n` of a client; ids rise with the number.
+pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
+    let mut random = [0; 10];
+    random[6..].copy_from_slice(&n.to_be_bytes());
+    AccessTokenClaims {
+        iss: "https://mintage.example".into(),
+        sub: client.into(),
+        aud: Audience::One("https://orders.example".into()),
+        client_id: client.into(),
+        scope: Scope::parse("orders:read").unwrap(),
+        iat: NOW.seconds(),
+        exp: NOW.seconds() + 3600,
+        jti: TokenId::new(NOW, random),
+        one_time: false,
+    }
+}
+
+/// Enables or disables a client; `false` when there is none.
+pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
+    let fields = ClientFields {
+        enabled: Some(enabled),
+        ..ClientFields::default()
+    };
+    let changed = clients::change(conn, id, now, |client| fields.applied_to(client, now))?;
+    Ok(matches!(changed, Changed::Done { .. }))
+}
+
+/// An operator.
+pub fn operator() -> Author {
+    Author {
+        who: "ops".into(),
+        origin: "127.0.0.1".into(),
+    }
+}

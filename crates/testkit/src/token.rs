@@ -1,0 +1,37 @@
+//! Tokens: how to ask for them and about them, and what is in them.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::Value;
+
+use crate::client::TestClient;
+use crate::http::Request;
+
+/// A request for a token with Basic credentials; `grant_type` is added.
+pub fn token_request(client: &TestClient, parameters: &[(&str, &str)]) -> Request {
+    let grant = ("grant_type", "client_credentials");
+    Request::post("/token")
+        .basic(client)
+        .form(&[&[grant], parameters].concat())
+}
+
+/// An introspection of a token, or its revocation.
+pub fn about_token(endpoint: &str, client: &TestClient, token: &str) -> Request {
+    Request::post(endpoint).basic(client).form(&[("token", token)])
+}
+
+/// Header (0) or claims (1) of a token, not verified.
+pub fn part(token: &str, part: usize) -> Value {
+    let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(part).unwrap()).unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// The claims of a token, not verified.
+pub fn claims(token: &str) -> Value {
+    part(token, 1)
+}
+
+/// The id of a token.
+pub fn jti(token: &str) -> String {
+    claims(token)["jti"].as_str().unwrap().to_owned()
+}
