@@ -50,6 +50,10 @@
 //! [`unavailable::Unavailable`] that an answer cannot be had now, [`server::ServerError`] that the server cannot run,
 //! [`cli::Failure`] what a command tells its user.
 
+#![forbid(unsafe_code)]
+// Here and not in Cargo.toml, whose lints hold for tests and benchmarks as well: helpers of theirs may unwrap.
+#![warn(clippy::unwrap_used, missing_docs)]
+
 pub mod actors;
 pub mod aead;
 pub mod api;

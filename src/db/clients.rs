@@ -85,7 +85,7 @@ pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbErr
         .limit(RECORDS)
         .select(tokens::client_id)
         .load(conn)?;
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     Ok(used
         .into_iter()
         .filter(|id| seen.insert(id.clone()))
