@@ -97,18 +97,18 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
         see(part);
     }
     page.go_to("Clients");
-    page.press("New client…");
+    page.press("Create client…");
     see("new client");
     page.fill(
         "Name",
         "A client with a name that is rather long, as names of clients are now and then",
     );
     page.fill("Audiences", "no uri");
-    page.press("Create");
+    page.press("Create client");
     page.reads("Audiences must be");
     see("refused");
     page.fill("Audiences", "https://orders.example");
-    page.press("Create");
+    page.press("Create client");
     page.until("document.querySelector('[data-shown=client_secret]')");
     see("secret");
     page.press("I have stored it");
@@ -119,10 +119,10 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
     page.press("Delete client");
     page.until("!document.querySelector('dialog') && document.querySelectorAll('#main tbody tr').length === 2");
     page.go_to("Keys");
-    page.press("Rotate…");
+    page.press("Rotate keys…");
     see("rotate");
-    page.press("Rotate");
-    page.reads("and HS256 keys sign in");
+    page.press("Rotate keys");
+    page.reads("and HS256 keys activate in");
     see("rotated");
     page.assert_clean(&[400]);
 }

@@ -1,4 +1,4 @@
-//! Clients, secrets, keys and routes, managed by somebody who sees the page only; what they come to is asked for outside of it.
+//! Clients, secrets, keys and routes, managed through the page alone; the results are checked outside of it.
 
 use serde_json::json;
 
@@ -49,30 +49,30 @@ fn take_secret(page: &Page) -> TestClient {
 #[track_caller]
 fn create(page: &Page, id: &str, name: &str) -> TestClient {
     page.go_to("Clients");
-    page.press("New client…");
+    page.press("Create client…");
     page.fill("Name", name);
     page.fill("Id", id);
     page.fill("Scope", "orders:read orders:write");
-    page.press("Create");
+    page.press("Create client");
     let client = take_secret(page);
-    page.until("finder.row('when it is revoked') && document.body.innerText.includes('None is recorded.')");
+    page.until("finder.row('no expiry') && document.body.innerText.includes('No tokens yet.')");
     client
 }
 
 #[test]
-fn a_client_from_its_making_to_its_end() {
+fn a_client_from_creation_to_deletion() {
     let server = Server::start();
     let ops = server.client("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.sign_in(&ops.id, "mtgcsWrong");
-    page.reads("The id or the secret is wrong, or the client is disabled.");
+    page.reads("The client id or secret is wrong, or the client is disabled.");
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
 
     let first = create(&page, "billing", "Billing");
     page.until("document.querySelector('#main h1').textContent.startsWith('Billing')");
-    page.until("finder.row('when it is revoked').textContent.includes('never')");
-    page.reads("None is recorded.");
+    page.until("finder.row('no expiry').textContent.includes('never')");
+    page.reads("No tokens yet.");
 
     page.go_to("Overview");
     page.until("document.querySelector('#card-tokens .line.main').getAttribute('d').includes('L')");
@@ -83,21 +83,21 @@ fn a_client_from_its_making_to_its_end() {
 
     page.go_to("Clients");
     page.press("Billing");
-    page.press("Add a secret…");
-    page.fill("It ends in", "90");
-    page.press("Add");
+    page.press("Add secret…");
+    page.fill("Expires in", "90");
+    page.press("Add secret");
     let second = take_secret(&page);
     assert_eq!(ask(&server, &second).status, 200, "the new one counts");
-    page.until("finder.row('in 90 d') && finder.row('when it is revoked')");
-    page.press_in_row("when it is revoked");
+    page.until("finder.row('in 90 d') && finder.row('no expiry')");
+    page.press_in_row("no expiry");
     page.press("Revoke secret");
-    page.until("finder.row('in 90 d') && !finder.row('when it is revoked')");
+    page.until("finder.row('in 90 d') && !finder.row('no expiry')");
     assert_eq!(ask(&server, &first).status, 401, "the old one does not");
-    page.until("document.activeElement.textContent === 'Add a secret…'");
+    page.until("document.activeElement.textContent === 'Add secret…'");
     assert_eq!(ask(&server, &second).status, 200);
 
     page.press("Disable…");
-    page.press("Disable");
+    page.press("Disable client");
     page.until("document.querySelector('#main h1').textContent === 'Billing disabled'");
     assert_eq!(ask(&server, &second).status, 401, "disabled, it gets no token");
     page.until("document.activeElement === document.querySelector('#main h1')");
@@ -124,7 +124,7 @@ fn a_client_from_its_making_to_its_end() {
 }
 
 #[test]
-fn somebody_without_a_mouse_signs_in_and_makes_a_client() {
+fn a_client_is_created_with_the_keyboard_alone() {
     let server = Server::start();
     let ops = server.client("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
@@ -136,7 +136,7 @@ fn somebody_without_a_mouse_signs_in_and_makes_a_client() {
     page.reads("Signed in as ops");
     page.tab_to("document.querySelector('.tabs a[href=\"#clients\"]')");
     page.key("Enter");
-    page.tab_to("finder.button('New client…')");
+    page.tab_to("finder.button('Create client…')");
     page.key("Enter");
     page.until("document.activeElement.name === 'name'");
     page.write("By hand");
@@ -166,31 +166,31 @@ fn somebody_without_a_mouse_signs_in_and_makes_a_client() {
 }
 
 #[test]
-fn what_the_server_refuses_is_said_beside_what_was_written() {
+fn what_the_server_rejects_is_said_in_the_dialog() {
     let (_server, page) = signed_in();
     create(&page, "billing", "Billing");
     page.go_to("Clients");
-    page.press("New client…");
+    page.press("Create client…");
     page.fill("Name", "Again");
     page.fill("Id", "billing");
-    page.press("Create");
+    page.press("Create client");
     page.reads("There is a client with this id already.");
     assert_eq!(page.value("document.activeElement.closest('dialog') !== null"), true);
     page.fill("Id", "other");
     page.fill("Audiences", "not a uri");
-    page.press("Create");
+    page.press("Create client");
     page.reads("Audiences must be at most 100 absolute URIs");
     page.press("Cancel");
     page.assert_clean(&[400, 409]);
 }
 
 #[test]
-fn a_change_is_saved_and_one_that_somebody_else_has_overtaken_is_not() {
+fn an_update_is_saved_unless_someone_else_has_updated_the_client() {
     let (server, page) = signed_in();
     create(&page, "billing", "Billing");
-    page.fill("Lifetime of tokens", "600");
+    page.fill("Token lifetime", "600");
     page.press("Save");
-    page.reads("The client is changed");
+    page.reads("Client updated");
     assert_eq!(server.run_json(&["client", "show", "billing"])["ttl_seconds"], 600);
     assert_eq!(
         server.run(&["client", "update", "billing", "--name", "Theirs"]).0,
@@ -198,9 +198,9 @@ fn a_change_is_saved_and_one_that_somebody_else_has_overtaken_is_not() {
     );
     page.fill("Name", "Mine");
     page.press("Save");
-    page.reads("Somebody else has changed this client meanwhile; nothing of yours is saved.");
+    page.reads("Someone else updated this client in the meantime. Your changes were not saved.");
     assert_eq!(server.run_json(&["client", "show", "billing"])["name"], "Theirs");
-    page.press("Show theirs");
+    page.press("Load latest");
     page.until("document.querySelector('#main h1').textContent.startsWith('Theirs')");
     page.assert_clean(&[412]);
 }
@@ -218,18 +218,18 @@ fn revoked_tokens_are_inactive() {
     assert_eq!(active(), true);
     page.press("Revoke tokens…");
     page.press("Revoke tokens");
-    page.reads("Its tokens are revoked");
+    page.reads("Tokens revoked");
     assert_eq!(active(), false);
     eventually("it is shown", || {
-        page.press("Look again");
-        page.until("finder.button('Look again').ariaDisabled !== 'true'");
+        page.press("Refresh");
+        page.until("finder.button('Refresh').ariaDisabled !== 'true'");
         (page.value("finder.row('orders:read')?.textContent.includes('revoked')") == true).then_some(())
     });
     page.assert_clean(&[]);
 }
 
 #[test]
-fn one_token_of_several_is_taken_back() {
+fn one_token_of_several_is_revoked() {
     let (server, page) = signed_in();
     let billing = create(&page, "billing", "Billing");
     for scope in ["orders:read", "orders:write"] {
@@ -237,8 +237,8 @@ fn one_token_of_several_is_taken_back() {
     }
     // Until the records are written.
     eventually("both are shown", || {
-        page.press("Look again");
-        page.until("finder.button('Look again').ariaDisabled !== 'true'");
+        page.press("Refresh");
+        page.until("finder.button('Refresh').ariaDisabled !== 'true'");
         (page.value("document.querySelectorAll('#main .pill.ok').length") == 3).then_some(())
     });
     page.click("finder.row('orders:write').querySelector('button')");
@@ -268,7 +268,7 @@ fn a_name_that_looks_like_markup_stays_a_name() {
     page.press("Delete…");
     page.reads(&format!("Delete {name}?"));
     page.press("Delete client");
-    page.reads("The client is deleted");
+    page.reads("Client deleted");
     page.go_to("Audit");
     page.reads("client delete");
     assert_eq!(
@@ -279,22 +279,22 @@ fn a_name_that_looks_like_markup_stays_a_name() {
 }
 
 #[test]
-fn keys_are_rotated_and_it_is_said_when_the_new_ones_sign() {
+fn keys_are_rotated_and_the_page_says_when_the_new_ones_activate() {
     let (server, page) = signed_in();
     page.go_to("Keys");
     page.until("document.querySelectorAll('tbody tr').length === 5");
-    page.press("Rotate…");
+    page.press("Rotate keys…");
     page.click("document.querySelector('dialog select')");
     page.value("document.querySelector('dialog select').value = 'ES256'");
-    page.press("Rotate");
-    page.until("document.querySelector('.news').textContent.match(/^The new ES256 key signs in 1 h, from \\d{4}-/)");
+    page.press("Rotate keys");
+    page.until("document.querySelector('.news').textContent.match(/^The new ES256 key activates in 1 h, at \\d{4}-/)");
     page.until("document.querySelectorAll('tbody tr').length === 6");
     page.until("finder.row('next').textContent.startsWith('ES256')");
     let waiting = server.run_json(&["key", "list"]).to_string();
     assert!(waiting.contains("\"next\""), "{waiting}");
-    page.press("Rotate…");
+    page.press("Rotate keys…");
     page.value("document.querySelector('dialog select').value = 'ES256'");
-    page.press("Rotate");
+    page.press("Rotate keys");
     page.reads("A new key waits already");
     page.assert_clean(&[409]);
 }
@@ -306,23 +306,23 @@ fn routes_are_added_explained_and_removed() {
     let token = server.token(&demo, "orders:read", "");
     let passes = || server.validate("GET", "/orders/1", &token).status;
     page.go_to("Routes");
-    page.reads("There is no route: /validate lets nothing pass.");
-    page.press("Add a route…");
+    page.reads("No routes yet. /validate denies every request.");
+    page.press("Add route…");
     page.fill("Method", "GET");
     page.fill("Path", "/orders/{id}");
     page.fill("Scope", "orders:read");
-    page.press("Add");
+    page.press("Add route");
     page.until("finder.row('/orders/{id}')");
     assert_eq!(passes(), 200);
     page.fill("URL", "https://api.example/orders/1");
     page.press("Explain");
-    page.until("document.querySelector('.explanation').textContent.startsWith('decided by GET /orders/{id}, which wants orders:read: ')");
+    page.until("document.querySelector('.explanation').textContent.startsWith('decided by GET /orders/{id}, which requires orders:read: ')");
     page.fill("URL", "/other");
     page.press("Explain");
     page.until("document.querySelector('.explanation').textContent.startsWith('denied')");
     page.press_in_row("/orders/{id}");
     page.press("Remove route");
-    page.reads("There is no route: /validate lets nothing pass.");
+    page.reads("No routes yet. /validate denies every request.");
     assert_eq!(passes(), 403);
     page.assert_clean(&[]);
 }
@@ -336,11 +336,11 @@ fn many_clients_are_found_by_a_filter_and_shown_page_by_page() {
     page.until("document.querySelectorAll('tbody tr').length === 200");
     page.click("document.querySelector('input[type=search]')");
     page.write("service-229");
-    page.press("Open the client with the id service-229");
+    page.press("Open client service-229");
     page.until("document.querySelector('#main h1').textContent === 'Service 229 enabled'");
     page.press("‹ All clients");
-    page.press("Show more");
-    page.until("document.querySelectorAll('tbody tr').length === 231 && !finder.button('Show more')");
+    page.press("Load more");
+    page.until("document.querySelectorAll('tbody tr').length === 231 && !finder.button('Load more')");
     page.click("document.querySelector('input[type=search]')");
     page.write("service 117");
     page.until("document.querySelectorAll('tbody tr').length === 1 && finder.row('service-117')");
@@ -352,9 +352,9 @@ fn a_secret_is_copied_with_a_button() {
     let (_server, page) = signed_in();
     page.allow_clipboard();
     page.go_to("Clients");
-    page.press("New client…");
+    page.press("Create client…");
     page.fill("Name", "Billing");
-    page.press("Create");
+    page.press("Create client");
     let secret = page.text_of("dialog[open] [data-shown=client_secret]");
     page.press("Copy client secret");
     page.until("[...document.querySelectorAll('dialog button')].some((found) => found.textContent === 'Copied')");

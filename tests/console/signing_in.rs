@@ -11,10 +11,10 @@ fn server() -> (Server, TestClient, Page) {
 }
 
 #[test]
-fn a_wrong_secret_is_refused_in_words_and_the_right_one_opens_the_overview() {
+fn a_wrong_secret_is_denied_with_a_message_and_the_right_one_opens_the_overview() {
     let (_server, ops, page) = server();
     page.sign_in(&ops.id, "mtgcsWrong");
-    page.reads("The id or the secret is wrong, or the client is disabled.");
+    page.reads("The client id or secret is wrong, or the client is disabled.");
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
     page.until("document.title === 'Overview · Mintage'");
@@ -23,17 +23,17 @@ fn a_wrong_secret_is_refused_in_words_and_the_right_one_opens_the_overview() {
 }
 
 #[test]
-fn a_client_without_the_scopes_is_told_so_and_one_that_may_look_only_looks() {
+fn a_client_without_the_scopes_is_told_so_and_a_reader_has_read_only_access() {
     let (server, _, page) = server();
     let demo = server.client("demo", "orders:read", &[]);
     let reader = server.client("reader", "mintage:read", &[]);
     page.sign_in(&demo.id, &demo.secret);
     page.reads("This client has neither the scope mintage:admin nor mintage:read.");
     page.sign_in(&reader.id, &reader.secret);
-    page.reads("Signed in as reader (read only)");
+    page.reads("Signed in as reader (read-only)");
     page.go_to("Keys");
     page.reads("ES256");
-    assert_eq!(page.value("Boolean(finder.button('Rotate…'))"), false);
+    assert_eq!(page.value("Boolean(finder.button('Rotate keys…'))"), false);
     page.assert_clean(&[400]);
 }
 
@@ -73,7 +73,7 @@ fn signed_out_nothing_of_the_session_is_left_in_the_page() {
 }
 
 #[test]
-fn signing_out_and_leaving_the_page_take_the_token_back() {
+fn signing_out_and_leaving_the_page_revoke_the_token() {
     let (server, ops, page) = server();
     let revoked = |count: usize| {
         let known = format!("\nmintage_revocations_known {count}\n");
@@ -135,12 +135,12 @@ fn a_token_is_renewed_before_it_has_expired() {
 }
 
 #[test]
-fn a_session_whose_client_is_disabled_ends_in_words() {
+fn a_session_whose_client_is_disabled_ends_with_a_message() {
     let (server, ops, page) = server();
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
     assert_eq!(server.run(&["client", "disable", "ops"]).0, Some(0));
-    page.reads("The session has ended: this client cannot sign in any more.");
+    page.reads("The session has ended: this client can no longer sign in.");
     assert!(!page.remains().contains(&ops.secret));
     page.assert_clean(&[401]);
 }

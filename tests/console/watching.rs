@@ -30,7 +30,7 @@ fn height(page: &Page, card: &str, line: &str) -> f64 {
 }
 
 #[test]
-fn tokens_that_are_issued_and_refused_are_seen_in_the_plots() {
+fn tokens_and_token_errors_are_seen_in_the_plots() {
     let (server, demo, page) = overview();
     eventually("the plot is flat", || {
         (height(&page, "tokens", "main") < 95.0).then_some(())
@@ -42,13 +42,13 @@ fn tokens_that_are_issued_and_refused_are_seen_in_the_plots() {
         (rise.iter().all(|rise| *rise > 10.0) && height(&page, "latency", "third") > 5.0).then_some(())
     });
     page.until("document.querySelector('#card-tokens svg').getAttribute('aria-label').startsWith('Tokens issued: ')");
-    page.until("/\\d+ clients? in memory/.test(document.getElementById('card-hit-rate').textContent)");
+    page.until("/\\d+ clients? cached/.test(document.getElementById('card-hit-rate').textContent)");
     page.assert_clean(&[]);
 }
 
 /// The same numbers as in the tests of `mintage stats`.
 #[test]
-fn figures_are_what_happened_between_two_looks() {
+fn figures_are_what_happened_between_two_scrapes() {
     let server = Server::start();
     let page = Page::console(&server.origin(), DESKTOP);
     let come_to = |expression: &str| {
@@ -81,7 +81,7 @@ fn figures_are_what_happened_between_two_looks() {
 }
 
 #[test]
-fn every_part_of_the_server_is_shown_with_what_it_says_of_itself() {
+fn every_part_of_the_server_is_shown_with_its_statistics() {
     let (_server, _, page) = overview();
     page.until("document.querySelectorAll('.details section').length === 3");
     for (card, shows) in [
@@ -109,12 +109,12 @@ fn plots_move_until_they_are_paused() {
     let paused = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 300))"));
     let later = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 1500))"));
     assert_eq!(paused, later);
-    page.press("Go on");
+    page.press("Resume");
     eventually("it moves again", || (place() != later).then_some(()));
 }
 
 #[test]
-fn whoever_wants_less_motion_sees_steps_of_a_second() {
+fn with_reduced_motion_the_plots_move_in_steps_of_a_second() {
     let (_server, _, page) = overview();
     page.media("prefers-reduced-motion", "reduce");
     let places = page.value(
@@ -127,7 +127,7 @@ fn whoever_wants_less_motion_sees_steps_of_a_second() {
 }
 
 #[test]
-fn a_moment_that_is_over_can_be_looked_at_with_the_keyboard() {
+fn a_past_moment_is_selected_with_the_keyboard() {
     let (_server, _, page) = overview();
     page.tab_to("document.getElementById('back')");
     page.key("ArrowLeft");
@@ -141,12 +141,12 @@ fn a_moment_that_is_over_can_be_looked_at_with_the_keyboard() {
 }
 
 #[test]
-fn a_server_that_is_away_is_said_in_words_and_found_again() {
+fn an_unreachable_server_is_reported_and_found_again() {
     let (mut server, _, page) = overview();
     server.pause();
-    page.reads("The server does not answer. Is it running, and can this machine reach it?");
-    assert_eq!(page.text_of("#state"), "No answer");
+    page.reads("The server does not respond. Check that it is running and can be reached from here.");
+    assert_eq!(page.text_of("#state"), "No response");
     server.resume();
     page.until("document.getElementById('state').textContent === 'Ready'");
-    page.until("!document.body.innerText.includes('does not answer')");
+    page.until("!document.body.innerText.includes('does not respond')");
 }

@@ -8,15 +8,18 @@ use std::time::Duration;
 
 use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
-use mintage::app::{App, AppError};
 use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
 use mintage::db::{Conn, Db, DbError, clients};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::secret::{ClientSecret, StoredSecret, random_text};
-use mintage::oauth::time::UnixMillis;
-use mintage::shutdown::{Signal, SignalSender, Signals};
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
+use mintage::random::random_text;
+use mintage::server::signals::{Signal, SignalSender, Signals};
+use mintage::server::{Server, ServerError};
+use mintage::time::UnixMillis;
 use tempfile::TempDir;
 
 use crate::client::TestClient;
@@ -96,7 +99,7 @@ impl Setup {
 
     /// Starts it; it listens, but may not be ready.
     pub fn start_unready(self) -> TestApp {
-        let app = App::build(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
+        let app = Server::bind(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
         let (address, admin_address) = (app.address(), app.admin_address());
         let (signals, received) = Signals::by_hand();
         let (ready, becomes_ready) = mpsc::channel();
@@ -134,7 +137,7 @@ pub struct TestApp {
     db: Db,
     signals: SignalSender,
     becomes_ready: Mutex<mpsc::Receiver<()>>,
-    thread: Option<JoinHandle<Result<(), AppError>>>,
+    thread: Option<JoinHandle<Result<(), ServerError>>>,
     setup: Setup,
 }
 
@@ -235,19 +238,19 @@ impl TestApp {
     }
 
     /// Asks it to stop; what is left of it, or why it did not stop in order.
-    pub fn stop(mut self) -> Result<Stopped, AppError> {
+    pub fn stop(mut self) -> Result<Stopped, ServerError> {
         self.signals.send(Signal::Stop);
         let ended = self.ended().expect("the server stops when it is asked to");
         ended.map(|()| Stopped(self.take_setup()))
     }
 
     /// Waits for it to end by itself; why it did.
-    pub fn why_it_ends(mut self) -> AppError {
+    pub fn why_it_ends(mut self) -> ServerError {
         let ended = self.ended().expect("the server ends by itself");
         ended.expect_err("the server ends with a reason")
     }
 
-    fn ended(&mut self) -> Option<Result<(), AppError>> {
+    fn ended(&mut self) -> Option<Result<(), ServerError>> {
         let thread = self.thread.take()?;
         poll::found(SERVER_TIMEOUT, || thread.is_finished().then_some(()))?;
         Some(thread.join().unwrap())
@@ -311,7 +314,7 @@ pub fn new_client(secret: &str) -> Client {
 pub fn stored(secret: &str) -> StoredSecret {
     StoredSecret {
         id: random_text(16),
-        hash: ClientSecret::new(secret.to_owned()).hash(),
+        hash: SecretHash::of(&ClientSecret::new(secret.to_owned())),
         created_at: Clock::System.now(),
         expires_at: None,
         last_used: Default::default(),

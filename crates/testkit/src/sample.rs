@@ -1,14 +1,14 @@
 //! Sample clients and tokens.
 
+use mintage::api::audit::Principal;
+use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
-use mintage::oauth::audit::Author;
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
-use mintage::oauth::client_fields::ClientFields;
 use mintage::oauth::scope::Scope;
-use mintage::oauth::time::UnixMillis;
 use mintage::oauth::token_id::TokenId;
+use mintage::time::UnixMillis;
 
 /// When it is in these tests: 2026-11-24 00:00 UTC.
 pub const NOW: UnixMillis = UnixMillis(1_795_478_400_000);
@@ -65,8 +65,8 @@ pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMilli
 }
 
 /// An operator.
-pub fn operator() -> Author {
-    Author {
+pub fn operator() -> Principal {
+    Principal {
         who: "ops".into(),
         origin: "127.0.0.1".into(),
     }

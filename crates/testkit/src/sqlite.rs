@@ -9,7 +9,7 @@ use mintage::clock::Clock;
 use mintage::config;
 use mintage::db::{self, Db, migrations};
 use mintage::keys::SigningKey;
-use mintage::oauth::time::UnixMillis;
+use mintage::time::UnixMillis;
 
 use crate::folder;
 

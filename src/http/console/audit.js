@@ -1,25 +1,25 @@
-// The audit trail: who changed what, when and from where, the newest first.
+// The audit log: time, actor, action and target of every change, newest first.
 
-import { attempt, button, chosen, element, heading, mono, refusalLine, stacked, table } from './elements.js';
+import { attempt, button, chosen, createErrorBox, element, heading, loadFirst, mono, stacked, table } from './elements.js';
 
 export function audit(place, { session }) {
   const known = [];
   let cursor = null;
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const rows = element('div', { class: 'card flush' });
-  const more = button('Show more', () => attempt(more, refusal, load));
+  const more = button('Load more', () => attempt(more, errorBox, load));
   more.hidden = true;
-  place.append(heading('Audit trail'), refusal, rows, more);
+  place.append(heading('Audit log'), errorBox, rows, more);
 
   async function load() {
     const page = await session.get(`/admin/audit?limit=50${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
     known.push(...page.items);
     cursor = page.next_cursor;
     more.hidden = cursor === null;
-    rows.replaceChildren(table('Changes', ['When', 'Who', 'What', 'To what', 'Detail'], known.map(row), 'Nothing was changed yet.'));
+    rows.replaceChildren(table('Audit log', ['Time', 'Actor', 'Action', 'Target', 'Details'], known.map(row), 'No changes yet.'));
   }
 
-  attempt(more, refusal, load);
+  loadFirst(more, errorBox, rows, load);
 }
 
 function row(line) {
@@ -28,15 +28,15 @@ function row(line) {
     element('span', { class: 'two' }, chosen(line.who), element('small', { class: 'soft' }, line.origin)),
     element('span', { class: 'word' }, line.action.replace('.', ' ').replaceAll('_', ' ')),
     mono(line.subject),
-    detail(line.detail),
+    details(line.detail),
   ];
 }
 
-/** What is as long as this is shown when it is asked for. */
-const LONG = 90;
+/** Details with more characters are folded. */
+const MAX_UNFOLDED = 90;
 
-/** Members with their values, or with what they were before and are after. */
-function detail(members) {
+/** Members with their values, or with their values before and after. */
+function details(members) {
   const known = Object.entries(members ?? {}).filter(([name]) => name !== 'updated_at');
   if (known.length === 0) return element('span', { class: 'soft' }, '–');
   const words = known.map(([name, value]) => {
@@ -44,7 +44,7 @@ function detail(members) {
     return [name, changed ? `${plain(value.before)} → ${plain(value.after)}` : plain(value)];
   });
   const list = element('ul', {}, words.map(([name, text]) => element('li', {}, element('span', { class: 'soft' }, `${name} `), mono(text))));
-  if (words.flat().join(' ').length < LONG) return list;
+  if (words.flat().join(' ').length < MAX_UNFOLDED) return list;
   return element('details', {}, element('summary', {}, known.map(([name]) => name).join(', ')), list);
 }
 

@@ -1,17 +1,17 @@
-// Clients: their list; one of them with its secrets; and all that can be done with it.
+// Clients: the list, and one client with its secrets, its tokens and all actions.
 
 import {
-  attempt, button, chosen, copyButton, element, fields, heading, lifetime, lines, moment, mono, pill, refusalLine, relative, say,
-  table, template,
+  attempt, button, chosen, copyButton, createErrorBox, element, fields, heading, lifetime, lines, loadFirst, moment, mono,
+  notify, pill, relative, table, template,
 } from './elements.js';
 import { confirmDialog, formDialog, secretDialog } from './dialogs.js';
 import { tokensPart } from './tokens.js';
 
 const DAY = 86400;
 
-/** The path of a client; an id that a browser would resolve away cannot be asked for. */
+/** The path of a client. A browser resolves `.` and `..` away, so these ids cannot be requested. */
 function pathOf(id) {
-  if (id === '.' || id === '..') throw new Error('A browser cannot ask for this id: use mintage client on the command line.');
+  if (id === '.' || id === '..') throw new Error('A browser cannot request this id. Use mintage client on the command line.');
   return `/admin/clients/${encodeURIComponent(id)}`;
 }
 
@@ -19,7 +19,7 @@ function hashOf(id) {
   return `#clients/${encodeURIComponent(id)}`;
 }
 
-function state(client) {
+function status(client) {
   return client.enabled ? pill('enabled', 'ok') : pill('disabled', 'warn');
 }
 
@@ -31,14 +31,14 @@ export function clients(place, context, id) {
 function list(place, { session }) {
   const known = [];
   let cursor = null;
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const rows = element('div', { class: 'card flush' });
   const filter = element('input', { type: 'search', 'aria-label': 'Filter by name, id or scope', placeholder: 'Filter', input: show });
-  const more = button('Show more', () => attempt(more, refusal, load));
+  const more = button('Load more', () => attempt(more, errorBox, load));
   more.hidden = true;
   const direct = element('p');
-  const create = button('New client…', () => createDialog(session), 'primary');
-  place.append(heading('Clients', filter, session.mayWrite && create), refusal, rows, direct, more);
+  const create = button('Create client…', () => createDialog(session), 'primary');
+  place.append(heading('Clients', filter, session.mayWrite && create), errorBox, rows, direct, more);
 
   async function load() {
     const page = await session.get(`/admin/clients?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
@@ -52,12 +52,12 @@ function list(place, { session }) {
     const wanted = filter.value.trim().toLowerCase();
     const matches = ({ name, client_id, scope }) => `${name} ${client_id} ${scope}`.toLowerCase().includes(wanted);
     const shown = known.filter(matches);
-    const nothing = known.length === 0 ? 'There is no client yet.' : `None of the ${known.length} clients that are loaded matches.`;
-    rows.replaceChildren(table('Clients', ['Client', 'State', 'Scope', 'Tokens', 'Changed'], shown.map(row), nothing));
-    // There may be thousands: whoever knows the id need not go through them.
+    const nothing = known.length === 0 ? 'No clients yet.' : `No match among the ${known.length} loaded clients.`;
+    rows.replaceChildren(table('Clients', ['Client', 'Status', 'Scope', 'Tokens', 'Updated'], shown.map(row), nothing));
+    // There may be thousands of clients: an id leads to its client without loading all of them.
     const id = filter.value.trim();
-    const unseen = cursor !== null && id !== '' && !known.some((client) => client.client_id === id);
-    direct.replaceChildren(...(unseen ? ['Not among those that are loaded? ', element('a', { href: hashOf(id) }, 'Open the client with the id ', mono(id))] : []));
+    const notLoaded = cursor !== null && id !== '' && !known.some((client) => client.client_id === id);
+    direct.replaceChildren(...(notLoaded ? ['Not loaded yet: ', element('a', { href: hashOf(id) }, 'Open client ', mono(id))] : []));
   }
 
   function row(client) {
@@ -66,21 +66,21 @@ function list(place, { session }) {
     const kind = [client.alg, client.ttl_seconds && lifetime(client.ttl_seconds)].filter(Boolean).join(', ');
     return [
       element('span', { class: 'two' }, link, mono(client.client_id)),
-      state(client),
+      status(client),
       scope,
-      element('span', { class: kind ? 'word' : 'soft word' }, kind || 'as configured'),
+      element('span', { class: kind ? 'word' : 'soft word' }, kind || 'server default'),
       element('span', { class: 'word' }, relative(client.updated_at)),
     ];
   }
 
-  attempt(more, refusal, load);
+  loadFirst(more, errorBox, rows, load);
 }
 
 function createDialog(session) {
   formDialog({
-    title: 'New client',
+    title: 'Create client',
     content: template('client-fields'),
-    action: 'Create',
+    action: 'Create client',
     work: async (form) => {
       const wanted = members(form, null);
       const id = fields(form).client_id;
@@ -88,7 +88,7 @@ function createDialog(session) {
       const { content } = await session.send('POST', '/admin/clients', wanted);
       return () =>
         secretDialog({
-          title: 'The client is made',
+          title: 'Client created',
           clientId: content.client_id,
           secret: content.client_secret,
           then: () => (location.hash = hashOf(content.client_id)),
@@ -97,19 +97,19 @@ function createDialog(session) {
   });
 }
 
-/** What a form says of a client; only what differs from `before`, if that is given. */
+/** The members of a client in a form; only those that differ from `before`, if it is given. */
 function members(form, before) {
-  const said = fields(form);
+  const values = fields(form);
   const data = new FormData(form);
   const all = {
-    name: said.name,
-    scope: said.scope.split(/\s+/).filter(Boolean).join(' '),
-    default_scope: said.default_scope === '' ? null : said.default_scope.split(/\s+/).join(' '),
-    audiences: lines(said.audiences),
-    serves: lines(said.serves),
+    name: values.name,
+    scope: values.scope.split(/\s+/).filter(Boolean).join(' '),
+    default_scope: values.default_scope === '' ? null : values.default_scope.split(/\s+/).join(' '),
+    audiences: lines(values.audiences),
+    serves: lines(values.serves),
     auth_methods: data.getAll('auth_methods'),
-    ttl_seconds: said.ttl_seconds === '' ? null : Number(said.ttl_seconds),
-    alg: said.alg === '' ? null : said.alg,
+    ttl_seconds: values.ttl_seconds === '' ? null : Number(values.ttl_seconds),
+    alg: values.alg === '' ? null : values.alg,
   };
   if (before === null) return all;
   const shown = { ...before, default_scope: before.default_scope === '' ? null : before.default_scope };
@@ -128,11 +128,11 @@ function one(place, { session }, id) {
   const path = pathOf(id);
   let client;
   let etag;
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const title = heading('Client');
   const back = element('p', { class: 'back-link' }, element('a', { href: '#clients' }, '‹ All clients'));
   const body = element('div', { class: 'columns' });
-  place.append(back, title, refusal, body);
+  place.append(back, title, errorBox, body);
 
   async function load() {
     const answer = await session.send('GET', path);
@@ -141,10 +141,10 @@ function one(place, { session }, id) {
   }
 
   function show() {
-    const name = element('h1', { tabindex: '-1' }, chosen(client.name), ' ', state(client));
+    const name = element('h1', { tabindex: '-1' }, chosen(client.name), ' ', status(client));
     const focused = document.activeElement.closest?.('.heading') === title && document.activeElement.tagName;
-    title.replaceChildren(name, element('div', { class: 'actions' }, session.mayWrite ? actions() : pill('read only', 'quiet')));
-    // What had the focus is replaced: by the name, or by the button that was pressed.
+    title.replaceChildren(name, element('div', { class: 'actions' }, session.mayWrite ? actions() : pill('read-only', 'quiet')));
+    // The element with the focus was replaced: focus the name, or the button in its place.
     if (focused) (focused === 'H1' ? name : title.querySelector('.actions button') ?? name).focus({ preventScroll: true });
     const credentials = element('div', { class: 'stack' }, secretsPart(session, client, path), tokensPart(session, client));
     body.replaceChildren(fieldsPart(), credentials);
@@ -155,20 +155,23 @@ function one(place, { session }, id) {
       ? button('Disable…', () =>
           confirmDialog({
             title: `Disable ${client.name}?`,
-            about: ['It gets no more tokens, and those that it has are inactive until it is enabled again.'],
-            action: 'Disable',
-            work: () => change({ enabled: false }, 'The client is disabled'),
+            about: [`The client ${client.client_id} gets no new tokens, and its tokens are inactive, until you enable it again.`],
+            action: 'Disable client',
+            work: () => change({ enabled: false }, 'Client disabled'),
           }),
         )
-      : button('Enable', () => attempt(toggle, refusal, () => change({ enabled: true }, 'The client is enabled')));
+      : button('Enable', () => attempt(toggle, errorBox, () => change({ enabled: true }, 'Client enabled')));
     const revoke = button('Revoke tokens…', () =>
       confirmDialog({
         title: `Revoke all tokens of ${client.name}?`,
-        about: ['Everything issued to it until now is inactive, for good. It may get new tokens at once.'],
+        about: [
+          `All tokens issued to the client ${client.client_id} until now become inactive. It may request new ones immediately.`,
+          'This cannot be undone.',
+        ],
         action: 'Revoke tokens',
         work: async () => {
           await session.send('POST', `${path}/revoke-tokens`);
-          say('Its tokens are revoked');
+          notify('Tokens revoked');
           show();
         },
       }),
@@ -178,11 +181,11 @@ function one(place, { session }, id) {
       () =>
         confirmDialog({
           title: `Delete ${client.name}?`,
-          about: [`The client ${client.client_id} and its secrets go away, and its tokens are inactive for good.`, 'This cannot be taken back.'],
+          about: [`The client ${client.client_id} and its secrets are deleted, and its tokens become inactive.`, 'This cannot be undone.'],
           action: 'Delete client',
           work: async () => {
             await session.send('DELETE', path, undefined, etag ? { 'If-Match': etag } : {});
-            say('The client is deleted');
+            notify('Client deleted');
             return () => (location.hash = '#clients');
           },
         }),
@@ -194,83 +197,83 @@ function one(place, { session }, id) {
   async function change(wanted, done) {
     const answer = await session.send('PATCH', path, wanted, etag ? { 'If-Match': etag } : {});
     [client, etag] = [answer.content, answer.etag];
-    say(done);
+    notify(done);
     show();
   }
 
   function fieldsPart() {
-    const why = refusalLine();
+    const why = createErrorBox();
     const save = element('button', { type: 'submit', class: 'primary' }, 'Save');
-    const reset = button('Undo', () => fill(form, client));
-    const again = button('Show theirs', () => attempt(again, why, load));
-    again.hidden = true;
+    const reset = button('Reset', () => fill(form, client));
+    const latest = button('Load latest', () => attempt(latest, why, load));
+    latest.hidden = true;
     const send = async (event) => {
       event.preventDefault();
       const wanted = members(form, client);
-      if (Object.keys(wanted).length === 0) return say('Nothing is changed');
-      again.hidden = true;
+      if (Object.keys(wanted).length === 0) return notify('No changes to save');
+      latest.hidden = true;
       await attempt(save, why, async () => {
         try {
-          await change(wanted, 'The client is changed');
+          await change(wanted, 'Client updated');
         } catch (error) {
           if (error.status !== 412) throw error;
-          again.hidden = false;
-          throw new Error('Somebody else has changed this client meanwhile; nothing of yours is saved.');
+          latest.hidden = false;
+          throw new Error('Someone else updated this client in the meantime. Your changes were not saved.');
         }
       });
     };
     const form = element('form', { submit: send, autocomplete: 'off' }, template('client-fields'), why);
     form.querySelector('.only-new').remove();
     fill(form, client);
-    if (session.mayWrite) form.append(element('div', { class: 'actions' }, again, reset, save));
+    if (session.mayWrite) form.append(element('div', { class: 'actions' }, latest, reset, save));
     else for (const field of form.elements) field.disabled = true;
     const code = mono(client.client_id);
     const about = element(
       'dl',
       { class: 'facts' },
       element('div', { class: 'wide' }, element('dt', {}, 'Id'), element('dd', { class: 'with-copy' }, code, ' ', copyButton(client.client_id, 'Client id', code))),
-      element('div', {}, element('dt', {}, 'Made'), element('dd', {}, moment(client.created_at))),
-      element('div', {}, element('dt', {}, 'Changed'), element('dd', {}, moment(client.updated_at))),
+      element('div', {}, element('dt', {}, 'Created'), element('dd', {}, moment(client.created_at))),
+      element('div', {}, element('dt', {}, 'Updated'), element('dd', {}, moment(client.updated_at))),
     );
-    return element('section', { class: 'card part' }, element('h2', {}, 'What it is'), about, form);
+    return element('section', { class: 'card part' }, element('h2', {}, 'Details'), about, form);
   }
 
-  attempt(element('button'), refusal, load);
+  loadFirst(element('button'), errorBox, body, load);
 }
 
 function secretsPart(session, client, path) {
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const rows = element('div', { class: 'rows' });
-  const add = button('Add a secret…', () =>
+  const add = button('Add secret…', () =>
     formDialog({
-      title: 'Add a secret',
-      about: 'It counts at once. To rotate, let the others end later, roll the new one out, and see in “last used” when the old one is not needed any more.',
+      title: 'Add secret',
+      about: 'The secret is valid immediately. To rotate: let the other secrets expire later, deploy the new one, and watch “Last used” until the old one is no longer used.',
       content: template('secret-fields'),
-      action: 'Add',
+      action: 'Add secret',
       work: async (form) => {
-        const said = fields(form);
+        const values = fields(form);
         const wanted = {};
-        if (said.expires !== '') wanted.expires_in_seconds = Number(said.expires) * DAY;
-        if (said.others !== '') wanted.others_expire_in_seconds = Number(said.others) * DAY;
+        if (values.expires !== '') wanted.expires_in_seconds = Number(values.expires) * DAY;
+        if (values.others !== '') wanted.others_expire_in_seconds = Number(values.others) * DAY;
         const { content } = await session.send('POST', `${path}/secrets`, wanted);
         await load();
-        return () => secretDialog({ title: 'The secret is made', clientId: client.client_id, secret: content.client_secret });
+        return () => secretDialog({ title: 'Secret added', clientId: client.client_id, secret: content.client_secret });
       },
     }),
   );
 
   async function load() {
     const { items } = await session.get(`${path}/secrets`);
-    const columns = ['Secret', 'Made', 'Ends', 'Last used', ...(session.mayWrite ? [''] : [])];
-    rows.replaceChildren(table('Secrets', columns, items.map((secret) => row(secret, items.length)), 'It has no secret, so it cannot sign in.'));
+    const columns = ['Secret', 'Created', 'Expires', 'Last used', ...(session.mayWrite ? [''] : [])];
+    rows.replaceChildren(table('Secrets', columns, items.map((secret) => row(secret, items.length)), 'No secrets yet. The client cannot authenticate.'));
   }
 
   function row(secret, count) {
-    const over = secret.expires_at && new Date(secret.expires_at) <= Date.now();
+    const expired = secret.expires_at && new Date(secret.expires_at) <= Date.now();
     const cells = [
       mono(secret.secret_id),
       moment(secret.created_at),
-      over ? pill('expired', 'quiet') : moment(secret.expires_at, 'when it is revoked'),
+      expired ? pill('expired', 'quiet') : moment(secret.expires_at, 'no expiry'),
       moment(secret.last_used_at),
     ];
     if (!session.mayWrite) return cells;
@@ -278,15 +281,16 @@ function secretsPart(session, client, path) {
       'Revoke…',
       () =>
         confirmDialog({
-          title: 'Revoke this secret?',
+          title: `Revoke secret ${secret.secret_id}?`,
           about: [
-            `Secret ${secret.secret_id}: last used ${secret.last_used_at ? relative(secret.last_used_at) : 'never'}. Whoever still has it gets no more tokens.`,
-            ...(count === 1 ? ['It is the only one: the client cannot sign in until another is added.'] : []),
+            `${secret.last_used_at ? `Last used ${relative(secret.last_used_at)}` : 'Never used'}. The client can no longer authenticate with this secret.`,
+            ...(count === 1 ? ['It is the only secret: the client cannot authenticate until you add another one.'] : []),
+            'This cannot be undone.',
           ],
           action: 'Revoke secret',
           work: async () => {
             await session.send('DELETE', `${path}/secrets/${encodeURIComponent(secret.secret_id)}`);
-            say('The secret is revoked');
+            notify('Secret revoked');
             await load();
           },
         }),
@@ -296,12 +300,12 @@ function secretsPart(session, client, path) {
     return [...cells, revoke];
   }
 
-  attempt(add, refusal, load);
+  loadFirst(add, errorBox, rows, load);
   return element(
     'section',
     { class: 'card part' },
     element('div', { class: 'heading' }, element('h2', {}, 'Secrets'), session.mayWrite && add),
-    refusal,
+    errorBox,
     rows,
   );
 }

@@ -1,9 +1,9 @@
-// The console: who is signed in decides what is shown; the part after # says which part of it.
+// The console: sign-in, sign-out, and the section that the fragment of the URL names.
 
 import { audit } from './audit.js';
 import { clients } from './clients.js';
 import { closeDialogs } from './dialogs.js';
-import { attempt, element, refusalLine, say } from './elements.js';
+import { attempt, createErrorBox, element, notify } from './elements.js';
 import { keys } from './keys.js';
 import { overview } from './overview.js';
 import { routes } from './policy.js';
@@ -17,9 +17,9 @@ const byId = (id) => document.getElementById(id);
 const form = byId('sign-in').querySelector('form');
 const main = byId('main');
 
-/** `{ session, watch }` of whoever is signed in. */
+/** `{ session, watch }` while a client is signed in. */
 let context = null;
-/** Ends the part that is shown. */
+/** Ends the section that is shown. */
 let leave;
 
 form.addEventListener('submit', async (event) => {
@@ -27,11 +27,11 @@ form.addEventListener('submit', async (event) => {
   const { id, secret } = form.elements;
   const submit = form.querySelector('[type=submit]');
   let session;
-  const refusal = form.querySelector('.refusal');
-  if (await attempt(submit, refusal, async () => (session = await Session.signIn(id.value, secret.value)))) {
+  const errorBox = form.querySelector('.error');
+  if (await attempt(submit, errorBox, async () => (session = await Session.signIn(id.value, secret.value)))) {
     form.reset();
     begin(session);
-  } else if (refusal.textContent !== '') {
+  } else if (errorBox.textContent !== '') {
     secret.select();
   }
 });
@@ -40,7 +40,7 @@ function begin(session) {
   const watch = new Watch(session);
   context = { session, watch };
   session.onEnd = (words) => end(words);
-  byId('who').replaceChildren('Signed in as ', element('bdi', { class: 'mono' }, session.id), session.mayWrite ? '' : ' (read only)');
+  byId('user').replaceChildren('Signed in as ', element('bdi', { class: 'mono' }, session.id), session.mayWrite ? '' : ' (read-only)');
   byId('sign-in').hidden = true;
   byId('shell').hidden = false;
   watch.listen(showState);
@@ -48,7 +48,7 @@ function begin(session) {
   showPart();
 }
 
-/** Takes everything off the page that came with the session. */
+/** Removes everything from the page that came with the session. */
 function end(words = '') {
   if (!context) return;
   context.watch.stop();
@@ -57,7 +57,7 @@ function end(words = '') {
   leave?.();
   leave = undefined;
   closeDialogs();
-  for (const id of ['main', 'who', 'state', 'version', 'said']) byId(id).replaceChildren();
+  for (const id of ['main', 'user', 'state', 'version', 'toast']) byId(id).replaceChildren();
   byId('shell').hidden = true;
   showSignIn(words);
 }
@@ -65,7 +65,7 @@ function end(words = '') {
 function showSignIn(words = '') {
   document.title = 'Sign in · Mintage';
   byId('sign-in').hidden = false;
-  form.querySelector('.refusal').textContent = words;
+  form.querySelector('.error').textContent = words;
   form.elements.id.focus();
 }
 
@@ -86,26 +86,26 @@ function showPart() {
     leave = PARTS[known](main, context, rest.length > 0 ? decodeURIComponent(rest.join('/')) : undefined);
   } catch (error) {
     leave = undefined;
-    const refusal = refusalLine();
-    main.append(refusal);
-    refusal.textContent = error.message;
+    const errorBox = createErrorBox();
+    main.append(errorBox);
+    errorBox.textContent = error.message;
   }
   scrollTo(0, 0);
   (main.querySelector('h1') ?? main).focus({ preventScroll: true });
 }
 
-/** One word for how it is, wherever one looks. */
+/** The status of the server, in every section. */
 function showState() {
   const { watch } = context;
-  const now = watch.looks.at(-1)?.figures;
-  const [words, kind] = watch.trouble
-    ? ['No answer', 'bad']
+  const now = watch.samples.at(-1)?.figures;
+  const [words, kind] = watch.failure
+    ? ['No response', 'bad']
     : now === undefined
       ? ['', '']
       : now.ready !== 1
         ? ['Not ready', 'bad']
         : now.breaker > 0
-          ? [`Breaker ${now.breakerName}`, 'warn']
+          ? [`Circuit breaker ${now.breakerName}`, 'warn']
           : ['Ready', 'ok'];
   const state = byId('state');
   if (state.textContent !== words) {
@@ -117,18 +117,18 @@ function showState() {
 
 byId('sign-out').addEventListener('click', () => {
   end();
-  // Nor what was looked at: the next one begins at the beginning.
+  // The section is forgotten too: the next session starts with the overview.
   history.replaceState(null, '', location.pathname);
   performance.clearResourceTimings();
-  say('Signed out');
+  notify('Signed out');
 });
 addEventListener('hashchange', showPart);
-// By hand: the part after # is ours.
+// By hand: the fragment names the section.
 document.querySelector('.skip').addEventListener('click', (event) => {
   event.preventDefault();
   main.focus();
 });
-// A page that a browser keeps to go back to must not keep a secret.
+// A page in the back/forward cache must not keep a secret.
 addEventListener('pagehide', () => end());
 
 showSignIn();

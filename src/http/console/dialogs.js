@@ -1,10 +1,10 @@
-// Dialogs: forms, questions, and the one that shows a secret once.
+// Dialogs: forms, confirmations, and the one that shows a secret once.
 
-import { attempt, button, copyButton, element, refusalLine } from './elements.js';
+import { attempt, button, copyButton, createErrorBox, element } from './elements.js';
 
 let count = 0;
 
-/** Shows a dialog until it is closed; the browser keeps the focus in it, and gives it back. */
+/** Shows a modal dialog; the browser keeps the focus in it and restores it afterwards. */
 function open(title, content, { mayEscape = true } = {}) {
   const id = `dialog-${(count += 1)}`;
   const opener = document.activeElement;
@@ -12,25 +12,25 @@ function open(title, content, { mayEscape = true } = {}) {
   const dialog = element('dialog', { 'aria-labelledby': id }, element('h2', { id }, title), content);
   document.getElementById('dialogs').append(dialog);
   dialog.addEventListener('cancel', (event) => mayEscape || event.preventDefault());
-  // Chromium closes a dialog at the second Escape whatever `cancel` said.
+  // Chromium closes a dialog on the second Escape even if `cancel` was prevented.
   dialog.addEventListener('keydown', (event) => mayEscape || event.key !== 'Escape' || event.preventDefault());
   dialog.addEventListener('close', () => {
     dialog.remove();
-    // The browser gives the focus back to the button that was pressed; that may have gone with what was done.
+    // The browser restores the focus to the pressed button, which the action may have removed.
     if (!opener.isConnected) (part?.querySelector('button') ?? document.querySelector('#main h1'))?.focus();
   });
   dialog.showModal();
   return dialog;
 }
 
-/** A form; `work` is done with it when it is sent, and the dialog stays until that has succeeded. */
+/** A form; submitting it runs `work`, and the dialog stays open until that succeeds. */
 export function formDialog({ title, about, content, action, work }) {
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const submit = element('button', { type: 'submit', class: 'primary' }, action);
   const send = async (event) => {
     event.preventDefault();
     let then;
-    if (await attempt(submit, refusal, async () => (then = await work(form)))) {
+    if (await attempt(submit, errorBox, async () => (then = await work(form)))) {
       dialog.close();
       then?.();
     }
@@ -41,32 +41,32 @@ export function formDialog({ title, about, content, action, work }) {
     { submit: send, autocomplete: 'off' },
     about && element('p', { class: 'soft' }, about),
     content,
-    refusal,
+    errorBox,
     element('div', { class: 'actions' }, cancel, submit),
   );
   const dialog = open(title, form);
 }
 
-/** A question before something that cannot be taken back. Cancel has the focus. */
+/** Asks for confirmation. Cancel has the focus. */
 export function confirmDialog({ title, about, action, work, danger = true }) {
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const cancel = element('button', { type: 'button', autofocus: true, click: () => dialog.close() }, 'Cancel');
-  const yes = button(
+  const confirm = button(
     action,
     async () => {
       let then;
-      if (await attempt(yes, refusal, async () => (then = await work()))) {
+      if (await attempt(confirm, errorBox, async () => (then = await work()))) {
         dialog.close();
         then?.();
       }
     },
     danger ? 'danger' : 'primary',
   );
-  const content = element('div', {}, about.map((text) => element('p', {}, text)), refusal, element('div', { class: 'actions' }, cancel, yes));
+  const content = element('div', {}, about.map((text) => element('p', {}, text)), errorBox, element('div', { class: 'actions' }, cancel, confirm));
   const dialog = open(title, content);
 }
 
-/** A secret, once. It goes with the dialog, which only its button closes: Escape is pressed by mistake. */
+/** Shows a secret once. Only its button closes the dialog: Escape is easily pressed by mistake. */
 export function secretDialog({ title, clientId, secret, then }) {
   const shown = (label, text, name) => {
     const code = element('code', { class: 'secret', tabindex: '0', 'aria-label': label, 'data-shown': name }, text);
@@ -76,7 +76,7 @@ export function secretDialog({ title, clientId, secret, then }) {
   const content = element(
     'div',
     {},
-    element('p', {}, 'The server keeps a hash only: this is the one time that the secret is shown.'),
+    element('p', {}, 'The server stores only a hash. The secret is not shown again.'),
     shown('Client id', clientId, 'client_id'),
     shown('Client secret', secret, 'client_secret'),
     element('div', { class: 'actions' }, done),
@@ -85,7 +85,7 @@ export function secretDialog({ title, clientId, secret, then }) {
   dialog.addEventListener('close', () => then?.());
 }
 
-/** Closes what is open, without asking. */
+/** Closes all dialogs without confirmation. */
 export function closeDialogs() {
   document.getElementById('dialogs').replaceChildren();
 }

@@ -1,15 +1,15 @@
-// What pages are made of. Texts become text nodes, so nothing that a server says is ever read as markup.
+// Elements of the page. Texts become text nodes, so no text of the server is ever parsed as markup.
 
 /** An element: its properties (functions are listeners), then its children, elements or texts. */
 export function element(name, properties = {}, ...children) {
-  const made = document.createElement(name);
+  const created = document.createElement(name);
   for (const [property, value] of Object.entries(properties)) {
-    if (typeof value === 'function') made.addEventListener(property, value);
-    else if (value === true) made.setAttribute(property, '');
-    else if (value !== false && value !== null && value !== undefined) made.setAttribute(property, value);
+    if (typeof value === 'function') created.addEventListener(property, value);
+    else if (value === true) created.setAttribute(property, '');
+    else if (value !== false && value !== null && value !== undefined) created.setAttribute(property, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
-  return made;
+  created.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return created;
 }
 
 /** A copy of a template's content. */
@@ -17,7 +17,7 @@ export function template(id) {
   return document.getElementById(id).content.cloneNode(true);
 }
 
-/** A text that somebody chose, kept apart from the direction of the text around it. */
+/** A text chosen by a user, isolated from the direction of the surrounding text. */
 export function chosen(text, className = '') {
   return element('bdi', { class: className || null }, text);
 }
@@ -30,19 +30,19 @@ export function button(text, click, className = '') {
   return element('button', { type: 'button', class: className || null, click }, text);
 }
 
-/** A word about a state; `kind` is ok, warn, bad or quiet. */
+/** A status; `kind` is ok, warn, bad or quiet. */
 export function pill(text, kind) {
   return element('span', { class: `pill ${kind}` }, text);
 }
 
-/** The heading of a part of the console, with what can be done there. */
+/** The heading of a section, with its actions. */
 export function heading(text, ...actions) {
   return element('div', { class: 'heading' }, element('h1', { tabindex: '-1' }, text), element('div', { class: 'actions' }, actions));
 }
 
 /**
- * A table; on a phone each row is a card whose cells name their column. The roles are written down because a table that
- * is shown as something else is none for a screen reader any more.
+ * A table; on a phone each row is a card whose cells name their column. The roles are explicit because
+ * a table with another `display` is no table for a screen reader.
  */
 export function table(caption, columns, rows, nothing) {
   const head = columns.map((column) => element('th', { scope: 'col', role: 'columnheader' }, column));
@@ -59,17 +59,17 @@ export function table(caption, columns, rows, nothing) {
   );
 }
 
-/** Copies a text; where the browser does not let it (a page without TLS), the text is selected to be copied by hand. */
+/** Copies a text; where the browser does not allow it (a page without TLS), selects the text instead. */
 export function copyButton(text, what, source) {
   const copy = button('Copy', async () => {
     try {
       await navigator.clipboard.writeText(text);
       copy.textContent = 'Copied';
-      say(`${what} copied`);
+      notify(`${what} copied`);
     } catch {
       getSelection().selectAllChildren(source);
       copy.textContent = 'Selected';
-      say(`${what} selected: copy it with the keyboard`);
+      notify(`${what} selected: copy it with the keyboard`);
     }
     setTimeout(() => (copy.textContent = 'Copy'), 3000);
   });
@@ -77,38 +77,45 @@ export function copyButton(text, what, source) {
   return copy;
 }
 
-let silence;
+let timer;
 
-/** Tells what was done: for a few seconds at the edge of the page, and to screen readers. */
-export function say(text) {
-  const said = document.getElementById('said');
-  said.textContent = text;
-  clearTimeout(silence);
-  silence = setTimeout(() => (said.textContent = ''), 5000);
+/** Shows that an action is done, for a few seconds, and tells screen readers. */
+export function notify(text) {
+  const toast = document.getElementById('toast');
+  toast.textContent = text;
+  clearTimeout(timer);
+  timer = setTimeout(() => (toast.textContent = ''), 5000);
 }
 
-/** A paragraph that says why something was not done, once it has something to say. */
-export function refusalLine() {
-  return element('p', { class: 'refusal', role: 'alert' });
+/** A paragraph for the cause of a failure; hidden while it is empty. */
+export function createErrorBox() {
+  return element('p', { class: 'error', role: 'alert' });
 }
 
 /**
- * Does something that a button asks for; meanwhile the button cannot ask again. `true` if it was done. The button is not
- * made `disabled`: that would take the focus from it.
+ * Runs the action of a button, which ignores further presses meanwhile. Resolves to whether the action succeeded. The button
+ * is not `disabled`, because it would lose the focus.
  */
-export async function attempt(button, refusal, work) {
+export async function attempt(button, errorBox, work) {
   if (button.ariaDisabled === 'true') return false;
   button.ariaDisabled = 'true';
-  refusal.textContent = '';
+  errorBox.textContent = '';
   try {
     await work();
     return true;
   } catch (error) {
-    refusal.textContent = error.message;
+    errorBox.textContent = error.message;
     return false;
   } finally {
     button.ariaDisabled = null;
   }
+}
+
+/** Loads a list for the first time: `rows` says so meanwhile, and `errorBox` says why it failed. */
+export async function loadFirst(button, errorBox, rows, load) {
+  const text = (words) => rows.replaceChildren(element('p', { class: 'nothing' }, words));
+  text('Loading…');
+  if (!(await attempt(button, errorBox, load))) text('Loading failed.');
 }
 
 /** The fields of a form by name, trimmed. */
@@ -123,18 +130,18 @@ export function lines(text) {
   return text.split('\n').map((line) => line.trim()).filter(Boolean);
 }
 
-/** A moment: how far away it is, with the date and time on the side. */
+/** A time: relative, with the date beside it. */
 export function moment(text, never = 'never') {
-  if (!text) return element('span', { class: 'soft' }, never);
+  if (!text) return element('span', { class: 'soft word' }, never);
   return element('time', { datetime: text, title: clockTime(text) }, relative(text), ' ', element('small', { class: 'soft' }, clockTime(text)));
 }
 
-/** A moment in two lines, for a column of them. */
+/** The same in two lines, for a table column. */
 export function stacked(text) {
   return element('time', { datetime: text, class: 'two' }, relative(text), element('small', { class: 'soft when' }, clockTime(text)));
 }
 
-/** 2026-11-24 13:20:05, on this machine's clock. */
+/** 2026-11-24 13:20:05, in the time zone of the browser. */
 export function clockTime(text) {
   const at = new Date(text);
   const two = (part) => String(part).padStart(2, '0');
@@ -148,7 +155,7 @@ export function relative(text) {
   return seconds < 0 ? `${span} ago` : `in ${span}`;
 }
 
-/** Whole units, one of them: what people say. Half a minute less than an hour is an hour. */
+/** One whole unit. Half a minute less than an hour is an hour. */
 export function duration(seconds) {
   for (const [unit, length] of [['d', 86400], ['h', 3600], ['min', 60]]) {
     if (seconds + 30 >= (unit === 'd' ? 2 : 1) * length) return `${Math.round(seconds / length)} ${unit}`;

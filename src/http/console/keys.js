@@ -1,58 +1,61 @@
-// Signing keys: which one signs, which one waits, and when a new one takes over.
+// Signing keys: their status, when they activate and retire, and rotation.
 
-import { attempt, button, element, fields, heading, moment, mono, pill, refusalLine, relative, clockTime, say, table, template } from './elements.js';
+import {
+  button, clockTime, createErrorBox, element, fields, heading, loadFirst, moment, mono, notify, pill, relative, table,
+  template,
+} from './elements.js';
 import { formDialog } from './dialogs.js';
 
 const KINDS = { active: 'ok', next: 'warn', retired: 'quiet' };
 
 export function keys(place, { session }) {
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const news = element('div', { class: 'news', role: 'status' });
   const rows = element('div', { class: 'card flush' });
   const rotate = button(
-    'Rotate…',
+    'Rotate keys…',
     () =>
       formDialog({
-        title: 'Rotate the signing keys',
-        about: 'A new key is published at once and signs when everybody who keeps the key set has it; the old one stays until its last token has expired.',
+        title: 'Rotate signing keys',
+        about: 'A new key is published immediately. It activates once verifiers with a cached key set have fetched it. The old key stays published until its last token has expired.',
         content: template('key-fields'),
-        action: 'Rotate',
+        action: 'Rotate keys',
         work: async (form) => {
-          const said = fields(form);
-          const wanted = { immediately: said.immediately === 'on' };
-          if (said.alg) wanted.alg = said.alg;
+          const values = fields(form);
+          const wanted = { immediately: values.immediately === 'on' };
+          if (values.alg) wanted.alg = values.alg;
           const { content } = await session.send('POST', '/admin/keys/rotate', wanted);
-          news.replaceChildren(...takesEffect(content.items).map((words) => element('p', {}, words)));
-          say('New keys are published');
+          news.replaceChildren(...activations(content.items).map((words) => element('p', {}, words)));
+          notify('New keys published');
           await load();
         },
       }),
     'primary',
   );
-  place.append(heading('Signing keys', session.mayWrite && rotate), refusal, news, rows);
+  place.append(heading('Signing keys', session.mayWrite && rotate), errorBox, news, rows);
 
   async function load() {
     const { items } = await session.get('/admin/keys');
-    const columns = ['Algorithm', 'State', 'Key id', 'Signs from', 'Gone from', 'At rest'];
-    rows.replaceChildren(table('Signing keys', columns, items.toSorted(newestFirst).map(row), 'There is no key yet.'));
+    const columns = ['Algorithm', 'Status', 'Key id', 'Activates', 'Retires', 'At rest'];
+    rows.replaceChildren(table('Signing keys', columns, items.toSorted(newestFirst).map(row), 'No signing keys yet.'));
   }
 
-  attempt(rotate, refusal, load);
+  loadFirst(rotate, errorBox, rows, load);
 }
 
-/** When new keys take over, in a sentence for each moment. */
-function takesEffect(keys) {
+/** When new keys activate, one sentence per activation time. */
+function activations(keys) {
   const byMoment = Map.groupBy(keys, (key) => clockTime(key.activates_at));
   return [...byMoment].map(([moment, together]) => {
     const [{ activates_at: at }] = together;
     const names = new Intl.ListFormat('en').format(together.map((key) => key.alg));
-    const [what, sign] = together.length === 1 ? ['key', 'signs'] : ['keys', 'sign'];
-    if (new Date(at) <= Date.now() + 1000) return `The new ${names} ${what} ${sign} already.`;
-    return `The new ${names} ${what} ${sign} ${relative(at)}, from ${moment} on.`;
+    const one = together.length === 1;
+    if (new Date(at) <= Date.now() + 1000) return `The new ${names} ${one ? 'key is' : 'keys are'} active.`;
+    return `The new ${names} ${one ? 'key activates' : 'keys activate'} ${relative(at)}, at ${moment}.`;
   });
 }
 
-/** What is to come first, then the newest; the algorithms of a moment by their names. */
+/** By activation, latest first; then by algorithm. */
 function newestFirst(one, other) {
   return other.activates_at.slice(0, 19).localeCompare(one.activates_at.slice(0, 19)) || one.alg.localeCompare(other.alg);
 }
@@ -63,7 +66,7 @@ function row(key) {
     pill(key.state, KINDS[key.state] ?? 'quiet'),
     mono(key.kid),
     moment(key.activates_at),
-    moment(key.retires_at, 'not before another takes over'),
-    key.encrypted ? 'encrypted' : 'in the clear',
+    moment(key.retires_at, 'after the next rotation'),
+    key.encrypted ? 'encrypted' : 'not encrypted',
   ];
 }

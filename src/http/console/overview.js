@@ -1,11 +1,11 @@
-// The overview: what the server does, as plots that move, and the numbers behind them.
+// The overview: live plots of the server, and its statistics.
 
-import { button, duration, element, heading, pill, refusalLine, say, table } from './elements.js';
+import { button, createErrorBox, duration, element, heading, notify, pill, table } from './elements.js';
 import { confirmDialog } from './dialogs.js';
 import { DELAY, Plot, WINDOW } from './plot.js';
 import { clock } from './watch.js';
 
-/** A plot of 120 s is a few hundred points wide: ten steps a second are smooth. */
+/** A plot of 120 s is a few hundred points wide: ten steps per second are smooth. */
 const STEP_MS = 100;
 const STATS_MS = 5000;
 const DESCRIBE_SECONDS = 10;
@@ -14,7 +14,7 @@ const unknown = (format) => (value) => (value === null || value === undefined ? 
 const count = unknown((value) => Math.round(value).toLocaleString('en').replaceAll(',', '\u202f'));
 const rate = unknown((value) => (value < 10 ? value.toFixed(1) : count(value)));
 const percent = unknown((value) => `${(100 * value).toFixed(value > 0.9995 ? 0 : 1)} %`);
-const some = unknown((value) => `${count(value)} ${value === 1 ? 'client' : 'clients'}`);
+const clients = unknown((value) => `${count(value)} ${value === 1 ? 'client' : 'clients'}`);
 const time = unknown((seconds) => {
   if (seconds === 0) return '0 s';
   if (seconds < 1e-3) return `${Math.round(seconds * 1e6)} µs`;
@@ -22,25 +22,25 @@ const time = unknown((seconds) => {
   return `${seconds.toFixed(1)} s`;
 });
 
-/** What should not be there is drawn where it is: a line along the ground would hide what is below it. */
-const above0 = (value) => (value > 0 ? value : null);
+/** Zero is not drawn: a line along the base would hide the line below it. */
+const positive = (value) => (value > 0 ? value : null);
 
-/** A plot each: `value` is its headline, `beside` what stands next to it, `alarm` whether somebody should look. */
+/** One plot each: `value` is the headline, `beside` the figures next to it, `alarm` whether an operator should look. */
 const CARDS = [
   {
     id: 'tokens',
     name: 'Tokens issued',
     lines: [
       { kind: 'main', value: (now) => now.tokens },
-      { kind: 'bad', value: (now) => above0(now.refused) },
+      { kind: 'bad', value: (now) => positive(now.errors) },
     ],
     value: (now) => [rate(now.tokens), '/s'],
-    beside: (now) => [['bad', `${rate(now.refused)} refused/s`]],
+    beside: (now) => [['bad', `${rate(now.errors)} errors/s`]],
     scale: rate,
   },
   {
     id: 'latency',
-    name: 'Latency of /token',
+    name: 'Token latency',
     lines: [
       { kind: 'main', value: (now) => now.p50 },
       { kind: 'second', value: (now) => now.p90 },
@@ -58,7 +58,7 @@ const CARDS = [
     lines: [{ kind: 'main', value: (now) => now.hitRate }],
     top: () => 1,
     value: (now) => [percent(now.hitRate), ''],
-    beside: (now) => [['', `${some(now.entries)} in memory`]],
+    beside: (now) => [['', `${clients(now.entries)} cached`]],
     scale: percent,
   },
   {
@@ -66,10 +66,10 @@ const CARDS = [
     name: 'Requests',
     lines: [
       { kind: 'main', value: (now) => now.requests },
-      { kind: 'bad', value: (now) => above0(now.failures) },
+      { kind: 'bad', value: (now) => positive(now.failures) },
     ],
     value: (now) => [rate(now.requests), '/s'],
-    beside: (now) => [['bad', `${rate(now.failures)} answered 5xx/s`]],
+    beside: (now) => [['bad', `${rate(now.failures)} 5xx/s`]],
     scale: rate,
     alarm: (now) => (now.failures > 0 ? 'bad' : ''),
   },
@@ -85,10 +85,10 @@ const CARDS = [
   },
   {
     id: 'pool',
-    name: 'Pool in use',
+    name: 'Connections in use',
     lines: [
       { kind: 'main', value: (now) => now.inUse },
-      { kind: 'bad', value: (now) => above0(now.waiting) },
+      { kind: 'bad', value: (now) => positive(now.waiting) },
     ],
     top: (now) => now.maxSize,
     value: (now) => [count(now.inUse), ` of ${count(now.maxSize)}`],
@@ -98,7 +98,7 @@ const CARDS = [
   },
   {
     id: 'breaker',
-    name: 'Breaker',
+    name: 'Circuit breaker',
     lines: [
       { kind: 'ok step', value: (now) => (now.breaker === 0 ? 0.3 : null) },
       { kind: 'warn step', value: (now) => (now.breaker === 1 ? 1 : null) },
@@ -107,37 +107,37 @@ const CARDS = [
     top: () => 2,
     area: false,
     value: (now) => [now.breakerName ?? '–', ''],
-    beside: (now) => [['', `answered ${unknown((lag) => lag.toFixed(1))(now.lag)} s ago`]],
+    beside: (now) => [['', `last response ${unknown((lag) => lag.toFixed(1))(now.lag)} s ago`]],
     scale: () => 'open',
     alarm: (now) => ['', 'warn', 'bad'][now.breaker] ?? '',
   },
   {
     id: 'revocations',
-    name: 'Revocations known',
+    name: 'Revocations in memory',
     lines: [{ kind: 'main', value: (now) => now.revocations }],
     least: 10,
     value: (now) => [count(now.revocations), ''],
-    beside: () => [['', 'until their tokens have expired']],
+    beside: () => [['', 'kept until expiry']],
     scale: count,
   },
 ];
 
-/** Shows it in `place`; the function that is returned ends that. */
+/** Shows the overview in `place`; the returned function stops it. */
 export function overview(place, { session, watch }) {
   const still = matchMedia('(prefers-reduced-motion: reduce)');
   const cards = CARDS.map(card);
-  const trouble = refusalLine();
+  const failure = createErrorBox();
   const back = element('input', { type: 'range', id: 'back', min: -WINDOW, max: 0, step: 1, value: 0, input: show });
   const backLabel = element('output', { for: 'back' }, 'now');
   const pause = button('Pause', () => {
     paused = !paused;
-    pause.textContent = paused ? 'Go on' : 'Pause';
+    pause.textContent = paused ? 'Resume' : 'Pause';
     pause.setAttribute('aria-pressed', String(paused));
     if (!paused) draw();
   });
   pause.setAttribute('aria-pressed', 'false');
   let paused = false;
-  let pausedLooks = [];
+  let pausedSamples = [];
   let pausedAt = 0;
   let described = -Infinity;
   let timer;
@@ -158,11 +158,11 @@ export function overview(place, { session, watch }) {
     });
   }
   const details = element('div', { class: 'details' });
-  const label = element('label', { for: 'back', class: 'back' }, 'Look back ', back, backLabel);
-  place.append(heading('Overview', label, pause), trouble, grid, details);
+  const label = element('label', { for: 'back', class: 'back' }, 'History ', back, backLabel);
+  place.append(heading('Overview', label, pause), failure, grid, details);
 
-  function looks() {
-    return paused ? pausedLooks : watch.looks;
+  function samples() {
+    return paused ? pausedSamples : watch.samples;
   }
 
   function now() {
@@ -170,10 +170,10 @@ export function overview(place, { session, watch }) {
   }
 
   function draw() {
-    trouble.textContent = watch.trouble ?? '';
-    if (!paused) [pausedLooks, pausedAt] = [watch.looks, clock()];
+    failure.textContent = watch.failure ?? '';
+    if (!paused) [pausedSamples, pausedAt] = [watch.samples, clock()];
     for (const { plot, scale, spec } of cards) {
-      const top = plot.draw(looks(), now());
+      const top = plot.draw(samples(), now());
       scale.textContent = spec.scale(top);
     }
     move();
@@ -184,17 +184,17 @@ export function overview(place, { session, watch }) {
     for (const { plot } of cards) plot.move(now());
   }
 
-  /** The numbers of the moment that is looked at. */
+  /** Shows the figures of the selected moment. */
   function show() {
     const ago = -Number(back.value);
     backLabel.textContent = ago === 0 ? 'now' : `${ago} s ago`;
     back.setAttribute('aria-valuetext', backLabel.textContent);
     const at = now() - DELAY - ago;
-    const all = looks();
-    const look = ago === 0 ? all.at(-1) : nearest(all, at);
-    const describe = look !== undefined && (clock() - described > DESCRIBE_SECONDS || ago > 0);
+    const all = samples();
+    const sample = ago === 0 ? all.at(-1) : nearest(all, at);
+    const describe = sample !== undefined && (clock() - described > DESCRIBE_SECONDS || ago > 0);
     if (describe) described = clock();
-    for (const shown of cards) showCard(shown, look?.figures, ago, describe ? all : null);
+    for (const shown of cards) showCard(shown, sample?.figures, ago, describe ? all : null);
   }
 
   function loop() {
@@ -202,7 +202,7 @@ export function overview(place, { session, watch }) {
     timer = setTimeout(loop, STEP_MS);
   }
 
-  const stopStats = keepStats(details, session);
+  const stopStats = showStats(details, session);
   const stopListening = watch.listen(() => paused || draw());
   draw();
   loop();
@@ -213,10 +213,10 @@ export function overview(place, { session, watch }) {
   };
 }
 
-function nearest(looks, at) {
+function nearest(samples, at) {
   let best;
-  for (const look of looks) {
-    if (!best || Math.abs(look.at - at) < Math.abs(best.at - at)) best = look;
+  for (const sample of samples) {
+    if (!best || Math.abs(sample.at - at) < Math.abs(best.at - at)) best = sample;
   }
   return best && Math.abs(best.at - at) < 3 ? best : undefined;
 }
@@ -233,7 +233,7 @@ function card(spec) {
   return { spec, plot, figure, frame, value, beside, scale };
 }
 
-function showCard({ spec, plot, figure, value, beside }, figures, ago, looks) {
+function showCard({ spec, plot, figure, value, beside }, figures, ago, samples) {
   plot.mark(ago);
   if (!figures) {
     value.textContent = '–';
@@ -245,37 +245,37 @@ function showCard({ spec, plot, figure, value, beside }, figures, ago, looks) {
   const key = ([kind, text]) => element('span', { class: kind ? `key ${kind}` : null }, text);
   beside.replaceChildren(...spec.beside(figures).map(key));
   figure.dataset.alarm = spec.alarm?.(figures) ?? '';
-  if (looks) plot.describe(description(spec, number + unit, looks));
+  if (samples) plot.describe(description(spec, number + unit, samples));
 }
 
-function description(spec, now, looks) {
-  const values = looks.map(({ figures }) => spec.lines[0].value(figures)).filter((value) => value !== null);
+function description(spec, now, samples) {
+  const values = samples.map(({ figures }) => spec.lines[0].value(figures)).filter((value) => value !== null);
   if (values.length === 0 || spec.area === false) return `${spec.name}: ${now}`;
   const range = `between ${spec.scale(Math.min(...values))} and ${spec.scale(Math.max(...values))}`;
   return `${spec.name}: ${now}, ${range} in the last two minutes`;
 }
 
-/** What the statistics of /admin say, every few seconds. */
-function keepStats(place, session) {
+/** Shows the statistics of /admin and refreshes them every few seconds. */
+function showStats(place, session) {
   let timer;
   let stopped = false;
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const refresh = async () => {
     try {
       const paths = ['cache', 'writer', 'pool'].map((part) => session.get(`/admin/${part}/stats`));
       const [cache, writer, pool] = await Promise.all(paths);
       if (stopped) return;
-      refusal.textContent = '';
+      errorBox.textContent = '';
       place.replaceChildren(cachePart(cache, session, refresh), writerPart(writer), poolPart(pool));
     } catch (error) {
       if (stopped) return;
-      refusal.textContent = error.message;
-      place.append(refusal);
+      errorBox.textContent = error.message;
+      place.append(errorBox);
     }
     clearTimeout(timer);
     timer = setTimeout(() => (isUsed(place) ? later() : refresh()), STATS_MS);
   };
-  // What has the focus, or is being selected, is not replaced under somebody's hands.
+  // Content with the focus or a selection is not replaced.
   const later = () => (timer = setTimeout(() => (isUsed(place) ? later() : refresh()), STATS_MS));
   refresh();
   return () => {
@@ -293,7 +293,7 @@ function part(title, ...content) {
 }
 
 function cachePart(cache, session, refresh) {
-  const columns = ['Worker', 'Hit rate', 'Lookups', 'Clients', 'Loads failed', 'Evicted'];
+  const columns = ['Worker', 'Hit rate', 'Lookups', 'Clients', 'Failed loads', 'Evicted'];
   const row = (name, counts) => [
     name,
     percent(counts.hits + counts.misses > 0 ? counts.hit_rate : null),
@@ -303,22 +303,22 @@ function cachePart(cache, session, refresh) {
     count(counts.evictions),
   ];
   const rows = cache.workers.map((counts) => row(String(counts.worker), counts));
-  const clear = button('Empty the caches…', () =>
+  const clear = button('Clear caches…', () =>
     confirmDialog({
-      title: 'Empty the client caches?',
-      about: ['Every worker forgets its clients and asks the database again. Nothing is lost; it is slower for a moment.'],
-      action: 'Empty them',
+      title: 'Clear the client caches?',
+      about: ['Every worker loads its clients from the database again. Requests are slower for a moment; nothing is lost.'],
+      action: 'Clear caches',
       danger: false,
       work: async () => {
         await session.send('POST', '/admin/cache/clear');
-        say('The caches are empty');
+        notify('Caches cleared');
         return refresh;
       },
     }),
   );
-  const all = table('The client cache of each worker', columns, [...rows, row('all', cache)], 'No worker answered.');
+  const all = table('Client cache of each worker', columns, [...rows, row('all', cache)], 'No worker responded.');
   all.classList.add('numbers');
-  return part('Client caches, since the start', all, session.mayWrite && element('div', { class: 'actions' }, clear));
+  return part('Client caches since start', all, session.mayWrite && element('div', { class: 'actions' }, clear));
 }
 
 function facts(pairs) {
@@ -331,13 +331,13 @@ function writerPart(writer) {
     'Writer',
     facts([
       ['Mode', `${writer.mode}, ${writer.durability}`],
-      ['Waiting', `${count(writer.pending)} of ${count(writer.max_pending)}`],
+      ['Pending', `${count(writer.pending)} of ${count(writer.max_pending)}`],
       ['Written', count(writer.flushed_total)],
       ['Batches', count(writer.batches_total)],
       ['Last batch', last ? `${count(last.rows)} in ${time(last.seconds)}` : '–'],
-      ['Flushes failed', count(writer.flush_failures_total)],
-      ['Refused', count(writer.rejected_total)],
-      ['Given up', count(writer.dead_lettered_total)],
+      ['Failed flushes', count(writer.flush_failures_total)],
+      ['Rejected', count(writer.rejected_total)],
+      ['Dead letters', count(writer.dead_lettered_total)],
     ]),
   );
 }
@@ -348,13 +348,13 @@ function poolPart(pool) {
     'Database',
     facts([
       ['Backend', pool.backend],
-      ['Breaker', pill(pool.breaker.replace('_', ' '), kinds[pool.breaker] ?? 'quiet')],
+      ['Circuit breaker', pill(pool.breaker.replace('_', ' '), kinds[pool.breaker] ?? 'quiet')],
       ['Connections', `${count(pool.connections)} of ${count(pool.max_size)}`],
       ['Idle', count(pool.idle)],
       ['Waiting', count(pool.waiting)],
-      ['Waited', duration(pool.wait_seconds_total)],
-      ['Gave up waiting', count(pool.timeouts_total)],
-      ['Found dead', count(pool.discarded_total)],
+      ['Wait time', duration(pool.wait_seconds_total)],
+      ['Wait timeouts', count(pool.timeouts_total)],
+      ['Discarded', count(pool.discarded_total)],
     ]),
   );
 }

@@ -1,4 +1,4 @@
-// A small plot that moves: SVG by hand, in which x is seconds and the page's style has the colours.
+// A small live plot: SVG in which x is seconds; the style sheet has the colours.
 
 const SVG = 'http://www.w3.org/2000/svg';
 
@@ -6,20 +6,20 @@ const SVG = 'http://www.w3.org/2000/svg';
 export const WINDOW = 120;
 
 const HEIGHT = 100;
-/** Room below the ground line, and above the end of the scale, where its label stands. */
-const GROUND = 95;
-const SUMMIT = 19;
-/** The newest look is kept out of sight until the next one is there, so that a line moves in and does not jump. */
+/** The y of the base line, and of the end of the scale, below its label. */
+const BASE = 95;
+const TOP = 19;
+/** The newest sample stays hidden until the next one arrives, so that the line moves instead of jumping. */
 export const DELAY = 1.2;
-/** Looks further apart than this are not joined: nobody knows what was in between. */
+/** Samples further apart are not joined: the values in between are unknown. */
 const GAP = 5;
-/** A line for the eye to see that time passes. */
+/** Seconds between two vertical lines. */
 const TICK = 30;
 
 function shape(name, attributes) {
-  const made = document.createElementNS(SVG, name);
-  for (const [attribute, value] of Object.entries(attributes)) made.setAttribute(attribute, value);
-  return made;
+  const created = document.createElementNS(SVG, name);
+  for (const [attribute, value] of Object.entries(attributes)) created.setAttribute(attribute, value);
+  return created;
 }
 
 /** `lines` are `{ value: figures => number | null, kind }`, `top(figures)` is the scale's end where it does not follow the lines. */
@@ -39,7 +39,7 @@ export class Plot {
     this.#top = top;
     this.#least = least;
     this.svg = shape('svg', { viewBox: `0 0 ${WINDOW} ${HEIGHT}`, preserveAspectRatio: 'none', role: 'img' });
-    const base = shape('path', { class: 'base', d: `M0 ${GROUND}H${WINDOW}` });
+    const base = shape('path', { class: 'base', d: `M0 ${BASE}H${WINDOW}` });
     this.#moving.append(this.#ticks);
     if (area) this.#moving.append(this.#area);
     for (const { kind } of lines) {
@@ -50,15 +50,15 @@ export class Plot {
     this.svg.append(base, this.#moving, this.#mark);
   }
 
-  /** Draws what was looked at; the end of the scale. */
-  draw(looks, clock) {
+  /** Draws the samples; returns the end of the scale. */
+  draw(samples, clock) {
     this.#origin ??= clock;
-    const shown = looks.filter(({ at }) => at > clock - WINDOW - 2 * GAP);
+    const shown = samples.filter(({ at }) => at > clock - WINDOW - 2 * GAP);
     const top = this.#end(shown);
     const points = this.#lines.map(({ value }) =>
       shown.map(({ at, figures }) => ({ x: at - this.#origin, value: value(figures) })),
     );
-    const y = (value) => GROUND - (GROUND - SUMMIT) * Math.min(value / top, 1);
+    const y = (value) => BASE - (BASE - TOP) * Math.min(value / top, 1);
     points.forEach((line, at) => this.#paths[at].setAttribute('d', linePath(line, y)));
     this.#area.setAttribute('d', areaPath(points[0], y));
     const first = Math.ceil((clock - WINDOW - DELAY) / TICK) * TICK;
@@ -67,42 +67,42 @@ export class Plot {
     return top;
   }
 
-  /** Moves what is drawn to where it belongs now. */
+  /** Moves the drawing to the present. */
   move(clock) {
     if (this.#origin === null) return;
     const shift = WINDOW - (clock - DELAY - this.#origin);
     this.#moving.setAttribute('transform', `translate(${shift.toFixed(3)} 0)`);
   }
 
-  /** Marks the moment so many seconds ago; 0 takes the mark away. */
+  /** Marks the moment so many seconds ago; 0 removes the mark. */
   mark(ago) {
     const x = (WINDOW - ago).toFixed(2);
     this.#mark.setAttribute('d', ago > 0 ? `M${x} 0V${HEIGHT}` : '');
   }
 
-  /** For those who do not see it. */
+  /** For screen readers. */
   describe(text) {
     this.svg.setAttribute('aria-label', text);
   }
 
-  #end(looks) {
-    const fixed = looks.length > 0 ? this.#top(looks.at(-1).figures) : null;
+  #end(samples) {
+    const fixed = samples.length > 0 ? this.#top(samples.at(-1).figures) : null;
     if (fixed) return fixed;
     let most = this.#least;
-    for (const { figures } of looks) {
+    for (const { figures } of samples) {
       for (const { value } of this.#lines) most = Math.max(most, value(figures) ?? 0);
     }
     return round(most);
   }
 }
 
-/** The next number that is short to write. */
+/** The next round number. */
 function round(value) {
   const decade = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 3, 4, 5, 6, 8, 10].map((step) => step * decade).find((step) => step >= value * 0.999) ?? value;
 }
 
-/** Pieces of a line: a look without a value, or too long a silence, ends one. */
+/** Segments of a line: a sample without a value, or a gap, ends one. */
 function pieces(points) {
   const all = [];
   let last = null;
@@ -120,7 +120,7 @@ function pieces(points) {
 
 function linePath(points, y) {
   const spot = ({ x, value }) => `${x.toFixed(2)} ${y(value).toFixed(2)}`;
-  // A look by itself is a dot: a line of no length with round ends.
+  // A single sample is a dot: a line of zero length with round ends.
   return pieces(points).map((piece) => `M${piece.map(spot).join('L')}${piece.length === 1 ? 'h0' : ''}`).join('');
 }
 
@@ -129,7 +129,7 @@ function areaPath(points, y) {
     .filter((piece) => piece.length > 1)
     .map((piece) => {
       const line = piece.map(({ x, value }) => `L${x.toFixed(2)} ${y(value).toFixed(2)}`).join('');
-      return `M${piece[0].x.toFixed(2)} ${GROUND}${line}V${GROUND}Z`;
+      return `M${piece[0].x.toFixed(2)} ${BASE}${line}V${BASE}Z`;
     })
     .join('');
 }

@@ -1,4 +1,4 @@
-// Prometheus' text format, read; and what two scrapes tell of the time between them, as `mintage stats` tells it.
+// Reads the text format of Prometheus, and computes figures from two scrapes as `mintage stats` does.
 
 const LINE = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)/;
 const LABEL = /([A-Za-z_]\w*)="((?:[^"\\]|\\.)*)"/g;
@@ -31,10 +31,10 @@ function sum(scrape, name, filter = () => true) {
 
 const BREAKER = ['closed', 'half open', 'open'];
 
-/** The figures of the time between two scrapes, `seconds` apart. `null` is: that cannot be told. */
+/** The figures between two scrapes, `seconds` apart; `null` if unknown. */
 export function between(before, now, seconds) {
   const gauge = (name, filter) => sum(now, name, filter);
-  // A counter that is lower than before began anew with a restart of the server.
+  // A counter that is lower than before was reset by a restart of the server.
   const rise = (name, filter) => {
     const [old, fresh] = [sum(before, name, filter) ?? 0, sum(now, name, filter) ?? 0];
     return fresh < old ? fresh : fresh - old;
@@ -48,8 +48,8 @@ export function between(before, now, seconds) {
     version: now.get('mintage_build_info')?.[0]?.labels.version ?? null,
     ready: gauge('mintage_ready'),
     tokens: rate('mintage_tokens_issued_total'),
-    refused: rate('mintage_token_errors_total'),
-    // Without those that this page makes.
+    errors: rate('mintage_token_errors_total'),
+    // Without the requests of this page.
     requests: rate('mintage_http_requests_total', ({ labels }) => !/^\/(metrics|admin|console)/.test(labels.route)),
     failures: rate('mintage_http_requests_total', ({ labels }) => labels.status.startsWith('5')),
     p50: quantile(buckets, 0.5),
@@ -71,7 +71,7 @@ export function between(before, now, seconds) {
   };
 }
 
-/** Upper bounds at `/token`, with how many answers were not above each. */
+/** Upper bounds of the latency of `/token`, with the number of responses up to each. */
 function bucketsOf(now, rise) {
   const name = 'mintage_http_request_duration_seconds_bucket';
   const ofToken = (now.get(name) ?? []).filter(({ labels }) => labels.route === '/token');
@@ -89,7 +89,7 @@ export function quantile(buckets, quantile) {
   const rank = quantile * total;
   const at = buckets.findIndex(({ count }) => count >= rank);
   const below = at === 0 ? { bound: 0, count: 0 } : buckets[at - 1];
-  // All that is known is that it was longer than the last bound.
+  // Only that the value exceeds the last bound is known.
   if (buckets[at].bound === Infinity) return below.bound;
   const share = (rank - below.count) / Math.max(buckets[at].count - below.count, Number.MIN_VALUE);
   return below.bound + (buckets[at].bound - below.bound) * share;

@@ -1,24 +1,23 @@
-// Who is signed in: credentials and token in private fields of one object, never in storage, a cookie, the URL or the page.
+// The session: credentials and token in private fields of one object, never in storage, a cookie, the URL or the page.
 
-/** Why something was not done, in words for people. */
-export class Refusal extends Error {
-  constructor(status, words, code = '') {
-    super(words);
+/** A failed request, with a message for people. */
+export class RequestError extends Error {
+  constructor(status, message, code = '') {
+    super(message);
     this.status = status;
     this.code = code;
   }
 }
 
-const NO_ANSWER = 'The server does not answer. Is it running, and can this machine reach it?';
-const ENDED = 'The session has ended: this client cannot sign in any more.';
+const NO_RESPONSE = 'The server does not respond. Check that it is running and can be reached from here.';
+const SESSION_ENDED = 'The session has ended: this client can no longer sign in.';
 
-/** Where 80 % of its life are over a token is renewed: there is time left to try again. */
+/** A token is renewed after 80 % of its lifetime, which leaves time to retry. */
 const RENEW_AT = 0.8;
-const TRY_AGAIN_MS = 5000;
-/** The longest time that a browser's timer can wait. */
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-/** A server that takes longer is not answering. */
-const PATIENCE_MS = 15000;
+const RETRY_MS = 5000;
+/** The longest timer of a browser. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+const REQUEST_TIMEOUT_MS = 15000;
 
 export class Session {
   #id;
@@ -30,10 +29,10 @@ export class Session {
   #renewal;
   #ended;
 
-  /** Called with words when it ends without `signOut`. */
+  /** Called with a message when the session ends without `signOut`. */
   onEnd = () => {};
 
-  /** Signs in with the most that the client may: to do everything, or else to look. */
+  /** Signs in with the most powerful scope of the client: admin, or else read-only. */
   static async signIn(id, secret) {
     const session = new Session();
     session.#id = id;
@@ -42,45 +41,45 @@ export class Session {
       try {
         await session.#authenticate(scope);
         return session;
-      } catch (refusal) {
-        if (refusal.code !== 'invalid_scope') throw refusal;
+      } catch (error) {
+        if (error.code !== 'invalid_scope') throw error;
       }
     }
-    throw new Refusal(403, 'This client has neither the scope mintage:admin nor mintage:read.');
+    throw new RequestError(403, 'This client has neither the scope mintage:admin nor mintage:read.');
   }
 
   get id() {
     return this.#id;
   }
 
-  /** Whether it may change things. */
+  /** Whether the session may make changes. */
   get mayWrite() {
     return this.#scope === 'mintage:admin';
   }
 
-  /** Reads a document, or a text. */
+  /** Reads a JSON document or a text. */
   async get(path) {
     return (await this.send('GET', path)).content;
   }
 
-  /** Sends a document; what came back as `{ content, etag }`. A token that does not count any more is renewed once. */
+  /** Sends a request and returns `{ content, etag }`. An invalid token is renewed once. */
   async send(method, path, document, headers = {}) {
     let answer = await this.#ask(method, path, document, headers);
     if (answer.status === 401 && !this.#ended) {
       await this.#renew();
       answer = await this.#ask(method, path, document, headers);
     }
-    if (!answer.ok) throw await refusalOf(answer);
+    if (!answer.ok) throw await errorOf(answer);
     const type = answer.headers.get('Content-Type') ?? '';
     const content = type.startsWith('application/json') ? await answer.json() : await answer.text();
     return { content, etag: answer.headers.get('ETag') };
   }
 
-  /** Forgets everything, and takes the token back at the server. */
+  /** Discards the credentials and revokes the token. */
   signOut() {
     if (this.#ended) return;
     const form = new URLSearchParams({ token: this.#token });
-    // Nobody waits for the answer: whatever it is, this page has no token any more. It may be closed already.
+    // The response does not matter: this page no longer has the token, and may already be closed.
     post('/revoke', form, this.#id, this.#secret, this.#method, { keepalive: true }).catch(() => {});
     this.#forget();
   }
@@ -98,7 +97,7 @@ export class Session {
     return ask(path, { method, headers: all, body });
   }
 
-  /** Gets a token: by the way that has worked, or by the first of both that does. */
+  /** Requests a token, by the authentication method that has worked, or by the first that does. */
   async #authenticate(scope) {
     const form = new URLSearchParams({ grant_type: 'client_credentials', scope });
     const methods = this.#method ? [this.#method] : ['client_secret_post', 'client_secret_basic'];
@@ -113,18 +112,18 @@ export class Session {
         this.#renewIn(expires_in * 1000 * RENEW_AT);
         return;
       }
-      const refusal = await refusalOf(answer);
-      // The client may allow the other way only; the answer does not tell, and must not.
-      if (refusal.code !== 'invalid_client' || at === methods.length - 1) throw refusal;
+      const error = await errorOf(answer);
+      // The client may allow only the other method; the response must not reveal that.
+      if (error.code !== 'invalid_client' || at === methods.length - 1) throw error;
     }
   }
 
   #renewIn(milliseconds) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#renew().catch(() => {}), Math.min(milliseconds, LONGEST_TIMER_MS));
+    this.#timer = setTimeout(() => this.#renew().catch(() => {}), Math.min(milliseconds, MAX_TIMER_MS));
   }
 
-  /** One renewal at a time, however many requests want it. */
+  /** Concurrent requests share one renewal. */
   #renew() {
     this.#renewal ??= this.#renewOnce().finally(() => (this.#renewal = undefined));
     return this.#renewal;
@@ -133,16 +132,16 @@ export class Session {
   async #renewOnce() {
     try {
       await this.#authenticate(this.#scope);
-    } catch (refusal) {
-      if (this.#ended) throw refusal;
-      if (refusal.status >= 400 && refusal.status < 500 && refusal.status !== 429) {
+    } catch (error) {
+      if (this.#ended) throw error;
+      if (error.status >= 400 && error.status < 500 && error.status !== 429) {
         this.#forget();
-        this.onEnd(ENDED);
+        this.onEnd(SESSION_ENDED);
       } else {
-        // An outage: the old token still counts for a while.
-        this.#renewIn(TRY_AGAIN_MS);
+        // An outage: the old token is still valid for a while.
+        this.#renewIn(RETRY_MS);
       }
-      throw refusal;
+      throw error;
     }
   }
 }
@@ -166,32 +165,32 @@ function formEncoded(text) {
 
 async function ask(path, request) {
   const options = {
-    // No cookies, no prompt of the browser for a password, nothing kept, nowhere else.
+    // No cookies, no password prompt of the browser, no cache, no redirects.
     credentials: 'omit',
     cache: 'no-store',
     redirect: 'error',
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
   };
   try {
     return await fetch(path, { ...request, ...options });
   } catch {
-    throw new Refusal(0, NO_ANSWER);
+    throw new RequestError(0, NO_RESPONSE);
   }
 }
 
-/** An answer that is no success, in words: a problem document (RFC 9457), or an error of OAuth. */
-async function refusalOf(answer) {
+/** The error of a response: a problem document (RFC 9457) or an OAuth error (RFC 6749 §5.2). */
+async function errorOf(answer) {
   const document = await answer.json().catch(() => ({}));
   const status = answer.status;
   const wait = Number(answer.headers.get('Retry-After'));
   if (document.error === 'invalid_client') {
-    return new Refusal(status, 'The id or the secret is wrong, or the client is disabled.', document.error);
+    return new RequestError(status, 'The client id or secret is wrong, or the client is disabled.', document.error);
   }
-  if (status === 429) return new Refusal(status, `Too many failed tries. Try again in ${wait || 60} seconds.`);
-  const said = document.detail ?? document.error_description ?? document.title;
-  const words = said ? sentence(said) : `The server answered ${status}.`;
-  if (status === 503) return new Refusal(status, `${words} The database may be away.`);
-  return new Refusal(status, words, document.error);
+  if (status === 429) return new RequestError(status, `Too many failed attempts. Try again in ${wait || 60} seconds.`);
+  const detail = document.detail ?? document.error_description ?? document.title;
+  const message = detail ? sentence(detail) : `The server responded with status ${status}.`;
+  if (status === 503) return new RequestError(status, `${message} The database may be unavailable.`);
+  return new RequestError(status, message, document.error);
 }
 
 function sentence(text) {

@@ -1,26 +1,26 @@
-// The records of a client's tokens, the newest first, and a way to take one back.
+// The token records of a client, newest first, and the revocation of one.
 
-import { attempt, button, element, mono, pill, refusalLine, say, stacked, table } from './elements.js';
+import { attempt, button, createErrorBox, element, loadFirst, mono, notify, pill, stacked, table } from './elements.js';
 import { confirmDialog } from './dialogs.js';
 
-const PAGE = 10;
+const PAGE_SIZE = 10;
 
 export function tokensPart(session, client) {
   let known = [];
   let cursor = null;
-  const refusal = refusalLine();
+  const errorBox = createErrorBox();
   const rows = element('div', { class: 'rows' });
-  const more = button('Look further', () => attempt(more, refusal, load));
+  const more = button('Load more', () => attempt(more, errorBox, load));
   more.hidden = true;
-  const again = button('Look again', () =>
-    attempt(again, refusal, () => {
+  const refresh = button('Refresh', () =>
+    attempt(refresh, errorBox, () => {
       [known, cursor] = [[], null];
       return load();
     }),
   );
 
   async function load() {
-    const query = new URLSearchParams({ client_id: client.client_id, limit: PAGE });
+    const query = new URLSearchParams({ client_id: client.client_id, limit: PAGE_SIZE });
     if (cursor) query.set('cursor', cursor);
     const page = await session.get(`/admin/tokens?${query}`);
     known.push(...page.items);
@@ -30,27 +30,27 @@ export function tokensPart(session, client) {
   }
 
   function show() {
-    const columns = ['Issued', 'Expires', 'Scope', 'State', ...(session.mayWrite ? [''] : [])];
-    // A page is of the records of all clients that were looked through, so it may have none of this one.
-    const nothing = cursor ? 'None among the newest records of all clients.' : 'None is recorded.';
+    const columns = ['Issued', 'Expires', 'Scope', 'Status', ...(session.mayWrite ? [''] : [])];
+    // A page covers records of all clients, so it may have none of this client.
+    const nothing = cursor ? 'No tokens of this client among the newest records.' : 'No tokens yet.';
     rows.replaceChildren(table('Tokens', columns, known.map(row), nothing));
   }
 
   function row(token) {
-    const scope = mono(token.one_time ? `${token.scope} (one time)` : token.scope);
-    const cells = [stacked(token.issued_at), stacked(token.expires_at), scope, state(token, client)];
+    const scope = mono(token.one_time ? `${token.scope} (one-time)` : token.scope);
+    const cells = [stacked(token.issued_at), stacked(token.expires_at), scope, status(token, client)];
     if (!session.mayWrite) return cells;
     const revoke = button(
       'Revoke…',
       () =>
         confirmDialog({
-          title: 'Revoke this token?',
-          about: [`Token ${token.jti} is inactive from now on, for good.`],
+          title: 'Revoke token?',
+          about: [`The token ${token.jti} becomes inactive immediately.`, 'This cannot be undone.'],
           action: 'Revoke token',
           work: async () => {
             await session.send('DELETE', `/admin/tokens/${encodeURIComponent(token.jti)}`);
             token.revoked = true;
-            say('The token is revoked');
+            notify('Token revoked');
             show();
           },
         }),
@@ -60,14 +60,14 @@ export function tokensPart(session, client) {
     return [...cells, token.revoked === false ? revoke : ''];
   }
 
-  attempt(more, refusal, load);
-  const title = element('div', { class: 'heading' }, element('h2', {}, 'Tokens'), again);
-  const about = element('p', { class: 'hint' }, 'The newest first. A record is there a moment after its token.');
-  return element('section', { class: 'card part' }, title, about, refusal, rows, more);
+  loadFirst(more, errorBox, rows, load);
+  const title = element('div', { class: 'heading' }, element('h2', {}, 'Tokens'), refresh);
+  const about = element('p', { class: 'hint' }, 'Newest first. A record appears shortly after its token is issued.');
+  return element('section', { class: 'card part' }, title, about, errorBox, rows, more);
 }
 
-/** Expired is `null` for the server: what was revoked before is forgotten then. */
-function state(token, client) {
+/** `revoked` is `null` once a token has expired: the server no longer knows whether it was revoked. */
+function status(token, client) {
   if (token.revoked === null) return pill('expired', 'quiet');
   if (token.revoked) return pill('revoked', 'bad');
   return client.enabled ? pill('active', 'ok') : pill('inactive', 'warn');

@@ -1,11 +1,11 @@
-// The watch over the server: looks at /metrics every second, and remembers what a plot can show.
+// Reads /metrics every second and keeps as many samples as a plot shows.
 
 import { WINDOW } from './plot.js';
 import { between, read } from './scrape.js';
 
-const EVERY_MS = 1000;
+const INTERVAL_MS = 1000;
 
-/** Seconds on a clock that nobody sets. */
+/** Seconds of a monotonic clock. */
 export function clock() {
   return performance.now() / 1000;
 }
@@ -18,47 +18,47 @@ export class Watch {
   #listeners = new Set();
 
   /** `{ at, figures }`, oldest first. */
-  looks = [];
-  /** Why the last look failed, or `null`. */
-  trouble = null;
+  samples = [];
+  /** Why the last read failed, or `null`. */
+  failure = null;
 
   constructor(session) {
     this.#session = session;
   }
 
   start() {
-    this.#look();
+    this.#poll();
   }
 
   stop() {
     this.#stopped = true;
     clearTimeout(this.#timer);
     this.#listeners.clear();
-    this.looks = [];
+    this.samples = [];
   }
 
-  /** Calls back after each look, until the function that it returns is called. */
+  /** Calls back after each read, until the returned function is called. */
   listen(listener) {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
 
-  async #look() {
-    const began = clock();
+  async #poll() {
+    const start = clock();
     try {
       const scrape = read(await this.#session.get('/metrics'));
       const at = clock();
-      if (this.#last) this.looks.push({ at, figures: between(this.#last.scrape, scrape, at - this.#last.at) });
+      if (this.#last) this.samples.push({ at, figures: between(this.#last.scrape, scrape, at - this.#last.at) });
       this.#last = { scrape, at };
-      this.trouble = null;
-    } catch (refusal) {
-      this.trouble = refusal.message;
+      this.failure = null;
+    } catch (error) {
+      this.failure = error.message;
     }
     if (this.#stopped) return;
-    this.looks = this.looks.filter(({ at }) => at > clock() - WINDOW - 15);
+    this.samples = this.samples.filter(({ at }) => at > clock() - WINDOW - 15);
     for (const listener of this.#listeners) listener();
-    // The next second, however long this look took.
-    const wait = Math.max(EVERY_MS - (clock() - began) * 1000, EVERY_MS / 4);
-    this.#timer = setTimeout(() => this.#look(), wait);
+    // Once per second, however long this read took.
+    const wait = Math.max(INTERVAL_MS - (clock() - start) * 1000, INTERVAL_MS / 4);
+    this.#timer = setTimeout(() => this.#poll(), wait);
   }
 }

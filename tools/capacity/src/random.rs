@@ -12,17 +12,12 @@ impl Random {
         value ^ (value >> 31)
     }
 
-    /// From 0 to 1, without 1.
+    /// In 0..1.
     pub fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    /// From 0 to `bound`, without it.
-    pub fn below(&mut self, bound: usize) -> usize {
-        (self.share() * bound as f64) as usize
-    }
-
-    /// The time until something that happens `rate` times a second, at random, happens next.
+    /// The time to the next event of a Poisson process with this rate.
     pub fn wait(&mut self, rate: f64) -> f64 {
         -(1.0 - self.share()).ln() / rate
     }
