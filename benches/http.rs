@@ -247,7 +247,7 @@ fn make_clients(url: &str, count: usize) -> Vec<(String, String)> {
                 default_scope: scope.clone(),
                 scope,
                 audiences: vec![],
-                serves: vec![],
+                introspection_audiences: vec![],
                 auth_methods: AuthMethod::ALL.to_vec(),
                 ttl_seconds: None,
                 alg: None,

@@ -10,27 +10,27 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// A client id, a user of the machine, or `mintage` itself.
-    pub who: String,
+    pub actor: String,
     /// An address, or `command line`.
-    pub origin: String,
+    pub source: String,
 }
 
 /// What can be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A client was made.
+    /// A client was created.
     ClientCreate,
     /// A client was changed, enabled or disabled.
     ClientUpdate,
     /// A client was deleted.
     ClientDelete,
-    /// A client came from another server.
+    /// A client was imported.
     ClientImport,
-    /// All tokens of a client were taken back.
+    /// All tokens of a client were revoked.
     ClientRevokeTokens,
-    /// A client was given one more secret.
+    /// A secret was added to a client.
     SecretAdd,
-    /// A secret was taken away.
+    /// A secret was revoked.
     SecretRevoke,
     /// A signing key was published.
     KeyRotate,
@@ -38,12 +38,12 @@ pub enum Action {
     RouteAdd,
     /// A route was removed.
     RouteRemove,
-    /// A token was taken back by an operator.
+    /// An operator revoked a token.
     TokenRevoke,
 }
 
 impl Action {
-    /// The name in the trail.
+    /// The name in the audit log.
     pub fn name(self) -> &'static str {
         match self {
             Self::ClientCreate => "client.create",
@@ -72,24 +72,24 @@ pub struct AuditEvent {
     pub detail: Value,
 }
 
-/// A line of the trail, as it is shown.
+/// An audit event; it contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = AuditLine)]
 pub struct AuditDocument {
-    /// Rises with time.
+    /// Increases with time.
     pub id: i64,
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub at: String,
-    /// Who did it.
-    pub who: String,
-    /// From where.
-    pub origin: String,
-    /// What was done.
+    /// The client id, the user of the machine, or `mintage` itself.
+    pub actor: String,
+    /// An address, `command line` and the host, or the setting that caused it.
+    pub source: String,
+    /// The action, such as `client.create`.
     pub action: String,
-    /// To what.
+    /// The id of what was changed.
     pub subject: String,
-    /// What it was like before and after.
+    /// The changed members, before and after.
     #[schema(value_type = Object)]
     pub detail: Value,
 }

@@ -10,9 +10,9 @@ use utoipa::{PartialSchema, ToSchema};
 /// A page of a list.
 #[derive(Debug, Serialize)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Where the next one begins; `null` on the last.
+    /// Cursor of the next page; `null` on the last.
     pub next_cursor: Option<String>,
 }
 

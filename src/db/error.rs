@@ -46,7 +46,7 @@ impl fmt::Display for DbError {
             Self::Disconnected(cause) => write!(f, "the connection to the database was lost: {cause}"),
             Self::Conflict => f.write_str("there is one already"),
             Self::Inconsistent(what) => write!(f, "the database holds what it should not: {what}"),
-            Self::Query(cause) => write!(f, "the database refused: {cause}"),
+            Self::Query(cause) => write!(f, "database error: {cause}"),
         }
     }
 }

@@ -31,7 +31,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let mut text = Text::default();
     write_server(&mut text, shared);
     shared.metrics.write(&mut text);
-    write_slow_hashes(&mut text, &shared.password_verifier.counts());
+    write_password_hashes(&mut text, &shared.password_verifier.counts());
     if let Ok(caches) = caches {
         write_caches(&mut text, &caches, shared.settings.cache_capacity);
     }
@@ -54,15 +54,15 @@ fn write_server(text: &mut Text, shared: &Shared) {
     text.single(&metrics::READY, f64::from(u8::from(ready)));
 }
 
-fn write_slow_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
+fn write_password_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
     for (metric, value) in [
-        (metrics::SLOW_HASHES_VERIFIED, counts.verified),
-        (metrics::SLOW_HASHES_REPLACED, counts.replaced),
-        (metrics::SLOW_HASHES_BUSY, counts.busy),
+        (metrics::PASSWORD_HASH_VERIFICATIONS, counts.verified),
+        (metrics::PASSWORD_HASH_UPGRADES, counts.replaced),
+        (metrics::PASSWORD_HASH_REJECTIONS, counts.busy),
     ] {
         text.single(&metric, value as f64);
     }
-    let mut under_way = text.family(&metrics::SLOW_HASHES_UNDER_WAY);
+    let mut under_way = text.family(&metrics::PASSWORD_HASH_IN_PROGRESS);
     under_way.sample(&[("state", "running")], counts.running as f64);
     under_way.sample(&[("state", "waiting")], counts.waiting as f64);
 }

@@ -115,7 +115,7 @@ pub struct Client {
     /// The audiences it may name as `resource` (RFC 8707), besides the default one.
     pub audiences: Vec<Arc<str>>,
     /// The audiences whose tokens it may introspect: it is their resource server.
-    pub serves: Vec<Arc<str>>,
+    pub introspection_audiences: Vec<Arc<str>>,
     /// The ways in which it may authenticate.
     pub auth_methods: Vec<AuthMethod>,
     /// The lifetime of its tokens in seconds, where it differs from `token.ttl`.

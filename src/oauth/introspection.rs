@@ -7,10 +7,13 @@ use super::json;
 /// A client with this scope among its own may ask about every token.
 pub const INTROSPECT_SCOPE: &str = "mintage:introspect";
 
-/// Whether a client may ask about a token: its own, one whose audience it serves, or any with [`INTROSPECT_SCOPE`] (P32).
+/// Whether a client may ask about a token: its own, one for an introspection audience of the client, or any with [`INTROSPECT_SCOPE`] (P32).
 pub fn may_ask(client: &Client, claims: &AccessTokenClaims) -> bool {
     *claims.client_id == *client.id.as_str()
-        || client.serves.iter().any(|served| claims.aud.contains(served))
+        || client
+            .introspection_audiences
+            .iter()
+            .any(|served| claims.aud.contains(served))
         || client.scope.contains(INTROSPECT_SCOPE)
 }
 

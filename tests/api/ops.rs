@@ -13,7 +13,7 @@ use crate::metrics::Scrape;
 const ALERTS: &str = include_str!("../../ops/alerts.yml");
 const DASHBOARD: &str = include_str!("../../ops/grafana.json");
 const UNIT: &str = include_str!("../../ops/mintage.service");
-const OPERATIONS: &str = include_str!("../../docs/operations.md");
+const OPERATIONS: &str = include_str!("../../docs/metrics.md");
 
 /// A scrape of a server that has done a little of everything.
 fn scrape() -> Scrape {
@@ -98,13 +98,13 @@ fn routes_and_reasons_that_they_look_for_are_there() {
     }
 }
 
-/// `docs/operations.md` describes what there is, and nothing else.
+/// `docs/metrics.md` describes what there is, and nothing else.
 #[test]
 fn every_metric_is_described_and_every_described_one_is_there() {
     let scrape = scrape();
     let described = named(OPERATIONS);
     for name in scrape.names() {
-        assert!(described.contains(name), "{name} is not in docs/operations.md");
+        assert!(described.contains(name), "{name} is not in docs/metrics.md");
     }
     for name in described {
         assert!(is_there(&scrape, name), "there is no {name}");

@@ -1,4 +1,4 @@
-//! Instances are restarted one after the other, behind nginx as `docs/operations.md` has it, and a client that tries
+//! Instances are restarted one after the other, behind nginx as `docs/instances.md` has it, and a client that tries
 //! nothing twice sees no error.
 
 use std::collections::HashSet;
@@ -18,7 +18,7 @@ use crate::postgres::free_port;
 use crate::server::{Place, Server, eventually};
 use crate::trio::{PATIENCE, Trio, question};
 
-const DOCUMENT: &str = include_str!("../../docs/operations.md");
+const DOCUMENT: &str = include_str!("../../docs/instances.md");
 
 /// As the document says it must be set with this nginx.
 const DRAIN_DELAY: &str = "5s";

@@ -43,8 +43,8 @@ pub use writer::writer_stats;
 /// Who asks, for the audit trail.
 fn author(request: &HttpRequest, claims: &AccessTokenClaims) -> Principal {
     Principal {
-        who: claims.client_id.to_string(),
-        origin: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
+        actor: claims.client_id.to_string(),
+        source: peer::of(request, Worker::of(request).trusted_proxies()).to_string(),
     }
 }
 
@@ -95,11 +95,16 @@ fn is_json(request: &HttpRequest) -> bool {
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const NOT_READ: &str = "the body must be JSON with the members that this resource knows, each once";
-    let refused = || ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, NOT_READ));
+    const RENAMED: &str = "`serves` is now `introspection_audiences`";
+    let reject = |text| ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, text));
+    let hint = |error: &serde_json::Error| match error.to_string().starts_with("unknown field `serves`") {
+        true => RENAMED,
+        false => NOT_READ,
+    };
     // serde would take an array for the members in their order.
     match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|_| refused()),
-        _ => Err(refused()),
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| reject(hint(&error))),
+        _ => Err(reject(NOT_READ)),
     }
 }
 
@@ -116,7 +121,7 @@ fn not_done(error: &DbError) -> ApiError {
         DbError::Unavailable(_) | DbError::Disconnected(_) => AdminError::Unavailable,
         DbError::Conflict => AdminError::Refused(StatusCode::CONFLICT, "there is one already"),
         DbError::Inconsistent(_) | DbError::Query(_) => {
-            log::error!("admin request failed: {error}");
+            log::error!(error:%; "admin request failed");
             AdminError::Refused(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the server met an unexpected condition",
