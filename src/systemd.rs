@@ -54,7 +54,7 @@ impl Notifier {
         if let Some((socket, address)) = &self.0
             && let Err(error) = socket.send_to_addr(state.as_bytes(), address)
         {
-            log::warn!("service manager not told state={state}: {error}");
+            log::warn!(state, error:%; "service manager notification failed");
         }
     }
 }

@@ -163,7 +163,7 @@ fn log_in(folder: &Path) -> String {
 }
 
 fn address_in(log: &str) -> Option<String> {
-    let (_, rest) = log.split_once("listening on http://")?;
+    let (_, rest) = log.split_once("server listening url=http://")?;
     rest.split_whitespace().next().map(str::to_owned)
 }
 

@@ -101,7 +101,7 @@ fn print_steps() -> Result<bool, String> {
     let server = Server::start()?;
     let (_, token) = server.requests().swap_remove(0);
     let mut floor = Command::new(std::env::current_exe().expect("this program"));
-    let floor = Counted::start(floor.arg("--floor"), "listening on")?;
+    let floor = Counted::start(floor.arg("--floor"), "server listening")?;
     println!("| instructions | |");
     println!("| --- | --- |");
     println!(

@@ -95,7 +95,7 @@ impl From<KeysUnusable> for ApiError {
         match unusable {
             KeysUnusable::NotLoaded => Self::OAuth(OAuthError::TemporarilyUnavailable),
             KeysUnusable::Broken(error) => {
-                log::error!("signing key unusable: {error}");
+                log::error!(error:%; "signing key unusable");
                 Self::OAuth(OAuthError::ServerError)
             }
         }

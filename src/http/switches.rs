@@ -25,18 +25,9 @@ pub fn before_the_grant(client: &Client) {
         let _ = black_box(default_scope);
     }
     if *LOG_REQUESTS {
-        log::debug!("token request received client_id={}", client.id);
-        log::debug!(
-            "client found client_id={} name={:?} scope={}",
-            client.id,
-            client.name,
-            client.scope
-        );
-        log::debug!(
-            "client authenticated client_id={} secrets={}",
-            client.id,
-            client.secrets.len()
-        );
-        log::debug!("token record handed over client_id={}", client.id);
+        log::debug!(client:% = client.id; "token request received");
+        log::debug!(client:% = client.id, name:% = client.name, scope:% = client.scope; "client found");
+        log::debug!(client:% = client.id, secrets = client.secrets.len(); "client authenticated");
+        log::debug!(client:% = client.id; "token record queued");
     }
 }

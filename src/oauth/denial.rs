@@ -49,12 +49,9 @@ impl Denial {
         Self::NoRoute,
     ];
 
-    /// What is denied.
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute => "request",
-            _ => "credentials",
-        }
+    /// Whether it is not credentials that are denied, but the request that a gateway asks about.
+    pub fn is_of_a_request(self) -> bool {
+        matches!(self, Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute)
     }
 
     /// The name, in the log and in the metrics.
@@ -71,7 +68,7 @@ impl Denial {
             Self::InvalidToken => "invalid_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::UntrustedPeer => "untrusted_peer",
-            Self::AmbiguousRequest => "unclear_request",
+            Self::AmbiguousRequest => "ambiguous_request",
             Self::NoRoute => "no_route",
         }
     }

@@ -246,7 +246,7 @@ impl Place {
 }
 
 fn listening_on(log: &str) -> Option<SocketAddr> {
-    let (_, rest) = log.split_once("listening on http://")?;
+    let (_, rest) = log.split_once("server listening url=http://")?;
     rest.split_once(' ')?.0.parse().ok()
 }
 

@@ -58,7 +58,7 @@ impl Server {
         };
         eventually("it listens and is ready", || {
             let log = server.log();
-            let (_, rest) = log.split_once("listening on http://")?;
+            let (_, rest) = log.split_once("server listening url=http://")?;
             server.address = rest.split_once(' ')?.0.parse().ok()?;
             (Request::new("GET", "/readyz").send(server.address).status == 200).then_some(())
         });

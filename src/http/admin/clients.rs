@@ -91,10 +91,7 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
     })?;
     // It is made: whoever gets no answer now never sees its secret. If this fails, it counts when the feed has come by.
     if take_over(&worker.shared, &client.id).await.is_err() {
-        log::warn!(
-            "a new client counts only when the change log has been read client={:?}",
-            client.id
-        );
+        log::warn!(client:% = client.id; "client not in effect yet");
     }
     let shown = CreatedClient {
         client: ClientDocument::from(&client),

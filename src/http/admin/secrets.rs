@@ -80,7 +80,7 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     }
     // It is made: whoever gets no answer now never sees it. If this fails, it counts when the feed has come by.
     if take_over(&worker.shared, &id).await.is_err() {
-        log::warn!("a new secret counts only when the change log has been read client={id:?}");
+        log::warn!(client:% = id; "secret not in effect yet");
     }
     Ok(answer(
         StatusCode::CREATED,

@@ -128,6 +128,6 @@ pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Res
 
 /// Whatever the reason: the caller must take it for not revoked, and try again.
 fn not_revoked(error: &DbError) -> ApiError {
-    log::warn!("revocation not written: {error}");
+    log::warn!(error:%; "revocation not written");
     ApiError::Admin(AdminError::Unavailable)
 }

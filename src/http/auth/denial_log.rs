@@ -61,14 +61,14 @@ impl DenialLog {
             return;
         };
         if left_out > 0 {
-            log::info!("lines about what was refused left out count={left_out}");
+            log::info!(count = left_out; "denial events suppressed");
         }
-        log::info!(
-            "{} refused reason={} {}",
-            denial.what(),
-            denial.name(),
-            who(&sender(), client)
-        );
+        let (reason, client) = (denial.name(), client.map(ClientId::as_str));
+        let Sender { address, request_id } = sender();
+        match denial.is_of_a_request() {
+            true => log::info!(reason, client, client_ip:% = address, request_id; "request denied"),
+            false => log::info!(reason, client, client_ip:% = address, request_id; "credentials denied"),
+        }
     }
 
     /// Writes that a limit is reached, unless there were too many such lines in this second.
@@ -83,29 +83,20 @@ impl DenialLog {
             return;
         };
         if left_out > 0 {
-            log::warn!("too many failed authentications, lines left out count={left_out}");
+            log::warn!(count = left_out; "authentication limit events suppressed");
         }
-        let limited = match limited {
-            Limited::Client => "client_at_address",
-            Limited::Address => "address",
+        let limit = match limited {
+            Limited::Client => "client_ip",
+            Limited::Address => "ip",
         };
-        log::warn!(
-            "too many failed authentications limited={limited} {}",
-            who(&sender(), client)
-        );
+        let client = client.map(ClientId::as_str);
+        let Sender { address, request_id } = sender();
+        log::warn!(limit, client, client_ip:% = address, request_id; "authentication limit reached");
     }
 }
 
 fn admit(second: &Mutex<Second>, now: UnixMillis) -> Option<u64> {
     second.lock().unwrap_or_else(PoisonError::into_inner).admit(now)
-}
-
-fn who(sender: &Sender, client: Option<&ClientId>) -> String {
-    let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
-    format!(
-        "client={client} peer={} request_id={}",
-        sender.address, sender.request_id
-    )
 }
 
 #[cfg(test)]
