@@ -1,4 +1,5 @@
-//! `cargo bench --bench batch_writer`: what a record costs the worker that hands it over, and the writer that writes it.
+//! `cargo bench --bench batch_writer`: what a token record costs the worker that queues it, and the
+//! BatchWriter that writes it.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -1,12 +1,13 @@
-//! `cargo bench --bench client_cache`: the client cache, under the names of the first design.
+//! `cargo bench --bench client_cache`: the client cache of one worker, and what metrics cost a request.
 //!
 //! `hit` and `miss` are the handler's own work: one map access, the comparison of ages, the counters. `lookup` is a
-//! whole message on the same thread. `concurrent` is `hit` on two threads at once, each with the cache of its own:
-//! it must not be slower than `hit`, because nothing is shared. `memory_1000` prints bytes and is no time.
+//! whole message on the same thread. `concurrent` is `hit` on two threads at once, each with its own cache: it must not
+//! be slower than `hit`, because nothing is shared. `memory_1000` prints bytes.
 //!
-//! `metrics/request` is what a token request pays for being counted: two readings of the clock, its route, its token.
-//! `metrics/cells` is the same without the clock, `metrics/concurrent` is `metrics/cells` while another worker counts
-//! as fast as it can (it must not be slower: nothing is shared), and `metrics/scrape` merges and writes what 8 workers have counted.
+//! `metrics/request` is the cost of counting a token request: two readings of the clock, its route, its token.
+//! `metrics/cells` is the same without the clock. `metrics/concurrent` is `metrics/cells` while another worker counts as
+//! fast as it can: it must not be slower, because nothing is shared. `metrics/scrape` merges and writes the counts of 8
+//! workers.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -126,7 +127,7 @@ fn miss(criterion: &mut Criterion) {
     });
 }
 
-/// What is counted of one request that gets a token.
+/// Counts one request that gets a token.
 fn count(worker: &WorkerMetrics, route: RouteLabel, took: Duration) {
     worker.issued(black_box(Alg::Es256), black_box(false));
     worker.answered(black_box(route), black_box("POST"), black_box(200), took);

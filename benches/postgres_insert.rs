@@ -1,11 +1,7 @@
-//! `cargo bench --bench postgres_insert`: ways to write a batch of token records to a true PostgreSQL.
+//! `cargo bench --bench postgres_insert`: ways to write a batch of token records to PostgreSQL, the evidence of ADR 10 and 11.
 //!
-//! What counts is CPU of this process for a row, because it is the server's; the time that the database takes is beside
-//! it. The first way is the one in use (`tokens::insert_batch`); the others are written out here.
-
-#[path = "../tests/postgres/mod.rs"]
-#[allow(dead_code, reason = "the replica is for tests")]
-mod postgres;
+//! The figure to compare is CPU of this process for a row, because in production it is the server's; the elapsed time with the
+//! database is beside it. The first way is the one in use (`tokens::insert_batch`); the others are written out here.
 
 use std::time::Instant;
 
@@ -13,10 +9,12 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sql_types::{Array, BigInt, Bool, Text};
+use loadtest::server::thread_cpu_nanos;
 use mintage::db::tokens::{self as records, TokenRecord};
 use mintage::db::{Conn, Db, DbError, migrations};
 use mintage::oauth::token_id::TokenIdSource;
 use mintage::time::UnixMillis;
+use testkit::postgres;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -88,11 +86,11 @@ fn measure(
     let (mut cpu, mut time) = (0, 0);
     for batch in 0..batches {
         let records: Vec<TokenRecord> = (0..rows).map(|_| record(&mut ids)).collect();
-        let (cpu_before, began) = (cpu_nanos(), now());
+        let (cpu_before, began) = (thread_cpu_nanos(), now());
         way(conn, &records)?;
         // The first ones make connections, plans and caches warm.
         if batch >= batches / 5 {
-            cpu += cpu_nanos() - cpu_before;
+            cpu += thread_cpu_nanos() - cpu_before;
             time += began.elapsed().as_nanos() as u64;
         }
     }
@@ -236,15 +234,6 @@ fn write(conn: &mut Conn, work: impl FnOnce(&mut PgConnection) -> QueryResult<()
         let Conn::Postgres(conn) = conn else { unreachable!() };
         Ok(work(conn)?)
     })
-}
-
-/// CPU time that this thread has used, in nanoseconds.
-fn cpu_nanos() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
-    text.split_whitespace()
-        .next()
-        .and_then(|first| first.parse().ok())
-        .expect("a number")
 }
 
 fn now_millis() -> UnixMillis {

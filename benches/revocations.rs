@@ -1,7 +1,7 @@
-//! `cargo bench --bench revocations`: the set of revocations at a million: its memory, its loading, and what a check costs.
+//! `cargo bench --bench revocations`: a set of a million revocations: its memory, its loading, and the cost of a check.
 //!
-//! The check is timed alone, on two threads at once, and while another thread revokes without a pause, in the shared
-//! set of the product and in the shape it was chosen over: a set for each worker.
+//! The check is timed alone, on two threads at once, and while another thread revokes without a pause: in the shared set
+//! of the product, and in the alternative that ADR 9 rejects, a set for each worker.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::HashMap;

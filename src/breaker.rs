@@ -7,8 +7,11 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use strum::IntoStaticStr;
+
 /// Where a breaker stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum BreakerState {
     /// Calls go through.
     Closed,
@@ -30,11 +33,7 @@ impl BreakerState {
 
     /// The name in `/admin/pool/stats`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::Open => "open",
-            Self::HalfOpen => "half_open",
-        }
+        self.into()
     }
 }
 

@@ -1,30 +1,42 @@
-//! systemd: tells the service manager when the server is ready and when it stops (`Type=notify`, sd_notify(3)).
+//! systemd: tells the service manager when the server is ready, reloads, stops, and that it is alive (`Type=notify`,
+//! sd_notify(3)).
 //!
-//! The protocol is a datagram to the socket that `$NOTIFY_SOCKET` names, so no library is needed for it. Without that
-//! variable nobody wants to know.
+//! The states and the watchdog's interval are sd-notify's. The socket is our own: sd-notify 0.5 takes a name in Linux's
+//! abstract namespace for a path, and waits when the service manager does not read.
 
+use std::convert::Infallible;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
-/// Who is told; nobody by default.
+use sd_notify::NotifyState;
+
+/// The service manager, if there is one.
 #[derive(Debug, Default)]
-pub struct Notifier(Option<(UnixDatagram, SocketAddr)>);
+pub struct Notifier {
+    socket: Option<(UnixDatagram, SocketAddr)>,
+    /// How long the service manager waits for a sign of life before it kills the server.
+    watchdog: Option<Duration>,
+}
 
 impl Notifier {
-    /// The service manager that this process was started by, if it wants to be told.
+    /// The service manager that started this process, if `$NOTIFY_SOCKET` names one.
     ///
     /// # Errors
-    /// When `$NOTIFY_SOCKET` names what is no socket address here; the service manager would wait for ever.
+    /// When `$NOTIFY_SOCKET` is not the address of a socket: the service manager would wait for ever.
     pub fn of_process() -> io::Result<Self> {
-        match std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) {
-            Some(name) => Self::to(&name),
-            None => Ok(Self::default()),
-        }
+        let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
+            return Ok(Self::default());
+        };
+        Ok(Self {
+            watchdog: sd_notify::watchdog_enabled().filter(|time| !time.is_zero()),
+            ..Self::to(&name)?
+        })
     }
 
-    /// Whoever listens on a socket: a path, or with a leading `@` a name in Linux's abstract namespace.
+    /// A service manager that listens on a socket: a path, or with a leading `@` a name in Linux's abstract namespace.
     ///
     /// # Errors
     /// As [`Notifier::of_process`].
@@ -37,24 +49,48 @@ impl Notifier {
         let socket = UnixDatagram::unbound()?;
         // A service manager that does not read must not hold the server up.
         socket.set_nonblocking(true)?;
-        Ok(Self(Some((socket, address))))
+        Ok(Self {
+            socket: Some((socket, address)),
+            watchdog: None,
+        })
     }
 
-    /// The server does what it is for.
+    /// The server has started, or has reloaded its configuration.
     pub fn ready(&self) {
-        self.tell("READY=1");
+        self.tell(&[NotifyState::Ready]);
+    }
+
+    /// The server begins to reload its configuration; [`Notifier::ready`] ends that.
+    pub fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => self.tell(&[NotifyState::Reloading, now]),
+            Err(error) => log::warn!(state = "RELOADING=1", error:%; "service manager notification failed"),
+        }
     }
 
     /// The server begins to stop.
     pub fn stopping(&self) {
-        self.tell("STOPPING=1");
+        self.tell(&[NotifyState::Stopping]);
     }
 
-    fn tell(&self, state: &str) {
-        if let Some((socket, address)) = &self.0
-            && let Err(error) = socket.send_to_addr(state.as_bytes(), address)
-        {
-            log::warn!(state, error:%; "service manager notification failed");
+    /// Gives a sign of life at half of the watchdog's time, for as long as this is polled. Never ends.
+    pub async fn keep_alive(&self) -> Infallible {
+        let Some(watchdog) = self.watchdog else {
+            return std::future::pending().await;
+        };
+        loop {
+            self.tell(&[NotifyState::Watchdog]);
+            tokio::time::sleep(watchdog / 2).await;
+        }
+    }
+
+    fn tell(&self, states: &[NotifyState<'_>]) {
+        let Some((socket, address)) = &self.socket else {
+            return;
+        };
+        let states: Vec<String> = states.iter().map(ToString::to_string).collect();
+        if let Err(error) = socket.send_to_addr(states.join("\n").as_bytes(), address) {
+            log::warn!(state = states[0].as_str(), error:%; "service manager notification failed");
         }
     }
 }
@@ -88,6 +124,32 @@ mod tests {
     fn a_manager_that_is_gone_is_no_failure() {
         let notifier = Notifier::to(OsStr::new("/nonexistent/notify")).unwrap();
         notifier.ready();
+        notifier.reloading();
         Notifier::default().stopping();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_watchdog_is_told_at_half_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let manager = UnixDatagram::bind(folder.path().join("notify")).unwrap();
+        manager.set_nonblocking(true).unwrap();
+        let told = || std::iter::from_fn(|| manager.recv(&mut [0; 64]).ok()).count();
+        let notifier = Notifier {
+            watchdog: Some(Duration::from_secs(10)),
+            ..Notifier::to(folder.path().join("notify").as_os_str()).unwrap()
+        };
+        let mut alive = std::pin::pin!(notifier.keep_alive());
+        for _ in 0..3 {
+            let _ = tokio::time::timeout(Duration::from_millis(4_990), &mut alive).await;
+            assert_eq!(told(), 1);
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_watchdog_there_are_no_signs_of_life() {
+        let notifier = Notifier::default();
+        let silent = tokio::time::timeout(Duration::from_secs(3600), notifier.keep_alive());
+        assert!(silent.await.is_err());
     }
 }

@@ -1,56 +1,49 @@
 //! Counts instructions with valgrind's callgrind.
 //!
-//! A server is counted thread by thread and only while a window is open: its start, the writer of records, the change
-//! feed and whatever else goes on by the clock is on other threads or outside. What valgrind shows of a CPU is the same
-//! on every x86-64 machine with AVX2, so the code that libraries choose by what the CPU can do is the same, too.
+//! A server is counted thread by thread and only while a window is open: its start, the BatchWriter, the ChangeFeed and other
+//! periodic work run on other threads or outside of the window. Valgrind shows the same CPU on every x86-64 machine with AVX2,
+//! so libraries choose the same code there.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-/// How long anything may take that is waited for.
-const PATIENCE: Duration = Duration::from_secs(120);
+use testkit::http::Connection;
+use testkit::program::listening_on;
+use testkit::{Program, Server, eventually};
+
+/// How long a server may take to become ready under callgrind.
+const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// A server under callgrind; killed when dropped.
 pub struct Counted {
-    process: Child,
+    pub server: Server,
     folder: tempfile::TempDir,
-    pub address: String,
 }
 
 impl Counted {
-    /// Starts `command` under callgrind and waits until its log holds `ready_sign`.
-    pub fn start(command: &Command, ready_sign: &str) -> Result<Self, String> {
+    /// Starts `serve` under callgrind and waits until its log holds `ready_sign`.
+    pub fn start(program: &Program, arguments: &[&str], ready_sign: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut valgrind = valgrind(folder.path());
-        valgrind.arg("--separate-threads=yes").arg(command.get_program());
-        valgrind.args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => valgrind.env(name, value),
-                None => valgrind.env_remove(name),
-            };
-        }
-        let process = spawn(&mut valgrind, folder.path())?;
-        let mut counted = Self {
-            process,
-            folder,
-            address: String::new(),
-        };
-        let log = wait_for(&mut counted.process, counted.folder.path(), ready_sign)?;
-        counted.address = address_in(&log).ok_or("the server does not say where it listens")?;
-        Ok(counted)
+        let valgrind = valgrind(folder.path());
+        let under = [&valgrind[..], &["--separate-threads=yes".to_owned()]].concat();
+        let under: Vec<&str> = under.iter().map(String::as_str).collect();
+        let mut server = program.spawn(&under, arguments);
+        server.address = eventually("the server is ready", READY_TIMEOUT, || {
+            assert!(!server.has_ended(), "the server ended");
+            let log = server.log();
+            listening_on(&log).filter(|_| log.contains(ready_sign))
+        });
+        Self { server, folder }
     }
 
     /// Instructions of the busiest thread for each request: what 2n requests take more than n, divided by n.
     pub fn each(&self, request: &[u8], n: u64) -> Result<f64, String> {
-        let mut connection = Connection::open(&self.address);
-        // Whatever is made at the first time: keys parsed, buffers grown, caches filled.
-        connection.drive(request, 300);
-        let once = self.window(|| connection.drive(request, n))?;
-        let twice = self.window(|| connection.drive(request, 2 * n))?;
+        let mut connection = Connection::open(self.server.address);
+        // The first requests parse keys, grow buffers and fill caches.
+        drive(&mut connection, request, 300);
+        let once = self.window(|| drive(&mut connection, request, n))?;
+        let twice = self.window(|| drive(&mut connection, request, 2 * n))?;
         Ok((twice - once) / n as f64)
     }
 
@@ -81,7 +74,7 @@ impl Counted {
 
     fn control(&self, what: &str) -> Result<(), String> {
         let control = Command::new("callgrind_control")
-            .args([what, &self.process.id().to_string()])
+            .args([what, &self.server.pid().to_string()])
             .output();
         match control {
             Ok(output) if output.status.success() => Ok(()),
@@ -94,77 +87,28 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// Instructions inside of one function of this program, which is run anew with `argument`.
+/// Instructions inside of one function of this program, which is started again with `argument`.
 pub fn inside(function: &str, argument: &str) -> Result<f64, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut command = valgrind(folder.path());
-    let program = std::env::current_exe().expect("this program");
-    command
+    let [valgrind, flags @ ..] = valgrind(folder.path());
+    let ended = Command::new(&valgrind)
+        .args(flags)
         .arg(format!("--toggle-collect=*{function}*"))
-        .arg(program)
-        .arg(argument);
-    let mut process = spawn(&mut command, folder.path())?;
-    let ended = process.wait().map_err(|error| error.to_string())?;
-    if !ended.success() {
-        return Err(format!("{argument} failed: {}", log_in(folder.path())));
+        .arg(std::env::current_exe().expect("this program"))
+        .arg(argument)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("{valgrind} cannot be run: {error}"))?;
+    if !ended.status.success() {
+        return Err(format!("{argument} failed: {}", String::from_utf8_lossy(&ended.stderr)));
     }
     Ok(total_of(&folder.path().join("counts")))
 }
 
-/// Runs a server natively until its log holds `ready_sign`: what it makes once is made then.
-pub fn run_until(command: &mut Command, ready_sign: &str) -> Result<(), String> {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut process = spawn(command, folder.path())?;
-    let ready = wait_for(&mut process, folder.path(), ready_sign).map(drop);
-    let _ = process.kill();
-    let _ = process.wait();
-    ready
-}
-
-fn valgrind(folder: &Path) -> Command {
-    let mut command = Command::new("valgrind");
-    command
-        .arg("--tool=callgrind")
-        .arg(format!("--callgrind-out-file={}", folder.join("counts").display()));
-    command
-}
-
-fn spawn(command: &mut Command, folder: &Path) -> Result<Child, String> {
-    let log = std::fs::File::create(folder.join("log")).expect("the folder is ours");
-    let spawned = command.stdout(Stdio::null()).stderr(log).stdin(Stdio::null()).spawn();
-    spawned.map_err(|error| format!("{} cannot be run: {error}", command.get_program().display()))
-}
-
-#[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
-fn wait_for(process: &mut Child, folder: &Path, sign: &str) -> Result<String, String> {
-    let began = Instant::now();
-    while began.elapsed() < PATIENCE {
-        let log = log_in(folder);
-        if log.contains(sign) {
-            return Ok(log);
-        }
-        if process.try_wait().is_ok_and(|ended| ended.is_some()) {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Err(format!("the server did not become ready: {}", log_in(folder)))
-}
-
-fn log_in(folder: &Path) -> String {
-    std::fs::read_to_string(folder.join("log")).unwrap_or_default()
-}
-
-fn address_in(log: &str) -> Option<String> {
-    let (_, rest) = log.split_once("server listening url=http://")?;
-    rest.split_whitespace().next().map(str::to_owned)
+/// Its program and flags; it writes into `folder`.
+fn valgrind(folder: &Path) -> [String; 3] {
+    let counts = format!("--callgrind-out-file={}", folder.join("counts").display());
+    ["valgrind".to_owned(), "--tool=callgrind".to_owned(), counts]
 }
 
 /// `totals: NUMBER` of a dump.
@@ -180,45 +124,16 @@ fn total_of(dump: &Path) -> f64 {
 }
 
 /// One connection in a closed loop: each request is one turn of the server's event loop, in every run.
-pub struct Connection(TcpStream);
-
-impl Connection {
-    pub fn open(address: &str) -> Self {
-        let stream = TcpStream::connect(address).expect("the server accepts");
-        stream.set_nodelay(true).expect("a TCP socket");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
-        Self(stream)
+fn drive(connection: &mut Connection, request: &[u8], times: u64) {
+    for _ in 0..times {
+        ask(connection, request);
     }
+}
 
-    fn drive(&mut self, request: &[u8], times: u64) {
-        for _ in 0..times {
-            self.ask(request);
-        }
-    }
-
-    /// The body of the answer, which must be 200.
-    pub fn ask(&mut self, request: &[u8]) -> String {
-        self.0.write_all(request).expect("the request is sent");
-        let mut answer = String::new();
-        let mut piece = [0; 4096];
-        loop {
-            let read = self.0.read(&mut piece).expect("the answer is read");
-            assert!(read > 0, "the server closed the connection");
-            answer.push_str(std::str::from_utf8(&piece[..read]).expect("answers are text"));
-            let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-                continue;
-            };
-            assert!(head.starts_with("HTTP/1.1 200"), "{answer}");
-            let length = head.to_ascii_lowercase();
-            let (_, length) = length.split_once("content-length: ").expect("answers have a length");
-            let length: usize = length
-                .lines()
-                .next()
-                .and_then(|digits| digits.parse().ok())
-                .expect("a number");
-            if body.len() == length {
-                return body.to_owned();
-            }
-        }
-    }
+/// The body of the response, which must have status 200.
+pub fn ask(connection: &mut Connection, request: &[u8]) -> String {
+    connection.write(request);
+    let response = connection.read_response(false).expect("the server responds");
+    assert_eq!(response.status, 200, "{}", response.text());
+    response.text()
 }

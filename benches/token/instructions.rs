@@ -1,18 +1,21 @@
 //! The guard: instructions of one warm request, compared with the figures that are kept in `benches/instructions.toml`.
 //!
-//! Instructions repeat to a thousandth, whatever else the machine does, so a few per cent more are somebody's doing. What
-//! an elliptic-curve signature takes is counted in the same run and taken off: it depends on what valgrind shows of the
-//! CPU, and is not ours to guard.
+//! Instruction counts repeat to a thousandth, whatever else the machine does, so an increase of a few per cent comes from a
+//! change of the code. The instructions of an elliptic-curve signature are counted in the same run and subtracted: they depend on
+//! the CPU that valgrind shows, and on no code of this repository.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use loadtest::server;
+use testkit::http::Connection;
+use testkit::{Program, TestClient};
 
-use crate::callgrind::{Connection, Counted, inside, run_until};
+use crate::callgrind::{Counted, ask, inside};
 use crate::steps;
 use crate::warm::BODY;
 
@@ -24,7 +27,7 @@ const REQUESTS: u64 = 500;
 
 const HEAD: &str = "\
 # Instructions of one warm request in the worker's thread, counted by callgrind and guarded by scripts/perf-check.
-# docs/benchmarks.md says how; `scripts/perf-check --update` writes this file anew.
+# docs/benchmarks.md says how; `scripts/perf-check --update` writes this file.
 ";
 
 type Figures = BTreeMap<String, f64>;
@@ -84,7 +87,7 @@ fn to_text(figures: &Figures) -> String {
 
 fn count() -> Result<Figures, String> {
     let mut figures = Figures::new();
-    let server = Server::start()?;
+    let server = Server::start();
     for (name, request) in server.requests() {
         figures.insert(name.into(), server.counted.each(&request, REQUESTS)?);
     }
@@ -96,12 +99,12 @@ fn count() -> Result<Figures, String> {
     Ok(figures)
 }
 
-/// The table of docs/benchmarks.md: what each step of a token takes, beside the whole and the floor.
+/// The instructions of each step of a token, beside those of the whole request and of the floor.
 fn print_steps() -> Result<bool, String> {
-    let server = Server::start()?;
+    let server = Server::start();
     let (_, token) = server.requests().swap_remove(0);
-    let mut floor = Command::new(std::env::current_exe().expect("this program"));
-    let floor = Counted::start(floor.arg("--floor"), "server listening")?;
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let floor = Counted::start(&Program::at(own), &["--floor=1"], "server listening");
     println!("| instructions | |");
     println!("| --- | --- |");
     println!(
@@ -123,47 +126,35 @@ fn step(name: &str) -> Result<f64, String> {
     Ok(instructions / steps::TIMES as f64)
 }
 
-/// The true server under callgrind, with clients to ask for tokens.
+/// The server under callgrind, with clients that request tokens.
 struct Server {
     counted: Counted,
-    _folder: tempfile::TempDir,
-    hs256: Client,
-    es256: Client,
-}
-
-struct Client {
-    credentials: String,
+    hs256: TestClient,
+    es256: TestClient,
 }
 
 impl Server {
-    fn start() -> Result<Self, String> {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let url = format!("sqlite:{}", folder.path().join("mintage.db").display());
-        let (hs256, es256) = (Client::make(&url, "HS256")?, Client::make(&url, "ES256")?);
+    fn start() -> Self {
+        let binary = env!("CARGO_BIN_EXE_mintage").as_ref();
+        let program = server::program(binary, "sqlite:mintage.db");
+        let [hs256, es256] = ["HS256", "ES256"].map(|alg| server::create_client(&program, alg));
         let route = ["route", "add", "--path", "/orders/{id}", "--scope", "orders:read"];
-        command_line(&url, &route)?;
-        let mut serve = Command::new(env!("CARGO_BIN_EXE_mintage"));
-        serve
-            .args(["--database-url", &url, "serve"])
-            .env("MINTAGE_SERVER__LISTEN", "127.0.0.1:0")
-            .env("MINTAGE_SERVER__WORKERS", "1")
-            .env_remove("RUST_LOG");
-        // The keys are made here: under callgrind that would take minutes.
-        run_until(&mut serve, "ready ")?;
-        Ok(Self {
-            counted: Counted::start(&serve, "ready ")?,
-            _folder: folder,
+        program.run_json(&route);
+        // The keys are generated here: under callgrind that would take minutes.
+        drop(program.serve(&[]));
+        Self {
+            counted: Counted::start(&program, &[], "ready "),
             hs256,
             es256,
-        })
+        }
     }
 
     fn requests(&self) -> Vec<(&'static str, Vec<u8>)> {
         let body = std::str::from_utf8(BODY).expect("a form is text");
-        let (token, token_es256) = (self.hs256.form("/token", body), self.es256.form("/token", body));
-        let answer = Connection::open(&self.counted.address).ask(&token);
-        let issued = answer.split('"').nth(3).expect("a token");
-        let introspection = self.hs256.form("/introspect", &format!("token={issued}"));
+        let (token, token_es256) = (form(&self.hs256, "/token", body), form(&self.es256, "/token", body));
+        let response = ask(&mut Connection::open(self.counted.server.address), &token);
+        let issued = response.split('"').nth(3).expect("a token");
+        let introspection = form(&self.hs256, "/introspect", &format!("token={issued}"));
         let question = format!(
             "GET /validate HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {issued}\r\nX-Forwarded-Method: GET\r\n\
              X-Forwarded-Host: shop.example\r\nX-Forwarded-Uri: /orders/17\r\n\r\n"
@@ -177,39 +168,13 @@ impl Server {
     }
 }
 
-impl Client {
-    fn make(url: &str, alg: &str) -> Result<Self, String> {
-        let scope = ["--scope", "orders:read orders:write", "--alg", alg];
-        let made = command_line(
-            url,
-            &[&["client", "create", "--json", "--name", "bench"], &scope[..]].concat(),
-        )?;
-        let made: serde_json::Value = serde_json::from_str(&made).map_err(|error| error.to_string())?;
-        let text = |member: &str| made[member].as_str().expect("a string").to_owned();
-        Ok(Self {
-            credentials: STANDARD.encode(format!("{}:{}", text("client_id"), text("client_secret"))),
-        })
-    }
-
-    fn form(&self, path: &str, body: &str) -> Vec<u8> {
-        format!(
-            "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {}\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
-            self.credentials,
-            body.len()
-        )
-        .into_bytes()
-    }
-}
-
-fn command_line(url: &str, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_mintage"))
-        .args(["--database-url", url])
-        .args(arguments)
-        .output()
-        .map_err(|error| error.to_string())?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).into_owned())
+/// Byte for byte what the figures were counted with: another header is other instructions.
+fn form(client: &TestClient, path: &str, body: &str) -> Vec<u8> {
+    let credentials = STANDARD.encode(format!("{}:{}", client.id, client.secret));
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic {credentials}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
 }

@@ -1,14 +1,12 @@
-//! `cargo bench --bench token`: one warm token without HTTP, and its signature, under the names of the first design.
+//! `cargo bench --bench token`: one warm token without HTTP, and its signature alone.
 //!
-//! `token/issue_cached` is all that a worker does for one warm token between the bytes that came and those that go:
-//! Basic credentials and form read, the client found, its secret compared, the grant decided, signed, recorded, the
-//! answer written. Named so it signs with HS256; `token/issue_cached_ES256` with the default.
+//! `token/issue_cached` is everything that a worker does for one warm token between the bytes of the request and those of the
+//! response: parse Basic credentials and form, find the client, compare its secret, decide the grant, sign, record, write the
+//! response. It signs with HS256; `token/issue_cached_ES256` with the default.
 //!
-//! `-- --instructions` counts instead of timing; `scripts/perf-check` runs it.
+//! `-- --instructions` counts instructions instead of time; `scripts/perf-check` runs it.
 
 mod callgrind;
-#[path = "../load/floor.rs"]
-mod floor;
 mod instructions;
 mod steps;
 mod warm;
@@ -26,9 +24,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    if has("--floor") {
-        floor::serve(1);
-    } else if let Some(step) = arguments.iter().find_map(|argument| argument.strip_prefix("--step=")) {
+    if loadtest::floor::serve_if_asked() {
+        return ExitCode::SUCCESS;
+    }
+    if let Some(step) = arguments.iter().find_map(|argument| argument.strip_prefix("--step=")) {
         steps::run(step);
     } else if has("--instructions") {
         return instructions::run(has("--update"), has("--steps"));

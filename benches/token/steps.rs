@@ -1,13 +1,14 @@
 //! The steps of one warm token, each alone in a loop, to be counted by callgrind.
 //!
-//! Each step has a function of its own that is never inlined: callgrind counts what happens inside of it and nothing of
-//! what prepares it. The names in [`NAMES`] are those functions.
+//! Each step has its own function that is never inlined: callgrind counts the instructions inside of it and not those that
+//! prepare it. The names in [`NAMES`] are those functions.
 
 use std::hint::black_box;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use aws_lc_rs::{digest, hmac};
+use loadtest::floor::MESSAGE;
 use mintage::actors::client_cache::{ClientCache, Remembered};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::claims::AccessTokenClaims;
@@ -17,7 +18,6 @@ use mintage::oauth::request::TokenRequest;
 use mintage::oauth::stored_secret;
 use mintage::oauth::{basic, grant};
 
-use crate::floor::MESSAGE;
 use crate::warm::{self, BODY, NOW, Warm};
 
 /// Each step and what it is.

@@ -1,4 +1,4 @@
-//! What a worker holds when a token is warm, and the steps of issuing one.
+//! The state of a worker that has seen its client before, and the steps of issuing a token.
 
 use std::future::Future;
 use std::pin::pin;

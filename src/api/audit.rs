@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
 /// The actor of an event, and where it comes from.
@@ -16,48 +17,47 @@ pub struct Principal {
 }
 
 /// What can be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum Action {
     /// A client was created.
+    #[strum(serialize = "client.create")]
     ClientCreate,
     /// A client was changed, enabled or disabled.
+    #[strum(serialize = "client.update")]
     ClientUpdate,
     /// A client was deleted.
+    #[strum(serialize = "client.delete")]
     ClientDelete,
     /// A client was imported.
+    #[strum(serialize = "client.import")]
     ClientImport,
     /// All tokens of a client were revoked.
+    #[strum(serialize = "client.revoke_tokens")]
     ClientRevokeTokens,
     /// A secret was added to a client.
+    #[strum(serialize = "secret.add")]
     SecretAdd,
     /// A secret was revoked.
+    #[strum(serialize = "secret.revoke")]
     SecretRevoke,
     /// A signing key was published.
+    #[strum(serialize = "key.rotate")]
     KeyRotate,
     /// A route was added.
+    #[strum(serialize = "route.add")]
     RouteAdd,
     /// A route was removed.
+    #[strum(serialize = "route.remove")]
     RouteRemove,
     /// An operator revoked a token.
+    #[strum(serialize = "token.revoke")]
     TokenRevoke,
 }
 
 impl Action {
     /// The name in the audit log.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::ClientCreate => "client.create",
-            Self::ClientUpdate => "client.update",
-            Self::ClientDelete => "client.delete",
-            Self::ClientImport => "client.import",
-            Self::ClientRevokeTokens => "client.revoke_tokens",
-            Self::SecretAdd => "secret.add",
-            Self::SecretRevoke => "secret.revoke",
-            Self::KeyRotate => "key.rotate",
-            Self::RouteAdd => "route.add",
-            Self::RouteRemove => "route.remove",
-            Self::TokenRevoke => "token.revoke",
-        }
+        self.into()
     }
 }
 

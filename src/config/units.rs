@@ -71,7 +71,8 @@ impl From<Duration> for String {
     }
 }
 
-/// A number of bytes, written like `512B`, `16KiB` or `1MiB`.
+/// A number of bytes, written like `512B`, `16KiB` or `1MiB`. The crate bytesize would also take `16`, `16KB` and `1.5MiB`, and
+/// so something else than what is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub usize);

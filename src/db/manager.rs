@@ -183,11 +183,6 @@ impl std::fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
-/// The "before" of the comparison in `docs/benchmarks.md`; no build but that of the benchmark can do it.
-fn checks_every_time() -> bool {
-    cfg!(feature = "bench-switches") && std::env::var_os("BENCH_CHECK_CONNECTIONS").is_some()
-}
-
 impl r2d2::ManageConnection for Manager {
     type Connection = Pooled;
     type Error = ConnectError;
@@ -220,7 +215,7 @@ impl r2d2::ManageConnection for Manager {
             Conn::Sqlite(_) => true,
             Conn::Postgres(_) => pooled.generation == generation && pooled.answered.elapsed() < FRESH,
         };
-        if is_fresh && !checks_every_time() {
+        if is_fresh {
             return Ok(());
         }
         self.counters.validated();

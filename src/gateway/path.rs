@@ -7,6 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use crate::encoding::from_hex;
 
 /// A path in its normal form, still escaped, without its query. It begins with a slash.
@@ -129,6 +131,25 @@ fn unescape(segment: &str) -> Vec<u8> {
     decoded
 }
 
+/// What is escaped in a canonical path: everything that a segment may not hold as it is (RFC 3986 §3.3), and `;`.
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'&')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b'+')
+    .remove(b',')
+    .remove(b'=')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'\'');
+
 impl<'a> NormalPath<'a> {
     /// The path as it was sent, without its query.
     pub fn as_str(self) -> &'a str {
@@ -142,17 +163,10 @@ impl<'a> NormalPath<'a> {
 
     /// The same path with the fewest escapes: the same for all ways to write it.
     pub fn canonical(self) -> String {
-        const KEPT: &[u8] = b"-._~!$&'()*+,=:@";
         let mut text = String::with_capacity(self.0.len());
         for segment in self.segments() {
             text.push('/');
-            for byte in segment.bytes() {
-                if byte.is_ascii_alphanumeric() || KEPT.contains(&byte) {
-                    text.push(char::from(byte));
-                } else {
-                    text.push_str(&format!("%{byte:02X}"));
-                }
-            }
+            text.extend(utf8_percent_encode(&segment, ESCAPED));
         }
         text
     }

@@ -9,6 +9,7 @@ use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderVal
 use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::admin::schemas::GatewayFailures;
 use super::auth::bearer::{active_when_warm, presented, redeem};
 use super::auth::guard;
 use super::body;
@@ -62,6 +63,14 @@ enum Refused {
 }
 
 /// `ANY /validate`, `ANY /validate/*`
+#[utoipa::path(
+    method(get, head, post, put, patch, delete, options, trace),
+    path = PATH,
+    operation_id = "validate",
+    summary = "Whether a request may pass",
+    responses((status = 200), GatewayFailures),
+    security(("bearer" = [])),
+)]
 pub async fn validate(request: HttpRequest, payload: Payload) -> HttpResponse {
     match decide(&request, payload).await {
         Ok(claims) => allowed(&claims),

@@ -3,11 +3,20 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::admin::schemas::{Jwks, OAuthFailure};
 use super::error::{ApiError, json};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
+use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, Metadata};
 
 /// `GET /.well-known/oauth-authorization-server`
+#[utoipa::path(
+    get,
+    path = METADATA_PATH,
+    operation_id = "metadata",
+    summary = "The metadata (RFC 8414)",
+    responses((status = 200, body = Metadata), OAuthFailure<413>),
+)]
 pub async fn metadata(request: HttpRequest) -> HttpResponse {
     let settings = &Worker::of(&request).shared.settings;
     json(&mut HttpResponse::Ok())
@@ -16,6 +25,13 @@ pub async fn metadata(request: HttpRequest) -> HttpResponse {
 }
 
 /// `GET /.well-known/jwks.json`
+#[utoipa::path(
+    get,
+    path = JWKS_PATH,
+    operation_id = "jwks",
+    summary = "The public keys (RFC 7517)",
+    responses((status = 200, body = Jwks), OAuthFailure<413>, OAuthFailure<503>),
+)]
 pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let shared = &Worker::of(&request).shared;
     let ring = match shared.keys.ring() {

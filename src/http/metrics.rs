@@ -11,6 +11,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use futures_util::future::join;
 use tokio::time::timeout;
 
+use super::admin::schemas::OAuthFailure;
 use super::error::no_store;
 use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
@@ -23,6 +24,13 @@ use crate::metrics::{self, Text};
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    summary = "What Prometheus reads",
+    responses((status = 200, body = String, content_type = "text/plain"), OAuthFailure<413>),
+)]
 pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
     let caches = timeout(SCRAPE_TIMEOUT, shared.caches.stats());

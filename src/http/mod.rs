@@ -17,7 +17,6 @@ mod resource;
 mod revocation;
 pub mod routes;
 mod state;
-mod switches;
 mod token;
 
 pub use auth::DenialLog;

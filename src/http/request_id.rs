@@ -40,8 +40,8 @@ impl RequestIdSource {
         self.next.set(number.wrapping_add(1));
         let mut text = [b'-'; MAX_ID];
         text[..PREFIX_LENGTH].copy_from_slice(&self.prefix);
-        let mut digits = [0; 20];
-        let digits = itoa(number, &mut digits);
+        let mut digits = itoa::Buffer::new();
+        let digits = digits.format(number);
         let end = PREFIX_LENGTH + 1 + digits.len();
         text[PREFIX_LENGTH + 1..end].copy_from_slice(digits.as_bytes());
         HeaderValue::from_bytes(&text[..end]).expect("letters, digits and a hyphen make a header value")
@@ -86,19 +86,6 @@ fn well_formed(headers: &HeaderMap) -> Option<&HeaderValue> {
     ((1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(allowed)).then_some(sent)
 }
 
-fn itoa(mut number: u64, digits: &mut [u8; 20]) -> &str {
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    std::str::from_utf8(&digits[at..]).expect("digits are ASCII")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,8 +111,11 @@ mod tests {
 
     #[test]
     fn numbers_are_written_in_full() {
+        let source = RequestIdSource::new();
         for number in [0, 9, 10, 123_456, u64::MAX] {
-            assert_eq!(itoa(number, &mut [0; 20]), number.to_string());
+            source.next.set(number);
+            let id = source.next();
+            assert_eq!(id.to_str().unwrap()[PREFIX_LENGTH..], format!("-{number}"));
         }
     }
 }

@@ -2,16 +2,27 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
+use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
 use super::auth::client;
+use super::body;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use super::{body, switches};
 use crate::keys::KeysUnusable;
 use crate::oauth::grant;
+use crate::oauth::metadata::TOKEN_PATH;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response;
 
 /// Issues a token.
+#[utoipa::path(
+    post,
+    path = TOKEN_PATH,
+    operation_id = "issueToken",
+    summary = "Issue an access token (RFC 6749 §4.4)",
+    request_body(content((TokenRequestBody = "application/x-www-form-urlencoded"), (TokenRequestBody = "application/json"))),
+    responses((status = 200, body = TokenResponse), ClientFailures),
+    security(("client" = [])),
+)]
 pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut asked = body::parsed(
@@ -30,9 +41,6 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
         now,
     )
     .await?;
-    if cfg!(feature = "bench-switches") {
-        switches::before_the_grant(&client);
-    }
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;

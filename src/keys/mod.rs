@@ -5,7 +5,6 @@
 
 mod encryption;
 mod key;
-mod page_keys;
 mod ring;
 pub mod rotation;
 mod signer;
@@ -14,7 +13,6 @@ mod verifier;
 
 pub use encryption::KeyEncryptionKey;
 pub use key::{SigningKey, StoredKey};
-pub use page_keys::PageKeys;
 pub use ring::KeyRing;
 pub use rotation::KeyRecord;
 pub use signer::Signer;

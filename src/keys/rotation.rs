@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use strum::IntoStaticStr;
+
 use super::StoredKey;
 use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
@@ -62,7 +64,8 @@ impl From<&StoredKey> for KeyRecord {
 }
 
 /// What a key is good for at a moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum KeyState {
     /// Published, will sign.
     Next,
@@ -75,11 +78,7 @@ pub enum KeyState {
 impl KeyState {
     /// As it is shown.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Next => "next",
-            Self::Active => "active",
-            Self::Retired => "retired",
-        }
+        self.into()
     }
 }
 

@@ -3,12 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
 /// A JWS algorithm that a client or the configuration may ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "UPPERCASE")]
 pub enum Alg {
     /// ECDSA on P-256 with SHA-256: small tokens, the default.
     Es256,
     /// Ed25519.
+    #[strum(serialize = "EdDSA")]
     EdDsa,
     /// RSASSA-PKCS1-v1_5 with SHA-256, 2048 bits: for verifiers that know nothing newer.
     Rs256,
@@ -20,17 +24,11 @@ pub enum Alg {
 
 impl Alg {
     /// Every algorithm, in the order in which documents list them.
-    pub const ALL: [Alg; 5] = [Alg::Es256, Alg::EdDsa, Alg::Rs256, Alg::Ps256, Alg::Hs256];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
     /// The registered name, as it stands in a JWS header.
     pub fn name(self) -> &'static str {
-        match self {
-            Alg::Es256 => "ES256",
-            Alg::EdDsa => "EdDSA",
-            Alg::Rs256 => "RS256",
-            Alg::Ps256 => "PS256",
-            Alg::Hs256 => "HS256",
-        }
+        self.into()
     }
 
     /// A place in an array that has one for each algorithm.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::alg::Alg;
@@ -66,8 +67,9 @@ impl fmt::Display for ClientId {
 }
 
 /// How a client proves who it is (RFC 7591 §2, `token_endpoint_auth_method`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, ToSchema, VariantArray)]
 #[schema(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum AuthMethod {
     /// HTTP Basic (RFC 6749 §2.3.1).
     ClientSecretBasic,
@@ -77,14 +79,11 @@ pub enum AuthMethod {
 
 impl AuthMethod {
     /// Every method, in the order in which documents list them.
-    pub const ALL: [AuthMethod; 2] = [AuthMethod::ClientSecretBasic, AuthMethod::ClientSecretPost];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
     /// The registered name.
     pub fn name(self) -> &'static str {
-        match self {
-            AuthMethod::ClientSecretBasic => "client_secret_basic",
-            AuthMethod::ClientSecretPost => "client_secret_post",
-        }
+        self.into()
     }
 }
 

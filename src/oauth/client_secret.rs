@@ -76,14 +76,7 @@ impl fmt::Debug for ClientSecret {
 
 /// The CRC-32 of a text (ISO-HDLC, as in zip and PNG), in the letters and digits of a secret, the highest first.
 fn checksum(text: &str) -> [char; CHECKSUM_LENGTH] {
-    let mut crc = u32::MAX;
-    for byte in text.bytes() {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
-        }
-    }
-    let mut rest = !crc;
+    let mut rest = crc32fast::hash(text.as_bytes());
     let mut characters = ['A'; CHECKSUM_LENGTH];
     for character in characters.iter_mut().rev() {
         *character = char::from(ALPHABET[(rest % 62) as usize]);

@@ -1,7 +1,10 @@
 //! Why credentials or a gateway's request are denied; for the log and the metrics, never for the caller.
 
+use strum::{EnumCount, IntoStaticStr, VariantArray};
+
 /// Why credentials were denied; for the log, never for the caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Denial {
     /// There were none, or only half of them.
     NoCredentials,
@@ -33,21 +36,7 @@ pub enum Denial {
 
 impl Denial {
     /// All of them, in their order.
-    pub const ALL: [Self; 13] = [
-        Self::NoCredentials,
-        Self::WrongScheme,
-        Self::MalformedBasic,
-        Self::UnknownClient,
-        Self::WrongSecret,
-        Self::DisabledClient,
-        Self::MethodNotAllowed,
-        Self::TooManyFailures,
-        Self::InvalidToken,
-        Self::InsufficientScope,
-        Self::UntrustedPeer,
-        Self::AmbiguousRequest,
-        Self::NoRoute,
-    ];
+    pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
     /// Whether it is not credentials that are denied, but the request that a gateway asks about.
     pub fn is_of_a_request(self) -> bool {
@@ -56,21 +45,7 @@ impl Denial {
 
     /// The name, in the log and in the metrics.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::NoCredentials => "no_credentials",
-            Self::WrongScheme => "wrong_scheme",
-            Self::MalformedBasic => "malformed_basic",
-            Self::UnknownClient => "unknown_client",
-            Self::WrongSecret => "wrong_secret",
-            Self::DisabledClient => "disabled_client",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::TooManyFailures => "too_many_failures",
-            Self::InvalidToken => "invalid_token",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::UntrustedPeer => "untrusted_peer",
-            Self::AmbiguousRequest => "ambiguous_request",
-            Self::NoRoute => "no_route",
-        }
+        self.into()
     }
 
     /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.

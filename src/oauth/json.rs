@@ -6,7 +6,7 @@
 /// Writes a string with its quotes, escaped where it must be.
 pub fn text(buffer: &mut Vec<u8>, text: &str) {
     if text.bytes().fold(false, |found, byte| found | must_be_escaped(byte)) {
-        return general(buffer, text);
+        return serde_json::to_writer(buffer, text).expect("a Vec takes every byte, and a text is always JSON");
     }
     buffer.push(b'"');
     buffer.extend_from_slice(text.as_bytes());
@@ -15,15 +15,11 @@ pub fn text(buffer: &mut Vec<u8>, text: &str) {
 
 /// Writes a whole number.
 pub fn number(buffer: &mut Vec<u8>, number: i64) {
-    general(buffer, &number);
+    buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 fn must_be_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
-}
-
-fn general<T: serde::Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) {
-    serde_json::to_writer(buffer, value).expect("a Vec takes every byte, and texts and numbers are always JSON");
 }
 
 #[cfg(test)]

@@ -57,12 +57,14 @@ impl Running {
     ) -> Result<(), ServerError> {
         let mut startup = pin!(startup);
         let mut when_ready = Some(when_ready);
+        let notifier = std::mem::take(&mut self.notifier);
+        let mut alive = pin!(notifier.keep_alive());
         let failure = loop {
             tokio::select! {
                 started = &mut startup, if when_ready.is_some() => match started {
                     Ok(()) => {
                         self.shared.readiness.started();
-                        self.notifier.ready();
+                        notifier.ready();
                         if let Some(when_ready) = when_ready.take() {
                             when_ready();
                         }
@@ -71,18 +73,30 @@ impl Running {
                 },
                 signal = signals.next() => match signal {
                     Signal::Stop => break None,
-                    Signal::Reload => reload::reload(&mut self.config, &self.sources, &self.shared).await,
+                    Signal::Reload => {
+                        // A server that has not started yet must not report the end of a reload as "ready".
+                        let started = when_ready.is_none();
+                        if started {
+                            notifier.reloading();
+                        }
+                        reload::reload(&mut self.config, &self.sources, &self.shared).await;
+                        if started {
+                            notifier.ready();
+                        }
+                    }
                 },
+                never = &mut alive => match never {},
                 Ok(()) = &mut writer_exit => break Some(ServerError("the writer of token records died".into())),
             }
         };
         if let Some(error) = &failure {
             log::error!(error:%; "server failed");
         }
-        self.notifier.stopping();
+        notifier.stopping();
         let stopped = tokio::select! {
             stopped = self.stop(drain_filter) => stopped,
             Signal::Stop = signals.next() => Err(lost(&self.shared.writer, "asked twice to stop")),
+            never = &mut alive => match never {},
         };
         failure.map_or(stopped, Err)
     }

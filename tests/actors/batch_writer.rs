@@ -15,11 +15,12 @@ use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Db, DbError};
 use mintage::records::flush::{Sink, table_sink};
 use mintage::records::queue::NotRecorded;
+use testkit::sample::{NOW, claims};
+use testkit::sqlite::Sqlite;
+use testkit::time::{Time, about};
 use tokio::time::Instant;
 
-use crate::sample::{NOW, claims};
-use crate::sqlite::Sqlite;
-use crate::{Time, about, migrated, open};
+use crate::{migrated, open};
 
 /// A table of token records that takes its time, refuses or is down, as a test says.
 #[derive(Clone, Default)]

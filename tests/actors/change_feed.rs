@@ -18,11 +18,12 @@ use mintage::oauth::client::ClientId;
 use mintage::peers::Peers;
 use mintage::revocation::Revocations;
 use mintage::unavailable::Unavailable;
+use testkit::sample::{NOW, client, id};
+use testkit::sqlite::Sqlite;
+use testkit::time::Time;
 use tokio::time::Instant;
 
-use crate::sample::{NOW, client, id};
-use crate::sqlite::Sqlite;
-use crate::{Time, migrated, open};
+use crate::{migrated, open};
 
 /// A feed with two caches over a database that holds the clients `a` and `b`.
 struct Subject {
@@ -108,7 +109,7 @@ impl Subject {
 
     /// Does as another process would: with a connection of its own.
     fn elsewhere_disable(&self, text: &str) {
-        let disable = |conn: &mut _| crate::sample::set_enabled(conn, &id(text), false, NOW);
+        let disable = |conn: &mut _| testkit::sample::set_enabled(conn, &id(text), false, NOW);
         assert!(open(&self.sqlite).run_here(disable).unwrap());
     }
 
@@ -246,7 +247,7 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     subject.poll().await.unwrap();
     subject.elsewhere_disable("a");
     let spent = InvalidatedToken {
-        jti: crate::sample::claims("a", 1).jti,
+        jti: testkit::sample::claims("a", 1).jti,
         expires_at: NOW.seconds() + 60,
     };
     let elsewhere = open(&subject.sqlite);

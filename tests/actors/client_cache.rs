@@ -17,10 +17,9 @@ use mintage::db::changes::RecentChanges;
 use mintage::oauth::client::Client;
 use mintage::time::UnixMillis;
 use mintage::unavailable::Unavailable;
+use testkit::sample::{NOW, client, id};
+use testkit::time::{Time, about};
 use tokio::time::Instant;
-
-use crate::sample::{NOW, client, id};
-use crate::{Time, about};
 
 /// A table of clients that takes its time, or is down, as a test says.
 #[derive(Default)]

@@ -10,10 +10,11 @@ use mintage::keys::rotation::{Activation, Schedule};
 use mintage::keys::{KeyEncryptionKey, KeyRecord, KeyRing, KeyStore, SigningKey, StoredKey};
 use mintage::oauth::alg::Alg;
 use mintage::time::UnixMillis;
+use testkit::sample::NOW;
+use testkit::sqlite::Sqlite;
+use testkit::time::Time;
 
-use crate::sample::NOW;
-use crate::sqlite::Sqlite;
-use crate::{Time, migrated, open};
+use crate::{migrated, open};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -109,7 +110,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
     let subject = subject();
     let (keys, rotation) = subject.instance();
     let rotated = rotation
-        .rotate(crate::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
+        .rotate(testkit::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
         .await
         .unwrap();
     let end = rotated.keys.iter().find_map(|key| key.retires_at).unwrap();
@@ -141,7 +142,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
 async fn who_asks_twice_gets_one_key() {
     let subject = subject();
     let (_, rotation) = subject.instance();
-    let ask = || rotation.rotate(crate::sample::operator(), vec![Alg::Hs256], Activation::Scheduled);
+    let ask = || rotation.rotate(testkit::sample::operator(), vec![Alg::Hs256], Activation::Scheduled);
     let (first, second) = tokio::join!(ask(), ask());
     assert_eq!(first.unwrap().published.len() + second.unwrap().published.len(), 1);
     assert_eq!(subject.stored().len(), 6);
@@ -158,7 +159,7 @@ async fn new_keys_are_encrypted_where_the_others_are() {
     let (clock, keys) = (subject.time.clock.clone(), KeyStore::default());
     let rotation = Rotation::new(db.clone(), clock.clone(), keys.clone(), Some(seal.clone()), schedule());
     rotation
-        .rotate(crate::sample::operator(), vec![Alg::EdDsa], Activation::Scheduled)
+        .rotate(testkit::sample::operator(), vec![Alg::EdDsa], Activation::Scheduled)
         .await
         .unwrap();
     assert!(subject.stored().iter().all(|key| key.encrypted));
@@ -167,7 +168,7 @@ async fn new_keys_are_encrypted_where_the_others_are() {
     let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
     assert!(
         blind
-            .rotate(crate::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
+            .rotate(testkit::sample::operator(), vec![Alg::Es256], Activation::Scheduled)
             .await
             .is_err()
     );

@@ -10,9 +10,11 @@ use mintage::config;
 use mintage::db::clients;
 use mintage::oauth::alg::Alg;
 use serde_json::{Value, json};
-
-use crate::app::{ISSUER, ORDERS, Setup, TestApp, claims, eventually, part, private_keys};
-use crate::http::{Connection, Request, Response};
+use testkit::app::{ISSUER, ORDERS, Setup};
+use testkit::http::{Connection, Request, Response};
+use testkit::sqlite::private_keys;
+use testkit::token::{claims, part};
+use testkit::{TestApp, eventually};
 
 const CACHE_STATS: &str = "/admin/cache/stats";
 const WRITER_STATS: &str = "/admin/writer/stats";
@@ -153,13 +155,13 @@ fn p41_the_token_of_a_disabled_or_deleted_client_is_refused() {
     let tokens = [&disabled, &deleted].map(|client| app.issue(client, &[("scope", "mintage:admin")]));
     // Whatever the clock of whoever does it says.
     let long_ago = mintage::time::UnixMillis(1);
-    app.database(|conn| crate::app::set_enabled(conn, &disabled.id(), false, long_ago));
+    app.database(|conn| testkit::sample::set_enabled(conn, &disabled.id(), false, long_ago));
     app.database(|conn| clients::delete(conn, &deleted.id(), long_ago));
     for token in tokens {
-        let refused = eventually(Duration::from_secs(1), || {
+        let denied = eventually("it is seen", Duration::from_secs(1), || {
             Some(get_stats(&app, &token)).filter(|a| a.status != 200)
         });
-        assert_invalid_token(&refused.expect("seen within a second"));
+        assert_invalid_token(&denied);
     }
 }
 
@@ -275,10 +277,9 @@ fn the_writer_tells_exactly_these_members() {
     let app = TestApp::start();
     let token = app.issue_with_scope("mintage:admin");
     let stats = || app.send(Request::get(WRITER_STATS).bearer(&token)).json();
-    let settled = eventually(Duration::from_secs(3), || {
+    let settled = eventually("it is flushed", Duration::from_secs(3), || {
         Some(stats()).filter(|stats| stats["flushed_total"] == 1)
-    })
-    .unwrap();
+    });
     let seconds = settled["last_flush"]["seconds"].as_f64().unwrap();
     assert!((0.0..5.0).contains(&seconds));
     assert_eq!(

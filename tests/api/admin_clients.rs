@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
+use testkit::app::Setup;
+use testkit::http::{Request, Response};
+use testkit::poll::until;
+use testkit::{TestApp, TestClient};
 
-use crate::app::{Setup, TestApp, TestClient};
-use crate::http::{Request, Response};
 use crate::introspection::is_active;
 use crate::operator::{
     Operator, assert_bad_request, assert_no_content, assert_not_found, escaped, path_of, three_workers,
@@ -49,7 +51,7 @@ fn a_client_is_made_and_its_secret_is_shown_once() {
     });
     let answer = operator.post("/admin/clients", &document);
     assert_eq!(answer.status, 201, "{}", answer.text());
-    answer.assert_sealed();
+    answer.assert_common_headers();
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("location"), Some("/admin/clients/shop%20one"));
     let mut made = answer.json();
@@ -224,7 +226,7 @@ fn only_json_is_read_and_no_more_than_a_bound() {
         .bearer(&operator.token)
         .bytes();
     request.extend(pieces.bytes());
-    let answer = crate::http::send_raw(app.admin_address, &request).unwrap();
+    let answer = testkit::http::send_raw(app.admin_address, &request).unwrap();
     answer.assert_problem(413, "Payload Too Large", "the body is too large", None);
     assert_eq!(answer.header("connection"), Some("close"));
 }
@@ -557,7 +559,7 @@ fn a_query_is_read_strictly() {
 }
 
 #[test]
-fn attack_a_cursor_that_was_not_given_out_is_400() {
+fn attack_a_cursor_that_was_not_given_out_is_400_or_a_page_of_the_same_list() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
@@ -574,9 +576,15 @@ fn attack_a_cursor_that_was_not_given_out_is_400() {
     };
     let own = cursor_of(&operator, "/admin/clients?");
     assert_eq!(operator.get(&format!("/admin/clients?cursor={own}")).status, 200);
+    let all = operator.document("/admin/clients");
     for at in 0..own.len() {
         let other = if own.as_bytes()[at] == b'A' { 'B' } else { 'A' };
-        refused("/admin/clients?", &format!("{}{other}{}", &own[..at], &own[at + 1..]));
+        let forged = format!("{}{other}{}", &own[..at], &own[at + 1..]);
+        let answer = operator.get(&format!("/admin/clients?cursor={forged}"));
+        match answer.status {
+            200 => assert_rest_of(&all, &answer.json()),
+            _ => assert_bad_request(&answer, "the cursor is not one that this list has given out"),
+        }
     }
     for forged in [
         "x",
@@ -591,8 +599,8 @@ fn attack_a_cursor_that_was_not_given_out_is_400() {
     }
     // Of another list, or of the same one with another filter.
     refused("/admin/audit?", &own);
-    crate::app::eventually(std::time::Duration::from_secs(3), || {
-        (app.recorded(&client).len() == 3).then_some(())
+    until("they are recorded", std::time::Duration::from_secs(3), || {
+        app.recorded(&client).len() == 3
     });
     let tokens = format!("/admin/tokens?client_id={}&", client.id);
     let of_tokens = cursor_of(&operator, &tokens);
@@ -600,11 +608,20 @@ fn attack_a_cursor_that_was_not_given_out_is_400() {
     refused(&format!("/admin/tokens?client_id={}&", operator.client.id), &of_tokens);
     refused("/admin/clients?", &of_tokens);
     refused(&tokens, &own);
-    // Of a server with other keys.
+    // Of another server: a position is a position here too.
     let elsewhere = Setup::on_empty_database().start();
     let stranger = Operator::of(&elsewhere);
     stranger.create(json!({}));
-    refused("/admin/clients?", &cursor_of(&stranger, "/admin/clients?"));
+    let foreign = cursor_of(&stranger, "/admin/clients?");
+    assert_rest_of(&all, &operator.document(&format!("/admin/clients?cursor={foreign}")));
+    refused("/admin/audit?", &foreign);
+    refused(&tokens, &foreign);
+}
+
+/// A page that ends a list holds the last items of that list, and nothing else.
+fn assert_rest_of(list: &Value, page: &Value) {
+    let [list, page] = [list, page].map(|part| part["items"].as_array().unwrap());
+    assert!(list.ends_with(page), "{page:?}");
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use mintage::http::routes::admin_table;
 use serde_json::Value;
+use testkit::TestApp;
+use testkit::app::{ORDERS, Setup};
+use testkit::http::{Request, Response};
 
-use crate::app::{ORDERS, Setup, TestApp};
-use crate::http::{Request, Response};
 use crate::operator::Operator;
 
 const MISSING: &str = "Bearer realm=\"mintage\"";

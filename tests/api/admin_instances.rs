@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::app::{Setup, TestApp, TestClient, eventually};
-use crate::http::Request;
 use crate::introspection::is_active;
 use crate::operator::{Operator, path_of};
-use crate::postgres;
+use testkit::app::Setup;
+use testkit::http::Request;
+use testkit::poll::until;
+use testkit::postgres;
+use testkit::{TestApp, TestClient};
 
 fn two_instances() -> [TestApp; 2] {
     let url = postgres::empty().url;
@@ -89,7 +91,7 @@ fn g2_what_one_instance_changes_the_other_goes_by_a_second_later() {
     let added = first.post(&format!("{}/secrets", path_of(&client)), &json!({})).json();
     let new = client.with_secret(added["client_secret"].as_str().unwrap());
     let soon = |what: &str, seen: &dyn Fn() -> bool| {
-        eventually(Duration::from_secs(3), || seen().then_some(())).expect(what);
+        until(what, Duration::from_secs(3), seen);
     };
     soon("the new secret", &|| second.app.ask(&new, &[]).status == 200);
     let old = format!("{}/secrets/{}", path_of(&client), made["secret_id"].as_str().unwrap());

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use mintage::http::Resource;
 use mintage::http::routes::{admin_table, public_table};
 use serde_json::{Value, json};
+use testkit::TestApp;
 
-use crate::app::TestApp;
 use crate::operator::Operator;
 
 fn api() -> Value {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::app::Setup;
+use testkit::http::{Request, Response};
+use testkit::{TestApp, TestClient};
 
-use crate::app::{Setup, TestApp, TestClient};
-use crate::http::{Request, Response};
 use crate::operator::{Operator, assert_bad_request, assert_no_content, assert_not_found, path_of, three_workers};
 
 const TRIES: usize = 12;
@@ -19,7 +20,7 @@ fn secrets_path(client: &TestClient) -> String {
 fn add(operator: &Operator, client: &TestClient, document: &Value) -> (TestClient, String) {
     let answer = operator.post(&secrets_path(client), document);
     assert_eq!(answer.status, 201, "{}", answer.text());
-    answer.assert_sealed();
+    answer.assert_common_headers();
     let made = answer.json();
     let text = |member: &str| made[member].as_str().unwrap().to_owned();
     (client.with_secret(&text("client_secret")), text("secret_id"))

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use testkit::app::{ISSUER, ORDERS, Setup};
+use testkit::http::Request;
+use testkit::poll::until;
+use testkit::token::{claims, jti};
+use testkit::{TestApp, TestClient, eventually};
 
-use crate::app::{ISSUER, ORDERS, Setup, TestApp, TestClient, claims, eventually, jti};
-use crate::http::Request;
 use crate::introspection::is_active;
 use crate::operator::{
     Operator, assert_bad_request, assert_no_content, assert_not_found, escaped, path_of, three_workers,
@@ -24,10 +27,9 @@ fn listed(operator: &Operator, client: &TestClient, count: usize) -> Vec<Value> 
             .unwrap()
             .clone()
     };
-    let found = eventually(Duration::from_secs(3), || {
+    eventually(&format!("there are {count}"), Duration::from_secs(3), || {
         Some(whole()).filter(|items| items.len() == count)
-    });
-    found.unwrap_or_else(|| panic!("not {count}: {:?}", whole()))
+    })
 }
 
 #[test]
@@ -167,11 +169,14 @@ fn p38_all_tokens_of_a_client_are_taken_back_at_once_on_every_worker() {
         for token in &tokens {
             assert!((0..4).all(|_| !is_active(&app, &client, token)));
         }
-        let fresh = eventually(Duration::from_secs(1), || {
-            let token = app.issue(&client, &[]);
-            is_active(&app, &client, &token).then_some(())
-        });
-        fresh.expect("what is issued from the next millisecond on counts");
+        until(
+            "what is issued from the next millisecond on is active",
+            Duration::from_secs(1),
+            || {
+                let token = app.issue(&client, &[]);
+                is_active(&app, &client, &token)
+            },
+        );
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-
-use crate::app::{claims, token_request};
-use crate::http::Request;
-use crate::program::Program;
+use testkit::http::Request;
+use testkit::poll::until;
+use testkit::token::{claims, token_request};
+use testkit::{Program, Server, TestClient, eventually};
 
 fn members(document: &Value) -> BTreeSet<&str> {
     document.as_object().unwrap().keys().map(String::as_str).collect()
@@ -15,7 +16,7 @@ fn members(document: &Value) -> BTreeSet<&str> {
 
 #[test]
 fn a_client_is_made_with_id_secret_and_scope_and_can_use_them() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let created = program
         .run(&[
             "client",
@@ -32,7 +33,7 @@ fn a_client_is_made_with_id_secret_and_scope_and_can_use_them() {
         BTreeSet::from(["client_id", "client_secret", "scope"])
     );
     assert_eq!(created["scope"], "a b mintage:read");
-    let client = program.client(&[
+    let client = program.create_client(&[
         "--name", "n", "--id", "my shop", "--scope", "x", "--ttl", "90s", "--alg", "RS256",
     ]);
     assert_eq!(client.id, "my shop");
@@ -44,8 +45,8 @@ fn a_client_is_made_with_id_secret_and_scope_and_can_use_them() {
 
 #[test]
 fn a_client_is_shown_with_these_members_and_without_its_secret() {
-    let program = Program::new();
-    let client = program.client(&[
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&[
         "--name",
         "Shop",
         "--scope",
@@ -87,11 +88,11 @@ fn a_client_is_shown_with_these_members_and_without_its_secret() {
 
 #[test]
 fn clients_are_listed_disabled_enabled_and_deleted() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let none = program.run(&["client", "list", "--json"]).json();
     assert_eq!(none, json!({"items": [], "next_cursor": null}));
-    let client = program.client(&["--name", "n", "--id", "a", "--scope", "x"]);
-    program.client(&["--name", "n", "--id", "b", "--scope", "x"]);
+    let client = program.create_client(&["--name", "n", "--id", "a", "--scope", "x"]);
+    program.create_client(&["--name", "n", "--id", "b", "--scope", "x"]);
     let ids = |document: &Value| -> Vec<Value> {
         document["items"]
             .as_array()
@@ -111,35 +112,36 @@ fn clients_are_listed_disabled_enabled_and_deleted() {
     assert_eq!(enabled(), true);
     program.run(&["client", "delete", "a"]).done();
     assert_eq!(ids(&program.run(&["client", "list", "--json"]).json()), ["b"]);
-    program.run(&["client", "show", &client.id]).refused(1);
+    program.run(&["client", "show", &client.id]).failed(1);
 }
 
 #[test]
 fn what_cannot_be_done_is_exit_1_and_one_line_that_says_what_to_do() {
-    let program = Program::new();
-    program.client(&["--name", "n", "--id", "taken", "--scope", "x"]);
+    let program = testkit::program!().with_database();
+    program.create_client(&["--name", "n", "--id", "taken", "--scope", "x"]);
     let taken = program.run(&["client", "create", "--name", "n", "--id", "taken", "--scope", "x"]);
-    assert_eq!(taken.refused(1), "mintage: client \"taken\" already exists");
+    assert_eq!(taken.failed(1), "mintage: client \"taken\" already exists");
     for command in ["show", "enable", "disable", "delete"] {
         let missing = program.run(&["client", command, "nobody"]);
         assert_eq!(
-            missing.refused(1),
+            missing.failed(1),
             "mintage: client \"nobody\" not found: see `mintage client list`"
         );
     }
     let no_database = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "client", "list"]);
-    assert!(no_database.refused(1).contains("the database cannot be reached"));
+    assert!(no_database.failed(1).contains("the database cannot be reached"));
     let no_file = program.run(&["--config", "missing.toml", "config", "check"]);
-    assert!(no_file.refused(1).contains("missing.toml"));
-    let serve = Program::new()
+    assert!(no_file.failed(1).contains("missing.toml"));
+    let serve = testkit::program!()
+        .with_database()
         .with("MINTAGE_SERVER__LISTEN", "127.0.0.1:1x")
         .run(&["serve"]);
-    assert!(serve.refused(1).contains("server.listen must be"));
+    assert!(serve.failed(1).contains("server.listen must be"));
 }
 
 #[test]
 fn wrong_usage_is_exit_2_and_one_line() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     for (arguments, named) in [
         (&["nonsense"][..], "nonsense"),
         (&[], "a subcommand is missing"),
@@ -218,13 +220,13 @@ fn wrong_usage_is_exit_2_and_one_line() {
         (&["completions", "cmd"], "cmd"),
     ] {
         let line = program.run(arguments);
-        assert!(line.refused(2).contains(named), "{arguments:?}: {line:?}");
+        assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
     }
 }
 
 #[test]
 fn the_former_name_of_a_flag_is_exit_2_with_a_hint() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     for (arguments, hint) in [
         (
             &["--serves", "https://a.example"][..],
@@ -237,25 +239,25 @@ fn the_former_name_of_a_flag_is_exit_2_with_a_hint() {
         (&["--no-serves"], "`--no-serves` is now `--no-introspection-audiences`"),
     ] {
         let outcome = program.run(&[&["client", "update", "a"], arguments].concat());
-        assert!(outcome.refused(2).contains(hint), "{outcome:?}");
+        assert!(outcome.failed(2).contains(hint), "{outcome:?}");
     }
 }
 
 #[test]
 fn p12_an_id_may_be_as_long_as_the_grammar_has_it() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let id = |length: usize| "~".repeat(length);
-    program.client(&["--name", "n", "--scope", "a", "--id", &id(128)]);
+    program.create_client(&["--name", "n", "--scope", "a", "--id", &id(128)]);
     for length in [0, 129] {
         let refused = program.run(&["client", "create", "--name", "n", "--scope", "a", "--id", &id(length)]);
-        assert!(refused.refused(2).contains("--id"));
+        assert!(refused.failed(2).contains("--id"));
     }
 }
 
 #[test]
 fn p19_a_default_scope_never_has_what_must_be_asked_for() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a mintage:admin b"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a mintage:admin b"]);
     assert_eq!(
         program.run(&["client", "show", &client.id, "--json"]).json()["default_scope"],
         "a b"
@@ -264,7 +266,7 @@ fn p19_a_default_scope_never_has_what_must_be_asked_for() {
 
 #[test]
 fn the_keys_are_listed_without_anything_private() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let document = program.run(&["key", "list", "--json"]).json();
     let keys = document["items"].as_array().unwrap();
     let algorithms: BTreeSet<&str> = keys.iter().map(|key| key["alg"].as_str().unwrap()).collect();
@@ -290,7 +292,7 @@ fn the_keys_are_listed_without_anything_private() {
     let listed = program.run(&["key", "list"]);
     assert_eq!(listed.done().lines().count(), 5);
     assert!(
-        Program::on_empty_database()
+        testkit::program!()
             .run(&["key", "list"])
             .done()
             .starts_with("No signing keys yet")
@@ -299,13 +301,13 @@ fn the_keys_are_listed_without_anything_private() {
 
 #[test]
 fn the_schema_goes_up_and_down() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let run = |step: &str| program.run(&["migrate", step]).done().to_owned();
     assert!(run("status").lines().all(|line| line.starts_with("pending ")));
     assert!(run("up").lines().all(|line| line.starts_with("applied ")));
     assert_eq!(run("up"), "the schema is up to date\n");
     assert!(run("status").lines().all(|line| line.starts_with("applied ")));
-    program.client(&["--name", "n", "--scope", "a"]);
+    program.create_client(&["--name", "n", "--scope", "a"]);
     while run("down") != "there is nothing to revert\n" {}
     assert!(run("status").lines().all(|line| line.starts_with("pending ")));
     run("up");
@@ -314,16 +316,16 @@ fn the_schema_goes_up_and_down() {
 
 #[test]
 fn a_command_migrates_only_where_the_configuration_allows_it() {
-    let program = Program::on_empty_database().with("MINTAGE_DATABASE__AUTO_MIGRATE", "false");
+    let program = testkit::program!().with("MINTAGE_DATABASE__AUTO_MIGRATE", "false");
     let refused = program.run(&["client", "list"]);
-    assert!(refused.refused(1).contains("run `mintage migrate up`"));
+    assert!(refused.failed(1).contains("run `mintage migrate up`"));
     program.run(&["migrate", "up"]).done();
     program.run(&["client", "list"]).done();
 }
 
 #[test]
 fn g8_the_configuration_is_shown_with_its_passwords_masked() {
-    let program = Program::on_empty_database()
+    let program = testkit::program!()
         .with("MINTAGE_DATABASE_URL", "postgres://mintage:hunter2@db/mintage")
         .with(
             "MINTAGE_DATABASE__REPLICA_URLS",
@@ -355,7 +357,7 @@ fn g8_a_password_is_masked_wherever_postgresql_takes_it_from() {
         "postgres://m:hunter2@/mintage?host=/run",
         "postgres://db/mintage?user=m&password=hunter2",
     ] {
-        let shown = Program::on_empty_database()
+        let shown = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)
             .run(&["config", "show"]);
         assert!(!shown.done().contains("hunter2"), "{}", shown.stdout);
@@ -365,17 +367,17 @@ fn g8_a_password_is_masked_wherever_postgresql_takes_it_from() {
 
 #[test]
 fn the_configuration_is_checked() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     program.write("mintage.toml", "[cache]\nttl = \"1m\"\n");
     assert_eq!(program.run(&["config", "check"]).done(), "the configuration is valid\n");
     program.write("mintage.toml", "[cache]\nttl = \"1m\"\ncolour = \"red\"\n");
     let unknown = program.run(&["config", "check"]);
-    assert!(unknown.refused(1).contains("colour") && unknown.stderr.contains("(line 3)"));
+    assert!(unknown.failed(1).contains("colour") && unknown.stderr.contains("(line 3)"));
     program.write("mintage.toml", "[cache]\nttl = \"0s\"\n");
     assert!(
         program
             .run(&["config", "check"])
-            .refused(1)
+            .failed(1)
             .contains("cache.ttl must be")
     );
 }
@@ -387,7 +389,7 @@ fn flag_beats_environment_beats_file_beats_default() {
         let config: toml::Table = shown.done().parse().unwrap();
         config["database"]["url"].as_str().unwrap().to_owned()
     };
-    let mut program = Program::on_empty_database();
+    let mut program = testkit::program!();
     assert_eq!(url(&program, &[]), "sqlite:mintage.db");
     program.write("mintage.toml", "[database]\nurl = \"sqlite:file.db\"\n");
     assert_eq!(url(&program, &[]), "sqlite:file.db");
@@ -403,7 +405,7 @@ fn flag_beats_environment_beats_file_beats_default() {
 
 #[test]
 fn every_setting_can_come_from_the_environment_and_from_a_file_of_its_own() {
-    let program = Program::on_empty_database()
+    let program = testkit::program!()
         .with("MINTAGE_DATABASE__POOL__MAX_SIZE", "7")
         .with("MINTAGE_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")
         .with("MINTAGE_TOKEN__AUDIENCE_FILE", "audience");
@@ -416,12 +418,12 @@ fn every_setting_can_come_from_the_environment_and_from_a_file_of_its_own() {
     );
     assert_eq!(config["token"]["audience"].as_str(), Some("urn:example:from-file"));
     let unknown = program.with("MINTAGE_TOKEN__COLOUR", "red").run(&["config", "show"]);
-    assert!(unknown.refused(1).contains("MINTAGE_TOKEN__COLOUR"));
+    assert!(unknown.failed(1).contains("MINTAGE_TOKEN__COLOUR"));
 }
 
 #[test]
 fn completions_and_help_go_to_standard_output() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         assert!(
             program.run(&["completions", shell]).done().contains("mintage"),
@@ -442,7 +444,10 @@ fn completions_and_help_go_to_standard_output() {
 fn serve_fails_when_its_port_is_taken() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let refused = Program::new().with("MINTAGE_SERVER__LISTEN", &address).run(&["serve"]);
+    let refused = testkit::program!()
+        .with_database()
+        .with("MINTAGE_SERVER__LISTEN", &address)
+        .run(&["serve"]);
     assert_eq!(refused.code, Some(1));
     assert!(
         refused
@@ -462,12 +467,11 @@ fn paste(text: &str) -> String {
 #[test]
 fn serve_dev_prints_commands_that_work_as_they_are_printed() {
     assert!(!paste("command -v curl").is_empty(), "this test needs curl");
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let mut serving = program.serve(&["--dev"]);
-    let printed = crate::app::eventually(std::time::Duration::from_secs(5), || {
+    let printed = eventually("it is printed", Duration::from_secs(5), || {
         Some(serving.stdout()).filter(|text| text.contains("stats"))
-    })
-    .unwrap();
+    });
     assert!(printed.contains(&format!("http://{}", serving.address)), "{printed}");
     // A step is a line that begins with # and the commands up to the next empty line.
     let steps: Vec<&str> = printed
@@ -509,8 +513,8 @@ fn serve_dev_prints_commands_that_work_as_they_are_printed() {
 
 #[test]
 fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
-    let program = Program::new();
-    let line = |serving: &crate::program::Serving| {
+    let program = testkit::program!().with_database();
+    let line = |serving: &Server| {
         let printed = || {
             serving
                 .stdout()
@@ -518,7 +522,7 @@ fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
                 .find(|line| line.starts_with("curl -s -u demo:"))
                 .map(str::to_owned)
         };
-        crate::app::eventually(std::time::Duration::from_secs(5), printed).unwrap()
+        eventually("it is printed", Duration::from_secs(5), printed)
     };
     let mut serving = program.serve(&["--dev"]);
     let first = line(&serving);
@@ -534,7 +538,7 @@ fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
 
 #[test]
 fn without_dev_there_is_no_client_and_nothing_is_printed() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     Request::post("/token")
         .basic_raw("demo:demo")
@@ -548,8 +552,8 @@ fn without_dev_there_is_no_client_and_nothing_is_printed() {
 
 #[test]
 fn a_client_is_changed_and_what_is_not_named_stays() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a b", "--ttl", "1m", "--audience", "urn:a:b"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a b", "--ttl", "1m", "--audience", "urn:a:b"]);
     let update = |arguments: &[&str]| {
         let whole = [&["client", "update", client.id.as_str(), "--json"], arguments].concat();
         program.run(&whole).json()
@@ -590,8 +594,8 @@ fn a_client_is_changed_and_what_is_not_named_stays() {
 
 #[test]
 fn a_change_that_cannot_be_is_refused() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     for (arguments, named) in [
         (&["--scope", "a  b"][..], "--scope"),
         (&["--default-scope", "b"], "--default-scope"),
@@ -602,24 +606,23 @@ fn a_change_that_cannot_be_is_refused() {
         (&["--name", ""], "--name"),
     ] {
         let refused = program.run(&[&["client", "update", client.id.as_str()], arguments].concat());
-        assert!(refused.refused(2).contains(named), "{arguments:?}: {refused:?}");
+        assert!(refused.failed(2).contains(named), "{arguments:?}: {refused:?}");
     }
     let missing = program.run(&["client", "update", "nobody", "--name", "n"]);
     assert_eq!(
-        missing.refused(1),
+        missing.failed(1),
         "mintage: client \"nobody\" not found: see `mintage client list`"
     );
 }
 
 #[test]
 fn p16_secrets_are_rotated_with_an_overlap() {
-    let program = Program::new();
-    let old = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let old = program.create_client(&["--name", "n", "--scope", "a"]);
     let serving = program.serve(&[]);
-    let status = |client: &crate::app::TestClient| token_request(client, &[]).send(serving.address).status;
-    let soon = |client: &crate::app::TestClient, expected: u16| {
-        let seen = || (status(client) == expected).then_some(());
-        crate::app::eventually(std::time::Duration::from_secs(3), seen).expect("seen within a second or two");
+    let status = |client: &TestClient| token_request(client, &[]).send(serving.address).status;
+    let soon = |client: &TestClient, expected: u16| {
+        until("it is seen", Duration::from_secs(3), || status(client) == expected);
     };
     assert_eq!(status(&old), 200);
     let made = program
@@ -653,8 +656,8 @@ fn p16_secrets_are_rotated_with_an_overlap() {
 
 #[test]
 fn a_secret_is_shown_once_and_never_listed() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let added = program.run(&["client", "secret", "add", &client.id, "--expires-in", "30d"]);
     let secret = added
         .done()
@@ -671,14 +674,14 @@ fn a_secret_is_shown_once_and_never_listed() {
 
 #[test]
 fn what_cannot_be_done_with_a_secret_is_one_line() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let secret = |arguments: &[&str]| program.run(&[&["client", "secret"], arguments].concat());
     for _ in 0..9 {
         secret(&["add", &client.id]).done();
     }
     assert_eq!(
-        secret(&["add", &client.id]).refused(1),
+        secret(&["add", &client.id]).failed(1),
         format!(
             "mintage: at most 10 secrets per client: revoke one of `mintage client secret list {}`",
             client.id
@@ -686,36 +689,39 @@ fn what_cannot_be_done_with_a_secret_is_one_line() {
     );
     for arguments in [&["add", "nobody"][..], &["list", "nobody"]] {
         assert_eq!(
-            secret(arguments).refused(1),
+            secret(arguments).failed(1),
             "mintage: client \"nobody\" not found: see `mintage client list`"
         );
     }
     assert!(
         secret(&["revoke", &client.id, "x"])
-            .refused(1)
+            .failed(1)
             .contains(&format!("secret \"x\" of client {} not found", client.id))
     );
     for bad in ["soon", "0s", "999ms", "4000d"] {
         assert!(
             secret(&["add", &client.id, "--expires-in", bad])
-                .refused(2)
+                .failed(2)
                 .contains("--expires-in")
         );
     }
     assert!(
         secret(&["add", &client.id, "--others-expire-in", "4000d"])
-            .refused(2)
+            .failed(2)
             .contains("--others-expire-in")
     );
     let update = program.run(&["client", "update", &client.id]);
-    assert!(update.refused(2).contains("nothing to change"));
+    assert!(update.failed(2).contains("nothing to change"));
 }
 
 #[test]
 fn the_audit_trail_is_printed_as_json_lines_from_where_one_left_off() {
-    let program = Program::new().with("USER", "alice").with("SUDO_USER", "");
+    let program = testkit::program!()
+        .with_database()
+        .with("USER", "alice")
+        .with("SUDO_USER", "");
     assert_eq!(program.run(&["audit"]).done(), "");
-    program.client(&["--name", "n", "--id", "a", "--scope", "x"]);
+    program.create_client(&["--name", "n", "--id", "a", "--scope", "x"]);
     program.run(&["client", "disable", "a"]).done();
     program.run(&["client", "revoke-tokens", "a"]).done();
     program.run(&["client", "delete", "a"]).done();

@@ -8,10 +8,13 @@ use mintage::db::clients;
 use mintage::oauth::client::{AuthMethod, ClientId};
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::time::UnixMillis;
+use testkit::app::{Setup, new_client, stored};
+use testkit::http::{Request, Response, send_raw};
+use testkit::poll::until;
+use testkit::token::claims;
+use testkit::{TestApp, TestClient};
 
 use crate::admin::cache_stats;
-use crate::app::{Setup, TestApp, TestClient, claims, eventually, new_client, stored};
-use crate::http::{Request, Response, send_raw};
 
 const GRANT: &str = "grant_type=client_credentials";
 const TWO_METHODS: &str = "there is more than one way of authentication";
@@ -125,11 +128,11 @@ fn p14_two_methods_in_one_request_are_400() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let both = app.send(post_request(&client).basic(&client));
-    both.assert_refused(400, "invalid_request", TWO_METHODS);
+    both.assert_oauth_error(400, "invalid_request", TWO_METHODS);
     let secret_alone = app.ask(&client, &[("client_secret", &client.secret)]);
-    secret_alone.assert_refused(400, "invalid_request", TWO_METHODS);
+    secret_alone.assert_oauth_error(400, "invalid_request", TWO_METHODS);
     let other_scheme = app.send(post_request(&client).bearer("abc"));
-    other_scheme.assert_refused(400, "invalid_request", TWO_METHODS);
+    other_scheme.assert_oauth_error(400, "invalid_request", TWO_METHODS);
 }
 
 #[test]
@@ -140,7 +143,8 @@ fn p14_two_authorization_headers_are_400() {
         request().basic(&client).basic(&client),
         request().basic(&client).bearer("abc"),
     ] {
-        app.send(request).assert_refused(400, "invalid_request", TWO_METHODS);
+        app.send(request)
+            .assert_oauth_error(400, "invalid_request", TWO_METHODS);
     }
 }
 
@@ -151,7 +155,7 @@ fn p14_basic_with_a_body_client_id_must_agree() {
     assert_eq!(app.ask(&client, &[("client_id", &client.id)]).status, 200);
     for other in ["other", &client.id.to_lowercase(), &format!("{} ", client.id)] {
         let answer = app.ask(&client, &[("client_id", other)]);
-        answer.assert_refused(400, "invalid_request", TWO_IDS);
+        answer.assert_oauth_error(400, "invalid_request", TWO_IDS);
     }
 }
 
@@ -293,11 +297,9 @@ fn p16_a_secret_that_is_replaced_stops_to_count() {
     let new = old.with_secret("new secret");
     // Connections go to the workers in turn: four reach every worker.
     let everywhere = |client, status| (0..4).all(|_| app.ask(client, &[]).status == status);
-    let taken_over = || (everywhere(&new, 200) && everywhere(&old, 401)).then_some(());
-    assert!(
-        eventually(Duration::from_secs(1), taken_over).is_some(),
-        "not seen within a second"
-    );
+    until("the new one replaces the old one", Duration::from_secs(1), || {
+        everywhere(&new, 200) && everywhere(&old, 401)
+    });
     app.ask(&old, &[]).assert_invalid_client();
 }
 

@@ -7,10 +7,10 @@ use mintage::db::clients;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
 use mintage::random::random_text;
-
-use crate::app::{Setup, TestApp, TestClient, eventually, new_client};
-use crate::http::Connection;
-use crate::program::Program;
+use testkit::app::{Setup, new_client};
+use testkit::http::Connection;
+use testkit::poll::until;
+use testkit::{TestApp, TestClient, eventually};
 
 /// How long others may take to follow.
 const SOON: Duration = Duration::from_secs(1);
@@ -21,8 +21,7 @@ const SOON: Duration = Duration::from_secs(1);
 #[track_caller]
 fn assert_soon(app: &TestApp, client: &TestClient, status: u16) {
     let everywhere = || (0..4).all(|_| app.ask(client, &[]).status == status);
-    let seen = eventually(SOON, || everywhere().then_some(()));
-    assert!(seen.is_some(), "not {status} everywhere within {SOON:?}");
+    until(&format!("{status} everywhere"), SOON, everywhere);
 }
 
 #[test]
@@ -30,7 +29,8 @@ fn g2_a_client_that_is_disabled_gets_no_more_tokens_until_it_is_enabled() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     assert_soon(&app, &client, 200);
-    let set = |enabled| app.database(|conn| crate::app::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
+    let set =
+        |enabled| app.database(|conn| testkit::sample::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
     assert!(set(false));
     assert_soon(&app, &client, 401);
     app.ask(&client, &[]).assert_invalid_client();
@@ -75,34 +75,32 @@ fn g2_another_scope_counts_from_then_on() {
     changed.default_scope = changed.scope.clone();
     app.database(|conn| clients::replace(conn, &changed));
     let everywhere = || (0..4).all(|_| app.ask(&client, &[]).json()["scope"] == "invoices:read");
-    let seen = eventually(SOON, || everywhere().then_some(()));
-    assert!(seen.is_some(), "not everywhere within {SOON:?}");
+    until("it is seen everywhere", SOON, everywhere);
 }
 
 #[test]
 fn g2_a_connection_that_stays_open_sees_it_too() {
     let app = TestApp::start();
     let client = app.client(|_| {});
-    let request = crate::app::token_request(&client, &[]);
+    let request = testkit::token::token_request(&client, &[]);
     let mut connection = Connection::open(app.address);
     assert_eq!(connection.ask(&request).status, 200);
-    app.database(|conn| crate::app::set_enabled(conn, &client.id(), false, Clock::System.now()));
-    let refused = eventually(SOON, || {
+    app.database(|conn| testkit::sample::set_enabled(conn, &client.id(), false, Clock::System.now()));
+    let denied = eventually("it is seen", SOON, || {
         Some(connection.ask(&request)).filter(|answer| answer.status != 200)
     });
-    refused.expect("seen within a second").assert_invalid_client();
+    denied.assert_invalid_client();
 }
 
 #[test]
 fn g2_a_server_follows_the_command_line() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let serving = program.serve(&[]);
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let soon = |status| {
-        let request = crate::app::token_request(&client, &[]);
+        let request = testkit::token::token_request(&client, &[]);
         let everywhere = || (0..4).all(|_| request.send(serving.address).status == status);
-        let seen = eventually(SOON, || everywhere().then_some(()));
-        assert!(seen.is_some(), "not {status} within {SOON:?}");
+        until(&format!("{status} everywhere"), SOON, everywhere);
     };
     soon(200);
     program.run(&["client", "disable", &client.id]).done();
@@ -122,7 +120,7 @@ fn g2_two_servers_on_one_database_follow_each_other() {
         .configured(|config| config.database.url = url)
         .start();
     assert_soon(&second, &client, 200);
-    first.database(|conn| crate::app::set_enabled(conn, &client.id(), false, Clock::System.now()));
+    first.database(|conn| testkit::sample::set_enabled(conn, &client.id(), false, Clock::System.now()));
     assert_soon(&first, &client, 401);
     assert_soon(&second, &client, 401);
 }

@@ -5,9 +5,9 @@
 
 use std::process::Command;
 
-use crate::app::{TestClient, token_request};
-use crate::http::{Request, Response};
-use crate::program::{Program, Serving};
+use testkit::http::{Request, Response};
+use testkit::token::token_request;
+use testkit::{Program, Server, TestClient};
 
 /// Random requests for each operation and kind; a few hundred take a minute.
 const EXAMPLES: &str = "40";
@@ -30,7 +30,7 @@ const REFUSED: &str = "[checks]\nnegative_data_rejection.expected-statuses = \
 #[test]
 #[ignore = "takes minutes, and schemathesis, which scripts/test --soak gets"]
 fn the_api_withstands_random_requests() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let fuzzed = Fuzzed::start(&program);
     let bearer = fuzzed.bearer();
     let operator = ["--header", bearer.as_str()];
@@ -55,7 +55,7 @@ fn the_api_withstands_random_requests() {
 struct Fuzzed<'a> {
     schemathesis: String,
     program: &'a Program,
-    serving: Serving<'a>,
+    serving: Server,
     operator: TestClient,
     caller: TestClient,
 }
@@ -65,8 +65,8 @@ impl<'a> Fuzzed<'a> {
         let Ok(schemathesis) = std::env::var("MINTAGE_SCHEMATHESIS") else {
             panic!("MINTAGE_SCHEMATHESIS names no schemathesis: run scripts/test --soak");
         };
-        let operator = program.client(&["--name", "Ops", "--id", "ops", "--scope", "mintage:admin"]);
-        let caller = program.client(&["--name", "Demo", "--id", "demo", "--scope", "orders:read"]);
+        let operator = program.create_client(&["--name", "Ops", "--id", "ops", "--scope", "mintage:admin"]);
+        let caller = program.create_client(&["--name", "Demo", "--id", "demo", "--scope", "orders:read"]);
         program
             .run(&["route", "add", "--path", "/{*rest}", "--scope", "mintage:admin"])
             .done();

@@ -16,12 +16,14 @@ use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::time::UnixMillis;
 use serde_json::{Value, json};
-
-use crate::app::{Setup, TestApp, TestClient, eventually, token_request};
-use crate::http::{Request, Response};
-use crate::metrics::Scrape;
-use crate::postgres;
-use crate::program::{Outcome, Program, Serving};
+use testkit::app::Setup;
+use testkit::http::{Request, Response};
+use testkit::poll::until;
+use testkit::postgres;
+use testkit::program::Outcome;
+use testkit::scrape::Scrape;
+use testkit::token::token_request;
+use testkit::{Program, Server, TestApp, TestClient, eventually};
 
 const BCRYPT_SECRET: &str = "mT6.k2Wq-8vX~rB1nY_4zL7hJd";
 const BCRYPT: &str = "$2a$05$abcdefghijklmnopqrstuuJnKz.HcLs2TEc3UvxbfOsOJshTOjrGa";
@@ -46,7 +48,7 @@ struct Site {
 
 impl Site {
     fn sqlite() -> Self {
-        Self::of(Program::new())
+        Self::of(testkit::program!().with_database())
     }
 
     /// Whose server writes all that it has to say into its log.
@@ -59,7 +61,7 @@ impl Site {
 
     fn postgres() -> Self {
         let url = postgres::empty().url;
-        let site = Self::of(Program::on_empty_database().with("MINTAGE_DATABASE_URL", &url));
+        let site = Self::of(testkit::program!().with("MINTAGE_DATABASE_URL", &url));
         Self { url, ..site }
     }
 
@@ -133,25 +135,24 @@ fn client(id: &str, secret: &str) -> TestClient {
     }
 }
 
-fn ask(serving: &Serving, id: &str, secret: &str) -> Response {
+fn ask(serving: &Server, id: &str, secret: &str) -> Response {
     token_request(&client(id, secret), &[]).send(serving.address)
 }
 
 /// The value of a metric.
-fn metric(serving: &Serving, name: &str) -> f64 {
-    let answer = Request::get("/metrics").send(serving.address);
-    Scrape(answer.text()).value(name).unwrap()
+fn metric(serving: &Server, name: &str) -> f64 {
+    serving.metrics().value(name).unwrap()
 }
 
-fn verified(serving: &Serving) -> f64 {
+fn verified(serving: &Server) -> f64 {
     metric(serving, "mintage_password_hash_verifications_total")
 }
 
-fn running(serving: &Serving) -> f64 {
+fn running(serving: &Server) -> f64 {
     metric(serving, "mintage_password_hash_in_progress{state=\"running\"}")
 }
 
-fn waiting(serving: &Serving) -> f64 {
+fn waiting(serving: &Server) -> f64 {
     metric(serving, "mintage_password_hash_in_progress{state=\"waiting\"}")
 }
 
@@ -163,8 +164,7 @@ fn a_secret_with_a_bcrypt_hash_works_and_is_kept_by_the_fast_hash_after_its_firs
     assert_eq!((verified(&serving), site.hash_of("orders").as_str()), (1.0, BCRYPT));
     assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
     let fast = SecretHash::of(&ClientSecret::new(BCRYPT_SECRET.into())).to_stored();
-    let replaced = eventually(SOON, || (site.hash_of("orders") == fast).then_some(()));
-    assert!(replaced.is_some(), "{}", serving.stderr());
+    until("the hash is replaced", SOON, || site.hash_of("orders") == fast);
     for _ in 0..8 {
         assert_eq!(ask(&serving, "orders", BCRYPT_SECRET).status, 200);
     }
@@ -259,7 +259,7 @@ fn g8_no_secret_and_no_hash_is_printed_logged_or_in_the_audit_trail(site: &Site)
         ask(&serving, id, "VerySecretVerySecret").assert_invalid_client();
     }
     serving.stop();
-    seen.push_str(&serving.stderr());
+    seen.push_str(&serving.log());
     seen.push_str(&serving.stdout());
     for secret in [
         GENERATED,
@@ -277,7 +277,8 @@ fn g8_no_secret_and_no_hash_is_printed_logged_or_in_the_audit_trail(site: &Site)
 }
 
 fn where_one_is_refused_nothing_is_written_unless_that_is_asked_for(site: &Site) {
-    site.program.client(&["--name", "n", "--id", "taken", "--scope", "x"]);
+    site.program
+        .create_client(&["--name", "n", "--id", "taken", "--scope", "x"]);
     let lines = [
         "client_id,scope,secret",
         &format!("good,a,{GENERATED}"),
@@ -376,12 +377,12 @@ fn a_secret_that_looks_chosen_keeps_its_slow_hash_and_is_verified_once(site: &Si
     let made = site.program.run(&["client", "secret", "add", "plain", "--json"]).json();
     let new = made["client_secret"].as_str().unwrap();
     let works = || (ask(&serving, "plain", new).status == 200).then_some(());
-    assert!(eventually(SOON, works).is_some());
+    eventually("it works", SOON, works);
 }
 
 fn two_instances_replace_a_hash_once_and_both_take_the_secret(site: &Site) {
     site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
-    let other = Program::on_empty_database().with("MINTAGE_DATABASE_URL", &site.url);
+    let other = testkit::program!().with("MINTAGE_DATABASE_URL", &site.url);
     let both = [site.program.serve(&[]), other.serve(&[])];
     let begin = Barrier::new(both.len());
     std::thread::scope(|scope| {
@@ -392,9 +393,9 @@ fn two_instances_replace_a_hash_once_and_both_take_the_secret(site: &Site) {
             });
         }
     });
-    let replaced = |serving: &Serving| metric(serving, "mintage_password_hash_upgrades_total");
+    let replaced = |serving: &Server| metric(serving, "mintage_password_hash_upgrades_total");
     let once = || (both.iter().map(replaced).sum::<f64>() == 1.0).then_some(());
-    assert!(eventually(SOON, once).is_some());
+    eventually("it is replaced once", SOON, once);
     assert!(site.hash_of("orders").starts_with("sha256:"));
     let changes = site.texts("SELECT subject AS value FROM changes WHERE kind = 'client' AND subject = 'orders'");
     assert_eq!(changes.len(), 2, "of the import and of the replacement");
@@ -406,7 +407,7 @@ fn two_instances_replace_a_hash_once_and_both_take_the_secret(site: &Site) {
 
 #[test]
 fn a_dry_run_makes_no_database() {
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     program.write("clients", &hydra_client("a", BCRYPT).to_string());
     program.run(&["client", "import", "clients", "--dry-run"]).done();
     assert!(!program.database_path().exists());
@@ -435,7 +436,7 @@ fn a_hundred_first_uses_at_once_verify_the_hash_once() {
 fn past_the_bound_is_503_and_others_get_their_tokens() {
     let site = Site::sqlite();
     import_costly(&site, 10);
-    let fast = site.program.client(&["--name", "n", "--scope", "a"]);
+    let fast = site.program.create_client(&["--name", "n", "--scope", "a"]);
     let serving = site.program.serve(&[]);
     let (answers, under_way) = std::thread::scope(|scope| {
         let guess = |number: usize| {
@@ -466,7 +467,7 @@ fn past_the_bound_is_503_and_others_get_their_tokens() {
     let (busy, looked_at): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 503);
     assert!(busy.len() >= 32, "{} of 150 were told to come again", busy.len());
     for answer in busy {
-        answer.assert_refused(
+        answer.assert_oauth_error(
             503,
             "temporarily_unavailable",
             "the server cannot answer now, try again later",
@@ -477,7 +478,7 @@ fn past_the_bound_is_503_and_others_get_their_tokens() {
         answer.assert_invalid_client();
     }
     let works = || (ask(&serving, "costly-0", GENERATED).status == 200).then_some(());
-    assert!(eventually(SOON, works).is_some(), "nothing is left of it");
+    eventually("nothing is left of it", SOON, works);
 }
 
 /// Clients `costly-0` and so on, whose hashes take about 100 ms each.
@@ -491,7 +492,11 @@ fn import_costly(site: &Site, count: usize) {
 
 #[test]
 fn p17_wrong_secrets_for_a_slow_hash_count_as_failures() {
-    let site = Site::of(Program::new().with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "3"));
+    let site = Site::of(
+        testkit::program!()
+            .with_database()
+            .with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "3"),
+    );
     site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
     let serving = site.program.serve(&[]);
     for number in 0..3 {
@@ -505,7 +510,11 @@ fn p17_wrong_secrets_for_a_slow_hash_count_as_failures() {
 
 #[test]
 fn p17_who_hangs_up_while_a_slow_hash_is_compared_has_failed_too() {
-    let site = Site::of(Program::new().with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "3"));
+    let site = Site::of(
+        testkit::program!()
+            .with_database()
+            .with("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "3"),
+    );
     import_costly(&site, 1);
     let serving = site.program.serve(&[]);
     for number in 0..3 {
@@ -513,14 +522,14 @@ fn p17_who_hangs_up_while_a_slow_hash_is_compared_has_failed_too() {
         let guess = token_request(&client("costly-0", &format!("guess {number}")), &[]);
         (&stream).write_all(&guess.bytes()).unwrap();
         let begun = || (verified(&serving) + running(&serving) > f64::from(number)).then_some(());
-        assert!(eventually(SOON, begun).is_some(), "it is compared");
+        eventually("it is compared", SOON, begun);
         // A connection that is reset takes its request with it.
         socket2::SockRef::from(&stream)
             .set_linger(Some(Duration::ZERO))
             .unwrap();
         drop(stream);
         let ended = || (verified(&serving) > f64::from(number)).then_some(());
-        assert!(eventually(SOON, ended).is_some(), "it was compared");
+        eventually("it was compared", SOON, ended);
     }
     let limited = || (ask(&serving, "costly-0", "guess").status == 429).then_some(());
     assert!(limited().is_some());
@@ -530,7 +539,7 @@ fn p17_who_hangs_up_while_a_slow_hash_is_compared_has_failed_too() {
 fn p15_what_the_client_is_when_its_hash_has_been_compared_decides() {
     let site = Site::sqlite();
     import_costly(&site, 10);
-    let operator = site.program.client(&["--name", "n", "--scope", "mintage:admin"]);
+    let operator = site.program.create_client(&["--name", "n", "--scope", "mintage:admin"]);
     let serving = site.program.serve(&[]);
     let admin = token_request(&operator, &[("scope", "mintage:admin")])
         .send(serving.address)
@@ -545,10 +554,10 @@ fn p15_what_the_client_is_when_its_hash_has_been_compared_decides() {
             scope.spawn(move || ask(serving, &format!("costly-{}", number % 9), &format!("guess {number}")));
         }
         let come = || verified(&serving) + running(&serving) + waiting(&serving);
-        let all_come = |number: f64| eventually(SOON, || (come() >= number).then_some(())).is_some();
-        assert!(all_come(30.0));
+        let all_come = |number: f64| until("all have come", SOON, || come() >= number);
+        all_come(30.0);
         let right = scope.spawn(|| ask(&serving, "costly-9", GENERATED));
-        assert!(all_come(31.0));
+        all_come(31.0);
         assert_eq!(disable.send(serving.address).status, 200);
         assert!(!right.is_finished(), "its turn has not come");
         right.join().unwrap().assert_invalid_client();
@@ -568,7 +577,7 @@ fn a_revoked_secret_does_not_count_though_it_was_right_before() {
     let id = listed["items"][0]["secret_id"].as_str().unwrap();
     site.program.run(&["client", "secret", "revoke", "orders", id]).done();
     let refused = || (ask(&serving, "orders", CHOSEN_SECRET).status == 401).then_some(());
-    assert!(eventually(SOON, refused).is_some());
+    eventually("it is rejected", SOON, refused);
 }
 
 #[test]
@@ -601,7 +610,7 @@ fn p15_a_disabled_client_is_refused_with_its_right_secret() {
 
 #[test]
 fn clients_come_from_standard_input_too() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     program.write("clients", &hydra_client("orders", BCRYPT).to_string());
     let mut command = program.command(&["client", "import", "-"]);
     let output = command
@@ -619,11 +628,11 @@ fn clients_come_from_standard_input_too() {
 fn what_cannot_be_read_is_exit_1_and_wrong_usage_exit_2() {
     let site = Site::sqlite();
     let missing = site.program.run(&["client", "import", "missing"]);
-    assert!(missing.refused(1).contains("missing cannot be read"));
-    assert!(site.import("{}", &[]).refused(1).contains("no known format"));
-    assert!(site.import("client_id,colour\n", &[]).refused(1).contains("column 2"));
-    assert!(site.import("[", &["--format", "csv"]).refused(1).contains("column 1"));
-    assert!(site.import("[]", &["--format", "ldap"]).refused(2).contains("ldap"));
+    assert!(missing.failed(1).contains("missing cannot be read"));
+    assert!(site.import("{}", &[]).failed(1).contains("no known format"));
+    assert!(site.import("client_id,colour\n", &[]).failed(1).contains("column 2"));
+    assert!(site.import("[", &["--format", "csv"]).failed(1).contains("column 1"));
+    assert!(site.import("[]", &["--format", "ldap"]).failed(2).contains("ldap"));
     site.import("[]", &["--format", "hydra"]).done();
 }
 
@@ -652,10 +661,10 @@ fn g7_while_the_database_is_locked_the_secret_works_and_its_hash_is_replaced_lat
     };
     // When nobody waits for the lock, who was to write has given up.
     let given_up = || {
-        let in_use = Scrape::of(&app).value("mintage_pool_connections{state=\"in_use\"}");
+        let in_use = Scrape::of(app.admin_address).value("mintage_pool_connections{state=\"in_use\"}");
         (in_use == Some(0.0)).then_some(())
     };
-    assert!(eventually(SOON, given_up).is_some());
+    eventually("it is given up", SOON, given_up);
     lock.batch_execute("ROLLBACK").unwrap();
     assert_eq!(app.ask(&client, &[]).status, 200);
     assert_eq!(hash_now(), BCRYPT, "not tried again at once");
@@ -664,5 +673,5 @@ fn g7_while_the_database_is_locked_the_secret_works_and_its_hash_is_replaced_lat
         assert_eq!(app.ask(&client, &[]).status, 200);
         hash_now().starts_with("sha256:").then_some(())
     };
-    assert!(eventually(SOON, replaced).is_some());
+    eventually("it is replaced", SOON, replaced);
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 use mintage::clock::Clock;
 use mintage::db::clients;
 use serde_json::{Value, json};
-
-use crate::app::{ISSUER, ORDERS, Setup, TestApp, TestClient, claims, eventually, jti};
-use crate::http::{Request, Response};
+use testkit::app::{ISSUER, ORDERS, Setup};
+use testkit::http::{Request, Response};
+use testkit::poll::until;
+use testkit::token::{claims, jti};
+use testkit::{TestApp, TestClient, eventually};
 
 /// Asks about a token.
 pub fn ask_about(app: &TestApp, client: &TestClient, token: &str) -> Response {
@@ -20,7 +22,7 @@ pub fn is_active(app: &TestApp, client: &TestClient, token: &str) -> bool {
     let answer = ask_about(app, client, token);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    answer.assert_sealed();
+    answer.assert_common_headers();
     let active = answer.json()["active"].as_bool().unwrap();
     if !active {
         assert_eq!(answer.text(), r#"{"active":false}"#);
@@ -36,7 +38,7 @@ fn p34_an_active_token_says_exactly_this() {
     let answer = ask_about(&app, &client, &token);
     let claims = claims(&token);
     assert_eq!(answer.status, 200);
-    answer.assert_sealed();
+    answer.assert_common_headers();
     assert_eq!(
         answer.json(),
         json!({
@@ -77,7 +79,7 @@ fn p31_only_post_of_a_form_is_taken() {
     let get = app.send(Request::get("/introspect").basic(&client));
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     let json = app.send(Request::post("/introspect").basic(&client).json(&json!({"token": "x"})));
-    json.assert_refused(
+    json.assert_oauth_error(
         415,
         "invalid_request",
         "the media type of the body is not accepted here",
@@ -107,14 +109,14 @@ fn p31_a_missing_or_repeated_token_is_refused() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let ask = |form: &str| app.send(Request::post("/introspect").basic(&client).form_raw(form));
-    ask("token_type_hint=access_token").assert_refused(400, "invalid_request", "token is missing");
-    ask("token=").assert_refused(400, "invalid_request", "token is missing");
+    ask("token_type_hint=access_token").assert_oauth_error(400, "invalid_request", "token is missing");
+    ask("token=").assert_oauth_error(400, "invalid_request", "token is missing");
     for form in [
         "token=a&token=b",
         "token=&token=b",
         "token=a&token_type_hint=x&token_type_hint=y",
     ] {
-        ask(form).assert_refused(400, "invalid_request", "a parameter is repeated");
+        ask(form).assert_oauth_error(400, "invalid_request", "a parameter is repeated");
     }
 }
 
@@ -184,7 +186,8 @@ fn p33_the_tokens_of_a_disabled_client_live_again_when_it_is_enabled() {
     let auditor = app.client_with_scope("mintage:introspect");
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    let set = |enabled| app.database(|conn| crate::app::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
+    let set =
+        |enabled| app.database(|conn| testkit::sample::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
     set(false);
     assert_soon(&app, &auditor, &token, false);
     set(true);
@@ -200,11 +203,11 @@ fn p33_the_tokens_of_a_deleted_client_die_with_it_also_when_its_id_is_given_away
     app.database(|conn| clients::delete(conn, &client.id(), Clock::System.now()));
     assert_soon(&app, &auditor, &token, false);
     let heir = app.client(|heir| heir.id = client.id());
-    let fresh = eventually(Duration::from_secs(1), || {
+    let fresh = eventually("the heir gets a token", Duration::from_secs(1), || {
         let answer = app.ask(&heir, &[]);
         (answer.status == 200).then(|| answer.access_token())
     });
-    assert_soon(&app, &auditor, &fresh.unwrap(), true);
+    assert_soon(&app, &auditor, &fresh, true);
     assert!(!is_active(&app, &auditor, &token));
 }
 
@@ -212,8 +215,11 @@ fn p33_the_tokens_of_a_deleted_client_die_with_it_also_when_its_id_is_given_away
 #[track_caller]
 pub fn assert_soon(app: &TestApp, client: &TestClient, token: &str, active: bool) {
     let everywhere = || (0..4).all(|_| is_active(app, client, token) == active);
-    let seen = eventually(Duration::from_secs(1), || everywhere().then_some(()));
-    assert!(seen.is_some(), "not active={active} everywhere within a second");
+    until(
+        &format!("active={active} everywhere"),
+        Duration::from_secs(1),
+        everywhere,
+    );
 }
 
 #[test]
@@ -270,20 +276,19 @@ fn g2_after_five_seconds_without_the_database_nobody_guesses() {
     let token = app.issue(&client, &[]);
     assert!((0..4).all(|_| is_active(&app, &client, &token)));
     app.sql("ALTER TABLE changes RENAME TO gone");
-    let refused = eventually(Duration::from_secs(8), || {
+    let refused = eventually("it answers nothing any more", Duration::from_secs(8), || {
         let answer = ask_about(&app, &client, &token);
         (answer.status == 503).then_some(answer)
     });
-    refused.unwrap().assert_refused(
+    refused.assert_oauth_error(
         503,
         "temporarily_unavailable",
         "the server cannot answer now, try again later",
     );
     app.sql("ALTER TABLE gone RENAME TO changes");
-    let again = eventually(Duration::from_secs(2), || {
-        (ask_about(&app, &client, &token).status == 200).then_some(())
+    until("it answers again", Duration::from_secs(2), || {
+        ask_about(&app, &client, &token).status == 200
     });
-    assert!(again.is_some());
 }
 
 #[test]

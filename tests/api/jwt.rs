@@ -10,9 +10,11 @@ use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation, decode_header}
 use mintage::oauth::alg::Alg;
 use mintage::random::random_text;
 use serde_json::{Value, json};
-
-use crate::app::{ISSUER, ORDERS, Setup, TestApp, claims, jti, part, private_keys};
-use crate::http::Request;
+use testkit::TestApp;
+use testkit::app::{ISSUER, ORDERS, Setup};
+use testkit::http::Request;
+use testkit::sqlite::private_keys;
+use testkit::token::{claims, jti, part};
 
 const PUBLISHED: [Alg; 4] = [Alg::Es256, Alg::EdDsa, Alg::Rs256, Alg::Ps256];
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-
-use crate::app::{TestClient, claims, eventually, token_request};
-use crate::http::Request;
-use crate::program::Program;
+use testkit::http::Request;
+use testkit::poll::until;
+use testkit::token::{claims, token_request};
+use testkit::{Program, TestClient};
 
 /// The secret that a command has just made.
 fn with_secret(client: &TestClient, made: &Value) -> TestClient {
@@ -21,8 +21,8 @@ fn trail(program: &Program) -> Vec<Value> {
 
 #[test]
 fn a_client_is_changed_and_what_is_not_named_stays() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a b", "--ttl", "60s", "--audience", "urn:a:b"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a b", "--ttl", "60s", "--audience", "urn:a:b"]);
     let changed = program
         .run(&[
             "client", "update", &client.id, "--scope", "a c", "--ttl", "default", "--json",
@@ -44,19 +44,19 @@ fn a_client_is_changed_and_what_is_not_named_stays() {
 
 #[test]
 fn a_running_server_follows_a_change() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let serving = program.serve(&[]);
     let scope = || claims(&token_request(&client, &[]).send(serving.address).access_token())["scope"].clone();
     assert_eq!(scope(), "a");
     program.run(&["client", "update", &client.id, "--scope", "b"]);
-    assert!(eventually(Duration::from_secs(5), || (scope() == "b").then_some(())).is_some());
+    until("it follows", Duration::from_secs(5), || scope() == "b");
 }
 
 #[test]
 fn one_secret_takes_over_from_another() {
-    let program = Program::new();
-    let old = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let old = program.create_client(&["--name", "n", "--scope", "a"]);
     let serving = program.serve(&[]);
     let status = |client: &TestClient| token_request(client, &[]).send(serving.address).status;
     assert_eq!(status(&old), 200);
@@ -68,22 +68,20 @@ fn one_secret_takes_over_from_another() {
         "{made}"
     );
     let new = with_secret(&old, &made);
-    let works = |client: &TestClient| eventually(Duration::from_secs(5), || (status(client) == 200).then_some(()));
-    assert!(works(&new).is_some(), "the new one counts");
+    until("the new one is valid", Duration::from_secs(5), || status(&new) == 200);
     assert_eq!(status(&old), 200, "and the old one with it");
     let listed = program.run(&["client", "secret", "list", &old.id, "--json"]).json();
     let first = listed["items"][0]["secret_id"].as_str().unwrap().to_owned();
     assert_eq!(listed["items"][1]["secret_id"], made["secret_id"]);
     program.run(&["client", "secret", "revoke", &old.id, &first]);
-    let refused = eventually(Duration::from_secs(5), || (status(&old) == 401).then_some(()));
-    assert!(refused.is_some(), "the old one is taken away");
+    until("the old one is revoked", Duration::from_secs(5), || status(&old) == 401);
     assert_eq!(status(&new), 200);
 }
 
 #[test]
 fn the_last_use_of_a_secret_is_written_down() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let last_used =
         || program.run(&["client", "secret", "list", &client.id, "--json"]).json()["items"][0]["last_used_at"].clone();
     assert_eq!(last_used(), Value::Null);
@@ -95,26 +93,26 @@ fn the_last_use_of_a_secret_is_written_down() {
 
 #[test]
 fn what_cannot_be_done_to_a_secret_is_said() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
-    program.run(&["client", "secret", "add", "nobody"]).refused(1);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
+    program.run(&["client", "secret", "add", "nobody"]).failed(1);
     program
         .run(&["client", "secret", "revoke", &client.id, "none"])
-        .refused(1);
-    program.run(&["client", "update", "nobody", "--name", "x"]).refused(1);
+        .failed(1);
+    program.run(&["client", "update", "nobody", "--name", "x"]).failed(1);
     program
         .run(&["client", "update", &client.id, "--scope", "a  b"])
-        .refused(2);
+        .failed(2);
     for _ in 1..10 {
         program.run(&["client", "secret", "add", &client.id, "--json"]).json();
     }
-    program.run(&["client", "secret", "add", &client.id]).refused(1);
+    program.run(&["client", "secret", "add", &client.id]).failed(1);
 }
 
 #[test]
 fn g8_the_trail_tells_who_did_what_and_no_secret() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let made = program.run(&["client", "secret", "add", &client.id, "--json"]).json();
     program.run(&["client", "disable", &client.id]);
     program.run(&["route", "add", "--path", "/x", "--scope", "a"]);
@@ -147,7 +145,7 @@ fn g8_the_trail_tells_who_did_what_and_no_secret() {
 
 #[test]
 fn an_operator_is_in_the_trail_by_client_and_address() {
-    let app = crate::app::TestApp::start();
+    let app = testkit::app::TestApp::start();
     let operator = app.client_with_scope("mintage:admin");
     let admin = app.issue(&operator, &[("scope", "mintage:admin")]);
     let route = json!({ "path": "/trail", "scope": "a" });

@@ -1,18 +1,13 @@
+//! The real server, asked over sockets: each guarantee of the protocol, named after its number.
+//!
+//! `testkit::TestApp` starts a server in this process, `testkit::program!()` the real binary.
+
 #![allow(
     clippy::disallowed_methods,
     reason = "a test that waits for a real server measures real time"
 )]
-//! The true server, asked over sockets: each promise of the protocol, named after its number.
-//!
-//! `app` starts a server in this process, `program` starts the real binary, `http` speaks to both byte by byte.
 
-mod app;
-mod http;
 mod operator;
-#[allow(dead_code, reason = "replicas are for another binary")]
-#[path = "../postgres/mod.rs"]
-mod postgres;
-mod program;
 
 mod admin;
 mod admin_audit;
@@ -32,11 +27,11 @@ mod introspection;
 mod jwt;
 mod keys;
 mod life;
+mod limits;
 mod logs;
 mod metadata;
 mod metrics;
 mod one_time;
-mod ops;
 mod records;
 mod revocation;
 mod stats;

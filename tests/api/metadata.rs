@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use mintage::config::{self, Sources};
 use serde_json::json;
-
-use crate::app::{ISSUER, Setup, TestApp};
-use crate::http::Request;
+use testkit::TestApp;
+use testkit::app::{ISSUER, Setup};
+use testkit::http::Request;
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 const JWKS: &str = "/.well-known/jwks.json";
@@ -44,7 +44,7 @@ fn p47_the_issuer_is_the_one_in_the_tokens() {
         .start();
     let metadata = app.send(Request::get(METADATA)).json();
     let token = app.issue(&app.client(|_| {}), &[]);
-    assert_eq!(metadata["issuer"], crate::app::claims(&token)["iss"]);
+    assert_eq!(metadata["issuer"], testkit::token::claims(&token)["iss"]);
     assert_eq!(metadata["issuer"], "https://auth.example/tenant/");
     assert_eq!(metadata["token_endpoint"], "https://auth.example/tenant/token");
 }
@@ -165,6 +165,6 @@ fn where_there_is_nothing_the_answer_is_404_as_json() {
         "//token",
     ] {
         let answer = app.send(Request::get(path));
-        answer.assert_refused(404, "invalid_request", "there is nothing at this path");
+        answer.assert_oauth_error(404, "invalid_request", "there is nothing at this path");
     }
 }

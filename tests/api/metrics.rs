@@ -6,9 +6,11 @@ use std::time::Duration;
 use mintage::config;
 use mintage::http::routes::{admin_table, console_table, public_table};
 use serde_json::json;
-
-use crate::app::{Setup, TestApp, claims, eventually, token_request};
-use crate::http::{Connection, Request, send_raw};
+use testkit::app::Setup;
+use testkit::http::{Connection, Request, send_raw};
+use testkit::scrape::Scrape;
+use testkit::token::{claims, token_request};
+use testkit::{TestApp, eventually};
 
 /// The names that dashboards go by.
 const PROMISED: [&str; 31] = [
@@ -45,48 +47,13 @@ const PROMISED: [&str; 31] = [
     "mintage_pool_max_size",
 ];
 
-/// A scrape, read here without the server's own code.
-pub struct Scrape(pub String);
-
-impl Scrape {
-    pub fn of(app: &TestApp) -> Self {
-        let answer = Request::get("/metrics").send(app.admin_address);
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        Self(answer.text())
-    }
-
-    /// The names of metrics, without the suffixes of histograms.
-    pub fn names(&self) -> BTreeSet<&str> {
-        let declared = self.0.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-        declared.map(|line| line.split(' ').next().unwrap()).collect()
-    }
-
-    /// Everything in front of a value.
-    fn series(&self) -> BTreeSet<&str> {
-        let samples = self.0.lines().filter(|line| !line.starts_with('#'));
-        samples.map(|line| line.rsplit_once(' ').unwrap().0).collect()
-    }
-
-    /// The value of a series, written as it stands there.
-    pub fn value(&self, series: &str) -> Option<f64> {
-        let mut lines = self.0.lines();
-        let line = lines.find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;
-        Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
-    }
-
-    #[track_caller]
-    fn assert_value(&self, series: &str, expected: f64) {
-        assert_eq!(self.value(series), Some(expected), "{series}\n{}", self.0);
-    }
-}
-
 #[test]
 fn a_scrape_is_prometheus_text_with_every_promised_name() {
     let answer = TestApp::shared().send(Request::get("/metrics"));
     assert_eq!(answer.status, 200);
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!(answer.header("content-type"), Some(media_type));
-    answer.assert_sealed();
+    answer.assert_common_headers();
     let scrape = Scrape(answer.text());
     for name in PROMISED {
         assert!(scrape.names().contains(name), "{name}");
@@ -107,7 +74,7 @@ fn every_route_of_the_table_has_its_label() {
             .map(|part| if part.starts_with('{') { "x" } else { part });
         app.send(Request::new("OPTIONS", &parts.collect::<Vec<_>>().join("/")));
     }
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     for pattern in patterns {
         let of_route = format!("mintage_http_requests_total{{route=\"{pattern}\",method=\"OPTIONS\"");
         assert!(scrape.0.contains(&of_route), "{pattern}\n{}", scrape.0);
@@ -127,15 +94,14 @@ fn what_the_janitor_removes_is_counted_by_table() {
     let client = app.client(|client| client.ttl_seconds = Some(60));
     let token = app.issue(&client, &[]);
     app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
-    let pending = || (Scrape::of(&app).value("mintage_writer_flushed_total") == Some(1.0)).then_some(());
-    eventually(Duration::from_secs(10), pending).expect("the record is written");
+    let pending = || (Scrape::of(app.admin_address).value("mintage_writer_flushed_total") == Some(1.0)).then_some(());
+    eventually("the record is written", Duration::from_secs(10), pending);
     app.advance(Duration::from_secs(3600));
-    let removed = eventually(Duration::from_secs(10), || {
-        let scrape = Scrape::of(&app);
+    let scrape = eventually("expired rows are removed", Duration::from_secs(10), || {
+        let scrape = Scrape::of(app.admin_address);
         let removed = |table| scrape.value(&format!("mintage_janitor_removed_total{{table=\"{table}\"}}"));
         (removed("tokens") == Some(1.0) && removed("revocations") == Some(1.0)).then_some(scrape)
     });
-    let scrape = removed.expect("both are removed");
     scrape.assert_value(r#"mintage_janitor_removed_total{table="redemptions"}"#, 0.0);
     scrape.assert_value("mintage_janitor_failures_total", 0.0);
     assert!(scrape.value("mintage_db_statements_total").unwrap() > 0.0);
@@ -145,7 +111,7 @@ fn what_the_janitor_removes_is_counted_by_table() {
 fn every_metric_is_declared_once_and_its_samples_stand_together() {
     let app = TestApp::start();
     app.issue(&app.client(|_| {}), &[]);
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     let (mut declared, mut current) = (BTreeSet::new(), "");
     for line in scrape.0.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
@@ -173,7 +139,7 @@ fn with_a_listener_for_admin_metrics_are_only_there() {
     let client = app.client(|_| {});
     app.issue(&client, &[]);
     // The other listener has a worker of its own, and its requests count too.
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     scrape.assert_value(
         r#"mintage_http_requests_total{route="/token",method="POST",status="200"}"#,
         1.0,
@@ -205,7 +171,7 @@ fn issued_tokens_are_counted_by_algorithm_and_kind() {
         app.issue(&es256, &[]);
     }
     app.issue(&hs256, &[("one_time", "true")]);
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     scrape.assert_value(r#"mintage_tokens_issued_total{alg="ES256",kind="bearer"}"#, 3.0);
     scrape.assert_value(r#"mintage_tokens_issued_total{alg="HS256",kind="one_time"}"#, 1.0);
     scrape.assert_value(r#"mintage_tokens_issued_total{alg="RS256",kind="bearer"}"#, 0.0);
@@ -236,7 +202,7 @@ fn every_refused_token_request_is_counted_by_its_code_whoever_refused_it() {
     );
     // Not the token endpoint's.
     app.send(Request::post("/introspect").basic(&client).form(&[("nothing", "")]));
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     for (code, count) in [
         ("invalid_client", 1.0),
         ("invalid_scope", 1.0),
@@ -273,7 +239,7 @@ fn the_durations_of_a_route_add_up() {
         app.issue(&client, &[]);
     }
     let took = began.elapsed().as_secs_f64();
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     let of = |suffix: &str| format!("mintage_http_request_duration_seconds_{suffix}");
     scrape.assert_value(&of("count{route=\"/token\"}"), 5.0);
     scrape.assert_value(&of("bucket{route=\"/token\",le=\"+Inf\"}"), 5.0);
@@ -292,17 +258,17 @@ fn caches_writer_and_pool_are_seen() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     // Both workers have heard of the new client; what they load now stays.
-    let heard = || (Scrape::of(&app).value("mintage_client_cache_invalidations_total") == Some(2.0)).then_some(());
-    eventually(Duration::from_secs(10), heard).expect("the caches hear of it");
+    let heard =
+        || (Scrape::of(app.admin_address).value("mintage_client_cache_invalidations_total") == Some(2.0)).then_some(());
+    eventually("the caches receive it", Duration::from_secs(10), heard);
     for _ in 0..4 {
         app.issue(&client, &[]);
     }
     app.ask(&client.with_secret("wrong"), &[]);
-    let written = eventually(Duration::from_secs(10), || {
-        let scrape = Scrape::of(&app);
+    let scrape = eventually("the records are written", Duration::from_secs(10), || {
+        let scrape = Scrape::of(app.admin_address);
         (scrape.value("mintage_writer_flushed_total") == Some(4.0)).then_some(scrape)
     });
-    let scrape = written.expect("the records are written");
     let hits = scrape.value("mintage_client_cache_hits_total").unwrap();
     let misses = scrape.value("mintage_client_cache_misses_total").unwrap();
     assert!(hits + misses == 5.0 && (1.0..=2.0).contains(&misses), "{hits} {misses}");
@@ -324,10 +290,10 @@ fn caches_writer_and_pool_are_seen() {
 fn revocations_are_seen() {
     let app = TestApp::start();
     let client = app.client(|_| {});
-    Scrape::of(&app).assert_value("mintage_revocations_known", 0.0);
+    Scrape::of(app.admin_address).assert_value("mintage_revocations_known", 0.0);
     let token = app.issue(&client, &[]);
     app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
-    Scrape::of(&app).assert_value("mintage_revocations_known", 1.0);
+    Scrape::of(app.admin_address).assert_value("mintage_revocations_known", 1.0);
 }
 
 /// Not ready, no database: a scrape is what tells the operator, so it needs neither.
@@ -337,16 +303,15 @@ fn a_scrape_needs_no_database() {
         config.database.url = "sqlite:/nonexistent/mintage.db".into();
     };
     let app = Setup::on_empty_database().configured(nowhere).start_unready();
-    let open = eventually(Duration::from_secs(15), || {
+    let scrape = eventually("the breaker is open", Duration::from_secs(15), || {
         app.send(
             Request::post("/token")
                 .basic_raw("nobody:nothing")
                 .form(&[("grant_type", "client_credentials")]),
         );
-        let scrape = Scrape::of(&app);
+        let scrape = Scrape::of(app.admin_address);
         (scrape.value("mintage_breaker_state") == Some(2.0)).then_some(scrape)
     });
-    let scrape = open.expect("the breaker opens");
     scrape.assert_value("mintage_ready", 0.0);
     assert_eq!(scrape.value("mintage_change_feed_lag_seconds"), None);
     assert!(scrape.value("mintage_client_cache_load_failures_total").unwrap() > 0.0);
@@ -382,12 +347,12 @@ fn strangers_make_no_series() {
     };
     // One of each makes the series that there are; ten thousand more make none.
     random(0);
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     let before = scrape.series();
     for round in 1..=1700 {
         random(round);
     }
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     let after = scrape.series();
     assert_eq!(
         after.symmetric_difference(&before).collect::<Vec<_>>(),
@@ -408,14 +373,14 @@ fn strangers_make_no_series() {
 #[test]
 fn requests_without_a_route_add_no_series_even_to_a_fresh_server() {
     let app = TestApp::start();
-    let scrape = Scrape::of(&app);
+    let scrape = Scrape::of(app.admin_address);
     for method in [
         "GET", "POST", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "TRACE",
     ] {
         let lines = format!("{method} /nothing/{method} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
         send_raw(app.address, lines.as_bytes());
     }
-    assert_eq!(Scrape::of(&app).series(), scrape.series());
+    assert_eq!(Scrape::of(app.admin_address).series(), scrape.series());
 }
 
 #[test]
@@ -439,7 +404,7 @@ fn g8_nothing_that_a_client_sends_or_gets_is_shown() {
             .bearer(&once)
             .json(&json!({"path": wrong})),
     );
-    let scrape = Scrape::of(&app).0;
+    let scrape = Scrape::of(app.admin_address).0;
     let (jti, once_jti) = (claims(&token)["jti"].clone(), claims(&once)["jti"].clone());
     for sent in [
         client.id.as_str(),

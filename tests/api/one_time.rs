@@ -6,9 +6,12 @@ use std::time::Duration;
 use mintage::clock::Clock;
 use mintage::db::routes;
 use mintage::gateway::route::NewRoute;
+use testkit::app::Setup;
+use testkit::http::{Connection, Request, Response};
+use testkit::poll::until;
+use testkit::token::{claims, jti};
+use testkit::{TestApp, TestClient};
 
-use crate::app::{Setup, TestApp, TestClient, claims, eventually, jti};
-use crate::http::{Connection, Request, Response};
 use crate::introspection::{assert_soon, is_active};
 
 /// Adds a route and waits until it counts.
@@ -24,10 +27,9 @@ fn with_route(app: &TestApp) {
     app.database(|conn| routes::insert(conn, &route));
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    let counts = eventually(Duration::from_secs(2), || {
-        (use_it(app.address, &token, "/orders/1").status == 200).then_some(())
+    until("the route is in effect", Duration::from_secs(2), || {
+        use_it(app.address, &token, "/orders/1").status == 200
     });
-    assert!(counts.is_some());
 }
 
 fn gateway_request(token: &str, path: &str) -> Request {

@@ -1,9 +1,9 @@
 //! [`Operator`]: somebody with an admin token, and what the admin tests have in common.
 
 use serde_json::{Value, json};
-
-use crate::app::{Setup, TestApp, TestClient};
-use crate::http::{Request, Response};
+use testkit::app::Setup;
+use testkit::http::{Request, Response};
+use testkit::{TestApp, TestClient};
 
 /// Who calls `/admin` with a token.
 pub struct Operator<'a> {
@@ -39,7 +39,7 @@ impl<'a> Operator<'a> {
         let answer = self.get(path);
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
         assert_eq!(answer.header("content-type"), Some("application/json"));
-        answer.assert_sealed();
+        answer.assert_common_headers();
         answer.json()
     }
 

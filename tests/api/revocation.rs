@@ -7,9 +7,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintage::clock::Clock;
 use mintage::db::client_status;
 use serde_json::json;
+use testkit::app::Setup;
+use testkit::http::{Request, Response};
+use testkit::token::jti;
+use testkit::{TestApp, TestClient};
 
-use crate::app::{Setup, TestApp, TestClient, jti};
-use crate::http::{Request, Response};
 use crate::introspection::{assert_soon, is_active};
 
 fn revoke(app: &TestApp, client: &TestClient, token: &str) -> Response {
@@ -20,7 +22,7 @@ fn revoke(app: &TestApp, client: &TestClient, token: &str) -> Response {
 fn assert_done(answer: &Response) {
     assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    answer.assert_sealed();
+    answer.assert_common_headers();
 }
 
 #[test]
@@ -53,7 +55,7 @@ fn p36_a_missing_token_is_400_and_no_credentials_are_401() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let missing = app.send(Request::post("/revoke").basic(&client).form(&[("token", "")]));
-    missing.assert_refused(400, "invalid_request", "token is missing");
+    missing.assert_oauth_error(400, "invalid_request", "token is missing");
     let token = app.issue(&client, &[]);
     app.send(Request::post("/revoke").form(&[("token", &token)]))
         .assert_invalid_client();
@@ -79,7 +81,7 @@ fn p37_every_client_tries_to_revoke_every_token() {
         let token = app.issue(owner, &[("scope", scope)]);
         for other in owners.iter().filter(|other| other.id != owner.id) {
             let refused = revoke(&app, other, &token);
-            refused.assert_refused(400, "unauthorized_client", "the token was issued to another client");
+            refused.assert_oauth_error(400, "unauthorized_client", "the token was issued to another client");
             assert!(is_active(&app, owner, &token));
         }
     }
@@ -148,7 +150,7 @@ fn g7_without_the_database_nothing_is_said_to_be_revoked() {
     assert!((0..4).all(|_| is_active(&app, &client, &token)));
     app.sql("ALTER TABLE revocations RENAME TO gone");
     let refused = revoke(&app, &client, &token);
-    refused.assert_refused(
+    refused.assert_oauth_error(
         503,
         "temporarily_unavailable",
         "the server cannot answer now, try again later",
@@ -213,7 +215,7 @@ fn p36_only_a_form_is_taken() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let answer = app.send(Request::post("/revoke").basic(&client).json(&json!({"token": "x"})));
-    answer.assert_refused(
+    answer.assert_oauth_error(
         415,
         "invalid_request",
         "the media type of the body is not accepted here",

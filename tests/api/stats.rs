@@ -1,15 +1,16 @@
 //! `mintage stats`, the true program, beside a true server.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
-
-use crate::app::{TestApp, eventually};
-use crate::program::Program;
+use testkit::{TestApp, eventually};
 
 /// No line takes this long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -87,7 +88,7 @@ fn answering(bytes: &'static [u8]) -> String {
 
 #[test]
 fn one_interval_is_shown_as_json_with_what_happened_in_it() {
-    let (app, program) = (TestApp::start(), Program::on_empty_database());
+    let (app, program) = (TestApp::start(), testkit::program!());
     let client = app.client(|_| {});
     let url = format!("http://{}", app.address);
     let command = ["stats", "--url", &url, "--once", "--json", "--interval", "1s"];
@@ -133,7 +134,7 @@ fn one_interval_is_shown_as_json_with_what_happened_in_it() {
 
 #[test]
 fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
-    let (app, program) = (TestApp::shared(), Program::on_empty_database());
+    let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
     let mut watching = Watching::start(&mut program.command(&arguments(&url, &[]))).unwrap();
     for _ in 0..3 {
@@ -153,14 +154,14 @@ fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
     }
     // As `| head -3` does; the reader notices with the next line, the program with the one after that.
     (_, watching.said) = mpsc::channel();
-    let ended = eventually(PATIENCE, || watching.child.try_wait().unwrap());
-    assert_eq!(ended.expect("it ends").code(), Some(0));
+    let ended = eventually("it ends", PATIENCE, || watching.child.try_wait().unwrap());
+    assert_eq!(ended.code(), Some(0));
 }
 
 /// A terminal of its own: `script` makes one.
 #[test]
 fn a_terminal_is_redrawn() {
-    let (app, program) = (TestApp::shared(), Program::on_empty_database());
+    let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
     let command = format!("{} {}", env!("CARGO_BIN_EXE_mintage"), arguments(&url, &[]).join(" "));
     let mut script = Command::new("script");
@@ -190,8 +191,11 @@ fn a_terminal_is_redrawn() {
 
 #[test]
 fn a_server_that_cannot_be_watched_is_said_in_one_line() {
-    let program = Program::on_empty_database();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let program = testkit::program!();
+    // Bound and not listening, so that no other test gets the port.
+    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let nobody = bound.local_addr().unwrap().as_socket().unwrap();
     for (url, complaint) in [
         (format!("http://{nobody}"), "cannot read http://"),
         (
@@ -208,33 +212,104 @@ fn a_server_that_cannot_be_watched_is_said_in_one_line() {
         ),
     ] {
         let outcome = program.run(&arguments(&url, &["--once"]));
-        assert!(outcome.refused(1).contains(complaint), "{outcome:?}");
+        assert!(outcome.failed(1).contains(complaint), "{complaint}: {outcome:?}");
+    }
+}
+
+/// A server on https that answers with few metrics, until the test ends. Its certificate is its own authority, and names
+/// localhost and 127.0.0.1; it was made with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
+/// -days 36500 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=CA:FALSE`.
+fn answering_over_tls() -> SocketAddr {
+    const METRICS: &str = "mintage_build_info{version=\"1.2.3\"} 1\nmintage_ready 1\n";
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem")).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("0.0.0.0:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            let length = METRICS.len();
+            let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{METRICS}");
+            // Fails where the client does not trust it.
+            let _ = stream
+                .read(&mut [0; 1024])
+                .and_then(|_| stream.write_all(answer.as_bytes()));
+        }
+    });
+    address
+}
+
+fn certificate_path() -> String {
+    format!("{}/tests/api/tls/certificate.pem", env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn a_server_is_watched_over_https_where_its_authority_is_trusted() {
+    let address = answering_over_tls();
+    let trusting = testkit::program!().with("SSL_CERT_FILE", &certificate_path());
+    for host in ["127.0.0.1", "localhost"] {
+        let url = format!("https://{host}:{}", address.port());
+        let outcome = trusting.run(&arguments(&url, &["--once", "--json"]));
+        assert_eq!(outcome.json()["version"], "1.2.3", "{host}");
     }
 }
 
 #[test]
+fn attack_a_server_with_a_foreign_certificate_is_not_watched() {
+    let address = answering_over_tls();
+    let trusting = testkit::program!().with("SSL_CERT_FILE", &certificate_path());
+    let other = testkit::program!().with("SSL_CERT_FILE", "/nonexistent");
+    for (program, host) in [(trusting, "127.0.0.2"), (other, "127.0.0.1")] {
+        let url = format!("https://{host}:{}", address.port());
+        let outcome = program.run(&arguments(&url, &["--once"]));
+        let complaint = format!("the certificate of {url}/metrics is not valid here: ");
+        let said = outcome.failed(1);
+        assert!(
+            said.contains(&complaint) && said.contains("SSL_CERT_FILE"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn https_where_there_is_none_is_said_in_one_line() {
+    let app = TestApp::shared();
+    let url = format!("https://{}", app.address);
+    let outcome = testkit::program!().run(&arguments(&url, &["--once"]));
+    assert!(outcome.failed(1).contains("does not speak TLS"), "{outcome:?}");
+}
+
+#[test]
 fn wrong_usage_is_said_before_anybody_is_asked() {
-    let program = Program::on_empty_database();
-    let https = program.run(&["stats", "--url", "https://tokens.example"]);
-    assert!(https.refused(2).contains("https is not spoken here"), "{https:?}");
+    let program = testkit::program!();
+    let ftp = program.run(&["stats", "--url", "ftp://tokens.example"]);
+    assert!(ftp.failed(2).contains("must begin with http:// or https://"), "{ftp:?}");
     for interval in ["1ms", "2h", "soon"] {
         let outcome = program.run(&["stats", "--interval", interval]);
-        assert!(outcome.refused(2).starts_with("mintage: --interval: "), "{outcome:?}");
+        assert!(outcome.failed(2).starts_with("mintage: --interval: "), "{outcome:?}");
     }
 }
 
 #[test]
 fn the_listener_for_admin_is_asked_where_there_is_one() {
-    let setup = crate::app::Setup::new();
+    let setup = testkit::app::Setup::new();
     let app = setup
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
         .start();
-    let program = Program::on_empty_database();
+    let program = testkit::program!();
     let [public, admin] = [app.address, app.admin_address].map(|address| format!("http://{address}"));
     assert!(
         program
             .run(&arguments(&public, &["--once"]))
-            .refused(1)
+            .failed(1)
             .contains("server.admin_listen")
     );
     assert!(
@@ -248,7 +323,7 @@ fn the_listener_for_admin_is_asked_where_there_is_one() {
 /// A server that is started again is watched on, and the counts that begin anew make no negative rates.
 #[test]
 fn a_restart_is_survived() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let address = serving.address;
     let url = format!("http://{address}");

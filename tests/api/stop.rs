@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::app::{eventually, jti, recorded, token_request};
-use crate::http::{Connection, Request};
-use crate::program::{Program, Serving};
+use testkit::http::{Connection, Request};
+use testkit::poll::until;
+use testkit::sqlite::recorded;
+use testkit::token::{jti, token_request};
+use testkit::{Program, Server};
 
 /// How long a connection has nothing to say between two requests.
 const IDLE: Duration = Duration::from_millis(2);
@@ -14,7 +16,7 @@ const IDLE: Duration = Duration::from_millis(2);
 ///
 /// Every request is answered, or this panics: the connection is used only as long as the server keeps it. Between two
 /// requests it is idle for a moment, because it is idle connections that a hasty stop closes under its callers.
-fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) -> Vec<String> {
+fn ask_until_closed(serving: &Server, request: &Request, issued: &AtomicUsize) -> Vec<String> {
     let mut connection = Connection::open(serving.address);
     let mut ids = Vec::new();
     loop {
@@ -31,23 +33,22 @@ fn ask_until_closed(serving: &Serving, request: &Request, issued: &AtomicUsize) 
 fn stop_under_load(signal: &str, program: &Program) {
     const CONNECTIONS: usize = 48;
     let mut serving = program.serve(&[]);
-    let client = program.client(&["--name", "load", "--scope", "a", "--alg", "HS256"]);
+    let client = program.create_client(&["--name", "load", "--scope", "a", "--alg", "HS256"]);
     let request = token_request(&client, &[]);
     let issued = AtomicUsize::new(0);
     let mut ids: Vec<String> = std::thread::scope(|scope| {
         let load = || scope.spawn(|| ask_until_closed(&serving, &request, &issued));
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| load()).collect();
-        eventually(Duration::from_secs(10), || {
-            (issued.load(Ordering::Relaxed) > 1000).then_some(())
-        })
-        .unwrap();
+        until("there is load", Duration::from_secs(10), || {
+            issued.load(Ordering::Relaxed) > 1000
+        });
         serving.signal(signal);
         connections
             .into_iter()
             .flat_map(|connection| connection.join().unwrap())
             .collect()
     });
-    assert_eq!(serving.exit_code(), Some(0), "{}", serving.stderr());
+    assert_eq!(serving.exit_code(), Some(0), "{}", serving.log());
     ids.sort();
     let rows: Vec<String> = recorded(&program.database_path(), &client.id)
         .into_iter()
@@ -58,18 +59,20 @@ fn stop_under_load(signal: &str, program: &Program) {
 
 #[test]
 fn g6_sigterm_under_load_answers_everything_and_records_everything() {
-    stop_under_load("TERM", &Program::new());
+    stop_under_load("TERM", &testkit::program!().with_database());
 }
 
 #[test]
 fn g6_sigint_stops_in_the_same_order() {
-    let group = Program::new().with("MINTAGE_WRITER__DURABILITY", "group");
+    let group = testkit::program!()
+        .with_database()
+        .with("MINTAGE_WRITER__DURABILITY", "group");
     stop_under_load("INT", &group);
 }
 
 #[test]
 fn g6_an_idle_connection_does_not_hold_up_the_stop() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let mut idle = Connection::open(serving.address);
     assert_eq!(idle.ask(&Request::get("/livez")).status, 200);
@@ -82,7 +85,7 @@ fn g6_an_idle_connection_does_not_hold_up_the_stop() {
 
 #[test]
 fn g6_a_server_that_stops_is_not_ready_and_closes_connections() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let mut connection = Connection::open(serving.address);
     assert_eq!(connection.ask(&Request::get("/readyz")).status, 200);
@@ -96,9 +99,9 @@ fn g6_a_server_that_stops_is_not_ready_and_closes_connections() {
 
 #[test]
 fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
-    let program = Program::new();
+    let program = testkit::program!().with_database();
     program.write("mintage.toml", "[token]\nttl = \"1h\"\n");
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let mut serving = program.serve(&[]);
     let lifetime = || token_request(&client, &[]).send(serving.address).json()["expires_in"].clone();
     assert_eq!(lifetime(), 3600);
@@ -107,10 +110,11 @@ fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
         "[token]\nttl = \"2h\"\nalg = \"EdDSA\"\n[server]\nmax_body = \"1KiB\"\n",
     );
     serving.signal("HUP");
-    let taken_over = eventually(Duration::from_secs(5), || (lifetime() == 7200).then_some(()));
-    assert!(taken_over.is_some(), "{}", serving.stderr());
+    until("the new lifetime is in effect", Duration::from_secs(5), || {
+        lifetime() == 7200
+    });
     serving.wait_for_log("configuration reloaded");
-    let log = serving.stderr();
+    let log = serving.log();
     for line in [
         "configuration key reloaded key=token.ttl",
         "configuration key reloaded key=token.alg",
@@ -128,8 +132,8 @@ fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
 
 #[test]
 fn sighup_with_a_configuration_that_cannot_be_used_changes_nothing() {
-    let program = Program::new();
-    let client = program.client(&["--name", "n", "--scope", "a"]);
+    let program = testkit::program!().with_database();
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let mut serving = program.serve(&[]);
     program.write("mintage.toml", "[token]\nttl = \"2x\"\n");
     serving.signal("HUP");

@@ -1,12 +1,13 @@
-//! `Type=notify`: the service manager is told, on the socket that it names, when the server is ready and when it stops.
+//! `Type=notify`: the service manager is told, on the socket that it names, when the server is ready,
+//! reloads and stops, and that it is alive.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::http::Request;
-use crate::program::{Program, listening_on};
+use testkit::http::Request;
+use testkit::program::listening_on;
 
 /// As long as a server may take to make its keys.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -18,19 +19,31 @@ fn received(socket: &UnixDatagram) -> String {
     String::from_utf8(state[..length].to_vec()).unwrap()
 }
 
+/// A server's configuration is reloaded between these two.
+fn is_told_of_a_reload(socket: &UnixDatagram) {
+    let reloading = received(socket);
+    let moment = reloading
+        .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+        .expect(&reloading);
+    assert!(moment.parse::<u64>().is_ok_and(|moment| moment > 0), "{reloading}");
+    assert_eq!(received(socket), "READY=1");
+}
+
 /// The server is ready by the time it says so, and stops after it has said that.
 fn is_told(socket: &UnixDatagram, name: &OsStr) {
     // Keys are still to be made: it is long alive before it is ready.
-    let program = Program::on_empty_database().with("NOTIFY_SOCKET", name.to_str().unwrap());
+    let program = testkit::program!().with("NOTIFY_SOCKET", name.to_str().unwrap());
     std::thread::scope(|scope| {
         let at_ready = scope.spawn(|| {
             let state = received(socket);
-            let log = std::fs::read_to_string(program.path("stderr.log")).unwrap();
+            let log = program.logs();
             let address = listening_on(&log).expect("it listens before it is ready");
             (state, Request::get("/readyz").send(address).status)
         });
         let mut serving = program.serve(&[]);
         assert_eq!(at_ready.join().unwrap(), ("READY=1".to_owned(), 200));
+        serving.signal("HUP");
+        is_told_of_a_reload(socket);
         serving.signal("TERM");
         assert_eq!(received(socket), "STOPPING=1");
         assert_eq!(serving.exit_code(), Some(0));
@@ -56,8 +69,52 @@ fn a_service_manager_in_the_abstract_namespace_is_told() {
 
 #[test]
 fn a_socket_that_cannot_be_is_an_error_at_once() {
-    let program = Program::new().with("NOTIFY_SOCKET", "nowhere");
+    let program = testkit::program!().with_database().with("NOTIFY_SOCKET", "nowhere");
     let outcome = program.run(&["serve"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");
+}
+
+#[test]
+fn a_watchdog_is_given_signs_of_life_at_half_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let program = testkit::program!()
+        .with_database()
+        .with("NOTIFY_SOCKET", path.to_str().unwrap())
+        .with("WATCHDOG_USEC", "1000000");
+    let mut serving = program.serve(&[]);
+    let next_after = |mut state: String| {
+        while state == "WATCHDOG=1" {
+            state = received(&socket);
+        }
+        state
+    };
+    assert_eq!(next_after(received(&socket)), "READY=1");
+    let begin = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(received(&socket), "WATCHDOG=1");
+    }
+    // The first may have been due at once.
+    assert!(begin.elapsed() > Duration::from_millis(1_400), "{:?}", begin.elapsed());
+    serving.signal("TERM");
+    assert_eq!(next_after(received(&socket)), "STOPPING=1");
+    assert_eq!(serving.exit_code(), Some(0));
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_given_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let program = testkit::program!()
+        .with_database()
+        .with("NOTIFY_SOCKET", path.to_str().unwrap())
+        .with("WATCHDOG_USEC", "1000")
+        .with("WATCHDOG_PID", "1");
+    let serving = program.serve(&[]);
+    assert_eq!(received(&socket), "READY=1");
+    serving.signal("HUP");
+    is_told_of_a_reload(&socket);
 }

@@ -14,8 +14,8 @@ use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::StoredSecret;
 use mintage::time::UnixMillis;
 use serde_json::json;
+use testkit::sample::{NOW, client, id, operator};
 
-use crate::sample::{NOW, client, id, operator};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

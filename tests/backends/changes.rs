@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use mintage::db::DbError;
 use mintage::db::changes::{self, Change};
 use mintage::time::UnixMillis;
+use testkit::sample::{NOW, id};
 
-use crate::sample::{NOW, id};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

@@ -9,8 +9,8 @@ use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::{StoredSecret, verify};
 use mintage::time::UnixMillis;
+use testkit::sample::{NOW, claims, client, id};
 
-use crate::sample::{NOW, claims, client, id};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
@@ -244,13 +244,13 @@ fn a_client_is_disabled_and_enabled_again(store: Store) {
     insert(&store, &client("a"));
     insert(&store, &client("b"));
     let later = UnixMillis(NOW.0 + 5);
-    assert!(store.run(|conn| crate::sample::set_enabled(conn, &id("a"), false, later)));
+    assert!(store.run(|conn| testkit::sample::set_enabled(conn, &id("a"), false, later)));
     let found = find(&store, "a").unwrap();
     assert_eq!((found.enabled, found.created_at, found.updated_at), (false, NOW, later));
     assert!(find(&store, "b").unwrap().enabled);
-    assert!(store.run(|conn| crate::sample::set_enabled(conn, &id("a"), true, later)));
+    assert!(store.run(|conn| testkit::sample::set_enabled(conn, &id("a"), true, later)));
     assert!(find(&store, "a").unwrap().enabled);
-    assert!(!store.run(|conn| crate::sample::set_enabled(conn, &id("nobody"), true, later)));
+    assert!(!store.run(|conn| testkit::sample::set_enabled(conn, &id("nobody"), true, later)));
 }
 
 fn a_deleted_client_is_gone_with_its_secrets(store: Store) {
@@ -267,7 +267,7 @@ fn every_write_appends_to_the_change_log(store: Store) {
     let store = store.migrated();
     insert(&store, &client("a"));
     store.run(|conn| clients::replace(conn, &client("b")));
-    store.run(|conn| crate::sample::set_enabled(conn, &id("a"), false, NOW));
+    store.run(|conn| testkit::sample::set_enabled(conn, &id("a"), false, NOW));
     store.run(|conn| clients::delete(conn, &id("b"), NOW));
     let log = store.run(|conn| changes::from(conn, 0, 100));
     let changed: Vec<Change> = log.into_iter().map(|line| line.change).collect();

@@ -6,8 +6,8 @@ use diesel::RunQueryDsl;
 use mintage::config;
 use mintage::db::changes::{self, Change};
 use mintage::db::{Backend, Conn, Db, DbError};
+use testkit::sample::NOW;
 
-use crate::sample::NOW;
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

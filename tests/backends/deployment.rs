@@ -1,8 +1,9 @@
 //! The secret of a deployment.
 
-use crate::sample::NOW;
-use crate::{Store, on_both_backends};
 use mintage::db::{DbError, deployment};
+use testkit::sample::NOW;
+
+use crate::{Store, on_both_backends};
 
 on_both_backends! {
     it_is_made_once

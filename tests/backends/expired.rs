@@ -8,8 +8,8 @@ use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Backend, Conn, revocations};
 use mintage::oauth::activity::InvalidatedToken;
 use mintage::time::UnixMillis;
+use testkit::sample::{NOW, claims};
 
-use crate::sample::{NOW, claims};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

@@ -1,15 +1,15 @@
 //! Read replicas: which database a read goes to. The primary and its streaming replica are true ones.
 
 use std::net::TcpListener;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use mintage::config;
 use mintage::db::{Conn, Db, DbError, changes, clients, migrations};
 use mintage::time::UnixMillis;
-
-use crate::postgres::replica::{Pair, pair};
-use crate::sample::{NOW, client, id};
+use testkit::poll::until;
+use testkit::replica::{Pair, pair};
+use testkit::sample::{NOW, client, id};
 
 /// A primary with a schema and the client `billing`, and a replica that has both.
 struct Replicated {
@@ -52,17 +52,11 @@ impl Replicated {
         self.db.knows_change(self.db.run_here(changes::last).unwrap());
     }
 
-    #[allow(clippy::disallowed_methods, reason = "waiting has a deadline")]
     fn wait_until_the_replica_has_it(&self) {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
+        until("the replica follows", Duration::from_secs(30), || {
             let before = reads(&self.db);
-            if name(&self.runtime, &self.db).is_ok() && reads(&self.db).0 > before.0 {
-                return;
-            }
-            assert!(Instant::now() < deadline, "the replica does not follow");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+            name(&self.runtime, &self.db).is_ok() && reads(&self.db).0 > before.0
+        });
     }
 
     fn on_replica(&self, statement: &str) {

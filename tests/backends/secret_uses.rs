@@ -8,8 +8,8 @@ use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::StoredSecret;
 use mintage::time::UnixMillis;
+use testkit::sample::{NOW, client};
 
-use crate::sample::{NOW, client};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

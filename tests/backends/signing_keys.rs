@@ -10,9 +10,9 @@ use mintage::keys::rotation::{Publication, Schedule, due};
 use mintage::keys::{KeyRecord, StoredKey};
 use mintage::oauth::alg::Alg;
 use mintage::time::UnixMillis;
+use testkit::sample::NOW;
 use zeroize::Zeroizing;
 
-use crate::sample::NOW;
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
@@ -178,7 +178,11 @@ fn publication(alg: Alg, activates_at: i64, others_until: i64) -> Publication {
 /// Publishes one ES256 key at `now`.
 fn rotate(store: &Store, now: i64, kid: &str, publication: Publication) -> Rotated {
     let (clock, made) = (Clock::mock(UnixMillis(now)), vec![new_key(kid, Alg::Es256)]);
-    store.run(|conn| signing_keys::rotate(conn, &clock, &crate::sample::operator(), made, |_, _| vec![publication]))
+    store.run(|conn| {
+        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, |_, _| {
+            vec![publication]
+        })
+    })
 }
 
 fn record<'a>(keys: &'a [KeyRecord], kid: &str) -> &'a KeyRecord {
@@ -239,7 +243,11 @@ fn a_key_that_is_over_is_removed(store: Store) {
     let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(29)));
     // The RS256 key ends at 30.
     let look = || {
-        store.run(|conn| signing_keys::rotate(conn, &clock, &crate::sample::operator(), Vec::new(), |_, _| Vec::new()))
+        store.run(|conn| {
+            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), Vec::new(), |_, _| {
+                Vec::new()
+            })
+        })
     };
     assert_eq!((look().removed.len(), store.run(changes::last)), (0, before));
     clock.advance(1);
@@ -257,7 +265,7 @@ fn where_there_is_nothing_to_do_nothing_is_written(store: Store) {
     let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(25)));
     let made = vec![new_key("for nothing", Alg::Es256)];
     let rotated =
-        store.run(|conn| signing_keys::rotate(conn, &clock, &crate::sample::operator(), made, |_, _| Vec::new()));
+        store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, |_, _| Vec::new()));
     assert_eq!(rotated, Rotated::nothing(store.run(signing_keys::records)));
     assert_eq!((rotated.keys.len(), store.run(changes::last)), (5, before));
 }
@@ -274,7 +282,7 @@ fn of_several_instances_at_once_one_publishes(store: Store) {
         store.run(|conn| {
             start.wait();
             let clock = Clock::mock(UnixMillis(25));
-            signing_keys::rotate(conn, &clock, &crate::sample::operator(), made, |keys, now| {
+            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, |keys, now| {
                 due(keys, &schedule, now).publish
             })
         })
@@ -294,7 +302,7 @@ fn a_publication_without_a_key_is_left_for_another_time(store: Store) {
     let both = |_: &[KeyRecord], _| vec![publication(Alg::EdDsa, 40, 90), publication(Alg::Es256, 40, 90)];
     let made = vec![new_key("new", Alg::Es256)];
     let clock = Clock::mock(UnixMillis(25));
-    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, &crate::sample::operator(), made, both));
+    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, both));
     assert_eq!(rotated.published.len(), 1);
     assert_eq!(record(&rotated.keys, "kid of EdDSA").retires_at, None);
 }
@@ -306,7 +314,7 @@ fn a_key_that_is_encrypted_unlike_the_others_is_refused(store: Store) {
     new.encrypted = true;
     let clock = Clock::mock(UnixMillis(25));
     let outcome = store.try_run(|conn| {
-        signing_keys::rotate(conn, &clock, &crate::sample::operator(), vec![new], |_, _| {
+        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), vec![new], |_, _| {
             vec![publication(Alg::Es256, 40, 90)]
         })
     });

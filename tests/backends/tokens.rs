@@ -5,8 +5,8 @@ use diesel::{QueryableByName, RunQueryDsl};
 use mintage::db::DbError;
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::oauth::claims::Audience;
+use testkit::sample::{NOW, claims, id};
 
-use crate::sample::{NOW, claims, id};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {

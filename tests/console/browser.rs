@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 /// How long a browser may take to do anything; it shares the machine with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,7 +63,7 @@ impl Browser {
 
     fn start() -> Self {
         // The shell removes it: nothing here lives long enough to do so.
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap().keep();
+        let folder = testkit::folder::temporary().keep();
         let made = Command::new("mkfifo")
             .args([folder.join("commands"), folder.join("answers")])
             .status();

@@ -1,7 +1,7 @@
 //! The files of the page, asked for without a browser: headers, caching, and where they are not.
 
-use crate::http::{Request, Response};
-use crate::server::Server;
+use testkit::Server;
+use testkit::http::{Request, Response};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
@@ -12,7 +12,7 @@ fn get(server: &Server, path: &str) -> Response {
 
 #[test]
 fn every_file_has_its_type_and_all_headers_that_keep_others_out() {
-    let server = Server::start();
+    let server = crate::start();
     for (path, media) in [
         ("/console", "text/html; charset=utf-8"),
         ("/console/console.css", "text/css; charset=utf-8"),
@@ -36,7 +36,7 @@ fn every_file_has_its_type_and_all_headers_that_keep_others_out() {
 
 #[test]
 fn a_browser_that_has_a_file_is_not_sent_it_again() {
-    let server = Server::start();
+    let server = crate::start();
     let tag = get(&server, "/console").header("etag").unwrap().to_owned();
     let asked = |tag: &str| {
         Request::new("GET", "/console")
@@ -45,18 +45,18 @@ fn a_browser_that_has_a_file_is_not_sent_it_again() {
     };
     for known in [tag.clone(), format!("\"other\", W/{tag}")] {
         let answer = asked(&known);
-        assert_eq!((answer.status, answer.body.as_str()), (304, ""));
+        assert_eq!((answer.status, answer.text().as_str()), (304, ""));
         assert_eq!(answer.header("etag"), Some(tag.as_str()));
         assert_eq!(answer.header("content-security-policy"), Some(POLICY));
     }
     assert_eq!(asked("\"other\"").status, 200);
-    let counted = get(&server, "/metrics").body;
+    let counted = get(&server, "/metrics").text();
     assert!(counted.contains("mintage_http_requests_total{route=\"/console\",method=\"GET\",status=\"304\"} 2"));
 }
 
 #[test]
 fn what_is_no_file_of_it_is_not_there_and_it_is_only_read() {
-    let server = Server::start();
+    let server = crate::start();
     for path in [
         "/console/",
         "/console/nothing.js",

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::page::{DESKTOP, Look, PHONE, Page};
-use crate::server::Server;
 
 /// The texts whose contrast with what is behind them is below what WCAG 2 asks for (1.4.3), with their ratios.
 const FAINT: &str = r#"
@@ -63,10 +62,10 @@ fn assert_fits(page: &Page, what: &str) {
 
 /// Signs in and shows every part of the console to `judge`.
 fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
-    let server = Server::start();
-    let ops = server.client("ops", "mintage:admin", &[]);
+    let server = crate::start();
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let long = "a.client.whose.id.is.as.long.as.ids.get.when.somebody.puts.the.whole.name.of.a.service.into.it.production.eu.west";
-    server.client(
+    server.client_with_id(
         long,
         "orders:read orders:write invoices:read invoices:write shipments:read",
         &[],

@@ -9,16 +9,31 @@
 )]
 
 mod browser;
-#[allow(dead_code, reason = "what only gateways ask is for another binary")]
-#[path = "../gateways/http.rs"]
-mod http;
 mod page;
-#[allow(dead_code, reason = "what only gateways ask is for another binary")]
-#[path = "../gateways/server.rs"]
-mod server;
 
 mod files;
 mod looks;
 mod managing;
 mod signing_in;
 mod watching;
+
+use std::time::Duration;
+
+use testkit::Server;
+
+/// How long anything may take here that is not measured; the browser shares the machine with other tests.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server with these variables in its environment. Failed authentications are limited as by default.
+fn start_with(environment: &[(&str, &str)]) -> Server {
+    testkit::program!()
+        .with_database()
+        .without("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE")
+        .with_all(environment)
+        .serve(&[])
+}
+
+/// A server with the defaults.
+fn start() -> Server {
+    start_with(&[])
+}

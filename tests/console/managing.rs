@@ -1,19 +1,35 @@
 //! Clients, secrets, keys and routes, managed through the page alone; the results are checked outside of it.
 
 use serde_json::json;
+use testkit::http::{Request, Response};
+use testkit::token::{about_token, token_request};
+use testkit::{Server, TestClient, eventually};
 
-use crate::http::{Request, Response};
+use crate::TIMEOUT;
 use crate::page::{DESKTOP, Page};
-use crate::server::{Server, TestClient, eventually};
+
+/// Creates so many clients `service-…`, through the admin API: a command for each would take long.
+fn create_services(server: &Server, count: usize) {
+    let creator = server.client_with_id("creator", "mintage:admin", &[]);
+    let token = server.token(&creator, "mintage:admin", &[]);
+    for number in 1..=count {
+        let client = json!({
+            "client_id": format!("service-{number:03}"), "name": format!("Service {number:03}"), "scope": "orders:read",
+        });
+        let created = server.send(&Request::post("/admin/clients").bearer(&token).json(&client));
+        assert_eq!(created.status, 201);
+    }
+    assert_eq!(server.program.run(&["client", "delete", "creator"]).code, Some(0));
+}
 
 fn signed_in() -> (Server, Page) {
-    let server = Server::start();
+    let server = crate::start();
     let page = sign_in(&server);
     (server, page)
 }
 
 fn sign_in(server: &Server) -> Page {
-    let ops = server.client("ops", "mintage:admin", &[]);
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
@@ -22,14 +38,7 @@ fn sign_in(server: &Server) -> Page {
 
 /// The answer to a client that asks for a token.
 fn ask(server: &Server, client: &TestClient) -> Response {
-    let form = format!(
-        "grant_type=client_credentials&client_id={}&client_secret={}",
-        client.id, client.secret
-    );
-    Request::new("POST", "/token")
-        .header("Content-Type", "application/x-www-form-urlencoded")
-        .body(form)
-        .send(server.address)
+    server.send(&token_request(client, &[]))
 }
 
 /// Reads the credentials that a dialog shows once, and closes it.
@@ -61,8 +70,8 @@ fn create(page: &Page, id: &str, name: &str) -> TestClient {
 
 #[test]
 fn a_client_from_creation_to_deletion() {
-    let server = Server::start();
-    let ops = server.client("ops", "mintage:admin", &[]);
+    let server = crate::start();
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.sign_in(&ops.id, "mtgcsWrong");
     page.reads("The client id or secret is wrong, or the client is disabled.");
@@ -125,8 +134,8 @@ fn a_client_from_creation_to_deletion() {
 
 #[test]
 fn a_client_is_created_with_the_keyboard_alone() {
-    let server = Server::start();
-    let ops = server.client("ops", "mintage:admin", &[]);
+    let server = crate::start();
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.until("document.activeElement.name === 'id'");
     page.write(&ops.id);
@@ -193,7 +202,10 @@ fn an_update_is_saved_unless_someone_else_has_updated_the_client() {
     page.reads("Client updated");
     assert_eq!(server.run_json(&["client", "show", "billing"])["ttl_seconds"], 600);
     assert_eq!(
-        server.run(&["client", "update", "billing", "--name", "Theirs"]).0,
+        server
+            .program
+            .run(&["client", "update", "billing", "--name", "Theirs"])
+            .code,
         Some(0)
     );
     page.fill("Name", "Mine");
@@ -209,18 +221,17 @@ fn an_update_is_saved_unless_someone_else_has_updated_the_client() {
 fn revoked_tokens_are_inactive() {
     let (server, page) = signed_in();
     let billing = create(&page, "billing", "Billing");
-    let token = server.token(&billing, "orders:read", "");
+    let token = server.token(&billing, "orders:read", &[]);
     let active = || {
-        let form = format!("client_id=billing&client_secret={}&token={token}", billing.secret);
-        let asked = Request::new("POST", "/introspect").header("Content-Type", "application/x-www-form-urlencoded");
-        asked.body(form).send(server.address).json()["active"].clone()
+        let introspection = about_token("/introspect", &billing, &token);
+        server.send(&introspection).json()["active"].clone()
     };
     assert_eq!(active(), true);
     page.press("Revoke tokens…");
     page.press("Revoke tokens");
     page.reads("Tokens revoked");
     assert_eq!(active(), false);
-    eventually("it is shown", || {
+    eventually("it is shown", TIMEOUT, || {
         page.press("Refresh");
         page.until("finder.button('Refresh').ariaDisabled !== 'true'");
         (page.value("finder.row('orders:read')?.textContent.includes('revoked')") == true).then_some(())
@@ -233,10 +244,10 @@ fn one_token_of_several_is_revoked() {
     let (server, page) = signed_in();
     let billing = create(&page, "billing", "Billing");
     for scope in ["orders:read", "orders:write"] {
-        server.token(&billing, scope, "");
+        server.token(&billing, scope, &[]);
     }
     // Until the records are written.
-    eventually("both are shown", || {
+    eventually("both are shown", TIMEOUT, || {
         page.press("Refresh");
         page.until("finder.button('Refresh').ariaDisabled !== 'true'");
         (page.value("document.querySelectorAll('#main .pill.ok').length") == 3).then_some(())
@@ -248,7 +259,7 @@ fn one_token_of_several_is_revoked() {
         page.value("finder.row('orders:read').textContent.includes('active')"),
         true
     );
-    let tokens = server.metrics();
+    let tokens = server.metrics().0;
     assert!(tokens.contains("\nmintage_revocations_known 1\n"));
     page.assert_clean(&[]);
 }
@@ -302,8 +313,8 @@ fn keys_are_rotated_and_the_page_says_when_the_new_ones_activate() {
 #[test]
 fn routes_are_added_explained_and_removed() {
     let (server, page) = signed_in();
-    let demo = server.client("demo", "orders:read", &[]);
-    let token = server.token(&demo, "orders:read", "");
+    let demo = server.client_with_id("demo", "orders:read", &[]);
+    let token = server.token(&demo, "orders:read", &[]);
     let passes = || server.validate("GET", "/orders/1", &token).status;
     page.go_to("Routes");
     page.reads("No routes yet. /validate denies every request.");
@@ -329,8 +340,8 @@ fn routes_are_added_explained_and_removed() {
 
 #[test]
 fn many_clients_are_found_by_a_filter_and_shown_page_by_page() {
-    let server = Server::start();
-    server.many_clients(230);
+    let server = crate::start();
+    create_services(&server, 230);
     let page = sign_in(&server);
     page.go_to("Clients");
     page.until("document.querySelectorAll('tbody tr').length === 200");
@@ -358,7 +369,7 @@ fn a_secret_is_copied_with_a_button() {
     let secret = page.text_of("dialog[open] [data-shown=client_secret]");
     page.press("Copy client secret");
     page.until("[...document.querySelectorAll('dialog button')].some((found) => found.textContent === 'Copied')");
-    eventually("it is in the clipboard", || {
+    eventually("it is in the clipboard", TIMEOUT, || {
         (page.value("navigator.clipboard.readText()") == secret).then_some(())
     });
 }

@@ -1,11 +1,13 @@
 //! Signing in and out: what is refused is said in words, and what is secret leaves nothing behind.
 
+use testkit::{Server, TestClient, eventually};
+
+use crate::TIMEOUT;
 use crate::page::{DESKTOP, Page};
-use crate::server::{Server, TestClient, eventually};
 
 fn server() -> (Server, TestClient, Page) {
-    let server = Server::start();
-    let ops = server.client("ops", "mintage:admin", &[]);
+    let server = crate::start();
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
     (server, ops, page)
 }
@@ -25,8 +27,8 @@ fn a_wrong_secret_is_denied_with_a_message_and_the_right_one_opens_the_overview(
 #[test]
 fn a_client_without_the_scopes_is_told_so_and_a_reader_has_read_only_access() {
     let (server, _, page) = server();
-    let demo = server.client("demo", "orders:read", &[]);
-    let reader = server.client("reader", "mintage:read", &[]);
+    let demo = server.client_with_id("demo", "orders:read", &[]);
+    let reader = server.client_with_id("reader", "mintage:read", &[]);
     page.sign_in(&demo.id, &demo.secret);
     page.reads("This client has neither the scope mintage:admin nor mintage:read.");
     page.sign_in(&reader.id, &reader.secret);
@@ -40,7 +42,7 @@ fn a_client_without_the_scopes_is_told_so_and_a_reader_has_read_only_access() {
 #[test]
 fn a_client_that_may_only_use_the_header_signs_in_as_well() {
     let (server, _, page) = server();
-    let basic = server.client(
+    let basic = server.client_with_id(
         "by:the header",
         "mintage:admin",
         &["--auth-method", "client_secret_basic"],
@@ -77,8 +79,8 @@ fn signing_out_and_leaving_the_page_revoke_the_token() {
     let (server, ops, page) = server();
     let revoked = |count: usize| {
         let known = format!("\nmintage_revocations_known {count}\n");
-        eventually("the token is revoked", || {
-            server.metrics().contains(&known).then_some(())
+        eventually("the token is revoked", TIMEOUT, || {
+            server.metrics().0.contains(&known).then_some(())
         });
     };
     page.sign_in(&ops.id, &ops.secret);
@@ -121,13 +123,15 @@ fn the_policy_is_in_force() {
 
 #[test]
 fn a_token_is_renewed_before_it_has_expired() {
-    let server = Server::start();
-    let ops = server.client("ops", "mintage:admin", &["--ttl", "3s"]);
+    let server = crate::start();
+    let ops = server.client_with_id("ops", "mintage:admin", &["--ttl", "3s"]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
     let renewals = || page.requests().iter().filter(|url| url.ends_with("/token")).count();
-    eventually("it has renewed its token twice", || (renewals() >= 3).then_some(()));
+    eventually("it has renewed its token twice", TIMEOUT, || {
+        (renewals() >= 3).then_some(())
+    });
     page.go_to("Keys");
     page.reads("ES256");
     // Not one of the requests that are sent every second was refused meanwhile.
@@ -139,7 +143,7 @@ fn a_session_whose_client_is_disabled_ends_with_a_message() {
     let (server, ops, page) = server();
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
-    assert_eq!(server.run(&["client", "disable", "ops"]).0, Some(0));
+    assert_eq!(server.program.run(&["client", "disable", "ops"]).code, Some(0));
     page.reads("The session has ended: this client can no longer sign in.");
     assert!(!page.remains().contains(&ops.secret));
     page.assert_clean(&[401]);
@@ -147,9 +151,9 @@ fn a_session_whose_client_is_disabled_ends_with_a_message() {
 
 #[test]
 fn a_listener_for_admin_has_the_console_and_the_public_side_has_not() {
-    let server = Server::with(&[("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0")]);
-    let ops = server.client("ops", "mintage:admin", &[]);
-    let ask = |path: &str| crate::http::Request::new("GET", path).send(server.address).status;
+    let server = crate::start_with(&[("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0")]);
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
+    let ask = |path: &str| testkit::http::Request::new("GET", path).send(server.address).status;
     assert_eq!(
         [ask("/console"), ask("/console/console.js"), ask("/livez")],
         [404, 404, 200]

@@ -1,13 +1,16 @@
 //! The overview: plots of what the server does, while it does it.
 
+use testkit::token::token_request;
+use testkit::{Server, TestClient, eventually};
+
+use crate::TIMEOUT;
 use crate::page::{DESKTOP, Page};
-use crate::server::{Server, TestClient, eventually};
 
 fn overview() -> (Server, TestClient, Page) {
     // A plot of refusals needs more of them than are answered with 401 in a minute.
-    let server = Server::with(&[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")]);
-    let ops = server.client("ops", "mintage:admin", &[]);
-    let demo = server.client("demo", "orders:read", &[]);
+    let server = crate::start_with(&[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")]);
+    let ops = server.client_with_id("ops", "mintage:admin", &[]);
+    let demo = server.client_with_id("demo", "orders:read", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.sign_in(&ops.id, &ops.secret);
     page.until("document.querySelector('#card-tokens .line.main').getAttribute('d').includes('L')");
@@ -32,12 +35,13 @@ fn height(page: &Page, card: &str, line: &str) -> f64 {
 #[test]
 fn tokens_and_token_errors_are_seen_in_the_plots() {
     let (server, demo, page) = overview();
-    eventually("the plot is flat", || {
+    eventually("the plot is flat", TIMEOUT, || {
         (height(&page, "tokens", "main") < 95.0).then_some(())
     });
-    eventually("the plots rise", || {
-        server.token(&demo, "orders:read", "");
-        server.wrong_secret(&demo);
+    eventually("the plots rise", TIMEOUT, || {
+        server.token(&demo, "orders:read", &[]);
+        let denied = server.send(&token_request(&demo.with_secret("wrong"), &[]));
+        assert_eq!(denied.status, 401);
         let rise = ["main", "bad"].map(|line| height(&page, "tokens", line));
         (rise.iter().all(|rise| *rise > 10.0) && height(&page, "latency", "third") > 5.0).then_some(())
     });
@@ -49,7 +53,7 @@ fn tokens_and_token_errors_are_seen_in_the_plots() {
 /// The same numbers as in the tests of `mintage stats`.
 #[test]
 fn figures_are_what_happened_between_two_scrapes() {
-    let server = Server::start();
+    let server = crate::start();
     let page = Page::console(&server.origin(), DESKTOP);
     let come_to = |expression: &str| {
         page.value(&format!(
@@ -104,13 +108,13 @@ fn plots_move_until_they_are_paused() {
     const PLACE: &str = "document.querySelector('#card-tokens g').getAttribute('transform')";
     let place = || page.value(PLACE);
     let first = place();
-    eventually("it moves", || (place() != first).then_some(()));
+    eventually("it moves", TIMEOUT, || (place() != first).then_some(()));
     page.press("Pause");
     let paused = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 300))"));
     let later = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 1500))"));
     assert_eq!(paused, later);
     page.press("Resume");
-    eventually("it moves again", || (place() != later).then_some(()));
+    eventually("it moves again", TIMEOUT, || (place() != later).then_some(()));
 }
 
 #[test]
@@ -142,11 +146,11 @@ fn a_past_moment_is_selected_with_the_keyboard() {
 
 #[test]
 fn an_unreachable_server_is_reported_and_found_again() {
-    let (mut server, _, page) = overview();
-    server.pause();
+    let (server, _, page) = overview();
+    server.signal("STOP");
     page.reads("The server does not respond. Check that it is running and can be reached from here.");
     assert_eq!(page.text_of("#state"), "No response");
-    server.resume();
+    server.signal("CONT");
     page.until("document.getElementById('state').textContent === 'Ready'");
     page.until("!document.body.innerText.includes('does not respond')");
 }

@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use serde_json::json;
+use testkit::gateway::forwarded;
+use testkit::http::{Connection, Response};
+use testkit::proxy::Conduct;
+use testkit::token::about_token;
+use testkit::{TestClient, eventually};
 
-use crate::asking::{about_token, assert_unavailable, validation};
-use crate::http::{Connection, Response};
-use crate::proxy::Conduct;
 use crate::scene::Scene;
-use crate::server::{Server, TestClient, eventually};
 
 /// The oldest change log by which tokens are judged.
 const LAG: Duration = Duration::from_secs(5);
@@ -28,7 +29,7 @@ impl Question {
     fn prepare() -> Self {
         let scene = Scene::new(&[]);
         let route = ["route", "add", "--path", "/orders", "--scope", "orders:read"];
-        scene.server.run(&route);
+        scene.server.run_json(&route);
         let client = scene.client();
         let mut question = Self {
             observer: scene.server.client_at(&scene.direct_url(), "mintage:introspect", &[]),
@@ -48,7 +49,10 @@ impl Question {
     fn ask(&mut self) -> (Response, Response) {
         let introspection = about_token("/introspect", &self.observer, &self.token);
         let told = self.connection.ask(&introspection);
-        (told, self.connection.ask(&validation(&self.token)))
+        (
+            told,
+            self.connection.ask(&forwarded("GET", "/orders").bearer(&self.token)),
+        )
     }
 
     /// The token has been taken back where the instance cannot see it: it may not know for as long as its change log may
@@ -59,8 +63,8 @@ impl Question {
         while began.elapsed() < LAG + Duration::from_secs(2) {
             let (told, let_through) = self.ask();
             if began.elapsed() > LAG + Duration::from_millis(100) {
-                assert_unavailable(&told);
-                assert_unavailable(&let_through);
+                told.assert_unavailable();
+                let_through.assert_unavailable();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -83,7 +87,7 @@ impl Question {
 #[test]
 fn g2_cut_off_from_the_database_it_does_not_guess() {
     let mut question = Question::prepare();
-    let other = Server::ready(&question.scene.direct_url(), &[]);
+    let other = testkit::program!().on(&question.scene.direct_url(), &[]).serve(&[]);
     question.scene.proxy.set(Conduct::Hold);
     let revocation = about_token("/revoke", &question.client, &question.token);
     assert_eq!(other.send(&revocation).status, 200);
@@ -100,7 +104,7 @@ fn g2_told_that_a_client_changed_but_not_how_it_does_not_guess() {
         .batch_execute("BEGIN; LOCK TABLE not_before IN ACCESS EXCLUSIVE MODE")
         .unwrap();
     let disable = ["client", "disable", &question.client.id];
-    question.scene.server.run(&disable);
+    question.scene.server.run_json(&disable);
     question.assert_not_guessed();
     holder.batch_execute("ROLLBACK").unwrap();
     question.assert_known();

@@ -7,11 +7,11 @@ use mintage::db::{Db, clients};
 use mintage::oauth::client::ClientId;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::secret_hash::SecretHash;
-
-use crate::asking::{Load, token_request};
-use crate::cluster::Cluster;
-use crate::http::{Connection, Request};
-use crate::server::{Server, TestClient};
+use testkit::cluster::Cluster;
+use testkit::http::{Connection, Request};
+use testkit::load::Load;
+use testkit::token::token_request;
+use testkit::{Server, TestClient};
 
 /// Polls for this long: a second in which the change must be seen, and one in which it must stay.
 const WATCH: Duration = Duration::from_millis(2500);
@@ -26,7 +26,10 @@ impl Pair {
         let cluster = Cluster::start();
         let url = cluster.url(cluster.address(), "mintage");
         Self {
-            instances: [Server::ready(&url, &[]), Server::ready(&url, &[])],
+            instances: [
+                testkit::program!().on(&url, &[]).serve(&[]),
+                testkit::program!().on(&url, &[]).serve(&[]),
+            ],
             cluster,
         }
     }
@@ -87,10 +90,10 @@ fn g2_a_client_that_was_disabled_gets_no_token_anywhere_within_a_second() {
     let pair = Pair::start();
     let client = pair.instances[0].client("a", &[]);
     pair.assert_changes(&token_request(&client, &[]), 401, || {
-        pair.instances[0].run(&["client", "disable", &client.id]);
+        pair.instances[0].run_json(&["client", "disable", &client.id]);
     });
     pair.assert_changes(&token_request(&client, &[]), 200, || {
-        pair.instances[1].run(&["client", "enable", &client.id]);
+        pair.instances[1].run_json(&["client", "enable", &client.id]);
     });
 }
 

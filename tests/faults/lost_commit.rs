@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use serde_json::json;
+use testkit::gateway::forwarded;
+use testkit::load::Load;
+use testkit::token::{about_token, jti, token_request};
+use testkit::{TestClient, eventually};
 
-use crate::asking::{Load, about_token, assert_unavailable, jti, token_request, validation};
 use crate::scene::Scene;
-use crate::server::{TestClient, eventually};
 
 /// The batch is written again, and its rows are there once.
 fn lost_batches(durability: &str) {
@@ -65,7 +67,7 @@ fn g1_a_revocation_whose_commit_is_not_answered_is_not_reported_as_done_before_i
         let answer = scene.server.send(&revocation);
         assert_eq!(scene.proxy.cuts_left(), 0);
         if answer.status != 200 {
-            assert_unavailable(&answer);
+            answer.assert_unavailable();
             assert_eq!(scene.server.send(&revocation).status, 200);
         }
         assert_eq!(introspected(&scene, &client, &token), json!({"active": false}));
@@ -80,7 +82,10 @@ fn g1_a_revocation_whose_commit_is_not_answered_counts_even_if_nobody_tries_agai
     let client = scene.client();
     let token = scene.token(&client);
     cut_next_commits(&scene, 2);
-    assert_unavailable(&scene.server.send(&about_token("/revoke", &client, &token)));
+    scene
+        .server
+        .send(&about_token("/revoke", &client, &token))
+        .assert_unavailable();
     eventually("the database and the server agree", Duration::from_secs(2), || {
         (introspected(&scene, &client, &token) == json!({"active": false})).then_some(())
     });
@@ -92,10 +97,10 @@ fn g5_a_use_whose_commit_is_not_answered_is_refused_and_there_is_no_other() {
     let client = scene.client();
     scene
         .server
-        .run(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
+        .run_json(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
     let ordinary = scene.token(&client);
     eventually("the route counts", Duration::from_secs(5), || {
-        (scene.server.send(&validation(&ordinary)).status == 200).then_some(())
+        (scene.server.send(&forwarded("GET", "/orders").bearer(&ordinary)).status == 200).then_some(())
     });
     for cuts in ONE_OR_BOTH_TRIES {
         let token = scene
@@ -103,11 +108,14 @@ fn g5_a_use_whose_commit_is_not_answered_is_refused_and_there_is_no_other() {
             .send(&token_request(&client, &[("one_time", "true")]))
             .access_token();
         cut_next_commits(&scene, cuts);
-        let refused = scene.server.send(&validation(&token)).status;
+        let refused = scene.server.send(&forwarded("GET", "/orders").bearer(&token)).status;
         assert!([401, 503].contains(&refused), "{refused}");
         assert_eq!(scene.proxy.cuts_left(), 0);
         for _ in 0..20 {
-            assert_eq!(scene.server.send(&validation(&token)).status, 401);
+            assert_eq!(
+                scene.server.send(&forwarded("GET", "/orders").bearer(&token)).status,
+                401
+            );
         }
         let rows = format!("SELECT count(*) FROM redemptions WHERE jti = '{}'", jti(&token));
         assert_eq!(scene.cluster.number(&rows), 1);
@@ -121,7 +129,7 @@ fn a_command_whose_commit_is_not_answered_does_not_say_that_it_is_done() {
     let create = [
         "client", "create", "--id", "new", "--name", "n", "--scope", "a", "--json",
     ];
-    let outcome = scene.server.run_with(&[], &create);
+    let outcome = scene.server.program.run_with(&[], &create);
     assert_eq!(scene.proxy.cuts_left(), 0);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (Some(1), ""), "{outcome:?}");
     assert!(
@@ -132,6 +140,6 @@ fn a_command_whose_commit_is_not_answered_does_not_say_that_it_is_done() {
         "{outcome:?}"
     );
     // It was done all the same, and who tries again is told so.
-    let outcome = scene.server.run_with(&[], &create);
+    let outcome = scene.server.program.run_with(&[], &create);
     assert_eq!(outcome.stderr, "mintage: client \"new\" already exists\n");
 }

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testkit::cluster::Cluster;
+use testkit::http::Request;
+use testkit::load::{Load, assert_as_quick, p99};
+use testkit::proxy::{Conduct, PostgresProxy};
+use testkit::token::{about_token, token_request};
+use testkit::{TestClient, eventually};
 
-use crate::asking::{Load, about_token, assert_as_quick, assert_unavailable, p99, token_request};
-use crate::cluster::Cluster;
-use crate::http::Request;
-use crate::proxy::{Conduct, Proxy};
 use crate::scene::Scene;
-use crate::server::{TestClient, eventually};
 
 /// How the database goes away.
 #[derive(Clone, Copy)]
@@ -25,7 +26,7 @@ enum Fault {
 }
 
 impl Fault {
-    fn begin(self, cluster: &Cluster, proxy: &Proxy) {
+    fn begin(self, cluster: &Cluster, proxy: &PostgresProxy) {
         match self {
             Self::Stopped => cluster.stop(),
             Self::Hung => cluster.hang(),
@@ -34,7 +35,7 @@ impl Fault {
         }
     }
 
-    fn end(self, cluster: &Cluster, proxy: &Proxy) {
+    fn end(self, cluster: &Cluster, proxy: &PostgresProxy) {
         match self {
             Self::Stopped => cluster.start_again(),
             Self::Hung => cluster.resume(),
@@ -81,7 +82,7 @@ impl Outage {
             for request in &refused {
                 scope.spawn(move || {
                     while Instant::now() < end {
-                        assert_unavailable(&self.scene.server.send(request));
+                        self.scene.server.send(request).assert_unavailable();
                         std::thread::sleep(Duration::from_millis(50));
                     }
                 });
@@ -98,7 +99,7 @@ impl Outage {
             let answer = self.scene.server.send(&Request::get("/readyz"));
             if answer.status == 503 {
                 ready = false;
-                assert_unavailable(&answer);
+                answer.assert_unavailable();
                 assert_eq!(answer.json()["reason"], "the database does not answer");
             } else {
                 assert!(ready, "ready again during the outage");

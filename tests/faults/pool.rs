@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
+use testkit::gateway::forwarded;
+use testkit::http::Request;
+use testkit::proxy::Conduct;
+use testkit::token::{about_token, token_request};
+use testkit::{TestClient, eventually};
 
-use crate::asking::{about_token, assert_unavailable, token_request, validation};
-use crate::http::Request;
-use crate::proxy::Conduct;
 use crate::scene::Scene;
-use crate::server::{TestClient, eventually};
 
 #[test]
 fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_are_told_to_come_again() {
@@ -28,7 +29,7 @@ fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_are_told_to_co
             .iter()
             .map(|stranger| {
                 scope.spawn(move || {
-                    assert_unavailable(&scene.server.send(&token_request(stranger, &[])));
+                    scene.server.send(&token_request(stranger, &[])).assert_unavailable();
                     began.elapsed()
                 })
             })
@@ -61,14 +62,14 @@ fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_are_told_to_co
 fn dead_connections(kill: impl Fn(&Scene)) {
     let scene = Scene::new(&[]);
     let route = ["route", "add", "--path", "/orders", "--scope", "orders:read"];
-    scene.server.run(&route);
+    scene.server.run_json(&route);
     let strangers: Vec<TestClient> = (0..12).map(|_| scene.client()).collect();
     let known = scene.client();
     let revoked = scene.token(&known);
     let once = scene.server.send(&token_request(&known, &[("one_time", "true")]));
     let revoke_all = Request::post(&format!("/admin/clients/{}/revoke-tokens", known.id));
     let first = [
-        validation(&once.access_token()),
+        forwarded("GET", "/orders").bearer(&once.access_token()),
         about_token("/revoke", &known, &revoked),
         scene.operator(revoke_all),
         token_request(&strangers[0], &[]),
@@ -129,7 +130,7 @@ fn an_open_breaker_leaves_the_database_alone_but_for_probes() {
     const OPEN_FOR: Duration = Duration::from_secs(1);
     let scene = Scene::new(&[("MINTAGE_DATABASE__BREAKER__OPEN_FOR", "1s")]);
     let strangers: Vec<TestClient> = (0..8).map(|_| scene.client()).collect();
-    let ask_in_vain = |stranger: &TestClient| assert_unavailable(&scene.server.send(&token_request(stranger, &[])));
+    let ask_in_vain = |stranger: &TestClient| scene.server.send(&token_request(stranger, &[])).assert_unavailable();
     let (asked, statements, seen) = std::thread::scope(|scope| {
         let watching = scope.spawn(|| watch_breaker(&scene));
         // Longer than a call may take.

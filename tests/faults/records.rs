@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use crate::asking::{Load, assert_unavailable, jti, token_request};
-use crate::http::Connection;
+use testkit::eventually;
+use testkit::http::Connection;
+use testkit::load::Load;
+use testkit::token::{jti, token_request};
+
 use crate::scene::Scene;
-use crate::server::eventually;
 
 #[test]
 fn a_record_that_is_refused_is_given_up_alone() {
@@ -52,7 +54,7 @@ fn past_max_pending_tokens_are_refused_and_counted_and_nothing_grows() {
     });
     let before = memory(&scene);
     for _ in 0..5000 {
-        assert_unavailable(&connection.ask(&request));
+        connection.ask(&request).assert_unavailable();
     }
     let receipts = load.stop();
     let grown = memory(&scene).saturating_sub(before);

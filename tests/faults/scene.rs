@@ -4,19 +4,19 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::Value;
-
-use crate::asking::{Receipt, received, token_request};
-use crate::cluster::Cluster;
-use crate::http::{Request, Response};
-use crate::proxy::Proxy;
-use crate::server::{Server, TestClient, eventually};
+use testkit::cluster::Cluster;
+use testkit::http::{Request, Response};
+use testkit::load::{Receipt, received};
+use testkit::proxy::PostgresProxy;
+use testkit::token::token_request;
+use testkit::{Server, TestClient, eventually};
 
 /// What the operator of the scene may do.
 const OPERATOR: &str = "mintage:admin";
 
 pub struct Scene {
     pub cluster: Cluster,
-    pub proxy: Proxy,
+    pub proxy: PostgresProxy,
     pub server: Server,
     operator_token: String,
 }
@@ -25,8 +25,10 @@ impl Scene {
     /// A server that is ready, with these variables in its environment.
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let cluster = Cluster::start();
-        let proxy = Proxy::before(cluster.address());
-        let server = Server::ready(&cluster.url(proxy.address(), "mintage"), environment);
+        let proxy = PostgresProxy::before(cluster.address());
+        let server = testkit::program!()
+            .on(&cluster.url(proxy.address(), "mintage"), environment)
+            .serve(&[]);
         let operator = server.client(OPERATOR, &[]);
         let operator_token = server
             .send(&token_request(&operator, &[("scope", OPERATOR)]))

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::asking::{Load, assert_as_quick, p99, token_request};
-use crate::server::{Server, TestClient};
+use testkit::load::{Load, assert_as_quick, p99};
+use testkit::token::token_request;
+use testkit::{Server, TestClient};
 
 /// Open files for this process and the servers that it starts: a connection has an end in each.
 ///
@@ -36,7 +37,7 @@ struct Scene {
 
 impl Scene {
     fn start() -> Self {
-        let server = Server::ready("sqlite:mintage.db", &[]);
+        let server = testkit::program!().on("sqlite:mintage.db", &[]).serve(&[]);
         let clients = (0..4).map(|_| server.client("a", &[])).collect();
         Self { server, clients }
     }

@@ -4,16 +4,17 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use serde_json::json;
-
-use crate::asking::{about_token, assert_unavailable, token_request};
-use crate::cluster::Cluster;
-use crate::http::Request;
-use crate::server::{Server, TestClient, eventually};
+use testkit::cluster::Cluster;
+use testkit::http::Request;
+use testkit::token::{about_token, token_request};
+use testkit::{TestClient, eventually};
 
 fn started_late(length: Duration) {
     let cluster = Cluster::start();
     cluster.stop();
-    let mut server = Server::started(&cluster.url(cluster.address(), "mintage"), &[]);
+    let mut server = testkit::program!()
+        .on(&cluster.url(cluster.address(), "mintage"), &[])
+        .serve_unready(&[]);
     let anybody = TestClient {
         id: "anybody".into(),
         secret: "none".into(),
@@ -23,10 +24,10 @@ fn started_late(length: Duration) {
         assert!(!server.has_ended());
         assert_eq!(server.send(&Request::get("/livez")).status, 200);
         let answer = server.send(&Request::get("/readyz"));
-        assert_unavailable(&answer);
+        answer.assert_unavailable();
         let reason = "the server is starting: keys and clients are not loaded yet";
         assert_eq!(answer.json(), json!({"status": "unavailable", "reason": reason}));
-        assert_unavailable(&server.send(&token_request(&anybody, &[])));
+        server.send(&token_request(&anybody, &[])).assert_unavailable();
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(
@@ -61,7 +62,10 @@ fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
     let url = cluster.url(cluster.address(), "empty");
     // Both wait for the same moment.
     cluster.hang();
-    let instances = [Server::started(&url, &[]), Server::started(&url, &[])];
+    let instances = [
+        testkit::program!().on(&url, &[]).serve_unready(&[]),
+        testkit::program!().on(&url, &[]).serve_unready(&[]),
+    ];
     cluster.resume();
     for instance in &instances {
         instance.wait_until_ready();
@@ -80,7 +84,7 @@ fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
 fn g2_what_is_taken_back_while_an_instance_starts_counts_before_it_is_ready() {
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "mintage");
-    let first = Server::ready(&url, &[]);
+    let first = testkit::program!().on(&url, &[]).serve(&[]);
     let client = first.client("a", &[]);
     let token = first.send(&token_request(&client, &[])).access_token();
     // The second has read all revocations when it comes to the routes.
@@ -88,7 +92,7 @@ fn g2_what_is_taken_back_while_an_instance_starts_counts_before_it_is_ready() {
     holder
         .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
         .unwrap();
-    let second = Server::started(&url, &[]);
+    let second = testkit::program!().on(&url, &[]).serve_unready(&[]);
     eventually("the second waits for the routes", Duration::from_secs(10), || {
         (cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(())
     });

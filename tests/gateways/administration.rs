@@ -1,9 +1,9 @@
 //! Routes by command line and by `/admin/routes`, on a running server.
 
 use serde_json::{Value, json};
-
-use crate::http::{Request, Response};
-use crate::server::{Server, TestClient};
+use testkit::gateway::HOST;
+use testkit::http::{Request, Response};
+use testkit::{Server, TestClient};
 
 struct Setting {
     server: Server,
@@ -13,12 +13,12 @@ struct Setting {
 }
 
 fn setting() -> Setting {
-    let server = Server::start();
-    let demo = server.client("demo", "orders:read orders:write", &[]);
-    let ops = server.client("ops", "mintage:admin mintage:read", &[]);
+    let server = crate::start();
+    let demo = server.client_with_id("demo", "orders:read orders:write", &[]);
+    let ops = server.client_with_id("ops", "mintage:admin mintage:read", &[]);
     Setting {
-        admin: server.token(&ops, "mintage:admin", ""),
-        reader: server.token(&ops, "mintage:read", ""),
+        admin: server.token(&ops, "mintage:admin", &[]),
+        reader: server.token(&ops, "mintage:read", &[]),
         server,
         demo,
     }
@@ -26,18 +26,18 @@ fn setting() -> Setting {
 
 impl Setting {
     fn post(&self, path: &str, document: &Value) -> Response {
-        let request = Request::new("POST", path).bearer(&self.admin).json(document);
-        request.send(self.server.address)
+        let request = Request::to_host(HOST, "POST", path).bearer(&self.admin).json(document);
+        request.send_and_close(self.server.address)
     }
 
     fn get_routes(&self) -> Response {
-        let request = Request::new("GET", "/admin/routes").bearer(&self.reader);
-        request.send(self.server.address)
+        let request = Request::to_host(HOST, "GET", "/admin/routes").bearer(&self.reader);
+        request.send_and_close(self.server.address)
     }
 
     fn delete(&self, id: &str) -> Response {
-        let request = Request::new("DELETE", &format!("/admin/routes/{id}")).bearer(&self.admin);
-        request.send(self.server.address)
+        let request = Request::to_host(HOST, "DELETE", &format!("/admin/routes/{id}")).bearer(&self.admin);
+        request.send_and_close(self.server.address)
     }
 }
 
@@ -53,7 +53,7 @@ fn assert_problem(response: &Response, status: u16) {
 fn a_write_counts_on_every_worker_when_it_is_answered() {
     let setting = setting();
     let server = &setting.server;
-    let token = server.token(&setting.demo, "orders:read", "");
+    let token = server.token(&setting.demo, "orders:read", &[]);
     let route = json!({"method": "GET", "path": "/orders/{id}", "scope": "orders:read"});
     for _ in 0..5 {
         let made = setting.post("/admin/routes", &route);
@@ -68,7 +68,7 @@ fn a_write_counts_on_every_worker_when_it_is_answered() {
             json!({"items": [expected], "next_cursor": null})
         );
         let removed = setting.delete(&id);
-        assert_eq!((removed.status, removed.body.as_str()), (204, ""));
+        assert_eq!((removed.status, removed.text().as_str()), (204, ""));
         assert!((0..8).all(|_| server.validate("GET", "/orders/1", &token).status == 403));
     }
 }
@@ -96,20 +96,19 @@ fn what_cannot_be_done_is_a_problem_document() {
         assert_problem(&setting.post("/admin/routes", &bad), 400);
     }
     let twice = r#"{"path":"/a","path":"/b","scope":"a"}"#;
-    let request = Request::new("POST", "/admin/routes")
+    let request = Request::to_host(HOST, "POST", "/admin/routes")
         .bearer(&setting.admin)
-        .header("Content-Type", "application/json")
-        .body(twice);
-    assert_problem(&request.send(setting.server.address), 400);
+        .body("application/json", twice);
+    assert_problem(&request.send_and_close(setting.server.address), 400);
     assert_eq!(setting.get_routes().json()["items"].as_array().unwrap().len(), 1);
     for (method, path, allowed) in [
         ("PUT", "/admin/routes", "GET, HEAD, POST"),
         ("GET", "/admin/routes/x", "DELETE"),
         ("GET", "/admin/routes/explain", "POST"),
     ] {
-        let response = Request::new(method, path)
+        let response = Request::to_host(HOST, method, path)
             .bearer(&setting.admin)
-            .send(setting.server.address);
+            .send_and_close(setting.server.address);
         assert_problem(&response, 405);
         assert_eq!(response.header("allow"), Some(allowed));
     }
@@ -119,27 +118,38 @@ fn what_cannot_be_done_is_a_problem_document() {
 fn the_bearer_is_judged_before_the_body_and_the_body_is_bounded() {
     let setting = setting();
     let address = setting.server.address;
-    let demo = setting.server.token(&setting.demo, "orders:read", "");
+    let demo = setting.server.token(&setting.demo, "orders:read", &[]);
     for (method, path) in [
         ("POST", "/admin/routes"),
         ("POST", "/admin/routes/explain"),
         ("DELETE", "/admin/routes/x"),
     ] {
         // A body that never comes whole: whoever waits for it does not answer.
-        let endless = |request: Request| request.header("Content-Length", "10").send(address);
-        assert_problem(&endless(Request::new(method, path)), 401);
-        assert_problem(&endless(Request::new(method, path).bearer(&demo)), 403);
-        assert_problem(&endless(Request::new(method, path).bearer(&setting.reader)), 403);
+        let endless = |request: Request| request.header("Content-Length", "10").send_and_close(address);
+        assert_problem(&endless(Request::to_host(HOST, method, path)), 401);
+        assert_problem(&endless(Request::to_host(HOST, method, path).bearer(&demo)), 403);
+        assert_problem(
+            &endless(Request::to_host(HOST, method, path).bearer(&setting.reader)),
+            403,
+        );
     }
-    assert_problem(&Request::new("GET", "/admin/routes").send(address), 401);
-    assert_problem(&Request::new("GET", "/admin/routes").bearer(&demo).send(address), 403);
+    assert_problem(
+        &Request::to_host(HOST, "GET", "/admin/routes").send_and_close(address),
+        401,
+    );
+    assert_problem(
+        &Request::to_host(HOST, "GET", "/admin/routes")
+            .bearer(&demo)
+            .send_and_close(address),
+        403,
+    );
     let large = vec![b' '; (16 << 10) + 1];
     for path in ["/admin/routes", "/admin/routes/explain"] {
-        let request = Request::new("POST", path)
+        let request = Request::to_host(HOST, "POST", path)
             .bearer(&setting.admin)
             .header("Content-Type", "application/json");
-        assert_problem(&request.clone().body(&large).send(address), 413);
-        assert_problem(&request.chunked(&large).send(address), 413);
+        assert_problem(&request.clone().body("", &large).send_and_close(address), 413);
+        assert_problem(&request.chunked(&large).send_and_close(address), 413);
     }
 }
 
@@ -165,9 +175,10 @@ fn explain_says_which_route_decides_and_why() {
         (&json!("denied"), &Value::Null)
     );
     assert_eq!(denied["reason"], "the path has a segment . or ..");
-    let (code, words, _) = server.run(&["route", "explain", "GET", "/orders/1"]);
+    let explained = server.program.run(&["route", "explain", "GET", "/orders/1"]);
+    let words = explained.done();
     assert!(
-        code == Some(0) && words.starts_with("decided by  ") && words.contains("\nnot by "),
+        words.starts_with("decided by  ") && words.contains("\nnot by "),
         "{words}"
     );
     assert_problem(&setting.post("/admin/routes/explain", &json!({"method": "GET"})), 400);
@@ -177,7 +188,7 @@ fn explain_says_which_route_decides_and_why() {
 fn what_the_command_line_does_counts_within_a_second() {
     let setting = setting();
     let server = &setting.server;
-    let token = server.token(&setting.demo, "orders:read", "");
+    let token = server.token(&setting.demo, "orders:read", &[]);
     assert_eq!(server.validate("GET", "/orders/1", &token).status, 403);
     let id = server.route("GET", "/orders/{id}", "orders:read", &[]);
     server.validates_within_a_second("GET", "/orders/1", &token, 200);
@@ -191,16 +202,12 @@ fn what_the_command_line_does_counts_within_a_second() {
 
 #[test]
 fn the_command_line_says_what_is_wrong_in_one_line() {
-    let server = Server::start();
+    let server = crate::start();
     server.route("GET", "/orders/{id}", "orders:read", &[]);
     let refused = |arguments: &[&str], code: i32, beginning: &str| {
-        let (exit, stdout, stderr) = server.run(&[&["route"], arguments].concat());
-        assert_eq!(
-            (exit, stdout.as_str(), stderr.lines().count()),
-            (Some(code), "", 1),
-            "{stderr}"
-        );
-        assert!(stderr.starts_with(&format!("mintage: {beginning}")), "{stderr}");
+        let outcome = server.program.run(&[&["route"], arguments].concat());
+        let line = outcome.failed(code);
+        assert!(line.starts_with(&format!("mintage: {beginning}")), "{line}");
     };
     let add = |more: &[&str], beginning: &str| refused(&[&["add"], more].concat(), 2, beginning);
     add(&["--path", "/a//b", "--scope", "a"], "--path: ");

@@ -6,9 +6,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
+use testkit::gateway::HOST;
+use testkit::http::{Request, Response, exchange};
+use testkit::{Server, TestClient, eventually};
 
-use crate::http::{Request, Response, exchange};
-use crate::server::{Server, TestClient, eventually};
+use crate::TIMEOUT;
 use crate::upstream::Upstream;
 
 const DOCUMENT: &str = include_str!("../../docs/gateways.md");
@@ -36,14 +38,14 @@ impl Gateway {
     /// Starts `program` with the block of `docs/gateways.md` in this language. `configure` gets a folder, the port to
     /// listen on and the block with the addresses of this test, and makes the command that runs in the foreground.
     pub fn start(program: &str, language: &str, configure: impl Fn(&TempDir, u16, String) -> Command) -> Self {
-        let server = Server::start();
+        let server = crate::start();
         let upstream = Upstream::start();
         for (method, path, scope) in ROUTES {
             let escaped = path.replace('é', "%C3%A9").replace(' ', "%20");
             server.route(method, &escaped, scope, &[]);
         }
-        let client = server.client("demo", "public:read orders:read orders:write", &[]);
-        let directory = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let client = server.client_with_id("demo", "public:read orders:read orders:write", &[]);
+        let directory = testkit::folder::temporary();
         let port = free_port();
         let block = block(language)
             .replace("127.0.0.1:8080", &server.address.to_string())
@@ -63,7 +65,7 @@ impl Gateway {
             directory,
             client,
         };
-        eventually("the gateway listens", || {
+        eventually("the gateway listens", TIMEOUT, || {
             if let Ok(Some(status)) = gateway.child.try_wait() {
                 let log = std::fs::read_to_string(gateway.directory.path().join("gateway.log"));
                 panic!("{program} ended with {status}: {log:?}");
@@ -78,18 +80,18 @@ impl Gateway {
 
     /// A token that may only read what is public.
     pub fn weak(&self) -> String {
-        self.server.token(&self.client, "public:read", "")
+        self.server.token(&self.client, "public:read", &[])
     }
 
     /// A token that may read orders.
     pub fn strong(&self) -> String {
-        self.server.token(&self.client, "orders:read", "")
+        self.server.token(&self.client, "orders:read", &[])
     }
 
     /// Sends a request; the answer, and what reached the upstream.
     pub fn ask(&self, request: &Request) -> (Response, Vec<String>) {
         self.upstream.take_seen();
-        let response = request.send(self.address);
+        let response = request.send_and_close(self.address);
         (response, self.upstream.take_seen())
     }
 
@@ -113,7 +115,7 @@ impl Gateway {
             ("X-Forwarded-Host", "other.example"),
             ("X-Forwarded-Uri", "/nowhere"),
         ];
-        let mut request = Request::new("GET", "/orders/1?page=2").bearer(&strong);
+        let mut request = Request::to_host(HOST, "GET", "/orders/1?page=2").bearer(&strong);
         for (name, value) in lies {
             request = request.header(name, value);
         }
@@ -132,13 +134,13 @@ impl Gateway {
             "{lower}"
         );
         for target in ["/caf%C3%A9/x", "/a%20b/x"] {
-            let (response, seen) = self.ask(&Request::new("GET", target).bearer(&strong));
+            let (response, seen) = self.ask(&Request::to_host(HOST, "GET", target).bearer(&strong));
             assert_eq!(response.status, 200, "{target}: {response:?}");
             assert!(seen[0].starts_with(&format!("GET {target} ")), "{seen:?}");
         }
-        let with_body = Request::new("POST", "/public/a")
+        let with_body = Request::to_host(HOST, "POST", "/public/a")
             .bearer(&self.weak())
-            .body("x".repeat(100_000));
+            .body("", "x".repeat(100_000));
         assert_eq!(
             self.ask(&with_body).0.status,
             200,
@@ -148,12 +150,12 @@ impl Gateway {
 
     /// That it stops what may not, and says why.
     pub fn assert_stops_what_may_not(&self) {
-        let (response, seen) = self.ask(&Request::new("GET", "/orders/1"));
+        let (response, seen) = self.ask(&Request::to_host(HOST, "GET", "/orders/1"));
         assert_eq!((response.status, seen.len()), (401, 0), "{response:?}");
         assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"mintage\""));
-        let (response, _) = self.ask(&Request::new("GET", "/orders/1").bearer("wrong"));
+        let (response, _) = self.ask(&Request::to_host(HOST, "GET", "/orders/1").bearer("wrong"));
         assert_eq!(response.status, 401, "{response:?}");
-        let (response, _) = self.ask(&Request::new("GET", "/orders/1?access_token=wrong"));
+        let (response, _) = self.ask(&Request::to_host(HOST, "GET", "/orders/1?access_token=wrong"));
         assert_eq!(response.status, 401, "{response:?}");
         let (weak, strong) = (self.weak(), self.strong());
         for (method, target, token) in [
@@ -164,7 +166,7 @@ impl Gateway {
             ("GET", "/orders/1/", &strong),
             ("GET", "/validate", &strong),
         ] {
-            let (response, seen) = self.ask(&Request::new(method, target).bearer(token));
+            let (response, seen) = self.ask(&Request::to_host(HOST, method, target).bearer(token));
             assert_eq!(
                 (response.status, seen.len()),
                 (403, 0),
@@ -208,17 +210,17 @@ impl Gateway {
             "orders/1",
             "\\orders\\1",
         ] {
-            self.assert_stopped(&Request::new("GET", target).bearer(&weak), target);
+            self.assert_stopped(&Request::to_host(HOST, "GET", target).bearer(&weak), target);
         }
         for method in ["get", "Get", "GET,POST"] {
-            self.assert_stopped(&Request::new(method, "/public/a").bearer(&weak), method);
+            self.assert_stopped(&Request::to_host(HOST, method, "/public/a").bearer(&weak), method);
         }
     }
 
     /// P43: what a client says in the names of the gateway's own headers counts for nothing.
     pub fn assert_withstands_lies_in_headers(&self) {
         let weak = self.weak();
-        let order = Request::new("GET", "/orders/1").bearer(&weak);
+        let order = Request::to_host(HOST, "GET", "/orders/1").bearer(&weak);
         let public = [("Method", "GET"), ("Host", "api.example"), ("Uri", "/public/a")];
         for prefix in [
             "X-Forwarded-",
@@ -256,7 +258,7 @@ impl Gateway {
         }
         let (response, seen) = self.ask(&order.clone().header("Connection", "Authorization"));
         assert!(response.status >= 400 && seen.is_empty(), "{response:?}");
-        let two_hosts = Request::new("GET", "/orders/1")
+        let two_hosts = Request::to_host(HOST, "GET", "/orders/1")
             .header("Host", "other.example")
             .bearer(&weak);
         self.assert_stopped(&two_hosts, "two hosts");

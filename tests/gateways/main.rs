@@ -10,10 +10,28 @@
 
 mod administration;
 mod gateway;
-mod http;
-#[allow(dead_code, reason = "what only a browser needs is for another binary")]
-mod server;
 mod through_caddy;
 mod through_nginx;
 mod upstream;
 mod validate;
+
+use std::time::Duration;
+
+use testkit::Server;
+
+/// How long anything may take here that is not measured.
+const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A server with these variables in its environment. Failed authentications are limited as by default.
+fn start_with(environment: &[(&str, &str)]) -> Server {
+    testkit::program!()
+        .with_database()
+        .without("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE")
+        .with_all(environment)
+        .serve(&[])
+}
+
+/// A server with the defaults.
+fn start() -> Server {
+    start_with(&[])
+}

@@ -1,7 +1,5 @@
 //! Through Debian's nginx, with `auth_request`.
 
-use std::process::Command;
-
 use tempfile::TempDir;
 
 use crate::gateway::Gateway;
@@ -9,32 +7,8 @@ use crate::gateway::Gateway;
 fn nginx() -> Gateway {
     Gateway::start("nginx", "nginx", |directory: &TempDir, port, block| {
         let block = block.replace("listen 80;", &format!("listen 127.0.0.1:{port};"));
-        let folder = directory.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-            .collect();
-        let whole = format!(
-            "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
-             events {{}}\nhttp {{\naccess_log off;\n{temporary}{block}\n}}\n"
-        );
-        let path = directory.path().join("nginx.conf");
-        std::fs::write(&path, whole).unwrap();
-        let mut command = Command::new(program());
-        command.arg("-e").arg(directory.path().join("error.log"));
-        command.arg("-p").arg(directory.path()).arg("-c").arg(path);
-        command
+        testkit::nginx::command(directory.path(), &block)
     })
-}
-
-/// Debian puts it where only root looks for programs.
-fn program() -> &'static str {
-    const DEBIANS: &str = "/usr/sbin/nginx";
-    if std::path::Path::new(DEBIANS).exists() {
-        DEBIANS
-    } else {
-        "nginx"
-    }
 }
 
 #[test]

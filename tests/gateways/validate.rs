@@ -1,7 +1,11 @@
 //! P39 to P46 at `/validate` itself, asked as a gateway would.
 
-use crate::http::{Request, Response, exchange};
-use crate::server::{ORDERS, Server, TestClient, eventually, forwarded};
+use testkit::app::ORDERS;
+use testkit::gateway::{HOST, forwarded, original};
+use testkit::http::{Request, Response, exchange};
+use testkit::{Server, TestClient, eventually};
+
+use crate::TIMEOUT;
 
 const REALM: &str = "Bearer realm=\"mintage\"";
 const INVALID: &str = "Bearer realm=\"mintage\", error=\"invalid_token\"";
@@ -24,28 +28,21 @@ fn setting() -> Setting {
 }
 
 fn setting_with(environment: &[(&'static str, &str)]) -> Setting {
-    let server = Server::with(environment);
+    let server = crate::start_with(environment);
     server.route("GET", "/orders/{id}", "orders:read", &[]);
     server.route("*", "/orders/{id}", "orders:write", &[]);
     server.route("*", "/public/{*rest}", "public:read", &[]);
     server.route("*", "/both", "orders:read orders:write", &[]);
     server.route("*", "/elsewhere", "orders:read", &["--audience", ORDERS]);
     let scope = "orders:read orders:write public:read";
-    let client = server.client("demo", scope, &["--audience", ORDERS]);
-    let token = server.token(&client, "orders:read", "");
-    eventually("the routes count", || {
+    let client = server.client_with_id("demo", scope, &["--audience", ORDERS]);
+    let token = server.token(&client, "orders:read", &[]);
+    eventually("the routes count", TIMEOUT, || {
         let asked = server.validate("GET", "/elsewhere", &token).status;
         // Nobody else is trusted in one of the tests.
         (asked == 401 || environment.iter().any(|(name, _)| name.ends_with("TRUSTED_PROXIES"))).then_some(())
     });
     Setting { server, client, token }
-}
-
-/// A question in nginx's dialect about a request to `api.example`.
-fn original(method: &str, target: &str) -> Request {
-    Request::new("GET", "/validate")
-        .header("X-Original-Method", method)
-        .header("X-Original-URI", target)
 }
 
 #[track_caller]
@@ -65,17 +62,17 @@ fn p45_a_token_that_may_pass_is_told_to_the_upstream_and_nothing_else() {
     assert!((now + 3500..=now + 3600).contains(&expires), "{expires} at {now}");
     assert_eq!(response.header("x-token-id").unwrap().len(), 36);
     assert_eq!(response.header("cache-control"), Some("no-store"));
-    assert_eq!(response.body, "");
+    assert_eq!(response.text(), "");
 }
 
 #[test]
 fn p39_without_a_token_the_answer_has_no_error_code() {
     let Setting { server, token, .. } = setting();
-    let ask = |request: Request| request.send(server.address);
-    ask(forwarded("GET", "/orders/1")).assert_refused(401, "invalid_request", REALM);
+    let ask = |request: Request| request.send_and_close(server.address);
+    ask(forwarded("GET", "/orders/1")).assert_validate_error(401, "invalid_request", REALM);
     for header in ["Basic ZGVtbzpkZW1v", "Digest x", "Negotiate"] {
         let request = forwarded("GET", "/orders/1").header("Authorization", header);
-        ask(request).assert_refused(401, "invalid_request", REALM);
+        ask(request).assert_validate_error(401, "invalid_request", REALM);
     }
     for scheme in ["bearer", "BEARER", "Bearer"] {
         let request = forwarded("GET", "/orders/1").header("Authorization", &format!("{scheme} {token}"));
@@ -96,13 +93,13 @@ fn p40_a_malformed_or_doubled_header_is_401() {
         "Bearer \u{e9}",
     ] {
         let request = forwarded("GET", "/orders/1").header("Authorization", header);
-        let response = request.send(server.address);
-        response.assert_refused(401, "invalid_request", challenge);
+        let response = request.send_and_close(server.address);
+        response.assert_validate_error(401, "invalid_request", challenge);
     }
     let doubled = forwarded("GET", "/orders/1").bearer(&token).bearer(&token);
     doubled
-        .send(server.address)
-        .assert_refused(401, "invalid_request", challenge);
+        .send_and_close(server.address)
+        .assert_validate_error(401, "invalid_request", challenge);
 }
 
 #[test]
@@ -120,16 +117,16 @@ fn p41_a_token_that_is_not_active_is_401() {
         &long,
     ] {
         let response = server.validate("GET", "/orders/1", bad);
-        response.assert_refused(401, "invalid_token", INVALID);
+        response.assert_validate_error(401, "invalid_token", INVALID);
     }
-    let short = server.client("short", "orders:read", &["--ttl", "1s"]);
-    let expiring = server.token(&short, "orders:read", "");
-    eventually("the token expires", || {
+    let short = server.client_with_id("short", "orders:read", &["--ttl", "1s"]);
+    let expiring = server.token(&short, "orders:read", &[]);
+    eventually("the token expires", TIMEOUT, || {
         (server.validate("GET", "/orders/1", &expiring).status == 401).then_some(())
     });
     server
         .validate("GET", "/orders/1", &expiring)
-        .assert_refused(401, "invalid_token", INVALID);
+        .assert_validate_error(401, "invalid_token", INVALID);
     server.run_json(&["client", "disable", &client.id]);
     server.validates_within_a_second("GET", "/orders/1", &token, 401);
 }
@@ -144,18 +141,18 @@ fn p41_a_missing_scope_is_403_and_named() {
         ("GET", "/both", "orders:read orders:write"),
     ] {
         let response = server.validate(method, target, &token);
-        response.assert_refused(403, "insufficient_scope", &lacking(scope));
+        response.assert_validate_error(403, "insufficient_scope", &lacking(scope));
     }
 }
 
 #[test]
 fn p41_the_audience_is_the_routes_or_the_default_one() {
     let Setting { server, client, token } = setting();
-    let elsewhere = server.token(&client, "orders:read", &format!("&resource={ORDERS}"));
+    let elsewhere = server.token(&client, "orders:read", &[("resource", ORDERS)]);
     assert_passes(&server.validate("GET", "/elsewhere", &elsewhere));
     for (target, token) in [("/elsewhere", &token), ("/orders/1", &elsewhere)] {
         let response = server.validate("GET", target, token);
-        response.assert_refused(401, "invalid_token", INVALID);
+        response.assert_validate_error(401, "invalid_token", INVALID);
     }
 }
 
@@ -164,36 +161,36 @@ fn p42_a_token_in_the_query_is_not_a_token() {
     let Setting { server, token, .. } = setting();
     let query = format!("access_token={token}");
     let in_original = forwarded("GET", &format!("/orders/1?{query}"));
-    let own = Request::new("GET", &format!("/validate/orders/1?{query}"));
+    let own = Request::to_host(HOST, "GET", &format!("/validate/orders/1?{query}"));
     for request in [in_original, own] {
         request
-            .send(server.address)
-            .assert_refused(401, "invalid_request", REALM);
+            .send_and_close(server.address)
+            .assert_validate_error(401, "invalid_request", REALM);
     }
 }
 
 #[test]
 fn p43_there_are_three_ways_to_name_the_original_request() {
     let Setting { server, token, .. } = setting();
-    let pass = |request: Request| assert_passes(&request.bearer(&token).send(server.address));
+    let pass = |request: Request| assert_passes(&request.bearer(&token).send_and_close(server.address));
     pass(forwarded("GET", "/orders/1?x=1"));
     pass(original("GET", "/orders/1?x=1"));
-    pass(Request::new("GET", "/validate/orders/1?x=1"));
+    pass(Request::to_host(HOST, "GET", "/validate/orders/1?x=1"));
     // The method of the question is the gateway's own, unless the question is the request.
     for method in ["GET", "HEAD", "POST", "DELETE"] {
-        let mut question = Request::new(method, "/validate");
+        let mut question = Request::to_host(HOST, method, "/validate");
         question = question
             .header("X-Original-Method", "GET")
             .header("X-Original-URI", "/orders/1");
         pass(question);
     }
-    let lacking = Request::new("DELETE", "/validate/orders/1")
+    let lacking = Request::to_host(HOST, "DELETE", "/validate/orders/1")
         .bearer(&token)
-        .send(server.address);
+        .send_and_close(server.address);
     assert_eq!(lacking.json()["error"], "insufficient_scope");
     // All three at once, in agreement.
     pass(
-        Request::new("GET", "/validate/orders/1")
+        Request::to_host(HOST, "GET", "/validate/orders/1")
             .header("X-Forwarded-Method", "GET")
             .header("X-Forwarded-Host", "API.example:443")
             .header("X-Forwarded-Uri", "/orders/1?x")
@@ -205,14 +202,14 @@ fn p43_there_are_three_ways_to_name_the_original_request() {
 #[test]
 fn p43_two_sources_that_disagree_are_refused() {
     let Setting { server, token, .. } = setting();
-    let denied = |request: Request, why: &str| request.bearer(&token).send(server.address).assert_denied(why);
+    let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
     let with_original = |method: &str, target: &str| {
         let request = forwarded("GET", "/orders/1").header("X-Original-Method", method);
         request.header("X-Original-URI", target)
     };
     // The host of the question is the gateway's, so it is another than the forwarded one.
     denied(with_original("GET", "/orders/1"), DISAGREE);
-    let own = |host: &str| Request::without_host("GET", "/validate/orders/1").header("Host", host);
+    let own = |host: &str| Request::to_host(host, "GET", "/validate/orders/1");
     let says = |request: Request, method: &str, host: &str, target: &str| {
         let request = request
             .header("X-Forwarded-Method", method)
@@ -234,17 +231,17 @@ fn p43_two_sources_that_disagree_are_refused() {
 #[test]
 fn p43_half_a_source_and_none_are_refused() {
     let Setting { server, token, .. } = setting();
-    let denied = |request: Request, why: &str| request.bearer(&token).send(server.address).assert_denied(why);
-    denied(Request::new("GET", "/validate"), NO_REQUEST);
-    denied(Request::new("GET", "/validate?x=/orders/1"), NO_REQUEST);
+    let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
+    denied(Request::to_host(HOST, "GET", "/validate"), NO_REQUEST);
+    denied(Request::to_host(HOST, "GET", "/validate?x=/orders/1"), NO_REQUEST);
     denied(
-        Request::new("GET", "/validate").header("X-Forwarded-Host", "api.example"),
+        Request::to_host(HOST, "GET", "/validate").header("X-Forwarded-Host", "api.example"),
         NO_REQUEST,
     );
     for prefix in ["X-Forwarded", "X-Original"] {
-        let method = Request::new("GET", "/validate").header(&format!("{prefix}-Method"), "GET");
+        let method = Request::to_host(HOST, "GET", "/validate").header(&format!("{prefix}-Method"), "GET");
         denied(method, "there is a method without a path");
-        let path = Request::new("GET", "/validate").header(&format!("{prefix}-Uri"), "/orders/1");
+        let path = Request::to_host(HOST, "GET", "/validate").header(&format!("{prefix}-Uri"), "/orders/1");
         denied(path, "there is a path without a method");
         let beside = original("GET", "/orders/1");
         if prefix == "X-Forwarded" {
@@ -265,7 +262,7 @@ fn p43_half_a_source_and_none_are_refused() {
 fn p43_doubled_headers_are_refused() {
     let Setting { server, token, .. } = setting();
     let denied = |request: Request| {
-        let response = request.bearer(&token).send(server.address);
+        let response = request.bearer(&token).send_and_close(server.address);
         response.assert_denied(TWICE);
     };
     for (name, value) in [
@@ -280,7 +277,7 @@ fn p43_doubled_headers_are_refused() {
         denied(original("GET", "/orders/1").header(name, value));
     }
     let two_hosts = original("GET", "/orders/1").header("Host", "api.example");
-    let response = two_hosts.bearer(&token).send(server.address);
+    let response = two_hosts.bearer(&token).send_and_close(server.address);
     assert!(matches!(response.status, 400 | 403), "{response:?}");
     // One header that holds two values is no better.
     for (method, target) in [("GET, GET", "/orders/1"), ("GET", "/orders/1, /orders/1")] {
@@ -292,7 +289,7 @@ fn p43_doubled_headers_are_refused() {
 #[test]
 fn p43_disguised_headers_are_refused() {
     let Setting { server, token, .. } = setting();
-    let denied = |request: Request, why: &str| request.bearer(&token).send(server.address).assert_denied(why);
+    let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
     for name in [
         "X_Forwarded_Uri",
         "X_FORWARDED_METHOD",
@@ -322,7 +319,7 @@ fn p43_disguised_headers_are_refused() {
     let harmless = forwarded("GET", "/orders/1")
         .header("X_Other", "x")
         .header("Connection", "keep-alive, X-Other");
-    assert_passes(&harmless.bearer(&token).send(server.address));
+    assert_passes(&harmless.bearer(&token).send_and_close(server.address));
 }
 
 #[test]
@@ -332,11 +329,14 @@ fn p43_only_trusted_peers_are_believed() {
     for request in [
         forwarded("GET", "/orders/1"),
         original("GET", "/orders/1"),
-        Request::new("GET", "/validate/orders/1"),
-        Request::new("GET", "/validate"),
+        Request::to_host(HOST, "GET", "/validate/orders/1"),
+        Request::to_host(HOST, "GET", "/validate"),
         forwarded("GET", "/orders/1").header("X-Forwarded-For", "10.0.0.1"),
     ] {
-        request.bearer(&token).send(server.address).assert_denied(strangers);
+        request
+            .bearer(&token)
+            .send_and_close(server.address)
+            .assert_denied(strangers);
     }
     assert!(server.log().contains("reason=untrusted_peer"), "{}", server.log());
     let Setting { server, token, .. } = setting_with(&[("MINTAGE_SERVER__TRUSTED_PROXIES", r#"["127.0.0.0/8"]"#)]);
@@ -346,7 +346,7 @@ fn p43_only_trusted_peers_are_believed() {
 #[test]
 fn p44_a_path_that_could_be_read_in_two_ways_is_refused_in_every_dialect() {
     let Setting { server, client, .. } = setting();
-    let token = server.token(&client, "public:read", "");
+    let token = server.token(&client, "public:read", &[]);
     assert_passes(&server.validate("GET", "/public/a%20b?c=../%2f;//", &token));
     for path in [
         "/public/../orders/1",
@@ -367,13 +367,13 @@ fn p44_a_path_that_could_be_read_in_two_ways_is_refused_in_every_dialect() {
         for request in [
             forwarded("GET", path),
             original("GET", path),
-            Request::new("GET", &format!("/validate{path}")),
+            Request::to_host(HOST, "GET", &format!("/validate{path}")),
         ] {
-            let response = request.bearer(&token).send(server.address);
+            let response = request.bearer(&token).send_and_close(server.address);
             // What the HTTP library cannot read as a request at all is a 400.
             assert!(matches!(response.status, 400 | 403), "{path}: {response:?}");
             if response.status == 403 {
-                response.assert_refused(403, "access_denied", REALM);
+                response.assert_validate_error(403, "access_denied", REALM);
             }
         }
         assert_eq!(server.validate("GET", path, &token).status, 403, "{path}");
@@ -394,17 +394,19 @@ fn p44_a_path_that_could_be_read_in_two_ways_is_refused_in_every_dialect() {
         "//validate/public/a",
         "/x/../validate/public/a",
     ] {
-        let response = Request::new("GET", target).bearer(&token).send(server.address);
+        let response = Request::to_host(HOST, "GET", target)
+            .bearer(&token)
+            .send_and_close(server.address);
         assert_ne!(response.status, 200, "{target}: {response:?}");
     }
-    let absolute = Request::new("GET", "http://other.example/validate/public/a").bearer(&token);
-    assert_eq!(absolute.send(server.address).status, 403);
+    let absolute = Request::to_host(HOST, "GET", "http://other.example/validate/public/a").bearer(&token);
+    assert_eq!(absolute.send_and_close(server.address).status, 403);
 }
 
 #[test]
 fn p44_methods_and_hosts_that_could_be_read_in_two_ways_are_refused() {
     let Setting { server, client, .. } = setting();
-    let token = server.token(&client, "public:read", "");
+    let token = server.token(&client, "public:read", &[]);
     for method in ["get", "Get", "G T", "GET;", "*"] {
         assert_eq!(server.validate(method, "/public/a", &token).status, 403, "{method}");
     }
@@ -417,11 +419,11 @@ fn p44_methods_and_hosts_that_could_be_read_in_two_ways_are_refused() {
         "api.example:x",
         "a/b",
     ] {
-        let request = Request::new("GET", "/validate").header("X-Forwarded-Method", "GET");
+        let request = Request::to_host(HOST, "GET", "/validate").header("X-Forwarded-Method", "GET");
         let request = request
             .header("X-Forwarded-Uri", "/public/a")
             .header("X-Forwarded-Host", host);
-        let response = request.bearer(&token).send(server.address);
+        let response = request.bearer(&token).send_and_close(server.address);
         response.assert_denied("the host of the original request is malformed");
     }
 }
@@ -434,25 +436,25 @@ fn p44_the_most_specific_route_decides_and_without_one_the_answer_is_no() {
         server.validate("GET", target, &token).assert_denied(NO_ROUTE);
     }
     server.route("*", "/public/{*rest}", "orders:write", &["--host", "API.example"]);
-    let public = server.token(&client, "public:read", "");
+    let public = server.token(&client, "public:read", &[]);
     server.validates_within_a_second("GET", "/public/a", &public, 403);
     let at = |host: &str| {
-        let request = Request::without_host("GET", "/validate/public/a").header("Host", host);
-        request.bearer(&public).send(server.address).status
+        let request = Request::to_host(host, "GET", "/validate/public/a");
+        request.bearer(&public).send_and_close(server.address).status
     };
     assert_eq!((at("api.example:8443"), at("other.example")), (403, 200));
     // Where hosts count, a gateway that does not name the host gets at nothing.
-    let unnamed = Request::new("GET", "/validate").header("X-Forwarded-Method", "GET");
+    let unnamed = Request::to_host(HOST, "GET", "/validate").header("X-Forwarded-Method", "GET");
     let unnamed = unnamed.header("X-Forwarded-Uri", "/public/a").bearer(&public);
     unnamed
-        .send(server.address)
+        .send_and_close(server.address)
         .assert_denied("the host of the original request is not known, and routes depend on it");
 }
 
 #[test]
 fn p46_a_token_for_one_use_that_lacks_the_scope_is_refused_before_it_is_used() {
     let Setting { server, client, .. } = setting();
-    let once = server.token(&client, "orders:read", "&one_time=true");
+    let once = server.token(&client, "orders:read", &[("one_time", "true")]);
     for (method, target) in [
         ("POST", "/orders/1"),
         ("GET", "/public/a"),
@@ -462,24 +464,24 @@ fn p46_a_token_for_one_use_that_lacks_the_scope_is_refused_before_it_is_used() {
     }
     server
         .validate("GET", "/elsewhere", &once)
-        .assert_refused(401, "invalid_token", INVALID);
+        .assert_validate_error(401, "invalid_token", INVALID);
 }
 
 #[test]
 fn a_body_counts_for_nothing_but_is_bounded() {
     let Setting { server, token, .. } = setting();
-    let ask = |request: Request| request.bearer(&token).send(server.address);
+    let ask = |request: Request| request.bearer(&token).send_and_close(server.address);
     let question = |method: &str| {
-        let request = Request::new(method, "/validate").header("X-Original-Method", "GET");
+        let request = Request::to_host(HOST, method, "/validate").header("X-Original-Method", "GET");
         request.header("X-Original-URI", "/orders/1")
     };
-    assert_passes(&ask(question("POST").body("method=DELETE")));
+    assert_passes(&ask(question("POST").body("", "method=DELETE")));
     assert_passes(&ask(question("POST").chunked(b"method=DELETE")));
     let large = vec![b'x'; (16 << 10) + 1];
-    assert_eq!(ask(question("POST").body(&large)).status, 413);
+    assert_eq!(ask(question("POST").body("", &large)).status, 413);
     let mut chunked = question("POST").bearer(&token);
     chunked = chunked.chunked(&large);
-    assert_eq!(chunked.send(server.address).status, 413);
+    assert_eq!(chunked.send_and_close(server.address).status, 413);
 }
 
 #[test]
@@ -487,7 +489,7 @@ fn a_request_in_the_body_of_a_refused_question_is_not_answered() {
     let Setting { server, token, .. } = setting();
     let hidden = forwarded("GET", "/orders/1").bearer(&token).bytes();
     for question in [original("GET", "/orders/1"), original("GET", "/nowhere").bearer(&token)] {
-        let responses = exchange(server.address, &question.body(&hidden).bytes());
+        let responses = exchange(server.address, &question.body("", &hidden).bytes());
         assert!(
             !responses.is_empty() && responses.iter().all(|one| one.status != 200),
             "{responses:?}"
@@ -496,15 +498,15 @@ fn a_request_in_the_body_of_a_refused_question_is_not_answered() {
     let question = original("GET", "/nowhere")
         .bearer(&token)
         .header("Transfer-Encoding", "chunked");
-    let responses = exchange(server.address, &question.body(&hidden).bytes());
+    let responses = exchange(server.address, &question.body("", &hidden).bytes());
     assert!(responses.iter().all(|one| one.status != 200), "{responses:?}");
 }
 
 #[test]
 fn an_id_that_a_header_cannot_say_is_refused() {
     let Setting { server, .. } = setting();
-    let spaced = server.client(" demo", "orders:read", &[]);
-    let token = server.token(&spaced, "orders:read", "");
+    let spaced = server.client_with_id(" demo", "orders:read", &[]);
+    let token = server.token(&spaced, "orders:read", &[]);
     let why = "the client id begins or ends with a space, which a header cannot say";
     server.validate("GET", "/orders/1", &token).assert_denied(why);
 }

@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 
 use mintage::clock::Clock;
 use mintage::oauth::client::ClientId;
+use testkit::cluster::Cluster;
+use testkit::http::Request;
+use testkit::load::{Load, received};
+use testkit::postgres::free_port;
+use testkit::sample::set_enabled;
+use testkit::token::{about_token, token_request};
+use testkit::{Server, eventually};
 
-use crate::asking::{Load, about_token, received, token_request};
-use crate::cluster::Cluster;
-use crate::http::Request;
-use crate::postgres::free_port;
-use crate::sample::set_enabled;
-use crate::server::{Server, eventually};
 use crate::trio::{PATIENCE, Trio, lag, question, route};
 
 /// How long instances may take to be ready again.
@@ -26,7 +27,7 @@ fn with_a_standby() -> (Trio, u16) {
             panic!("it has an address of IPv4");
         };
         let url = format!("postgres://postgres@{first},127.0.0.1:{standby}/mintage?target_session_attrs=read-write");
-        Server::ready(&url, &[])
+        testkit::program!().on(&url, &[]).serve(&[])
     });
     (trio, standby)
 }
@@ -110,7 +111,7 @@ fn g2_instances_follow_a_database_that_has_lost_commits() {
     let trio = Trio::start();
     let (before, after) = (trio.client(), trio.client());
     let token = trio.token(&before);
-    let id = |client: &crate::server::TestClient| ClientId::parse(&client.id).unwrap();
+    let id = |client: &testkit::TestClient| ClientId::parse(&client.id).unwrap();
     let set = |client, enabled| {
         assert!(trio.elsewhere(|conn| set_enabled(conn, &id(client), enabled, Clock::System.now())));
     };

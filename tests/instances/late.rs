@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use serde_json::json;
+use testkit::cluster::Cluster;
+use testkit::http::{Request, Response};
+use testkit::proxy::{Conduct, PostgresProxy};
+use testkit::token::{about_token, token_request};
+use testkit::{TestClient, eventually};
 
-use crate::asking::{about_token, assert_unavailable, token_request};
-use crate::cluster::Cluster;
-use crate::http::{Request, Response};
-use crate::proxy::{Conduct, Proxy};
-use crate::server::{Server, TestClient, eventually};
 use crate::trio::{PATIENCE, Trio, lag, route};
 
 /// What an instance says of a token: 200 and inactive.
@@ -60,7 +60,9 @@ fn g2_an_instance_that_starts_meanwhile_sees_it_too() {
         .batch_execute(&format!("BEGIN; {}", disable_by_hand(&client)))
         .unwrap();
     revoke_everywhere(&trio, &other);
-    let fourth = Server::ready(&trio.cluster.url(trio.cluster.address(), "mintage"), &[]);
+    let fourth = testkit::program!()
+        .on(&trio.cluster.url(trio.cluster.address(), "mintage"), &[])
+        .serve(&[]);
     let ask = token_request(&client, &[]);
     assert_eq!(fourth.send(&ask).status, 200);
     by_hand.batch_execute("COMMIT").unwrap();
@@ -98,7 +100,7 @@ fn g2_who_cannot_write_to_the_change_log_does_not_say_that_it_is_done() {
     let mut by_hand = trio.cluster.connect();
     let lock = format!("BEGIN; SELECT pg_advisory_xact_lock({})", 0x6c_6f67);
     by_hand.batch_execute(&lock).unwrap();
-    assert_unavailable(&trio.instances[0].send(&revoke));
+    trio.instances[0].send(&revoke).assert_unavailable();
     for instance in &trio.instances {
         assert_eq!(instance.send(&ask).json()["active"], true);
         assert_eq!(instance.send(&token_request(&client, &[])).status, 200);
@@ -110,15 +112,15 @@ fn g2_who_cannot_write_to_the_change_log_does_not_say_that_it_is_done() {
 }
 
 /// Three instances of which the last one reaches the database by a proxy.
-fn with_a_proxy() -> (Trio, Proxy) {
+fn with_a_proxy() -> (Trio, PostgresProxy) {
     let cluster = Cluster::start();
-    let proxy = Proxy::before(cluster.address());
+    let proxy = PostgresProxy::before(cluster.address());
     let trio = Trio::of(cluster, |cluster, number| {
         let address = match number {
             2 => proxy.address(),
             _ => cluster.address(),
         };
-        Server::ready(&cluster.url(address, "mintage"), &[])
+        testkit::program!().on(&cluster.url(address, "mintage"), &[]).serve(&[])
     });
     (trio, proxy)
 }
@@ -137,7 +139,7 @@ fn g2_a_feed_that_was_cut_off_says_so_and_then_knows_everything() {
     }
     trio.elsewhere(|conn| {
         let id = mintage::oauth::client::ClientId::parse(&client.id).unwrap();
-        crate::sample::set_enabled(conn, &id, false, mintage::clock::Clock::System.now())
+        testkit::sample::set_enabled(conn, &id, false, mintage::clock::Clock::System.now())
     });
     let add = Request::post("/admin/routes").json(&route("/added"));
     assert_eq!(trio.instances[1].send(&trio.operator(add)).status, 201);
@@ -149,7 +151,7 @@ fn g2_a_feed_that_was_cut_off_says_so_and_then_knows_everything() {
         let answer = last.send(&about_token("/introspect", &observer, &revoked));
         (answer.status == 503 && lag(last) > 4.9).then_some(answer)
     });
-    assert_unavailable(&unknown);
+    unknown.assert_unavailable();
     assert_eq!(last.send(&Request::get("/readyz")).status, 503);
     // Nobody finds there any more what it has not read.
     trio.cluster
@@ -164,7 +166,7 @@ fn g2_a_feed_that_was_cut_off_says_so_and_then_knows_everything() {
     }
     assert_eq!(last.send(&token_request(&client, &[])).status, 401);
     let enable = ["client", "enable", &client.id];
-    trio.instances[0].run(&enable);
+    trio.instances[0].run_json(&enable);
     for ask in &asked {
         trio.assert_soon("the tokens stay taken back", ask, is_inactive);
     }

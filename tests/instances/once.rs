@@ -2,8 +2,9 @@
 
 use std::sync::Barrier;
 
-use crate::asking::token_request;
-use crate::http::{Connection, Request};
+use testkit::http::{Connection, Request};
+use testkit::token::token_request;
+
 use crate::trio::{Trio, question, route};
 
 /// So many ask each instance at the same moment.

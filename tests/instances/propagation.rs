@@ -9,11 +9,11 @@ use mintage::oauth::client::ClientId;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::stored_secret::StoredSecret;
 use serde_json::json;
+use testkit::TestClient;
+use testkit::http::{Connection, Request, Response};
+use testkit::sample::set_enabled;
+use testkit::token::{about_token, token_request};
 
-use crate::asking::{about_token, token_request};
-use crate::http::{Connection, Request, Response};
-use crate::sample::set_enabled;
-use crate::server::TestClient;
 use crate::trio::{PATIENCE, Trio, question, route};
 
 /// What was changed: who is asked, and by what it is known that the change counts.
@@ -77,7 +77,7 @@ fn new_clients(trio: &Trio) -> Box<dyn FnMut(usize) -> Changed + '_> {
         };
         let ask = token_request(&client, &[]);
         trio.assert_soon("nobody knows the client", &ask, |answer| answer.status == 401);
-        let mut made = crate::sample::client(&client.id);
+        let mut made = testkit::sample::client(&client.id);
         made.secrets = vec![StoredSecret::new(&secret, Clock::System.now())];
         trio.elsewhere(|conn| mintage::db::clients::insert(conn, &made));
         Changed::status(ask, 200)

@@ -4,18 +4,19 @@
 use std::collections::HashSet;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use tempfile::TempDir;
+use testkit::cluster::Cluster;
+use testkit::http::{Connection, Request};
+use testkit::load::{Load, Receipt, received};
+use testkit::postgres::free_port;
+use testkit::token::{about_token, token_request};
+use testkit::{Program, Server, eventually};
 
-use crate::asking::{Load, Receipt, about_token, received, token_request};
-use crate::cluster::Cluster;
-use crate::http::{Connection, Request};
-use crate::postgres::free_port;
-use crate::server::{Place, Server, eventually};
 use crate::trio::{PATIENCE, Trio, question};
 
 const DOCUMENT: &str = include_str!("../../docs/instances.md");
@@ -35,19 +36,9 @@ struct Nginx {
 
 impl Nginx {
     fn before(instances: &[SocketAddr; 3]) -> Self {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = testkit::folder::temporary();
         let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
-        let path = folder.path().join("nginx.conf");
-        std::fs::write(&path, configuration(&folder, address, instances)).unwrap();
-        let child = Command::new(program())
-            .arg("-e")
-            .arg(folder.path().join("error.log"))
-            .arg("-p")
-            .arg(folder.path())
-            .arg("-c")
-            .arg(path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
+        let child = testkit::nginx::command(folder.path(), &block(address, instances))
             .stderr(File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("nginx does not start ({error}): scripts/test --only-get installs it"));
@@ -77,7 +68,7 @@ impl Drop for Nginx {
 }
 
 /// The document's own block, with the addresses of this test.
-fn configuration(folder: &TempDir, address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
+fn block(address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
     let (_, rest) = DOCUMENT.split_once("```nginx\n").unwrap();
     let (block, _) = rest.split_once("```").unwrap();
     assert!(block.contains("keepalive_timeout 4s;") && DOCUMENT.contains(&format!("drain_delay = \"{DRAIN_DELAY}\"")));
@@ -87,40 +78,7 @@ fn configuration(folder: &TempDir, address: SocketAddr, instances: &[SocketAddr;
         assert!(block.contains(&documented));
         block = block.replace(&documented, &instance.to_string());
     }
-    let folder = folder.path().display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    format!(
-        "daemon off;\nmaster_process off;\npid {folder}/nginx.pid;\nerror_log {folder}/error.log;\n\
-         events {{}}\nhttp {{\naccess_log off;\n{temporary}{block}\n}}\n"
-    )
-}
-
-/// Debian puts it where only root looks for programs.
-fn program() -> &'static str {
-    const DEBIANS: &str = "/usr/sbin/nginx";
-    match std::path::Path::new(DEBIANS).exists() {
-        true => DEBIANS,
-        false => "nginx",
-    }
-}
-
-/// An instance that starts anew at the same address.
-struct Restartable {
-    place: Place,
-    starts: usize,
-}
-
-impl Restartable {
-    fn start(&mut self) -> Server {
-        self.starts += 1;
-        let mut server = self.place.spawn(&[], &format!("log {}", self.starts));
-        server.wait_until_it_listens().expect("it ended");
-        server.wait_until_ready();
-        server
-    }
+    block
 }
 
 /// Ends who asks, also when a restart fails.
@@ -136,16 +94,15 @@ fn restart_in_turn(rounds: usize) {
     let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "mintage");
-    let mut places = addresses.map(|address| {
+    let programs = addresses.map(|address| {
         let listen = address.to_string();
         let environment = [
             ("MINTAGE_SERVER__LISTEN", listen.as_str()),
             ("MINTAGE_SERVER__DRAIN_DELAY", DRAIN_DELAY),
         ];
-        let place = Place::new(&url, &environment);
-        Restartable { place, starts: 0 }
+        testkit::program!().on(&url, &environment)
     });
-    let first: Vec<Server> = places.iter_mut().map(Restartable::start).collect();
+    let first: Vec<Server> = programs.iter().map(|program| program.serve(&[])).collect();
     let first = std::cell::RefCell::new(first);
     let mut trio = Trio::of(cluster, |_, _| first.borrow_mut().remove(0));
     let client = trio.client();
@@ -170,8 +127,8 @@ fn restart_in_turn(rounds: usize) {
             answers
         });
         for _ in 0..rounds {
-            for (instance, place) in trio.instances.iter_mut().zip(&mut places) {
-                restart(instance, place);
+            for (instance, program) in trio.instances.iter_mut().zip(&programs) {
+                restart(instance, program);
             }
         }
         drop(end);
@@ -185,14 +142,14 @@ fn restart_in_turn(rounds: usize) {
     assert_nothing_failed(&trio, &receipts);
 }
 
-fn restart(instance: &mut Server, place: &mut Restartable) {
+fn restart(instance: &mut Server, program: &Program) {
     let began = Instant::now();
     instance.signal("TERM");
     eventually("it says that it is not ready", PATIENCE, || {
         (instance.send(&Request::get("/readyz")).status == 503).then_some(())
     });
     assert_eq!(instance.exit_code(), Some(0), "{}", instance.log());
-    *instance = place.start();
+    *instance = program.serve(&[]);
     assert!(began.elapsed() < RESTART, "{:?}", began.elapsed());
 }
 
@@ -237,7 +194,9 @@ fn requests_that_come_before_an_instance_is_ready_wait_for_it() {
     holder
         .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
         .unwrap();
-    let cold = Server::started(&trio.cluster.url(trio.cluster.address(), "mintage"), &[]);
+    let cold = testkit::program!()
+        .on(&trio.cluster.url(trio.cluster.address(), "mintage"), &[])
+        .serve_unready(&[]);
     let requests = [
         token_request(&client, &[]),
         about_token("/introspect", &client, &token),
@@ -270,7 +229,9 @@ fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_d
     let trio = Trio::start();
     let request = token_request(&trio.client(), &[]);
     let url = trio.cluster.url(trio.cluster.address(), "mintage");
-    let mut server = Server::ready(&url, &[("MINTAGE_SERVER__DRAIN_DELAY", "5s")]);
+    let mut server = testkit::program!()
+        .on(&url, &[("MINTAGE_SERVER__DRAIN_DELAY", "5s")])
+        .serve(&[]);
     let mut idle = Connection::open(server.address);
     assert_eq!(idle.ask(&request).status, 200);
     server.signal("TERM");
@@ -293,7 +254,9 @@ fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_d
 fn a_connection_may_be_idle_for_as_long_as_is_set() {
     let trio = Trio::start();
     let url = trio.cluster.url(trio.cluster.address(), "mintage");
-    let short = Server::ready(&url, &[("MINTAGE_SERVER__KEEP_ALIVE", "500ms")]);
+    let short = testkit::program!()
+        .on(&url, &[("MINTAGE_SERVER__KEEP_ALIVE", "500ms")])
+        .serve(&[]);
     let mut connections = [&short, &trio.instances[0]].map(|server| Connection::open(server.address));
     for connection in &mut connections {
         assert_eq!(connection.ask(&Request::get("/livez")).status, 200);

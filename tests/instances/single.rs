@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use crate::cluster::Cluster;
-use crate::http::Request;
-use crate::server::eventually;
+use testkit::cluster::Cluster;
+use testkit::eventually;
+use testkit::http::Request;
+
 use crate::trio::Trio;
 
 /// How long the others may take to notice and to do it.
@@ -129,7 +130,7 @@ fn assert_one_new_key(trio: &Trio) {
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(keys(trio), 1);
     }
-    let published = |answer: &crate::http::Response| answer.text().matches("\"ES256\"").count() == 1;
+    let published = |answer: &testkit::http::Response| answer.text().matches("\"ES256\"").count() == 1;
     let running = trio
         .instances
         .iter()

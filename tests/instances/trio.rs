@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use mintage::config;
 use mintage::db::{Conn, Db, DbError};
-
-use crate::asking::token_request;
-use crate::cluster::Cluster;
-use crate::http::{Connection, Request, Response};
-use crate::server::{Server, TestClient, eventually};
+use testkit::cluster::Cluster;
+use testkit::gateway::forwarded;
+use testkit::http::{Connection, Request, Response};
+use testkit::token::token_request;
+use testkit::{Server, TestClient, eventually};
 
 /// How long anything may take here, so that a busy machine is no failure; how long it does take is for the soak to judge.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ impl Trio {
                 "{}?application_name=instance{number}",
                 cluster.url(cluster.address(), "mintage")
             );
-            Server::ready(&url, environment)
+            testkit::program!().on(&url, environment).serve(&[])
         })
     }
 
@@ -106,18 +106,11 @@ pub fn route(path: &str) -> serde_json::Value {
 
 /// What a gateway asks about a `GET` of this path.
 pub fn question(token: &str, path: &str) -> Request {
-    Request::get("/validate")
-        .bearer(token)
-        .header("X-Forwarded-Method", "GET")
-        .header("X-Forwarded-Host", "api.example")
-        .header("X-Forwarded-Uri", path)
+    forwarded("GET", path).bearer(token)
 }
 
 /// The age of what an instance knows, as it tells Prometheus.
 pub fn lag(instance: &Server) -> f64 {
-    let scrape = instance.send(&Request::get("/metrics")).text();
-    let line = scrape
-        .lines()
-        .find_map(|line| line.strip_prefix("mintage_change_feed_lag_seconds "));
-    line.unwrap().parse().unwrap()
+    let lag = instance.metrics().value("mintage_change_feed_lag_seconds");
+    lag.expect("it is connected")
 }

@@ -4,8 +4,9 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::redis_server::{Redis, command};
-use crate::server::{Server, TestClient, eventually};
+use testkit::redis::{Redis, command};
+use testkit::{Server, TestClient, eventually};
+
 use crate::site::{PATIENCE, Site, await_redis, count, is_active, revoke, start, token, token_status};
 
 /// How long after the answer to a revocation at the first instance the second one knows of it, in the middle of many.

@@ -1,9 +1,9 @@
 //! The second level of the client cache: what peers know, and what they are not believed.
 
 use serde_json::json;
+use testkit::http::Request;
+use testkit::{TestClient, eventually};
 
-use crate::http::Request;
-use crate::server::{TestClient, eventually};
 use crate::site::{PATIENCE, Shared, Site, count, token_status, with_wrong_secret};
 
 /// Two instances, of which the second takes clients from the first, and a client that it does not know yet.
@@ -124,7 +124,7 @@ fn what_is_older_than_the_last_change_of_a_client_is_not_used_by_whoever_was_the
     let marker = site.client();
     assert_eq!(token_status(other, &marker), 200);
     for client in [&shared.client, &marker] {
-        site.instances[0].run(&["client", "disable", &client.id]);
+        site.instances[0].run_json(&["client", "disable", &client.id]);
     }
     eventually("it has read so far", PATIENCE, || {
         (token_status(other, &marker) == 401).then_some(())
@@ -137,7 +137,7 @@ fn what_is_older_than_the_last_change_of_a_client_is_not_used_by_whoever_was_the
 #[test]
 fn what_is_older_than_the_last_change_of_a_client_is_not_used_by_whoever_comes_later() {
     let (mut site, shared) = one_shared();
-    site.instances[0].run(&["client", "disable", &shared.client.id]);
+    site.instances[0].run_json(&["client", "disable", &shared.client.id]);
     site.add(&[]);
     let late = &site.instances[2];
     site.await_trust(late);
@@ -151,7 +151,7 @@ fn a_change_of_one_client_does_not_make_the_others_strangers() {
     let mut site = Site::of(1, &[]);
     let clients = site.shared_clients(10);
     for client in &clients[..5] {
-        site.instances[0].run(&["client", "disable", &client.id]);
+        site.instances[0].run_json(&["client", "disable", &client.id]);
     }
     site.add(&[]);
     let late = &site.instances[1];

@@ -1,6 +1,7 @@
 //! Failed authentications, counted over all instances.
 
-use crate::server::{Server, TestClient, eventually};
+use testkit::{Server, TestClient, eventually};
+
 use crate::site::{PATIENCE, Site, count, token_status, with_wrong_secret};
 
 /// Four failures a minute, so one more each fifteen seconds: a test is over before that matters, on a busy machine too.

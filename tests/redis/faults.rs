@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use crate::proxy::Proxy;
-use crate::redis_server::Redis;
-use crate::server::{Server, TestClient, eventually};
+use testkit::proxy::RedisProxy;
+use testkit::redis::Redis;
+use testkit::{Server, TestClient, eventually};
+
 use crate::site::{PATIENCE, Site, await_redis, count, is_active, metric, revoke, start, token, token_status};
 
 /// Everything that instances owe each other, with records of the test's own: what it does not find within a second, or at
@@ -22,10 +23,10 @@ fn assert_all_is_well(site: &Site) {
     }
     // A client that is disabled, with a request under way all the time.
     follows(b, &clients[0], 401, || {
-        drop(a.run(&["client", "disable", &clients[0].id]))
+        drop(a.run_json(&["client", "disable", &clients[0].id]))
     });
     follows(a, &clients[0], 200, || {
-        drop(b.run(&["client", "enable", &clients[0].id]))
+        drop(b.run_json(&["client", "enable", &clients[0].id]))
     });
     // A token that is taken back.
     let taken = token(a, &checker).access_token();
@@ -36,7 +37,7 @@ fn assert_all_is_well(site: &Site) {
         (!is_active(b, &checker, &taken)).then_some(())
     });
     for instance in [a, b] {
-        assert_eq!(instance.send(&crate::http::Request::get("/readyz")).status, 200);
+        assert_eq!(instance.send(&testkit::http::Request::get("/readyz")).status, 200);
     }
 }
 
@@ -124,7 +125,7 @@ fn a_redis_that_is_emptied_is_not_missed() {
 #[test]
 fn a_redis_that_one_instance_cannot_reach_is_not_missed() {
     let mut site = Site::of(1, &[]);
-    let proxy = Proxy::before(site.redis.address());
+    let proxy = RedisProxy::before(site.redis.address());
     site.add_through(&proxy.url(), &[("RUST_LOG", "mintage=debug")]);
     site.await_trust(&site.instances[1]);
     let shared = site.shared_clients(3);
@@ -140,7 +141,7 @@ fn a_redis_that_one_instance_cannot_reach_is_not_missed() {
             .then_some(())
     });
     // What changes meanwhile it does not hear; what peers say when it is back must not be from before.
-    site.instances[0].run(&["client", "disable", &shared[0].id]);
+    site.instances[0].run_json(&["client", "disable", &shared[0].id]);
     proxy.pass();
     assert_all_is_well(&site);
     assert_eq!(token_status(&site.instances[1], &shared[0]), 401);
@@ -150,7 +151,7 @@ fn a_redis_that_one_instance_cannot_reach_is_not_missed() {
 #[test]
 fn a_redis_that_is_slow_is_not_waited_for() {
     let mut site = Site::on(Redis::start());
-    let proxy = Proxy::before(site.redis.address());
+    let proxy = RedisProxy::before(site.redis.address());
     site.add_through(&proxy.url(), &[]);
     site.add_through(&proxy.url(), &[]);
     proxy.delay(Duration::from_millis(40));

@@ -11,22 +11,4 @@ mod announcements;
 mod clients;
 mod failures;
 mod faults;
-#[path = "../postgres/mod.rs"]
-#[allow(dead_code, reason = "only what makes a database")]
-mod postgres;
-mod proxy;
-#[path = "../redis_server/mod.rs"]
-mod redis_server;
-#[path = "../faults/server.rs"]
-#[allow(dead_code, reason = "tests of faults do more to a server")]
-mod server;
 mod site;
-
-#[path = "../api/http.rs"]
-#[allow(dead_code, reason = "the tests of the endpoints ask for more")]
-mod http;
-
-/// Where `http` looks for it.
-mod app {
-    pub use crate::server::TestClient;
-}

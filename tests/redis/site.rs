@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::http::{Request, Response};
-use crate::postgres;
-use crate::redis_server::Redis;
-use crate::server::{Server, TestClient, eventually};
+use testkit::http::{Request, Response};
+use testkit::postgres;
+use testkit::redis::Redis;
+use testkit::{Server, TestClient, eventually};
 
 /// How long something may take that takes milliseconds on a machine that does nothing else.
 pub const PATIENCE: Duration = Duration::from_secs(15);
@@ -120,7 +120,9 @@ pub fn start(database: &str, redis: &str, environment: &[(&str, &str)]) -> Serve
         ("MINTAGE_DATABASE__POOL__MAX_SIZE", "4"),
         ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
     ];
-    Server::ready(database, &[&settings, environment].concat())
+    testkit::program!()
+        .on(database, &[&settings, environment].concat())
+        .serve(&[])
 }
 
 /// Waits until the instance hears of others: what it announces itself, it hears too.
@@ -132,9 +134,7 @@ pub fn await_redis(instance: &Server) {
 
 /// What the scrape of an instance says.
 pub fn metric(instance: &Server, name: &str) -> Option<f64> {
-    let scrape = instance.send(&Request::get("/metrics")).text();
-    let line = scrape.lines().find(|line| line.split(' ').next() == Some(name))?;
-    line.rsplit(' ').next()?.parse().ok()
+    instance.metrics().value(name)
 }
 
 /// As [`metric`], of a counter, which is always there.

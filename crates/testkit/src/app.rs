@@ -44,6 +44,12 @@ pub struct Setup {
     directory: TempDir,
 }
 
+impl Default for Setup {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Setup {
     /// With a database that is migrated and has its keys, because making RSA keys takes long.
     pub fn new() -> Self {

@@ -27,6 +27,13 @@ pub fn original(method: &str, target: &str) -> Request {
 }
 
 impl Server {
+    /// Creates a client with this id that may have a scope; more arguments of `client create` may follow.
+    #[track_caller]
+    pub fn client_with_id(&self, id: &str, scope: &str, more: &[&str]) -> TestClient {
+        let create = ["--name", "test", "--id", id, "--scope", scope];
+        self.program.create_client(&[&create, more].concat())
+    }
+
     /// Creates a route for a method (`*`: any) and a path; its id.
     #[track_caller]
     pub fn route(&self, method: &str, path: &str, scope: &str, more: &[&str]) -> String {

@@ -148,11 +148,7 @@ pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
     let mut connection = Connection::open(to);
     connection.write(bytes);
     let mut timeout = RESPONSE_TIMEOUT;
-    loop {
-        let Ok(length) = connection.read(timeout) else { break };
-        if length == 0 {
-            break;
-        }
+    while let Ok(1..) = connection.read(timeout) {
         if find(&connection.buffer, b"\r\n\r\n").is_some() {
             timeout = EXTRA_RESPONSE_TIMEOUT;
         }
@@ -340,5 +336,57 @@ impl Response {
     pub fn access_token(&self) -> String {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()["access_token"].as_str().unwrap().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// A server that answers whatever comes with these bytes, and closes.
+    fn answering(bytes: &'static [u8]) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(bytes);
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn all_responses_of_an_exchange_are_seen() {
+        let server = answering(
+            b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno\
+              HTTP/1.1 200 OK\r\n\r\nuntil the end",
+        );
+        let responses = exchange(server, b"anything");
+        let seen: Vec<(u16, String)> = responses.iter().map(|one| (one.status, one.text())).collect();
+        assert_eq!(seen, [(400, "no".to_owned()), (200, "until the end".to_owned())]);
+    }
+
+    #[test]
+    fn a_response_that_is_cut_off_is_none() {
+        let server = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nnot whole");
+        assert!(Connection::open(server).try_ask(&Request::get("/")).is_none());
+        assert!(send_raw(answering(b"HTTP/1.1 200"), b"GET").is_none());
+    }
+
+    #[test]
+    fn what_is_no_http_has_no_status() {
+        let server = answering(b"220 mail.example ESMTP\r\n\r\n");
+        assert_eq!(Request::get("/").send_and_close(server).status, 0);
+    }
+
+    #[test]
+    fn a_request_goes_out_as_it_is_put_together() {
+        let request = Request::without_host("GET", "/a b").header("X", "y").chunked(b"abc");
+        let sent = "GET /a b HTTP/1.1\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+        assert_eq!(request.bytes(), sent.as_bytes());
     }
 }

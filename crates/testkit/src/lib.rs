@@ -4,6 +4,7 @@
 //! - [`http`]: the one HTTP client, which also sends what a well-behaved library would refuse to send.
 //! - [`poll`]: waiting for something, with a deadline and a description.
 //! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real databases of a test's own.
+//! - [`nginx`]: a gateway with a block of a document.
 //! - [`proxy`]: connections that behave like bad networks. [`load`]: steady load whose responses are kept.
 
 #![allow(
@@ -19,6 +20,7 @@ pub mod folder;
 pub mod gateway;
 pub mod http;
 pub mod load;
+pub mod nginx;
 pub mod poll;
 pub mod postgres;
 pub mod program;
@@ -26,6 +28,7 @@ pub mod proxy;
 pub mod redis;
 pub mod replica;
 pub mod sample;
+pub mod scrape;
 pub mod sqlite;
 pub mod time;
 pub mod token;

@@ -33,3 +33,24 @@ pub(crate) fn found<T>(within: Duration, mut probe: impl FnMut() -> Option<T>) -
         std::thread::sleep(PAUSE);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_found_later_is_found() {
+        let mut probes = 0;
+        let found = eventually("the third probe", Duration::from_secs(10), || {
+            probes += 1;
+            (probes == 3).then_some("it")
+        });
+        assert_eq!((found, probes), ("it", 3));
+    }
+
+    #[test]
+    #[should_panic(expected = "not within 0ns: a miracle")]
+    fn what_is_not_found_in_time_is_named() {
+        until("a miracle", Duration::ZERO, || false);
+    }
+}

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 use crate::client::TestClient;
 use crate::http::{Request, Response};
 use crate::poll::{eventually, until};
+use crate::scrape::Scrape;
 use crate::{folder, sqlite};
 
 /// How long a server may take to become ready or to end. The first start on a database generates RSA keys.
@@ -296,6 +297,24 @@ impl Server {
     #[track_caller]
     pub fn send(&self, request: &Request) -> Response {
         request.send(self.address)
+    }
+
+    /// Where a browser finds it.
+    pub fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Where a browser finds the listener of `server.admin_listen`.
+    #[track_caller]
+    pub fn admin_origin(&self) -> String {
+        let log = self.log();
+        let (_, rest) = log.split_once("admin=http://").expect("it has a listener for admin");
+        format!("http://{}", rest.split_whitespace().next().unwrap())
+    }
+
+    #[track_caller]
+    pub fn metrics(&self) -> Scrape {
+        Scrape::of(self.address)
     }
 
     /// As [`Program::run_json`].

@@ -1,27 +1,30 @@
-//! Reads one page over HTTP/1.1 (RFC 9112), with nothing but a socket: plain http, one request a connection, and a bound
-//! on time and size, because what answers may not be Mintage.
+//! Reads one page over HTTP or HTTPS, bounded in time and size, because what answers may not be Mintage.
 
 use std::fmt;
-use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use ureq::http::{Response, StatusCode};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::{Agent, Body, Error};
 use url::Url;
 
 use super::super::Failure;
 
-/// How long a server may take. A scrape takes it a millisecond.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For the whole of a request. A scrape takes a server a millisecond.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer that is read. A scrape has some 50 KB.
-const MOST: usize = 8 << 20;
+/// The largest answer that is read, in bytes. A scrape has some 50 KB.
+const MAX_ANSWER: u64 = 8 << 20;
 
 /// Whose metrics are read.
 pub struct Target {
+    scheme: &'static str,
     host: String,
     port: u16,
     path: String,
+    agent: Agent,
 }
 
 impl Target {
@@ -29,15 +32,11 @@ impl Target {
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::Usage(format!("--url: {what}"));
         let url = Url::parse(text).map_err(|_| wrong("must be a URL such as http://127.0.0.1:8080"))?;
-        match url.scheme() {
-            "http" => {}
-            "https" => {
-                return Err(wrong(
-                    "https is not spoken here; ask where the server itself listens, such as http://127.0.0.1:8080",
-                ));
-            }
-            _ => return Err(wrong("must begin with http://")),
-        }
+        let scheme = match url.scheme() {
+            "http" => "http",
+            "https" => "https",
+            _ => return Err(wrong("must begin with http:// or https://")),
+        };
         if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
             return Err(wrong("must be a host, a port and a path, no more"));
         }
@@ -47,144 +46,110 @@ impl Target {
         let path = url.path().trim_end_matches('/');
         let path = path.strip_suffix("/metrics").unwrap_or(path);
         Ok(Self {
+            scheme,
             host: host.to_owned(),
             port,
             path: format!("{path}/metrics"),
+            agent: agent(scheme == "https"),
         })
     }
 
     /// The body of the answer; otherwise what went wrong, in one line.
     pub fn get(&self) -> Result<String, String> {
-        let deadline = Instant::now() + PATIENCE;
-        let cannot = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => self.no_answer(),
-            _ => format!("cannot read {self}: {error}"),
-        };
-        let mut stream = self.connect(deadline).map_err(cannot)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(cannot)?;
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: mintage/{}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n",
-            self.path,
-            self.host,
-            self.port,
-            env!("CARGO_PKG_VERSION"),
-        );
-        stream.write_all(request.as_bytes()).map_err(cannot)?;
-        let mut answer = Vec::new();
-        let mut piece = [0; 16 << 10];
-        while !is_whole(&answer) {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.no_answer());
-            }
-            stream.set_read_timeout(Some(left)).map_err(cannot)?;
-            match stream.read(&mut piece).map_err(cannot)? {
-                0 => break,
-                length => answer.extend_from_slice(&piece[..length]),
-            }
-            if answer.len() > MOST {
-                return Err(format!("{self} answers with more than {} MiB", MOST >> 20));
-            }
-        }
-        self.body_of(&answer)
+        let answer = self.agent.get(self.to_string()).call();
+        let mut answer = answer.map_err(|error| self.cannot(error, || format!("{self} does not answer with HTTP")))?;
+        self.accept(&answer)?;
+        let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+        let body = body.map_err(|error| self.cannot(error, || format!("the answer of {self} is cut off")))?;
+        String::from_utf8(body).map_err(|_| format!("{self} does not answer with text"))
     }
 
-    /// To the first address of the host that lets us.
-    fn connect(&self, deadline: Instant) -> std::io::Result<TcpStream> {
-        // An IPv6 address stands in brackets in a URL, and nowhere else.
-        let host = self.host.trim_start_matches('[').trim_end_matches(']');
-        let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
-        for address in (host, self.port).to_socket_addrs()? {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match TcpStream::connect_timeout(&address, left.max(Duration::from_millis(1))) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
+    fn accept(&self, answer: &Response<Body>) -> Result<(), String> {
+        match answer.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::NOT_FOUND => Err(format!(
+                "{self} is not there; with server.admin_listen set, --url must name that address"
+            )),
+            other => Err(format!("{self} answers with status {}", other.as_u16())),
         }
-        Err(last)
     }
 
-    fn body_of(&self, answer: &[u8]) -> Result<String, String> {
-        let no_http = || format!("{self} does not answer with HTTP");
-        let (head, body) = split_head(answer).ok_or_else(no_http)?;
-        let status_line = head.lines().next().unwrap_or_default();
-        let status = status_line
-            .strip_prefix("HTTP/1.")
-            .and_then(|rest| rest.split(' ').nth(1));
-        match status.ok_or_else(no_http)? {
-            "200" => {}
-            "404" => {
-                return Err(format!(
-                    "{self} is not there; with server.admin_listen set, --url must name that address"
-                ));
-            }
-            other => {
-                let status: String = other.chars().filter(char::is_ascii_digit).take(3).collect();
-                return Err(format!("{self} answers with status {status}"));
-            }
+    /// What an error means; `malformed` says it of an answer that breaks HTTP, or ends too early.
+    fn cannot(&self, error: Error, malformed: impl Fn() -> String) -> String {
+        match error {
+            Error::Timeout(_) => format!("{self} does not answer within {} s", REQUEST_TIMEOUT.as_secs()),
+            Error::BodyExceedsLimit(_) => format!("{self} answers with more than {} MiB", MAX_ANSWER >> 20),
+            Error::HostNotFound => format!("cannot read {self}: the host has no address"),
+            Error::Protocol(_) | Error::BodyStalled => malformed(),
+            Error::Io(error) => match (tls_error(&error), error.kind()) {
+                (Some(error), _) => self.no_tls(error),
+                (None, ErrorKind::UnexpectedEof) => malformed(),
+                (None, _) => format!("cannot read {self}: {error}"),
+            },
+            Error::Rustls(error) => self.no_tls(&error),
+            other => format!("cannot read {self}: {other}"),
         }
-        let body = if header(head, "transfer-encoding").is_some() {
-            chunks(body)
-        } else {
-            let whole = content_length(head).is_none_or(|length| body.len() >= length);
-            whole.then(|| body.to_vec())
-        };
-        let cut_off = || format!("the answer of {self} is cut off");
-        String::from_utf8(body.ok_or_else(cut_off)?).map_err(|_| format!("{self} does not answer with text"))
     }
 
-    fn no_answer(&self) -> String {
-        format!("{self} does not answer within {} s", PATIENCE.as_secs())
+    fn no_tls(&self, error: &rustls::Error) -> String {
+        match error {
+            rustls::Error::InvalidMessage(_) => {
+                format!("{self} does not speak TLS; --url may have to begin with http://")
+            }
+            rustls::Error::InvalidCertificate(why) => format!(
+                "the certificate of {self} is not valid here: {why}; SSL_CERT_FILE may name a file of authorities to trust"
+            ),
+            other => format!("cannot read {self}: {other}"),
+        }
     }
+}
+
+fn agent(tls: bool) -> Agent {
+    let config = Agent::config_builder()
+        .timeout_global(Some(REQUEST_TIMEOUT))
+        .user_agent(concat!("mintage/", env!("CARGO_PKG_VERSION")))
+        .accept("text/plain")
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // Each look is a connection of its own: the server may be another one by then.
+        .max_idle_connections(0)
+        .proxy(None);
+    let config = match tls {
+        true => config.tls_config(tls_config()),
+        false => config,
+    };
+    config.build().new_agent()
+}
+
+/// TLS with the certificate authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+fn tls_config() -> TlsConfig {
+    let found = rustls_native_certs::load_native_certs().certs;
+    let roots: Vec<_> = found
+        .iter()
+        .map(|certificate| Certificate::from_der(certificate).to_owned())
+        .collect();
+    TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(roots)))
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .build()
+}
+
+fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref()?.downcast_ref()
 }
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}:{}{}", self.host, self.port, self.path)
-    }
-}
-
-/// Whether nothing is to come any more, so that the end of the connection need not be waited for.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some((head, body)) = split_head(answer) else {
-        return false;
-    };
-    content_length(head).is_some_and(|length| body.len() >= length)
-}
-
-fn split_head(answer: &[u8]) -> Option<(&str, &[u8])> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    Some((std::str::from_utf8(&answer[..end]).ok()?, &answer[end + 4..]))
-}
-
-fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
-    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
-    let mut values = fields.filter(|(known, _)| known.eq_ignore_ascii_case(name));
-    values.next().map(|(_, value)| value.trim())
-}
-
-fn content_length(head: &str) -> Option<usize> {
-    header(head, "content-length")?.parse().ok()
-}
-
-/// The content of a body that a proxy cut into chunks; `None` when its end is missing.
-fn chunks(mut body: &[u8]) -> Option<Vec<u8>> {
-    let mut content = Vec::new();
-    loop {
-        let line_end = body.windows(2).position(|window| window == b"\r\n")?;
-        let line = std::str::from_utf8(&body[..line_end]).ok()?;
-        let length = usize::from_str_radix(line.split(';').next()?.trim(), 16).ok()?;
-        body = &body[line_end + 2..];
-        if length == 0 {
-            return Some(content);
-        }
-        content.extend_from_slice(body.get(..length)?);
-        body = body.get(length.checked_add(2)?..)?;
+        write!(f, "{}://{}:{}{}", self.scheme, self.host, self.port, self.path)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
     use super::*;
 
     fn target(url: &str) -> Result<String, Failure> {
@@ -197,6 +162,7 @@ mod tests {
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/metrics"),
             ("http://127.0.0.1:8080/metrics", "http://127.0.0.1:8080/metrics"),
             ("http://shop.example", "http://shop.example:80/metrics"),
+            ("https://shop.example", "https://shop.example:443/metrics"),
             ("http://[::1]:9/tokens/", "http://[::1]:9/tokens/metrics"),
         ] {
             assert_eq!(target(url), Ok(metrics.to_owned()), "{url}");
@@ -204,18 +170,38 @@ mod tests {
         for url in [
             "",
             "127.0.0.1:8080",
-            "https://a",
             "ftp://a",
             "http://u:p@a",
+            "https://u:p@a",
             "http://a/?b",
         ] {
             assert!(matches!(target(url), Err(Failure::Usage(_))), "{url}");
         }
     }
 
+    /// What is read from a server that answers with these bytes and closes the connection.
+    fn read(answer: &[u8]) -> Result<String, String> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::parse(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut request = Vec::new();
+                while !request.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    stream.read_exact(&mut byte).unwrap();
+                    request.extend(byte);
+                }
+                // The client may have read enough.
+                let _ = stream.write_all(answer);
+            });
+            target.get()
+        })
+    }
+
     #[test]
     fn answers_are_read_whole_or_not_at_all() {
-        let body = |answer: &str| Target::parse("http://a").unwrap().body_of(answer.as_bytes());
+        let body = |answer: &str| read(answer.as_bytes());
         let whole = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
         assert_eq!(body(whole), Ok("abc".into()));
         assert_eq!(body("HTTP/1.1 200 OK\r\n\r\nabc"), Ok("abc".into()));
@@ -227,10 +213,23 @@ mod tests {
             (&chunked[..chunked.len() - 12], "is cut off"),
             ("HTTP/1.1 404 Not Found\r\n\r\n", "server.admin_listen"),
             ("HTTP/1.1 503 Gone\r\n\r\n", "status 503"),
+            ("HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n\r\n", "status 302"),
             ("SSH-2.0\r\n\r\n", "with HTTP"),
             ("", "with HTTP"),
         ] {
-            assert!(body(answer).unwrap_err().contains(complaint), "{answer}");
+            assert!(
+                body(answer).unwrap_err().contains(complaint),
+                "{answer}: {:?}",
+                body(answer)
+            );
         }
+    }
+
+    #[test]
+    fn what_is_no_text_or_too_long_is_not_read() {
+        assert!(read(b"HTTP/1.1 200 OK\r\n\r\n\xff").unwrap_err().contains("with text"));
+        let mut long = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+        long.resize(long.len() + MAX_ANSWER as usize + 1, b'a');
+        assert!(read(&long).unwrap_err().contains("more than 8 MiB"));
     }
 }

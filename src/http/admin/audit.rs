@@ -3,7 +3,8 @@
 use actix_web::http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, LINK, VARY};
 use actix_web::{HttpRequest, HttpResponse};
 
-use super::page::{AskedPage, Query, bad_request};
+use super::page::{AskedPage, PageParameters, Query};
+use super::schemas::OperatorFailures;
 use super::{document, not_done};
 use crate::api::audit::AuditDocument;
 use crate::api::page::Page;
@@ -12,24 +13,34 @@ use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
 
+/// Named, because the name of a generic type is not what the document calls it.
+type AuditPage = Page<AuditDocument>;
+
 /// One JSON object a line.
 pub const JSON_LINES: &str = "application/x-ndjson";
 
 /// `GET /admin/audit`, the newest first.
+#[utoipa::path(
+    get,
+    path = "/admin/audit",
+    operation_id = "listAudit",
+    summary = "Who changed what, newest first",
+    params(PageParameters),
+    responses((status = 200, content((AuditPage = "application/json"), (String = "application/x-ndjson"))), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;
-    let asked = AskedPage::read(&request, &query, "audit".into())?;
-    let number = |text: &String| text.parse::<i64>().map_err(|_| bad_request("the cursor is none"));
-    let before = asked.after.as_ref().map(number).transpose()?;
-    let most = asked.look_for();
+    let asked = AskedPage::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
+    let (before, most) = (asked.after, asked.look_for());
     let found = Worker::of(&request)
         .shared
         .db
         .read(move |conn| audit::list(conn, before, most))
         .await
         .map_err(|error| not_done(&error))?;
-    let page = asked.of(found, |line| line.id.to_string(), |line| line);
+    let page = asked.of(found, |line| line.id, |line| line);
     let mut answer = match wants_lines(&request) {
         true => lines(&page, asked.limit),
         false => document(&page),

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::document;
+use super::schemas::OperatorFailures;
 use crate::actors::client_cache::CacheCounts;
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
@@ -33,6 +34,14 @@ struct WorkerStats {
 }
 
 /// `GET /admin/cache/stats`
+#[utoipa::path(
+    get,
+    path = "/admin/cache/stats",
+    operation_id = "cacheStats",
+    summary = "The client caches",
+    responses((status = 200, body = CacheStats), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let shared = &Worker::of(&request).shared;
@@ -58,6 +67,14 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
 }
 
 /// `POST /admin/cache/clear`: returns when every worker has forgotten its clients.
+#[utoipa::path(
+    post,
+    path = "/admin/cache/clear",
+    operation_id = "clearCache",
+    summary = "Empty the client caches",
+    responses((status = 204), OperatorFailures),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn cache_clear(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
     let worker = Worker::of(&request);

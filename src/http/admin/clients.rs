@@ -5,14 +5,17 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
 use actix_web::web::{Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::page::{AskedPage, Query};
-use super::version::{Precondition, etag};
+use super::page::{AskedPage, PageParameters, Query};
+use super::schemas::{BodyFailures, Failure, NewClient, OperatorFailures};
+use super::version::{IfMatchParameter, Precondition, etag};
 use super::{answer, author, document, not_done, read_json};
 use crate::api::client::ClientDocument;
 use crate::api::client_fields::{ClientFields, MalformedClient};
+use crate::api::page::Page;
 use crate::db::clients::{self, Changed};
 use crate::db::transactions::{self, Deleted};
 use crate::db::{Db, DbError};
@@ -22,6 +25,9 @@ use crate::http::state::{Shared, Worker};
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::stored_secret::StoredSecret;
+
+/// Named, because the name of a generic type is not what the document calls it.
+type ClientPage = Page<ClientDocument>;
 
 /// A client that was just made. Its secret is shown this once.
 #[derive(Serialize, ToSchema)]
@@ -51,25 +57,43 @@ pub const NO_CLIENT: ApiError = ApiError::Admin(AdminError::Refused(
 ));
 
 /// `GET /admin/clients`, in the order of their ids.
+#[utoipa::path(
+    get,
+    path = "/admin/clients",
+    operation_id = "listClients",
+    summary = "Clients, in the order of their ids",
+    params(PageParameters),
+    responses((status = 200, body = ClientPage), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &[])?;
-    let asked = AskedPage::read(&request, &query, "clients".into())?;
+    let asked = AskedPage::read(&query, "clients".into(), ClientId::parse)?;
     let (after, most) = (asked.after.clone(), asked.look_for());
     let found = Worker::of(&request)
         .shared
         .db
-        .read(move |conn| clients::list(conn, after.as_deref(), most))
+        .read(move |conn| clients::list(conn, after.as_ref().map(ClientId::as_str), most))
         .await
         .map_err(|error| not_done(&error))?;
     Ok(document(&asked.of(
         found,
-        |client| client.id.to_string(),
+        |client| client.id.clone(),
         |client| ClientDocument::from(&client),
     )))
 }
 
 /// `POST /admin/clients`: 201 with the client and its secret.
+#[utoipa::path(
+    post,
+    path = "/admin/clients",
+    operation_id = "createClient",
+    summary = "Make a client",
+    request_body(content = NewClient),
+    responses((status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<409>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     let fields: ClientFields = read_json(&request, payload).await?;
@@ -104,6 +128,15 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
 }
 
 /// `GET /admin/clients/{client_id}`
+#[utoipa::path(
+    get,
+    path = "/admin/clients/{client_id}",
+    operation_id = "showClient",
+    summary = "A client",
+    params(("client_id" = String, Path)),
+    responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let client = find(&Worker::of(&request).shared.db, named(&id)?).await?;
@@ -111,6 +144,16 @@ pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpR
 }
 
 /// `PATCH /admin/clients/{client_id}`: changes the members that are given.
+#[utoipa::path(
+    patch,
+    path = "/admin/clients/{client_id}",
+    operation_id = "changeClient",
+    summary = "Change the members of a client that are given",
+    params(("client_id" = String, Path), IfMatchParameter),
+    request_body(content = ClientFields),
+    responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, BodyFailures, Failure<404>, Failure<412>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     let precondition = Precondition::of(&request)?;
@@ -139,6 +182,15 @@ pub async fn change_client(request: HttpRequest, id: Path<String>, payload: Payl
 }
 
 /// `DELETE /admin/clients/{client_id}`: 204; its secrets go with it, and its tokens are inactive for good.
+#[utoipa::path(
+    delete,
+    path = "/admin/clients/{client_id}",
+    operation_id = "deleteClient",
+    summary = "Delete a client; its tokens are inactive for good",
+    params(("client_id" = String, Path), IfMatchParameter),
+    responses((status = 204), OperatorFailures, Failure<404>, Failure<412>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     let precondition = Precondition::of(&request)?;
@@ -183,13 +235,8 @@ pub async fn take_over(shared: &Shared, id: &ClientId) -> Result<(), ApiError> {
 
 /// A path to a client: every character that could mean something is escaped.
 pub fn location(id: &ClientId) -> HeaderValue {
-    let mut path = String::from("/admin/clients/");
-    for byte in id.as_str().bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => path.push(char::from(byte)),
-            other => path.push_str(&format!("%{other:02X}")),
-        }
-    }
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let path = format!("/admin/clients/{}", utf8_percent_encode(id.as_str(), ESCAPED));
     HeaderValue::from_str(&path).expect("a path of unreserved characters and escapes")
 }
 

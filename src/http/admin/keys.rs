@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
+use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::api::key::KeyDocument;
 use crate::api::page::Page;
@@ -18,7 +19,18 @@ use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
 
+/// Named, because the name of a generic type is not what the document calls it.
+type KeyPage = Page<KeyDocument>;
+
 /// `GET /admin/keys`: all of them, oldest first.
+#[utoipa::path(
+    get,
+    path = "/admin/keys",
+    operation_id = "listKeys",
+    summary = "The signing keys, oldest first",
+    responses((status = 200, body = KeyPage), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let worker = Worker::of(&request);
@@ -48,6 +60,15 @@ fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, D::E
 
 /// `POST /admin/keys/rotate`: 201 with the new keys, which say from when on they sign; 409 if each that was asked for
 /// waits already. When it answers, they are in the JWKS of this instance.
+#[utoipa::path(
+    post,
+    path = "/admin/keys/rotate",
+    operation_id = "rotateKeys",
+    summary = "Publish new signing keys, which say from when on they sign",
+    request_body(content = Rotate),
+    responses((status = 201, body = KeyPage), OperatorFailures, BodyFailures, Failure<409>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let asked: Rotate = read_json_or_nothing(&request, payload).await?;

@@ -9,6 +9,7 @@ mod openapi;
 mod page;
 mod pool;
 mod routes;
+pub(in crate::http) mod schemas;
 mod secrets;
 mod tokens;
 mod version;

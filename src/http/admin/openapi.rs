@@ -1,275 +1,178 @@
 //! `/admin/openapi.json`: every endpoint as an OpenAPI 3.1 document, for those who generate clients and for fuzzers.
 //!
-//! Schemas come from the types that are read and written; the table of operations stands here, and a test compares it with
-//! the route table. What several operations have in common (who may call, how refusals look) is a rule, not a repetition.
+//! Each operation stands at its handler and each schema at its type; this file collects them. A test compares the document
+//! with the route table.
 
-mod operation;
-mod schemas;
-
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::HttpMethod;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required};
+use utoipa::{Modify, OpenApi};
 
-use self::operation::{Document, JSON, Operation, text};
-use self::schemas::{
-    Introspection, Jwks, NewClient, Nothing, OAuthRefusal, Status, TokenQuestion, TokenRequestBody, TokenResponse,
-};
-use super::audit::JSON_LINES;
-use super::cache::CacheStats;
-use super::clients::CreatedClient;
-use super::document;
-use super::keys::Rotate;
-use super::routes::Question;
-use super::secrets::{CreatedSecret, NewSecret};
-use crate::actors::batch_writer::WriterStats;
-use crate::actors::janitor::JanitorDocument;
-use crate::api::audit::AuditDocument;
-use crate::api::client::ClientDocument;
-use crate::api::client_fields::ClientFields;
-use crate::api::key::KeyDocument;
-use crate::api::page::Page;
-use crate::api::route::{ExplanationDocument, RouteDocument};
-use crate::api::secret::SecretDocument;
-use crate::api::token::TokenDocument;
-use crate::db::DbStats;
-use crate::gateway::route::NewRoute;
+use super::schemas::{self, OAuthRefusal, OperatorFailures};
+use super::{audit, cache, clients, document, janitor, keys, pool, routes, secrets, tokens, writer};
 use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, Problem};
-use crate::http::forward_auth;
-use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, Metadata, REVOCATION_PATH, TOKEN_PATH};
+use crate::http::{forward_auth, health, introspection, metadata, metrics, revocation, token};
 
 /// `GET /admin/openapi.json`
+#[utoipa::path(
+    get,
+    path = "/admin/openapi.json",
+    operation_id = "openapi",
+    summary = "This document",
+    responses((status = 200, body = schemas::OpenApiDocument), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
-    Ok(document(&api()))
+    Ok(document(&Api::openapi()))
 }
-
-const PROBLEM: &str = "application/problem+json";
-const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The whole document.
-fn api() -> OpenApi {
-    let mut document = Document::default();
-    protocol(&mut document);
-    for_gateways(&mut document);
-    administration(&mut document);
-    document.finish()
-}
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Mintage",
+        description = "A machine-to-machine OAuth 2.0 token server.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0")
+    ),
+    paths(
+        token::issue,
+        introspection::introspect,
+        revocation::revoke,
+        metadata::jwks,
+        metadata::metadata,
+        health::livez,
+        health::readyz,
+        metrics::metrics,
+        forward_auth::validate,
+        openapi,
+        cache::cache_stats,
+        cache::cache_clear,
+        writer::writer_stats,
+        pool::pool_stats,
+        janitor::janitor_stats,
+        clients::list_clients,
+        clients::create_client,
+        clients::show_client,
+        clients::change_client,
+        clients::delete_client,
+        secrets::list_secrets,
+        secrets::add_secret,
+        secrets::revoke_secret,
+        tokens::revoke_client_tokens,
+        tokens::list_tokens,
+        tokens::revoke_token,
+        keys::list_keys,
+        keys::rotate_keys,
+        routes::list_routes,
+        routes::add_route,
+        routes::explain_route,
+        routes::remove_route,
+        audit::list_audit
+    ),
+    components(schemas(OAuthRefusal, Problem<'static>)),
+    modifiers(&Rules)
+)]
+struct Api;
 
-/// What clients and their resource servers call.
-fn protocol(document: &mut Document) {
-    use HttpMethod::{Get, Post};
-    let add = &mut |operation| document.add(operation);
-    add(
-        client(Post, TOKEN_PATH, "issueToken", "Issue an access token (RFC 6749 §4.4)")
-            .reads::<TokenRequestBody>(&[FORM, JSON])
-            .answers::<TokenResponse>(200),
-    );
-    add(client(
-        Post,
-        INTROSPECTION_PATH,
-        "introspect",
-        "Whether a token is active (RFC 7662)",
-    )
-    .reads::<TokenQuestion>(&[FORM])
-    .answers::<Introspection>(200));
-    add(client(Post, REVOCATION_PATH, "revoke", "Take a token back (RFC 7009)")
-        .reads::<TokenQuestion>(&[FORM])
-        .answers::<Nothing>(200));
-    add(anybody(Get, JWKS_PATH, "jwks", "The public keys (RFC 7517)")
-        .answers::<Jwks>(200)
-        .fails(503));
-    add(anybody(Get, METADATA_PATH, "metadata", "The metadata (RFC 8414)").answers::<Metadata>(200));
-    add(anybody(Get, "/livez", "livez", "Whether the process runs").answers::<Status>(200));
-    add(anybody(Get, "/metrics", "metrics", "What Prometheus reads")
-        .empty(200)
-        .also_as(200, "text/plain"));
-    add(anybody(Get, "/readyz", "readyz", "Whether to send traffic here")
-        .answers::<Status>(200)
-        .answers::<Status>(503));
-}
+/// Operations whose body may be left out. `Option` at the handler would say something else: that the body may be `null`.
+const OPTIONAL_BODIES: [&str; 2] = ["addSecret", "rotateKeys"];
 
-/// Forward-auth, which takes whatever method a gateway asks with.
-fn for_gateways(document: &mut Document) {
-    const METHODS: [(HttpMethod, &str); 8] = [
-        (HttpMethod::Get, "Get"),
-        (HttpMethod::Head, "Head"),
-        (HttpMethod::Post, "Post"),
-        (HttpMethod::Put, "Put"),
-        (HttpMethod::Patch, "Patch"),
-        (HttpMethod::Delete, "Delete"),
-        (HttpMethod::Options, "Options"),
-        (HttpMethod::Trace, "Trace"),
-    ];
-    for (method, name) in METHODS {
-        for (path, id) in [(forward_auth::PATH, "validate"), ("/validate/{path}", "validatePath")] {
-            let id = format!("{id}{name}");
-            document.add(gateway(method.clone(), path, &id, "Whether a request may pass").empty(200));
+/// What holds for every operation, and so does not stand at each.
+struct Rules;
+
+impl Modify for Rules {
+    fn modify(&self, document: &mut Document) {
+        let components = document.components.get_or_insert_default();
+        const CLIENT: &str = "Client id and secret, each form-encoded (RFC 6749 §2.3.1)";
+        const BEARER: &str = "A token of this server for its default audience";
+        let basic = Http::builder().scheme(HttpAuthScheme::Basic).description(Some(CLIENT));
+        let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(BEARER));
+        components.add_security_scheme("client", SecurityScheme::Http(basic.build()));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        let paths = &mut document.paths.paths;
+        let validate = paths.get(forward_auth::PATH).cloned().unwrap_or_default();
+        paths.insert("/validate/{path}".to_owned(), validate);
+        for (path, item) in paths {
+            let is_validate = path.starts_with(forward_auth::PATH);
+            for (method, operation) in operations(item) {
+                operation.tags = None;
+                if is_validate {
+                    name_apart(path, method, operation);
+                }
+                mark_optional_body(operation);
+                name_scope(operation);
+                describe_responses(operation);
+            }
         }
     }
 }
 
-/// What operators call.
-fn administration(document: &mut Document) {
-    use HttpMethod::{Delete, Get, Patch, Post};
-    let add = &mut |operation| document.add(operation);
-    add(reader(Get, "/admin/openapi.json", "openapi", "This document").answers::<schemas::OpenApiDocument>(200));
-    add(reader(Get, "/admin/cache/stats", "cacheStats", "The client caches").answers::<CacheStats>(200));
-    add(writer(Post, "/admin/cache/clear", "clearCache", "Empty the client caches").empty(204));
-    add(reader(Get, "/admin/writer/stats", "writerStats", "The writer of token records").answers::<WriterStats>(200));
-    add(reader(Get, "/admin/pool/stats", "poolStats", "The database pool").answers::<DbStats>(200));
-    add(reader(
-        Get,
-        "/admin/janitor/stats",
-        "janitorStats",
-        "The removal of what has expired",
-    )
-    .answers::<JanitorDocument>(200));
-    add(reader(
-        Get,
-        "/admin/clients",
-        "listClients",
-        "Clients, in the order of their ids",
-    )
-    .paged()
-    .answers::<Page<ClientDocument>>(200));
-    add(writer(Post, "/admin/clients", "createClient", "Make a client")
-        .reads::<NewClient>(&[JSON])
-        .answers::<CreatedClient<'_>>(201)
-        .with_header(201, "ETag", "The version of the client")
-        .with_header(201, "Location", "Where the client is")
-        .fails(409));
-    const CLIENT: &str = "/admin/clients/{client_id}";
-    add(reader(Get, CLIENT, "showClient", "A client")
-        .answers::<ClientDocument>(200)
-        .with_header(200, "ETag", "The version of the client"));
-    add(writer(
-        Patch,
-        CLIENT,
-        "changeClient",
-        "Change the members of a client that are given",
-    )
-    .conditional()
-    .reads::<ClientFields>(&[JSON])
-    .answers::<ClientDocument>(200)
-    .with_header(200, "ETag", "The version of the client"));
-    add(writer(
-        Delete,
-        CLIENT,
-        "deleteClient",
-        "Delete a client; its tokens are inactive for good",
-    )
-    .conditional()
-    .empty(204));
-    const SECRETS: &str = "/admin/clients/{client_id}/secrets";
-    add(
-        reader(Get, SECRETS, "listSecrets", "The secrets of a client: ids and times")
-            .answers::<Page<SecretDocument>>(200),
-    );
-    add(writer(Post, SECRETS, "addSecret", "Give a client one more secret")
-        .may_read::<NewSecret>()
-        .answers::<CreatedSecret<'_>>(201)
-        .fails(409));
-    add(writer(
-        Delete,
-        "/admin/clients/{client_id}/secrets/{secret_id}",
-        "revokeSecret",
-        "Take a secret away",
-    )
-    .empty(204));
-    add(writer(
-        Post,
-        "/admin/clients/{client_id}/revoke-tokens",
-        "revokeTokensOfClient",
-        "Make everything issued to a client until now inactive",
-    )
-    .empty(204));
-    add(reader(
-        Get,
-        "/admin/tokens",
-        "listTokens",
-        "The records of a client's tokens, newest first",
-    )
-    .query(
-        "client_id",
-        "Whose",
-        text().pattern(Some("^[ -~]{1,128}$")).build(),
-        true,
-    )
-    .paged()
-    .answers::<Page<TokenDocument>>(200));
-    add(writer(Delete, "/admin/tokens/{jti}", "revokeToken", "Take a token back").empty(204));
-    add(reader(Get, "/admin/keys", "listKeys", "The signing keys, oldest first").answers::<Page<KeyDocument>>(200));
-    add(writer(
-        Post,
-        "/admin/keys/rotate",
-        "rotateKeys",
-        "Publish new signing keys, which say from when on they sign",
-    )
-    .may_read::<Rotate>()
-    .answers::<Page<KeyDocument>>(201)
-    .fails(409));
-    add(reader(
-        Get,
-        "/admin/routes",
-        "listRoutes",
-        "The forward-auth policy, oldest route first",
-    )
-    .answers::<Page<RouteDocument<'_>>>(200));
-    add(writer(Post, "/admin/routes", "addRoute", "Add a route")
-        .reads::<NewRoute>(&[JSON])
-        .answers::<RouteDocument<'_>>(201)
-        .fails(409));
-    add(writer(
-        Post,
-        "/admin/routes/explain",
-        "explainRoute",
-        "Which route decides about a request, and why",
-    )
-    .reads::<Question>(&[JSON])
-    .answers::<ExplanationDocument<'_>>(200));
-    add(writer(Delete, "/admin/routes/{id}", "removeRoute", "Remove a route").empty(204));
-    add(
-        reader(Get, "/admin/audit", "listAudit", "Who changed what, newest first")
-            .paged()
-            .answers::<Page<AuditDocument>>(200)
-            .also_as(200, JSON_LINES),
-    );
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    let every = [
+        ("Get", &mut item.get),
+        ("Head", &mut item.head),
+        ("Post", &mut item.post),
+        ("Put", &mut item.put),
+        ("Patch", &mut item.patch),
+        ("Delete", &mut item.delete),
+        ("Options", &mut item.options),
+        ("Trace", &mut item.trace),
+    ];
+    every
+        .into_iter()
+        .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// By a client that shows its secret.
-fn client(method: HttpMethod, path: &str, id: &str, summary: &str) -> Operation {
-    Operation::new(method, path, id, summary)
-        .secured("client", &[])
-        .refuses::<OAuthRefusal>(JSON, &[400, 401, 408, 413, 415, 429, 500, 503])
+/// A gateway asks with whatever method, on two paths, and each operation has an id of its own.
+fn name_apart(path: &str, method: &str, operation: &mut Operation) {
+    let more = path != forward_auth::PATH;
+    operation.operation_id = Some(format!("validate{}{method}", if more { "Path" } else { "" }));
+    if more {
+        operation.parameters = Some(vec![rest_of_path()]);
+    }
 }
 
-/// By whoever likes.
-fn anybody(method: HttpMethod, path: &str, id: &str, summary: &str) -> Operation {
-    Operation::new(method, path, id, summary).refuses::<OAuthRefusal>(JSON, &[413])
+fn rest_of_path() -> Parameter {
+    ParameterBuilder::new()
+        .name("path")
+        .parameter_in(ParameterIn::Path)
+        .required(Required::True)
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+        .build()
 }
 
-/// By a gateway, with the token of the request that it asks about.
-fn gateway(method: HttpMethod, path: &str, id: &str, summary: &str) -> Operation {
-    Operation::new(method, path, id, summary)
-        .secured("bearer", &[])
-        .refuses::<OAuthRefusal>(JSON, &[400, 401, 403, 408, 413, 500, 503])
+fn mark_optional_body(operation: &mut Operation) {
+    let id = operation.operation_id.as_deref().unwrap_or_default();
+    if let Some(body) = operation
+        .request_body
+        .as_mut()
+        .filter(|_| OPTIONAL_BODIES.contains(&id))
+    {
+        body.required = Some(Required::False);
+    }
 }
 
-/// By an operator who may look.
-fn reader(method: HttpMethod, path: &str, id: &str, summary: &str) -> Operation {
-    operator(method, path, id, summary, "mintage:read")
+/// The summary of an operation of operators ends with the scope that it needs.
+fn name_scope(operation: &mut Operation) {
+    let security = serde_json::to_value(&operation.security).unwrap_or_default();
+    if let (Some(summary), Some(scope)) = (&mut operation.summary, security[0]["bearer"][0].as_str()) {
+        summary.push_str(&format!(" ({scope})"));
+    }
 }
 
-/// By an operator who may change things.
-fn writer(method: HttpMethod, path: &str, id: &str, summary: &str) -> Operation {
-    operator(method, path, id, summary, "mintage:admin")
-}
-
-fn operator(method: HttpMethod, path: &str, id: &str, summary: &str, scope: &str) -> Operation {
-    let missing: &[u16] = if path.contains('{') { &[404] } else { &[] };
-    Operation::new(method, path, id, &format!("{summary} ({scope})"))
-        .secured("bearer", &[scope])
-        .refuses::<Problem<'_>>(PROBLEM, &[400, 401, 403, 413, 500, 503])
-        .refuses::<Problem<'_>>(PROBLEM, missing)
+/// A response without a description has that of its status.
+fn describe_responses(operation: &mut Operation) {
+    for (status, response) in &mut operation.responses.responses {
+        let status = status.parse().ok().and_then(|status| StatusCode::from_u16(status).ok());
+        if let (RefOr::T(response), Some(reason)) = (response, status.and_then(|status| status.canonical_reason()))
+            && response.description.is_empty()
+        {
+            response.description = reason.to_owned();
+        }
+    }
 }

@@ -2,13 +2,16 @@
 //!
 //! The query of a list is read strictly: a filter that is misspelt and ignored would list everything.
 
+use std::fmt::Display;
+
 use actix_web::HttpRequest;
 use actix_web::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use utoipa::IntoParams;
 
 use crate::api::page::Page;
 use crate::http::error::{AdminError, ApiError};
-use crate::http::state::Worker;
-use crate::keys::PageKeys;
 use crate::oauth::form;
 
 /// Items on a page, unless `limit` says otherwise.
@@ -16,6 +19,19 @@ pub const DEFAULT_LIMIT: usize = 100;
 
 /// The most that `limit` may ask for; a page is in memory as a whole.
 pub const MAX_LIMIT: usize = 500;
+
+/// What the document says of every list in pages.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "only the description of its members is read")]
+pub struct PageParameters {
+    /// The most items on the page
+    #[param(required = false, minimum = 1, maximum = 500, default = 100)]
+    limit: usize,
+    /// `next_cursor` of the page before
+    #[param(required = false)]
+    cursor: String,
+}
 
 /// The parameters of a query.
 pub struct Query(Vec<(String, String)>);
@@ -52,41 +68,31 @@ impl Query {
     }
 }
 
-/// A page as it was asked for.
-pub struct AskedPage {
-    keys: PageKeys,
+/// A requested page of a list whose items stand at positions of type `P`.
+pub struct AskedPage<P> {
     list: String,
     /// Items on it, at most.
     pub limit: usize,
-    /// The position behind which it begins; `None`: at the beginning.
-    pub after: Option<String>,
+    /// The position after which the page begins; `None`: at the beginning of the list.
+    pub after: Option<P>,
 }
 
-impl AskedPage {
-    /// Reads what a query asks of a list; `list` names it together with what it is filtered by.
+impl<P: Display> AskedPage<P> {
+    /// Reads `cursor` and `limit`. `list` names the list and its filter, without a newline; `position` parses a position.
     ///
     /// # Errors
-    /// 400 for a cursor that this list did not give out, or a limit outside of its bounds.
-    pub fn read(request: &HttpRequest, query: &Query, list: String) -> Result<Self, ApiError> {
-        let worker = Worker::of(request);
-        let ring = worker.shared.keys.ring();
-        let keys = ring.and_then(|ring| PageKeys::of(&ring, worker.now()));
-        let keys = keys.ok_or(ApiError::Admin(AdminError::Unavailable))?;
+    /// 400 for a cursor that this list cannot have returned, or a limit that is out of bounds.
+    pub fn read(query: &Query, list: String, position: impl Fn(&str) -> Option<P>) -> Result<Self, ApiError> {
         let limit = match query.given("limit") {
             None => DEFAULT_LIMIT,
             Some(text) => limit(text).ok_or_else(|| bad_request("limit must be a number from 1 to 500"))?,
         };
-        let open = |cursor| {
+        let after = query.get("cursor").map(|cursor| {
             const FOREIGN: &str = "the cursor is not one that this list has given out";
-            keys.open(&list, cursor).ok_or_else(|| bad_request(FOREIGN))
-        };
-        let after = query.get("cursor").map(open).transpose()?;
-        Ok(Self {
-            keys,
-            list,
-            limit,
-            after,
-        })
+            decode(&list, cursor, &position).ok_or_else(|| bad_request(FOREIGN))
+        });
+        let after = after.transpose()?;
+        Ok(Self { list, limit, after })
     }
 
     /// How many items to look for: one more than fit tells that there is another page.
@@ -95,7 +101,7 @@ impl AskedPage {
     }
 
     /// The page, of what was found when [`AskedPage::look_for`] were looked for; `position` is where an item stands.
-    pub fn of<T, D>(&self, mut found: Vec<T>, position: impl Fn(&T) -> String, document: impl Fn(T) -> D) -> Page<D> {
+    pub fn of<T, D>(&self, mut found: Vec<T>, position: impl Fn(&T) -> P, document: impl Fn(T) -> D) -> Page<D> {
         let more = found.len() > self.limit;
         found.truncate(self.limit);
         let last = found.last().filter(|_| more).map(position);
@@ -106,9 +112,22 @@ impl AskedPage {
     }
 
     /// The cursor for what comes after a position.
-    pub fn cursor(&self, position: &str) -> String {
-        self.keys.seal(&self.list, position)
+    pub fn cursor(&self, position: &P) -> String {
+        encode(&self.list, position)
     }
+}
+
+/// A cursor: base64url of the list and the position. The caller may read the whole list anyway, so a forged cursor gains
+/// nothing, and the cursor needs no signature.
+fn encode(list: &str, position: &impl Display) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{list}\n{position}"))
+}
+
+/// The position in a cursor; `None` unless [`encode`] writes exactly this cursor for it.
+fn decode<P: Display>(list: &str, cursor: &str, parse: impl Fn(&str) -> Option<P>) -> Option<P> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let position = parse(text.strip_prefix(list)?.strip_prefix('\n')?)?;
+    (encode(list, &position) == cursor).then_some(position)
 }
 
 fn limit(text: &str) -> Option<usize> {
@@ -120,4 +139,78 @@ fn limit(text: &str) -> Option<usize> {
 /// 400, and why.
 pub fn bad_request(why: &'static str) -> ApiError {
     ApiError::Admin(AdminError::Refused(StatusCode::BAD_REQUEST, why))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_tells_the_bounds_of_a_limit() {
+        let parameters = PageParameters::into_params(|| None);
+        let limit = serde_json::to_value(&parameters[0]).unwrap();
+        let bounds = ["minimum", "maximum", "default"].map(|bound| limit["schema"][bound].as_u64().unwrap() as usize);
+        assert_eq!(bounds, [1, MAX_LIMIT, DEFAULT_LIMIT]);
+    }
+
+    fn number(text: &str) -> Option<i64> {
+        text.parse().ok()
+    }
+
+    fn cursor_of(text: &str) -> String {
+        URL_SAFE_NO_PAD.encode(text)
+    }
+
+    #[test]
+    fn a_cursor_is_read_by_its_own_list_only() {
+        let cursor = encode("tokens a", &7);
+        assert_eq!(decode("tokens a", &cursor, number), Some(7));
+        for other in ["", "tokens", "tokens ", "tokens b", "tokens ab", "audit", "tokens a\n"] {
+            assert_eq!(decode(other, &cursor, number), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_changed_cursor_is_rejected_or_is_another_position_of_the_same_list() {
+        let cursor = encode("audit", &123_456);
+        for at in 0..cursor.len() {
+            for byte in "AQghz09-_=+ \n".chars() {
+                let changed = format!("{}{byte}{}", &cursor[..at], &cursor[at + 1..]);
+                if let Some(position) = decode("audit", &changed, number) {
+                    assert_eq!(encode("audit", &position), changed);
+                }
+            }
+            assert_eq!(decode("audit", &cursor[1 + at..], number), None, "{at}");
+        }
+    }
+
+    #[test]
+    fn a_position_has_one_spelling() {
+        for position in ["+5", "05", " 5", "5 ", "5\n", "", "x", "9223372036854775808", "٥"] {
+            assert_eq!(
+                decode("audit", &cursor_of(&format!("audit\n{position}")), number),
+                None,
+                "{position:?}"
+            );
+        }
+        assert_eq!(decode("audit", &cursor_of("audit\n-5"), number), Some(-5));
+    }
+
+    #[test]
+    fn what_is_no_base64url_is_rejected() {
+        let cursor = encode("audit", &12);
+        let not_canonical = format!("{}1", &cursor[..cursor.len() - 1]);
+        for other in [
+            "x",
+            "%",
+            "=",
+            &format!("{cursor}="),
+            &format!("{cursor}A"),
+            &not_canonical,
+            &"_".repeat(12),
+        ] {
+            assert_eq!(decode("audit", other, number), None, "{other}");
+        }
+        assert_eq!(decode("audit", &URL_SAFE_NO_PAD.encode(b"audit\n1\xff"), number), None);
+    }
 }

@@ -6,9 +6,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::{answer, author, document, not_done, read_json};
 use crate::api::page::Page;
-use crate::api::route::{self, RouteDocument};
+use crate::api::route::{self, ExplanationDocument, RouteDocument};
 use crate::cluster;
 use crate::db::{DbError, routes, transactions};
 use crate::gateway::route::NewRoute;
@@ -17,10 +18,21 @@ use crate::http::error::{AdminError, ApiError};
 use crate::http::state::{Shared, Worker};
 use crate::random::random_text;
 
+/// Named, because the name of a generic type is not what the document calls it.
+type RoutePage = Page<RouteDocument<'static>>;
+
 /// The length of a route's id: 16 letters and digits.
 const ID_LENGTH: usize = 16;
 
 /// `GET /admin/routes`: all of them, oldest first.
+#[utoipa::path(
+    get,
+    path = "/admin/routes",
+    operation_id = "listRoutes",
+    summary = "The forward-auth policy, oldest route first",
+    responses((status = 200, body = RoutePage), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let shared = &Worker::of(&request).shared;
@@ -32,6 +44,15 @@ pub async fn list_routes(request: HttpRequest) -> Result<HttpResponse, ApiError>
 }
 
 /// `POST /admin/routes`
+#[utoipa::path(
+    post,
+    path = "/admin/routes",
+    operation_id = "addRoute",
+    summary = "Add a route",
+    request_body(content = NewRoute),
+    responses((status = 201, body = RouteDocument<'static>), OperatorFailures, BodyFailures, Failure<409>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let new: NewRoute = read_json(&request, payload).await?;
@@ -57,6 +78,15 @@ pub async fn add_route(request: HttpRequest, payload: Payload) -> Result<HttpRes
 }
 
 /// `DELETE /admin/routes/{id}`
+#[utoipa::path(
+    delete,
+    path = "/admin/routes/{id}",
+    operation_id = "removeRoute",
+    summary = "Remove a route",
+    params(("id" = String, Path)),
+    responses((status = 204), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn remove_route(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let worker = Worker::of(&request);
@@ -84,6 +114,15 @@ pub struct Question {
 }
 
 /// `POST /admin/routes/explain`: which route decides about a request, and why. It goes by what is in the database.
+#[utoipa::path(
+    post,
+    path = "/admin/routes/explain",
+    operation_id = "explainRoute",
+    summary = "Which route decides about a request, and why",
+    request_body(content = Question),
+    responses((status = 200, body = ExplanationDocument<'static>), OperatorFailures, BodyFailures),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn explain_route(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Write).await?;
     let question: Question = read_json(&request, payload).await?;

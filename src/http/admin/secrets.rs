@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::clients::{NO_CLIENT, find, named, take_over};
 use super::page::bad_request;
+use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::version::Precondition;
 use super::{answer, author, document, not_done, read_json_or_nothing};
 use crate::api::page::Page;
@@ -20,6 +21,9 @@ use crate::http::state::Worker;
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::stored_secret::{MAX_LIFETIME_SECONDS, StoredSecret};
 use crate::time::UnixMillis;
+
+/// Named, because the name of a generic type is not what the document calls it.
+type SecretPage = Page<SecretDocument>;
 
 /// What `POST /admin/clients/{client_id}/secrets` takes; all of it may be left out, the body too.
 #[derive(Default, Deserialize, ToSchema)]
@@ -44,6 +48,15 @@ pub struct CreatedSecret<'a> {
 }
 
 /// `GET /admin/clients/{client_id}/secrets`: ids and times of all of them, oldest first.
+#[utoipa::path(
+    get,
+    path = "/admin/clients/{client_id}/secrets",
+    operation_id = "listSecrets",
+    summary = "The secrets of a client: ids and times",
+    params(("client_id" = String, Path)),
+    responses((status = 200, body = SecretPage), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let client = find(&Worker::of(&request).shared.db, named(&id)?).await?;
@@ -54,6 +67,16 @@ pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<Http
 }
 
 /// `POST /admin/clients/{client_id}/secrets`: 201 with one more.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/secrets",
+    operation_id = "addSecret",
+    summary = "Give a client one more secret",
+    params(("client_id" = String, Path)),
+    request_body(content = NewSecret),
+    responses((status = 201, body = CreatedSecret<'static>), OperatorFailures, BodyFailures, Failure<404>, Failure<409>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     Precondition::refuse(&request)?;
@@ -93,6 +116,15 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
 }
 
 /// `DELETE /admin/clients/{client_id}/secrets/{secret_id}`: 204; it does not count any more.
+#[utoipa::path(
+    delete,
+    path = "/admin/clients/{client_id}/secrets/{secret_id}",
+    operation_id = "revokeSecret",
+    summary = "Take a secret away",
+    params(("client_id" = String, Path), ("secret_id" = String, Path)),
+    responses((status = 204), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let claims = require(&request, Right::Write).await?;
     Precondition::refuse(&request)?;

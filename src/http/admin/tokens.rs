@@ -5,7 +5,8 @@ use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::clients::{NO_CLIENT, named};
-use super::page::{AskedPage, Query, bad_request};
+use super::page::{AskedPage, PageParameters, Query, bad_request};
+use super::schemas::{Failure, OperatorFailures};
 use super::{author, document, not_done};
 use crate::api::page::Page;
 use crate::api::token::TokenDocument;
@@ -20,6 +21,9 @@ use crate::oauth::client::{ClientId, TTL_SECONDS};
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
+/// Named, because the name of a generic type is not what the document calls it.
+type TokenPage = Page<TokenDocument>;
+
 const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
     StatusCode::NOT_FOUND,
     "there is no token with this id",
@@ -27,6 +31,15 @@ const NO_TOKEN: ApiError = ApiError::Admin(AdminError::Refused(
 
 /// `GET /admin/tokens?client_id=`: what was issued to a client, the newest first. A page may hold fewer than `limit`, or
 /// none, and not be the last: see [`tokens::of_client`].
+#[utoipa::path(
+    get,
+    path = "/admin/tokens",
+    operation_id = "listTokens",
+    summary = "The records of a client's tokens, newest first",
+    params(("client_id" = String, Query, description = "Whose", pattern = "^[ -~]{1,128}$"), PageParameters),
+    responses((status = 200, body = TokenPage), OperatorFailures),
+    security(("bearer" = ["mintage:read"])),
+)]
 pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     require(&request, Right::Read).await?;
     let query = Query::of_list(&request, &["client_id"])?;
@@ -34,9 +47,8 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
         .get("client_id")
         .ok_or_else(|| bad_request("client_id must be given"))?;
     let id = ClientId::parse(id).ok_or_else(|| bad_request("client_id must be 1 to 128 printable ASCII characters"))?;
-    let asked = AskedPage::read(&request, &query, format!("tokens {id}"))?;
-    let before = asked.after.as_deref().map(|jti| TokenId::parse(jti).ok_or(NO_TOKEN));
-    let (before, limit) = (before.transpose()?, asked.limit);
+    let asked = AskedPage::read(&query, format!("tokens {id}"), TokenId::parse)?;
+    let (before, limit) = (asked.after, asked.limit);
     let worker = Worker::of(&request);
     let walked = worker
         .shared
@@ -51,7 +63,7 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
             .iter()
             .map(|record| shown(record, denials, now))
             .collect(),
-        next_cursor: walked.next.map(|next| asked.cursor(&next.to_string())),
+        next_cursor: walked.next.map(|next| asked.cursor(&next)),
     }))
 }
 
@@ -79,6 +91,15 @@ fn shown(record: &TokenRecord, denials: &impl RevocationCheck, now: UnixMillis) 
 const CLOCKS_DIFFER: i64 = 2 * 3600 * 1000;
 
 /// `DELETE /admin/tokens/{jti}`: 204, also for a token that was revoked before or is not recorded yet.
+#[utoipa::path(
+    delete,
+    path = "/admin/tokens/{jti}",
+    operation_id = "revokeToken",
+    summary = "Take a token back",
+    params(("jti" = String, Path)),
+    responses((status = 204), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;
@@ -110,6 +131,15 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
 }
 
 /// `POST /admin/clients/{client_id}/revoke-tokens`: 204; everything issued to the client until now is inactive.
+#[utoipa::path(
+    post,
+    path = "/admin/clients/{client_id}/revoke-tokens",
+    operation_id = "revokeTokensOfClient",
+    summary = "Make everything issued to a client until now inactive",
+    params(("client_id" = String, Path)),
+    responses((status = 204), OperatorFailures, Failure<404>),
+    security(("bearer" = ["mintage:admin"])),
+)]
 pub async fn revoke_client_tokens(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let by = author(&request, &require(&request, Right::Write).await?);
     let shared = &Worker::of(&request).shared;

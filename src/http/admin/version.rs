@@ -3,7 +3,8 @@
 //! A client's version is the time of its last change, which rises with each.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{HeaderValue, IF_MATCH};
+use actix_web::http::header::{EntityTag, HeaderValue, IF_MATCH, TryIntoHeaderValue};
+use utoipa::IntoParams;
 
 use super::page::bad_request;
 use crate::http::error::ApiError;
@@ -11,11 +12,21 @@ use crate::oauth::client::Client;
 
 /// The entity tag of a client.
 pub fn etag(client: &Client) -> HeaderValue {
-    HeaderValue::from_str(&tag(client)).expect("quotes and digits")
+    tag(client).try_into_value().expect("quotes and digits")
 }
 
-fn tag(client: &Client) -> String {
-    format!("\"{}\"", client.updated_at.0)
+fn tag(client: &Client) -> EntityTag {
+    EntityTag::new_strong(client.updated_at.0.to_string())
+}
+
+/// What the document says of the header.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description of its member is read")]
+pub struct IfMatchParameter {
+    /// The version that is meant: the ETag of an earlier answer
+    #[param(rename = "If-Match", required = false)]
+    if_match: String,
 }
 
 /// What `If-Match` asks of the client as it is.
@@ -26,7 +37,7 @@ pub enum Precondition {
     /// That there is one.
     Exists,
     /// That it is one of these versions.
-    OneOf(Vec<String>),
+    OneOf(Vec<EntityTag>),
 }
 
 impl Precondition {
@@ -40,7 +51,7 @@ impl Precondition {
             return Ok(Self::None);
         }
         let list = headers.join(&b", "[..]);
-        parse(&list).ok_or_else(|| bad_request("If-Match must be * or a list of entity tags"))
+        parse(&String::from_utf8_lossy(&list)).ok_or_else(|| bad_request("If-Match must be * or a list of entity tags"))
     }
 
     /// For what has no version.
@@ -60,42 +71,24 @@ impl Precondition {
     pub fn suits(&self, client: &Client) -> bool {
         match self {
             Self::None | Self::Exists => true,
-            Self::OneOf(tags) => tags.contains(&tag(client)),
+            Self::OneOf(tags) => tags.iter().any(|known| known.strong_eq(&tag(client))),
         }
     }
 }
 
-/// `*`, or `#entity-tag` with its empty elements; a comma may stand inside of a tag.
-fn parse(list: &[u8]) -> Option<Precondition> {
-    let mut rest = list.trim_ascii();
-    if rest == b"*" {
+/// `*`, or `#entity-tag` with its empty elements; a comma may stand inside of a tag. actix-web's `IfMatch` is not as strict: it
+/// leaves out what is malformed, and cuts a tag with a comma in two.
+fn parse(list: &str) -> Option<Precondition> {
+    if list.trim_ascii() == "*" {
         return Some(Precondition::Exists);
     }
-    let mut tags = Vec::new();
-    loop {
-        while let Some(after) = rest.strip_prefix(b",") {
-            rest = after.trim_ascii_start();
-        }
-        if rest.is_empty() {
-            break;
-        }
-        let weak = rest.strip_prefix(b"W/");
-        let opaque = weak.unwrap_or(rest).strip_prefix(b"\"")?;
-        let end = opaque.iter().position(|byte| *byte == b'"')?;
-        let (inside, after) = (&opaque[..end], opaque[end + 1..].trim_ascii_start());
-        if !inside.iter().all(|byte| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..)) {
-            return None;
-        }
-        // Ours are digits: what is weak or no text is kept as one that none of ours can equal.
-        match weak {
-            Some(_) => tags.push(String::new()),
-            None => tags.push(format!("\"{}\"", String::from_utf8_lossy(inside))),
-        }
-        if !after.is_empty() && !after.starts_with(b",") {
-            return None;
-        }
-        rest = after;
-    }
+    let mut quoted = false;
+    let elements = list.split(|character| {
+        quoted ^= character == '"';
+        character == ',' && !quoted
+    });
+    let elements = elements.map(str::trim_ascii).filter(|element| !element.is_empty());
+    let tags: Vec<EntityTag> = elements.map(|element| element.parse().ok()).collect::<Option<_>>()?;
     (!tags.is_empty()).then_some(Precondition::OneOf(tags))
 }
 
@@ -104,8 +97,8 @@ mod tests {
     use super::*;
 
     fn tags(list: &str) -> Option<Vec<String>> {
-        match parse(list.as_bytes())? {
-            Precondition::OneOf(tags) => Some(tags),
+        match parse(list)? {
+            Precondition::OneOf(tags) => Some(tags.iter().map(EntityTag::to_string).collect()),
             _ => None,
         }
     }
@@ -115,12 +108,19 @@ mod tests {
         assert_eq!(tags("\"1\"").unwrap(), ["\"1\""]);
         assert_eq!(tags("\"1\" , \"a,b\",\"\"").unwrap(), ["\"1\"", "\"a,b\"", "\"\""]);
         assert_eq!(tags(" ,, \"1\",, ").unwrap(), ["\"1\""]);
-        assert_eq!(parse(b" * "), Some(Precondition::Exists));
+        assert_eq!(parse(" * "), Some(Precondition::Exists));
     }
 
     #[test]
     fn a_weak_tag_is_none_that_could_match() {
-        assert_eq!(tags("W/\"1\", \"2\"").unwrap(), ["", "\"2\""]);
+        let Some(Precondition::OneOf(tags)) = parse("W/\"1\", \"2\"") else {
+            panic!("a list");
+        };
+        let matches = |tag: &str| {
+            tags.iter()
+                .any(|known| known.strong_eq(&EntityTag::new_strong(tag.into())))
+        };
+        assert!(!matches("1") && matches("2"));
     }
 
     #[test]
@@ -138,7 +138,7 @@ mod tests {
             "**",
             "W/1",
         ] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+            assert_eq!(parse(bad), None, "{bad}");
         }
     }
 }

@@ -7,7 +7,7 @@
 //! The policy lets no inline script or style run, and `trusted-types` takes away every way to make markup of a text: a
 //! client's name that looks like HTML stays a name.
 
-use actix_web::http::header::{CONTENT_TYPE, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH};
+use actix_web::http::header::{CONTENT_TYPE, ETAG, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch};
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -70,16 +70,17 @@ pub async fn part(request: HttpRequest, name: Path<String>) -> HttpResponse {
 }
 
 fn answer(request: &HttpRequest, file: &File) -> HttpResponse {
-    let tag = format!("\"{:016x}\"", file.tag);
-    let mut builder = match is_known(request, &tag) {
+    let tag = EntityTag::new_strong(format!("{:016x}", file.tag));
+    let known = is_known(request, &tag);
+    let mut builder = match known {
         true => HttpResponse::NotModified(),
         false => HttpResponse::Ok(),
     };
     for (name, value) in HEADERS {
         builder.insert_header((HeaderName::from_static(name), HeaderValue::from_static(value)));
     }
-    builder.insert_header((ETAG, tag.as_str()));
-    if is_known(request, &tag) {
+    builder.insert_header((ETAG, tag));
+    if known {
         return builder.finish();
     }
     builder.insert_header((CONTENT_TYPE, HeaderValue::from_static(file.media)));
@@ -87,12 +88,12 @@ fn answer(request: &HttpRequest, file: &File) -> HttpResponse {
 }
 
 /// Whether the browser has this text already (RFC 9110 §13.1.2).
-fn is_known(request: &HttpRequest, tag: &str) -> bool {
-    let known = request.headers().get_all(IF_NONE_MATCH);
-    known
-        .filter_map(|list| list.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .any(|known| known.trim().trim_start_matches("W/") == tag)
+fn is_known(request: &HttpRequest, tag: &EntityTag) -> bool {
+    match IfNoneMatch::parse(request) {
+        Ok(IfNoneMatch::Any) => true,
+        Ok(IfNoneMatch::Items(known)) => known.iter().any(|known| known.weak_eq(tag)),
+        Err(_) => false,
+    }
 }
 
 const fn script(name: &'static str, text: &'static str) -> File {

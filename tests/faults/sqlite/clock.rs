@@ -3,9 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use testkit::gateway::forwarded;
+use testkit::load::Load;
+use testkit::token::{about_token, claims};
+use testkit::{Server, eventually};
+
 use super::site::Site;
-use crate::asking::{Load, about_token, claims, validation};
-use crate::server::{Server, eventually};
 
 /// A token ends long before the hour is over.
 const TTL: (&str, &str) = ("MINTAGE_TOKEN__TTL", "30m");
@@ -104,7 +107,7 @@ fn g1_a_revoked_token_stays_so_through_restarts_with_the_clock_moved_both_ways()
     let (revoked, other) = (site.token(&server), site.token(&server));
     let used = site.one_time_token(&server);
     take_back(&site, &server, &revoked);
-    assert_eq!(server.send(&validation(&used)).status, 200);
+    assert_eq!(server.send(&forwarded("GET", "/orders").bearer(&used)).status, 200);
     stop(server);
     for (offset, expired) in [
         (FAST, true),

@@ -7,12 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use testkit::eventually;
+use testkit::http::Request;
+use testkit::load::Load;
 
 use super::site::Site;
 use super::sync::disk_fails;
-use crate::asking::{Load, assert_unavailable};
-use crate::http::Request;
-use crate::server::eventually;
 
 /// A file system in memory that holds little.
 ///
@@ -26,7 +26,7 @@ struct SmallDisk {
 impl SmallDisk {
     /// `None` where nobody lets us mount one.
     fn mount() -> Option<Self> {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = testkit::folder::temporary();
         let keeper = "mount -t tmpfs -o size=6m tmpfs \"$0\" && echo ready && { cat; umount -l \"$0\"; }";
         let mut keeper = Command::new("sh")
             .args(["-c", keeper])
@@ -97,7 +97,7 @@ fn disk_full(durability: &str) {
     // The WAL file has some room left in what it has taken already.
     eventually("tokens are refused", Duration::from_secs(30), || {
         let answer = server.send(&site.token_request(&[]));
-        (answer.status == 503).then(|| assert_unavailable(&answer))
+        (answer.status == 503).then(|| answer.assert_unavailable())
     });
     assert!(operator.writer("flush_failures_total") > 0);
     match durability {
@@ -107,7 +107,7 @@ fn disk_full(durability: &str) {
             "until the queue is full"
         ),
     }
-    assert_unavailable(&site.revoke(&server, &token));
+    site.revoke(&server, &token).assert_unavailable();
     assert_eq!(server.send(&Request::get("/livez")).status, 200);
 
     disk.free();

@@ -3,11 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use testkit::http::Connection;
+use testkit::load::{Load, Receipt, received};
+use testkit::token::about_token;
+use testkit::{Server, eventually};
+
 use super::site::{GROUP, Site};
 use super::strace::Tampering;
-use crate::asking::{Load, Receipt, about_token, received};
-use crate::http::Connection;
-use crate::server::{Server, eventually};
 
 const CONNECTIONS: usize = 6;
 

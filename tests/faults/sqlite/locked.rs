@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use testkit::http::{Connection, Request, Response};
+use testkit::load::{Load, received};
+use testkit::token::{about_token, token_request};
+use testkit::{Server, TestClient, eventually};
 
 use super::site::{Lock, Operator, Site};
 use super::strace::Tampering;
-use crate::asking::{Load, about_token, assert_unavailable, received, token_request};
-use crate::http::{Connection, Request, Response};
-use crate::server::{Server, TestClient, eventually};
 
 /// Who finds it locked.
 #[derive(Clone, Copy, PartialEq)]
@@ -33,7 +34,7 @@ impl Locked {
 }
 
 enum Holder {
-    Connection(#[allow(dead_code, reason = "it holds the lock")] Lock),
+    Connection(Lock),
     Strace(Tampering),
 }
 
@@ -67,19 +68,16 @@ impl Locking<'_> {
         let began = Instant::now();
         let mut ready = true;
         while began.elapsed() < length {
-            assert_unavailable(
-                &self
-                    .server
-                    .send(&about_token("/revoke", &self.site.client, &self.token)),
-            );
+            let revoke = about_token("/revoke", &self.site.client, &self.token);
+            self.server.send(&revoke).assert_unavailable();
             let route = Request::post("/admin/routes").json(&json!({"path": "/x", "scope": "orders:read"}));
-            assert_unavailable(&self.operator.ask(route));
+            self.operator.ask(route).assert_unavailable();
             self.assert_not_refused(&self.server.send(&token_request(&self.stranger, &[])), 200);
             self.assert_not_refused(&self.server.send(&token_request(&unknown, &[])), 401);
             assert_eq!(self.server.send(&Request::get("/livez")).status, 200);
             let readiness = self.server.send(&Request::get("/readyz"));
             if readiness.status == 503 {
-                assert_unavailable(&readiness);
+                readiness.assert_unavailable();
                 ready = false;
             }
             if self.locked == Locked::Everybody {
@@ -94,7 +92,7 @@ impl Locking<'_> {
     #[track_caller]
     fn assert_not_refused(&self, answer: &Response, truth: u16) {
         if self.locked == Locked::Everybody || answer.status != truth {
-            assert_unavailable(answer);
+            answer.assert_unavailable();
         }
     }
 }
@@ -197,7 +195,7 @@ fn a_full_queue_refuses_counts_and_does_not_grow() {
     });
     let before = memory(&server);
     for _ in 0..5000 {
-        assert_unavailable(&connection.ask(&request));
+        connection.ask(&request).assert_unavailable();
     }
     assert_eq!(operator.writer("pending"), 500);
     let grown = memory(&server).saturating_sub(before);

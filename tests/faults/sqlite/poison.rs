@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use testkit::http::Connection;
+use testkit::load::Load;
+use testkit::token::{jti, token_request};
+use testkit::{TestClient, eventually};
+
 use super::site::{GROUP, Site};
-use crate::asking::{Load, assert_unavailable, jti, token_request};
-use crate::http::Connection;
-use crate::server::{TestClient, eventually};
 
 fn refuse(site: &Site, condition: &str) {
     site.sql(&format!(
@@ -47,7 +49,7 @@ fn g3_with_group_durability_whose_record_is_refused_gets_no_token_and_others_do(
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 4, Duration::from_millis(1));
     for _ in 0..TRIES {
-        assert_unavailable(&server.send(&token_request(&poison, &[])));
+        server.send(&token_request(&poison, &[])).assert_unavailable();
     }
     let receipts = load.stop();
     // One that came at the end has nobody beside it to be compared with.
@@ -70,7 +72,7 @@ fn g3_with_group_durability_a_record_that_is_refused_alone_holds_up_nobody_for_l
     refuse_records_of(&site, &poison);
     let server = site.start();
     let operator = site.operator(&server);
-    assert_unavailable(&server.send(&token_request(&poison, &[])));
+    server.send(&token_request(&poison, &[])).assert_unavailable();
     eventually("it is given up", Duration::from_secs(5), || {
         (operator.writer("pending") == 0).then_some(())
     });

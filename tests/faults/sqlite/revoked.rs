@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use testkit::gateway::forwarded;
+use testkit::http::Connection;
+use testkit::token::jti;
+use testkit::{Server, eventually};
+
 use super::site::{GROUP, Site};
-use crate::asking::{jti, validation};
-use crate::http::Connection;
-use crate::server::{Server, eventually};
 
 /// Nothing is flushed by itself while this test runs.
 const NO_FLUSH: (&str, &str) = ("MINTAGE_WRITER__FLUSH_INTERVAL", "1h");
@@ -94,7 +96,7 @@ fn use_until_gone(server: &Server, tokens: &[String]) -> Vec<usize> {
     };
     let mut passed = Vec::new();
     for (place, token) in tokens.iter().enumerate() {
-        match connection.try_ask(&validation(token)) {
+        match connection.try_ask(&forwarded("GET", "/orders").bearer(token)) {
             Some(answer) if answer.status == 200 => passed.push(place),
             Some(_) => {}
             None => break,
@@ -148,7 +150,7 @@ fn g5_a_kill_right_after_a_use_does_not_allow_another() {
     let site = Site::new(&[NO_FLUSH]);
     let mut server = site.start();
     let token = site.one_time_token(&server);
-    assert_eq!(server.send(&validation(&token)).status, 200);
+    assert_eq!(server.send(&forwarded("GET", "/orders").bearer(&token)).status, 200);
     server.kill();
     site.assert_inactive(&site.start(), &token);
 }

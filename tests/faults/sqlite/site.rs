@@ -1,6 +1,5 @@
 //! [`Site`]: an SQLite database on which servers run one after another, and who is known there.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -10,22 +9,22 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-use crate::asking::{Receipt, about_token, received, token_request, validation};
-use crate::http::{Request, Response};
-use crate::server::{Place, Server, TestClient, eventually};
+use testkit::gateway::forwarded;
+use testkit::http::{Request, Response};
+use testkit::load::{Receipt, received};
+use testkit::token::{about_token, token_request};
+use testkit::{Program, Server, TestClient, eventually};
 
 /// An answer waits for its record.
 pub const GROUP: (&str, &str) = ("MINTAGE_WRITER__DURABILITY", "group");
 
 /// A folder with a database, a client and an operator.
 pub struct Site {
-    place: Place,
+    program: Program,
     database: PathBuf,
     /// May have `orders:read`, which the route of `/orders` asks for.
     pub client: TestClient,
     operator: TestClient,
-    started: Cell<usize>,
     memory: Option<TempDir>,
 }
 
@@ -80,39 +79,34 @@ impl Site {
     }
 
     fn without_database(url: &str, environment: &[(&str, &str)]) -> Self {
-        let place = Place::new(url, &[environment, &[("RUST_LOG", "trace")]].concat());
+        let program = testkit::program!().on(url, &[environment, &[("RUST_LOG", "trace")]].concat());
         Self {
-            database: place.path(url.strip_prefix("sqlite:").unwrap()),
-            place,
+            database: program.path(url.strip_prefix("sqlite:").unwrap()),
+            program,
             client: template().client.clone(),
             operator: template().operator.clone(),
-            started: Cell::new(0),
             memory: None,
         }
     }
 
     /// Starts a server and waits until it is ready.
     pub fn start(&self) -> Server {
-        let mut server = self.spawn(&[]);
-        server.wait_until_it_listens().expect("it ended");
-        server.wait_until_ready();
-        server
+        self.program.serve(&[])
     }
 
     /// Begins a server, under another program if one is named.
     pub fn spawn(&self, under: &[&str]) -> Server {
-        self.started.set(self.started.get() + 1);
-        self.place.spawn(under, &format!("log.{}", self.started.get()))
+        self.program.spawn(under, &[])
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.place.path(name)
+        self.program.path(name)
     }
 
     /// Makes another client.
     #[track_caller]
     pub fn new_client(&self) -> TestClient {
-        self.place.client("orders:read", &[])
+        self.program.client("orders:read", &[])
     }
 
     /// A connection of the test's own.
@@ -130,7 +124,7 @@ impl Site {
     pub fn lock(&self) -> Lock {
         let mut conn = self.connect();
         conn.batch_execute("BEGIN EXCLUSIVE").unwrap();
-        Lock(conn)
+        Lock { _connection: conn }
     }
 
     /// The ids of the tokens that are recorded; read here, without the server's own code.
@@ -176,8 +170,7 @@ impl Site {
 
     /// All that the servers have logged here.
     pub fn logs(&self) -> String {
-        let log = |run| std::fs::read_to_string(self.path(&format!("log.{run}"))).unwrap();
-        (1..=self.started.get()).map(log).collect()
+        self.program.logs()
     }
 
     /// That no server wrote into its log what is nobody's business: tokens, secrets of clients, private keys (G8).
@@ -236,14 +229,14 @@ impl Site {
     pub fn assert_inactive(&self, server: &Server, token: &str) {
         let told = server.send(&about_token("/introspect", &self.client, token));
         assert_eq!((told.status, told.json()), (200, json!({"active": false})));
-        assert_eq!(server.send(&validation(token)).status, 401);
+        assert_eq!(server.send(&forwarded("GET", "/orders").bearer(token)).status, 401);
     }
 
     #[track_caller]
     pub fn assert_active(&self, server: &Server, token: &str) {
         let told = server.send(&about_token("/introspect", &self.client, token));
         assert_eq!(told.json()["active"], true, "{}", told.text());
-        assert_eq!(server.send(&validation(token)).status, 200);
+        assert_eq!(server.send(&forwarded("GET", "/orders").bearer(token)).status, 200);
     }
 
     /// Somebody who may ask for statistics, whatever becomes of the database.
@@ -254,8 +247,10 @@ impl Site {
     }
 }
 
-/// The lock of whoever writes, until it is dropped.
-pub struct Lock(#[allow(dead_code, reason = "it rolls back when it is closed")] SqliteConnection);
+/// The lock of whoever writes, until it is dropped: the connection rolls back when it is closed.
+pub struct Lock {
+    _connection: SqliteConnection,
+}
 
 /// Somebody who may look into a server.
 pub struct Operator<'a> {
@@ -296,19 +291,15 @@ impl Operator<'_> {
 fn template() -> &'static Template {
     static TEMPLATE: OnceLock<Template> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        let place = Place::new("sqlite:mintage.db", &[]);
-        let mut server = place.spawn(&[], "log");
-        server.wait_until_it_listens().expect("it ended");
-        server.wait_until_ready();
-        server.signal("TERM");
-        assert_eq!(server.exit_code(), Some(0));
-        place.run(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
-        let (client, operator) = (place.client("orders:read", &[]), place.client("mintage:admin", &[]));
-        let mut conn = SqliteConnection::establish(place.path("mintage.db").to_str().unwrap()).unwrap();
+        let program = testkit::program!().on("sqlite:mintage.db", &[]);
+        program.serve(&[]).stop();
+        program.run_json(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
+        let (client, operator) = (program.client("orders:read", &[]), program.client("mintage:admin", &[]));
+        let mut conn = SqliteConnection::establish(program.database_path().to_str().unwrap()).unwrap();
         // The keys are older than any clock is slow by which a test goes.
         conn.batch_execute("UPDATE signing_keys SET activates_at_ms = created_at_ms - 86400000")
             .unwrap();
-        let copy = place.path("template.db");
+        let copy = program.path("template.db");
         // One file without a log beside it.
         conn.batch_execute(&format!("VACUUM INTO '{}'", copy.display()))
             .unwrap();

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use testkit::eventually;
+use testkit::load::{Load, Receipt, received};
+
 use super::site::{GROUP, Site};
-use crate::asking::{Load, Receipt, received};
-use crate::server::eventually;
 
 /// That the server left no request unanswered that was its to answer: one on a connection that it had served before.
 #[track_caller]

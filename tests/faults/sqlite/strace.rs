@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use testkit::{Server, eventually};
+
 use super::site::Site;
-use crate::server::{Server, eventually};
 
 /// strace, tampering with a server until it is told to let go, or dropped.
 pub struct Tampering {

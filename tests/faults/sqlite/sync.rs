@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use testkit::eventually;
+use testkit::http::Request;
+use testkit::load::{Load, received};
+use testkit::token::about_token;
+
 use super::site::{GROUP, Site};
 use super::strace::Tampering;
-use crate::asking::{Load, about_token, received};
-use crate::http::Request;
-use crate::server::eventually;
 
 const NO_SYNC: &str = "fsync,fdatasync:error=EIO";
 

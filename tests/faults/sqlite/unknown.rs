@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crate::asking::token_request;
-use crate::http::Connection;
-use crate::server::{Server, TestClient};
+use testkit::http::Connection;
+use testkit::token::token_request;
+use testkit::{Server, TestClient};
 
 use super::site::{Operator, Site};
 

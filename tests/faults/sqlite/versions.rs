@@ -1,11 +1,11 @@
 //! Two versions, or two servers, on one database: both may start, and the older one goes on working.
 
 use diesel::connection::SimpleConnection;
+use testkit::TestClient;
+use testkit::http::Request;
+use testkit::token::{about_token, token_request};
 
 use super::site::Site;
-use crate::asking::{about_token, token_request};
-use crate::http::Request;
-use crate::server::TestClient;
 
 #[test]
 fn two_servers_that_start_at_once_on_an_empty_file_become_one() {

@@ -9,7 +9,6 @@ mod entry;
 mod hydra;
 mod json;
 mod keycloak;
-mod progress;
 mod report;
 mod source;
 
@@ -22,9 +21,11 @@ use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
 use entry::{Candidate, ImportReport};
-use progress::Progress;
 use report::Report;
 use source::Format;
+
+/// Clients from one line of progress to the next.
+const PROGRESS_INTERVAL: usize = 10_000;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -93,19 +94,20 @@ fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<Ha
 
 /// Hashes what came in the clear, and writes all that is accepted.
 fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
-    let count = verdicts.accepted.len();
-    let bar = std::io::stderr();
-    let terminal = bar.is_terminal();
-    let mut progress = Progress::new(bar, terminal, context.clock.clone(), 2 * count);
-    for candidate in &mut verdicts.accepted {
+    let total = verdicts.accepted.len();
+    for (before, candidate) in verdicts.accepted.iter_mut().enumerate() {
         candidate.hash_secrets();
-        progress.advance(1);
+        tell_progress("hashed", before, before + 1, total);
     }
     let all: Vec<Client> = verdicts.accepted.iter().map(Candidate::hashed).collect();
     let (author, now) = (context.author(), context.clock.now());
     let imported = context.with_database(|conn| {
-        let advance = |written| progress.advance(written);
-        match transactions::import_clients(conn, &author, &all, now, skip_refused, advance) {
+        let mut done = 0;
+        let progress = |written| {
+            tell_progress("written", done, done + written, total);
+            done += written;
+        };
+        match transactions::import_clients(conn, &author, &all, now, skip_refused, progress) {
             Err(DbError::Conflict) => Ok(None),
             imported => imported.map(Some),
         }
@@ -113,4 +115,35 @@ fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> 
     imported.ok_or_else(|| {
         Failure::Failed("nothing imported: one of these clients was created in the meantime: try again".into())
     })
+}
+
+/// Prints a line of progress, if one is due and a person can see it.
+fn tell_progress(step: &str, before: usize, done: usize, total: usize) {
+    if is_due(before, done) && std::io::stderr().is_terminal() {
+        eprintln!("{step} {done} of {total} clients");
+    }
+}
+
+fn is_due(before: usize, done: usize) -> bool {
+    before / PROGRESS_INTERVAL < done / PROGRESS_INTERVAL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_due_every_ten_thousand_clients() {
+        let due = |step: usize, total: usize| -> Vec<usize> {
+            let ends = (1..=total.div_ceil(step)).map(|n| (n * step).min(total));
+            ends.filter(|&end| is_due(end.saturating_sub(step), end)).collect()
+        };
+        assert_eq!(due(1, 30_500), [10_000, 20_000, 30_000]);
+        assert_eq!(due(300, 30_500), [10_200, 20_100, 30_000]);
+    }
+
+    #[test]
+    fn small_imports_have_no_progress() {
+        assert!((0..9_999).all(|done| !is_due(done, done + 1)));
+    }
 }

@@ -1,0 +1,118 @@
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test that waits for a true replica measures real time"
+)]
+//! Every query on SQLite and on PostgreSQL: what the one database answers, the other answers too.
+
+mod administration;
+mod changes;
+mod clients;
+mod connections;
+mod deployment;
+mod expired;
+mod migrations;
+mod replicas;
+mod secret_uses;
+mod signing_keys;
+mod tokens;
+
+use diesel::RunQueryDsl;
+use diesel::sql_types::{BigInt, Text};
+use mintage::config;
+use mintage::db::{Backend, Conn, Db, DbError};
+use testkit::postgres;
+use testkit::sqlite::Sqlite;
+
+/// A database of either kind, for one test.
+struct Store {
+    db: Db,
+    settings: config::Database,
+    backend: Backend,
+    /// Where an embedded database lives as long as the test.
+    _folder: Option<Sqlite>,
+}
+
+impl Store {
+    /// An SQLite database without a schema.
+    fn sqlite() -> Self {
+        let sqlite = Sqlite::empty();
+        Self::new(sqlite.settings(), Some(sqlite))
+    }
+
+    /// A PostgreSQL database without a schema.
+    fn postgres() -> Self {
+        Self::new(postgres::empty(), None)
+    }
+
+    fn new(mut settings: config::Database, folder: Option<Sqlite>) -> Self {
+        // A machine that is busy with other things must not look like an outage.
+        settings.query_timeout = config::Duration::seconds(20);
+        settings.pool.connection_timeout = config::Duration::seconds(20);
+        Self {
+            db: Db::open(&settings),
+            backend: Backend::of_url(&settings.url),
+            settings,
+            _folder: folder,
+        }
+    }
+
+    fn migrated(self) -> Self {
+        self.run(mintage::db::migrations::up);
+        self
+    }
+
+    /// Does what must succeed.
+    fn run<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> T {
+        self.try_run(work).unwrap()
+    }
+
+    fn try_run<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+        self.db.run_here(work)
+    }
+
+    /// Statements of the test's own, in the dialect of the database.
+    fn execute(&self, on_sqlite: &str, on_postgres: &str) {
+        let statement = match self.backend {
+            Backend::Sqlite => on_sqlite,
+            Backend::Postgres => on_postgres,
+        };
+        self.run(|conn| Ok(diesel::sql_query(statement).execute(conn)?));
+    }
+
+    /// One number.
+    fn number(&self, query: &str) -> i64 {
+        let rows: Vec<Number> = self.run(|conn| Ok(diesel::sql_query(query).load(conn)?));
+        rows[0].value
+    }
+
+    /// Texts, in the order in which they come.
+    fn texts(&self, query: &str) -> Vec<String> {
+        let rows: Vec<Words> = self.run(|conn| Ok(diesel::sql_query(query).load(conn)?));
+        rows.into_iter().map(|row| row.value).collect()
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+#[derive(diesel::QueryableByName)]
+struct Words {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+/// Makes two tests of each function: it is given a database of each kind. One that is left out here is dead code.
+macro_rules! on_both_backends {
+    ($($test:ident)*) => {
+        mod on_sqlite {
+            $(#[test] fn $test() { super::$test(crate::Store::sqlite()) })*
+        }
+        mod on_postgres {
+            $(#[test] fn $test() { super::$test(crate::Store::postgres()) })*
+        }
+    };
+}
+use on_both_backends;

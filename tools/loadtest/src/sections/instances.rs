@@ -1,0 +1,40 @@
+//! What several instances cost: one, two and three on one PostgreSQL, on the same cores.
+
+use std::path::Path;
+
+use loadtest::traffic::Traffic;
+
+use super::database::{Backend, Database};
+use super::measure::{Case, Plan, Rate, Target, measure};
+use super::table;
+
+/// Prints one table for each algorithm.
+pub fn run(binary: &Path, plan: Plan) {
+    let Some(database) = &Database::new(binary, Backend::Postgres) else {
+        return;
+    };
+    // All cores for each instance, and pools that fit a PostgreSQL of 80 connections together.
+    let settings = &[
+        ("MINTAGE_SERVER__WORKERS", "0"),
+        ("MINTAGE_DATABASE__POOL__MAX_SIZE", "10"),
+    ];
+    for alg in ["ES256", "HS256"] {
+        let client = database.client(alg);
+        let cases = [1, 2, 3].map(|instances| Case {
+            name: format!("{alg}, instances: {instances}"),
+            target: Target::Mintage {
+                database,
+                settings,
+                instances,
+            },
+            traffic: Traffic::of(&client),
+        });
+        let figures = measure(&cases, plan, Rate::OfSlowest(0.5));
+        let intro = format!(
+            "PostgreSQL, one worker a core in each instance, together {plan}. Latencies at {:.0} requests a second. In brackets: \
+             times one instance.",
+            figures[0].rate
+        );
+        table::print(&intro, &figures);
+    }
+}
