@@ -216,6 +216,6 @@ fn the_command_line_says_what_is_wrong_in_one_line() {
     add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
     add(&["--path", "/a", "--scope", "a", "--audience", "a"], "--audience: ");
     let again = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
-    refused(&again, 1, "there is a route for the same");
-    refused(&["remove", "nobody"], 1, "there is no route \"nobody\"");
+    refused(&again, 1, "a route with this method");
+    refused(&["remove", "nobody"], 1, "route \"nobody\" not found");
 }
