@@ -1,34 +1,34 @@
-//! Why credentials or a gateway's request are denied; for the log and the metrics, never for the caller.
+//! Why credentials or a gateway's request are denied; for the log and the metrics, never for the response.
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-/// Why credentials were denied; for the log, never for the caller.
+/// Why credentials or a request were denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Denial {
-    /// There were none, or only half of them.
+    /// There are no credentials, or an id or secret alone.
     NoCredentials,
     /// The Authorization header has another scheme.
     WrongScheme,
-    /// The Basic credentials cannot be read.
+    /// The Basic credentials are malformed.
     MalformedBasic,
     /// There is no such client.
     UnknownClient,
-    /// None of the client's secrets, or one that has expired.
+    /// The secret is none of the client's, or has expired.
     WrongSecret,
     /// The client is disabled.
     DisabledClient,
-    /// The client may not authenticate in this way.
+    /// The client may not use this authentication method.
     MethodNotAllowed,
-    /// Too many had failed before: what was presented was not looked at.
+    /// Too many authentications had failed before; the credentials were not verified.
     TooManyFailures,
-    /// The bearer token is not active here.
+    /// The bearer token is not active.
     InvalidToken,
     /// The bearer token lacks a scope.
     InsufficientScope,
-    /// Somebody asks about another's request who is not one of `server.trusted_proxies`.
+    /// The caller of `/validate` is not in `server.trusted_proxies`.
     UntrustedPeer,
-    /// A gateway asks about a request that is incomplete or could be read in two ways.
+    /// The original request of a gateway is incomplete or ambiguous.
     #[strum(serialize = "unclear_request")]
     AmbiguousRequest,
     /// No route allows the request.
@@ -36,7 +36,7 @@ pub enum Denial {
 }
 
 impl Denial {
-    /// All of them, in their order.
+    /// All denials, in the order of their declaration.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
     /// What is denied.
@@ -52,11 +52,11 @@ impl Denial {
         self.into()
     }
 
-    /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.
-    pub fn counts(self) -> bool {
+    /// Whether this is a failed authentication (P17): credentials were presented, verified and wrong.
+    pub fn is_failed_authentication(self) -> bool {
         match self {
             Self::NoCredentials | Self::TooManyFailures | Self::InvalidToken | Self::InsufficientScope => false,
-            // What a gateway asks about is not who asks.
+            // The caller is the gateway, and its own credentials are not wrong.
             Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute => false,
             Self::WrongScheme
             | Self::MalformedBasic
@@ -67,8 +67,8 @@ impl Denial {
         }
     }
 
-    /// Whether the id that was tried is a client's, and so may be shown.
-    pub fn is_of_a_client(self) -> bool {
+    /// Whether the client id in the credentials is that of a client, so that the log may show it.
+    pub fn names_a_client(self) -> bool {
         matches!(self, Self::WrongSecret | Self::DisabledClient | Self::MethodNotAllowed)
     }
 }

@@ -44,9 +44,9 @@ pub fn denied(
     now: UnixMillis,
 ) -> Result<(), RetryAfter> {
     let shared = &worker.shared;
-    let client = tried.filter(|_| denial.is_of_a_client());
+    let client = tried.filter(|_| denial.names_a_client());
     note(worker, caller, denial, client, now);
-    if !denial.counts() {
+    if !denial.is_failed_authentication() {
         return Ok(());
     }
     match shared.auth_limits.note(caller.address(), tried, now) {
