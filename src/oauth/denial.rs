@@ -66,7 +66,7 @@ impl Denial {
     }
 
     /// Whether the presented id belongs to a client and may therefore be logged.
-    pub fn is_of_a_client(self) -> bool {
+    pub fn names_a_client(self) -> bool {
         matches!(self, Self::WrongSecret | Self::DisabledClient | Self::MethodNotAllowed)
     }
 }
