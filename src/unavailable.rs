@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-/// The answer cannot be had now: the store is out of reach, or the task that has the answer is gone.
+/// The answer cannot be had now: the store is out of reach, or the task that has the answer is
+/// gone.
 ///
 /// It is never "no": absence is `Ok(None)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

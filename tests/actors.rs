@@ -1,7 +1,7 @@
-//! The actors, driven directly, without HTTP.
+//! The actors, tested directly, without HTTP.
 //!
-//! Time is paused: it moves only when everything has come to rest, and then at once to the next timer. So a test that
-//! waits an hour takes no time, and what is due at the same moment is due in every run.
+//! Time is paused: it advances only when every task is idle, and then jumps to the next timer. So a
+//! test that waits an hour takes no time, and the order of timers is the same in every run.
 
 #[path = "actors/batch_writer.rs"]
 mod batch_writer;
@@ -21,7 +21,7 @@ use mintage::db::{Db, migrations};
 use sqlite::Sqlite;
 use tokio::time::Instant;
 
-/// The time of one test, which stands still until it is told to pass.
+/// The time of one test, which advances only on request.
 #[derive(Clone)]
 struct Time {
     clock: Clock,
@@ -36,7 +36,7 @@ impl Time {
         }
     }
 
-    /// Lets time pass, on the clock and for the timers alike; all that is due meanwhile happens in its order.
+    /// Advances the clock and the timers together; everything that becomes due runs in order.
     async fn passes(&self, millis: u64) {
         let began = Instant::now();
         for passed in 1..=millis {
@@ -46,7 +46,7 @@ impl Time {
     }
 }
 
-/// Whether about this many milliseconds have passed: tokio rounds each timer up to a whole one.
+/// Whether about `millis` have passed; tokio rounds each timer up to a whole millisecond.
 fn about(elapsed: Duration, millis: u64) -> bool {
     elapsed.abs_diff(Duration::from_millis(millis)) <= Duration::from_millis(2)
 }
@@ -58,7 +58,7 @@ fn migrated() -> Sqlite {
     sqlite
 }
 
-/// Another handle to a database, with connections of its own.
+/// Another handle to the database, with its own connections.
 fn open(sqlite: &Sqlite) -> Db {
     Db::open(&sqlite.settings())
 }

@@ -1,4 +1,4 @@
-//! `mintage client create`: makes a client; its secret is shown this once.
+//! `mintage client create`: creates a client and shows its secret once.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// What `client create` takes.
+/// The arguments of `client create`.
 #[derive(clap::Args)]
 pub struct NewClient {
     /// What people call it
@@ -38,7 +38,7 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
     context.with_database(
-        |conn| match transactions::create_client(conn, &context.author(), &client) {
+        |conn| match transactions::create_client(conn, &context.principal(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
                 "there is a client {:?} already",
                 client.id.as_str()
@@ -68,7 +68,7 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A secret and what is stored of it.
+/// Generates a secret, and its stored form.
 pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
     let secret = ClientSecret::generate();
     let stored = StoredSecret::new(&secret, now);
@@ -76,7 +76,7 @@ pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
 }
 
 impl NewClient {
-    /// With everything else left out.
+    /// Arguments with only an id, which is also the name, and a scope.
     pub fn named(id: &str, scope: &str) -> Self {
         Self {
             name: id.to_owned(),
@@ -88,10 +88,10 @@ impl NewClient {
         }
     }
 
-    /// The client that the arguments describe.
+    /// Builds the client from the arguments.
     ///
     /// # Errors
-    /// [`Failure::Usage`], naming the argument that is wrong.
+    /// [`Failure::Usage`], which names the invalid argument.
     pub fn client(&self, secret: StoredSecret, now: UnixMillis) -> Result<Client, Failure> {
         let id = match &self.id {
             Some(id) => ClientId::parse(id)
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn p19_the_default_scope_leaves_reserved_scopes_out() {
+    fn p19_the_default_scope_excludes_reserved_scopes() {
         let (_, stored) = new_secret(UnixMillis(0));
         let client = NewClient::named("demo", "a mintage:admin b")
             .client(stored, UnixMillis(0))
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn usage_errors_name_the_argument() {
         assert!(refused(|new| new.id = Some("é".into())).starts_with("--id"));
         assert!(refused(|new| new.name = String::new()).starts_with("--name"));
         assert!(refused(|new| new.scope = "a  b".into()).starts_with("--scope"));

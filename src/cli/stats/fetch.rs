@@ -1,5 +1,5 @@
-//! Reads one page over HTTP/1.1 (RFC 9112), with nothing but a socket: plain http, one request a connection, and a bound
-//! on time and size, because what answers may not be Mintage.
+//! Reads one page over HTTP/1.1 (RFC 9112) with a plain socket: http only, one request per
+//! connection. Time and size are bounded, because the peer may not be Mintage.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -11,13 +11,13 @@ use url::Url;
 
 use super::super::Failure;
 
-/// How long a server may take. A scrape takes it a millisecond.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout for the response. A scrape takes the server about a millisecond.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer that is read. A scrape has some 50 KB.
-const MOST: usize = 8 << 20;
+/// The maximum size of the response in bytes. A scrape has about 50 KB.
+const MAX_RESPONSE: usize = 8 << 20;
 
-/// Whose metrics are read.
+/// The URL of the metrics.
 pub struct Target {
     host: String,
     port: u16,
@@ -25,7 +25,7 @@ pub struct Target {
 }
 
 impl Target {
-    /// From the URL of a server, or of its `/metrics`.
+    /// Parses the URL of a server, or of its `/metrics`.
     pub fn parse(text: &str) -> Result<Self, Failure> {
         let wrong = |what: &str| Failure::Usage(format!("--url: {what}"));
         let url = Url::parse(text).map_err(|_| wrong("must be a URL such as http://127.0.0.1:8080"))?;
@@ -53,15 +53,15 @@ impl Target {
         })
     }
 
-    /// The body of the answer; otherwise what went wrong, in one line.
+    /// The body of the response; otherwise the error in one line.
     pub fn get(&self) -> Result<String, String> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
         let cannot = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => self.no_answer(),
             _ => format!("cannot read {self}: {error}"),
         };
         let mut stream = self.connect(deadline).map_err(cannot)?;
-        stream.set_write_timeout(Some(PATIENCE)).map_err(cannot)?;
+        stream.set_write_timeout(Some(RESPONSE_TIMEOUT)).map_err(cannot)?;
         let request = format!(
             "GET {} HTTP/1.1\r\nHost: {}:{}\r\nUser-Agent: mintage/{}\r\nAccept: text/plain\r\nConnection: close\r\n\r\n",
             self.path,
@@ -82,16 +82,16 @@ impl Target {
                 0 => break,
                 length => answer.extend_from_slice(&piece[..length]),
             }
-            if answer.len() > MOST {
-                return Err(format!("{self} answers with more than {} MiB", MOST >> 20));
+            if answer.len() > MAX_RESPONSE {
+                return Err(format!("{self} answers with more than {} MiB", MAX_RESPONSE >> 20));
             }
         }
         self.body_of(&answer)
     }
 
-    /// To the first address of the host that lets us.
+    /// Connects to the first address of the host that accepts.
     fn connect(&self, deadline: Instant) -> std::io::Result<TcpStream> {
-        // An IPv6 address stands in brackets in a URL, and nowhere else.
+        // In a URL, an IPv6 address is in brackets; the resolver expects it without.
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
         let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address");
         for address in (host, self.port).to_socket_addrs()? {
@@ -134,7 +134,7 @@ impl Target {
     }
 
     fn no_answer(&self) -> String {
-        format!("{self} does not answer within {} s", PATIENCE.as_secs())
+        format!("{self} does not answer within {} s", RESPONSE_TIMEOUT.as_secs())
     }
 }
 
@@ -144,7 +144,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// Whether nothing is to come any more, so that the end of the connection need not be waited for.
+/// Whether the response is complete, so that the end of the connection need not be awaited.
 fn is_whole(answer: &[u8]) -> bool {
     let Some((head, body)) = split_head(answer) else {
         return false;
@@ -167,7 +167,7 @@ fn content_length(head: &str) -> Option<usize> {
     header(head, "content-length")?.parse().ok()
 }
 
-/// The content of a body that a proxy cut into chunks; `None` when its end is missing.
+/// Decodes a chunked body, which a proxy may send; `None` when it is incomplete.
 fn chunks(mut body: &[u8]) -> Option<Vec<u8>> {
     let mut content = Vec::new();
     loop {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_names_the_server_or_its_metrics() {
+    fn a_url_refers_to_the_server_or_its_metrics() {
         for (url, metrics) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080/metrics"),
             ("http://127.0.0.1:8080/metrics", "http://127.0.0.1:8080/metrics"),
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_read_whole_or_not_at_all() {
+    fn incomplete_responses_are_rejected() {
         let body = |answer: &str| Target::parse("http://a").unwrap().body_of(answer.as_bytes());
         let whole = "HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc";
         assert_eq!(body(whole), Ok("abc".into()));

@@ -1,4 +1,4 @@
-//! `mintage client import`: brings clients over from another server, with the secrets that they have.
+//! `mintage client import`: imports clients of another server, with their secrets.
 //!
 //! A file is read whole and judged whole: an entry is accepted, passed over because it is not a client of Mintage's kind,
 //! or refused. Then all that is accepted is written in one transaction, or nothing. Nothing that is printed holds a secret,
@@ -52,12 +52,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         None => source.guess()?,
     };
     let entries = source.entries(format)?;
-    let mut verdicts = entry::judge(entries, now);
+    let mut verdicts = entry::validate(entries, now);
     verdicts.refuse_taken(&taken(context, &verdicts, arguments.dry_run)?);
     let mut written = false;
     if !arguments.dry_run && verdicts.may_be_written(arguments.skip_refused) {
         let imported = write(context, &mut verdicts, arguments.skip_refused)?;
-        // Somebody else made a client of this name since it was looked for.
+        // Another process created a client with one of these ids since the check.
         verdicts.refuse_taken(&imported.taken);
         written = imported.done;
     }
@@ -73,14 +73,14 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The ids of the accepted that the database has already.
+/// The ids of accepted clients that already exist in the database.
 fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = verdicts.accepted.iter().map(|candidate| &candidate.client.id).collect();
     let look = |conn: &mut Conn| clients::taken(conn, &ids);
     if !dry_run {
         return context.with_database(look);
     }
-    // A dry run makes no database and brings no schema up to date.
+    // A dry run neither creates a database nor migrates a schema.
     let config = context.config()?;
     if !db::may_exist(&config.database.url) {
         return Ok(HashSet::new());
@@ -91,7 +91,7 @@ fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<Ha
     })?)
 }
 
-/// Hashes what came in the clear, and writes all that is accepted.
+/// Hashes the plain-text secrets and writes all accepted clients.
 fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
     let count = verdicts.accepted.len();
     let bar = std::io::stderr();
@@ -102,7 +102,7 @@ fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> 
         progress.advance(1);
     }
     let all: Vec<Client> = verdicts.accepted.iter().map(Candidate::hashed).collect();
-    let (author, now) = (context.author(), context.clock.now());
+    let (author, now) = (context.principal(), context.clock.now());
     let imported = context.with_database(|conn| {
         let advance = |written| progress.advance(written);
         match transactions::import_clients(conn, &author, &all, now, skip_refused, advance) {

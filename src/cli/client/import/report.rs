@@ -1,4 +1,4 @@
-//! What became of each client of a file, as text or JSON. No secret is in it.
+//! The import report, as text or JSON. It contains no secrets.
 
 use serde::Serialize;
 
@@ -9,12 +9,12 @@ use crate::cli::{print, print_json};
 /// Characters of an id that are shown: ids that are refused may be of any length.
 const SHOWN: usize = 128;
 
-/// The report.
+/// The import report.
 #[derive(Serialize)]
 pub struct Report {
     format: &'static str,
     dry_run: bool,
-    /// Whether the accepted are clients now.
+    /// Whether the accepted clients were written.
     written: bool,
     accepted: Vec<Accepted>,
     passed_over: Vec<NotAccepted>,
@@ -36,7 +36,7 @@ struct NotAccepted {
 }
 
 impl Report {
-    /// Of what was found.
+    /// Creates a report of the results.
     pub fn new(format: Format, dry_run: bool, written: bool, verdicts: &ImportReport) -> Self {
         let accepted = |candidate: &Candidate| Accepted {
             at: candidate.place.to_string(),
@@ -58,7 +58,7 @@ impl Report {
         }
     }
 
-    /// Prints it to standard output.
+    /// Prints the report to standard output.
     pub fn print(&self, json: bool) {
         match json {
             true => print_json(self),
@@ -70,7 +70,7 @@ impl Report {
         let mut lines = Vec::new();
         for (title, list) in [("passed over", &self.passed_over), ("refused", &self.refused)] {
             for NotAccepted { at, client_id, reason } in list {
-                // Quoted, so that whatever stands there does nothing to the terminal.
+                // Quoted, so that control characters in an id have no effect on the terminal.
                 lines.push(format!("{title:12} {at} {client_id:?}: {reason}"));
             }
         }
