@@ -1,4 +1,5 @@
-//! `mintage key`: lists the signing keys, without private parts, and publishes new ones ahead of schedule.
+//! `mintage key`: lists the signing keys, without private parts, and publishes new ones ahead of
+//! schedule.
 
 use super::{Context, Failure, print, print_json};
 use crate::api::key::KeyDocument;
@@ -129,7 +130,8 @@ fn publish(
     let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
     let key_encryption_key = config.encryption_key()?.map(|key| KeyEncryptionKey::new(&key));
     let stored = signing_keys::list(conn)?;
-    // Checks that this is the encryption key of the server, which could not read the new keys otherwise.
+    // Checks that this is the encryption key of the server, which could not read the new keys
+    // otherwise.
     KeyRing::new(&stored, key_encryption_key.as_ref(), clock.now()).map_err(cannot)?;
     let known: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
     let wanted = rotation::asked(&known, algs, activation, &schedule, clock.now());

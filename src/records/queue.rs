@@ -116,7 +116,7 @@ impl WorkerQueues {
         self.pending.load(Ordering::SeqCst)
     }
 
-    /// Notes that `count` records are written or dead-lettered.
+    /// Notes that `count` records are written or dropped.
     pub fn settled(&self, count: usize) {
         self.pending.fetch_sub(count, Ordering::SeqCst);
     }

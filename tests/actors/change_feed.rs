@@ -328,7 +328,7 @@ async fn with_peers_a_write_of_this_instance_triggers_a_poll() {
     assert_eq!(age(), None);
     db.has_written();
     subject.time.passes(5).await;
-    assert!(age().is_some(), "the next regular poll has happened");
+    assert!(age().is_some(), "not polled before the next regular poll");
 }
 
 #[actix::test]

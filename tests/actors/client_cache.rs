@@ -71,7 +71,7 @@ fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientC
     ClientCacheHandle::start(new_cache(table, change))
 }
 
-/// A cache with a table, and peers that are began before the table.
+/// A cache with a table, and peers that come before the table.
 fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
     let time = Time::paused();
     let table = Rc::new(Table::default());

@@ -53,7 +53,8 @@ pub struct BatchWriter {
     state: State,
     /// Callers of `Flush`, each with the value of `settled` at which it is answered.
     flushes: Vec<(u64, oneshot::Sender<()>)>,
-    /// Records written or dead-lettered since the start.
+    /// Records written or dropped since the start. A record is dropped when it is dead-lettered, or
+    /// when its caller has stopped waiting.
     settled: u64,
     failures_in_a_row: u32,
     flushed: u64,

@@ -66,7 +66,7 @@ impl BatchWriterHandle {
         }
     }
 
-    /// Waits until every record accepted before this call is settled: written or dead-lettered.
+    /// Waits until every record accepted before this call is settled: written or dropped.
     ///
     /// # Errors
     /// [`NotRecorded::Unavailable`] when the writer is gone.
