@@ -25,7 +25,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::messages::{Flush, LastFlush, Stats, Stop, Tune, Wake, WriterStats};
+use super::messages::{ExitSignalSender, Flush, LastFlush, Stats, Stop, Tune, Wake, WriterStats};
 use crate::backoff::retry_pause;
 use crate::clock::Clock;
 use crate::config::{Durability, Writer};
@@ -77,19 +77,6 @@ enum State {
     Flushing,
     /// A flush failed; the timer starts the retry.
     Pausing(SpawnHandle),
-}
-
-/// Signals to the server that the writer is gone. The server then stops: issuing tokens that are
-/// not recorded would be worse.
-struct ExitSignalSender(Option<oneshot::Sender<()>>);
-
-impl Drop for ExitSignalSender {
-    fn drop(&mut self) {
-        if let Some(exited) = self.0.take() {
-            // The receiver is gone once the server itself stops.
-            let _ = exited.send(());
-        }
-    }
 }
 
 impl BatchWriter {

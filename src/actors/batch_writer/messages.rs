@@ -1,7 +1,8 @@
-//! The messages of the writer, and its counters.
+//! The messages of the writer, its exit signal and its counters.
 
 use actix::prelude::*;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::config::{self, Durability, WriterMode};
 use crate::metrics::HistogramCounts;
@@ -35,6 +36,19 @@ pub struct Tune {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stop;
+
+/// Signals to the server that the writer is gone. The server then stops: issuing tokens that are
+/// not recorded would be worse.
+pub struct ExitSignalSender(pub(super) Option<oneshot::Sender<()>>);
+
+impl Drop for ExitSignalSender {
+    fn drop(&mut self) {
+        if let Some(exited) = self.0.take() {
+            // The receiver is gone once the server itself stops.
+            let _ = exited.send(());
+        }
+    }
+}
 
 /// The body of `/admin/writer/stats`.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
