@@ -60,10 +60,7 @@ impl Administration {
         // The client is committed and this is the only time that its secret can be shown, so a failure to apply it is no
         // failure of the operation.
         if self.apply_client(&client.id).await.is_err() {
-            log::warn!(
-                "a new client counts only when the change log has been read client={:?}",
-                client.id
-            );
+            log::warn!(client:% = client.id; "client not in effect yet");
         }
         Ok(CreatedClient { client, secret })
     }

@@ -12,9 +12,9 @@ use utoipa::ToSchema;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// A client id, a user of the machine, or `mintage` itself.
-    pub who: String,
-    /// An IP address, or `command line`.
-    pub origin: String,
+    pub actor: String,
+    /// An address, or `command line`.
+    pub source: String,
 }
 
 /// The audited actions.
@@ -73,7 +73,7 @@ pub struct AuditEvent {
     pub detail: Value,
 }
 
-/// An event as the admin API shows it.
+/// An audit event; it contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = AuditLine)]
 pub struct AuditDocument {
@@ -82,15 +82,15 @@ pub struct AuditDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub at: String,
-    /// The actor.
-    pub who: String,
-    /// The source.
-    pub origin: String,
-    /// The action.
+    /// The client id, the user of the machine, or `mintage` itself.
+    pub actor: String,
+    /// An address, `command line` and the host, or the setting that caused it.
+    pub source: String,
+    /// The action, such as `client.create`.
     pub action: String,
-    /// The id of the changed object.
+    /// The id of what was changed.
     pub subject: String,
-    /// The values before and after.
+    /// The changed members, before and after.
     #[schema(value_type = Object)]
     pub detail: Value,
 }

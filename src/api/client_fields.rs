@@ -12,39 +12,39 @@ use crate::oauth::resource::{is_absolute_uri, uri_schema};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
-/// Members of a client. An omitted member keeps its value; for a new client, it gets its default.
+/// Members of a client. An omitted one keeps its value, or gets its default in a new client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientFields {
-    /// The client id. Only a new client can be given one; if omitted, the server generates it.
+    /// The id of a new client; generated if omitted. It never changes.
     #[schema(pattern = "^[ -~]{1,128}$")]
     pub client_id: Option<String>,
-    /// The display name.
+    /// Display name.
     #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", min_length = 1, max_length = 200)]
     pub name: Option<String>,
-    /// Whether the client can get tokens.
+    /// Whether the client gets tokens.
     pub enabled: Option<bool>,
-    /// Every scope that the client may request.
+    /// The scopes that the client may request.
     #[schema(pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub scope: Option<String>,
-    /// The scope granted without a request for one; `null`: all but the reserved scopes.
+    /// The scopes of a token request without scope; `null`: all except the reserved ones.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub default_scope: Option<Option<String>>,
-    /// The audiences that the client may request.
+    /// The audiences that the client may request with `resource`.
     #[schema(schema_with = audiences_schema)]
     pub audiences: Option<Vec<String>>,
     /// The audiences whose tokens the client may introspect.
-    #[schema(schema_with = serves_schema)]
-    pub serves: Option<Vec<String>>,
-    /// The authentication methods; empty: all.
+    #[schema(schema_with = introspection_audiences_schema)]
+    pub introspection_audiences: Option<Vec<String>>,
+    /// How the client may authenticate; empty: by every method.
     #[schema(value_type = Option<Vec<AuthMethod>>)]
     pub auth_methods: Option<Vec<String>>,
-    /// The lifetime of the client's tokens, in seconds; `null`: `token.ttl`.
+    /// Token lifetime; `null`: `token.ttl`.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_592_000)]
     pub ttl_seconds: Option<Option<i64>>,
-    /// The algorithm of the client's tokens; `null`: `token.alg`.
+    /// Token algorithm; `null`: `token.alg`.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     pub alg: Option<Option<String>>,
@@ -115,7 +115,7 @@ impl ClientFields {
             scope: Scope::empty(),
             default_scope: Scope::empty(),
             audiences: Vec::new(),
-            serves: Vec::new(),
+            introspection_audiences: Vec::new(),
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
@@ -147,8 +147,8 @@ impl ClientFields {
         if let Some(audiences) = &self.audiences {
             changed.audiences = uris("audiences", audiences)?;
         }
-        if let Some(serves) = &self.serves {
-            changed.serves = uris("serves", serves)?;
+        if let Some(audiences) = &self.introspection_audiences {
+            changed.introspection_audiences = uris("introspection_audiences", audiences)?;
         }
         if let Some(methods) = &self.auth_methods {
             changed.auth_methods = auth_methods(methods)?;
@@ -224,10 +224,10 @@ fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, Malform
 }
 
 fn audiences_schema() -> Array {
-    uris_schema("The audiences that the client may request.")
+    uris_schema("The audiences that the client may request with `resource`.")
 }
 
-fn serves_schema() -> Array {
+fn introspection_audiences_schema() -> Array {
     uris_schema("The audiences whose tokens the client may introspect.")
 }
 
@@ -316,7 +316,10 @@ mod tests {
             (r#"{"scope": "a  b"}"#, "scope"),
             (r#"{"default_scope": "c"}"#, "default_scope"),
             (r#"{"audiences": ["orders"]}"#, "audiences"),
-            (r#"{"serves": ["https://a#b"]}"#, "serves"),
+            (
+                r#"{"introspection_audiences": ["https://a#b"]}"#,
+                "introspection_audiences",
+            ),
             (r#"{"auth_methods": ["none"]}"#, "auth_methods"),
             (r#"{"ttl_seconds": 0}"#, "ttl_seconds"),
             (r#"{"ttl_seconds": 2592001}"#, "ttl_seconds"),

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::keys::rotation::{self, KeyRecord};
 use crate::time::UnixMillis;
 
-/// A signing key without its key material. Times are RFC 3339.
+/// A signing key without private parts; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Key)]
 pub struct KeyDocument {
@@ -20,7 +20,7 @@ pub struct KeyDocument {
     created_at: String,
     #[schema(format = DateTime)]
     activates_at: String,
-    /// When the key is removed; `null` until another key has been published to replace it.
+    /// When it leaves the JWKS; `null` until a successor is published.
     #[schema(format = DateTime)]
     retires_at: Option<String>,
 }

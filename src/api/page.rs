@@ -12,7 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 pub struct Page<T> {
     /// The items of the page.
     pub items: Vec<T>,
-    /// The cursor of the next page; `null` on the last page.
+    /// Cursor of the next page; `null` on the last.
     pub next_cursor: Option<String>,
 }
 

@@ -8,7 +8,7 @@ use crate::gateway::explain::Explanation;
 use crate::gateway::route::Route;
 use crate::gateway::route_table::RouteTable;
 
-/// A route; `null` means any method, any host or the default audience.
+/// A route; `null`: any method, any host, the default audience.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Route)]
 pub struct RouteDocument<'a> {
@@ -40,7 +40,7 @@ impl<'a> RouteDocument<'a> {
     }
 }
 
-/// Which route decides about a request, and why.
+/// Which route decides on a request, and why.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Explanation)]
 pub struct ExplanationDocument<'a> {
@@ -48,9 +48,9 @@ pub struct ExplanationDocument<'a> {
     pub decision: &'static str,
     /// The route that decides.
     pub route: Option<RouteDocument<'a>>,
-    /// Why this route decides, or why none does.
+    /// Why it decides, or why no route does.
     pub reason: String,
-    /// The other routes whose path matches, the most specific first.
+    /// Other routes whose path matches, most specific first.
     pub others: Vec<RunnerUpDocument<'a>>,
 }
 

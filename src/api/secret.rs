@@ -6,17 +6,17 @@ use utoipa::ToSchema;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// The id and times of a secret, in RFC 3339.
+/// Id and times of a secret; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Secret)]
 pub struct SecretDocument {
     secret_id: String,
     #[schema(format = DateTime)]
     created_at: String,
-    /// `null`: valid until it is revoked.
+    /// `null`: valid until revoked.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// To the minute, and stored within 15 s; `null`: never.
+    /// To the minute, written within 15 s; `null`: never.
     #[schema(format = DateTime)]
     last_used_at: Option<String>,
 }

@@ -3,17 +3,17 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The record of a token. It does not contain the token itself.
+/// The record of a token; the token itself is not stored.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
 pub struct TokenDocument {
-    /// The token id, by which the token can be revoked.
+    /// The token id (`jti`), by which it is revoked.
     pub jti: String,
-    /// The client that the token was issued to.
+    /// The client that it was issued to.
     pub client_id: String,
-    /// The granted scope.
+    /// Its scopes, space-separated.
     pub scope: String,
-    /// The audiences, separated by spaces.
+    /// Its audiences, space-separated.
     pub audience: String,
     /// RFC 3339.
     #[schema(format = DateTime)]
@@ -21,9 +21,9 @@ pub struct TokenDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub expires_at: String,
-    /// Whether the token can be redeemed only once.
+    /// Whether it is a one-time token.
     pub one_time: bool,
-    /// Whether the token was revoked, alone or with all tokens of its client, or redeemed. `null`:
-    /// it expired so long ago that this is no longer known.
+    /// Whether it was revoked, alone or with all tokens of its client, or redeemed. `null`: it has expired, and expired
+    /// revocations are forgotten.
     pub revoked: Option<bool>,
 }

@@ -1,10 +1,10 @@
-//! `mintage completions`: a completion script for a shell.
+//! `mintage completions`: prints a completion script for a shell.
 
 use super::Failure;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// bash, elvish, fish, powershell or zsh
+    /// Shell that the script is for
     shell: clap_complete::Shell,
 }
 

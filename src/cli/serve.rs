@@ -1,4 +1,4 @@
-//! `mintage serve`: runs the server until it is told to stop.
+//! `mintage serve`: runs the server until a stop signal.
 
 use super::{Context, Failure, dev};
 use crate::logging;
@@ -8,7 +8,7 @@ use crate::systemd::Notifier;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Make two clients to play with, and print the commands to use them
+    /// Create two demo clients and print curl commands to try
     #[arg(long)]
     dev: bool,
 }
@@ -20,19 +20,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
     let app = Server::bind(config.clone(), context.sources.clone(), context.clock.clone())
         .map_err(|error| failed(&error))?
-        .notifying(notifier);
+        .with_notifier(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
-    let apart = match app.admin_address() {
-        Some(admin) => format!(" admin=http://{admin}"),
-        None => String::new(),
-    };
     log::info!(
-        "listening on http://{public} issuer={} database={}{apart}",
-        config.server.issuer,
-        dev::shown(&config.database.url)
+        url:% = format_args!("http://{public}"),
+        issuer:% = config.server.issuer,
+        database:% = dev::shown(&config.database.url),
+        admin_url = app.admin_address().map(|admin| format!("http://{admin}")).as_deref();
+        "server listening"
     );
-    // Before the server starts: its clients are then read by it, and not announced to it.
-    let clients = arguments.dev.then(|| dev::make_clients(context)).transpose()?;
+    // Before the server starts, so that it loads the clients and need not be notified of them.
+    let clients = arguments.dev.then(|| dev::create_clients(context)).transpose()?;
     let when_ready = move || {
         if let Some(clients) = clients {
             super::print(&clients.instructions(public, admin));

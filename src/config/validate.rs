@@ -183,7 +183,7 @@ impl Config {
         match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(key) => Ok(Some(zeroize::Zeroizing::new(key))),
             Err(_) => Err(ConfigError(
-                "keys.encryption_key must be 32 bytes in base64: generate it with `openssl rand -base64 32`".into(),
+                "keys.encryption_key must be 32 bytes in base64: generate one with `openssl rand -base64 32`".into(),
             )),
         }
     }

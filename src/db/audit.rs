@@ -78,8 +78,8 @@ impl<'a> NewRow<'a> {
     fn new(principal: &'a Principal, now: UnixMillis, event: &'a AuditEvent) -> Self {
         Self {
             at_ms: now.0,
-            who: &principal.who,
-            origin: &principal.origin,
+            who: &principal.actor,
+            origin: &principal.source,
             action: event.action.name(),
             subject: &event.subject,
             detail: event.detail.to_string(),
@@ -129,8 +129,8 @@ impl AuditRow {
         AuditDocument {
             id: self.id,
             at: UnixMillis(self.at_ms).to_string(),
-            who: self.who,
-            origin: self.origin,
+            actor: self.who,
+            source: self.origin,
             action: self.action,
             subject: self.subject,
             detail: serde_json::from_str(&self.detail).unwrap_or_default(),

@@ -307,13 +307,10 @@ impl<'a> Call<'a> {
         drop(breaker);
         match (before, after, result) {
             (BreakerState::Closed, BreakerState::Open, Err(error)) => {
-                log::error!("circuit breaker opened database={}: {error}", self.endpoint.role);
+                log::error!(database:% = self.endpoint.role, error:%; "circuit breaker opened");
             }
             (BreakerState::HalfOpen, BreakerState::Closed, _) => {
-                log::info!(
-                    "circuit breaker closed, it answers again database={}",
-                    self.endpoint.role
-                );
+                log::info!(database:% = self.endpoint.role; "circuit breaker closed");
             }
             _ => {}
         }

@@ -52,8 +52,8 @@ pub fn ensure_current(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError
             "the schema is not up to date: run `mintage migrate up`".into(),
         ));
     }
-    for name in up(conn)? {
-        log::info!("migration applied version={name}");
+    for version in up(conn)? {
+        log::info!(version:%; "migration applied");
     }
     Ok(())
 }

@@ -167,8 +167,8 @@ impl Db {
                     self.inner.replica_reads.fetch_add(1, Ordering::Relaxed);
                     return Ok(value);
                 }
-                Ok(None) => log::debug!("replica passed over: it is behind change={known}"),
-                Err(error) => log::debug!("replica passed over: {error}"),
+                Ok(None) => log::debug!(change = known; "replica behind"),
+                Err(error) => log::debug!(error:%; "replica read failed"),
             }
             self.inner.replica_fallbacks.fetch_add(1, Ordering::Relaxed);
         }

@@ -15,7 +15,7 @@ struct Quiet;
 
 impl HandleError<ConnectError> for Quiet {
     fn handle_error(&self, error: ConnectError) {
-        log::debug!("no connection: {error}");
+        log::debug!(error:%; "database connection failed");
     }
 }
 

@@ -47,104 +47,106 @@ macro_rules! declare {
 }
 
 declare! {
-    BUILD_INFO = gauge "mintage_build_info" "Always 1; the label is the version.";
-    READY = gauge "mintage_ready" "1 while /readyz answers 200, otherwise 0.";
+    BUILD_INFO = gauge "mintage_build_info" "Always 1; the label is the running version.";
+    READY = gauge "mintage_ready" "1 while /readyz returns 200, otherwise 0.";
 
     HTTP_REQUESTS = counter "mintage_http_requests_total"
-        "Requests answered, by the pattern of their route, their method and the status of the answer.";
+        "Responses, by route pattern, method and status.";
     HTTP_REQUEST_DURATION = histogram "mintage_http_request_duration_seconds"
-        "Time from the head of a request to its answer, by the pattern of its route.";
+        "Time from the request head to the response, by route pattern.";
     TOKENS_ISSUED = counter "mintage_tokens_issued_total"
         "Access tokens issued, by algorithm and kind (bearer or one_time).";
-    TOKEN_ERRORS = counter "mintage_token_errors_total" "Token requests rejected, by OAuth error code.";
-    DENIED = counter "mintage_refusals_total"
-        "Credentials and questions of gateways refused, by the reason that the log names.";
+    TOKEN_ERRORS = counter "mintage_token_errors_total" "Errors of /token, by OAuth error code.";
+    DENIED = counter "mintage_denials_total"
+        "Denied credentials and denied gateway requests, by the reason in the log.";
 
-    SLOW_HASHES_VERIFIED = counter "mintage_slow_hashes_verified_total"
-        "Secrets compared with a slow hash, off the workers.";
-    SLOW_HASHES_REPLACED = counter "mintage_slow_hashes_replaced_total"
-        "Imported secrets that are kept by the fast hash since their first use.";
-    SLOW_HASHES_BUSY = counter "mintage_slow_hashes_busy_total"
-        "Requests told to come again because too many slow hashes waited.";
-    SLOW_HASHES_UNDER_WAY = gauge "mintage_slow_hashes_under_way" "Slow hashes that are being compared (running) or wait for it (waiting).";
+    PASSWORD_HASH_VERIFICATIONS = counter "mintage_password_hash_verifications_total"
+        "Secrets verified against a password hash.";
+    PASSWORD_HASH_UPGRADES = counter "mintage_password_hash_upgrades_total"
+        "Password hashes replaced by a digest on first use.";
+    PASSWORD_HASH_REJECTIONS = counter "mintage_password_hash_rejections_total"
+        "Requests answered 503 because too many verifications waited.";
+    PASSWORD_HASH_IN_PROGRESS = gauge "mintage_password_hash_in_progress"
+        "Verifications of password hashes, running and waiting.";
 
-    CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
-    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients not answered from memory.";
+    CACHE_HITS = counter "mintage_client_cache_hits_total" "Client lookups answered from memory.";
+    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Client lookups not answered from memory.";
     CACHE_STALE_SERVED = counter "mintage_client_cache_stale_served_total"
-        "Misses answered with an entry past its ttl, because the database did not answer.";
-    CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits for unknown client ids.";
-    CACHE_LOADS = counter "mintage_client_cache_loads_total" "Reads of the database started.";
+        "Misses answered with an expired entry because the database did not answer.";
+    CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits that answered \"no such client\".";
+    CACHE_LOADS = counter "mintage_client_cache_loads_total" "Database reads started.";
     CACHE_LOAD_FAILURES = counter "mintage_client_cache_load_failures_total"
-        "Reads that the database did not answer.";
-    CACHE_EVICTIONS = counter "mintage_client_cache_evictions_total" "Entries removed because the cache was full.";
-    CACHE_EXPIRATIONS = counter "mintage_client_cache_expirations_total" "Entries requested past their ttl.";
+        "Database reads without an answer.";
+    CACHE_EVICTIONS = counter "mintage_client_cache_evictions_total" "Entries evicted for others.";
+    CACHE_EXPIRATIONS = counter "mintage_client_cache_expirations_total" "Lookups of an expired entry.";
     CACHE_INVALIDATIONS = counter "mintage_client_cache_invalidations_total"
-        "Removals of one client or all clients from the cache of a worker.";
-    CACHE_ENTRIES = gauge "mintage_client_cache_entries" "Clients in memory, all workers together.";
+        "Invalidations of one client or of all, per worker.";
+    CACHE_ENTRIES = gauge "mintage_client_cache_entries" "Clients in memory, over all workers.";
     CACHE_NEGATIVE_ENTRIES = gauge "mintage_client_cache_negative_entries"
-        "Unknown ids in memory, all workers together.";
-    CACHE_CAPACITY = gauge "mintage_client_cache_capacity" "Maximum number of clients in memory, all workers together.";
+        "Unknown ids in memory, over all workers.";
+    CACHE_CAPACITY = gauge "mintage_client_cache_capacity" "Maximum of clients in memory, over all workers.";
 
-    WRITER_PENDING = gauge "mintage_writer_pending" "Token records accepted and not written yet.";
-    WRITER_MAX_PENDING = gauge "mintage_writer_max_pending" "Maximum number of pending records; beyond it, /token answers 503.";
+    WRITER_PENDING = gauge "mintage_writer_pending" "Token records accepted but not written yet.";
+    WRITER_MAX_PENDING = gauge "mintage_writer_max_pending" "Maximum of pending records; when reached, /token answers 503.";
     WRITER_OLDEST_UNFLUSHED = gauge "mintage_writer_oldest_unflushed_seconds"
-        "Age of the oldest pending record: what a crash would lose now.";
+        "Age of the oldest pending record: what a crash would lose.";
     WRITER_FLUSHED = counter "mintage_writer_flushed_total" "Token records written.";
     WRITER_BATCHES = counter "mintage_writer_batches_total" "Batches written.";
-    WRITER_FLUSH_FAILURES = counter "mintage_writer_flush_failures_total" "Flushes that failed, each try counted.";
+    WRITER_FLUSH_FAILURES = counter "mintage_writer_flush_failures_total" "Failed flushes, each attempt counted.";
     WRITER_REJECTED = counter "mintage_writer_rejected_total" "Token records rejected because the queue was full.";
     WRITER_DEAD_LETTERED = counter "mintage_writer_dead_lettered_total"
-        "Token records given up because the database rejects them.";
+        "Token records dropped because the database rejects them.";
     WRITER_FLUSH_DURATION = histogram "mintage_writer_flush_duration_seconds"
-        "Time that flushes took, failed ones too.";
+        "Duration of flushes, failed ones included.";
 
-    POOL_CONNECTIONS = gauge "mintage_pool_connections" "Connections to the database, idle and in_use.";
-    POOL_WAITING = gauge "mintage_pool_waiting" "Calls that are waiting for a connection.";
+    POOL_CONNECTIONS = gauge "mintage_pool_connections" "Database connections, idle and in_use.";
+    POOL_WAITING = gauge "mintage_pool_waiting" "Calls waiting for a connection.";
     POOL_WAIT = histogram "mintage_pool_wait_seconds"
-        "Time that calls waited for a connection, also those that gave up.";
+        "Time that calls waited for a connection, including those that gave up.";
     POOL_TIMEOUTS = counter "mintage_pool_timeouts_total" "Calls that gave up waiting for a connection.";
-    POOL_VALIDATIONS = counter "mintage_pool_validations_total" "Connections tested before use.";
-    POOL_DISCARDED = counter "mintage_pool_discarded_total" "Connections dropped because they were dead.";
+    POOL_VALIDATIONS = counter "mintage_pool_validations_total" "Connections validated.";
+    POOL_DISCARDED = counter "mintage_pool_discarded_total" "Connections found dead and dropped.";
     POOL_MAX_SIZE = gauge "mintage_pool_max_size" "database.pool.max_size";
     POOL_MIN_IDLE = gauge "mintage_pool_min_idle" "database.pool.min_idle";
     POOL_MAX_LIFETIME = gauge "mintage_pool_max_lifetime_seconds" "database.pool.max_lifetime";
     POOL_IDLE_TIMEOUT = gauge "mintage_pool_idle_timeout_seconds" "database.pool.idle_timeout";
     POOL_CONNECTION_TIMEOUT = gauge "mintage_pool_connection_timeout_seconds" "database.pool.connection_timeout";
     BREAKER_STATE = gauge "mintage_breaker_state"
-        "The circuit breaker of the database: 0 closed (calls pass), 1 half open (one trial call), 2 open (calls rejected).";
+        "Circuit breaker of the database: 0 closed (calls pass), 1 half open (one probe), 2 open (calls fail).";
     DB_STATEMENTS = counter "mintage_db_statements_total"
         "SQL statements sent to the primary, BEGIN and COMMIT included.";
     REPLICA_BREAKER_STATE = gauge "mintage_replica_breaker_state"
-        "The circuit breaker of each of database.replica_urls, in their order.";
-    REPLICA_READS = counter "mintage_replica_reads_total" "Reads that a replica answered.";
+        "Circuit breaker of each of database.replica_urls, numbered from 1.";
+    REPLICA_READS = counter "mintage_replica_reads_total" "Reads answered by a replica.";
     REPLICA_FALLBACKS = counter "mintage_replica_fallbacks_total"
-        "Reads that went to the primary because a replica did not answer, or was behind.";
+        "Reads sent to the primary because a replica did not answer or was behind.";
 
     REVOCATIONS_KNOWN = gauge "mintage_revocations_known"
-        "Revoked and redeemed tokens that are remembered until they have expired.";
+        "Revoked and redeemed tokens in memory until they expire.";
     CHANGE_FEED_LAG = gauge "mintage_change_feed_lag_seconds"
-        "How long ago the database last answered the change feed; past 5 s no token is reported as active.";
+        "Time since the database last answered the change feed; above 5 s, tokens are not verified.";
 
-    REDIS_UP = gauge "mintage_redis_up" "1 while Redis answers and announcements come in, otherwise 0; absent without redis.url.";
+    REDIS_UP = gauge "mintage_redis_up"
+        "1 while Redis answers and announcements arrive, otherwise 0; absent without redis.url.";
     REDIS_ERRORS = counter "mintage_redis_errors_total"
-        "Connections to Redis and commands to it that failed or took too long.";
+        "Failed or timed-out connections and commands to Redis.";
     REDIS_PUBLISHED = counter "mintage_redis_published_total"
-        "Announcements of new changes sent through Redis.";
-    REDIS_RECEIVED = counter "mintage_redis_received_total" "Announcements received, including those of this instance.";
+        "Announcements of changes sent through Redis.";
+    REDIS_RECEIVED = counter "mintage_redis_received_total" "Announcements received, own ones included.";
     REDIS_CACHE_HITS = counter "mintage_redis_cache_hits_total"
-        "Loads of a client answered by another instance's entry in Redis.";
+        "Client loads answered by a peer.";
     REDIS_CACHE_MISSES = counter "mintage_redis_cache_misses_total"
-        "Loads of a client not answered by Redis: absent, not provably current, or no answer in time.";
+        "Client loads not answered by a peer: absent, not provably fresh, or too slow.";
     REDIS_DROPPED = counter "mintage_redis_dropped_total"
-        "Clients and failed authentications not shared with other instances, because Redis was unavailable or slow.";
+        "Clients and failed authentications not shared because Redis was unavailable or slow.";
 
-    JANITOR_REMOVED = counter "mintage_janitor_removed_total" "Expired rows removed, by table.";
+    JANITOR_REMOVED = counter "mintage_janitor_removed_total" "Expired rows deleted, by table.";
     JANITOR_PARTITIONS = counter "mintage_janitor_partitions_dropped_total"
-        "Partitions of token records that were dropped (PostgreSQL).";
+        "Partitions of token records dropped (PostgreSQL).";
     JANITOR_ROUNDS = counter "mintage_janitor_rounds_total" "Completed rounds of the janitor.";
-    JANITOR_FAILURES = counter "mintage_janitor_failures_total" "Failed rounds of the janitor.";
+    JANITOR_FAILURES = counter "mintage_janitor_failures_total" "Rounds of the janitor that the database interrupted.";
     JANITOR_WAITING = gauge "mintage_janitor_waiting"
-        "Expired rows left by the last round, by table; counted up to 100,000.";
+        "Expired rows left by the last round, by table, counted up to 100,000.";
 }
 
 /// The label of requests without a route.

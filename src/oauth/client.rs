@@ -116,7 +116,7 @@ pub struct Client {
     /// default audience.
     pub audiences: Vec<Arc<str>>,
     /// The introspection audiences: the client may introspect tokens for any of these.
-    pub serves: Vec<Arc<str>>,
+    pub introspection_audiences: Vec<Arc<str>>,
     /// The authentication methods that the client may use.
     pub auth_methods: Vec<AuthMethod>,
     /// Lifetime of the client's tokens in seconds. `None`: `token.ttl`.

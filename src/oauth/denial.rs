@@ -30,7 +30,6 @@ pub enum Denial {
     /// The request for forward-auth did not come from one of `server.trusted_proxies`.
     UntrustedPeer,
     /// A gateway's request is incomplete or ambiguous.
-    #[strum(serialize = "unclear_request")]
     AmbiguousRequest,
     /// No route allows the request.
     NoRoute,
@@ -40,12 +39,9 @@ impl Denial {
     /// Every denial, in declaration order.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
-    /// What is denied.
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute => "request",
-            _ => "credentials",
-        }
+    /// Whether it is not credentials that are denied, but the request that a gateway asks about.
+    pub fn is_of_a_request(self) -> bool {
+        matches!(self, Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute)
     }
 
     /// The name in the log and in the metrics.
@@ -70,7 +66,7 @@ impl Denial {
     }
 
     /// Whether the presented id belongs to a client and may therefore be logged.
-    pub fn is_of_a_client(self) -> bool {
+    pub fn names_a_client(self) -> bool {
         matches!(self, Self::WrongSecret | Self::DisabledClient | Self::MethodNotAllowed)
     }
 }

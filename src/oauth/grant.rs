@@ -125,7 +125,7 @@ mod tests {
             scope: Scope::parse("orders:read orders:write mintage:admin").unwrap(),
             default_scope: Scope::parse("orders:read").unwrap(),
             audiences: vec!["https://orders".into(), "urn:two".into()],
-            serves: vec![],
+            introspection_audiences: vec![],
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,

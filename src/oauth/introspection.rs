@@ -11,7 +11,10 @@ pub const INTROSPECT_SCOPE: &str = "mintage:introspect";
 /// client, or any token if the client has [`INTROSPECT_SCOPE`] (docs/protocol.md#p32).
 pub fn may_introspect(client: &Client, claims: &AccessTokenClaims) -> bool {
     *claims.client_id == *client.id.as_str()
-        || client.serves.iter().any(|served| claims.aud.contains(served))
+        || client
+            .introspection_audiences
+            .iter()
+            .any(|served| claims.aud.contains(served))
         || client.scope.contains(INTROSPECT_SCOPE)
 }
 

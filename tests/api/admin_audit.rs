@@ -54,7 +54,7 @@ fn every_write_is_a_line_with_its_author_and_origin() {
     );
     for line in lines {
         assert_eq!(
-            (&line["who"], &line["origin"]),
+            (&line["actor"], &line["source"]),
             (&json!(operator.client.id), &json!("127.0.0.1"))
         );
         assert!(
@@ -77,7 +77,7 @@ fn p43_the_origin_is_whom_a_trusted_proxy_names() {
     let operator = Operator::of(&app);
     let request = Request::post("/admin/clients").header("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
     operator.send(request.json(&json!({"name": "n", "scope": "x"})));
-    assert_eq!(operator.document("/admin/audit")["items"][0]["origin"], "198.51.100.7");
+    assert_eq!(operator.document("/admin/audit")["items"][0]["source"], "198.51.100.7");
 }
 
 #[test]

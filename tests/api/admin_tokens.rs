@@ -149,7 +149,7 @@ fn a_client_must_be_named_and_need_not_exist() {
 fn p38_a_token_that_an_operator_takes_back_is_inactive_at_once_on_every_worker() {
     let app = three_workers();
     let operator = Operator::of(&app);
-    let client = app.client(|client| client.serves = vec![ISSUER.into()]);
+    let client = app.client(|client| client.introspection_audiences = vec![ISSUER.into()]);
     for _ in 0..20 {
         let token = app.issue(&client, &[]);
         assert!(is_active(&app, &client, &token));

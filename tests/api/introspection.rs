@@ -125,7 +125,7 @@ fn p32_every_client_asks_about_every_token() {
     let app = TestApp::start();
     let owner = app.client(|_| {});
     let neighbour = app.client(|_| {});
-    let orders = app.client(|client| client.serves = vec![ORDERS.into()]);
+    let orders = app.client(|client| client.introspection_audiences = vec![ORDERS.into()]);
     let auditor = app.client_with_scope("orders:read mintage:introspect");
     let admin = app.client_with_scope("mintage:admin");
     let for_issuer = app.issue(&owner, &[]);

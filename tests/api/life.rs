@@ -133,7 +133,7 @@ fn g8_the_trail_tells_who_did_what_and_no_secret() {
     assert!(
         lines
             .iter()
-            .all(|line| line["origin"].as_str().unwrap().starts_with("command line"))
+            .all(|line| line["source"].as_str().unwrap().starts_with("command line"))
     );
     let whole = serde_json::to_string(&lines).unwrap();
     for secret in [&client.secret, made["client_secret"].as_str().unwrap()] {
@@ -153,5 +153,5 @@ fn an_operator_is_in_the_trail_by_client_and_address() {
     assert_eq!(added.status, 201, "{}", added.text());
     let lines = app.database(|conn| mintage::db::audit::since(conn, 0, 100));
     let line = lines.iter().find(|line| line.action == "route.add").unwrap();
-    assert_eq!((&*line.who, &*line.origin), (&*operator.id, "127.0.0.1"));
+    assert_eq!((&*line.actor, &*line.source), (&*operator.id, "127.0.0.1"));
 }

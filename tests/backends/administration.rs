@@ -75,7 +75,10 @@ fn a_created_client_is_in_the_audit_log_without_its_secret(store: Store) {
     assert_eq!(lines.len(), 1);
     let line = serde_json::to_string(&lines[0]).unwrap();
     assert!(!line.contains(secret.reveal()) && !line.contains(&SecretHash::of(&secret).to_stored()[7..]));
-    assert_eq!((lines[0].who.as_str(), lines[0].origin.as_str()), ("ops", "127.0.0.1"));
+    assert_eq!(
+        (lines[0].actor.as_str(), lines[0].source.as_str()),
+        ("ops", "127.0.0.1")
+    );
     assert_eq!(
         (lines[0].action.as_str(), lines[0].subject.as_str()),
         ("client.create", "a")

@@ -143,5 +143,5 @@ fn a_command_whose_commit_response_is_lost_fails_without_reporting_success() {
     );
     // The client was created all the same, and a second attempt reports that.
     let outcome = scene.server.program.run_with(&[], &create);
-    assert_eq!(outcome.stderr, "mintage: there is a client \"new\" already\n");
+    assert_eq!(outcome.stderr, "mintage: client \"new\" already exists\n");
 }

@@ -27,7 +27,7 @@ fn only_the_record_that_the_database_rejects_becomes_a_dead_letter() {
     assert!(ids.iter().all(|id| recorded.contains(id)));
     assert!(!recorded.contains(&poison));
     assert_eq!(scene.statistics("writer")["dead_lettered_total"], 1);
-    let line = format!("token record given up, the database refuses it jti={poison}");
+    let line = format!("token record dead-lettered jti={poison}");
     assert!(scene.server.log().contains(&line));
 }
 

@@ -216,6 +216,6 @@ fn the_command_line_reports_an_error_in_one_line() {
     add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
     add(&["--path", "/a", "--scope", "a", "--audience", "a"], "--audience: ");
     let duplicate = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
-    rejected(&duplicate, 1, "there is a route for the same");
-    rejected(&["remove", "nobody"], 1, "there is no route \"nobody\"");
+    rejected(&duplicate, 1, "a route with this method");
+    rejected(&["remove", "nobody"], 1, "route \"nobody\" not found");
 }

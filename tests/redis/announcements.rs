@@ -34,7 +34,7 @@ fn median_lag(instances: &[Server], client: &TestClient) -> Duration {
 #[test]
 fn a_change_reaches_other_instances_before_their_next_poll() {
     let site = Site::of(2, &[]);
-    let client = site.instances[0].client("orders:read", &["--serves", "http://127.0.0.1:8080"]);
+    let client = site.instances[0].client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
     let with = median_lag(&site.instances, &client);
     assert!(count(&site.instances[1], "mintage_redis_received_total") >= 31);
     site.redis.stop();

@@ -35,7 +35,7 @@ fn p17_failures_are_counted_across_all_instances() {
     let last = token_status(&site.instances[1], &with_wrong_secret(&client));
     assert!([401, 429].contains(&last), "{last}");
     await_limited(&site.instances[1], &client);
-    assert!(site.instances[1].log().contains("limited=client_at_address"));
+    assert!(site.instances[1].log().contains("limit=client_ip"));
     // The first instance learns of the others with its next failure, which exceeds the limit by
     // one.
     assert_eq!(token_status(&site.instances[0], &with_wrong_secret(&client)), 401);

@@ -12,7 +12,7 @@ use crate::site::{POLL_TIMEOUT, Site, await_redis, count, is_active, metric, rev
 /// Anything that takes longer than a second is a failure.
 fn assert_guarantees_hold(site: &Site) {
     let [a, b] = [&site.instances[0], &site.instances[1]];
-    let checker = a.client("orders:read", &["--serves", "http://127.0.0.1:8080"]);
+    let checker = a.client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
     let clients: Vec<TestClient> = (0..8).map(|_| site.client()).collect();
     // Cached by no instance, then by one, then by both.
     for instance in [a, b, a, b] {
@@ -140,7 +140,7 @@ fn guarantees_hold_while_one_instance_cannot_reach_redis() {
         || {
             site.instances[1]
                 .log()
-                .contains("the subscription was cut")
+                .contains("redis subscription lost")
                 .then_some(())
         },
     );
@@ -199,7 +199,7 @@ fn g8_the_password_of_redis_is_in_no_log() {
     site.add_through(&right, &[("RUST_LOG", "trace")]);
     let denied = start(&site.database, &wrong, &[("RUST_LOG", "trace")]);
     eventually("the denial is logged", POLL_TIMEOUT, || {
-        denied.log().contains("redis cannot be reached").then_some(())
+        denied.log().contains("redis unavailable").then_some(())
     });
     assert_eq!(metric(&denied, "mintage_redis_up"), Some(0.0));
     site.redis.stop();

@@ -22,7 +22,7 @@ impl Time {
         }
     }
 
-    /// Lets time pass, on the clock and for the timers alike; all that is due meanwhile happens in its order.
+    /// Advances the clock and the timers together; everything that becomes due runs in order.
     pub async fn passes(&self, millis: u64) {
         let began = Instant::now();
         for passed in 1..=millis {
@@ -32,7 +32,7 @@ impl Time {
     }
 }
 
-/// Whether about this many milliseconds have passed: tokio rounds each timer up to a whole one.
+/// Whether about `millis` have passed; tokio rounds each timer up to a whole millisecond.
 pub fn about(elapsed: Duration, millis: u64) -> bool {
     elapsed.abs_diff(Duration::from_millis(millis)) <= Duration::from_millis(2)
 }

@@ -4,28 +4,28 @@ use super::Failure;
 use crate::api::client_fields::{ClientFields, MalformedClient};
 use crate::config::Duration;
 
-/// What making and changing a client have in common.
+/// The flags that create and update have in common.
 #[derive(clap::Args, Default)]
 pub struct Rest {
-    /// An audience that it may name as resource; may be repeated
+    /// Audience that the client may request with `resource`; repeatable
     #[arg(long = "audience", value_name = "URI")]
     pub audiences: Vec<String>,
-    /// An audience whose tokens it may introspect; may be repeated
-    #[arg(long, value_name = "URI")]
-    pub serves: Vec<String>,
-    /// client_secret_basic or client_secret_post; may be repeated [default: both]
+    /// Audience whose tokens the client may introspect; repeatable
+    #[arg(long = "introspection-audience", value_name = "URI")]
+    pub introspection_audiences: Vec<String>,
+    /// Authentication method: client_secret_basic or client_secret_post; repeatable [default: both]
     #[arg(long = "auth-method", value_name = "METHOD")]
     pub auth_methods: Vec<String>,
-    /// Lifetime of its tokens, 1s to 30d; `default`: token.ttl
+    /// Token lifetime, 1s to 30d; `default`: token.ttl
     #[arg(long)]
     pub ttl: Option<String>,
-    /// ES256, EdDSA, RS256, PS256 or HS256; `default`: token.alg
+    /// Token algorithm: ES256, EdDSA, RS256, PS256 or HS256; `default`: token.alg
     #[arg(long)]
     pub alg: Option<String>,
 }
 
 impl Rest {
-    /// The members that are named; a list that is not is left out.
+    /// The given members. A list flag that is not given leaves its member out.
     pub fn fields(&self) -> Result<ClientFields, Failure> {
         let named = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let ttl_seconds = match self.ttl.as_deref() {
@@ -33,14 +33,15 @@ impl Rest {
             Some("default") => Some(None),
             Some(text) => {
                 let ttl: Duration = text.parse().map_err(|what| Failure::Usage(format!("--ttl: {what}")))?;
-                // Zero is refused, and so is half a second.
+                // 0 stands for every invalid lifetime: the fields reject it. So fractions of a
+                // second are rejected too.
                 let whole = ttl.as_millis() % 1000 == 0;
                 Some(Some(if whole { ttl.as_seconds() } else { 0 }))
             }
         };
         Ok(ClientFields {
             audiences: named(&self.audiences),
-            serves: named(&self.serves),
+            introspection_audiences: named(&self.introspection_audiences),
             auth_methods: named(&self.auth_methods),
             ttl_seconds,
             alg: self.alg.clone().map(|alg| (alg != "default").then_some(alg)),
@@ -49,11 +50,12 @@ impl Rest {
     }
 }
 
-/// The argument that is wrong, by the member that it fills.
+/// A usage error that names the argument of the invalid member.
 pub fn usage(malformed: MalformedClient) -> Failure {
     let argument = match malformed.member {
         "default_scope" => "default-scope",
         "audiences" => "audience",
+        "introspection_audiences" => "introspection-audience",
         "auth_methods" => "auth-method",
         "ttl_seconds" => "ttl",
         same => same,

@@ -44,7 +44,7 @@ pub fn denied(
     now: UnixMillis,
 ) -> Result<(), RetryAfter> {
     let shared = &worker.shared;
-    let client = tried.filter(|_| denial.is_of_a_client());
+    let client = tried.filter(|_| denial.names_a_client());
     note(worker, caller, denial, client, now);
     if !denial.is_failed_authentication() {
         return Ok(());

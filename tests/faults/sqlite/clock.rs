@@ -198,7 +198,7 @@ fn soak_g1_a_revoked_token_stays_revoked_when_its_revocation_was_forgotten_by_a_
     revoke(&site, &server, &revoked);
     clock.jump(&site, &server, FAST);
     eventually("the revocation is forgotten", Duration::from_secs(90), || {
-        server.log().contains("expired revocations forgotten").then_some(())
+        server.log().contains("expired revocations removed").then_some(())
     });
     clock.jump(&site, &server, RIGHT);
     for _ in 0..200 {

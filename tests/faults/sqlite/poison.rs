@@ -33,7 +33,7 @@ fn only_the_record_that_the_database_rejects_becomes_a_dead_letter() {
     assert!(ids.iter().all(|id| recorded.contains(id)));
     assert!(!recorded.contains(&poison));
     assert_eq!(operator.writer("dead_lettered_total"), 1);
-    let line = format!("token record given up, the database refuses it jti={poison}");
+    let line = format!("token record dead-lettered jti={poison}");
     assert!(server.log().contains(&line));
     site.assert_no_secret_in_logs(&[]);
 }
