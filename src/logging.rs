@@ -7,6 +7,7 @@
 use std::io::Write;
 
 use env_logger::{Builder, Env, Logger};
+use log::kv::{self, Key, Value, VisitSource};
 use log::{Level, Log, Metadata, Record};
 use serde::Serialize;
 
@@ -57,27 +58,84 @@ impl Log for Guarded {
     }
 }
 
+/// `TIME LEVEL message key=value …`: the message is fixed, so what varies stands in the fields only.
 fn text_line(record: &Record<'_>, clock: &Clock) -> String {
-    // A line break in a message would let whoever caused it write lines of their own.
-    let message = record.args().to_string().replace(['\n', '\r'], " ");
-    format!("{} {:5} {message}\n", clock.now(), record.level())
+    let mut line = format!("{} {:5} ", clock.now(), record.level());
+    push_on_one_line(&mut line, &record.args().to_string());
+    let mut fields = TextFields(line);
+    // The visitor never fails.
+    let _ = record.key_values().visit(&mut fields);
+    fields.0 + "\n"
 }
 
-fn json_line(record: &Record<'_>, clock: &Clock) -> String {
-    #[derive(Serialize)]
-    struct Line<'a> {
-        time: String,
-        level: &'a str,
-        target: &'a str,
-        message: String,
+/// Appends ` key=value` for each field.
+struct TextFields(String);
+
+impl<'kvs> VisitSource<'kvs> for TextFields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let value = value.to_string();
+        self.0.push(' ');
+        self.0.push_str(key.as_str());
+        self.0.push('=');
+        // Unquoted, a client id with a space or a line break could forge fields or lines of its own.
+        let bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
+        match !value.is_empty() && value.bytes().all(bare) {
+            true => self.0.push_str(&value),
+            false => self.0.push_str(&format!("{value:?}")),
+        }
+        Ok(())
     }
-    let line = Line {
-        time: clock.now().to_string(),
-        level: record.level().as_str(),
-        target: record.target(),
-        message: record.args().to_string(),
-    };
-    serde_json::to_string(&line).expect("a line is made of strings") + "\n"
+}
+
+/// Messages of other crates may have line breaks, with which a caller could write lines of its own.
+fn push_on_one_line(line: &mut String, message: &str) {
+    line.extend(message.chars().map(|c| if matches!(c, '\n' | '\r') { ' ' } else { c }));
+}
+
+/// One object on one line: `time`, `level`, `target`, `message`, and a member for each field.
+fn json_line(record: &Record<'_>, clock: &Clock) -> String {
+    let mut members = JsonMembers(String::new());
+    members.push("time", &clock.now().to_string());
+    members.push("level", record.level().as_str());
+    members.push("target", record.target());
+    members.push("message", &record.args().to_string());
+    // The visitor never fails.
+    let _ = record.key_values().visit(&mut members);
+    format!("{{{}}}\n", members.0)
+}
+
+/// Members of an object, in the order in which they are added.
+struct JsonMembers(String);
+
+impl JsonMembers {
+    fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
+        let (name, value) = (serde_json::to_string(name), serde_json::to_string(value));
+        let separator = if self.0.is_empty() { "" } else { "," };
+        if let (Ok(name), Ok(value)) = (name, value) {
+            self.0 += &format!("{separator}{name}:{value}");
+        }
+    }
+}
+
+impl<'kvs> VisitSource<'kvs> for JsonMembers {
+    /// Numbers and booleans stay what they are; everything else is text.
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let name = key.as_str();
+        if matches!(name, "time" | "level" | "target" | "message") {
+            // Two members of one name are read differently by different readers.
+            return Ok(());
+        }
+        if let Some(number) = value.to_i64() {
+            self.push(name, &number);
+        } else if let Some(number) = value.to_u64() {
+            self.push(name, &number);
+        } else if let Some(truth) = value.to_bool() {
+            self.push(name, &truth);
+        } else {
+            self.push(name, &value.to_string());
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -100,26 +158,59 @@ mod tests {
         assert!(Guarded::allows(&metadata("mintage::http", Level::Trace)));
     }
 
+    /// The line of a record with these fields, as text and as JSON.
+    fn lines(message: &str, fields: &[(&str, Value<'_>)]) -> [String; 2] {
+        let clock = Clock::mock(UnixMillis(0));
+        [text_line, json_line].map(|write| {
+            write(
+                &Record::builder()
+                    .level(Level::Info)
+                    .target("mintage")
+                    .args(format_args!("{message}"))
+                    .key_values(&fields)
+                    .build(),
+                &clock,
+            )
+        })
+    }
+
     #[test]
     fn a_message_stays_on_its_line() {
-        let clock = Clock::mock(UnixMillis(0));
-        let record = |args: &str| {
-            let mut lines = Vec::new();
-            for write in [text_line, json_line] {
-                lines.push(write(
-                    &Record::builder()
-                        .level(Level::Info)
-                        .target("mintage")
-                        .args(format_args!("{args}"))
-                        .build(),
-                    &clock,
-                ));
-            }
-            lines
-        };
-        for line in record("a\nb\"\r") {
+        for line in lines("a\nb\"\r", &[("client", Value::from("c\nd\r"))]) {
             assert_eq!(line.matches('\n').count(), 1, "{line}");
         }
-        assert_eq!(record("x")[0], "1970-01-01T00:00:00.000Z INFO  x\n");
+        assert_eq!(lines("x", &[])[0], "1970-01-01T00:00:00.000Z INFO  x\n");
+    }
+
+    #[test]
+    fn a_field_is_key_and_value_as_text_and_a_member_as_json() {
+        let fields = [
+            ("client", Value::from("demo")),
+            ("count", Value::from(3)),
+            ("ready", Value::from(true)),
+        ];
+        let [text, json] = lines("client seen", &fields);
+        assert!(
+            text.ends_with("INFO  client seen client=demo count=3 ready=true\n"),
+            "{text}"
+        );
+        let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let expected = serde_json::json!({"time": "1970-01-01T00:00:00.000Z", "level": "INFO", "target": "mintage",
+            "message": "client seen", "client": "demo", "count": 3, "ready": true});
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn a_value_cannot_forge_a_field() {
+        for forged in ["a client_ip=192.0.2.1", "a=b", "a\"", "a\\", "", "ä", "a\u{7f}"] {
+            let [text, _] = lines("x", &[("client", Value::from(forged))]);
+            assert!(text.ends_with(&format!(" client={forged:?}\n")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_field_does_not_replace_what_every_line_has() {
+        let [_, json] = lines("x", &[("level", Value::from("ERROR"))]);
+        assert!(json.contains("\"level\":\"INFO\""), "{json}");
     }
 }

@@ -1,0 +1,3 @@
+module example.com/mintage-examples
+
+go 1.19

@@ -1,0 +1,205 @@
+//! `examples/`: each client gets a token and calls an API that checks it, in every language that is installed.
+//!
+//! `scripts/test` prints which languages are missing; their tests pass without running anything.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use testkit::http::Request;
+use testkit::{Server, TestClient, eventually};
+
+/// The first `go run` compiles the standard library, on a machine that may be busy with other tests.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// One client and one API, as `examples/README.md` says to run them.
+struct Example {
+    /// The program without which it cannot run.
+    needs: &'static str,
+    /// Below `examples/`.
+    folder: &'static str,
+    api: &'static [&'static str],
+    client: &'static [&'static str],
+}
+
+#[test]
+fn the_python_client_is_served_by_the_python_api() {
+    run(&Example {
+        needs: "python3",
+        folder: "python",
+        api: &["python3", "api.py"],
+        client: &["python3", "client.py"],
+    });
+}
+
+#[test]
+fn the_curl_client_is_served_by_the_python_api() {
+    run(&Example {
+        needs: "python3",
+        folder: ".",
+        api: &["python3", "python/api.py"],
+        client: &["curl/client.sh"],
+    });
+}
+
+#[test]
+fn the_go_client_is_served_by_the_go_api() {
+    run(&Example {
+        needs: "go",
+        folder: "go",
+        api: &["go", "run", "./api"],
+        client: &["go", "run", "./client"],
+    });
+}
+
+#[test]
+fn the_java_client_is_served_by_the_java_api() {
+    run(&Example {
+        needs: "java",
+        folder: "java",
+        api: &["java", "Api.java"],
+        client: &["java", "Client.java"],
+    });
+}
+
+#[test]
+fn the_javascript_client_is_served_by_the_javascript_api() {
+    run(&Example {
+        needs: "node",
+        folder: "javascript",
+        api: &["node", "api.mjs"],
+        client: &["node", "client.mjs"],
+    });
+}
+
+fn run(example: &Example) {
+    if !is_installed(example.needs) {
+        return;
+    }
+    let issuer = "http://127.0.0.1:8080";
+    let program = testkit::program!().with_database();
+    let mintage = program.serve(&[]);
+    let orders = mintage.client("orders:none", &["--serves", issuer]);
+    let reader = mintage.client("orders:read", &[]);
+    let stranger = mintage.client("invoices:read", &[]);
+    let api = Api::start(example, &mintage, &orders);
+
+    let mut client = command(example, example.client);
+    let output = client
+        .env("MINTAGE_URL", url(&mintage))
+        .env("CLIENT_ID", &reader.id)
+        .env("CLIENT_SECRET", &reader.secret)
+        .env("API_URL", &api.url)
+        .output()
+        .unwrap();
+    let line = format!("{{\"order\":\"1\",\"read_by\":\"{}\"}}\n", reader.id);
+    // Maps in Go are written in the order of their keys, as here.
+    assert_eq!(String::from_utf8_lossy(&output.stdout), line.repeat(2), "{output:?}");
+    assert!(output.status.success(), "{output:?}");
+
+    let order = Request::get("/orders/1");
+    let denied = |request: &Request| {
+        let response = request.send(api.address());
+        (response.status, response.header("www-authenticate").map(str::to_owned))
+    };
+    let challenge = |text: &str| Some(text.to_owned());
+    assert_eq!(denied(&order), (401, challenge("Bearer")));
+    let invalid = (401, challenge("Bearer error=\"invalid_token\""));
+    assert_eq!(denied(&order.clone().bearer("x")), invalid);
+    let lacks_scope = (
+        403,
+        challenge("Bearer error=\"insufficient_scope\", scope=\"orders:read\""),
+    );
+    assert_eq!(denied(&order.clone().bearer(&token(&mintage, &stranger))), lacks_scope);
+
+    let token = token(&mintage, &reader);
+    let with_token = order.bearer(&token);
+    assert_eq!(denied(&with_token).0, 200);
+    let revocation = Request::post("/revoke").basic(&reader).form(&[("token", &token)]);
+    assert_eq!(mintage.send(&revocation).status, 200);
+    assert_eq!(denied(&with_token), invalid);
+
+    drop(mintage);
+    assert_eq!(denied(&with_token).0, 503);
+}
+
+fn token(mintage: &Server, client: &TestClient) -> String {
+    let request = Request::post("/token").basic(client);
+    let response = mintage.send(&request.form(&[("grant_type", "client_credentials")]));
+    response.access_token()
+}
+
+fn url(mintage: &Server) -> String {
+    format!("http://{}", mintage.address)
+}
+
+/// An API that runs. Dropped, it is killed, with the processes that it started.
+struct Api {
+    process: Child,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Api {
+    fn start(example: &Example, mintage: &Server, credentials: &TestClient) -> Self {
+        use std::os::unix::process::CommandExt;
+        let folder = testkit::folder::temporary();
+        let stdout = folder.path().join("stdout");
+        let process = command(example, example.api)
+            .env("MINTAGE_URL", url(mintage))
+            .env("API_CLIENT_ID", &credentials.id)
+            .env("API_CLIENT_SECRET", &credentials.secret)
+            .env("API_PORT", "0")
+            .stdout(File::create(&stdout).unwrap())
+            // `go run` starts the API as a child of its own.
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut api = Self {
+            process,
+            url: String::new(),
+            _folder: folder,
+        };
+        api.url = eventually("the API listens", START_TIMEOUT, || {
+            let text = std::fs::read_to_string(&stdout).unwrap();
+            let (_, rest) = text.split_once("listening on ")?;
+            let (url, _) = rest.split_once('\n')?;
+            Some(url.to_owned())
+        });
+        api
+    }
+
+    fn address(&self) -> std::net::SocketAddr {
+        self.url.strip_prefix("http://").unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.process.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(example: &Example, words: &[&str]) -> Command {
+    let folder = examples().join(example.folder);
+    // A path of ours is relative to the folder, a program is looked for in PATH.
+    let program = match words[0].contains('/') {
+        true => folder.join(words[0]),
+        false => PathBuf::from(words[0]),
+    };
+    let mut command = Command::new(program);
+    command.args(&words[1..]).current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+fn is_installed(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|folder| folder.join(program).is_file())
+}
