@@ -99,14 +99,19 @@ pub struct PasswordVerifierCounts {
 }
 
 impl PasswordVerifier {
-    /// With nothing remembered.
-    pub fn new(db: Db) -> Self {
+    /// The permits of a verifier: one for each verification that runs.
+    pub fn permits() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MAX_RUNNING))
+    }
+
+    /// With nothing remembered; `permits` are those of [`Self::permits`].
+    pub fn new(db: Db, permits: Arc<Semaphore>) -> Self {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *key).expect("the operating system's randomness is available once it has booted");
         Self(Arc::new(Inner {
             db,
             key: hmac::Key::new(hmac::HMAC_SHA256, &*key),
-            permits: Arc::new(Semaphore::new(MAX_RUNNING)),
+            permits,
             state: Mutex::new(State {
                 right: LruCache::with_hasher(MAX_REMEMBERED, RandomState::new()),
                 under_way: HashMap::new(),
@@ -366,7 +371,7 @@ mod tests {
 
     /// With a database that nobody asks.
     fn password_verifier() -> PasswordVerifier {
-        PasswordVerifier::new(Db::unreachable())
+        PasswordVerifier::new(Db::unreachable(), PasswordVerifier::permits())
     }
 
     /// How many of `count` different secrets that are presented for `secret_id` find room.

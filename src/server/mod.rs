@@ -16,6 +16,7 @@ use std::sync::Arc;
 use actix::Arbiter;
 use actix_web::dev::Server as HttpServer;
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::actors::batch_writer::BatchWriterHandle;
 use crate::actors::change_feed::LocalState;
@@ -55,6 +56,7 @@ pub struct Server {
     seal: Option<Arc<KeyEncryptionKey>>,
     peers: Peers,
     notifier: Notifier,
+    password_permits: Arc<Semaphore>,
 }
 
 impl Server {
@@ -80,12 +82,19 @@ impl Server {
             sources,
             clock,
             notifier: Notifier::default(),
+            password_permits: PasswordVerifier::permits(),
         })
     }
 
     /// Tells a service manager when it is ready and when it stops.
     pub fn notifying(self, notifier: Notifier) -> Self {
         Self { notifier, ..self }
+    }
+
+    /// The permits for verifications of password hashes: whoever takes them all makes every other verification wait. For
+    /// tests, which otherwise had to guess how long a verification takes.
+    pub fn password_permits(&self) -> Arc<Semaphore> {
+        self.password_permits.clone()
     }
 
     /// Where the server listens: with the port that it got, if it asked for any.
@@ -144,7 +153,7 @@ impl Server {
             peers: self.peers.clone(),
             writer: writer.clone(),
             secret_usage: Default::default(),
-            password_verifier: PasswordVerifier::new(db.clone()),
+            password_verifier: PasswordVerifier::new(db.clone(), self.password_permits),
             janitor: JanitorStats::default(),
             readiness: Readiness::default(),
             denials: DenialLog::default(),
