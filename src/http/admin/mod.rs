@@ -6,13 +6,13 @@ mod clients;
 mod janitor;
 mod keys;
 mod openapi;
-mod page;
+pub(in crate::http) mod page;
 mod pool;
 mod routes;
 pub(in crate::http) mod schemas;
 mod secrets;
 mod tokens;
-mod version;
+pub(in crate::http) mod version;
 mod writer;
 
 use actix_web::http::StatusCode;

@@ -77,8 +77,8 @@ impl Precondition {
 }
 
 /// `*`, or `#entity-tag` with its empty elements; a comma may stand inside of a tag. actix-web's `IfMatch` is not as strict: it
-/// leaves out what is malformed, and cuts a tag with a comma in two.
-fn parse(list: &str) -> Option<Precondition> {
+/// leaves out what is malformed, and cuts a tag with a comma in two. `None` for anything else.
+pub fn parse(list: &str) -> Option<Precondition> {
     if list.trim_ascii() == "*" {
         return Some(Precondition::Exists);
     }

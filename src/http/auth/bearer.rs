@@ -146,8 +146,11 @@ pub fn presented(request: &HttpRequest) -> Result<&str, AdminError> {
     read(header.as_bytes())
 }
 
-/// `Bearer TOKEN`, the scheme in any case.
-fn read(header: &[u8]) -> Result<&str, AdminError> {
+/// Reads `Bearer TOKEN`, the scheme in any case.
+///
+/// # Errors
+/// `NoToken` for another scheme, `MalformedToken` for what is no text or no token.
+pub fn read(header: &[u8]) -> Result<&str, AdminError> {
     const SCHEME: &[u8] = b"bearer ";
     match header.split_at_checked(SCHEME.len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => well_formed(token),

@@ -20,9 +20,10 @@ use super::{Context, Failure};
 use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
+use crate::time::UnixMillis;
 use entry::{Candidate, ImportReport};
 use report::Report;
-use source::Format;
+use source::{Format, Source};
 
 /// Clients from one line of progress to the next.
 const PROGRESS_INTERVAL: usize = 10_000;
@@ -72,6 +73,47 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
             verdicts.len()
         ))),
     }
+}
+
+/// What `mintage client import --dry-run` says of a file when the database is empty.
+#[doc(hidden)]
+pub struct Inspected {
+    /// Clients in the file.
+    pub entries: usize,
+    /// Of these, how many can be written.
+    pub accepted: usize,
+    /// How many are no clients of Mintage's kind.
+    pub skipped: usize,
+    /// How many cannot be imported.
+    pub rejected: usize,
+    /// The report as text.
+    pub text: String,
+    /// The report as JSON.
+    pub json: String,
+}
+
+/// Reads a file that holds `bytes`, without a database: for the fuzz targets.
+///
+/// # Errors
+/// What the command says of a file that it cannot read.
+#[doc(hidden)]
+pub fn inspect(format: &str, bytes: &[u8], now: UnixMillis) -> Result<Inspected, Failure> {
+    let format = <Format as clap::ValueEnum>::from_str(format, false).expect("the name of a format");
+    let source = Source::of(bytes);
+    // Another format may be guessed; whatever it is, there is an answer.
+    let _ = source.guess();
+    let entries = source.entries(format)?;
+    let count = entries.len();
+    let verdicts = entry::judge(entries, now);
+    let report = Report::new(format, true, false, &verdicts);
+    Ok(Inspected {
+        entries: count,
+        accepted: verdicts.accepted.len(),
+        skipped: verdicts.passed_over.len(),
+        rejected: verdicts.refused.len(),
+        text: report.text(),
+        json: serde_json::to_string(&report).expect("a report is made of strings and numbers"),
+    })
 }
 
 /// The ids of the accepted that the database has already.

@@ -66,7 +66,8 @@ impl Report {
         }
     }
 
-    fn text(&self) -> String {
+    /// As lines.
+    pub fn text(&self) -> String {
         let mut lines = Vec::new();
         for (title, list) in [("passed over", &self.passed_over), ("refused", &self.refused)] {
             for NotAccepted { at, client_id, reason } in list {

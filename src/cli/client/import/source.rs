@@ -64,6 +64,11 @@ pub fn read(file: &Path) -> Result<Source, Failure> {
 }
 
 impl Source {
+    /// Of a file that holds these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
     /// What it is, by what is in it.
     ///
     /// # Errors
