@@ -1,11 +1,14 @@
 //! What clients send to `/token`, `/introspect` and `/revoke`: forms, JSON and Basic credentials.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use mintage::oauth::basic as credentials;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::form as encoding;
 use mintage::oauth::request::{CLIENT_CREDENTIALS, GrantType, MAX_RESOURCES, TokenQuestion, TokenRequest};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::escapes::unescaped;
@@ -69,9 +72,20 @@ impl Expected {
     }
 
     /// What a JSON document says; `None` when it must be rejected.
-    fn of_json(document: &Value) -> Option<Self> {
+    fn of_json(document: &Members) -> Option<Self> {
         let mut expected = Self::default();
-        for (name, value) in document.as_object()? {
+        for (number, (name, value)) in document.0.iter().enumerate() {
+            let known = [
+                "grant_type",
+                "scope",
+                "client_id",
+                "client_secret",
+                "resource",
+                "one_time",
+            ];
+            if known.contains(&name.as_str()) && document.0[..number].iter().any(|(other, _)| other == name) {
+                return None;
+            }
             match name.as_str() {
                 "one_time" => expected.one_time = value.as_bool()?,
                 "resource" => {
@@ -172,18 +186,38 @@ fn prints_no_secret(secret: Option<&ClientSecret>) {
     }
 }
 
-/// A token request in JSON: an object to any other reader too, with the same members.
-pub fn json(data: &[u8]) {
-    let document = serde_json::from_slice::<Value>(data);
-    if let Ok(request) = TokenRequest::from_json(data) {
-        prints_no_secret(request.client_secret.as_ref());
-        let document = document.as_ref().expect("what is accepted is JSON");
-        assert_eq!(Some(Expected::from(&request)), Expected::of_json(document));
+/// A JSON object with its members in order, also those that come twice.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct MembersVisitor;
+        impl<'de> Visitor<'de> for MembersVisitor {
+            type Value = Members;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(MembersVisitor)
     }
-    if let Ok(document) = document {
-        // Written again, no member comes twice: then its types alone decide.
-        let request = TokenRequest::from_json(document.to_string().as_bytes()).ok();
-        assert_eq!(request.as_ref().map(Expected::from), Expected::of_json(&document));
+}
+
+/// A token request in JSON: an object to any other reader too, with the same members, each known one at most once.
+pub fn json(data: &[u8]) {
+    let request = TokenRequest::from_json(data);
+    let document = serde_json::from_slice::<Members>(data);
+    let expected = document.ok().as_ref().and_then(Expected::of_json);
+    assert_eq!(request.as_ref().ok().map(Expected::from), expected);
+    if let Ok(request) = request {
+        assert!(serde_json::from_slice::<Value>(data).is_ok_and(|document| document.is_object()));
+        prints_no_secret(request.client_secret.as_ref());
     }
 }
 
