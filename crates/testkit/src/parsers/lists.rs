@@ -2,6 +2,9 @@
 
 use std::fmt::{Debug, Display};
 
+use actix_web::http::header::EntityTag;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintage::http::parsers::{Precondition, decode_cursor, encode_cursor, parse_if_match};
 use mintage::oauth::client::ClientId;
 use mintage::oauth::token_id::TokenId;
@@ -9,6 +12,7 @@ use mintage::oauth::token_id::TokenId;
 /// `If-Match`: every tag of the list is read, and nothing else stands there.
 pub fn if_match(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    tags_of_any_text(&text);
     let Some(precondition) = parse_if_match(&text) else {
         return;
     };
@@ -34,6 +38,17 @@ pub fn if_match(data: &[u8]) {
     }
 }
 
+/// Tags of whatever characters they may have are read as they are, in a list too.
+fn tags_of_any_text(text: &str) {
+    let opaque: String = text.chars().filter(|c| matches!(c, '!' | '#'..='~')).collect();
+    let tags = vec![
+        EntityTag::new_strong(opaque.clone()),
+        EntityTag::new_weak(opaque.clone()),
+    ];
+    let header = format!("\"{opaque}\" ,, W/\"{opaque}\"");
+    assert_eq!(parse_if_match(&header), Some(Precondition::OneOf(tags)), "{header}");
+}
+
 fn assert_separates(text: &str) {
     assert!(
         text.chars().all(|c| c == ',' || c.is_ascii_whitespace()),
@@ -43,9 +58,13 @@ fn assert_separates(text: &str) {
 
 /// A cursor: accepted by the one list that wrote it, exactly as it was written.
 pub fn cursor(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else {
-        return;
-    };
+    if let Ok(text) = std::str::from_utf8(data) {
+        one_list_accepts(text);
+    }
+    one_list_accepts(&URL_SAFE_NO_PAD.encode(data));
+}
+
+fn one_list_accepts(text: &str) {
     let accepted = [
         accepts(text, "clients", ClientId::parse),
         accepts(text, "audit", |id| id.parse::<i64>().ok()),

@@ -7,6 +7,16 @@ use mintage::metrics::{Sample, read};
 /// A scrape: its names are well formed, and it is the same when it is written and read again.
 pub fn prometheus(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
+    let of_any_text = [Sample {
+        name: "a:b".to_owned(),
+        labels: vec![("c".to_owned(), text.clone().into_owned())],
+        value: 1.5,
+    }];
+    assert_eq!(
+        read(&written(&of_any_text)).as_deref(),
+        Some(&of_any_text[..]),
+        "read as it was written"
+    );
     let Some(samples) = read(&text) else {
         return;
     };
