@@ -24,6 +24,8 @@ use crate::clock::Clock;
 use crate::config::Sources;
 use context::{Context, open, print, print_json};
 
+#[doc(hidden)]
+pub use client::{Inspected, inspect};
 pub use context::Failure;
 
 /// Mintage: a machine-to-machine OAuth 2.0 token server.

@@ -107,14 +107,19 @@ pub struct PasswordVerifierCounts {
 }
 
 impl PasswordVerifier {
-    /// Creates a verifier that remembers nothing.
-    pub fn new(db: Db) -> Self {
+    /// The permits of a verifier: one for each verification that runs.
+    pub fn permits() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(MAX_RUNNING))
+    }
+
+    /// Creates a verifier that remembers nothing. `permits` come from [`Self::permits`].
+    pub fn new(db: Db, permits: Arc<Semaphore>) -> Self {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *key).expect("the operating system's randomness is available once it has booted");
         Self(Arc::new(Inner {
             db,
             key: hmac::Key::new(hmac::HMAC_SHA256, &*key),
-            permits: Arc::new(Semaphore::new(MAX_RUNNING)),
+            permits,
             state: Mutex::new(State {
                 verified: LruCache::with_hasher(MAX_REMEMBERED, RandomState::new()),
                 in_progress: HashMap::new(),
@@ -386,7 +391,7 @@ mod tests {
 
     /// A verifier whose database is never used.
     fn password_verifier() -> PasswordVerifier {
-        PasswordVerifier::new(Db::unreachable())
+        PasswordVerifier::new(Db::unreachable(), PasswordVerifier::permits())
     }
 
     /// How many of `count` different secrets presented for `secret_id` are accepted.

@@ -19,6 +19,14 @@ pub mod routes;
 mod state;
 mod token;
 
+/// The parsers of headers and queries that nothing outside of this module needs, for the fuzz targets.
+#[doc(hidden)]
+pub mod parsers {
+    pub use super::admin::page::{decode as decode_cursor, encode as encode_cursor};
+    pub use super::admin::version::{Precondition, parse as parse_if_match};
+    pub use super::auth::bearer::parse as parse_bearer;
+}
+
 pub use auth::DenialLog;
 pub use middleware::Middleware;
 pub use resource::Resource;

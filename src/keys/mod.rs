@@ -18,7 +18,7 @@ pub use ring::KeyRing;
 pub use rotation::KeyRecord;
 pub use signer::Signer;
 pub use store::{KeyStore, KeysUnusable, WorkerKeys};
-pub use verifier::{RejectedToken, Verifier};
+pub use verifier::{MAX_TOKEN, RejectedToken, Verifier};
 
 use std::fmt;
 

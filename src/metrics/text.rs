@@ -115,8 +115,7 @@ pub fn read(text: &str) -> Option<Vec<Sample>> {
 fn read_sample(line: &str) -> Option<Sample> {
     let name_end = line.find(['{', ' '])?;
     let (name, mut rest) = line.split_at(name_end);
-    let well_formed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-    if name.is_empty() || !name.chars().all(well_formed) {
+    if !is_name(name, ":") {
         return None;
     }
     let mut labels = Vec::new();
@@ -125,7 +124,11 @@ fn read_sample(line: &str) -> Option<Sample> {
         while !rest.starts_with('}') {
             let (label, quoted) = rest.split_once("=\"")?;
             let (value, after) = read_quoted(quoted)?;
-            labels.push((label.trim_start_matches([',', ' ']).to_owned(), value));
+            let label = label.trim_start_matches([',', ' ']);
+            if !is_name(label, "") {
+                return None;
+            }
+            labels.push((label.to_owned(), value));
             rest = after;
         }
         rest = &rest[1..];
@@ -137,6 +140,13 @@ fn read_sample(line: &str) -> Option<Sample> {
         labels,
         value,
     })
+}
+
+/// Whether `text` is a valid name; `extra` are the characters that it may contain besides letters,
+/// digits and `_`.
+fn is_name(text: &str, extra: &str) -> bool {
+    let well_formed = |c: char| c.is_ascii_alphanumeric() || c == '_' || extra.contains(c);
+    text.chars().all(well_formed) && text.starts_with(|first: char| !first.is_ascii_digit())
 }
 
 /// The value up to its closing quote, and the rest of the text.

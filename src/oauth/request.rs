@@ -219,7 +219,8 @@ impl<'de> Visitor<'de> for RequestVisitor {
         let mut request = TokenRequest::default();
         while let Some(name) = map.next_key::<String>()? {
             let Some(parameter) = Parameter::by_name(&name) else {
-                map.next_value::<de::IgnoredAny>()?;
+                // Read, not skipped: a skipped value may hold what no other reader takes for JSON.
+                map.next_value::<serde_json::Value>()?;
                 continue;
             };
             // JSON has arrays in place of repetition, so even `resource` may occur once only.

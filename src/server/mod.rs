@@ -17,6 +17,7 @@ use std::sync::Arc;
 use actix::Arbiter;
 use actix_web::dev::Server as HttpServer;
 use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 
 use crate::actors::batch_writer::BatchWriterHandle;
 use crate::actors::change_feed::LocalState;
@@ -58,6 +59,7 @@ pub struct Server {
     key_encryption_key: Option<Arc<KeyEncryptionKey>>,
     peers: Peers,
     notifier: Notifier,
+    password_permits: Arc<Semaphore>,
 }
 
 impl Server {
@@ -83,12 +85,19 @@ impl Server {
             sources,
             clock,
             notifier: Notifier::default(),
+            password_permits: PasswordVerifier::permits(),
         })
     }
 
     /// Notifies a service manager when the server is ready and when it stops.
     pub fn with_notifier(self, notifier: Notifier) -> Self {
         Self { notifier, ..self }
+    }
+
+    /// The permits for verifications of password hashes. A test that takes them all makes every other verification wait.
+    #[doc(hidden)]
+    pub fn password_permits(&self) -> Arc<Semaphore> {
+        self.password_permits.clone()
     }
 
     /// The address of the public listener, with the actual port if port 0 was configured.
@@ -156,7 +165,7 @@ impl Server {
             peers: self.peers.clone(),
             writer: writer.clone(),
             secret_usage: Default::default(),
-            password_verifier: PasswordVerifier::new(db.clone()),
+            password_verifier: PasswordVerifier::new(db.clone(), self.password_permits),
             janitor: JanitorStats::default(),
             readiness: Readiness::new(db.breaker_view()),
             denials: DenialLog::default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use testkit::eventually;
 use testkit::http::Connection;
 use testkit::load::Load;
+use testkit::poll::until;
 use testkit::token::{jti, token_request};
 
 use crate::scene::Scene;
@@ -42,6 +43,10 @@ fn past_max_pending_tokens_are_refused_and_counted_and_nothing_grows() {
     let load = Load::start(scene.server.address, &[client], 4, Duration::from_millis(1));
     let mut connection = Connection::open(scene.server.address);
     connection.ask(&request).access_token();
+    // Then every worker knows the client: none rejects it because it cannot look it up.
+    until("every connection has served", Duration::from_secs(10), || {
+        load.serving() == 4
+    });
     scene.cluster.stop();
     eventually("the queue is full", Duration::from_secs(10), || {
         (connection.ask(&request).status == 503).then_some(())

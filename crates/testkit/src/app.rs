@@ -21,6 +21,7 @@ use mintage::server::signals::{Signal, SignalSender, Signals};
 use mintage::server::{Server, ServerError};
 use mintage::time::UnixMillis;
 use tempfile::TempDir;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::client::TestClient;
 use crate::http::{Request, Response};
@@ -107,6 +108,7 @@ impl Setup {
     pub fn start_unready(self) -> TestApp {
         let app = Server::bind(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
         let (address, admin_address) = (app.address(), app.admin_address());
+        let password_permits = app.password_permits();
         let (signals, received) = Signals::by_hand();
         let (ready, becomes_ready) = mpsc::channel();
         let run = move || {
@@ -122,6 +124,7 @@ impl Setup {
             thread: Some(std::thread::spawn(run)),
             becomes_ready: Mutex::new(becomes_ready),
             signals,
+            password_permits,
             setup: self,
         }
     }
@@ -144,6 +147,7 @@ pub struct TestApp {
     signals: SignalSender,
     becomes_ready: Mutex<mpsc::Receiver<()>>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
+    password_permits: Arc<Semaphore>,
     setup: Setup,
 }
 
@@ -176,6 +180,15 @@ impl TestApp {
     /// Moves the mock clock.
     pub fn advance(&self, time: Duration) {
         self.setup.clock.advance(time.as_millis() as i64);
+    }
+
+    /// Makes every verification of a password hash wait, from now on until what is returned is dropped.
+    pub fn hold_password_verifications(&self) -> OwnedSemaphorePermit {
+        let permits = self.password_permits.clone();
+        let all = permits.available_permits();
+        permits
+            .try_acquire_many_owned(all as u32)
+            .expect("no verification runs")
     }
 
     /// Works on the database, as another process would.

@@ -5,6 +5,7 @@
 //! - [`poll`]: waiting for something, with a deadline and a description.
 //! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real databases of a test's own.
 //! - [`nginx`]: a gateway with a block of a document.
+//! - [`parsers`]: the parsers of foreign input with their rules, for the fuzz targets.
 //! - [`proxy`]: connections that behave like bad networks. [`load`]: steady load whose responses are kept.
 
 #![allow(
@@ -21,6 +22,7 @@ pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod nginx;
+pub mod parsers;
 pub mod poll;
 pub mod postgres;
 pub mod program;

@@ -14,6 +14,7 @@ use crate::token::{jti, token_request};
 pub struct Load {
     stop: Arc<AtomicBool>,
     issued: Arc<AtomicUsize>,
+    serving: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<Vec<Receipt>>>,
 }
 
@@ -36,21 +37,33 @@ pub struct Receipt {
 impl Load {
     /// Each client on `connections` connections, on each of which it waits for `pause` between two requests.
     pub fn start(server: SocketAddr, clients: &[TestClient], connections: usize, pause: Duration) -> Self {
-        let (stop, issued) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (issued, serving) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let threads = clients
             .iter()
             .flat_map(|client| std::iter::repeat_n(client, connections))
             .map(|client| {
-                let (request, stop, issued) = (token_request(client, &[]), stop.clone(), issued.clone());
-                std::thread::spawn(move || ask_until(server, &request, pause, &stop, &issued))
+                let request = token_request(client, &[]);
+                let (stop, issued, serving) = (stop.clone(), issued.clone(), serving.clone());
+                std::thread::spawn(move || ask_until(server, &request, pause, &stop, (&issued, &serving)))
             })
             .collect();
-        Self { stop, issued, threads }
+        Self {
+            stop,
+            issued,
+            serving,
+            threads,
+        }
     }
 
     /// Tokens received so far.
     pub fn issued(&self) -> usize {
         self.issued.load(Ordering::Relaxed)
+    }
+
+    /// Threads that have received a token.
+    pub fn serving(&self) -> usize {
+        self.serving.load(Ordering::Relaxed)
     }
 
     /// Ends it; the outcome of every request.
@@ -67,11 +80,12 @@ fn ask_until(
     request: &Request,
     pause: Duration,
     stop: &AtomicBool,
-    issued: &AtomicUsize,
+    (issued, serving): (&AtomicUsize, &AtomicUsize),
 ) -> Vec<Receipt> {
     /// Between two tries to connect to a server that is not there.
     const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
-    let mut receipts = Vec::new();
+    let mut receipts: Vec<Receipt> = Vec::new();
+    let mut served = false;
     let mut connection = None;
     while !stop.load(Ordering::Relaxed) {
         let kept_alive = connection.is_some();
@@ -88,6 +102,10 @@ fn ask_until(
             .filter(|answer| answer.status == 200)
             .map(Response::access_token);
         issued.fetch_add(usize::from(token.is_some()), Ordering::Relaxed);
+        if token.is_some() && !served {
+            served = true;
+            serving.fetch_add(1, Ordering::Relaxed);
+        }
         receipts.push(Receipt {
             sent,
             took,

@@ -18,6 +18,8 @@ use named::Named;
 use update::Update;
 
 pub use create::{NewClient, new_secret};
+#[doc(hidden)]
+pub use import::{Inspected, inspect};
 
 #[derive(clap::Subcommand)]
 pub enum Command {

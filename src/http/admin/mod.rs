@@ -10,13 +10,13 @@ mod error;
 mod janitor;
 mod keys;
 mod openapi;
-mod page;
+pub(in crate::http) mod page;
 mod pool;
 mod routes;
 pub(in crate::http) mod schemas;
 mod secrets;
 mod tokens;
-mod version;
+pub(in crate::http) mod version;
 mod writer;
 
 use actix_web::HttpResponse;

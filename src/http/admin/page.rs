@@ -118,12 +118,12 @@ impl<P: Display> PageRequest<P> {
 
 /// A cursor: base64url of the list and the position. The caller may read the whole list anyway, so a forged cursor gains
 /// nothing, and the cursor needs no signature.
-fn encode(list: &str, position: &impl Display) -> String {
+pub fn encode(list: &str, position: &impl Display) -> String {
     URL_SAFE_NO_PAD.encode(format!("{list}\n{position}"))
 }
 
 /// The position in a cursor; `None` unless [`encode`] writes exactly this cursor for it.
-fn decode<P: Display>(list: &str, cursor: &str, parse: impl Fn(&str) -> Option<P>) -> Option<P> {
+pub fn decode<P: Display>(list: &str, cursor: &str, parse: impl Fn(&str) -> Option<P>) -> Option<P> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
     let position = parse(text.strip_prefix(list)?.strip_prefix('\n')?)?;
     (encode(list, &position) == cursor).then_some(position)

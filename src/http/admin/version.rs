@@ -75,8 +75,8 @@ impl Precondition {
 }
 
 /// Parses `*` or `#entity-tag`, with empty elements, and with commas inside tags. actix-web's `IfMatch` is not strict enough:
-/// it drops malformed tags and splits a tag at a comma.
-fn parse(list: &str) -> Option<Precondition> {
+/// it drops malformed tags and splits a tag at a comma. `None` for anything else.
+pub fn parse(list: &str) -> Option<Precondition> {
     if list.trim_ascii() == "*" {
         return Some(Precondition::Exists);
     }

@@ -118,8 +118,11 @@ pub fn presented<'r>(caller: &Caller<'r>) -> Result<&'r str, BearerError> {
     }
 }
 
-/// `Bearer TOKEN`; the case of the scheme does not matter.
-fn parse(header: &[u8]) -> Result<&str, BearerError> {
+/// Parses `Bearer TOKEN`; the case of the scheme does not matter.
+///
+/// # Errors
+/// `NoToken` for another scheme, `MalformedToken` for a header that is not text or has no well-formed token.
+pub fn parse(header: &[u8]) -> Result<&str, BearerError> {
     const SCHEME: &[u8] = b"bearer ";
     match header.split_at_checked(SCHEME.len()) {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) => well_formed(token),

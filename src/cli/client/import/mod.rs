@@ -20,9 +20,10 @@ use super::{Context, Failure};
 use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
+use crate::time::UnixMillis;
 use entry::{Candidate, ImportReport};
 use report::Report;
-use source::Format;
+use source::{Format, Source};
 
 /// Clients from one line of progress to the next.
 const PROGRESS_INTERVAL: usize = 10_000;
@@ -72,6 +73,47 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
             report.len()
         ))),
     }
+}
+
+/// The result of `mintage client import --dry-run` on an empty database.
+#[doc(hidden)]
+pub struct Inspected {
+    /// The number of clients in the file.
+    pub entries: usize,
+    /// The number of clients that can be written.
+    pub accepted: usize,
+    /// The number of clients that Mintage does not support.
+    pub skipped: usize,
+    /// The number of clients that cannot be imported.
+    pub rejected: usize,
+    /// The report as text.
+    pub text: String,
+    /// The report as JSON.
+    pub json: String,
+}
+
+/// Reads a file that contains `bytes`, without a database. For the fuzz targets.
+///
+/// # Errors
+/// As the command, for a file that it cannot read.
+#[doc(hidden)]
+pub fn inspect(format: &str, bytes: &[u8], now: UnixMillis) -> Result<Inspected, Failure> {
+    let format = <Format as clap::ValueEnum>::from_str(format, false).expect("the name of a format");
+    let source = Source::of(bytes);
+    // The detected format may be another one; detection must not panic.
+    let _ = source.guess();
+    let entries = source.entries(format)?;
+    let count = entries.len();
+    let report = entry::validate(entries, now);
+    let document = Report::new(format, true, false, &report);
+    Ok(Inspected {
+        entries: count,
+        accepted: report.accepted.len(),
+        skipped: report.skipped.len(),
+        rejected: report.rejected.len(),
+        text: document.text(),
+        json: serde_json::to_string(&document).expect("a report consists of strings and numbers"),
+    })
 }
 
 /// The ids of accepted clients that already exist in the database.

@@ -66,7 +66,8 @@ impl Report {
         }
     }
 
-    fn text(&self) -> String {
+    /// As lines.
+    pub fn text(&self) -> String {
         let mut lines = Vec::new();
         for (title, list) in [("skipped", &self.skipped), ("rejected", &self.rejected)] {
             for NotAccepted { at, client_id, reason } in list {

@@ -65,6 +65,11 @@ pub fn read(file: &Path) -> Result<Source, Failure> {
 }
 
 impl Source {
+    /// A file that contains these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
+    }
+
     /// Detects the format from the content.
     ///
     /// # Errors
