@@ -1,8 +1,8 @@
-//! [`TestClient`]: an OAuth client as its user knows it.
+//! [`TestClient`]: the credentials of an OAuth client.
 
 use mintage::oauth::client::ClientId;
 
-/// The id of a client and its secret.
+/// A client id and its secret in the clear.
 #[derive(Clone, Debug)]
 pub struct TestClient {
     pub id: String,

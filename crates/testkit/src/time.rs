@@ -1,4 +1,4 @@
-//! [`Time`]: the time of one test of actors, which stands still until it is told to pass.
+//! [`Time`]: paused time for actor tests, which stands still until the test lets it pass.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::time::Instant;
 
 use crate::sample;
 
-/// The clock of a test and the timers of its runtime.
+/// The mock clock of a test and the paused timers of its runtime.
 #[derive(Clone)]
 pub struct Time {
     pub clock: Clock,
 }
 
 impl Time {
-    /// Pauses the time of this test's runtime.
+    /// Pauses the timers of the current runtime.
     pub fn paused() -> Self {
         tokio::time::pause();
         Self {
@@ -22,7 +22,7 @@ impl Time {
         }
     }
 
-    /// Lets time pass, on the clock and for the timers alike; all that is due meanwhile happens in its order.
+    /// Lets time pass, for the clock and for the timers. Everything that becomes due happens in order.
     pub async fn passes(&self, millis: u64) {
         let began = Instant::now();
         for passed in 1..=millis {
@@ -32,7 +32,7 @@ impl Time {
     }
 }
 
-/// Whether about this many milliseconds have passed: tokio rounds each timer up to a whole one.
+/// Whether `elapsed` is `millis` within 2 ms: tokio rounds each timer up to a whole millisecond.
 pub fn about(elapsed: Duration, millis: u64) -> bool {
     elapsed.abs_diff(Duration::from_millis(millis)) <= Duration::from_millis(2)
 }
