@@ -59,6 +59,11 @@ fn assert_invalid(answer: &Response) {
     answer.assert_problem(401, "Unauthorized", "the token is not active", Some(INVALID));
 }
 
+/// Every operation denies this token as invalid.
+fn assert_invalid_everywhere(app: &TestApp, token: &str) {
+    check_each(app, |request| request.bearer(token), |_, answer| assert_invalid(answer));
+}
+
 #[track_caller]
 fn assert_insufficient(answer: &Response, scope: &str) {
     let challenge = format!("{MISSING}, error=\"insufficient_scope\", scope=\"{scope}\"");
@@ -99,11 +104,7 @@ fn p41_an_expired_token_is_denied() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
     app.advance(Duration::from_secs(3601));
-    check_each(
-        &app,
-        |request| request.bearer(&operator.token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &operator.token);
 }
 
 #[test]
@@ -112,11 +113,7 @@ fn p41_a_revoked_token_is_denied() {
     let operator = Operator::of(&app);
     let form = [("token", operator.token.as_str())];
     app.send(Request::post("/revoke").basic(&operator.client).form(&form));
-    check_each(
-        &app,
-        |request| request.bearer(&operator.token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &operator.token);
 }
 
 #[test]
@@ -124,11 +121,7 @@ fn p41_a_token_for_another_audience_is_denied() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let token = app.issue(&client, &[("scope", "mintage:admin"), ("resource", ORDERS)]);
-    check_each(
-        &app,
-        |request| request.bearer(&token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &token);
 }
 
 #[test]
@@ -136,11 +129,7 @@ fn p41_a_one_time_token_is_denied() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let token = app.issue(&client, &[("scope", "mintage:admin"), ("one_time", "true")]);
-    check_each(
-        &app,
-        |request| request.bearer(&token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &token);
 }
 
 #[test]

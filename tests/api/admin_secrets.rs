@@ -198,7 +198,7 @@ fn the_last_use_of_a_secret_is_listed() {
     app.issue(&second, &[]);
     let token = operator.token.clone();
     // Written at shutdown; while the server runs, it is written every 15 seconds.
-    let app = app.stop().unwrap().0.start();
+    let app = app.restart();
     let answer = app.send(Request::get(&secrets_path(&client)).bearer(&token));
     for secret in answer.json()["items"].as_array().unwrap() {
         let used = secret["last_used_at"].as_str();

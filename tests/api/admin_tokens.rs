@@ -187,7 +187,7 @@ fn g1_a_revocation_by_an_operator_survives_a_restart() {
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     assert_no_content(&operator.delete(&format!("/admin/tokens/{}", jti(&token))));
-    let app = app.stop().unwrap().0.start();
+    let app = app.restart();
     assert!(!is_active(&app, &client, &token));
 }
 

@@ -235,10 +235,7 @@ fn p15_a_cached_id_needs_no_database_call_whether_known_or_unknown() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let admin = app.issue_with_scope("mintage:admin");
     let known = app.client(|_| {}).with_secret("wrong");
-    let unknown = TestClient {
-        id: "nobody".into(),
-        secret: "wrong".into(),
-    };
+    let unknown = TestClient::new("nobody", "wrong");
     for client in [&known, &unknown] {
         app.ask(client, &[]).assert_invalid_client();
         let before = cache_stats(&app, &admin);

@@ -55,10 +55,7 @@ fn g2_a_deleted_client_gets_no_tokens() {
 fn g2_a_client_cached_as_unknown_is_found_once_it_is_created() {
     let app = TestApp::start();
     let secret = ClientSecret::generate();
-    let client = TestClient {
-        id: random_text(20),
-        secret: secret.reveal().to_owned(),
-    };
+    let client = TestClient::new(&random_text(20), secret.reveal());
     for _ in 0..4 {
         app.ask(&client, &[]).assert_invalid_client();
     }
@@ -127,10 +124,7 @@ fn g2_a_running_server_applies_changes_from_the_command_line() {
 fn g2_two_instances_on_one_database_apply_each_others_changes() {
     let first = TestApp::start();
     let client = first.client(|_| {});
-    let url = format!("sqlite:{}", first.database_path().display());
-    let second = Setup::on_empty_database()
-        .configured(|config| config.database.url = url)
-        .start();
+    let second = Setup::on_database_of(&first).start();
     assert_status_on_every_worker(&second, &client, 200);
     first.database(|conn| testkit::sample::set_enabled(conn, &client.id(), false, Clock::System.now()));
     assert_status_on_every_worker(&first, &client, 401);

@@ -48,11 +48,7 @@ fn without_a_database_the_server_is_live_but_not_ready() {
     assert_eq!(app.send(Request::get("/livez")).status, 200);
     assert_not_ready(&app, STARTING);
     let keys = app.send(Request::get("/.well-known/jwks.json"));
-    keys.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    keys.assert_temporarily_unavailable();
     std::fs::create_dir(&missing).unwrap();
     std::fs::write(missing.join("mintage.db"), template()).unwrap();
     app.wait_until_ready();

@@ -128,15 +128,8 @@ fn hydra_client(id: &str, hash: &str) -> Value {
     })
 }
 
-fn client(id: &str, secret: &str) -> TestClient {
-    TestClient {
-        id: id.into(),
-        secret: secret.into(),
-    }
-}
-
 fn ask(serving: &Server, id: &str, secret: &str) -> Response {
-    token_request(&client(id, secret), &[]).send(serving.address)
+    token_request(&TestClient::new(id, secret), &[]).send(serving.address)
 }
 
 /// The value of a metric.
@@ -468,11 +461,7 @@ fn a_full_password_hash_queue_is_503_and_other_clients_get_tokens() {
     let (rejected, verified): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status == 503);
     assert!(rejected.len() >= 32, "{} of 150 were rejected", rejected.len());
     for answer in rejected {
-        answer.assert_oauth_error(
-            503,
-            "temporarily_unavailable",
-            "the server cannot answer now, try again later",
-        );
+        answer.assert_temporarily_unavailable();
         assert!(answer.header("retry-after").is_some());
     }
     for answer in verified {
@@ -520,7 +509,7 @@ fn p17_disconnecting_during_password_hash_verification_counts_as_a_failure() {
     let serving = site.program.serve(&[]);
     for number in 0..3 {
         let stream = TcpStream::connect(serving.address).unwrap();
-        let guess = token_request(&client("costly-0", &format!("guess {number}")), &[]);
+        let guess = token_request(&TestClient::new("costly-0", &format!("guess {number}")), &[]);
         (&stream).write_all(&guess.bytes()).unwrap();
         let begun = || (verified(&serving) + running(&serving) > f64::from(number)).then_some(());
         eventually("verification has started", PROPAGATION_TIMEOUT, begun);

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use testkit::app::{ISSUER, ORDERS, Setup};
 use testkit::http::{Request, Response};
 use testkit::poll::until;
-use testkit::token::{claims, jti};
+use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient, eventually};
 
 /// Introspects a token.
 pub fn introspect(app: &TestApp, client: &TestClient, token: &str) -> Response {
-    app.send(Request::post("/introspect").basic(client).form(&[("token", token)]))
+    app.send(about_token("/introspect", client, token))
 }
 
 /// Whether a token is active, according to the introspection response to `client`.
@@ -79,11 +79,7 @@ fn p31_only_a_form_sent_by_post_is_accepted() {
     let get = app.send(Request::get("/introspect").basic(&client));
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     let json = app.send(Request::post("/introspect").basic(&client).json(&json!({"token": "x"})));
-    json.assert_oauth_error(
-        415,
-        "invalid_request",
-        "the media type of the body is not accepted here",
-    );
+    json.assert_unsupported_media_type();
 }
 
 #[test]
@@ -227,12 +223,11 @@ pub fn assert_active_on_every_worker(app: &TestApp, client: &TestClient, token: 
 #[test]
 fn p34_a_token_of_one_instance_is_active_on_another_immediately() {
     let here = TestApp::start();
-    let url = format!("sqlite:{}", here.database_path().display());
-    let there = Setup::new().configured(|config| config.database.url = url).start();
+    let there = Setup::on_database_of(&here).start();
     let client = here.client(|_| {});
     let token = here.issue(&client, &[]);
     assert!(is_active(&there, &client, &token));
-    let revoked = here.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    let revoked = here.send(about_token("/revoke", &client, &token));
     assert_eq!(revoked.status, 200);
     assert!(!is_active(&here, &client, &token));
     assert_active_on_every_worker(&there, &client, &token, false);
@@ -282,11 +277,7 @@ fn g2_introspection_is_503_after_five_seconds_without_the_database() {
         let answer = introspect(&app, &client, &token);
         (answer.status == 503).then_some(answer)
     });
-    unavailable.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    unavailable.assert_temporarily_unavailable();
     app.sql("ALTER TABLE gone RENAME TO changes");
     until("introspection is available again", Duration::from_secs(2), || {
         introspect(&app, &client, &token).status == 200

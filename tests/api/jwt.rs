@@ -165,7 +165,7 @@ fn p29_keys_survive_a_restart() {
     let app = TestApp::start();
     let token = issue_with(&app, Alg::Es256);
     let before = jwks(&app);
-    let app = app.stop().unwrap().0.start();
+    let app = app.restart();
     assert_eq!(jwks(&app), before);
     verify(&app, &token, ORDERS);
 }
@@ -179,7 +179,7 @@ fn p30_token_ids_are_unique_across_restarts() {
         for _ in 0..200 {
             assert!(seen.insert(jti(&app.issue(&client, &[]))));
         }
-        app = app.stop().unwrap().0.start();
+        app = app.restart();
     }
     assert_eq!(app.recorded(&client).len(), 400);
 }

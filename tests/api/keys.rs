@@ -125,11 +125,7 @@ fn p50_a_new_key_is_published_immediately_and_signs_an_hour_later() {
 #[test]
 fn p50_an_instance_whose_clock_is_an_hour_ahead_does_not_use_a_key_too_early() {
     let first = Setup::new().with_mock_clock().start();
-    let url = format!("sqlite:{}", first.database_path().display());
-    let ahead = Setup::on_empty_database()
-        .configured(|config| config.database.url = url)
-        .with_mock_clock()
-        .start();
+    let ahead = Setup::on_database_of(&first).with_mock_clock().start();
     ahead.advance(HOUR);
     let client = first.client(|_| {});
     let old = signer(&first, &client);
@@ -489,12 +485,8 @@ fn p50_rotation_under_load_on_two_instances_breaks_no_verifier() {
     let first = Setup::new()
         .configured(|config| *config = with_fast_rotation(config.clone()))
         .start();
-    let url = format!("sqlite:{}", first.database_path().display());
-    let second = Setup::on_empty_database()
-        .configured(|config| {
-            *config = with_fast_rotation(config.clone());
-            config.database.url = url;
-        })
+    let second = Setup::on_database_of(&first)
+        .configured(|config| *config = with_fast_rotation(config.clone()))
         .start();
     assert_verifiers_unbroken([&first, &second]);
 }

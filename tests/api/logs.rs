@@ -149,13 +149,14 @@ fn g8_a_secret_created_by_an_operator_appears_only_in_its_response() {
     );
     let added = post("/admin/clients/shop/secrets", &json!({}));
     let secrets = [&made, &added].map(|document| document["client_secret"].as_str().unwrap().to_owned());
-    let client = |secret: &str| TestClient {
-        id: "shop".into(),
-        secret: secret.to_owned(),
-    };
     let mut responses = String::new();
     for secret in &secrets {
-        assert_eq!(token_request(&client(secret), &[]).send(serving.address).status, 200);
+        assert_eq!(
+            token_request(&TestClient::new("shop", secret), &[])
+                .send(serving.address)
+                .status,
+            200
+        );
         // In places where a secret does not belong.
         responses +=
             &send(Request::post("/admin/clients").json(&json!({"name": secret, "client_secret": secret}))).text();

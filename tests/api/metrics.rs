@@ -9,7 +9,7 @@ use serde_json::json;
 use testkit::app::Setup;
 use testkit::http::{Connection, Request, send_raw};
 use testkit::scrape::Scrape;
-use testkit::token::{claims, token_request};
+use testkit::token::{about_token, claims, token_request};
 use testkit::{TestApp, eventually};
 
 /// The names that dashboards depend on.
@@ -93,7 +93,7 @@ fn rows_removed_by_the_janitor_are_counted_by_table() {
     let app = setup.with_mock_clock().start();
     let client = app.client(|client| client.ttl_seconds = Some(60));
     let token = app.issue(&client, &[]);
-    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    app.send(about_token("/revoke", &client, &token));
     let flushed = || (Scrape::of(app.admin_address).value("mintage_writer_flushed_total") == Some(1.0)).then_some(());
     eventually("the record is written", Duration::from_secs(10), flushed);
     app.advance(Duration::from_secs(3600));
@@ -292,7 +292,7 @@ fn the_number_of_revocations_is_exposed() {
     let client = app.client(|_| {});
     Scrape::of(app.admin_address).assert_value("mintage_revocations_known", 0.0);
     let token = app.issue(&client, &[]);
-    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    app.send(about_token("/revoke", &client, &token));
     Scrape::of(app.admin_address).assert_value("mintage_revocations_known", 1.0);
 }
 

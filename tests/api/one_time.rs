@@ -9,7 +9,7 @@ use mintage::gateway::route::NewRoute;
 use testkit::app::Setup;
 use testkit::http::{Connection, Request, Response};
 use testkit::poll::until;
-use testkit::token::{claims, jti};
+use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient};
 
 use crate::introspection::{assert_active_on_every_worker, is_active};
@@ -87,8 +87,7 @@ fn p46_of_a_hundred_concurrent_uses_exactly_one_is_accepted() {
 fn g5_two_instances_accept_a_one_time_token_once() {
     let here = TestApp::start();
     add_route(&here);
-    let url = format!("sqlite:{}", here.database_path().display());
-    let there = Setup::new().configured(|config| config.database.url = url).start();
+    let there = Setup::on_database_of(&here).start();
     let client = here.client(|_| {});
     for _ in 0..5 {
         let token = issue_one_time(&here, &client);
@@ -174,7 +173,7 @@ fn g5_a_redemption_survives_a_restart() {
     let client = app.client(|_| {});
     let (used, kept) = (issue_one_time(&app, &client), issue_one_time(&app, &client));
     assert_eq!(validate(app.address, &used, "/orders/1").status, 200);
-    let restarted = app.stop().unwrap().0.start();
+    let restarted = app.restart();
     assert_eq!(validate(restarted.address, &used, "/orders/1").status, 401);
     assert_eq!(validate(restarted.address, &kept, "/orders/1").status, 200);
 }
@@ -197,7 +196,7 @@ fn p38_a_revoked_one_time_token_is_denied() {
     add_route(&app);
     let client = app.client(|_| {});
     let token = issue_one_time(&app, &client);
-    let revoked = app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    let revoked = app.send(about_token("/revoke", &client, &token));
     assert_eq!(revoked.status, 200);
     assert_eq!(validate(app.address, &token, "/orders/1").status, 401);
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use testkit::app::{ORDERS, Setup};
 use testkit::http::Request;
 use testkit::poll::until;
-use testkit::token::{claims, jti};
+use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient, eventually};
 
 fn issue_many(app: &TestApp, client: &TestClient, count: usize) -> Vec<String> {
@@ -101,17 +101,22 @@ fn a_rejected_request_leaves_no_row() {
     assert_eq!(app.stop().unwrap().ids_recorded(&client), [issued]);
 }
 
-#[test]
-fn g3_group_durability_responds_after_the_row_is_written() {
-    let app = Setup::new()
-        .configured(|config| config.writer.durability = Durability::Group)
-        .start();
+/// Issues 20 tokens; the record of each exists when the response arrives.
+fn assert_recorded_before_response(app: &TestApp) {
     let client = app.client(|_| {});
     for count in 1..=20 {
         let issued = jti(&app.issue(&client, &[]));
         let rows = app.recorded(&client);
         assert_eq!((rows.len(), rows.iter().any(|row| row.jti == issued)), (count, true));
     }
+}
+
+#[test]
+fn g3_group_durability_responds_after_the_row_is_written() {
+    let app = Setup::new()
+        .configured(|config| config.writer.durability = Durability::Group)
+        .start();
+    assert_recorded_before_response(&app);
     let stats = writer_stats(&app, &app.issue_with_scope("mintage:read"));
     assert_eq!(
         (&stats["mode"], &stats["durability"]),
@@ -132,11 +137,7 @@ fn g3_group_durability_issues_no_token_that_cannot_be_recorded() {
     let mut lock = app.sqlite();
     lock.batch_execute("BEGIN IMMEDIATE").unwrap();
     let answer = app.ask(&client, &[]);
-    answer.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    answer.assert_temporarily_unavailable();
     lock.batch_execute("ROLLBACK").unwrap();
     until(
         "tokens are issued again once the database is unlocked",
@@ -150,12 +151,7 @@ fn sync_mode_responds_after_the_row_is_written() {
     let app = Setup::new()
         .configured(|config| config.writer.mode = WriterMode::Sync)
         .start();
-    let client = app.client(|_| {});
-    for count in 1..=20 {
-        let issued = jti(&app.issue(&client, &[]));
-        let rows = app.recorded(&client);
-        assert_eq!((rows.len(), rows.iter().any(|row| row.jti == issued)), (count, true));
-    }
+    assert_recorded_before_response(&app);
     let stats = writer_stats(&app, &app.issue_with_scope("mintage:read"));
     assert_eq!((&stats["mode"], &stats["flushed_total"]), (&"sync".into(), &21.into()));
 }
@@ -172,11 +168,7 @@ fn sync_mode_issues_no_token_that_cannot_be_recorded() {
     let issued = jti(&app.issue(&client, &[]));
     app.sql("CREATE TRIGGER refuse BEFORE INSERT ON tokens BEGIN SELECT RAISE(ABORT, 'no'); END");
     let answer = app.ask(&client, &[]);
-    answer.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    answer.assert_temporarily_unavailable();
     assert_eq!(app.stop().unwrap().ids_recorded(&client), [issued]);
 }
 
@@ -253,7 +245,7 @@ fn expired_rows_are_removed_and_valid_rows_are_kept() {
     let reader = app.issue_with_scope("mintage:read");
     let revoked = app.issue(&short, &[]);
     app.issue(&long, &[]);
-    app.send(Request::post("/revoke").basic(&short).form(&[("token", &revoked)]));
+    app.send(about_token("/revoke", &short, &revoked));
     let stats = || app.send(Request::get("/admin/janitor/stats").bearer(&reader)).json();
     eventually("expired rows are removed", Duration::from_secs(10), || {
         let removed = stats()["removed_total"].clone();

@@ -9,13 +9,13 @@ use mintage::db::client_status;
 use serde_json::json;
 use testkit::app::Setup;
 use testkit::http::{Request, Response};
-use testkit::token::jti;
+use testkit::token::{about_token, jti};
 use testkit::{TestApp, TestClient};
 
 use crate::introspection::{assert_active_on_every_worker, is_active};
 
 fn revoke(app: &TestApp, client: &TestClient, token: &str) -> Response {
-    app.send(Request::post("/revoke").basic(client).form(&[("token", token)]))
+    app.send(about_token("/revoke", client, token))
 }
 
 #[track_caller]
@@ -153,11 +153,7 @@ fn g7_without_the_database_a_revocation_is_503() {
     assert!((0..4).all(|_| is_active(&app, &client, &token)));
     app.sql("ALTER TABLE revocations RENAME TO gone");
     let unavailable = revoke(&app, &client, &token);
-    unavailable.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    unavailable.assert_temporarily_unavailable();
     assert!(is_active(&app, &client, &token));
     app.sql("ALTER TABLE gone RENAME TO revocations");
     assert_revoked(&revoke(&app, &client, &token));
@@ -218,9 +214,5 @@ fn p36_only_a_form_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let answer = app.send(Request::post("/revoke").basic(&client).json(&json!({"token": "x"})));
-    answer.assert_oauth_error(
-        415,
-        "invalid_request",
-        "the media type of the body is not accepted here",
-    );
+    answer.assert_unsupported_media_type();
 }

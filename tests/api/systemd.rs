@@ -6,6 +6,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+use testkit::Program;
 use testkit::http::Request;
 use testkit::program::listening_on;
 
@@ -77,15 +79,21 @@ fn an_invalid_notify_socket_fails_immediately() {
     assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");
 }
 
-#[test]
-fn watchdog_notifications_are_sent_at_half_the_timeout() {
+/// A program whose service manager expects watchdog notifications, the socket of the service manager, and its folder.
+fn with_watchdog(microseconds: &str) -> (Program, UnixDatagram, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let program = testkit::program!()
         .with_database()
         .with("NOTIFY_SOCKET", path.to_str().unwrap())
-        .with("WATCHDOG_USEC", "1000000");
+        .with("WATCHDOG_USEC", microseconds);
+    (program, socket, folder)
+}
+
+#[test]
+fn watchdog_notifications_are_sent_at_half_the_timeout() {
+    let (program, socket, _folder) = with_watchdog("1000000");
     let mut serving = program.serve(&[]);
     let next_after = |mut state: String| {
         while state == "WATCHDOG=1" {
@@ -107,14 +115,8 @@ fn watchdog_notifications_are_sent_at_half_the_timeout() {
 
 #[test]
 fn the_watchdog_of_another_process_is_not_notified() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    let program = testkit::program!()
-        .with_database()
-        .with("NOTIFY_SOCKET", path.to_str().unwrap())
-        .with("WATCHDOG_USEC", "1000")
-        .with("WATCHDOG_PID", "1");
+    let (program, socket, _folder) = with_watchdog("1000");
+    let program = program.with("WATCHDOG_PID", "1");
     let serving = program.serve(&[]);
     assert_eq!(received(&socket), "READY=1");
     serving.signal("HUP");

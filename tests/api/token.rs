@@ -21,7 +21,6 @@ const BAD_JSON: &str = "the JSON is not an object with the expected members";
 const REPEATED: &str = "a parameter is repeated";
 const MALFORMED_SCOPE: &str = "the scope is malformed";
 const OTHER_SCOPE: &str = "the client may not have this scope";
-const UNAVAILABLE: &str = "the server cannot answer now, try again later";
 const BAD_RESOURCE: &str = "the resource is not an absolute URI that the client may name";
 
 #[test]
@@ -134,11 +133,7 @@ fn p4_an_unsupported_or_missing_media_type_is_415() {
         "é",
     ] {
         let answer = app.send(Request::post("/token").basic(&client).body(media_type, GRANT));
-        answer.assert_oauth_error(
-            415,
-            "invalid_request",
-            "the media type of the body is not accepted here",
-        );
+        answer.assert_unsupported_media_type();
     }
 }
 
@@ -645,12 +640,9 @@ fn p25_without_a_database_the_response_is_503() {
     let app = setup
         .configured(|config| config.database.url = "sqlite:/nonexistent/mintage.db".into())
         .start_unready();
-    let client = TestClient {
-        id: "client".into(),
-        secret: "secret".into(),
-    };
+    let client = TestClient::new("client", "secret");
     let answer = app.ask(&client, &[]);
-    answer.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    answer.assert_temporarily_unavailable();
 }
 
 #[test]
@@ -662,7 +654,7 @@ fn p25_cached_clients_get_tokens_while_the_database_is_unavailable() {
     assert_eq!(app.ask(&cached, &[]).status, 200);
     for _ in 0..2 {
         let answer = app.ask(&uncached, &[]);
-        answer.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+        answer.assert_temporarily_unavailable();
     }
     app.sql("ALTER TABLE clients_away RENAME TO clients");
     until("uncached clients get tokens again", Duration::from_secs(8), || {
@@ -683,8 +675,7 @@ fn p25_a_stale_entry_is_used_for_as_long_as_configured() {
     app.advance(Duration::from_secs(600 + 3599));
     app.issue(&client, &[]);
     app.advance(Duration::from_secs(2));
-    app.ask(&client, &[])
-        .assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    app.ask(&client, &[]).assert_temporarily_unavailable();
 }
 
 #[test]
@@ -700,8 +691,7 @@ fn p25_a_full_queue_is_503_and_issues_no_token() {
     let mut lock = app.sqlite();
     lock.batch_execute("BEGIN IMMEDIATE").unwrap();
     let issued = app.issue(&client, &[]);
-    app.ask(&client, &[])
-        .assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    app.ask(&client, &[]).assert_temporarily_unavailable();
     lock.batch_execute("ROLLBACK").unwrap();
     let stopped = app.stop().unwrap();
     assert_eq!(stopped.ids_recorded(&client), [jti(&issued)]);

@@ -41,14 +41,17 @@ fn request_token(server: &Server, client: &TestClient) -> Response {
     server.send(&token_request(client, &[]))
 }
 
+/// The credentials that a dialog shows once.
+#[track_caller]
+fn shown_credentials(page: &Page) -> TestClient {
+    let shown = |name: &str| page.text_of(&format!("dialog[open] [data-shown={name}]"));
+    TestClient::new(&shown("client_id"), &shown("client_secret"))
+}
+
 /// Reads the credentials that a dialog shows once, and closes the dialog.
 #[track_caller]
 fn take_secret(page: &Page) -> TestClient {
-    let shown = |name: &str| page.text_of(&format!("dialog[open] [data-shown={name}]"));
-    let client = TestClient {
-        id: shown("client_id"),
-        secret: shown("client_secret"),
-    };
+    let client = shown_credentials(page);
     page.press("I have stored it");
     page.until("!document.querySelector('dialog')");
     assert!(
@@ -164,17 +167,13 @@ fn a_client_is_created_with_the_keyboard_alone() {
     page.write("orders:read");
     page.key("Enter");
     page.until("document.querySelector('dialog[open] [data-shown=client_secret]')");
-    let shown = |name: &str| page.text_of(&format!("dialog[open] [data-shown={name}]"));
-    let created = TestClient {
-        id: shown("client_id"),
-        secret: shown("client_secret"),
-    };
+    let created = shown_credentials(&page);
     page.key("Escape");
     page.key("Escape");
     // Like the back gesture, which requests that a dialog closes.
     page.value("document.querySelector('dialog').requestClose()");
     assert_eq!(
-        shown("client_secret"),
+        shown_credentials(&page).secret,
         created.secret,
         "an accidental key press does not lose the secret"
     );

@@ -76,6 +76,12 @@ impl Setup {
         }
     }
 
+    /// With the SQLite database of another server, as a second instance.
+    pub fn on_database_of(app: &TestApp) -> Self {
+        let url = format!("sqlite:{}", app.database_path().display());
+        Self::on_empty_database().configured(|config| config.database.url = url)
+    }
+
     pub fn configured(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
@@ -248,6 +254,12 @@ impl TestApp {
         self.signals.send(Signal::Stop);
         let ended = self.ended().expect("the server stops when it receives the signal");
         ended.map(|()| Stopped(self.take_setup()))
+    }
+
+    /// Stops the server in an orderly way and starts it again on the same database.
+    #[track_caller]
+    pub fn restart(self) -> Self {
+        self.stop().unwrap().0.start()
     }
 
     /// Waits until the server exits without a signal. Returns the error.

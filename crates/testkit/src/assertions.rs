@@ -4,6 +4,9 @@ use serde_json::json;
 
 use crate::http::Response;
 
+/// The detail of every 503.
+const UNAVAILABLE: &str = "the server cannot answer now, try again later";
+
 impl Response {
     /// The response must not be cached (P22) and has a request id (P26).
     #[track_caller]
@@ -30,6 +33,29 @@ impl Response {
     #[track_caller]
     pub fn assert_invalid_client(&self) {
         self.assert_oauth_error(401, "invalid_client", "client authentication failed");
+    }
+
+    /// The response is the one of an OAuth endpoint that needs an unavailable database (P25).
+    #[track_caller]
+    pub fn assert_temporarily_unavailable(&self) {
+        self.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    }
+
+    /// The response is the one of an OAuth endpoint to a body with an unsupported media type (P4).
+    #[track_caller]
+    pub fn assert_unsupported_media_type(&self) {
+        self.assert_oauth_error(
+            415,
+            "invalid_request",
+            "the media type of the body is not accepted here",
+        );
+    }
+
+    /// The response is the one of an admin endpoint that needs an unavailable database.
+    #[track_caller]
+    pub fn assert_unavailable_problem(&self) {
+        self.assert_problem(503, "Service Unavailable", UNAVAILABLE, None);
+        assert_eq!(self.header("retry-after"), Some("1"));
     }
 
     /// The response is exactly this problem document of an admin endpoint (RFC 9457), with this challenge.

@@ -10,25 +10,26 @@ pub struct TestClient {
 }
 
 impl TestClient {
+    pub fn new(id: &str, secret: &str) -> Self {
+        Self {
+            id: id.to_owned(),
+            secret: secret.to_owned(),
+        }
+    }
+
     pub fn id(&self) -> ClientId {
         ClientId::parse(&self.id).unwrap()
     }
 
     /// The same client with another secret.
     pub fn with_secret(&self, secret: &str) -> Self {
-        Self {
-            id: self.id.clone(),
-            secret: secret.to_owned(),
-        }
+        Self::new(&self.id, secret)
     }
 
     /// The client in the response to its creation, on the command line or by the admin API.
     #[track_caller]
     pub fn created(document: &serde_json::Value) -> Self {
-        let text = |member: &str| document[member].as_str().expect(member).to_owned();
-        Self {
-            id: text("client_id"),
-            secret: text("client_secret"),
-        }
+        let text = |member: &str| document[member].as_str().expect(member);
+        Self::new(text("client_id"), text("client_secret"))
     }
 }
