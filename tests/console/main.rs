@@ -11,8 +11,8 @@
 mod browser;
 mod page;
 
+mod appearance;
 mod files;
-mod looks;
 mod managing;
 mod signing_in;
 mod watching;

@@ -6,21 +6,20 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use testkit::TestApp;
-use testkit::http::Request;
 use testkit::scrape::Scrape;
-use testkit::token::token_request;
+use testkit::token::{about_token, token_request};
 
 const ALERTS: &str = include_str!("../../ops/alerts.yml");
 const DASHBOARD: &str = include_str!("../../ops/grafana.json");
 const UNIT: &str = include_str!("../../ops/mintage.service");
 const METRICS: &str = include_str!("../../docs/metrics.md");
 
-/// A scrape of a server that has issued, revoked and denied.
+/// A scrape of a server that has issued and revoked a token and denied a secret.
 fn scrape() -> Scrape {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    app.send(about_token("/revoke", &client, &token));
     app.send(token_request(&client.with_secret("wrong"), &[]));
     Scrape::of(app.address)
 }
