@@ -64,7 +64,7 @@ fn client(id: ClientId) -> Client {
         default_scope: scope.clone(),
         scope,
         audiences: vec![],
-        serves: vec![],
+        introspection_audiences: vec![],
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,

@@ -1,6 +1,8 @@
-//! Authenticated encryption with AES-256: what is encrypted for one context decrypts for that context only.
+//! Authenticated encryption with AES-256. A value decrypts only for the context that it was
+//! encrypted for.
 //!
-//! A fresh nonce of 12 bytes comes first, then the ciphertext with its tag (RFC 5116 §5.2, RFC 8452).
+//! The result is a random nonce of 12 bytes, then the ciphertext with its tag (RFC 5116 §5.2, RFC
+//! 8452).
 
 use std::fmt;
 
@@ -8,17 +10,17 @@ use aws_lc_rs::aead::{AES_256_GCM, AES_256_GCM_SIV, Aad, Algorithm, LessSafeKey,
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-/// A key, and the algorithm that it is for.
+/// A key for one of the algorithms.
 pub struct Aead(LessSafeKey);
 
 impl Aead {
-    /// AES-256-GCM: for few values, because two that share a nonce give both away.
+    /// AES-256-GCM. For few values only, because reuse of a nonce reveals both plaintexts.
     pub fn gcm(key: &[u8; 32]) -> Self {
         Self::new(&AES_256_GCM, key)
     }
 
-    /// AES-256-GCM-SIV: for many values of several writers that draw their nonces at random. Two that share a nonce tell
-    /// at most that they are the same.
+    /// AES-256-GCM-SIV. For many values of several writers with random nonces: reuse of a nonce
+    /// reveals at most that two plaintexts are equal.
     pub fn gcm_siv(key: &[u8; 32]) -> Self {
         Self::new(&AES_256_GCM_SIV, key)
     }
@@ -29,7 +31,7 @@ impl Aead {
         ))
     }
 
-    /// Encrypts `text` for `context`; `None` when the operating system gives no randomness.
+    /// Encrypts `text` for `context`. `None` if the operating system provides no randomness.
     pub fn encrypt(&self, context: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
@@ -41,7 +43,8 @@ impl Aead {
         Some(encrypted)
     }
 
-    /// Decrypts what [`Aead::encrypt`] returned; `None` when the key or the context is another one, or a byte changed.
+    /// Decrypts a result of [`Aead::encrypt`]. `None` if the key or the context differs, or any
+    /// byte was changed.
     pub fn decrypt(&self, context: &[u8], encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, text) = encrypted.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

@@ -1,24 +1,26 @@
-//! Jitter and capped retry pauses, so that instances neither poll nor come back in step.
+//! Jitter and capped retry pauses, so that instances neither poll nor reconnect at the same moment.
 
 use std::time::Duration;
 
 use crate::random::random_byte;
 
-/// Between 90 % and 110 % of `interval`: the time between two polls.
+/// The time between two polls: between 90 % and 110 % of `interval`.
 pub fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fraction())
 }
 
-/// How long to wait after this many failures in a row: `first` after one, then twice as long each time, up to `max`;
-/// up to a quarter less, so that instances do not come together.
+/// The pause after this many consecutive failures: `first` after one failure, then doubled for each
+/// further one, up to `max`. Jitter shortens it by up to a quarter, so that instances do not retry
+/// together.
 pub fn retry_pause(first: Duration, max: Duration, failures: u32) -> Duration {
-    // Seventeen doublings of a millisecond are two minutes.
+    // Seventeen doublings of a millisecond are two minutes. The limit keeps the shift from
+    // overflowing.
     let doublings = failures.saturating_sub(1).min(17);
     let pause = first.saturating_mul(1 << doublings).min(max);
     pause.mul_f64(0.75 + 0.25 * fraction())
 }
 
-/// Between 0 and 1. Without randomness it is 1/2: the pause is then merely the same for all.
+/// A random number from 0 to 1. Without randomness it is 0.5, so only the jitter is lost.
 fn fraction() -> f64 {
     random_byte().map_or(0.5, |byte| f64::from(byte) / 255.0)
 }
@@ -28,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_poll_comes_within_a_tenth_of_its_interval() {
+    fn a_poll_interval_varies_by_at_most_a_tenth() {
         for _ in 0..100 {
             let millis = jittered(Duration::from_secs(1)).as_millis();
             assert!((900..=1100).contains(&millis), "{millis}");
@@ -36,7 +38,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retry_comes_ever_later_up_to_a_bound() {
+    fn retry_pauses_grow_up_to_a_bound() {
         let (first, max) = (Duration::from_millis(100), Duration::from_secs(5));
         let expected = [(0, 100), (1, 100), (2, 200), (3, 400), (7, 5000), (u32::MAX, 5000)];
         for (failures, longest) in expected {

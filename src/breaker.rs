@@ -1,8 +1,8 @@
-//! A circuit breaker: a pure state machine that is told what happened and when.
+//! A circuit breaker as a pure state machine; the caller reports outcomes and times.
 //!
-//! Closed, calls go through and their outcomes are remembered; when too large a share of the last ones failed, it
-//! opens and calls are refused at once. After a while one call is let through: its success closes the breaker, its
-//! failure opens it again.
+//! While the breaker is closed, calls pass and their outcomes are recorded. It opens when too large
+//! a share of the recorded calls failed, and then rejects calls immediately. After a while it lets
+//! one call through: success closes the breaker, failure opens it again.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,20 +10,20 @@ use std::time::{Duration, Instant};
 
 use strum::IntoStaticStr;
 
-/// Where a breaker stands.
+/// The state of a breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum BreakerState {
-    /// Calls go through.
+    /// Calls pass.
     Closed,
-    /// Calls are refused.
+    /// Calls are rejected.
     Open,
-    /// One call is under way to find out.
+    /// One trial call is in progress.
     HalfOpen,
 }
 
 impl BreakerState {
-    /// The number in `/metrics`: the higher, the less goes through.
+    /// The number in `/metrics`: the higher, the fewer calls pass.
     pub fn severity(self) -> u8 {
         match self {
             Self::Closed => 0,
@@ -57,15 +57,15 @@ impl BreakerView {
 /// The settings of `[database.breaker]`.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerSettings {
-    /// The share of failures, above 0 and at most 1, that opens it.
+    /// The share of failures that opens the breaker, above 0 and at most 1.
     pub failure_rate: f64,
-    /// How many outcomes are remembered.
+    /// Number of recorded outcomes.
     pub window: usize,
-    /// How long it stays open before it tries again.
+    /// How long the breaker stays open before a trial call.
     pub open_for: Duration,
 }
 
-/// The breaker itself.
+/// The circuit breaker.
 #[derive(Debug)]
 pub struct Breaker {
     settings: BreakerSettings,
@@ -80,7 +80,7 @@ enum State {
 }
 
 impl Breaker {
-    /// A closed breaker that remembers nothing.
+    /// A closed breaker without recorded outcomes.
     pub fn new(settings: BreakerSettings) -> Self {
         Self {
             settings,
@@ -90,7 +90,7 @@ impl Breaker {
         }
     }
 
-    /// Whether a call would be let through now.
+    /// Whether a call would be admitted now.
     pub fn admits(&self, now: Instant) -> bool {
         match self.state {
             State::Closed { .. } => true,
@@ -99,7 +99,7 @@ impl Breaker {
         }
     }
 
-    /// Whether a call may go through now. Whoever is let through must report how it went.
+    /// Whether a call may pass now. The caller must report the outcome of an admitted call.
     pub fn admit(&mut self, now: Instant) -> bool {
         let admitted = self.admits(now);
         if admitted && matches!(self.state, State::Open { .. }) {
@@ -108,17 +108,18 @@ impl Breaker {
         admitted
     }
 
-    /// A call that was let through succeeded.
+    /// Reports that an admitted call succeeded.
     pub fn succeeded(&mut self) {
         match &mut self.state {
             State::Closed { failed } => remember(failed, false, self.settings.window),
             State::HalfOpen => self.state = Self::new(self.settings).state,
-            // An answer to a call from before it opened says nothing about now.
+            // The call began before the breaker opened, so its outcome does not describe the
+            // present.
             State::Open { .. } => {}
         }
     }
 
-    /// A call that was let through failed.
+    /// Reports that an admitted call failed.
     pub fn failed(&mut self, now: Instant) {
         let open = State::Open {
             until: now + self.settings.open_for,
@@ -126,7 +127,8 @@ impl Breaker {
         match &mut self.state {
             State::Closed { failed } => {
                 remember(failed, true, self.settings.window);
-                // A quarter of the window is enough to judge by, or a quiet server would take minutes to notice.
+                // A quarter of the window is enough to decide. With the full window, a server with
+                // little traffic would take minutes to react.
                 let enough = failed.len() * 4 >= self.settings.window;
                 let failures = failed.iter().filter(|failure| **failure).count();
                 if enough && failures as f64 >= self.settings.failure_rate * failed.len() as f64 {
@@ -138,14 +140,15 @@ impl Breaker {
         }
     }
 
-    /// A call that was let through was given up without an outcome; the next one may try in its place.
+    /// Reports that an admitted call was abandoned without an outcome. The next call may be the
+    /// trial call in its place.
     pub fn abandoned(&mut self, now: Instant) {
         if let State::HalfOpen = self.state {
             self.state = State::Open { until: now };
         }
     }
 
-    /// Where it stands.
+    /// The current state.
     pub fn state(&self) -> BreakerState {
         match self.state {
             State::Closed { .. } => BreakerState::Closed,
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_when_half_of_the_last_calls_failed() {
+    fn the_breaker_opens_when_half_of_the_last_calls_failed() {
         let (mut breaker, now) = (breaker(8), Instant::now());
         for _ in 0..5 {
             breaker.succeeded();
@@ -193,12 +196,12 @@ mod tests {
     }
 
     #[test]
-    fn after_a_while_one_call_decides() {
+    fn after_a_while_a_trial_call_decides() {
         let (mut breaker, now) = (breaker(1), Instant::now());
         breaker.failed(now);
         assert!(!breaker.admit(now + OPEN_FOR - Duration::from_millis(1)));
         assert!(breaker.admit(now + OPEN_FOR));
-        assert!(!breaker.admit(now + OPEN_FOR), "only one at a time");
+        assert!(!breaker.admit(now + OPEN_FOR), "only one trial call at a time");
         breaker.failed(now + OPEN_FOR);
         assert!(!breaker.admit(now + OPEN_FOR));
         assert!(breaker.admit(now + 2 * OPEN_FOR));
@@ -207,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_was_given_up_does_not_keep_it_half_open() {
+    fn an_abandoned_call_does_not_keep_the_breaker_half_open() {
         let (mut breaker, now) = (breaker(1), Instant::now());
         breaker.failed(now);
         assert!(breaker.admit(now + OPEN_FOR));
@@ -216,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn late_answers_do_not_close_an_open_breaker() {
+    fn late_outcomes_do_not_close_an_open_breaker() {
         let (mut breaker, now) = (breaker(1), Instant::now());
         breaker.failed(now);
         breaker.succeeded();

@@ -1,6 +1,8 @@
-//! The clock. Nobody else asks for the time: whoever needs it is given a [`Clock`] or a [`UnixMillis`].
+//! The clock: the only code that reads the machine's time. All other code receives a [`Clock`] or a
+//! [`UnixMillis`].
 //!
-//! clippy's `disallowed-methods` keeps it so; a test can then stand at any point in time and move on when it likes.
+//! clippy's `disallowed-methods` enforces this. A test can then start at any point in time and
+//! advance it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::time::UnixMillis;
 
-/// Where the time comes from.
+/// A source of the current time.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's clock.
@@ -18,13 +20,13 @@ pub enum Clock {
 }
 
 impl Clock {
-    /// A clock that stands at `start` until it is moved.
+    /// A mock clock that shows `start` until it is advanced.
     pub fn mock(start: UnixMillis) -> Self {
         Self::Mock(Arc::new(AtomicI64::new(start.0)))
     }
 
-    /// The time now.
-    #[allow(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
+    /// The current time.
+    #[allow(clippy::disallowed_methods, reason = "the only place that reads the machine's clock")]
     pub fn now(&self) -> UnixMillis {
         match self {
             Self::System => {
@@ -35,7 +37,7 @@ impl Clock {
         }
     }
 
-    /// Moves a mock clock; the machine's clock is not ours to move.
+    /// Advances a mock clock. Has no effect on the machine's clock.
     pub fn advance(&self, millis: i64) {
         if let Self::Mock(now) = self {
             now.fetch_add(millis, Ordering::SeqCst);

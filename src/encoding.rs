@@ -1,7 +1,7 @@
 //! Base64, base64url and hexadecimal digits (RFC 4648 §4, §5, §8).
 //!
-//! Base64 uses the processor's vector instructions where it has them: every request reads credentials or a token, or
-//! writes one.
+//! Base64 uses the processor's vector instructions where available, because every request decodes
+//! credentials or a token, or encodes a token.
 
 use std::sync::LazyLock;
 
@@ -59,7 +59,7 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The byte that two hexadecimal digits stand for; `None` when one of them is none.
+/// The byte that two hexadecimal digits represent. `None` if either is not a hexadecimal digit.
 #[inline]
 pub fn from_hex(high: u8, low: u8) -> Option<u8> {
     Some(hex_digit(high)? << 4 | hex_digit(low)?)

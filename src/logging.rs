@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use env_logger::{Builder, Env, Logger};
-use log::kv::{self, Key, Value, VisitSource};
+use log::kv::{self, Key, Value, VisitSource, VisitValue};
 use log::{Level, Log, Metadata, Record};
 use serde::Serialize;
 
@@ -73,6 +73,9 @@ struct TextFields(String);
 
 impl<'kvs> VisitSource<'kvs> for TextFields {
     fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        if is_absent(&value) {
+            return Ok(());
+        }
         let value = value.to_string();
         self.0.push(' ');
         self.0.push_str(key.as_str());
@@ -85,6 +88,23 @@ impl<'kvs> VisitSource<'kvs> for TextFields {
         }
         Ok(())
     }
+}
+
+/// Whether this is `None`: the field is left out.
+fn is_absent(value: &Value<'_>) -> bool {
+    struct Absent(bool);
+    impl<'v> VisitValue<'v> for Absent {
+        fn visit_any(&mut self, _: Value<'_>) -> Result<(), kv::Error> {
+            Ok(())
+        }
+
+        fn visit_null(&mut self) -> Result<(), kv::Error> {
+            self.0 = true;
+            Ok(())
+        }
+    }
+    let mut absent = Absent(false);
+    value.visit(&mut absent).is_ok() && absent.0
 }
 
 /// Messages of other crates may have line breaks, with which a caller could write lines of its own.
@@ -123,6 +143,9 @@ impl<'kvs> VisitSource<'kvs> for JsonMembers {
         let name = key.as_str();
         if matches!(name, "time" | "level" | "target" | "message") {
             // Two members of one name are read differently by different readers.
+            return Ok(());
+        }
+        if is_absent(&value) {
             return Ok(());
         }
         if let Some(number) = value.to_i64() {
@@ -206,6 +229,13 @@ mod tests {
             let [text, _] = lines("x", &[("client", Value::from(forged))]);
             assert!(text.ends_with(&format!(" client={forged:?}\n")), "{text}");
         }
+    }
+
+    #[test]
+    fn a_field_without_a_value_is_left_out() {
+        let [text, json] = lines("x", &[("client", Value::null()), ("count", Value::from(0))]);
+        assert!(text.ends_with("INFO  x count=0\n"), "{text}");
+        assert!(!json.contains("client"), "{json}");
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! Random text from the operating system: ids, and the random part of a generated secret.
+//! Random text from the operating system, for ids and generated secrets.
 
 use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
-/// Letters and digits only, so that clients which percent-encode Basic credentials and clients which do not agree.
+/// Letters and digits only. Percent-encoding leaves these unchanged, so Basic credentials are the
+/// same whether a client encodes them or not.
 pub const ALPHABET: &[u8; 62] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// `length` characters of `[A-Za-z0-9]`, each equally likely.
+/// A random text of `length` characters of `[A-Za-z0-9]`, each equally likely.
 pub fn random_text(length: usize) -> String {
-    // 248 is the largest multiple of 62 in a byte: what lies above is thrown away, or some letters would come more often.
+    // The largest multiple of 62 that a byte holds. Bytes from there on are discarded. Otherwise
+    // some characters would be more likely than others.
     const UNBIASED: u8 = 248;
     let mut text = String::with_capacity(length);
     let mut bytes = Zeroizing::new([0u8; 64]);
@@ -23,7 +25,8 @@ pub fn random_text(length: usize) -> String {
     text
 }
 
-/// One byte, or `None` when the operating system gives none: for what works without randomness too.
+/// A random byte, or `None` if the operating system provides none. For callers that can work
+/// without randomness.
 pub fn random_byte() -> Option<u8> {
     let mut byte = [0];
     rand::fill(&mut byte).ok().map(|()| byte[0])

@@ -1,14 +1,16 @@
-//! A value that all workers read without a lock and that is replaced whole, never by an older read of it.
+//! A value that all workers read without a lock. It is replaced as a whole, and never by an older
+//! read.
 //!
-//! Two who read the rows of a value at the same time may come with them in the wrong order. So a reader takes a
-//! [`Ticket`] before it reads, and a value whose ticket is older than that of the current one is dropped.
+//! Two tasks that read the rows of a value at the same time may deliver them in the wrong order.
+//! Each therefore takes a [`Ticket`] before it reads, and a value is dropped if its ticket is older
+//! than that of the current value.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-/// The current value; none until the first one is set. A clone is the same snapshot.
+/// The current value, or none before the first is set. Clones share the value.
 pub struct Snapshot<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
@@ -18,7 +20,7 @@ struct Inner<T> {
     applied: Mutex<u64>,
 }
 
-/// Proof that a read begins after this moment; see [`Snapshot::ticket`].
+/// Marks the moment before a read; see [`Snapshot::ticket`].
 pub struct Ticket(u64);
 
 impl<T> Snapshot<T> {
@@ -28,7 +30,7 @@ impl<T> Snapshot<T> {
         self.0.value.load()
     }
 
-    /// As [`Snapshot::load`], to be kept for longer.
+    /// As [`Snapshot::load`], for values that are kept longer.
     pub fn load_full(&self) -> Option<Arc<T>> {
         self.0.value.load_full()
     }
@@ -38,23 +40,23 @@ impl<T> Snapshot<T> {
         SnapshotReader(self.clone())
     }
 
-    /// Replaces the value, whatever was read before.
+    /// Replaces the value regardless of tickets.
     pub fn set(&self, value: T) {
         self.0.value.store(Some(Arc::new(value)));
     }
 
-    /// To be taken before the rows of a value are read, for [`Snapshot::apply`].
+    /// Take a ticket before reading the rows of a value, and pass it to [`Snapshot::apply`].
     pub fn ticket(&self) -> Ticket {
         Ticket(self.0.tickets.fetch_add(1, Ordering::SeqCst) + 1)
     }
 
-    /// Replaces the value by the one that `make` returns, which is given the current one; unless a read that began later
-    /// has been applied.
-    pub fn apply(&self, ticket: Ticket, make: impl FnOnce(Option<Arc<T>>) -> T) {
+    /// Replaces the value with the result of `build`, which receives the current value. Does
+    /// nothing if a read with a later ticket has been applied.
+    pub fn apply(&self, ticket: Ticket, build: impl FnOnce(Option<Arc<T>>) -> T) {
         let mut applied = self.0.applied.lock().unwrap_or_else(PoisonError::into_inner);
         if *applied < ticket.0 {
             *applied = ticket.0;
-            self.set(make(self.load_full()));
+            self.set(build(self.load_full()));
         }
     }
 }
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_before_is_at_hand_and_none_at_first() {
+    fn build_receives_the_previous_value_and_none_at_first() {
         let snapshot = Snapshot::default();
         for expected in 1..=3 {
             let ticket = snapshot.ticket();

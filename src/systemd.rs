@@ -64,7 +64,7 @@ impl Notifier {
     pub fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]),
-            Err(error) => log::warn!("service manager not told of a reload: {error}"),
+            Err(error) => log::warn!(state = "RELOADING=1", error:%; "service manager notification failed"),
         }
     }
 
@@ -90,7 +90,7 @@ impl Notifier {
         };
         let states: Vec<String> = states.iter().map(ToString::to_string).collect();
         if let Err(error) = socket.send_to_addr(states.join("\n").as_bytes(), address) {
-            log::warn!("service manager not told state={}: {error}", states[0]);
+            log::warn!(state = states[0].as_str(), error:%; "service manager notification failed");
         }
     }
 }

@@ -1,10 +1,11 @@
-//! "No answer now", which is never "no": the error of everything that may be out of reach.
+//! The error of everything that may be out of reach: "no answer now", which never means "no".
 
 use std::fmt;
 
-/// The answer cannot be had now: the store is out of reach, or the task that has the answer is gone.
+/// The answer is not available now: the store cannot be reached, or the task that has the answer
+/// has stopped.
 ///
-/// It is never "no": absence is `Ok(None)`.
+/// This never means absence, which is `Ok(None)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable;
 

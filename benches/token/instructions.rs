@@ -104,7 +104,7 @@ fn print_steps() -> Result<bool, String> {
     let server = Server::start();
     let (_, token) = server.requests().swap_remove(0);
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let floor = Counted::start(&Program::at(own), &["--floor=1"], "listening on");
+    let floor = Counted::start(&Program::at(own), &["--floor=1"], "server listening");
     println!("| instructions | |");
     println!("| --- | --- |");
     println!(

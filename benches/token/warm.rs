@@ -131,7 +131,7 @@ pub fn client(id: ClientId, secret: &ClientSecret) -> Client {
         scope: Scope::parse("orders:read orders:write").expect("a scope"),
         default_scope: Scope::parse("orders:read orders:write").expect("a scope"),
         audiences: vec![],
-        serves: vec![],
+        introspection_audiences: vec![],
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,

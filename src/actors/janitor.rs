@@ -176,7 +176,7 @@ impl Janitor {
                     Ok(Round::More) => REST,
                     Ok(Round::Done | Round::Elsewhere) => this.interval,
                     Err(error) => {
-                        log::debug!("what has expired is not removed yet: {error}");
+                        log::debug!(error:%; "expired rows not removed");
                         this.stats.count(|counts| counts.failures += 1);
                         this.interval
                     }
@@ -249,7 +249,7 @@ impl Sweep {
             Step::Partitions => {
                 // Somebody who reads for long is in its way, and must not be in the way of the rest.
                 if let Err(error) = db.run(move |conn| partitions::create_ahead(conn, now.seconds())).await {
-                    log::debug!("partitions not made yet: {error}");
+                    log::debug!(error:%; "partitions not created");
                 }
                 while let Some(dropped) = db.run(move |conn| partitions::drop_one(conn, before)).await? {
                     if !dropped {

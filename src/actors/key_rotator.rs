@@ -36,7 +36,7 @@ impl KeyRotator {
                 let interval = match looked {
                     Ok(()) => INTERVAL,
                     Err(error) => {
-                        log::warn!("signing keys not rotated, it is tried again: {error}");
+                        log::warn!(error:%; "signing key rotation failed");
                         AFTER_FAILURE
                     }
                 };

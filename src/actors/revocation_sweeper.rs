@@ -41,9 +41,9 @@ impl RevocationSweeper {
         if self.revocations.has_forgotten_too_much(now) {
             return;
         }
-        let forgotten = self.revocations.forget_expired(now);
-        if forgotten > 0 {
-            log::debug!("expired revocations forgotten count={forgotten}");
+        let count = self.revocations.forget_expired(now);
+        if count > 0 {
+            log::debug!(count; "expired revocations removed");
         }
     }
 
@@ -59,9 +59,9 @@ impl RevocationSweeper {
         ctx.spawn(loading.map(|loaded, this, _| {
             this.loading = false;
             match loaded {
-                Ok(Ok(())) => log::warn!("the clock was set back, revocations were read again"),
-                Ok(Err(error)) => log::debug!("the clock was set back, revocations cannot be read: {error}"),
-                Err(stopped) => log::debug!("revocations were not read: {stopped}"),
+                Ok(Ok(())) => log::warn!("clock set back, revocations reloaded"),
+                Ok(Err(error)) => log::debug!(error:%; "revocations not reloaded"),
+                Err(error) => log::debug!(error:%; "revocations not reloaded"),
             }
         }));
     }

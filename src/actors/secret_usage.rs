@@ -80,7 +80,7 @@ impl SecretUsageWriter {
             let writing = async move { uses.write(&db).await };
             ctx.spawn(writing.into_actor(this).map(|written, this, ctx| {
                 if let Err(error) = written {
-                    log::debug!("uses of secrets not written yet: {error}");
+                    log::debug!(error:%; "secret usage not written");
                 }
                 this.write_later(ctx);
             }));

@@ -60,10 +60,7 @@ impl Administration {
         // The client is committed and this is the only time that its secret can be shown, so a failure to apply it is no
         // failure of the operation.
         if self.apply_client(&client.id).await.is_err() {
-            log::warn!(
-                "a new client counts only when the change log has been read client={:?}",
-                client.id
-            );
+            log::warn!(client:% = client.id; "client not in effect yet");
         }
         Ok(CreatedClient { client, secret })
     }
@@ -90,7 +87,7 @@ impl Administration {
         let client = match self.db.run(work).await.map_err(failed)? {
             Changed::Done { after, .. } => after,
             Changed::Missing => return Err(OperationError::ClientNotFound),
-            Changed::Refused(error) => return Err(error),
+            Changed::Rejected(error) => return Err(error),
         };
         self.apply_client(&id).await?;
         Ok(*client)
@@ -111,7 +108,7 @@ impl Administration {
         match self.db.run(work).await.map_err(failed)? {
             Deleted::Done => self.apply_client(&id).await,
             Deleted::Missing => Err(OperationError::ClientNotFound),
-            Deleted::Refused => Err(OperationError::VersionMismatch),
+            Deleted::Rejected => Err(OperationError::VersionMismatch),
         }
     }
 

@@ -44,7 +44,7 @@ pub(super) fn failed(error: DbError) -> OperationError {
         DbError::Unavailable(_) | DbError::Disconnected(_) => OperationError::Unavailable,
         DbError::Conflict => OperationError::AlreadyExists,
         DbError::Inconsistent(_) | DbError::Query(_) => {
-            log::error!("admin request failed: {error}");
+            log::error!(error:%; "admin request failed");
             OperationError::Internal
         }
     }

@@ -52,7 +52,7 @@ impl Administration {
         }
         // As for a new client: the secret can be shown only now.
         if self.apply_client(&id).await.is_err() {
-            log::warn!("a new secret counts only when the change log has been read client={id:?}");
+            log::warn!(client:% = id; "secret not in effect yet");
         }
         Ok(AddedSecret { stored, secret })
     }

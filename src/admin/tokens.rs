@@ -108,6 +108,6 @@ impl Administration {
 
 /// Whatever the cause, the operator has to try again.
 fn not_revoked(error: DbError) -> OperationError {
-    log::warn!("revocation not written: {error}");
+    log::warn!(error:%; "revocation not written");
     OperationError::Unavailable
 }

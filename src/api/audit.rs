@@ -1,25 +1,26 @@
 //! The audit log: who changed what, when and from where.
 //!
-//! An event says what changed in the words of the admin API, and holds no secret: of a secret it names the id.
+//! An event describes a change with the names of the admin API. It contains no secret, only the id
+//! of one.
 
 use serde::Serialize;
 use serde_json::Value;
 use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
-/// The actor of an event, and where it comes from.
+/// The actor of an event and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     /// A client id, a user of the machine, or `mintage` itself.
-    pub who: String,
+    pub actor: String,
     /// An address, or `command line`.
-    pub origin: String,
+    pub source: String,
 }
 
-/// What can be done.
+/// The audited actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 pub enum Action {
-    /// A client was made.
+    /// A client was created.
     #[strum(serialize = "client.create")]
     ClientCreate,
     /// A client was changed, enabled or disabled.
@@ -28,16 +29,16 @@ pub enum Action {
     /// A client was deleted.
     #[strum(serialize = "client.delete")]
     ClientDelete,
-    /// A client came from another server.
+    /// A client was imported.
     #[strum(serialize = "client.import")]
     ClientImport,
-    /// All tokens of a client were taken back.
+    /// All tokens of a client were revoked.
     #[strum(serialize = "client.revoke_tokens")]
     ClientRevokeTokens,
-    /// A client was given one more secret.
+    /// A secret was added to a client.
     #[strum(serialize = "secret.add")]
     SecretAdd,
-    /// A secret was taken away.
+    /// A secret was revoked.
     #[strum(serialize = "secret.revoke")]
     SecretRevoke,
     /// A signing key was published.
@@ -49,47 +50,47 @@ pub enum Action {
     /// A route was removed.
     #[strum(serialize = "route.remove")]
     RouteRemove,
-    /// A token was taken back by an operator.
+    /// An operator revoked a token.
     #[strum(serialize = "token.revoke")]
     TokenRevoke,
 }
 
 impl Action {
-    /// The name in the trail.
+    /// The name in the audit log.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// Something that was done.
+/// An event of the audit log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEvent {
-    /// What.
+    /// The action.
     pub action: Action,
-    /// To what: an id.
+    /// The id of the changed object.
     pub subject: String,
-    /// What it was like before and after, or whatever there is to say.
+    /// The values before and after, or other details of the action.
     pub detail: Value,
 }
 
-/// A line of the trail, as it is shown.
+/// An audit event; it contains no secret.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 #[schema(as = AuditLine)]
 pub struct AuditDocument {
-    /// Rises with time.
+    /// Increases with time.
     pub id: i64,
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub at: String,
-    /// Who did it.
-    pub who: String,
-    /// From where.
-    pub origin: String,
-    /// What was done.
+    /// The client id, the user of the machine, or `mintage` itself.
+    pub actor: String,
+    /// An address, `command line` and the host, or the setting that caused it.
+    pub source: String,
+    /// The action, such as `client.create`.
     pub action: String,
-    /// To what.
+    /// The id of what was changed.
     pub subject: String,
-    /// What it was like before and after.
+    /// The changed members, before and after.
     #[schema(value_type = Object)]
     pub detail: Value,
 }
@@ -113,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_names_what_changed_and_nothing_else() {
+    fn a_difference_contains_the_changed_members_only() {
         let before = serde_json::json!({ "name": "a", "enabled": true });
         let after = serde_json::json!({ "name": "a", "enabled": false });
         assert_eq!(

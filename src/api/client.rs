@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::oauth::client::{AuthMethod, Client};
 
-/// All of a client but its secrets; times are RFC 3339.
+/// A client without its secrets; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Client)]
 pub struct ClientDocument {
@@ -15,7 +15,7 @@ pub struct ClientDocument {
     scope: String,
     default_scope: String,
     audiences: Vec<String>,
-    serves: Vec<String>,
+    introspection_audiences: Vec<String>,
     #[schema(value_type = Vec<AuthMethod>)]
     auth_methods: Vec<&'static str>,
     /// `null`: `token.ttl`
@@ -38,7 +38,11 @@ impl From<&Client> for ClientDocument {
             scope: client.scope.to_string(),
             default_scope: client.default_scope.to_string(),
             audiences: client.audiences.iter().map(|audience| audience.to_string()).collect(),
-            serves: client.serves.iter().map(|audience| audience.to_string()).collect(),
+            introspection_audiences: client
+                .introspection_audiences
+                .iter()
+                .map(|audience| audience.to_string())
+                .collect(),
             auth_methods: client.auth_methods.iter().map(|method| method.name()).collect(),
             ttl_seconds: client.ttl_seconds,
             alg: client.alg.map(|alg| alg.name()),

@@ -1,4 +1,4 @@
-//! What can be said of a client when it is made or changed, by the admin API and the command line alike.
+//! The members of a client that an operator can set, in the admin API and on the command line.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,55 +12,55 @@ use crate::oauth::resource::{is_absolute_uri, uri_schema};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
-/// Members of a client; one that is left out stays as it is, or as it is by default.
+/// Members of a client. An omitted one keeps its value, or gets its default in a new client.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientFields {
-    /// Its id, which only a new client can be given; left out, the server makes one.
+    /// The id of a new client; generated if omitted. It never changes.
     #[schema(pattern = "^[ -~]{1,128}$")]
     pub client_id: Option<String>,
-    /// What people call it.
+    /// Display name.
     #[schema(pattern = "^[^\\u0000-\\u001f\\u007f-\\u009f]*$", min_length = 1, max_length = 200)]
     pub name: Option<String>,
-    /// Whether it gets tokens.
+    /// Whether the client gets tokens.
     pub enabled: Option<bool>,
-    /// All it may ask for.
+    /// The scopes that the client may request.
     #[schema(pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub scope: Option<String>,
-    /// What it gets unasked; `null`: all but the reserved ones.
+    /// The scopes of a token request without scope; `null`: all except the reserved ones.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub default_scope: Option<Option<String>>,
-    /// The audiences that it may name.
+    /// The audiences that the client may request with `resource`.
     #[schema(schema_with = audiences_schema)]
     pub audiences: Option<Vec<String>>,
-    /// The audiences whose tokens it may introspect.
-    #[schema(schema_with = serves_schema)]
-    pub serves: Option<Vec<String>>,
-    /// How it may authenticate; empty: in every way.
+    /// The audiences whose tokens the client may introspect.
+    #[schema(schema_with = introspection_audiences_schema)]
+    pub introspection_audiences: Option<Vec<String>>,
+    /// How the client may authenticate; empty: by every method.
     #[schema(value_type = Option<Vec<AuthMethod>>)]
     pub auth_methods: Option<Vec<String>>,
-    /// The lifetime of its tokens; `null`: `token.ttl`.
+    /// Token lifetime; `null`: `token.ttl`.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<i64>, minimum = 1, maximum = 2_592_000)]
     pub ttl_seconds: Option<Option<i64>>,
-    /// The algorithm of its tokens; `null`: `token.alg`.
+    /// Token algorithm; `null`: `token.alg`.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     pub alg: Option<Option<String>>,
 }
 
-/// Tells `null` from a member that is left out.
+/// Distinguishes `null` from an omitted member.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A member that cannot be as it is given.
+/// A member has an invalid value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedClient {
-    /// Its name.
+    /// The name of the member.
     pub member: &'static str,
-    /// What it must be.
+    /// The rule for its value.
     pub must_be: &'static str,
 }
 
@@ -70,20 +70,20 @@ impl fmt::Display for MalformedClient {
     }
 }
 
-/// Audiences that one list may hold; each of them costs memory in every worker's cache.
+/// Maximum number of audiences in one list. Each takes memory in every worker's cache.
 const MAX_AUDIENCES: usize = 100;
 
-/// The longest URI that anybody uses, in bytes.
+/// Maximum length of a URI, in bytes.
 const MAX_URI: usize = 2000;
 
-/// The longest scope, in bytes: it is in every token of the client.
+/// Maximum length of a scope, in bytes. Every token of the client contains it.
 const MAX_SCOPE: usize = 4000;
 
 impl ClientFields {
-    /// The id of a new client: the one that is given, or one that is made.
+    /// The id of a new client: the given id, or a generated one.
     ///
     /// # Errors
-    /// When what is given is none.
+    /// The given id is malformed.
     pub fn new_id(&self) -> Result<ClientId, MalformedClient> {
         let Some(given) = &self.client_id else {
             return Ok(ClientId::generate());
@@ -94,10 +94,10 @@ impl ClientFields {
         })
     }
 
-    /// A new client, without secrets.
+    /// A new client without secrets.
     ///
     /// # Errors
-    /// When a member is malformed, or name or scope are missing.
+    /// A member is malformed, or `name` or `scope` is missing.
     pub fn new_client(&self, id: ClientId, now: UnixMillis) -> Result<Client, MalformedClient> {
         let given = |member, given: bool| match given {
             true => Ok(()),
@@ -108,14 +108,14 @@ impl ClientFields {
         };
         given("name", self.name.is_some())?;
         given("scope", self.scope.is_some())?;
-        let blank = Client {
+        let new_client = Client {
             id,
             name: String::new(),
             enabled: true,
             scope: Scope::empty(),
             default_scope: Scope::empty(),
             audiences: Vec::new(),
-            serves: Vec::new(),
+            introspection_audiences: Vec::new(),
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
@@ -123,15 +123,16 @@ impl ClientFields {
             created_at: now,
             updated_at: now,
         };
-        let mut client = self.applied_to(&blank, now)?;
+        let mut client = self.applied_to(&new_client, now)?;
         client.updated_at = now;
         Ok(client)
     }
 
-    /// The client as these members make it. `updated_at` rises by at least a millisecond, so that it tells versions apart.
+    /// The client with these members applied. `updated_at` increases by at least a millisecond, so
+    /// that it distinguishes versions.
     ///
     /// # Errors
-    /// When a member is malformed.
+    /// A member is malformed.
     pub fn applied_to(&self, client: &Client, now: UnixMillis) -> Result<Client, MalformedClient> {
         let mut changed = client.clone();
         let same = self.client_id.as_deref().is_none_or(|id| id == client.id.as_str());
@@ -146,8 +147,8 @@ impl ClientFields {
         if let Some(audiences) = &self.audiences {
             changed.audiences = uris("audiences", audiences)?;
         }
-        if let Some(serves) = &self.serves {
-            changed.serves = uris("serves", serves)?;
+        if let Some(audiences) = &self.introspection_audiences {
+            changed.introspection_audiences = uris("introspection_audiences", audiences)?;
         }
         if let Some(methods) = &self.auth_methods {
             changed.auth_methods = auth_methods(methods)?;
@@ -176,7 +177,8 @@ impl ClientFields {
         changed.default_scope = match &self.default_scope {
             Some(Some(text)) => parse_scope("default_scope", text)?,
             Some(None) => automatic(changed),
-            // One that is all of the scope follows it, whether somebody chose it or not.
+            // A default scope equal to all of the scope follows changes of the scope, even if it
+            // was set explicitly.
             None if client.default_scope == automatic(client) => automatic(changed),
             None => client.default_scope.clone(),
         };
@@ -222,11 +224,11 @@ fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, Malform
 }
 
 fn audiences_schema() -> Array {
-    uris_schema("The audiences that it may name.")
+    uris_schema("The audiences that the client may request with `resource`.")
 }
 
-fn serves_schema() -> Array {
-    uris_schema("The audiences whose tokens it may introspect.")
+fn introspection_audiences_schema() -> Array {
+    uris_schema("The audiences whose tokens the client may introspect.")
 }
 
 fn uris_schema(description: &str) -> Array {
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_stays() {
+    fn omitted_members_keep_their_values() {
         let client = changed(r#"{"enabled": false}"#).unwrap();
         assert!(!client.enabled);
         assert_eq!(
@@ -283,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn null_goes_back_to_the_default() {
+    fn null_restores_the_default() {
         let set = changed(r#"{"ttl_seconds": 60, "alg": "HS256", "default_scope": "a"}"#).unwrap();
         assert_eq!((set.ttl_seconds, set.default_scope.as_str()), (Some(60), "a"));
         let fields: ClientFields =
@@ -296,17 +298,17 @@ mod tests {
     }
 
     #[test]
-    fn a_default_scope_that_nobody_chose_follows_the_scope() {
+    fn an_unset_default_scope_follows_the_scope() {
         assert_eq!(changed(r#"{"scope": "a c"}"#).unwrap().default_scope.as_str(), "a c");
     }
 
     #[test]
-    fn every_version_has_a_time_of_its_own() {
+    fn every_version_has_its_own_time() {
         assert!(changed("{}").unwrap().updated_at > client().updated_at);
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn an_error_names_the_member() {
         for (json, member) in [
             (r#"{"client_id": "another"}"#, "client_id"),
             (r#"{"name": ""}"#, "name"),
@@ -314,7 +316,10 @@ mod tests {
             (r#"{"scope": "a  b"}"#, "scope"),
             (r#"{"default_scope": "c"}"#, "default_scope"),
             (r#"{"audiences": ["orders"]}"#, "audiences"),
-            (r#"{"serves": ["https://a#b"]}"#, "serves"),
+            (
+                r#"{"introspection_audiences": ["https://a#b"]}"#,
+                "introspection_audiences",
+            ),
             (r#"{"auth_methods": ["none"]}"#, "auth_methods"),
             (r#"{"ttl_seconds": 0}"#, "ttl_seconds"),
             (r#"{"ttl_seconds": 2592001}"#, "ttl_seconds"),
@@ -326,16 +331,16 @@ mod tests {
 
     #[test]
     fn a_new_client_needs_a_name_and_a_scope() {
-        let refused = |json: &str| {
+        let error_of = |json: &str| {
             let fields: ClientFields = serde_json::from_str(json).unwrap();
             fields.new_client(ClientId::generate(), NOW).unwrap_err().member
         };
-        assert_eq!(refused(r#"{"scope": "a"}"#), "name");
-        assert_eq!(refused(r#"{"name": "a"}"#), "scope");
+        assert_eq!(error_of(r#"{"scope": "a"}"#), "name");
+        assert_eq!(error_of(r#"{"name": "a"}"#), "scope");
     }
 
     #[test]
-    fn unknown_members_are_refused() {
+    fn unknown_members_are_rejected() {
         assert!(serde_json::from_str::<ClientFields>(r#"{"client_secret": "chosen"}"#).is_err());
     }
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use crate::keys::rotation::{self, KeyRecord};
 use crate::time::UnixMillis;
 
-/// All that is known of a key but the key itself; times are RFC 3339.
+/// A signing key without private parts; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Key)]
 pub struct KeyDocument {
@@ -20,13 +20,13 @@ pub struct KeyDocument {
     created_at: String,
     #[schema(format = DateTime)]
     activates_at: String,
-    /// From when on it is gone; `null` while no other has been published to take over from it.
+    /// When it leaves the JWKS; `null` until a successor is published.
     #[schema(format = DateTime)]
     retires_at: Option<String>,
 }
 
 impl KeyDocument {
-    /// A key among `all` at `now`.
+    /// The document of a key of `all` at `now`.
     pub fn new(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> Self {
         Self {
             kid: key.kid.clone(),

@@ -1,6 +1,6 @@
-//! The JSON documents that the admin API and the command line share: what they show, and what an operator writes.
+//! The JSON documents that the admin API and the command line share.
 //!
-//! Times are RFC 3339 in UTC; no document holds a secret or a private key.
+//! Times are RFC 3339 in UTC. No document contains a secret or a private key.
 
 pub mod audit;
 pub mod client;

@@ -1,4 +1,4 @@
-//! A page of a list of the admin API, and the cursor of the next one.
+//! A page of a list of the admin API, with the cursor of the next page.
 
 use std::borrow::Cow;
 
@@ -10,9 +10,9 @@ use utoipa::{PartialSchema, ToSchema};
 /// A page of a list.
 #[derive(Debug, Serialize)]
 pub struct Page<T> {
-    /// What is on it.
+    /// The items of the page.
     pub items: Vec<T>,
-    /// Where the next one begins; `null` on the last.
+    /// Cursor of the next page; `null` on the last.
     pub next_cursor: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl<T: ToSchema> PartialSchema for Page<T> {
     }
 }
 
-/// By hand, because a derived one has the same name whatever is on the page.
+/// Not derived, because a derived schema has the same name for every type of item.
 impl<T: ToSchema> ToSchema for Page<T> {
     fn name() -> Cow<'static, str> {
         format!("{}Page", T::name()).into()

@@ -1,4 +1,5 @@
-//! A route, and what the policy says of a request, as the command line and the admin API show them.
+//! A route, and the decision of the policy about a request, as the command line and the admin API
+//! show them.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,7 +8,7 @@ use crate::gateway::explain::Explanation;
 use crate::gateway::route::Route;
 use crate::gateway::route_table::RouteTable;
 
-/// A route; `null` is any method, any host, the default audience.
+/// A route; `null`: any method, any host, the default audience.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Route)]
 pub struct RouteDocument<'a> {
@@ -33,13 +34,13 @@ impl<'a> From<&'a Route> for RouteDocument<'a> {
 }
 
 impl<'a> RouteDocument<'a> {
-    /// The id of the route that it shows.
+    /// The id of the route.
     pub fn id(&self) -> &'a str {
         self.id
     }
 }
 
-/// Which route decides about a request, and why.
+/// Which route decides on a request, and why.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Explanation)]
 pub struct ExplanationDocument<'a> {
@@ -47,9 +48,9 @@ pub struct ExplanationDocument<'a> {
     pub decision: &'static str,
     /// The route that decides.
     pub route: Option<RouteDocument<'a>>,
-    /// Why it does, or why none does.
+    /// Why it decides, or why no route does.
     pub reason: String,
-    /// The other routes whose path matches, the most specific first.
+    /// Other routes whose path matches, most specific first.
     pub others: Vec<RunnerUpDocument<'a>>,
 }
 
@@ -92,9 +93,10 @@ fn deciding_reason(explanation: &Explanation<'_>) -> String {
     }
 }
 
-/// What a table says of a request to a URL: `https://host/path`, or `/path` where the host is not known.
+/// Explains the decision about a request to a URL: `https://host/path`, or `/path` if the host is
+/// unknown.
 ///
-/// The URL is taken apart by hand: a URL parser would repair what the policy is there to refuse.
+/// The URL is split without a URL parser: a parser would repair what the policy must deny.
 pub fn explain<'t>(table: &'t RouteTable, method: &str, url: &str) -> ExplanationDocument<'t> {
     let (host, target) = split_url(url);
     (&table.explain(method, host, target)).into()
@@ -109,7 +111,7 @@ fn split_url(url: &str) -> (Option<&str>, &str) {
     }
     match rest.find(['/', '?', '#', '\\']) {
         Some(at) if rest[at..].starts_with('/') => (Some(&rest[..at]), &rest[at..]),
-        // Nobody sends a target without a path: a client makes it "/".
+        // No client sends a target without a path: it sends "/" instead.
         Some(at) if rest[at..].starts_with('?') => (Some(&rest[..at]), "/"),
         Some(at) => (Some(&rest[..at]), &rest[at..]),
         None => (Some(rest), "/"),
@@ -121,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_taken_apart_and_not_repaired() {
+    fn a_url_is_split_and_not_repaired() {
         for (url, parts) in [
             ("/orders/1", (None, "/orders/1")),
             ("https://api.example", (Some("api.example"), "/")),

@@ -1,4 +1,4 @@
-//! A secret as the command line and the admin API show it: everything but the secret.
+//! A secret as the command line and the admin API show it, without its value.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -6,17 +6,17 @@ use utoipa::ToSchema;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// A secret's id and times, in RFC 3339.
+/// Id and times of a secret; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Secret)]
 pub struct SecretDocument {
     secret_id: String,
     #[schema(format = DateTime)]
     created_at: String,
-    /// `null`: it counts until it is revoked.
+    /// `null`: valid until revoked.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
-    /// To the minute, and written down within 15 s; `null`: never.
+    /// To the minute, written within 15 s; `null`: never.
     #[schema(format = DateTime)]
     last_used_at: Option<String>,
 }
@@ -34,7 +34,7 @@ impl From<&StoredSecret> for SecretDocument {
 }
 
 impl SecretDocument {
-    /// On one line, for people.
+    /// The secret on one line, for the command line.
     pub fn line(&self) -> String {
         let or_never = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".into());
         format!(

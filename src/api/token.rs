@@ -3,17 +3,17 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What is kept of a token; the token itself is not.
+/// The record of a token; the token itself is not stored.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Token)]
 pub struct TokenDocument {
-    /// Its id, by which it is revoked.
+    /// The token id (`jti`), by which it is revoked.
     pub jti: String,
-    /// Whom it was issued to.
+    /// The client that it was issued to.
     pub client_id: String,
-    /// What it allows.
+    /// Its scopes, space-separated.
     pub scope: String,
-    /// Whom it is for; several are separated by spaces.
+    /// Its audiences, space-separated.
     pub audience: String,
     /// RFC 3339.
     #[schema(format = DateTime)]
@@ -21,9 +21,9 @@ pub struct TokenDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub expires_at: String,
-    /// Whether it may be used once only.
+    /// Whether it is a one-time token.
     pub one_time: bool,
-    /// Whether it was taken back, by itself or with all of its client, or used up. `null`: it has been expired for so long
-    /// that this is forgotten.
+    /// Whether it was revoked, alone or with all tokens of its client, or redeemed. `null`: it has expired, and expired
+    /// revocations are forgotten.
     pub revoked: Option<bool>,
 }

@@ -5,7 +5,7 @@ use crate::db::audit;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Only what comes after this line; its `id` is in each line
+    /// Print only events after the one with this `id`
     #[arg(long, value_name = "ID", default_value_t = 0)]
     after: i64,
 }

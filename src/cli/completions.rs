@@ -4,7 +4,7 @@ use super::Failure;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// bash, elvish, fish, powershell or zsh
+    /// Shell that the script is for
     shell: clap_complete::Shell,
 }
 

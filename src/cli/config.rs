@@ -4,16 +4,16 @@ use super::{Context, Failure, dev, print};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Say whether it can be used
+    /// Validate the configuration
     Check,
-    /// Print it as it counts, passwords masked
+    /// Print the effective configuration, passwords masked
     Show,
 }
 
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let mut config = context.config()?;
     match command {
-        Command::Check => print("the configuration can be used"),
+        Command::Check => print("the configuration is valid"),
         Command::Show => {
             config.database.url = dev::shown(&config.database.url);
             config.redis.url = dev::shown(&config.redis.url);

@@ -56,8 +56,8 @@ impl Context {
             .or_else(|| named("LOGNAME"));
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Principal {
-            who: user.unwrap_or_else(|| "unknown".into()),
-            origin: format!("command line {}", host.trim()).trim_end().to_owned(),
+            actor: user.unwrap_or_else(|| "unknown".into()),
+            source: format!("command line {}", host.trim()).trim_end().to_owned(),
         }
     }
 

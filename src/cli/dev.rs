@@ -55,22 +55,22 @@ impl DevClients {
         let (demo, ops) = (self.demo.reveal(), self.ops.reveal());
         format!(
             "\
-Mintage listens on http://{public}, with two clients to play with.
-Mintage can be watched and managed at http://{admin}/console: sign in as ops, with its secret from the last step.
+Mintage listens on http://{public} and has two demo clients, demo and ops.
+Mintage has its console at http://{admin}/console: sign in as ops, with the secret in the last step.
 
 # get a token
 curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token
 
-# get one and keep it
+# get a token and keep it
 TOKEN=$(curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')
 
-# introspect it
+# introspect the token
 curl -s -u demo:{demo} -d token=$TOKEN http://{public}/introspect
 
-# ask as a gateway does whether GET /orders/1 may pass with it
+# ask, as a gateway does, whether GET /orders/1 may pass with this token
 curl -si -H \"Authorization: Bearer $TOKEN\" -H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Host: shop.example' -H 'X-Forwarded-Uri: /orders/1' http://{public}/validate
 
-# revoke it; introspected again, it is not active
+# revoke the token; introspected again, it is inactive
 curl -s -u demo:{demo} -d token=$TOKEN http://{public}/revoke
 
 # read /admin/cache/stats with an admin token

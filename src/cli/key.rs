@@ -13,26 +13,26 @@ use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// List the signing keys
+    /// List signing keys
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Publish new keys now; they sign when everybody has had the time to fetch them
+    /// Publish new signing keys; they sign once every verifier has had time to fetch them
     Rotate(Rotate),
 }
 
 #[derive(clap::Args)]
 pub struct Rotate {
-    /// ES256, EdDSA, RS256, PS256 or HS256 [default: all of them]
+    /// Algorithm of the new key: ES256, EdDSA, RS256, PS256 or HS256 [default: all]
     #[arg(long)]
     alg: Option<String>,
-    /// For a key that somebody else has: the new one signs at once, and the others are gone with all their tokens.
-    /// Whoever keeps the JWKS refuses new tokens and believes old ones for up to keys.jwks_max_age
+    /// For a compromised key: the new key signs at once; the old keys are removed and their tokens become invalid.
+    /// Verifiers that cache the JWKS reject new tokens and accept old ones for up to keys.jwks_max_age
     #[arg(long)]
     immediately: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -50,7 +50,7 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
     if json {
         print_page(&keys, &keys, now);
     } else if keys.is_empty() {
-        print("There are no signing keys yet: `mintage serve` makes them when it first starts.");
+        print("No signing keys yet: `mintage serve` creates them on its first start.");
     } else {
         for key in &keys {
             print(&line(key, &keys, now));
@@ -89,7 +89,7 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
     if rotated.published.is_empty() {
         let waiting: Vec<String> = waiting().map(|key| format!("{} {}", key.alg, in_words(key))).collect();
         return Err(Failure::Failed(format!(
-            "nothing is published, a new key waits already: {}",
+            "no key published: a new key is scheduled already: {}",
             waiting.join("; ")
         )));
     }
@@ -101,13 +101,13 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         print(&format!("{:5} published: {}", key.alg.name(), in_words(key)));
     }
     for key in waiting() {
-        print(&format!("{:5} waits already: {}", key.alg.name(), in_words(key)));
+        print(&format!("{:5} scheduled already: {}", key.alg.name(), in_words(key)));
     }
     Ok(())
 }
 
 fn in_words(key: &KeyRecord) -> String {
-    format!("{} signs from {} on", key.kid, key.activates_at)
+    format!("{} signs from {}", key.kid, key.activates_at)
 }
 
 /// The key of this algorithm that was published before.
@@ -132,11 +132,11 @@ fn publish(
     // Proves that this is the encryption key of the server, which could not read the new keys otherwise.
     KeyRing::new(&stored, seal.as_ref(), clock.now()).map_err(cannot)?;
     let known: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
-    let wanted = rotation::asked(&known, algs, takeover, &schedule, clock.now());
+    let wanted = rotation::requested(&known, algs, takeover, &schedule, clock.now());
     let made = wanted
         .iter()
         .map(|new| SigningKey::generate(new.alg, clock.now(), seal.as_ref()));
     let made = made.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
-    let decide = |keys: &[KeyRecord], now| rotation::asked(keys, algs, takeover, &schedule, now);
+    let decide = |keys: &[KeyRecord], now| rotation::requested(keys, algs, takeover, &schedule, now);
     Ok(signing_keys::rotate(conn, clock, &context.author(), made, decide)?)
 }

@@ -5,11 +5,11 @@ use crate::db::migrations;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Apply all migrations that the database lacks
+    /// Apply all pending migrations
     Up,
-    /// Take back the last one; what its tables hold is lost
+    /// Revert the last migration; the data of the tables it removes is lost
     Down,
-    /// Say which ones the database has
+    /// Show which migrations are applied
     Status,
 }
 
@@ -26,8 +26,8 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
             }
         }
         Command::Down => match db.run_here(migrations::down)? {
-            Some(name) => print(&format!("took back {name}")),
-            None => print("there is nothing to take back"),
+            Some(name) => print(&format!("reverted {name}")),
+            None => print("there is nothing to revert"),
         },
         Command::Status => {
             for migration in db.run_here(migrations::status)? {

@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
@@ -29,10 +29,10 @@ pub use context::Failure;
 #[derive(Parser)]
 #[command(name = "mintage", version, disable_help_subcommand = true)]
 struct CommandLine {
-    /// The configuration file [default: ./mintage.toml, if there is one; environment: MINTAGE_CONFIG]
+    /// Configuration file [default: ./mintage.toml if it exists; environment: MINTAGE_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// The database, before anything that file and environment say [environment: MINTAGE_DATABASE_URL]
+    /// Database URL; overrides the file and the environment [environment: MINTAGE_DATABASE_URL]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     #[command(subcommand)]
@@ -46,23 +46,23 @@ enum Command {
     /// Manage clients
     #[command(subcommand)]
     Client(client::Command),
-    /// Look at the signing keys, or rotate them
+    /// List or rotate signing keys
     #[command(subcommand)]
     Key(key::Command),
-    /// Manage what gateways let through
+    /// Manage the routes of the gateway policy
     #[command(subcommand)]
     Route(route::Command),
-    /// Print who changed what, when and from where, as JSON lines
+    /// Print the audit log as JSON lines
     Audit(audit::Arguments),
-    /// Bring the database schema up to date, or take a step back
+    /// Migrate the database schema
     #[command(subcommand)]
     Migrate(migrate::Command),
-    /// Watch a running server: tokens, latency, cache, writer, pool
+    /// Show statistics of a running server
     Stats(stats::Arguments),
-    /// Check or show the configuration
+    /// Validate or show the configuration
     #[command(subcommand)]
     Config(config::Command),
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions(completions::Arguments),
 }
 
@@ -112,6 +112,10 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
         eprintln!("mintage: a subcommand is missing (see --help)");
         return ExitCode::from(2);
     }
+    if let Some((old, new)) = renamed(error) {
+        eprintln!("mintage: `{old}` is now `{new}` (see --help)");
+        return ExitCode::from(2);
+    }
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
@@ -122,4 +126,20 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
         [&[what], listed.as_slice()].concat().join(" ")
     );
     ExitCode::from(2)
+}
+
+/// Flags by their former name, and what they are called now.
+const RENAMED: [(&str, &str); 2] = [
+    ("--serves", "--introspection-audience"),
+    ("--no-serves", "--no-introspection-audiences"),
+];
+
+/// The flag at fault, if it is a renamed one.
+fn renamed(error: &clap::Error) -> Option<(&'static str, &'static str)> {
+    match error.get(ContextKind::InvalidArg)? {
+        ContextValue::String(flag) if error.kind() == ErrorKind::UnknownArgument => {
+            RENAMED.into_iter().find(|(old, _)| old == flag)
+        }
+        _ => None,
+    }
 }

@@ -14,29 +14,29 @@ const ID_LENGTH: usize = 16;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Add a route: what matches it needs the scope
+    /// Add a route: matching requests need its scope
     Add(Box<New>),
     /// List all routes
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Remove a route
     Remove {
-        /// The route's id
+        /// Route id
         id: String,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Say which route decides about a request, and why
+    /// Show which route decides on a request, and why
     Explain {
-        /// The request's method, as in GET
+        /// Method of the request, such as GET
         method: String,
-        /// Its URL, or its path alone
+        /// URL or path of the request
         url: String,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -45,22 +45,22 @@ pub enum Command {
 /// What `route add` takes.
 #[derive(clap::Args)]
 pub struct New {
-    /// The paths: literal segments, {name} for one, {*rest} for the remainder
+    /// Path template: literal segments, {name} for one segment, {*rest} for the remainder
     #[arg(long)]
     path: String,
-    /// What the token must have, separated by spaces
+    /// Scopes that the token must have, space-separated
     #[arg(long)]
     scope: String,
-    /// The method, as in GET, which covers HEAD [default: any]
+    /// Method; GET covers HEAD [default: any]
     #[arg(long)]
     method: Option<String>,
-    /// The host, without port [default: any]
+    /// Host, without port [default: any]
     #[arg(long)]
     host: Option<String>,
-    /// Whom the token must be for [default: token.audience]
+    /// Audience that the token must have [default: token.audience]
     #[arg(long, value_name = "URI")]
     audience: Option<String>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -88,13 +88,13 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
         .map_err(|malformed| Failure::Usage(format!("{}: {malformed}", argument(malformed))))?;
     context.with_database(|conn| match transactions::add_route(conn, &context.author(), &route) {
         Err(DbError::Conflict) => Ok(Err(Failure::Failed(
-            "there is a route for the same method, host and path already: see `mintage route list`".into(),
+            "a route with this method, host and path already exists: see `mintage route list`".into(),
         ))),
         inserted => inserted.map(Ok),
     })??;
     match json {
         true => print_json(&RouteDocument::from(&route)),
-        false => print(&format!("route {} is added", route.id)),
+        false => print(&format!("route {} added", route.id)),
     }
     Ok(())
 }
@@ -118,7 +118,9 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
             next_cursor: None,
         });
     } else if all.is_empty() {
-        print("There are no routes, so /validate lets nothing through: `mintage route add --path PATH --scope SCOPE`.");
+        print(
+            "No routes yet, so /validate denies everything: add one with `mintage route add --path PATH --scope SCOPE`.",
+        );
     } else {
         for route in &all {
             print(&line(route));
@@ -144,7 +146,7 @@ fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
     let now = context.clock.now();
     if !context.with_database(|conn| transactions::remove_route(conn, &context.author(), id, now))? {
         return Err(Failure::Failed(format!(
-            "there is no route {id:?}: see `mintage route list`"
+            "route {id:?} not found: see `mintage route list`"
         )));
     }
     #[derive(Serialize)]
@@ -154,7 +156,7 @@ fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
     }
     match json {
         true => print_json(&Removed { id, removed: true }),
-        false => print(&format!("route {id} is removed")),
+        false => print(&format!("route {id} removed")),
     }
     Ok(())
 }

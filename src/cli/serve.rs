@@ -8,7 +8,7 @@ use crate::systemd::Notifier;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Make two clients to play with, and print the commands to use them
+    /// Create two demo clients and print curl commands to try
     #[arg(long)]
     dev: bool,
 }
@@ -22,14 +22,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| failed(&error))?
         .notifying(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
-    let apart = match app.admin_address() {
-        Some(admin) => format!(" admin=http://{admin}"),
-        None => String::new(),
-    };
     log::info!(
-        "listening on http://{public} issuer={} database={}{apart}",
-        config.server.issuer,
-        dev::shown(&config.database.url)
+        url:% = format_args!("http://{public}"),
+        issuer:% = config.server.issuer,
+        database:% = dev::shown(&config.database.url),
+        admin_url = app.admin_address().map(|admin| format!("http://{admin}")).as_deref();
+        "server listening"
     );
     // Before the server starts: its clients are then read by it, and not announced to it.
     let clients = arguments.dev.then(|| dev::make_clients(context)).transpose()?;

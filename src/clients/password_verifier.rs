@@ -267,15 +267,15 @@ impl PasswordVerifier {
                 self.0.state().right.put(tag, None);
                 if replaced {
                     self.0.replaced.fetch_add(1, Ordering::Relaxed);
-                    log::info!("secret kept by the fast hash from now on client={client:?} secret={secret_id}");
+                    log::info!(client:%, secret:% = secret_id; "password hash upgraded");
                 }
             }
             // Later; an outage tells of itself through the breaker.
             Err(error) if error.is_unavailable() => {
-                log::debug!("secret still kept by its slow hash client={client:?} secret={secret_id}: {error}");
+                log::debug!(client:%, secret:% = secret_id, error:%; "password hash upgrade failed");
             }
             Err(error) => {
-                log::error!("secret still kept by its slow hash client={client:?} secret={secret_id}: {error}");
+                log::error!(client:%, secret:% = secret_id, error:%; "password hash upgrade failed");
             }
         }
     }

@@ -45,7 +45,7 @@ impl Rotation {
     pub async fn rotate(&self, by: Principal, algs: Vec<Alg>, takeover: Activation) -> Result<Rotated, DbError> {
         let schedule = self.schedule;
         self.publish(by, move |keys, now| {
-            rotation::asked(keys, &algs, takeover, &schedule, now)
+            rotation::requested(keys, &algs, takeover, &schedule, now)
         })
         .await
     }
@@ -62,8 +62,8 @@ impl Rotation {
             return Ok(());
         }
         let by = Principal {
-            who: "mintage".into(),
-            origin: "keys.rotate_every".into(),
+            actor: "mintage".into(),
+            source: "keys.rotate_every".into(),
         };
         self.publish(by, move |keys, now| rotation::due(keys, &schedule, now).publish)
             .await?;
@@ -81,7 +81,7 @@ impl Rotation {
         let keys = self.db.run_repeatable(signing_keys::records).await?;
         let now = self.clock.now();
         let algs: Vec<Alg> = decide(&keys, now).iter().map(|publication| publication.alg).collect();
-        let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_over(now)) {
+        let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_expired(now)) {
             true => Rotated::nothing(keys),
             false => {
                 let made = self.make(algs).await?;
@@ -113,14 +113,12 @@ impl Rotation {
 fn report(rotated: &Rotated) {
     for key in &rotated.published {
         log::info!(
-            "signing key published alg={} kid={} activates_at={}",
-            key.alg,
-            key.kid,
-            key.activates_at
+            alg:% = key.alg, kid:% = key.kid, activates_at:% = key.activates_at;
+            "signing key published"
         );
     }
     for key in &rotated.removed {
-        log::info!("signing key removed alg={} kid={}", key.alg, key.kid);
+        log::info!(alg:% = key.alg, kid:% = key.kid; "signing key removed");
     }
 }
 
@@ -138,7 +136,7 @@ pub(crate) async fn reload(
     let stored = db.run_repeatable(signing_keys::list).await?;
     // The old ring still works; a key that cannot be read must not take the others down.
     if let Err(error) = keys.apply(reading, &stored, seal, clock.now()) {
-        log::error!("signing keys not taken over: {error}");
+        log::error!(error:%; "signing keys not reloaded");
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! Puts the configuration together: flag, `MINTAGE_DATABASE_URL`, `MINTAGE_SECTION__KEY`, file, default, in that
-//! order of precedence.
+//! Loads the configuration from flag, `MINTAGE_DATABASE_URL`, `MINTAGE_SECTION__KEY`, file and
+//! default, in that order of precedence.
 //!
-//! The environment is read by type: a key's default says whether its text is a number, a list or just text, so a
-//! password of digits stays a password.
+//! The type of a key's default decides how its environment variable is parsed: as a number, a list
+//! or text. A password of digits therefore stays text.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,20 +12,22 @@ use toml::{Table, Value};
 
 use super::Config;
 
-/// Where the configuration comes from. Kept by a running server, so that SIGHUP reads the same sources again.
+/// The sources of the configuration. A running server keeps them, so that SIGHUP reads the same
+/// sources again.
 ///
-/// It cannot be printed: the environment may hold passwords and the key that private keys are encrypted with.
+/// Not `Debug`, because the environment may contain passwords and the key that encrypts private
+/// keys.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// `--config` or `MINTAGE_CONFIG`; without either `./mintage.toml`, if there is one.
+    /// `--config` or `MINTAGE_CONFIG`. Without either, `./mintage.toml` if it exists.
     pub file: Option<PathBuf>,
     /// `--database-url`.
     pub database_url: Option<String>,
-    /// The variables of the environment whose names begin with `MINTAGE_`.
+    /// The environment variables whose names begin with `MINTAGE_`.
     pub environment: BTreeMap<String, String>,
 }
 
-/// The configuration cannot be used; the text is one line that says what to change.
+/// The configuration cannot be used. The text is one line that states what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(pub String);
 
@@ -42,7 +44,7 @@ const FILE_SUFFIX: &str = "_FILE";
 const DEFAULT_FILE: &str = "mintage.toml";
 
 impl Sources {
-    /// The sources of this process, with what the command line says.
+    /// The sources of this process, with the values from the command line.
     pub fn of_process(file: Option<PathBuf>, database_url: Option<String>) -> Self {
         let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
         Self {
@@ -52,10 +54,11 @@ impl Sources {
         }
     }
 
-    /// Reads and judges the configuration.
+    /// Reads and validates the configuration.
     ///
     /// # Errors
-    /// A file that cannot be read or parsed, a key that does not exist, a value of the wrong type or out of range.
+    /// A file cannot be read or parsed, a key does not exist, or a value has the wrong type or is
+    /// out of range.
     pub fn load(&self) -> Result<Config, ConfigError> {
         let mut table = self.read_file()?;
         for (name, text) in self.settings_of_environment()? {
@@ -81,20 +84,20 @@ impl Sources {
             None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
             None => return Ok(Table::new()),
         };
-        let shown = path.display();
+        let path_text = path.display();
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| ConfigError(format!("cannot read the configuration file {shown}: {error}")))?;
+            .map_err(|error| ConfigError(format!("cannot read the configuration file {path_text}: {error}")))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             ConfigError(format!(
-                "{shown} is not TOML: {}{}",
+                "{path_text} is not TOML: {}{}",
                 one_line(error.message()),
                 line_of(&text, error.span())
             ))
         })?;
-        // Read once for its errors alone: here the file and the line can still be named.
+        // Parsed separately for its errors: here the file and the line are known.
         toml::from_str::<Config>(&text).map_err(|error| {
             ConfigError(format!(
-                "{shown}: {}{}",
+                "{path_text}: {}{}",
                 one_line(error.message()),
                 line_of(&text, error.span())
             ))
@@ -102,7 +105,8 @@ impl Sources {
         Ok(table)
     }
 
-    /// The settings that the environment gives, with `…_FILE` read and the short `MINTAGE_DATABASE_URL` last, so that it wins.
+    /// The settings of the environment, with `…_FILE` variables read. The short
+    /// `MINTAGE_DATABASE_URL` comes last, so that it takes precedence.
     fn settings_of_environment(&self) -> Result<Vec<(String, String)>, ConfigError> {
         let mut settings = Vec::new();
         let mut short_url = None;
@@ -135,7 +139,7 @@ fn read_secret_file(variable: &str, path: &str) -> Result<String, ConfigError> {
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Sets `MINTAGE_DATABASE__POOL__MAX_SIZE` and the like.
+/// Sets a key by the name of its variable, such as `MINTAGE_DATABASE__POOL__MAX_SIZE`.
 fn set_by_name(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
     let lower = name[PREFIX.len()..].to_ascii_lowercase();
     let path: Vec<&str> = lower.split("__").collect();
@@ -151,23 +155,23 @@ fn set_by_name(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigEr
     Ok(())
 }
 
-fn section<'a>(table: &'a mut Table, name: &str, whence: &str) -> Result<&'a mut Table, ConfigError> {
+fn section<'a>(table: &'a mut Table, name: &str, source: &str) -> Result<&'a mut Table, ConfigError> {
     table
         .entry(name.to_owned())
         .or_insert_with(|| Value::Table(Table::new()))
         .as_table_mut()
-        .ok_or_else(|| ConfigError(format!("{whence}: {name} must be a section of the configuration file")))
+        .ok_or_else(|| ConfigError(format!("{source}: {name} must be a section of the configuration file")))
 }
 
 fn default_at(path: &[&str]) -> Option<Value> {
-    let mut value = Value::try_from(Config::default()).expect("every section is made of TOML's own types");
+    let mut value = Value::try_from(Config::default()).expect("every section consists of TOML types");
     for part in path {
         value = value.as_table_mut()?.remove(*part)?;
     }
     (!value.is_table()).then_some(value)
 }
 
-/// Reads `text` as what the default is.
+/// Parses `text` as a value of the same type as `default`.
 fn typed(default: &Value, text: &str) -> Result<Value, &'static str> {
     match default {
         Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
@@ -215,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_flag_wins_over_the_environment_and_that_over_the_file() {
+    fn the_flag_takes_precedence_over_the_environment_and_the_environment_over_the_file() {
         let file = file("[database]\nurl = \"sqlite:file.db\"\nquery_timeout = \"7s\"\n");
         let url = |environment: &[(&str, &str)], flag: Option<&str>| {
             let mut sources = sources(Some(file.path()), environment);
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_in_one_line() {
+    fn an_error_names_the_setting_in_one_line() {
         let wrong = |text: &str| {
             let file = file(text);
             let error = sources(Some(file.path()), &[]).load().unwrap_err().0;

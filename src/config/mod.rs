@@ -1,7 +1,7 @@
-//! The configuration: one struct a section, every key with its default, unknown keys refused.
+//! The configuration: one struct per section, a default for every key, unknown keys rejected.
 //!
-//! It is put together in `load` (flag over environment over file over default), read by serde, and judged in
-//! `validate`, so that what leaves this room can be relied on.
+//! `load` merges the sources (flag over environment over file over default), serde parses them, and
+//! `validate` checks them. Other modules can therefore rely on every value.
 
 mod load;
 mod proxies;

@@ -1,17 +1,17 @@
-//! The peers that are believed about the original request: addresses and CIDR ranges.
+//! The peers whose headers about the original request are trusted: IP addresses and CIDR ranges.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// `server.trusted_proxies`
+/// The value of `server.trusted_proxies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
-    /// Whether a peer is one of them. An IPv4 address is the same whether it comes as such or mapped into IPv6.
+    /// Whether a peer is trusted. An IPv4 address equals its IPv6-mapped form.
     pub fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
         self.0.iter().any(|range| range.contains(&peer))
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn p43_what_is_no_range_is_refused() {
+    fn p43_a_malformed_range_is_rejected() {
         for bad in ["", "localhost", "10.0.0.0/33", "10.0.0"] {
             assert!(proxies(&[bad]).is_err(), "{bad}");
         }

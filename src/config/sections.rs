@@ -1,4 +1,4 @@
-//! The sections of `mintage.toml`, with their defaults. `mintage.example.toml` says what each key is for.
+//! The sections of `mintage.toml` with their defaults. `mintage.example.toml` describes each key.
 
 use std::fmt;
 
@@ -34,12 +34,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The keys whose values differ, written like `cache.ttl`.
+    /// The keys whose values differ, such as `cache.ttl`.
     pub fn differences(&self, other: &Config) -> Vec<String> {
-        let table = |config: &Config| toml::Value::try_from(config).expect("every section is made of TOML's own types");
+        let table = |config: &Config| toml::Value::try_from(config).expect("every section consists of TOML types");
         let mut differing = Vec::new();
         collect_differences("", &table(self), &table(other), &mut differing);
-        // Secret values look alike whatever they are.
+        // A secret value is always serialized as the same text, so compare it here.
         if self.keys.encryption_key != other.keys.encryption_key {
             differing.push("keys.encryption_key".into());
         }
@@ -67,27 +67,28 @@ fn collect_differences(path: &str, a: &toml::Value, b: &toml::Value, differing: 
     }
 }
 
-/// `[server]`: where it listens and what it takes.
+/// `[server]`: listeners and limits of requests.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Server {
-    /// Address and port; port 0 takes a free one.
+    /// Address and port. Port 0 selects a free port.
     pub listen: String,
-    /// The `iss` of every token and the base of the URLs in the metadata.
+    /// The `iss` of every token, and the base of the URLs in the metadata.
     pub issuer: String,
-    /// Worker threads; 0 is one a core.
+    /// Number of worker threads; 0 for one per core.
     pub workers: usize,
-    /// A second listener for `/admin`; empty serves it on the first.
+    /// Address of a separate listener for `/admin`. If empty, the main listener serves it.
     pub admin_listen: String,
-    /// How long an orderly stop may take.
+    /// Maximum duration of an orderly shutdown.
     pub shutdown_timeout: Duration,
-    /// How long it still takes connections when it has been asked to stop and says that it is not ready.
+    /// How long the server accepts connections after it was asked to stop and has reported that it
+    /// is not ready.
     pub drain_delay: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
-    /// Peers that are believed about the original request: addresses and CIDR ranges.
+    /// Peers whose headers about the original request are trusted: IP addresses and CIDR ranges.
     pub trusted_proxies: TrustedProxies,
-    /// The largest request body.
+    /// Maximum size of a request body.
     pub max_body: ByteSize,
     /// How long the head and the body of a request may each take to arrive.
     pub request_timeout: Duration,
@@ -110,17 +111,17 @@ impl Default for Server {
     }
 }
 
-/// `[database]`: where the state is.
+/// `[database]`: the location of the database and the limits of calls to it.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Database {
     /// `sqlite:PATH` or `postgres://…`.
     pub url: String,
-    /// Read replicas of the same PostgreSQL.
+    /// Read replicas of the same PostgreSQL server.
     pub replica_urls: Vec<String>,
-    /// The deadline of one call, waiting for a connection included.
+    /// The deadline of a call, including the wait for a connection.
     pub query_timeout: Duration,
-    /// Whether `serve` brings the schema up to date.
+    /// Whether `serve` applies pending migrations.
     pub auto_migrate: bool,
     /// `[database.pool]`
     pub pool: Pool,
@@ -128,7 +129,7 @@ pub struct Database {
     pub breaker: Breaker,
 }
 
-/// Its URLs may hold passwords.
+/// Not derived, because the URLs may contain passwords.
 impl fmt::Debug for Database {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Database(…)")
@@ -148,17 +149,17 @@ impl Default for Database {
     }
 }
 
-/// `[database.pool]`: r2d2's settings.
+/// `[database.pool]`: the settings of r2d2.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pool {
-    /// The most connections.
+    /// Maximum number of connections.
     pub max_size: u32,
-    /// Connections kept open though nobody uses them.
+    /// Minimum number of idle connections.
     pub min_idle: u32,
-    /// A connection older than this is replaced when it is idle.
+    /// Maximum age of a connection. An older one is replaced once it is idle.
     pub max_lifetime: Duration,
-    /// An idle connection above `min_idle` is closed after this.
+    /// How long a connection beyond `min_idle` may be idle before it is closed.
     pub idle_timeout: Duration,
     /// How long a call waits for a connection.
     pub connection_timeout: Duration,
@@ -176,15 +177,15 @@ impl Default for Pool {
     }
 }
 
-/// `[database.breaker]`: when to stop asking a database that does not answer.
+/// `[database.breaker]`: when calls to a failing database are rejected.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Breaker {
-    /// The share of failed calls, 0 to 1, that opens it.
+    /// The share of failed calls that opens the circuit breaker, above 0 and at most 1.
     pub failure_rate: f64,
-    /// The number of calls that the share is taken of.
+    /// The number of recent calls that the share is computed from.
     pub window: u32,
-    /// How long it stays open before one call is let through.
+    /// How long the circuit breaker stays open before a trial call.
     pub open_for: Duration,
 }
 
@@ -198,7 +199,7 @@ impl Default for Breaker {
     }
 }
 
-/// `[token]`: what a token is like unless the client says otherwise.
+/// `[token]`: the defaults for tokens.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Token {
@@ -206,9 +207,9 @@ pub struct Token {
     pub ttl: Duration,
     /// Signing algorithm.
     pub alg: String,
-    /// The `aud` where the request names no resource; empty is the issuer.
+    /// The `aud` if the request has no `resource`; empty for the issuer.
     pub audience: String,
-    /// The longest lifetime of a one-time token.
+    /// Maximum lifetime of a one-time token.
     pub one_time_ttl: Duration,
 }
 
@@ -227,15 +228,15 @@ impl Default for Token {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cache {
-    /// Off, every request reads its client from the database.
+    /// If `false`, every request reads its client from the database.
     pub enabled: bool,
-    /// Clients kept by each worker.
+    /// Maximum number of clients in the cache of each worker.
     pub capacity: usize,
     /// An entry older than this is loaded again.
     pub ttl: Duration,
-    /// How long "no such client" is remembered.
+    /// How long an unknown client id is cached.
     pub negative_ttl: Duration,
-    /// How long past its ttl an entry may be served while the database cannot be reached.
+    /// How long beyond its `ttl` an entry may be used while the database cannot be reached.
     pub stale_if_error: Duration,
     /// How many recently used clients are loaded before the server is ready.
     pub warm: usize,
@@ -254,19 +255,19 @@ impl Default for Cache {
     }
 }
 
-/// `[writer]`: how the records of issued tokens reach the database.
+/// `[writer]`: how the records of issued tokens are written to the database.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Writer {
-    /// In batches, or each before its answer.
+    /// Whether records are written in batches, or each before its response.
     pub mode: WriterMode,
-    /// Whether an answer waits for the commit of its batch.
+    /// Whether a response waits for the commit of its batch.
     pub durability: Durability,
-    /// Records that make a batch full.
+    /// Number of records in a full batch.
     pub max_batch: usize,
-    /// The longest that the first record of a batch waits.
+    /// Maximum time that the first record of a batch waits.
     pub flush_interval: Duration,
-    /// Records that may wait; beyond, tokens are refused.
+    /// Maximum number of pending records. Beyond it, token requests are rejected.
     pub max_pending: usize,
 }
 
@@ -288,7 +289,8 @@ impl Default for Writer {
 pub enum WriterMode {
     /// Records are written in batches.
     Batch,
-    /// Each record is written before its answer: the "before" of the comparison in `docs/benchmarks.md`.
+    /// Each record is written before its response: the "before" of the comparison in
+    /// `docs/benchmarks.md`.
     Sync,
 }
 
@@ -296,9 +298,9 @@ pub enum WriterMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// The answer does not wait for its record.
+    /// The response does not wait for its record.
     Async,
-    /// The answer waits until the batch of its record is committed.
+    /// The response waits until the batch of its record is committed.
     Group,
 }
 
@@ -306,13 +308,14 @@ pub enum Durability {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
-    /// How often a new key takes over.
+    /// How often a new key is activated.
     pub rotate_every: Duration,
-    /// How long a key is published before it signs; never less than `jwks_max_age` and 5 s.
+    /// How long a key is published before it signs; at least `jwks_max_age` plus 5 s.
     pub publish_before: Duration,
-    /// How long a verifier may keep the JWKS.
+    /// How long a verifier may cache the JWKS.
     pub jwks_max_age: Duration,
-    /// 32 bytes in base64 that private keys are encrypted with in the database; empty leaves them in the clear.
+    /// 32 bytes in base64 that encrypt private keys in the database. If empty, they are stored
+    /// unencrypted.
     pub encryption_key: SecretValue,
 }
 
@@ -327,13 +330,13 @@ impl Default for Keys {
     }
 }
 
-/// `[janitor]`: the removal of what has expired.
+/// `[janitor]`: the removal of expired rows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Janitor {
     /// How often it runs.
     pub interval: Duration,
-    /// How long what has expired is kept.
+    /// How long expired rows are kept.
     pub keep_expired: Duration,
 }
 
@@ -346,27 +349,27 @@ impl Default for Janitor {
     }
 }
 
-/// `[redis]`: the accelerator for several instances.
+/// `[redis]`: the optional Redis that instances share.
 #[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Redis {
-    /// Where it is; empty is none.
+    /// The URL of Redis; empty for none.
     pub url: String,
 }
 
-/// Its URL may hold a password.
+/// Not derived, because the URL may contain a password.
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Redis(…)")
     }
 }
 
-/// `[limits]`: what is refused because there was too much of it.
+/// `[limits]`: rate limits.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Failed authentications a minute of one client id at one address; an address as a whole may fail 10 times as often.
-    /// 0 turns both limits off.
+    /// Maximum number of failed authentications per minute of one client id from one address. An
+    /// address may have 10 times as many. 0 disables both limits.
     pub auth_failures_per_minute: u32,
 }
 
@@ -382,7 +385,7 @@ impl Default for Limits {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Log {
-    /// Text for people or JSON lines for machines.
+    /// Text for people, or JSON for machines.
     pub format: LogFormat,
 }
 
@@ -398,8 +401,8 @@ impl Default for Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// One line of text an event.
+    /// One line of text per event.
     Text,
-    /// One JSON object an event.
+    /// One JSON object per event.
     Json,
 }

@@ -1,4 +1,5 @@
-//! Values with a unit, and secret values: durations (`"250ms"`), sizes (`"16KiB"`) and texts that must not be shown.
+//! Values with a unit, and secret values: durations (`"250ms"`), sizes (`"16KiB"`) and confidential
+//! text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// A length of time, written like `250ms`, `5s`, `15m`, `1h` or `90d`.
+/// A duration, written as `250ms`, `5s`, `15m`, `1h` or `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Duration(pub std::time::Duration);
@@ -71,8 +72,10 @@ impl From<Duration> for String {
     }
 }
 
-/// A number of bytes, written like `512B`, `16KiB` or `1MiB`. The crate bytesize would also take `16`, `16KB` and `1.5MiB`, and
-/// so something else than what is meant.
+/// A number of bytes, written as `512B`, `16KiB` or `1MiB`.
+///
+/// Not the crate bytesize: it also accepts `16`, `16KB` and `1.5MiB`, which may mean something else
+/// than intended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ByteSize(pub usize);
@@ -103,18 +106,18 @@ impl From<ByteSize> for String {
     }
 }
 
-/// A text that must not be shown: neither printed nor written out by `config show`.
+/// A confidential text. It is neither printed nor serialized by `config show`.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub struct SecretValue(Zeroizing<String>);
 
 impl SecretValue {
-    /// The one way to see it.
+    /// The secret text. This is the only access to it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether nothing was set.
+    /// Whether no secret is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -144,7 +147,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn durations_and_sizes_are_written_as_they_were_read() {
+    fn durations_and_sizes_are_written_as_they_were_parsed() {
         for text in ["250ms", "5s", "15m", "1h", "90d", "0ms", "1500ms"] {
             assert_eq!(String::from(Duration::try_from(text.to_owned()).unwrap()), text);
         }
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_unit_is_refused() {
+    fn a_value_without_a_unit_is_rejected() {
         for bad in ["", "5", "5x", "-1s", "s"] {
             assert!(Duration::try_from(bad.to_owned()).is_err(), "{bad}");
         }
@@ -165,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_duration_in_milliseconds_comes_back(millis in 0u64..1 << 43) {
+        fn every_duration_in_milliseconds_round_trips(millis in 0u64..1 << 43) {
             let duration = Duration::millis(millis);
             prop_assert_eq!(Duration::try_from(duration.to_string()), Ok(duration));
         }

@@ -1,4 +1,5 @@
-//! What a configuration must be beyond its types. Each refusal names the key and says what it takes.
+//! Validates the ranges and formats that types do not ensure. Each error names the key and the
+//! accepted values.
 
 use std::net::SocketAddr;
 
@@ -10,19 +11,19 @@ use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
 use crate::oauth::resource::is_absolute_uri;
 
-/// More than anybody has; each keeps a pool of its own.
+/// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
 
-/// Ten years: as good as never.
+/// Ten years: in practice never.
 const MAX_ROTATE_EVERY: Duration = Duration::seconds(3650 * 24 * 3600);
 
-/// Whoever fetches keys more rarely than once a month will not notice that they change.
+/// A verifier that fetches the JWKS less than once a month will miss a rotation anyway.
 const MAX_PUBLISH_BEFORE: Duration = Duration::seconds(30 * 24 * 3600);
 
 const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
 
 impl Config {
-    /// Checks every range and every form that the types leave open.
+    /// Checks every range and format that the types do not ensure.
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         let server = &self.server;
         require(
@@ -70,8 +71,8 @@ impl Config {
             "from 1 to 10000",
             (1..=10_000).contains(&writer.max_batch),
         )?;
-        let room = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
-        require("writer.max_pending", "from writer.max_batch to 100000000", room)?;
+        let in_range = (writer.max_batch..=100_000_000).contains(&writer.max_pending);
+        require("writer.max_pending", "from writer.max_batch to 100000000", in_range)?;
         positive("writer.flush_interval", writer.flush_interval)?;
         positive("janitor.interval", self.janitor.interval)?;
         require(
@@ -89,8 +90,8 @@ impl Config {
 
     fn validate_keys(&self) -> Result<(), ConfigError> {
         let keys = &self.keys;
-        let often = (Duration::seconds(1)..=MAX_ROTATE_EVERY).contains(&keys.rotate_every);
-        require("keys.rotate_every", "from 1s to 3650d", often)?;
+        let in_range = (Duration::seconds(1)..=MAX_ROTATE_EVERY).contains(&keys.rotate_every);
+        require("keys.rotate_every", "from 1s to 3650d", in_range)?;
         for (key, time) in [
             ("keys.publish_before", keys.publish_before),
             ("keys.jwks_max_age", keys.jwks_max_age),
@@ -160,7 +161,7 @@ impl Config {
         )
     }
 
-    /// The audience of a token whose request names none.
+    /// The audience of a token whose request has no `resource`.
     pub fn default_audience(&self) -> &str {
         if self.token.audience.is_empty() {
             &self.server.issuer
@@ -169,10 +170,10 @@ impl Config {
         }
     }
 
-    /// The key that private keys are encrypted with, if one is set.
+    /// The key that encrypts private keys, if one is set.
     ///
     /// # Errors
-    /// When it is not 32 bytes in base64.
+    /// The value is not 32 bytes in base64.
     pub fn encryption_key(&self) -> Result<Option<zeroize::Zeroizing<[u8; 32]>>, ConfigError> {
         let text = self.keys.encryption_key.reveal();
         if text.is_empty() {
@@ -182,17 +183,17 @@ impl Config {
         match <[u8; 32]>::try_from(bytes.as_slice()) {
             Ok(key) => Ok(Some(zeroize::Zeroizing::new(key))),
             Err(_) => Err(ConfigError(
-                "keys.encryption_key must be 32 bytes in base64: make one with `openssl rand -base64 32`".into(),
+                "keys.encryption_key must be 32 bytes in base64: generate one with `openssl rand -base64 32`".into(),
             )),
         }
     }
 }
 
-fn require(key: &str, what: &str, holds: bool) -> Result<(), ConfigError> {
-    if holds {
+fn require(key: &str, accepted: &str, is_valid: bool) -> Result<(), ConfigError> {
+    if is_valid {
         return Ok(());
     }
-    Err(ConfigError(format!("{key} must be {what}")))
+    Err(ConfigError(format!("{key} must be {accepted}")))
 }
 
 fn positive(key: &str, duration: Duration) -> Result<(), ConfigError> {
@@ -203,7 +204,7 @@ fn is_address(text: &str) -> bool {
     text.parse::<SocketAddr>().is_ok()
 }
 
-/// P48: https, without query or fragment; http only for loopback.
+/// https without query or fragment; http only for loopback (docs/protocol.md#p48).
 fn is_issuer(text: &str) -> bool {
     let Ok(url) = url::Url::parse(text) else {
         return false;
@@ -280,7 +281,7 @@ mod tests {
         ] {
             assert!(is_database_url(good), "{good}");
         }
-        // An SQLite database in memory is one for each connection: a pool of them would be several databases.
+        // Each connection would have its own in-memory database, so a pool would have several.
         for bad in [
             "",
             "mintage.db",
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn g8_debug_shows_no_password_of_a_url() {
+    fn g8_debug_does_not_reveal_the_password_of_a_url() {
         let mut config = Config::default();
         config.database.url = "postgres://m:hunter2@db/m".into();
         config.database.replica_urls = vec!["postgres://m:hunter2@replica/m".into()];
@@ -326,31 +327,33 @@ mod tests {
     }
 
     #[test]
-    fn ranges_are_refused_by_the_name_of_their_key() {
-        let refused = |change: fn(&mut Config)| {
+    fn an_error_about_a_range_names_the_key() {
+        let error_of = |change: fn(&mut Config)| {
             let mut config = Config::default();
             change(&mut config);
             config.validate().unwrap_err().0
         };
-        assert!(refused(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
-        assert!(refused(|c| c.token.alg = "none".into()).starts_with("token.alg"));
-        assert!(refused(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
-        assert!(refused(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
+        assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
+        assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
+        assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(
-            refused(|c| c.database.replica_urls = vec!["postgres://m@replica/m".into()])
+            error_of(|c| c.database.replica_urls = vec!["postgres://m@replica/m".into()])
                 .starts_with("database.replica_urls")
         );
-        assert!(refused(|c| c.keys.rotate_every = Duration::millis(999)).starts_with("keys.rotate_every"));
-        assert!(refused(|c| c.keys.rotate_every = Duration::seconds(3651 * 86_400)).starts_with("keys.rotate_every"));
-        assert!(refused(|c| c.keys.publish_before = Duration::seconds(31 * 86_400)).starts_with("keys.publish_before"));
-        assert!(refused(|c| c.keys.jwks_max_age = Duration::seconds(31 * 86_400)).starts_with("keys.jwks_max_age"));
-        assert!(refused(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
-        assert!(refused(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
+        assert!(error_of(|c| c.keys.rotate_every = Duration::millis(999)).starts_with("keys.rotate_every"));
+        assert!(error_of(|c| c.keys.rotate_every = Duration::seconds(3651 * 86_400)).starts_with("keys.rotate_every"));
         assert!(
-            refused(|c| c.limits.auth_failures_per_minute = 1_000_001).starts_with("limits.auth_failures_per_minute")
+            error_of(|c| c.keys.publish_before = Duration::seconds(31 * 86_400)).starts_with("keys.publish_before")
         );
-        assert!(refused(|c| c.server.listen = "8080".into()).starts_with("server.listen"));
-        let tls = refused(|c| c.redis.url = "rediss://:hunter2@redis".into());
+        assert!(error_of(|c| c.keys.jwks_max_age = Duration::seconds(31 * 86_400)).starts_with("keys.jwks_max_age"));
+        assert!(error_of(|c| c.keys.encryption_key = "short".to_owned().into()).starts_with("keys.encryption_key"));
+        assert!(error_of(|c| c.database.breaker.failure_rate = 0.0).starts_with("database.breaker.failure_rate"));
+        assert!(
+            error_of(|c| c.limits.auth_failures_per_minute = 1_000_001).starts_with("limits.auth_failures_per_minute")
+        );
+        assert!(error_of(|c| c.server.listen = "8080".into()).starts_with("server.listen"));
+        let tls = error_of(|c| c.redis.url = "rediss://:hunter2@redis".into());
         assert!(tls.starts_with("redis.url must be") && tls.contains("rediss://) needs a tunnel"));
         assert!(!tls.contains("hunter2"));
     }

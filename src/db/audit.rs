@@ -1,4 +1,5 @@
-//! The audit log: an event is written in the transaction of what it tells, or neither is.
+//! The audit log. An event is written in the transaction of the change that it describes, or
+//! neither is.
 
 use diesel::prelude::*;
 
@@ -8,10 +9,12 @@ use super::schema::audit;
 use crate::api::audit::{AuditDocument, AuditEvent, Principal};
 use crate::time::UnixMillis;
 
-/// Does `work` in one transaction with the event that tells of it; work that did nothing returns none.
+/// Runs `work` and writes its event in one transaction. `work` returns no event if it changed
+/// nothing.
 ///
 /// # Errors
-/// What `work` gave, or the database refuses or cannot be reached; nothing is done then.
+/// The error of `work`, or the database rejects the statement or cannot be reached. Nothing is
+/// changed then.
 pub fn audited<T>(
     conn: &mut Conn,
     principal: &Principal,
@@ -27,10 +30,10 @@ pub fn audited<T>(
     })
 }
 
-/// Writes an event, inside of its transaction.
+/// Writes an event within its transaction.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub(super) fn append(
     conn: &mut Conn,
     principal: &Principal,
@@ -40,17 +43,17 @@ pub(super) fn append(
     append_many(conn, principal, now, std::slice::from_ref(event))
 }
 
-/// Writes many events, inside of their transaction.
+/// Writes several events within their transaction.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub(super) fn append_many(
     conn: &mut Conn,
     principal: &Principal,
     now: UnixMillis,
     events: &[AuditEvent],
 ) -> Result<(), DbError> {
-    let rows: Vec<NewLine> = events.iter().map(|event| NewLine::new(principal, now, event)).collect();
+    let rows: Vec<NewRow> = events.iter().map(|event| NewRow::new(principal, now, event)).collect();
     let insert = diesel::insert_into(audit::table).values(rows);
     match conn {
         Conn::Sqlite(conn) => insert.execute(conn)?,
@@ -59,10 +62,10 @@ pub(super) fn append_many(
     Ok(())
 }
 
-/// A line to be written; the database gives it its number.
+/// A new row. The database assigns its number.
 #[derive(Insertable)]
 #[diesel(table_name = audit, treat_none_as_default_value = false)]
-struct NewLine<'a> {
+struct NewRow<'a> {
     at_ms: i64,
     who: &'a str,
     origin: &'a str,
@@ -71,12 +74,12 @@ struct NewLine<'a> {
     detail: String,
 }
 
-impl<'a> NewLine<'a> {
+impl<'a> NewRow<'a> {
     fn new(principal: &'a Principal, now: UnixMillis, event: &'a AuditEvent) -> Self {
         Self {
             at_ms: now.0,
-            who: &principal.who,
-            origin: &principal.origin,
+            who: &principal.actor,
+            origin: &principal.source,
             action: event.action.name(),
             subject: &event.subject,
             detail: event.detail.to_string(),
@@ -95,10 +98,10 @@ struct AuditRow {
     detail: String,
 }
 
-/// At most `limit` lines, the newest first, older than line `before` if that is given.
+/// At most `limit` events, newest first, and older than number `before` if given.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn list(conn: &mut Conn, before: Option<i64>, limit: i64) -> Result<Vec<AuditDocument>, DbError> {
     let rows: Vec<AuditRow> = audit::table
         .filter(audit::id.lt(before.unwrap_or(i64::MAX)))
@@ -108,10 +111,10 @@ pub fn list(conn: &mut Conn, before: Option<i64>, limit: i64) -> Result<Vec<Audi
     Ok(rows.into_iter().map(AuditRow::into_document).collect())
 }
 
-/// At most `limit` lines after line `after`, the oldest first.
+/// At most `limit` events after number `after`, oldest first.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn since(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditDocument>, DbError> {
     let rows: Vec<AuditRow> = audit::table
         .filter(audit::id.gt(after))
@@ -126,8 +129,8 @@ impl AuditRow {
         AuditDocument {
             id: self.id,
             at: UnixMillis(self.at_ms).to_string(),
-            who: self.who,
-            origin: self.origin,
+            actor: self.who,
+            source: self.origin,
             action: self.action,
             subject: self.subject,
             detail: serde_json::from_str(&self.detail).unwrap_or_default(),

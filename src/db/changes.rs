@@ -1,4 +1,4 @@
-//! The change log: every write that a cache must know of appends to it in its own transaction.
+//! The change log. Every write that affects a cache appends to it in its own transaction.
 
 use diesel::prelude::*;
 
@@ -11,20 +11,21 @@ use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// What changed.
+/// A change of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A client, its secrets included.
+    /// A client or its secrets.
     Client(ClientId),
-    /// The global not-before, which is that of all clients.
+    /// The global not-before, which applies to all clients.
     GlobalNotBefore,
-    /// A token that was revoked or redeemed.
+    /// A token was revoked or redeemed.
     InvalidatedToken(InvalidatedToken),
     /// The signing keys.
     Keys,
     /// The forward-auth policy.
     Routes,
-    /// Something that a newer version writes; this one drops everything it has to be on the safe side.
+    /// A change that a newer version wrote. This version cannot interpret it and drops everything
+    /// cached.
     Unknown,
 }
 
@@ -53,7 +54,7 @@ impl Change {
     }
 }
 
-/// Reads `JTI EXP`: the whole of a revocation stands in the log, so that nobody has to look it up.
+/// Parses `JTI EXP`. The log contains the whole revocation, so that applying it needs no query.
 fn invalidated(subject: &str) -> Option<InvalidatedToken> {
     let (jti, expires_at) = subject.split_once(' ')?;
     Some(InvalidatedToken {
@@ -62,13 +63,14 @@ fn invalidated(subject: &str) -> Option<InvalidatedToken> {
     })
 }
 
-/// Appends to the log; to be called inside the transaction of the write itself.
+/// Appends to the log. Call this within the transaction of the write.
 ///
-/// PostgreSQL hands out sequence numbers before it commits, so a reader could pass over a number that commits late.
-/// Writers therefore take a lock first, held until they commit: numbers become visible in order.
+/// PostgreSQL assigns sequence numbers before the commit, so a reader could miss a number that is
+/// committed late. Writers therefore hold a lock until they commit: numbers become visible in
+/// order.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), DbError> {
     locks::wait_for_log(conn)?;
     let (kind, subject) = change.columns();
@@ -82,23 +84,23 @@ pub fn append(conn: &mut Conn, change: &Change, now: UnixMillis) -> Result<(), D
     Ok(())
 }
 
-/// Appends one line for each of many clients; to be called as [`append`].
+/// As [`append`], with one line for each of several clients.
 ///
 /// # Errors
 /// As [`append`].
 pub(super) fn append_clients(conn: &mut Conn, ids: &[&ClientId], now: UnixMillis) -> Result<(), DbError> {
-    /// A line to be written; the database gives it its number.
+    /// A new row. The database assigns its number.
     #[derive(Insertable)]
     #[diesel(table_name = changes, treat_none_as_default_value = false)]
-    struct NewLine<'a> {
+    struct NewRow<'a> {
         kind: &'a str,
         subject: &'a str,
         at_ms: i64,
     }
     locks::wait_for_log(conn)?;
-    let rows: Vec<NewLine> = ids
+    let rows: Vec<NewRow> = ids
         .iter()
-        .map(|id| NewLine {
+        .map(|id| NewRow {
             kind: "client",
             subject: id.as_str(),
             at_ms: now.0,
@@ -112,10 +114,10 @@ pub(super) fn append_clients(conn: &mut Conn, ids: &[&ClientId], now: UnixMillis
     Ok(())
 }
 
-/// The number of the last change, 0 when there was none.
+/// The number of the last change; 0 if there is none.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn last(conn: &mut Conn) -> Result<i64, DbError> {
     let last = changes::table
         .select(diesel::dsl::max(changes::seq))
@@ -123,18 +125,18 @@ pub fn last(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(last.unwrap_or(0))
 }
 
-/// A line of the log.
+/// A line of the change log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Its number.
+    /// The number of the change.
     pub seq: i64,
-    /// When it was written, by the clock of whoever wrote it.
+    /// When the line was written, by the clock of its writer.
     pub at: UnixMillis,
-    /// What it says.
+    /// The change.
     pub change: Change,
 }
 
-/// The columns of a line, as they are stored.
+/// The columns of a line.
 type Row = (i64, i64, String, String);
 
 impl From<Row> for Line {
@@ -150,7 +152,7 @@ impl From<Row> for Line {
 /// Up to `limit` lines from number `seq` on, oldest first.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn from(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Line>, DbError> {
     let rows = changes::table
         .filter(changes::seq.ge(seq))
@@ -161,10 +163,10 @@ pub fn from(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Line>, DbError>
     Ok(rows.into_iter().map(Line::from).collect())
 }
 
-/// The lines that have these numbers, as far as there are any.
+/// The lines with these numbers, as far as they exist.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn at(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<Line>, DbError> {
     if numbers.is_empty() {
         return Ok(Vec::new());
@@ -177,19 +179,20 @@ pub fn at(conn: &mut Conn, numbers: &[i64]) -> Result<Vec<Line>, DbError> {
     Ok(rows.into_iter().map(Line::from).collect())
 }
 
-/// Which clients changed lately, and when.
+/// The clients that changed recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecentChanges {
-    /// Of changes after this number it is complete.
+    /// The list is complete for changes after this number.
     pub after: i64,
-    /// Clients, each with the number of its last change.
+    /// Each client with the number of its last change.
     pub clients: Vec<(ClientId, i64)>,
 }
 
-/// The clients that changed since `since`, as far as they are no more than `limit`; with more, only that the log ends here.
+/// The clients that changed since `since`, if there are at most `limit`. If there are more, the
+/// result is empty and begins at the end of the log.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn recent(conn: &mut Conn, since: UnixMillis, limit: i64) -> Result<RecentChanges, DbError> {
     let before = changes::table
         .filter(changes::at_ms.lt(since.0))
@@ -200,14 +203,14 @@ pub fn recent(conn: &mut Conn, since: UnixMillis, limit: i64) -> Result<RecentCh
     let first = changes::table
         .select(diesel::dsl::min(changes::seq))
         .first::<Option<i64>>(conn)?;
-    // What lies before the first line was removed, or never was.
+    // Lines before the first one were removed or never existed.
     let mut after = before.or(first.map(|first| first - 1)).unwrap_or(0);
-    let dropping_all = changes::table
+    let last_unknown = changes::table
         .filter(changes::seq.gt(after))
         .filter(changes::kind.ne_all(["client", "everybody", "spent", "keys", "routes"]))
         .select(diesel::dsl::max(changes::seq))
         .first::<Option<i64>>(conn)?;
-    after = dropping_all.unwrap_or(after);
+    after = last_unknown.unwrap_or(after);
     let rows: Vec<(String, Option<i64>)> = changes::table
         .filter(changes::seq.gt(after))
         .filter(changes::kind.eq("client"))

@@ -1,4 +1,5 @@
-//! Client status: which clients are disabled, and whose tokens from before a moment are not valid.
+//! Client status: which clients are disabled, and from which moment on the tokens of a client are
+//! valid.
 
 use std::collections::HashMap;
 
@@ -13,30 +14,33 @@ use crate::oauth::activity::ClientStatus;
 use crate::oauth::client::ClientId;
 use crate::time::UnixMillis;
 
-/// The row of the global not-before: no client has an empty id.
+/// The row of the global not-before. No client has an empty id.
 const GLOBAL: &str = "";
 
-/// Makes every token issued to a client until `now` inactive; to all clients, if none is named.
+/// Revokes every token issued until `now` to a client, or to all clients if `client` is `None`.
+/// Returns the new not-before.
 ///
-/// The moment after `now` is written: a token of this very millisecond may have been issued before.
+/// The not-before is the millisecond after `now`, because a token may have been issued earlier
+/// within the millisecond of `now`.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn revoke_until(conn: &mut Conn, client: Option<&ClientId>, now: UnixMillis) -> Result<UnixMillis, DbError> {
     conn.write(|conn| set_not_before(conn, client, now))
 }
 
-/// As [`revoke_until`], inside of a transaction.
+/// As [`revoke_until`], within a transaction.
 pub(super) fn set_not_before(
     conn: &mut Conn,
     client: Option<&ClientId>,
     now: UnixMillis,
 ) -> Result<UnixMillis, DbError> {
-    // First, as everybody who changes clients does, or two of them could wait for each other.
+    // Locked first, as in every change of a client. Otherwise two writers could deadlock.
     locks::wait_for_log(conn)?;
     let moment = UnixMillis(now.0 + 1);
     let id = client.map_or(GLOBAL, ClientId::as_str);
-    // Never back in time: a clock that was set back must not make revoked tokens active again.
+    // A not-before never moves back. Otherwise a clock that was set back would make revoked tokens
+    // active again.
     let updated = diesel::update(not_before::table.find(id))
         .filter(not_before::not_before_ms.lt(moment.0))
         .set(not_before::not_before_ms.eq(moment.0))
@@ -54,10 +58,10 @@ pub(super) fn set_not_before(
     Ok(moment)
 }
 
-/// The global not-before, if there is one.
+/// The global not-before, if any.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn global_not_before(conn: &mut Conn) -> Result<Option<UnixMillis>, DbError> {
     let moment = not_before::table
         .find(GLOBAL)
@@ -67,11 +71,11 @@ pub fn global_not_before(conn: &mut Conn) -> Result<Option<UnixMillis>, DbError>
     Ok(moment.map(UnixMillis))
 }
 
-/// The status of some clients, in the order in which they are named. One that does not exist has the status of a
-/// disabled one, whatever the clock of the instance that deleted it said.
+/// The status of clients, in the order of `ids`. A client that does not exist has the status of a
+/// disabled one, whatever the clock of the deleting instance was.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn of_clients(conn: &mut Conn, ids: &[ClientId]) -> Result<Vec<ClientStatus>, DbError> {
     let texts: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let enabled: HashMap<String, bool> = clients::table
@@ -93,10 +97,10 @@ pub fn of_clients(conn: &mut Conn, ids: &[ClientId]) -> Result<Vec<ClientStatus>
     Ok(ids.iter().map(status).collect())
 }
 
-/// Every client whose status differs from that of a new one.
+/// Every client whose status differs from that of a new client.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn exceptions(conn: &mut Conn) -> Result<HashMap<ClientId, ClientStatus>, DbError> {
     let mut statuses: HashMap<ClientId, ClientStatus> = HashMap::new();
     let disabled: Vec<String> = clients::table
@@ -110,7 +114,7 @@ pub fn exceptions(conn: &mut Conn) -> Result<HashMap<ClientId, ClientStatus>, Db
         .select((not_before::client_id, not_before::not_before_ms))
         .load(conn)?;
     let named: Vec<ClientId> = moments.iter().filter_map(|(id, _)| ClientId::parse(id)).collect();
-    // Few: clients that were deleted or whose tokens were all taken back.
+    // There are few: clients that were deleted or whose tokens were all revoked.
     for chunk in named.chunks(500) {
         for (id, status) in chunk.iter().zip(of_clients(conn, chunk)?) {
             statuses.insert(id.clone(), status);

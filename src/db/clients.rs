@@ -1,4 +1,4 @@
-//! Clients: loaded whole, with their secrets, and parsed once.
+//! Clients, loaded with their secrets and parsed once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use crate::oauth::scope::Scope;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// Clients looked for or added by one statement: with twelve values each, less than half of what SQLite and PostgreSQL
-/// take in one.
-pub(super) const MANY: usize = 500;
+/// Clients per statement. With twelve values each, this is less than half of the limits of SQLite
+/// and PostgreSQL.
+pub(super) const BATCH: usize = 500;
 
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = clients, treat_none_as_default_value = false, treat_none_as_null = true)]
@@ -36,10 +36,10 @@ struct ClientRow {
     updated_at_ms: i64,
 }
 
-/// One client, or `None` when there is none with this id.
+/// A client, or `None` if none has this id.
 ///
 /// # Errors
-/// When the database cannot be reached, or the row does not read as a client.
+/// The database cannot be reached, or the row is malformed.
 pub fn find(conn: &mut Conn, id: &ClientId) -> Result<Option<Client>, DbError> {
     Ok(find_many(conn, &[id.as_str()])?.pop())
 }
@@ -59,7 +59,7 @@ pub fn find_many(conn: &mut Conn, ids: &[&str]) -> Result<Vec<Client>, DbError> 
     with_secrets(conn, rows)
 }
 
-/// All clients in the order of their ids, at most `limit` after `after`.
+/// At most `limit` clients after the id `after`, ordered by id.
 ///
 /// # Errors
 /// As [`find`].
@@ -72,12 +72,13 @@ pub fn list(conn: &mut Conn, after: Option<&str>, limit: i64) -> Result<Vec<Clie
     with_secrets(conn, rows)
 }
 
-/// The ids of the clients that got a token last, most recent first, at most `limit`.
+/// The ids of at most `limit` clients that were issued a token most recently, most recent first.
 ///
-/// It reads the newest token records only, which the ids keep together: its cost does not grow with the table.
+/// Reads only the newest token records, which are adjacent because ids increase with time. So the
+/// cost does not grow with the table.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbError> {
     const RECORDS: i64 = 10_000;
     let used: Vec<String> = tokens::table
@@ -96,7 +97,7 @@ pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbErr
 /// Adds a client with its secrets.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when the id is taken.
+/// [`DbError::Conflict`] if the id is taken.
 pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
         diesel::insert_into(clients::table)
@@ -109,13 +110,13 @@ pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     })
 }
 
-/// Which of the named clients exist.
+/// Those of the given ids that exist.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn taken(conn: &mut Conn, ids: &[&ClientId]) -> Result<HashSet<String>, DbError> {
     let mut taken = HashSet::new();
-    for part in ids.chunks(MANY) {
+    for part in ids.chunks(BATCH) {
         let part: Vec<&str> = part.iter().map(|id| id.as_str()).collect();
         let found: Vec<String> = clients::table
             .filter(clients::client_id.eq_any(part))
@@ -126,10 +127,10 @@ pub fn taken(conn: &mut Conn, ids: &[&ClientId]) -> Result<HashSet<String>, DbEr
     Ok(taken)
 }
 
-/// Adds many clients with their secrets, to be called inside of a transaction; the change log is the caller's.
+/// Adds clients with their secrets within a transaction. The caller must append to the change log.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when an id is taken.
+/// [`DbError::Conflict`] if an id is taken.
 pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbError> {
     let rows: Vec<ClientRow> = all.iter().map(|client| ClientRow::from(*client)).collect();
     let insert = diesel::insert_into(clients::table).values(rows);
@@ -140,10 +141,10 @@ pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbErro
     secrets::insert_many(conn, all)
 }
 
-/// Adds a client, or puts it in the place of the one that has its id; its secrets replace the old ones.
+/// Adds a client, or replaces the client with its id together with all of that client's secrets.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
         locks::wait_for_log(conn)?;
@@ -162,26 +163,27 @@ pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     })
 }
 
-/// How an attempt to change a client ended.
+/// The result of changing a client.
 #[derive(Debug)]
 pub enum Changed<E> {
-    /// It is changed.
+    /// The client was changed.
     Done {
-        /// As it was.
+        /// The client before the change.
         before: Box<Client>,
-        /// As it is.
+        /// The client after the change.
         after: Box<Client>,
     },
-    /// There is no such client.
+    /// No client has this id.
     Missing,
-    /// The change does not suit the client as it is now.
-    Refused(E),
+    /// The change does not apply to the current client.
+    Rejected(E),
 }
 
-/// Changes a client as `change` says, which is shown the client as it is; its secrets stay.
+/// Changes a client to the result of `change`, which receives the current client. The secrets stay
+/// as they are.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn change<E>(
     conn: &mut Conn,
     id: &ClientId,
@@ -189,14 +191,15 @@ pub fn change<E>(
     change: impl FnOnce(&Client) -> Result<Client, E>,
 ) -> Result<Changed<E>, DbError> {
     conn.write(|conn| {
-        // First, because its lock also keeps another writer from changing the same client meanwhile.
+        // First, because the lock of the change log also keeps other writers from changing the
+        // client.
         changes::append(conn, &Change::Client(id.clone()), now)?;
         let Some(before) = find(conn, id)? else {
             return Ok(Changed::Missing);
         };
         let after = match change(&before) {
             Ok(after) => after,
-            Err(refused) => return Ok(Changed::Refused(refused)),
+            Err(rejection) => return Ok(Changed::Rejected(rejection)),
         };
         diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
             .set(ClientRow::from(&after))
@@ -208,18 +211,19 @@ pub fn change<E>(
     })
 }
 
-/// Deletes a client and its secrets; `false` when there is none.
+/// Deletes a client and its secrets. Returns `false` if no client has this id.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
-        // First, as everybody who changes clients does, or two of them could wait for each other.
+        // Locked first, as in every change of a client. Otherwise two writers could deadlock.
         locks::wait_for_log(conn)?;
         secrets::delete_all(conn, id)?;
         let deleted = diesel::delete(clients::table.filter(clients::client_id.eq(id.as_str()))).execute(conn)?;
         if deleted == 1 {
-            // Its tokens must die with it, and stay dead should its id be given to another.
+            // Revokes the client's tokens. They must stay revoked even if another client gets its
+            // id.
             client_status::set_not_before(conn, Some(id), now)?;
         }
         Ok(deleted == 1)
@@ -245,16 +249,16 @@ fn with_secrets(conn: &mut Conn, rows: Vec<ClientRow>) -> Result<Vec<Client>, Db
 
 impl From<&Client> for ClientRow {
     fn from(client: &Client) -> Self {
-        let reserved_left_out = client.scope.without_prefix(RESERVED_PREFIX);
+        let automatic_default = client.scope.without_prefix(RESERVED_PREFIX);
         let methods: Vec<&str> = client.auth_methods.iter().map(|method| method.name()).collect();
         Self {
             client_id: client.id.as_str().to_owned(),
             name: client.name.clone(),
             enabled: client.enabled,
             scope: client.scope.as_str().to_owned(),
-            default_scope: (client.default_scope != reserved_left_out).then(|| client.default_scope.to_string()),
+            default_scope: (client.default_scope != automatic_default).then(|| client.default_scope.to_string()),
             audiences: client.audiences.join(" "),
-            serves: client.serves.join(" "),
+            serves: client.introspection_audiences.join(" "),
             auth_methods: methods.join(" "),
             ttl_seconds: client.ttl_seconds,
             alg: client.alg.map(|alg| alg.name().to_owned()),
@@ -266,11 +270,11 @@ impl From<&Client> for ClientRow {
 
 impl ClientRow {
     fn into_client(self, secrets: Vec<StoredSecret>) -> Result<Client, DbError> {
-        let wrong =
+        let malformed =
             |column: &str| DbError::Inconsistent(format!("client {:?} has a malformed {column}", self.client_id));
-        let scope = scope_of(&self.scope).ok_or_else(|| wrong("scope"))?;
+        let scope = scope_of(&self.scope).ok_or_else(|| malformed("scope"))?;
         let default_scope = match &self.default_scope {
-            Some(text) => scope_of(text).ok_or_else(|| wrong("default_scope"))?,
+            Some(text) => scope_of(text).ok_or_else(|| malformed("default_scope"))?,
             None => scope.without_prefix(RESERVED_PREFIX),
         };
         let auth_methods: Result<Vec<AuthMethod>, String> = words(&self.auth_methods).map(str::parse).collect();
@@ -279,15 +283,15 @@ impl ClientRow {
             .as_deref()
             .map(str::parse)
             .transpose()
-            .map_err(|_| wrong("alg"))?;
+            .map_err(|_| malformed("alg"))?;
         Ok(Client {
-            id: ClientId::parse(&self.client_id).ok_or_else(|| wrong("client_id"))?,
+            id: ClientId::parse(&self.client_id).ok_or_else(|| malformed("client_id"))?,
             enabled: self.enabled,
             scope,
             default_scope,
             audiences: words(&self.audiences).map(Arc::from).collect(),
-            serves: words(&self.serves).map(Arc::from).collect(),
-            auth_methods: auth_methods.map_err(|_| wrong("auth_methods"))?,
+            introspection_audiences: words(&self.serves).map(Arc::from).collect(),
+            auth_methods: auth_methods.map_err(|_| malformed("auth_methods"))?,
             ttl_seconds: self.ttl_seconds,
             alg,
             secrets,

@@ -1,11 +1,12 @@
-//! A connection to either database, and a transaction on it.
+//! A connection to SQLite or PostgreSQL, and a transaction on it.
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::{PgConnection, SqliteConnection};
 
 use super::error::DbError;
 
-/// A connection. Most queries run on either; where the dialects differ, the function matches on it.
+/// A connection. Most queries run on both databases. Where the dialects differ, a function matches
+/// on this.
 #[derive(diesel::MultiConnection)]
 pub enum Conn {
     /// The embedded database.
@@ -15,13 +16,15 @@ pub enum Conn {
 }
 
 impl Conn {
-    /// Runs `work` in one transaction that may write, and commits it; inside of another one it becomes a part of that.
+    /// Runs `work` in a transaction that may write, and commits it. Within another transaction,
+    /// `work` becomes a part of that one.
     ///
-    /// On SQLite it begins IMMEDIATE: a transaction that reads first and writes later fails at once when another
-    /// wrote in between, however long the busy timeout is.
+    /// On SQLite the transaction is IMMEDIATE. Otherwise a transaction that reads before it writes
+    /// would fail immediately if another connection wrote in between, regardless of the busy
+    /// timeout.
     ///
     /// # Errors
-    /// What `work` or the commit gave; everything is rolled back then.
+    /// The error of `work` or of the commit. Everything is rolled back then.
     pub fn write<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
         if self.is_in_transaction()? {
             return work(self);
@@ -39,7 +42,8 @@ impl Conn {
                 Ok(value)
             }
             Err(error) => {
-                // Where the rollback fails too, the connection is marked broken and the pool drops it.
+                // If the rollback also fails, the connection is marked as broken and the pool drops
+                // it.
                 let _ = match self {
                     Conn::Sqlite(conn) => AnsiTransactionManager::rollback_transaction(conn),
                     Conn::Postgres(conn) => AnsiTransactionManager::rollback_transaction(conn),
@@ -58,7 +62,7 @@ impl Conn {
     }
 }
 
-/// Which database a URL names.
+/// The kind of database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// `sqlite:PATH`
@@ -68,7 +72,8 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// By the scheme of the URL; whatever is not PostgreSQL is SQLite, as the configuration has made sure.
+    /// The kind of database at a URL, by its scheme. Configuration validation ensures that any
+    /// other URL than PostgreSQL's is one of SQLite.
     pub fn of_url(url: &str) -> Self {
         if url.starts_with("postgres") {
             Self::Postgres

@@ -1,4 +1,4 @@
-//! The secret that the instances on this database share: 256 bits, made once.
+//! The secret that all instances on this database share: 256 bits, generated once.
 
 use aws_lc_rs::rand;
 use diesel::prelude::*;
@@ -9,22 +9,22 @@ use super::error::DbError;
 use super::schema::deployment;
 use crate::time::UnixMillis;
 
-/// There is one row.
+/// The id of the only row.
 const ROW: i64 = 1;
 
-/// The secret; the first who asks makes it.
+/// Returns the secret. The first caller generates it.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached, or holds another secret than one of ours.
+/// The database rejects the statement or cannot be reached, or the stored secret is malformed.
 pub fn secret(conn: &mut Conn, now: UnixMillis) -> Result<Zeroizing<[u8; 32]>, DbError> {
     if let Some(secret) = find(conn)? {
         return Ok(secret);
     }
-    let mut made = Zeroizing::new([0; 32]);
-    rand::fill(&mut *made).map_err(|_| DbError::Query("the machine gives no randomness".into()))?;
+    let mut generated = Zeroizing::new([0; 32]);
+    rand::fill(&mut *generated).map_err(|_| DbError::Query("the operating system provides no randomness".into()))?;
     let row = (
         deployment::id.eq(ROW),
-        deployment::secret.eq(&made[..]),
+        deployment::secret.eq(&generated[..]),
         deployment::created_at_ms.eq(now.0),
     );
     let insert = diesel::insert_into(deployment::table).values(row);
@@ -32,8 +32,8 @@ pub fn secret(conn: &mut Conn, now: UnixMillis) -> Result<Zeroizing<[u8; 32]>, D
         Conn::Sqlite(conn) => insert.on_conflict_do_nothing().execute(conn)?,
         Conn::Postgres(conn) => insert.on_conflict_do_nothing().execute(conn)?,
     };
-    // Read again: of several instances that start at once, the first one's counts.
-    find(conn)?.ok_or_else(|| DbError::Inconsistent("the deployment's secret is not there".into()))
+    // Read it again: if several instances start at once, the secret of the first one is in effect.
+    find(conn)?.ok_or_else(|| DbError::Inconsistent("the deployment secret is missing".into()))
 }
 
 fn find(conn: &mut Conn) -> Result<Option<Zeroizing<[u8; 32]>>, DbError> {
@@ -48,5 +48,5 @@ fn find(conn: &mut Conn) -> Result<Option<Zeroizing<[u8; 32]>>, DbError> {
     let secret = <[u8; 32]>::try_from(&stored[..]);
     secret
         .map(|secret| Some(Zeroizing::new(secret)))
-        .map_err(|_| DbError::Inconsistent("the deployment's secret has not 32 bytes".into()))
+        .map_err(|_| DbError::Inconsistent("the deployment secret is not 32 bytes long".into()))
 }

@@ -1,7 +1,7 @@
-//! Endpoint: one database that can be asked, the primary or a replica, with all that stands between it and a caller.
+//! An endpoint: the primary or a replica, with its pool and circuit breaker.
 //!
-//! A call passes the circuit breaker, waits for one of as many permits as the pool has connections, runs on a blocking
-//! thread, and has a deadline.
+//! A call passes the circuit breaker, waits for one of as many permits as the pool has connections,
+//! runs on a blocking thread, and has a deadline.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,13 +21,13 @@ use crate::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::config;
 use crate::metrics::HistogramCounts;
 
-/// One database.
+/// The primary or a replica.
 pub struct Endpoint {
     /// `primary` or `replica N`, for the log.
     role: String,
     backend: Backend,
     pool: r2d2::Pool<Manager>,
-    /// One for each connection: who waits for a connection waits here, without a thread.
+    /// One permit per connection. A call waits here for a connection without blocking a thread.
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     counters: Arc<PoolCounters>,
@@ -35,34 +35,34 @@ pub struct Endpoint {
     settings: PoolSettings,
 }
 
-/// `/admin/pool/stats`, and what `/metrics` shows besides.
+/// The response of `/admin/pool/stats`, with additional values for `/metrics`.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct PoolStats {
     /// `sqlite` or `postgres`.
     pub backend: &'static str,
-    /// The most connections.
+    /// Maximum number of connections.
     pub max_size: u32,
-    /// Those that are open.
+    /// Open connections.
     pub connections: u32,
-    /// Of those, the ones that nobody uses.
+    /// Open connections that are idle.
     pub idle: u32,
-    /// Of those, the ones that somebody uses.
+    /// Open connections that are in use.
     pub in_use: u32,
-    /// Calls that wait for their turn.
+    /// Calls that are waiting for a permit.
     pub waiting: usize,
-    /// Time that calls have waited.
+    /// Total time that calls have waited, in seconds.
     pub wait_seconds_total: f64,
     /// Calls that gave up waiting.
     pub timeouts_total: u64,
-    /// Connections that were asked whether they live.
+    /// Connections that were tested before use.
     pub validations_total: u64,
-    /// Connections that were dropped because they had died.
+    /// Connections that were dropped because they were dead.
     pub discarded_total: u64,
     /// SQL statements sent, `BEGIN` and `COMMIT` included.
     pub statements_total: u64,
     /// The name of `breaker_state`.
     pub breaker: &'static str,
-    /// Whether calls are let through.
+    /// The state of the circuit breaker.
     #[serde(skip)]
     pub breaker_state: BreakerState,
     /// How long calls have waited.
@@ -73,21 +73,21 @@ pub struct PoolStats {
     pub settings: PoolSettings,
 }
 
-/// What a pool goes by.
+/// The settings of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolSettings {
-    /// Connections that are kept open.
+    /// Minimum number of idle connections.
     pub min_idle: u32,
-    /// How old a connection may become.
+    /// Maximum age of a connection.
     pub max_lifetime: Duration,
-    /// How long one may be idle beyond `min_idle`.
+    /// How long a connection beyond `min_idle` may be idle.
     pub idle_timeout: Duration,
-    /// How long a call waits for one.
+    /// How long a call waits for a connection.
     pub connection_timeout: Duration,
 }
 
 impl Endpoint {
-    /// Does not connect: a database that is down now may be up later.
+    /// Creates the endpoint without connecting. A database that is down now may be up later.
     pub fn new(role: String, url: &str, database: &config::Database) -> Self {
         let counters = Arc::new(PoolCounters::default());
         let breaker = Breaker::new(BreakerSettings {
@@ -112,11 +112,12 @@ impl Endpoint {
         }
     }
 
-    /// Runs `work` with a connection, off this thread, and gives it up at `deadline`; it may still finish then.
+    /// Runs `work` with a connection on a blocking thread, and abandons it at `deadline`; `work`
+    /// may still finish then.
     ///
     /// # Errors
-    /// [`DbError::Unavailable`] at once while the breaker is open, after `connection_timeout` without a connection
-    /// and past the deadline; otherwise what `work` gave.
+    /// [`DbError::Unavailable`] immediately while the breaker is open, after `connection_timeout`
+    /// without a connection, and after the deadline. Otherwise the error of `work`.
     pub async fn run<T, F>(self: &Arc<Self>, deadline: Instant, work: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -128,8 +129,9 @@ impl Endpoint {
         .await
     }
 
-    /// As [`Endpoint::run`], for work that may be done twice: where the connection is lost under it, it is done once
-    /// more on another. Others that died with it are sorted out before that, when they leave the pool.
+    /// As [`Endpoint::run`], for work that may run twice: if its connection is lost, it runs again
+    /// on another one. The pool tests its connections before that, so those that were lost at the
+    /// same time are not used.
     ///
     /// # Errors
     /// As [`Endpoint::run`].
@@ -145,30 +147,30 @@ impl Endpoint {
         self.call(deadline, twice).await
     }
 
-    /// Runs `work` with a connection on this thread, past breaker and deadline.
+    /// Runs `work` with a connection on this thread, without breaker and deadline.
     ///
     /// # Errors
-    /// When no connection can be had; otherwise what `work` gave.
+    /// No connection is available. Otherwise the error of `work`.
     pub fn run_here<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
         self.connection(Duration::ZERO)?.call(work)
     }
 
-    /// Whether a call would be let through now.
+    /// Whether the circuit breaker would admit a call now.
     pub fn answers(&self) -> bool {
         self.breaker().admits(Instant::now().into_std())
     }
 
-    /// Which kind of database it is.
+    /// The kind of the database.
     pub fn backend(&self) -> Backend {
         self.backend
     }
 
-    /// Whether calls are let through.
+    /// The state of the circuit breaker.
     pub fn breaker_state(&self) -> BreakerState {
         self.breaker().state()
     }
 
-    /// The state of pool and breaker.
+    /// The state of pool and circuit breaker.
     pub fn stats(&self) -> PoolStats {
         let (state, waits) = (self.pool.state(), self.counters.waits());
         let breaker_state = self.breaker_state();
@@ -212,14 +214,14 @@ impl Endpoint {
         });
         let result = match timeout_at(deadline, job).await {
             Ok(Ok(result)) => result,
-            Ok(Err(stopped)) => Err(DbError::Unavailable(format!("the call did not end: {stopped}"))),
+            Ok(Err(stopped)) => Err(DbError::Unavailable(format!("the call was stopped: {stopped}"))),
             Err(_) => Err(DbError::Unavailable("no answer within database.query_timeout".into())),
         };
         call.ended(&result);
         result
     }
 
-    /// A connection, for a call that has waited this long already.
+    /// Takes a connection, for a call that has already waited for `waited`.
     fn connection(&self, waited: Duration) -> Result<PooledConnection<Manager>, DbError> {
         let began = Instant::now();
         let connection = self.pool.get();
@@ -230,7 +232,7 @@ impl Endpoint {
         })
     }
 
-    /// A permit, and how long it took to get.
+    /// Waits for a permit. Returns it with the time that it took.
     async fn permit(&self, deadline: Instant) -> Result<(OwnedSemaphorePermit, Duration), DbError> {
         let permits = self.permits.clone();
         if let Ok(permit) = permits.clone().try_acquire_owned() {
@@ -238,8 +240,8 @@ impl Endpoint {
         }
         let waiting = Waiting::begin(self);
         let began = Instant::now();
-        let patience = deadline.min(began + self.settings.connection_timeout);
-        let permit = timeout_at(patience, permits.acquire_owned()).await;
+        let give_up_at = deadline.min(began + self.settings.connection_timeout);
+        let permit = timeout_at(give_up_at, permits.acquire_owned()).await;
         drop(waiting);
         match permit {
             Ok(Ok(permit)) => Ok((permit, began.elapsed())),
@@ -260,7 +262,7 @@ impl Endpoint {
     }
 }
 
-/// Counts a caller that waits, also when it gives up half-way.
+/// Counts a waiting call until it is dropped, so that an abandoned call is also counted correctly.
 struct Waiting<'a>(&'a Endpoint);
 
 impl<'a> Waiting<'a> {
@@ -276,7 +278,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A call that the breaker let through: it reports how it ended, or that it was given up.
+/// A call that the breaker admitted. It reports its outcome, or on drop that it was abandoned.
 struct Call<'a> {
     endpoint: &'a Endpoint,
     reported: bool,
@@ -305,13 +307,10 @@ impl<'a> Call<'a> {
         drop(breaker);
         match (before, after, result) {
             (BreakerState::Closed, BreakerState::Open, Err(error)) => {
-                log::error!("circuit breaker opened database={}: {error}", self.endpoint.role);
+                log::error!(database:% = self.endpoint.role, error:%; "circuit breaker opened");
             }
             (BreakerState::HalfOpen, BreakerState::Closed, _) => {
-                log::info!(
-                    "circuit breaker closed, it answers again database={}",
-                    self.endpoint.role
-                );
+                log::info!(database:% = self.endpoint.role; "circuit breaker closed");
             }
             _ => {}
         }

@@ -1,21 +1,22 @@
-//! What can go wrong in the database, told apart by what a caller can do about it.
+//! Database errors, distinguished by what a caller can do about them.
 
 use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, Error};
 
-/// A call to the database failed. The text is for the log; a client is never shown it.
+/// A call to the database failed. The text is for the log; clients never receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DbError {
-    /// It cannot be reached, or did not answer in time: the same call may succeed later.
+    /// The database cannot be reached or did not answer in time. The same call may succeed later.
     Unavailable(String),
-    /// The connection was lost under the call, which may have been done or not; another connection may do better.
+    /// The connection was lost during the call, whose effect is unknown. Another connection may
+    /// work.
     Disconnected(String),
-    /// The row is there already.
+    /// The row exists already.
     Conflict,
-    /// A row does not read as what it should be: somebody else wrote it.
+    /// A row is malformed. Another program wrote it.
     Inconsistent(String),
-    /// The database refused the statement: the same call will fail again.
+    /// The database rejected the statement. The same call will fail again.
     Query(String),
 }
 
@@ -28,10 +29,10 @@ impl DbError {
 
 impl DbError {
     fn from_message(message: &str) -> Self {
-        let says = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
-        if SQLITE_OUTAGES.contains(&message) || says(&POSTGRES_OUTAGES) {
+        let contains_any = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
+        if SQLITE_OUTAGES.contains(&message) || contains_any(&POSTGRES_OUTAGES) {
             Self::Unavailable(message.to_owned())
-        } else if says(&POSTGRES_CUTS) {
+        } else if contains_any(&POSTGRES_DISCONNECTS) {
             Self::Disconnected(message.to_owned())
         } else {
             Self::Query(message.to_owned())
@@ -44,16 +45,16 @@ impl fmt::Display for DbError {
         match self {
             Self::Unavailable(cause) => write!(f, "the database cannot be reached: {cause}"),
             Self::Disconnected(cause) => write!(f, "the connection to the database was lost: {cause}"),
-            Self::Conflict => f.write_str("there is one already"),
-            Self::Inconsistent(what) => write!(f, "the database holds what it should not: {what}"),
-            Self::Query(cause) => write!(f, "the database refused: {cause}"),
+            Self::Conflict => f.write_str("it exists already"),
+            Self::Inconsistent(what) => write!(f, "the database is inconsistent: {what}"),
+            Self::Query(cause) => write!(f, "database error: {cause}"),
         }
     }
 }
 
 impl std::error::Error for DbError {}
 
-/// What SQLite says when the file, the disk or the lock is the trouble and not the statement.
+/// SQLite's messages if the cause is the file, the disk or the lock, and not the statement.
 const SQLITE_OUTAGES: [&str; 8] = [
     "database is locked",
     "database table is locked",
@@ -65,7 +66,7 @@ const SQLITE_OUTAGES: [&str; 8] = [
     "out of memory",
 ];
 
-/// What PostgreSQL says when it is going down, coming up, or too slow.
+/// PostgreSQL's messages while it stops, starts or is overloaded.
 const POSTGRES_OUTAGES: [&str; 7] = [
     "deadlock detected",
     "statement timeout",
@@ -76,15 +77,16 @@ const POSTGRES_OUTAGES: [&str; 7] = [
     "No space left on device",
 ];
 
-/// What PostgreSQL and libpq say of a connection that has ended.
-const POSTGRES_CUTS: [&str; 2] = ["terminating connection", "connection"];
+/// Messages of PostgreSQL and libpq about a lost connection.
+const POSTGRES_DISCONNECTS: [&str; 2] = ["terminating connection", "connection"];
 
 impl From<Error> for DbError {
     fn from(error: Error) -> Self {
         match &error {
             Error::DatabaseError(kind, info) => match kind {
                 DatabaseErrorKind::UniqueViolation => Self::Conflict,
-                // A server that only reads has handed its place to another: a new connection finds that one.
+                // A read-only server has been replaced as the primary. A new connection reaches the
+                // new one.
                 DatabaseErrorKind::ClosedConnection
                 | DatabaseErrorKind::UnableToSendCommand
                 | DatabaseErrorKind::ReadOnlyTransaction => Self::Disconnected(info.message().to_owned()),
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_apart_from_a_refusal() {
+    fn an_outage_is_distinguished_from_a_rejected_statement() {
         assert!(unknown("database is locked").is_unavailable());
         assert!(unknown("canceling statement due to statement timeout").is_unavailable());
         assert!(unknown("disk I/O error").is_unavailable());

@@ -1,7 +1,8 @@
-//! The removal of what has expired, a small batch at a time: the writer and whoever revokes wait no longer than for one.
+//! Removal of expired rows in small batches, so that the writer and revocations wait for one batch
+//! at most.
 //!
-//! One instance at a time does it. On PostgreSQL each batch takes a lock that ends with its transaction, so one who dies
-//! holds nothing up; on SQLite there is one writer anyway.
+//! One instance at a time removes rows. On PostgreSQL each batch takes a lock that ends with its
+//! transaction, so a dead instance blocks no other. SQLite has only one writer.
 
 use diesel::prelude::*;
 use diesel::sql_types::BigInt;
@@ -14,26 +15,28 @@ use super::{locks, partitions};
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// Rows removed in one transaction: about 2 ms of work.
+/// Rows per transaction: about 2 ms of work.
 pub const BATCH: i64 = 500;
 
-/// What is removed by its time of expiry alone.
+/// Rows that are removed by their time of expiry alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leftover {
-    /// Token records that are in no partition of their own (PostgreSQL).
+    /// Token records in the default partition (PostgreSQL).
     StrayTokens,
-    /// Token records wherever they are (PostgreSQL): where they are kept for less time than a partition covers.
+    /// Token records in all partitions (PostgreSQL). For a retention shorter than the time of a
+    /// partition.
     Tokens,
     /// Revocations.
     Revocations,
-    /// Uses of one-time tokens.
+    /// Redemptions of one-time tokens.
     Redemptions,
 }
 
-/// Removes a batch of what expired before `before` (seconds); answers how many rows, `None` when another instance is at it.
+/// Removes a batch of rows that expired before `before` (seconds). Returns the number of rows, or
+/// `None` if another instance is removing rows.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn remove(conn: &mut Conn, what: Leftover, before: i64) -> Result<Option<usize>, DbError> {
     let (table, key) = match what {
         Leftover::StrayTokens => ("tokens_default", "jti"),
@@ -42,7 +45,7 @@ pub fn remove(conn: &mut Conn, what: Leftover, before: i64) -> Result<Option<usi
         Leftover::Redemptions => ("redemptions", "jti"),
     };
     locked(conn, |conn| {
-        // The condition stands twice, so that PostgreSQL looks into the partitions that it speaks of only.
+        // The condition is repeated so that PostgreSQL scans only the partitions that can match.
         Ok(diesel::sql_query(format!(
             "DELETE FROM {table} WHERE expires_at < {before} AND {key} IN
              (SELECT {key} FROM {table} WHERE expires_at < {before} LIMIT {BATCH})"
@@ -51,25 +54,25 @@ pub fn remove(conn: &mut Conn, what: Leftover, before: i64) -> Result<Option<usi
     })
 }
 
-/// How far a walk through the token records of SQLite has come.
+/// The position of a walk through the token records of SQLite.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Walk {
-    /// The last id that was looked at.
+    /// The last visited id.
     after: String,
-    /// Rows that were passed because they live longer.
+    /// Visited rows that have not expired.
     pub passed: usize,
 }
 
-/// Looks at the next batch of token records of SQLite, oldest first, and removes those that expired before `before`
-/// (seconds); answers how many, `None` at the end.
+/// Visits the next batch of token records of SQLite, oldest first, and removes those that expired
+/// before `before` (seconds). Returns the number of removed rows, or `None` at the end.
 ///
-/// The ids rise with the time of issue, so what can have expired is at one end of the table, and no index is needed
-/// that every insert would have to pay for.
+/// Ids increase with the time of issue, so expired records are at one end of the table. This needs
+/// no further index, which every insert would have to update.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn walk(conn: &mut Conn, walk: &mut Walk, before: i64) -> Result<Option<usize>, DbError> {
-    // Nothing that was issued after it can have expired before it.
+    // A token issued after `before` cannot have expired before it.
     let end = TokenId::new(UnixMillis(before.max(0) * 1000), [0; 10]).to_string();
     let page: Vec<(String, i64)> = tokens::table
         .filter(tokens::jti.gt(&walk.after).and(tokens::jti.lt(&end)))
@@ -82,8 +85,8 @@ pub fn walk(conn: &mut Conn, walk: &mut Walk, before: i64) -> Result<Option<usiz
     };
     let expired = page.iter().filter(|(_, expires_at)| *expires_at < before).count();
     if expired > 0 {
-        let looked_at = tokens::jti.gt(&walk.after).and(tokens::jti.le(last));
-        let expired = tokens::table.filter(looked_at.and(tokens::expires_at.lt(before)));
+        let visited = tokens::jti.gt(&walk.after).and(tokens::jti.le(last));
+        let expired = tokens::table.filter(visited.and(tokens::expires_at.lt(before)));
         conn.write(|conn| Ok(diesel::delete(expired).execute(conn)?))?;
     }
     walk.passed += page.len() - expired;
@@ -91,11 +94,14 @@ pub fn walk(conn: &mut Conn, walk: &mut Walk, before: i64) -> Result<Option<usiz
     Ok(Some(expired))
 }
 
-/// Removes a batch of the oldest lines of the change log that are from before `before` (milliseconds), but never the
-/// last one of them: whoever has read the log up to there must find it again, and know by it that nothing is lost.
+/// Removes a batch of the oldest lines of the change log that were written before `before`
+/// (milliseconds). Returns as [`remove`] does.
+///
+/// The last of those lines is kept. An instance that has read the log up to there must find that
+/// line again, to know that it has missed none.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn remove_changes(conn: &mut Conn, before: UnixMillis) -> Result<Option<usize>, DbError> {
     locked(conn, |conn| {
         let before = before.0;
@@ -117,32 +123,32 @@ fn locked(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<usize, DbError
     })
 }
 
-/// Rows that have expired and are still there; counted up to [`COUNTED`] of each.
+/// Expired rows that are not removed yet, counted up to [`MAX_COUNTED`] per table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Waiting {
-    /// Token records; on PostgreSQL whole partitions as the database estimates them.
+    /// Token records. On PostgreSQL, whole partitions are counted by the database's estimate.
     pub tokens: i64,
     /// Revocations.
     pub revocations: i64,
-    /// Uses of one-time tokens.
+    /// Redemptions of one-time tokens.
     pub redemptions: i64,
 }
 
-/// Where counting ends.
-pub const COUNTED: i64 = 100_000;
+/// Maximum count per table.
+pub const MAX_COUNTED: i64 = 100_000;
 
-/// What expired before `before` (seconds) and is still there.
+/// Counts the rows that expired before `before` (seconds) and are not removed yet.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn waiting(conn: &mut Conn, before: i64) -> Result<Waiting, DbError> {
     let tokens = match conn {
         Conn::Sqlite(_) => {
             let end = TokenId::new(UnixMillis(before.max(0) * 1000), [0; 10]);
-            let oldest = format!("SELECT expires_at FROM tokens WHERE jti < '{end}' ORDER BY jti LIMIT {COUNTED}");
+            let oldest = format!("SELECT expires_at FROM tokens WHERE jti < '{end}' ORDER BY jti LIMIT {MAX_COUNTED}");
             count(conn, &format!("({oldest}) AS oldest WHERE expires_at < {before}"))?
         }
-        Conn::Postgres(_) => count_expired(conn, "tokens_default", before)? + partitions::rows_past(conn, before)?,
+        Conn::Postgres(_) => count_expired(conn, "tokens_default", before)? + partitions::expired_rows(conn, before)?,
     };
     Ok(Waiting {
         tokens,
@@ -152,7 +158,7 @@ pub fn waiting(conn: &mut Conn, before: i64) -> Result<Waiting, DbError> {
 }
 
 fn count_expired(conn: &mut Conn, table: &str, before: i64) -> Result<i64, DbError> {
-    let rows = format!("SELECT 1 FROM {table} WHERE expires_at < {before} LIMIT {COUNTED}");
+    let rows = format!("SELECT 1 FROM {table} WHERE expires_at < {before} LIMIT {MAX_COUNTED}");
     count(conn, &format!("({rows}) AS expired"))
 }
 

@@ -1,5 +1,5 @@
-//! The three advisory locks by which instances on one PostgreSQL keep out of each other's way. On SQLite
-//! [`Conn::write`] is the lock: there is one writer anyway.
+//! The advisory locks that coordinate instances on one PostgreSQL. SQLite has one writer, so there
+//! [`Conn::write`] is the lock.
 
 use diesel::prelude::*;
 use diesel::sql_types::Bool;
@@ -7,20 +7,20 @@ use diesel::sql_types::Bool;
 use super::conn::Conn;
 use super::error::DbError;
 
-/// Of the change log: "log" in ASCII.
+/// The lock of the change log: "log" in ASCII.
 const LOG: i64 = 0x6c_6f67;
 
-/// Of the removal of what has expired: "sweep" in ASCII.
+/// The lock of the removal of expired rows: "sweep" in ASCII.
 const REMOVAL: i64 = 0x73_7765_6570;
 
-/// Of the migrations: "mint" in ASCII.
+/// The lock of the migrations: "mint" in ASCII.
 const MIGRATIONS: i64 = 0x6d69_6e74;
 
-/// Waits for the lock of the change log, held until the transaction ends or its connection does; to be called inside of
-/// one that must read before it knows whether it changes anything.
+/// Waits for the lock of the change log, which is held until the end of the transaction or
+/// connection. For transactions that must read before they can decide whether to write.
 ///
 /// # Errors
-/// When the database cannot be reached, or another holds the lock for too long.
+/// The database cannot be reached, or another transaction holds the lock for too long.
 pub(super) fn wait_for_log(conn: &mut Conn) -> Result<(), DbError> {
     if let Conn::Postgres(postgres) = conn {
         diesel::sql_query(format!("SELECT pg_advisory_xact_lock({LOG})")).execute(postgres)?;
@@ -28,11 +28,11 @@ pub(super) fn wait_for_log(conn: &mut Conn) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Takes the lock of the instance that removes what has expired, until the end of the transaction; `false` when another
-/// has it.
+/// Tries to take the lock for removing expired rows until the end of the transaction. Returns
+/// `false` if another instance holds it.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub(super) fn try_removal(conn: &mut Conn) -> Result<bool, DbError> {
     #[derive(QueryableByName)]
     struct Answer {
@@ -46,19 +46,20 @@ pub(super) fn try_removal(conn: &mut Conn) -> Result<bool, DbError> {
     Ok(query.get_result::<Answer>(conn)?.yes)
 }
 
-/// Waits for the lock of the migrations, held until [`release_migrations`] or the end of the connection.
+/// Waits for the lock of the migrations, which is held until [`release_migrations`] or the end of
+/// the connection.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub(super) fn wait_for_migrations(postgres: &mut PgConnection) -> Result<(), DbError> {
     diesel::sql_query(format!("SELECT pg_advisory_lock({MIGRATIONS})")).execute(postgres)?;
     Ok(())
 }
 
-/// Gives the lock of the migrations back.
+/// Releases the lock of the migrations.
 ///
 /// # Errors
-/// When the database cannot be reached; the lock ends with the connection then.
+/// The database cannot be reached. The lock then ends with the connection.
 pub(super) fn release_migrations(postgres: &mut PgConnection) -> Result<(), DbError> {
     diesel::sql_query(format!("SELECT pg_advisory_unlock({MIGRATIONS})")).execute(postgres)?;
     Ok(())

@@ -1,8 +1,8 @@
-//! How a connection is made and set up, and how one that has died is told from one that lives.
+//! Opens connections, configures them and detects dead ones.
 //!
-//! Asking a connection whether it lives is a round trip, so that is done only where there is reason to: after a second
-//! without use, and for every connection that has not answered since another one was found dead. The one that was
-//! found dead never comes back to the pool.
+//! Testing a connection costs a round trip, so a connection is tested only if it was unused for a
+//! second, or if another connection was found dead since it last answered. A dead connection never
+//! returns to the pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,28 +17,31 @@ use super::conn::{Backend, Conn};
 use super::error::DbError;
 use super::pool_counters::PoolCounters;
 
-/// A transaction in which nothing is asked for so long is ended by PostgreSQL, and with it the locks that it holds: those of
-/// the change log and of the janitor. Otherwise a process that was stopped in the middle of one, or a machine that has
-/// vanished, would hold up every change on every instance. Half of `database.query_timeout`, so that who waits behind it
-/// gets its turn in time, but not less than this, or a machine that is merely slow would lose its transactions.
+/// PostgreSQL ends a transaction that is idle for half of `database.query_timeout`, but not less
+/// than this. The end releases its locks, among them those of the change log and the janitor.
+///
+/// Without this limit, a process that was stopped within a transaction, or a machine that has
+/// vanished, would block every change on every instance. Half of the query timeout lets waiting
+/// calls get the lock in time. The minimum keeps a slow machine from losing its transactions.
 const MIN_IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Makes connections for the pool. r2d2's own manager would ask each dialect in turn whether the URL is its own.
+/// Opens connections for the pool. The manager of r2d2 would try each dialect in turn.
 pub struct Manager {
     url: String,
     query_timeout: Duration,
     counters: Arc<PoolCounters>,
-    /// Rises whenever a connection is found dead: what was fresh before that is uncertain.
+    /// Incremented whenever a connection is found dead. Connections of an earlier generation must
+    /// be tested.
     generation: Arc<AtomicU64>,
 }
 
-/// A connection used this lately is taken for alive without being asked.
+/// A connection that answered within this time is not tested.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// A connection of the pool, and what is known of its health.
+/// A connection of the pool and the state of its health.
 pub struct Pooled {
     conn: Conn,
-    /// It is of no more use.
+    /// Whether the connection was lost.
     dead: bool,
     /// When it last answered.
     answered: Instant,
@@ -48,17 +51,17 @@ pub struct Pooled {
 }
 
 impl Pooled {
-    /// Runs `work` with the connection, and takes note of whether that lives.
+    /// Runs `work` with the connection and records whether the connection is alive.
     ///
     /// # Errors
-    /// What `work` gave.
+    /// The error of `work`.
     pub fn call<T>(&mut self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
         let generation = self.current_generation.load(Ordering::Relaxed);
         let result = work(&mut self.conn);
         match result {
             Err(DbError::Disconnected(_)) => {
                 self.dead = true;
-                // Whatever cut this one has probably cut the others too.
+                // The cause has probably also cut the other connections.
                 self.current_generation.fetch_add(1, Ordering::Relaxed);
             }
             _ => (self.answered, self.generation) = (Instant::now(), generation),
@@ -68,7 +71,7 @@ impl Pooled {
 }
 
 impl Manager {
-    /// For one URL; `query_timeout` becomes the database's own limit as well.
+    /// A manager for one URL. `query_timeout` also limits statements on the database's side.
     pub fn new(url: &str, query_timeout: Duration, counters: Arc<PoolCounters>) -> Self {
         Self {
             url: url.to_owned(),
@@ -80,20 +83,23 @@ impl Manager {
 
     fn sqlite(&self) -> Result<SqliteConnection, ConnectError> {
         let path = sqlite_path(&self.url);
-        make_private(path).map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
+        create_private(path)
+            .map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
         let mut conn = SqliteConnection::establish(path)
             .map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
-        // Below the deadline of a call, so that a lock held elsewhere ends in an error and not in an orphaned thread.
+        // Shorter than the deadline of a call, so that a lock held elsewhere causes an error and
+        // not an orphaned thread.
         let busy_millis = self.query_timeout.as_millis() * 3 / 4;
         let settings = [
             format!("PRAGMA busy_timeout = {busy_millis}"),
             "PRAGMA journal_mode = WAL".into(),
-            // With NORMAL a commit can be lost at a power cut; a revocation must not be.
+            // With NORMAL, a power failure can lose a commit. A revocation must not be lost.
             "PRAGMA synchronous = FULL".into(),
             "PRAGMA foreign_keys = ON".into(),
             "PRAGMA temp_store = MEMORY".into(),
-            // Each connection has a page cache of its own; 25 of the default 2 MB would outweigh everything else, and
-            // the operating system keeps the same pages once for all.
+            // Each connection has its own page cache. 25 caches of the default 2 MB would take more
+            // memory than everything else, and the operating system already caches the same pages
+            // once.
             "PRAGMA cache_size = -256".into(),
         ];
         for setting in settings {
@@ -118,14 +124,15 @@ impl Manager {
     }
 }
 
-/// The file that an SQLite URL names: `sqlite:a.db`, `sqlite://a.db` and `sqlite:///a.db` as people write them.
+/// The file of an SQLite URL: `sqlite:a.db`, `sqlite://a.db` and `sqlite:///a.db` are all accepted.
 pub fn sqlite_path(url: &str) -> &str {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
     path.strip_prefix("//").unwrap_or(path)
 }
 
-/// Makes the file before SQLite does, readable for its owner only: it may hold private keys in the clear.
-fn make_private(path: &str) -> std::io::Result<()> {
+/// Creates the file before SQLite does, readable by its owner only, because it may contain
+/// unencrypted private keys.
+fn create_private(path: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     match std::fs::OpenOptions::new()
         .write(true)
@@ -138,19 +145,20 @@ fn make_private(path: &str) -> std::io::Result<()> {
     }
 }
 
-/// What libpq says, unless it is about the URL: then it quotes from it, which may be the password.
+/// The message of libpq, unless it is about the URL. Such a message quotes the URL, which may
+/// contain the password.
 fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
     const ABOUT_THE_URL: [&str; 3] = ["URI", "percent-encoded", "connection option"];
     let cause = error.to_string();
     let cause = match ABOUT_THE_URL.iter().any(|part| cause.contains(part)) {
-        true => "its URL cannot be read; special characters in user and password must be percent-encoded",
+        true => "the URL is malformed; special characters in user and password must be percent-encoded",
         false => &cause,
     };
     ConnectError(format!("cannot connect to PostgreSQL: {cause}"))
 }
 
-/// What libpq is told unless the URL says otherwise. A peer that has vanished without a word (a machine that lost its
-/// power, a cable) is noticed within some 10 to 25 s; libpq's own defaults take hours.
+/// Parameters of libpq unless the URL sets them. With these, a vanished peer (power failure,
+/// unplugged cable) is noticed within about 10 to 25 s. The defaults of libpq take hours.
 const LIBPQ_DEFAULTS: [(&str, &str); 6] = [
     ("connect_timeout", "2"),
     ("tcp_user_timeout", "10000"),
@@ -171,7 +179,7 @@ fn with_defaults(url: &str) -> String {
     url
 }
 
-/// A connection cannot be made.
+/// A connection cannot be opened.
 #[derive(Debug)]
 pub struct ConnectError(String);
 
@@ -196,7 +204,7 @@ impl r2d2::ManageConnection for Manager {
         let counters = self.counters.clone();
         conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
             if let InstrumentationEvent::StartQuery { .. } = event {
-                counters.stated();
+                counters.statement_sent();
             }
         });
         Ok(Pooled {
@@ -208,7 +216,8 @@ impl r2d2::ManageConnection for Manager {
         })
     }
 
-    /// Asked by r2d2 at every checkout; on the warm path it costs a comparison and no round trip.
+    /// Called by r2d2 at every checkout. On the warm path this costs a comparison and no round
+    /// trip.
     fn is_valid(&self, pooled: &mut Pooled) -> Result<(), ConnectError> {
         let generation = self.generation.load(Ordering::Relaxed);
         let is_fresh = match pooled.conn {
@@ -246,14 +255,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_url_says_is_not_overruled() {
+    fn parameters_of_the_url_take_precedence() {
         let url = with_defaults("postgres://m@db/m?connect_timeout=9&sslmode=require");
         assert!(url.starts_with("postgres://m@db/m?connect_timeout=9&sslmode=require&tcp_user_timeout=10000&"));
         assert_eq!(url.matches("connect_timeout").count(), 1);
     }
 
     #[test]
-    fn a_url_without_parameters_gets_them() {
+    fn a_url_without_parameters_gets_the_defaults() {
         let url = with_defaults("postgres://m@db/m");
         assert!(
             url.starts_with("postgres://m@db/m?connect_timeout=2&tcp_user_timeout=10000&"),

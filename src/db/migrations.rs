@@ -1,4 +1,5 @@
-//! Schema migrations: embedded, in both dialects, under a lock so that two instances can start at once.
+//! Schema migrations: embedded, in both dialects, applied under a lock so that several instances
+//! can start at once.
 
 use diesel::RunQueryDsl;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
@@ -15,19 +16,19 @@ use super::locks;
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 
-/// One migration and whether it has been applied.
+/// A migration and whether it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MigrationStatus {
-    /// The name of its folder.
+    /// The name of its directory.
     pub name: String,
-    /// Whether the database has it.
+    /// Whether it is applied to the database.
     pub applied: bool,
 }
 
-/// Applies what is missing; answers the names of what it applied.
+/// Applies pending migrations and returns their names.
 ///
 /// # Errors
-/// When the lock cannot be had or a migration fails; that migration leaves nothing behind.
+/// The lock cannot be taken, or a migration fails. The failed migration is rolled back.
 pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     locked(conn, |conn| {
         let versions = match conn {
@@ -38,26 +39,26 @@ pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     })
 }
 
-/// Applies what is missing if `auto_migrate` is set; otherwise makes sure that nothing is.
+/// Applies pending migrations if `auto_migrate` is set. Otherwise only checks that there are none.
 ///
 /// # Errors
-/// When a migration fails, or is missing and may not be applied.
+/// A migration fails, or is pending and `auto_migrate` is not set.
 pub fn ensure_current(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError> {
     if status(conn)?.iter().all(|migration| migration.applied) {
         return Ok(());
     }
     if !auto_migrate {
         return Err(DbError::Query(
-            "its schema is not up to date: run `mintage migrate up`".into(),
+            "the schema is not up to date: run `mintage migrate up`".into(),
         ));
     }
-    for name in up(conn)? {
-        log::info!("migration applied version={name}");
+    for version in up(conn)? {
+        log::info!(version:%; "migration applied");
     }
     Ok(())
 }
 
-/// Reverts the last one that was applied; answers its name, or `None` when there was none.
+/// Reverts the last applied migration. Returns its name, or `None` if none is applied.
 ///
 /// # Errors
 /// As [`up`].
@@ -77,11 +78,12 @@ pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
 /// All migrations of this version, oldest first.
 ///
 /// # Errors
-/// When the database cannot be read.
+/// The database cannot be read.
 pub fn status(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
     match conn {
         Conn::Sqlite(_) => status_of(conn),
-        // diesel creates its table if there is none, and on PostgreSQL two that do so at once get in each other's way.
+        // diesel creates its table if it does not exist. On PostgreSQL, two connections that do so
+        // at once conflict.
         Conn::Postgres(_) => locked(conn, status_of),
     }
 }
@@ -126,7 +128,7 @@ fn names(
     }
 }
 
-/// Holds every other migrator off: diesel takes no lock of its own.
+/// Runs `work` under the lock of the migrations, because diesel takes none.
 fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
     match conn {
         Conn::Sqlite(sqlite) => {
@@ -147,7 +149,7 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
         }
         Conn::Postgres(postgres) => {
             let limits: Limits = diesel::sql_query(Limits::QUERY).get_result(postgres)?;
-            // A migration may take longer than a query may.
+            // A migration may take longer than a query.
             postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
             locks::wait_for_migrations(postgres)?;
             let result = work(conn);
@@ -155,13 +157,13 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
                 Conn::Postgres(postgres) => release(postgres, &limits),
                 Conn::Sqlite(_) => Ok(()),
             };
-            // Where both failed, the first one is the cause.
+            // If both failed, the first error is the cause.
             result.and_then(|value| released.map(|()| value))
         }
     }
 }
 
-/// What a connection to PostgreSQL allows a query; it goes back to the pool after migrating.
+/// The limits of a PostgreSQL connection, restored before it returns to the pool.
 #[derive(diesel::QueryableByName)]
 struct Limits {
     #[diesel(sql_type = Text)]

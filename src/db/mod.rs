@@ -1,8 +1,9 @@
-//! The database, and the only room that knows diesel: rows stay inside, domain types leave.
+//! The database, and the only module that uses diesel: row structs stay inside, domain types leave.
 //!
-//! Callers hold a [`Db`]. Every call through it passes a circuit breaker, waits for one of as many permits as the
-//! pool has connections, runs on a blocking thread, and has a deadline: a database that hangs looks like one that
-//! is down, and never holds a worker. Reads that may be a moment old can go to a replica.
+//! Callers hold a [`Db`]. Every call passes a circuit breaker, waits for one of as many permits as
+//! the pool has connections, runs on a blocking thread and has a deadline. A database that hangs
+//! therefore looks like one that is down, and never blocks a worker. Reads that may be slightly old
+//! can go to a replica.
 
 pub mod audit;
 pub mod changes;
@@ -43,7 +44,7 @@ pub use conn::{Backend, Conn};
 pub use endpoint::{PoolSettings, PoolStats};
 pub use error::DbError;
 
-/// The handle to the database; a clone is the same database.
+/// The handle to the database. Clones share the pools.
 #[derive(Clone)]
 pub struct Db {
     inner: Arc<Inner>,
@@ -52,38 +53,39 @@ pub struct Db {
 struct Inner {
     primary: Arc<Endpoint>,
     replicas: Vec<Arc<Endpoint>>,
-    /// Whose turn it is.
+    /// Index of the next replica, in round-robin order.
     turn: AtomicUsize,
-    /// The last change that this process knows of: a replica that has not come so far is not asked.
+    /// The last change that this process knows. A replica that is behind it does not answer reads.
     known_change: AtomicI64,
-    /// Rung when this process has appended to the change log.
+    /// Notified when this process has appended to the change log.
     written: Notify,
     replica_reads: AtomicU64,
     replica_fallbacks: AtomicU64,
     query_timeout: Duration,
 }
 
-/// Whether there may be a database at this URL: `false` for an SQLite file that is not there, which opening would make.
+/// Whether a database can exist at this URL. `false` for an SQLite file that does not exist,
+/// because opening it would create it.
 pub fn may_exist(url: &str) -> bool {
     Backend::of_url(url) != Backend::Sqlite || std::path::Path::new(manager::sqlite_path(url)).exists()
 }
 
-/// `/admin/pool/stats`: the pool of the primary, and those of the replicas.
+/// The response of `/admin/pool/stats`: the pools of the primary and of the replicas.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct DbStats {
-    /// Of the primary.
+    /// The pool of the primary.
     #[serde(flatten)]
     pub primary: PoolStats,
-    /// Of each replica, in the order of `database.replica_urls`.
+    /// The pool of each replica, in the order of `database.replica_urls`.
     pub replicas: Vec<PoolStats>,
     /// Reads that a replica answered.
     pub replica_reads_total: u64,
-    /// Reads that went to the primary because a replica did not answer, or was behind.
+    /// Reads that went to the primary because a replica failed or was behind.
     pub replica_fallbacks_total: u64,
 }
 
 impl Db {
-    /// Builds the handle without connecting: a database that is down now may be up later.
+    /// Creates the handle without connecting. A database that is down now may be up later.
     pub fn open(database: &config::Database) -> Self {
         let replica = |(index, url): (usize, &String)| Endpoint::new(format!("replica {}", index + 1), url, database);
         let replicas = database.replica_urls.iter().enumerate().map(replica);
@@ -101,7 +103,7 @@ impl Db {
         }
     }
 
-    /// A database that does not exist, for tests of what does not ask it.
+    /// A database that does not exist, for tests that need no database.
     #[cfg(test)]
     pub fn unreachable() -> Self {
         Self::open(&config::Database {
@@ -110,11 +112,12 @@ impl Db {
         })
     }
 
-    /// Runs `work` with a connection to the primary, off this thread.
+    /// Runs `work` with a connection to the primary, on a blocking thread.
     ///
     /// # Errors
-    /// [`DbError::Unavailable`] at once while the breaker is open, after `connection_timeout` without a connection
-    /// and after `query_timeout` without an answer (`work` may still finish then); otherwise what `work` gave.
+    /// [`DbError::Unavailable`] immediately while the breaker is open, after `connection_timeout`
+    /// without a connection, and after `query_timeout` without an answer (`work` may still finish
+    /// then). Otherwise the error of `work`.
     pub async fn run<T, F>(&self, work: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -123,8 +126,8 @@ impl Db {
         self.inner.primary.run(self.deadline(), work).await
     }
 
-    /// As [`Db::run`], for work that may be done twice: a connection that died meanwhile costs a second try and no
-    /// failure.
+    /// As [`Db::run`], for work that may run twice: a lost connection costs a retry instead of an
+    /// error.
     ///
     /// # Errors
     /// As [`Db::run`].
@@ -136,12 +139,13 @@ impl Db {
         self.inner.primary.run_repeatable(self.deadline(), work).await
     }
 
-    /// Reads from a replica that has come as far in the change log as this process has, or else from the primary.
+    /// Reads from a replica that has every change known to this process, or otherwise from the
+    /// primary.
     ///
-    /// A replica that hangs may use up half of `query_timeout`; the other half is the primary's.
+    /// A replica may take half of `query_timeout`. The other half is left for the primary.
     ///
     /// # Errors
-    /// As [`Db::run`], when the primary fails too.
+    /// As [`Db::run`], if the primary also fails.
     pub async fn read<T, F>(&self, work: F) -> Result<T, DbError>
     where
         T: Send + 'static,
@@ -149,11 +153,12 @@ impl Db {
     {
         let deadline = self.deadline();
         if let Some(replica) = self.replica() {
-            // Read before the replica is asked: a change that comes later invalidates what is read now.
+            // Loaded before the replica is queried. A later change invalidates the result of this
+            // read.
             let known = self.inner.known_change.load(Ordering::Acquire);
-            let ask = work.clone();
+            let read = work.clone();
             let if_recent = move |conn: &mut Conn| match changes::last(conn)? >= known {
-                true => ask(conn).map(Some),
+                true => read(conn).map(Some),
                 false => Ok(None),
             };
             let half = deadline - self.inner.query_timeout / 2;
@@ -162,28 +167,30 @@ impl Db {
                     self.inner.replica_reads.fetch_add(1, Ordering::Relaxed);
                     return Ok(value);
                 }
-                Ok(None) => log::debug!("replica passed over: it is behind change={known}"),
-                Err(error) => log::debug!("replica passed over: {error}"),
+                Ok(None) => log::debug!(change = known; "replica behind"),
+                Err(error) => log::debug!(error:%; "replica read failed"),
             }
             self.inner.replica_fallbacks.fetch_add(1, Ordering::Relaxed);
         }
         self.inner.primary.run_repeatable(deadline, work).await
     }
 
-    /// This process knows of change number `seq`: nothing older is read from now on.
+    /// Notes that this process knows change number `seq`. Replicas behind it no longer answer
+    /// reads.
     pub fn knows_change(&self, seq: i64) {
         self.inner.known_change.fetch_max(seq, Ordering::AcqRel);
     }
 
-    /// The change log is another one, which ends at number `seq`: what was known of the old one says nothing about it.
+    /// Notes that the change log was replaced by another one, which ends at number `seq`. Numbers
+    /// of the previous log do not apply to it.
     pub fn knows_change_of_another_log(&self, seq: i64) {
         self.inner.known_change.store(seq, Ordering::Release);
     }
 
-    /// To be called after a write of this process's own: what it wrote is what it reads from now on.
+    /// Call this after a write of this process, so that later reads include it.
     ///
     /// # Errors
-    /// As [`Db::run`]; the write counts all the same.
+    /// As [`Db::run`]. The write is in effect nevertheless.
     pub async fn catch_up(&self) -> Result<(), DbError> {
         self.has_written();
         if !self.inner.replicas.is_empty() {
@@ -193,17 +200,18 @@ impl Db {
         Ok(())
     }
 
-    /// This process has appended to the change log and committed it: the feed may want to read it now.
+    /// Notes that this process has appended to the change log and committed, and wakes the feed.
     pub fn has_written(&self) {
         self.inner.written.notify_one();
     }
 
-    /// Waits until this process has appended to the change log; for one who waits, which is the feed.
+    /// Waits until this process has appended to the change log. For a single waiter, the feed.
     pub async fn written(&self) {
         self.inner.written.notified().await;
     }
 
-    /// Runs `work` with a connection on this thread: for the command line, which has nothing else to do.
+    /// Runs `work` with a connection on this thread. For the command line, which has nothing else
+    /// to do.
     ///
     /// # Errors
     /// As [`Db::run`], without breaker and deadline.
@@ -211,11 +219,12 @@ impl Db {
         self.inner.primary.run_here(work)
     }
 
-    /// At the end of a run: on SQLite moves what is in the WAL file into the database file, so that it stands alone.
+    /// Moves the contents of SQLite's WAL file into the database file at shutdown, so that the
+    /// database file alone is complete. Does nothing on PostgreSQL.
     ///
     /// # Errors
-    /// When the database cannot be reached; everything is safe in the WAL file then.
-    pub async fn settle(&self) -> Result<(), DbError> {
+    /// The database cannot be reached. All data is then safe in the WAL file.
+    pub async fn checkpoint(&self) -> Result<(), DbError> {
         self.run(|conn| {
             if let Conn::Sqlite(conn) = conn {
                 use diesel::connection::SimpleConnection;
@@ -226,7 +235,7 @@ impl Db {
         .await
     }
 
-    /// Whether calls to the primary are let through.
+    /// The state of the primary's circuit breaker.
     pub fn breaker_state(&self) -> BreakerState {
         self.inner.primary.breaker_state()
     }
@@ -237,17 +246,17 @@ impl Db {
         BreakerView::new(move || primary.breaker_state())
     }
 
-    /// Which kind of database it is.
+    /// The kind of the database.
     pub fn backend(&self) -> Backend {
         self.inner.primary.backend()
     }
 
-    /// The longest that a call may take.
+    /// Maximum duration of a call.
     pub fn query_timeout(&self) -> Duration {
         self.inner.query_timeout
     }
 
-    /// The state of pools and breakers.
+    /// The state of pools and circuit breakers.
     pub fn stats(&self) -> DbStats {
         DbStats {
             primary: self.inner.primary.stats(),
@@ -261,7 +270,7 @@ impl Db {
         Instant::now() + self.inner.query_timeout
     }
 
-    /// The next one in turn that answers.
+    /// The next replica in turn whose circuit breaker admits calls.
     fn replica(&self) -> Option<&Arc<Endpoint>> {
         let replicas = &self.inner.replicas;
         let turn = self.inner.turn.fetch_add(1, Ordering::Relaxed);

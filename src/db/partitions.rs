@@ -1,7 +1,8 @@
-//! The partitions of `tokens` on PostgreSQL, by the time of expiry. SQLite has none.
+//! The partitions of `tokens` on PostgreSQL, by time of expiry. SQLite has none.
 //!
-//! They are made ahead, as far as the longest-lived token reaches, so that no insert has to wait for one. Rows for which
-//! there is none yet, on the first day, fall into the default partition and are removed from there in batches.
+//! Partitions are created ahead, up to the expiry of the longest-lived token, so that no insert
+//! waits for one. Rows without a partition, as on the first day, go into the default partition and
+//! are removed from it in batches.
 
 use std::collections::BTreeSet;
 
@@ -13,14 +14,16 @@ use super::error::DbError;
 use super::locks;
 use crate::oauth::client::TTL_SECONDS;
 
-/// The time that one partition covers, in seconds: 6 hours. The longest-lived token lives 30 days, so there are about
-/// 125 partitions, which a look-up by jti can still afford; and a record goes at most 6 hours after its time.
+/// The time that one partition covers, in seconds: 6 hours. The longest-lived token lives 30 days,
+/// so there are about 125 partitions, few enough for lookups by jti. A record is removed at most 6
+/// hours late.
 pub const WIDTH: i64 = 6 * 3600;
 
-/// Made beyond the longest-lived token, so that a clock that is ahead finds its partition too.
+/// Partitions are created this far beyond the longest-lived token, in seconds. A fast clock then
+/// also finds its partition.
 const MARGIN: i64 = 24 * 3600;
 
-/// How long a partition is waited for: while it is, whoever wants to insert waits behind.
+/// How long to wait for the lock of a partition. Inserts queue behind a waiting lock request.
 const LOCK_TIMEOUT: &str = "SET LOCAL lock_timeout = '100ms'";
 
 #[derive(QueryableByName)]
@@ -30,54 +33,57 @@ struct Name {
 }
 
 #[derive(QueryableByName)]
-struct Answer {
+struct Exists {
     #[diesel(sql_type = Bool)]
     yes: bool,
 }
 
-/// Makes the partitions that tokens issued from `now` (seconds) on can fall into; answers how many were missing.
+/// Creates the missing partitions for tokens issued from `now` (seconds) on. Returns how many it
+/// created.
 ///
 /// # Errors
-/// When the database refuses, is busy or cannot be reached: what was made before stays.
+/// The database rejects the statement, is busy or cannot be reached. Partitions created before
+/// stay.
 pub fn create_ahead(conn: &mut Conn, now: i64) -> Result<usize, DbError> {
     let Conn::Postgres(_) = conn else {
         return Ok(0);
     };
-    let there = starts(conn)?;
-    let first = (now - now.rem_euclid(WIDTH)).max(there.old_end);
+    let existing = starts(conn)?;
+    let first = (now - now.rem_euclid(WIDTH)).max(existing.old_end);
     let last = now + TTL_SECONDS.end() + MARGIN;
     let missing: Vec<i64> = (first..=last)
         .step_by(WIDTH as usize)
-        .filter(|start| !there.starts.contains(start))
+        .filter(|start| !existing.starts.contains(start))
         .collect();
     if missing.is_empty() {
         return Ok(0);
     }
     conn.write(|conn| {
-        // Another instance that makes them makes them for all.
+        // Another instance is creating the partitions.
         if !locks::try_removal(conn)? {
             return Ok(0);
         }
-        let there = starts(conn)?;
-        let mut made = 0;
-        for start in missing.iter().filter(|start| !there.starts.contains(start)) {
-            made += usize::from(make(conn, *start)?);
+        let existing = starts(conn)?;
+        let mut created = 0;
+        for start in missing.iter().filter(|start| !existing.starts.contains(start)) {
+            created += usize::from(create(conn, *start)?);
         }
-        Ok(made)
+        Ok(created)
     })
 }
 
-/// Makes one, unless rows for it are in the default partition.
+/// Creates a partition, unless rows for it are in the default partition.
 ///
-/// It is attached and not made in its place: that takes a lock which does not hold up who inserts elsewhere.
-fn make(conn: &mut Conn, start: i64) -> Result<bool, DbError> {
+/// The table is created first and then attached, because attaching takes a lock that does not block
+/// inserts into other partitions.
+fn create(conn: &mut Conn, start: i64) -> Result<bool, DbError> {
     let end = start + WIDTH;
     execute(conn, LOCK_TIMEOUT)?;
-    let taken: Answer = diesel::sql_query(format!(
+    let occupied: Exists = diesel::sql_query(format!(
         "SELECT EXISTS (SELECT FROM tokens_default WHERE expires_at >= {start} AND expires_at < {end}) AS yes"
     ))
     .get_result(conn)?;
-    if taken.yes {
+    if occupied.yes {
         return Ok(false);
     }
     let name = name(start);
@@ -89,11 +95,12 @@ fn make(conn: &mut Conn, start: i64) -> Result<bool, DbError> {
     Ok(true)
 }
 
-/// Drops a partition in which every token expired before `before` (seconds): one, so that nobody waits for many.
-/// `None` when another instance is at it, otherwise whether there may be more.
+/// Drops a partition in which every token expired before `before` (seconds). Only one, so that no
+/// other transaction waits for several. Returns whether there may be more, or `None` if another
+/// instance is removing rows.
 ///
 /// # Errors
-/// When the database refuses, is busy or cannot be reached.
+/// The database rejects the statement, is busy or cannot be reached.
 pub fn drop_one(conn: &mut Conn, before: i64) -> Result<Option<bool>, DbError> {
     let Conn::Postgres(_) = conn else {
         return Ok(Some(false));
@@ -114,11 +121,12 @@ pub fn drop_one(conn: &mut Conn, before: i64) -> Result<Option<bool>, DbError> {
     })
 }
 
-/// Rows of all partitions, as the database estimates them, that expired before `before` (seconds).
+/// The number of rows in partitions that ended before `before` (seconds), by the database's
+/// estimate.
 ///
 /// # Errors
-/// When the database cannot be reached.
-pub fn rows_past(conn: &mut Conn, before: i64) -> Result<i64, DbError> {
+/// The database cannot be reached.
+pub fn expired_rows(conn: &mut Conn, before: i64) -> Result<i64, DbError> {
     #[derive(QueryableByName)]
     struct Estimate {
         #[diesel(sql_type = Text)]
@@ -134,17 +142,17 @@ pub fn rows_past(conn: &mut Conn, before: i64) -> Result<i64, DbError> {
          FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid WHERE inhparent = 'tokens'::regclass",
     )
     .load(conn)?;
-    let past = estimates
+    let expired = estimates
         .into_iter()
         .filter(|estimate| end_of(&estimate.name).is_some_and(|end| end <= before));
-    Ok(past.map(|estimate| estimate.rows).sum())
+    Ok(expired.map(|estimate| estimate.rows).sum())
 }
 
-/// The partitions that there are.
+/// The existing partitions.
 struct Partitions {
-    /// When those of ours begin.
+    /// The begin of each partition created here.
     starts: BTreeSet<i64>,
-    /// When the one that was the whole table ends, if there is one.
+    /// The end of the partition that was the whole table, if any.
     old_end: i64,
 }
 
@@ -169,10 +177,11 @@ fn names(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     Ok(names.into_iter().map(|row| row.name).collect())
 }
 
-/// What the name of a partition begins with; the second at which its time begins follows.
+/// Name prefix of the partitions created here, followed by the second at which their time begins.
 const OURS: &str = "tokens_e";
 
-/// What the name of the partition begins with that was the whole table; the second at which its time ends follows.
+/// Name prefix of the partition that was the whole table, followed by the second at which its time
+/// ends.
 const OLD: &str = "tokens_until";
 
 fn name(start: i64) -> String {

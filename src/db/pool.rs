@@ -1,4 +1,4 @@
-//! The pool: r2d2 with every setting of `[database.pool]`.
+//! The connection pool: r2d2 with every setting of `[database.pool]`.
 
 use std::sync::Arc;
 
@@ -8,17 +8,19 @@ use super::manager::{ConnectError, Manager};
 use super::pool_counters::PoolCounters;
 use crate::config;
 
-/// r2d2's own handler logs an error at each reconnect; the breaker already tells an outage once.
+/// The default handler of r2d2 logs an error at each attempt to connect. The circuit breaker
+/// already logs an outage once.
 #[derive(Debug)]
 struct Quiet;
 
 impl HandleError<ConnectError> for Quiet {
     fn handle_error(&self, error: ConnectError) {
-        log::debug!("no connection: {error}");
+        log::debug!(error:%; "database connection failed");
     }
 }
 
-/// Builds the pool without waiting for a connection: a database that is down at the start means "not ready".
+/// Creates the pool without waiting for a connection. A database that is down at startup means "not
+/// ready".
 pub fn build(url: &str, database: &config::Database, counters: Arc<PoolCounters>) -> Pool<Manager> {
     let settings = &database.pool;
     Pool::builder()
@@ -27,7 +29,7 @@ pub fn build(url: &str, database: &config::Database, counters: Arc<PoolCounters>
         .max_lifetime(Some(settings.max_lifetime.0))
         .idle_timeout(Some(settings.idle_timeout.0))
         .connection_timeout(settings.connection_timeout.0)
-        // The manager asks a connection only when it has reason to: see there.
+        // The manager decides whether a connection needs a test; see [`Manager`].
         .test_on_check_out(true)
         .error_handler(Box::new(Quiet))
         .build_unchecked(Manager::new(url, database.query_timeout.0, counters))

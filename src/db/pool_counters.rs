@@ -1,14 +1,15 @@
-//! Counters of what happens in a pool, shared by the pool, its manager and the endpoint.
+//! Counters of a pool, shared by the pool, its manager and the endpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::metrics::HistogramCounts;
 
-/// What has happened in a pool since the start.
+/// Counts since the start of the process.
 #[derive(Debug, Default)]
 pub struct PoolCounters {
-    /// A lock is as good here as anything: whoever comes by has just had others, and is on its way to the database.
+    /// A lock costs little here: each caller has just taken others, and is about to call the
+    /// database.
     waits: Mutex<HistogramCounts>,
     timeouts: AtomicU64,
     validations: AtomicU64,
@@ -27,42 +28,42 @@ impl PoolCounters {
         self.timeouts.load(Ordering::Relaxed)
     }
 
-    /// Connections that were asked whether they live.
+    /// Connections that were tested before use.
     pub fn validations(&self) -> u64 {
         self.validations.load(Ordering::Relaxed)
     }
 
-    /// Connections that were dropped because they had died.
+    /// Connections that were dropped because they were dead.
     pub fn discards(&self) -> u64 {
         self.discarded.load(Ordering::Relaxed)
     }
 
-    /// SQL statements sent, transactions' own included.
+    /// SQL statements sent, including those that control transactions.
     pub fn statements(&self) -> u64 {
         self.statements.load(Ordering::Relaxed)
     }
 
-    /// A statement is sent.
-    pub fn stated(&self) {
+    /// Counts a statement.
+    pub fn statement_sent(&self) {
         self.statements.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection is asked whether it lives.
+    /// Counts a test of a connection.
     pub fn validated(&self) {
         self.validations.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A connection had died.
+    /// Counts a dead connection.
     pub fn discarded(&self) {
         self.discarded.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A call has its connection, or has given up; this is how long it waited.
+    /// Records how long a call waited for a connection, whether or not it got one.
     pub fn waited(&self, time: std::time::Duration) {
         self.waits.lock().unwrap_or_else(PoisonError::into_inner).observe(time);
     }
 
-    /// It has given up.
+    /// Counts a call that gave up waiting.
     pub fn timed_out(&self) {
         self.timeouts.fetch_add(1, Ordering::Relaxed);
     }

@@ -1,6 +1,8 @@
-//! Tokens taken back (RFC 7009), and one-time tokens used up: both are ids that must never be called active again.
+//! Revoked tokens (RFC 7009) and redeemed one-time tokens. Neither must be reported as active
+//! again.
 //!
-//! A revocation is written in one transaction with its line in the change log, before anybody is told that it counts.
+//! A revocation is written in one transaction with its line in the change log, before it is
+//! acknowledged.
 
 use diesel::prelude::*;
 
@@ -12,10 +14,10 @@ use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// Takes a token back; one that was taken back before stays so.
+/// Revokes a token. Has no effect on a token that was revoked before.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached: the token may still be active then.
+/// The database rejects the statement or cannot be reached. The token may then still be active.
 pub fn revoke(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Result<(), DbError> {
     conn.write(|conn| {
         let row = (
@@ -35,10 +37,11 @@ pub fn revoke(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Resu
     })
 }
 
-/// Uses a one-time token up; `true` for the one caller who did it.
+/// Redeems a one-time token. Returns `true` for the single caller that redeemed it.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached: nobody knows then whether it was used, so it must count as used.
+/// The database rejects the statement or cannot be reached. It is then unknown whether the token
+/// was redeemed, so it must be treated as redeemed.
 pub fn redeem(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         let row = (
@@ -58,13 +61,13 @@ pub fn redeem(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Resu
     })
 }
 
-/// Rows read at a time: a million revocations must not stand in memory twice.
+/// Rows per query, so that a million revocations are not in memory twice.
 const PAGE: i64 = 20_000;
 
-/// Hands every revocation and redemption that ends after `since` (seconds) to `take`.
+/// Passes every revoked or redeemed token that expires after `since` (seconds) to `take`.
 ///
 /// # Errors
-/// When the database cannot be reached, or an id is none.
+/// The database cannot be reached, or a token id is malformed.
 pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
     let mut after = String::new();
     loop {
@@ -78,7 +81,7 @@ pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(InvalidatedTok
             break;
         };
         after = last.clone();
-        hand_over(page, since, &mut take)?;
+        pass_on(page, since, &mut take)?;
     }
     let mut after = String::new();
     loop {
@@ -92,13 +95,14 @@ pub fn for_each(conn: &mut Conn, since: i64, mut take: impl FnMut(InvalidatedTok
             return Ok(());
         };
         after = last.clone();
-        hand_over(page, since, &mut take)?;
+        pass_on(page, since, &mut take)?;
     }
 }
 
-fn hand_over(page: Vec<(String, i64)>, since: i64, take: &mut impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
+fn pass_on(page: Vec<(String, i64)>, since: i64, take: &mut impl FnMut(InvalidatedToken)) -> Result<(), DbError> {
     for (jti, expires_at) in page.into_iter().filter(|(_, expires_at)| *expires_at > since) {
-        let jti = TokenId::parse(&jti).ok_or_else(|| DbError::Inconsistent(format!("revoked id {jti:?} is none")))?;
+        let jti = TokenId::parse(&jti)
+            .ok_or_else(|| DbError::Inconsistent(format!("revoked token id {jti:?} is malformed")))?;
         take(InvalidatedToken { jti, expires_at });
     }
     Ok(())

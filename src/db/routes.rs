@@ -1,4 +1,4 @@
-//! The forward-auth policy as rows.
+//! The routes of the forward-auth policy.
 
 use diesel::prelude::*;
 
@@ -25,8 +25,8 @@ struct RouteRow {
 /// All routes, oldest first.
 ///
 /// # Errors
-/// When the database cannot be reached, or a row does not read as a route. One such row is an error for all: without
-/// it, a route that is less strict could decide in its place.
+/// The database cannot be reached, or a row is malformed. A malformed row fails the whole list,
+/// because without it a less strict route could decide in its place.
 pub fn list(conn: &mut Conn) -> Result<Vec<Route>, DbError> {
     let rows: Vec<RouteRow> = routes::table.order((routes::created_at_ms, routes::id)).load(conn)?;
     rows.into_iter().map(RouteRow::into_route).collect()
@@ -35,7 +35,7 @@ pub fn list(conn: &mut Conn) -> Result<Vec<Route>, DbError> {
 /// All routes, compiled.
 ///
 /// # Errors
-/// As [`list`], and when two are for the same requests, which no insert of ours allows.
+/// As [`list`], and if two routes match the same requests, which [`insert`] prevents.
 pub fn table(conn: &mut Conn) -> Result<RouteTable, DbError> {
     RouteTable::compile(list(conn)?).map_err(|duplicate| {
         let (first, second) = (duplicate.first, duplicate.second);
@@ -46,10 +46,11 @@ pub fn table(conn: &mut Conn) -> Result<RouteTable, DbError> {
 /// Adds a route.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when there is one for the same method, host and path.
+/// [`DbError::Conflict`] if a route for the same method, host and path exists.
 pub fn insert(conn: &mut Conn, route: &Route) -> Result<(), DbError> {
     conn.write(|conn| {
-        // First, because its lock also keeps another writer from adding the same route meanwhile.
+        // First, because the lock of the change log also keeps other writers from adding the same
+        // route.
         changes::append(conn, &Change::Routes, route.created_at)?;
         if list(conn)?.iter().any(|other| other.duplicates(route)) {
             return Err(DbError::Conflict);
@@ -61,10 +62,10 @@ pub fn insert(conn: &mut Conn, route: &Route) -> Result<(), DbError> {
     })
 }
 
-/// Deletes a route; `false` when there is none.
+/// Deletes a route. Returns `false` if none has this id.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn delete(conn: &mut Conn, id: &str, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         changes::append(conn, &Change::Routes, now)?;
@@ -107,7 +108,7 @@ mod tests {
     use crate::config;
     use crate::db::{Db, migrations};
 
-    /// A migrated database in a folder that goes away with it.
+    /// A migrated database in a temporary directory.
     fn database() -> (tempfile::TempDir, Db) {
         let directory = tempfile::tempdir().unwrap();
         let mut database = config::Database {
@@ -121,7 +122,7 @@ mod tests {
         (directory, db)
     }
 
-    fn route(id: &str, path: &str, made_at: i64) -> Route {
+    fn route(id: &str, path: &str, created_at: i64) -> Route {
         let new = NewRoute {
             path: path.into(),
             scope: "orders:read orders:list".into(),
@@ -129,7 +130,7 @@ mod tests {
             host: Some("API.example".into()),
             audience: Some("https://api.example".into()),
         };
-        new.route(id.into(), UnixMillis(made_at)).unwrap()
+        new.route(id.into(), UnixMillis(created_at)).unwrap()
     }
 
     fn changes_of(conn: &mut Conn) -> Vec<Change> {
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_inserted_is_listed_oldest_first() {
+    fn routes_are_listed_oldest_first() {
         let (_directory, db) = database();
         db.run_here(|conn| {
             let open = NewRoute {
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_no_route_is_an_error_for_all() {
+    fn a_malformed_row_fails_the_whole_list() {
         let (_directory, db) = database();
         db.run_here(|conn| {
             insert(conn, &route("a", "/orders/{id}", 1))?;

@@ -1,4 +1,5 @@
-//! The tables, in the column types that SQLite and PostgreSQL share. `migrations/` has them in each dialect.
+//! The tables, in column types that SQLite and PostgreSQL share. `migrations/` defines them in each
+//! dialect.
 
 diesel::table! {
     clients (client_id) {

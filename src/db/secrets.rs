@@ -1,4 +1,4 @@
-//! The secrets of clients: several at a time, each a hash.
+//! The secrets of clients. A client may have several, each stored as a hash.
 
 use diesel::prelude::*;
 
@@ -23,20 +23,20 @@ struct SecretRow {
     last_used_at_ms: Option<i64>,
 }
 
-/// Adds a secret to a client; part of a transaction that also appends to the change log.
+/// Adds a secret to a client, within a transaction that also appends to the change log.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub(super) fn insert(conn: &mut Conn, client: &ClientId, secret: &StoredSecret) -> Result<(), DbError> {
     let row = SecretRow::new(client, secret);
     diesel::insert_into(secrets::table).values(row).execute(conn)?;
     Ok(())
 }
 
-/// Adds all secrets of many new clients; as [`insert`].
+/// Adds all secrets of new clients, as [`insert`] does.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub(super) fn insert_many(conn: &mut Conn, clients: &[&Client]) -> Result<(), DbError> {
     let of_client = |client: &&Client| -> Vec<SecretRow> {
         let rows = client.secrets.iter().map(|secret| SecretRow::new(&client.id, secret));
@@ -66,24 +66,26 @@ impl SecretRow {
     }
 }
 
-/// Secrets that a client may have at a time, expired ones included: each is compared at every request.
+/// Maximum number of secrets of a client, including expired ones. Each is compared at every
+/// request.
 pub const MAX_SECRETS: i64 = 10;
 
-/// How an attempt to add a secret ended.
+/// The result of adding a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It is there.
+    /// The secret was added.
     Done,
-    /// There is no such client.
+    /// No client has this id.
     NoClient,
-    /// The client has [`MAX_SECRETS`] already.
+    /// The client already has [`MAX_SECRETS`] secrets.
     TooMany,
 }
 
-/// Gives a client one more secret. With `others_end`, those that it has end then, unless they end earlier.
+/// Adds a secret to a client. With `others_end`, the other secrets of the client expire then,
+/// unless they expire earlier.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn add(
     conn: &mut Conn,
     client: &ClientId,
@@ -91,7 +93,7 @@ pub fn add(
     others_end: Option<UnixMillis>,
 ) -> Result<Added, DbError> {
     conn.write(|conn| {
-        // First, because its lock also keeps another writer from adding one meanwhile.
+        // First, because the lock of the change log also keeps other writers from adding a secret.
         changes::append(conn, &Change::Client(client.clone()), secret.created_at)?;
         let of_client = secrets::table.filter(secrets::client_id.eq(client.as_str()));
         let exists: i64 = clients::table.find(client.as_str()).count().get_result(conn)?;
@@ -102,9 +104,9 @@ pub fn add(
             return Ok(Added::TooMany);
         }
         if let Some(end) = others_end {
-            let lasting = secrets::expires_at_ms.is_null().or(secrets::expires_at_ms.gt(end.0));
+            let expires_later = secrets::expires_at_ms.is_null().or(secrets::expires_at_ms.gt(end.0));
             diesel::update(secrets::table.filter(secrets::client_id.eq(client.as_str())))
-                .filter(lasting)
+                .filter(expires_later)
                 .set(secrets::expires_at_ms.eq(end.0))
                 .execute(conn)?;
         }
@@ -113,13 +115,13 @@ pub fn add(
     })
 }
 
-/// Takes a secret away; `false` when the client has none of this id.
+/// Deletes a secret. Returns `false` if the client has none with this id.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
-        // First, as everybody who changes secrets does, or two of them could wait for each other.
+        // Locked first, as in every change of a secret. Otherwise two writers could deadlock.
         locks::wait_for_log(conn)?;
         let the_secret = secrets::client_id
             .eq(client.as_str())
@@ -132,10 +134,11 @@ pub fn revoke(conn: &mut Conn, client: &ClientId, secret_id: &str, now: UnixMill
     })
 }
 
-/// Keeps a secret by another hash, if it is still kept by `from`; `false` when it is not, or is gone.
+/// Replaces the stored hash `from` of a secret with `to`. Returns `false` if the secret has another
+/// hash or does not exist.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub fn rehash(
     conn: &mut Conn,
     client: &ClientId,
@@ -145,7 +148,7 @@ pub fn rehash(
     now: UnixMillis,
 ) -> Result<bool, DbError> {
     conn.write(|conn| {
-        // First, as everybody who changes secrets does, or two of them could wait for each other.
+        // Locked first, as in every change of a secret. Otherwise two writers could deadlock.
         locks::wait_for_log(conn)?;
         let the_secret = secrets::client_id
             .eq(client.as_str())
@@ -161,14 +164,14 @@ pub fn rehash(
     })
 }
 
-/// Writes down when secrets were last used; a moment before the one that is there changes nothing.
+/// Records when secrets were last used. An earlier time never replaces a later one.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached; none is written then.
+/// The database rejects the statement or cannot be reached. Nothing is recorded then.
 pub fn used(conn: &mut Conn, uses: &[(String, UnixMillis)]) -> Result<(), DbError> {
     let mut uses: Vec<&(String, UnixMillis)> = uses.iter().collect();
-    // One order for all instances: each keeps the rows that it has changed until it commits, and of two that have changed
-    // what the other wants next, PostgreSQL would end one.
+    // The same order on all instances. Each transaction keeps its changed rows locked until it
+    // commits, so different orders could deadlock.
     uses.sort_unstable();
     conn.write(|conn| {
         for (secret_id, moment) in uses {
@@ -184,19 +187,19 @@ pub fn used(conn: &mut Conn, uses: &[(String, UnixMillis)]) -> Result<(), DbErro
     })
 }
 
-/// Removes every secret of a client.
+/// Deletes all secrets of a client.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached.
+/// The database rejects the statement or cannot be reached.
 pub(super) fn delete_all(conn: &mut Conn, client: &ClientId) -> Result<(), DbError> {
     diesel::delete(secrets::table.filter(secrets::client_id.eq(client.as_str()))).execute(conn)?;
     Ok(())
 }
 
-/// The secrets of some clients, each with the id of its client, oldest first.
+/// The secrets of clients, each with the id of its client, oldest first.
 ///
 /// # Errors
-/// When the database cannot be reached, or a stored hash is none.
+/// The database cannot be reached, or a stored hash is malformed.
 pub(super) fn of_clients(conn: &mut Conn, clients: &[&str]) -> Result<Vec<(String, StoredSecret)>, DbError> {
     let rows: Vec<SecretRow> = secrets::table
         .filter(secrets::client_id.eq_any(clients.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>()))
@@ -205,7 +208,7 @@ pub(super) fn of_clients(conn: &mut Conn, clients: &[&str]) -> Result<Vec<(Strin
     rows.into_iter()
         .map(|row| {
             let hash = SecretHash::from_stored(&row.hash)
-                .ok_or_else(|| DbError::Inconsistent(format!("secret {} has no readable hash", row.secret_id)))?;
+                .ok_or_else(|| DbError::Inconsistent(format!("secret {} has a malformed hash", row.secret_id)))?;
             let secret = StoredSecret {
                 id: row.secret_id,
                 hash,

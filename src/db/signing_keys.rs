@@ -1,4 +1,4 @@
-//! The signing keys as rows. Private keys are encrypted by the time they come here, if they are at all.
+//! The signing keys. Encryption, if configured, happens before the keys reach this module.
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -33,7 +33,7 @@ struct KeyRow {
 /// All keys, oldest first.
 ///
 /// # Errors
-/// When the database cannot be reached, or a row names no algorithm of ours.
+/// The database cannot be reached, or a row has an unknown algorithm.
 pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
     let rows: Vec<KeyRow> = signing_keys::table
         .order((signing_keys::created_at_ms, signing_keys::kid))
@@ -53,7 +53,7 @@ pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
         .collect()
 }
 
-/// What is known of all keys, oldest first; private keys are not even read.
+/// The records of all keys, oldest first, without reading private keys.
 ///
 /// # Errors
 /// As [`list`].
@@ -102,16 +102,17 @@ fn insert(conn: &mut Conn, key: &StoredKey) -> Result<(), DbError> {
     Ok(())
 }
 
-/// Makes sure that there is a key for every algorithm: `make` is called for each that lacks one.
+/// Ensures that every algorithm has a key, by calling `generate` for each one without.
 ///
-/// In one transaction that locks first, so that of several instances starting at once only one makes keys.
+/// Runs in one transaction that locks first, so that only one of several starting instances
+/// generates keys.
 ///
 /// # Errors
-/// What `make` gave, or when the database refuses or cannot be reached.
+/// The error of `generate`, or the database rejects the statement or cannot be reached.
 pub fn complete(
     conn: &mut Conn,
     now: UnixMillis,
-    make: impl Fn(Alg) -> Result<StoredKey, DbError>,
+    generate: impl Fn(Alg) -> Result<StoredKey, DbError>,
 ) -> Result<Vec<StoredKey>, DbError> {
     let missing = |keys: &[StoredKey]| -> Vec<Alg> {
         Alg::ALL
@@ -125,31 +126,32 @@ pub fn complete(
     }
     conn.write(|conn| {
         if let Conn::Postgres(conn) = conn {
-            // RSA keys take their time, and nothing is asked of the database meanwhile.
+            // Generating RSA keys takes time, during which the transaction is idle.
             conn.batch_execute("SET LOCAL idle_in_transaction_session_timeout = '1min'")?;
         }
-        // The change log's lock serves here too; on SQLite the transaction itself is the lock.
+        // The lock of the change log is used here too. On SQLite, the transaction itself is the
+        // lock.
         changes::append(conn, &Change::Keys, now)?;
         for alg in missing(&list(conn)?) {
-            insert(conn, &make(alg)?)?;
+            insert(conn, &generate(alg)?)?;
         }
         list(conn)
     })
 }
 
-/// What a rotation did.
+/// The result of a rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotated {
-    /// The new keys.
+    /// The published keys.
     pub published: Vec<KeyRecord>,
-    /// The keys that are gone.
+    /// The removed keys.
     pub removed: Vec<KeyRecord>,
-    /// All keys as they are now, oldest first.
+    /// All current keys, oldest first.
     pub keys: Vec<KeyRecord>,
 }
 
 impl Rotated {
-    /// That there was nothing to do.
+    /// A rotation without changes.
     pub fn nothing(keys: Vec<KeyRecord>) -> Self {
         Self {
             published: Vec::new(),
@@ -159,36 +161,39 @@ impl Rotated {
     }
 }
 
-/// Publishes keys out of `made` as `decide` says, and removes those that are over.
+/// Publishes keys of `generated` as `decide` returns, and removes expired keys.
 ///
-/// `decide` is asked under the lock of the change log, with the rows and the time as they are then: of several instances
-/// that decide at the same moment, the second finds the key that the first has made. A publication for which there is no
-/// key in `made` is left for another time, because making one may take long.
+/// `decide` runs under the lock of the change log, with the current rows and the current time. If
+/// several instances rotate at the same moment, the second one therefore sees the key of the first.
+/// A publication without a key in `generated` is left for a later rotation, because generating a
+/// key may take long.
 ///
 /// # Errors
-/// When the database refuses or cannot be reached, or when a new key is encrypted and those that are there are not, or
-/// the other way round: somebody's `keys.encryption_key` is another one, and would make the keys useless for the others.
+/// The database rejects the statement or cannot be reached. [`DbError::Inconsistent`] if a new key
+/// is encrypted and the stored keys are not, or the reverse: the instances have different
+/// `keys.encryption_key`, and some of them could not use the key.
 pub fn rotate(
     conn: &mut Conn,
     clock: &Clock,
     by: &Principal,
-    mut made: Vec<StoredKey>,
+    mut generated: Vec<StoredKey>,
     decide: impl FnOnce(&[KeyRecord], UnixMillis) -> Vec<Publication>,
 ) -> Result<Rotated, DbError> {
-    wipe_what_is_deleted(conn)?;
+    enable_secure_delete(conn)?;
     conn.write(|conn| {
         locks::wait_for_log(conn)?;
         let now = clock.now();
         let before = records(conn)?;
         let mut published = Vec::new();
         for publication in decide(&before, now) {
-            let Some(at) = made.iter().position(|key| key.alg == publication.alg) else {
+            let Some(at) = generated.iter().position(|key| key.alg == publication.alg) else {
                 continue;
             };
-            let mut key = made.swap_remove(at);
+            let mut key = generated.swap_remove(at);
             if before.iter().any(|other| other.encrypted != key.encrypted) {
                 return Err(DbError::Inconsistent(
-                    "private keys are encrypted in part only: keys.encryption_key is not the same everywhere".into(),
+                    "only some private keys are encrypted: keys.encryption_key must be the same on all instances"
+                        .into(),
                 ));
             }
             retire_others(conn, publication)?;
@@ -197,7 +202,7 @@ pub fn rotate(
             published.push(KeyRecord::from(&key));
         }
         let (removed, keys): (Vec<KeyRecord>, Vec<KeyRecord>) =
-            records(conn)?.into_iter().partition(|key| key.is_over(now));
+            records(conn)?.into_iter().partition(|key| key.is_expired(now));
         for key in &removed {
             diesel::delete(signing_keys::table.find(&key.kid)).execute(conn)?;
         }
@@ -225,7 +230,7 @@ fn event_of(published: &[KeyRecord], removed: &[KeyRecord]) -> AuditEvent {
     }
 }
 
-/// The other keys of the algorithm go at the moment that is named, or earlier if that was settled before.
+/// Schedules the removal of the other keys of the algorithm, unless they are removed earlier.
 fn retire_others(conn: &mut Conn, publication: Publication) -> Result<(), DbError> {
     let end = publication.others_until.0;
     let later = signing_keys::retires_at_ms
@@ -237,24 +242,26 @@ fn retire_others(conn: &mut Conn, publication: Publication) -> Result<(), DbErro
     Ok(())
 }
 
-/// Or a private key would stay readable in the free part of its page.
-fn wipe_what_is_deleted(conn: &mut Conn) -> Result<(), DbError> {
+/// Overwrites deleted content. Otherwise a private key would remain readable in the free part of
+/// its page.
+fn enable_secure_delete(conn: &mut Conn) -> Result<(), DbError> {
     if let Conn::Sqlite(conn) = conn {
         conn.batch_execute("PRAGMA secure_delete = ON")?;
     }
     Ok(())
 }
 
-/// Puts encrypted private keys in the place of those that are stored in the clear.
+/// Encrypts the private keys that are stored unencrypted.
 ///
 /// # Errors
-/// What `encrypt` gave, or when the database refuses or cannot be reached; none is changed then.
+/// The error of `encrypt`, or the database rejects the statement or cannot be reached. Nothing is
+/// changed then.
 pub fn encrypt_all(
     conn: &mut Conn,
     now: UnixMillis,
     encrypt: impl Fn(&StoredKey) -> Result<Vec<u8>, DbError>,
 ) -> Result<(), DbError> {
-    wipe_what_is_deleted(conn)?;
+    enable_secure_delete(conn)?;
     conn.write(|conn| {
         changes::append(conn, &Change::Keys, now)?;
         for key in list(conn)?.iter().filter(|key| !key.encrypted) {

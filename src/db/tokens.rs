@@ -17,22 +17,22 @@ use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::client::ClientId;
 use crate::oauth::token_id::{TEXT_LENGTH, TokenId};
 
-/// What is kept of an issued token. The token itself is not.
+/// The record of an issued token. It does not contain the token itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRecord {
-    /// Its id.
+    /// The token id.
     pub jti: TokenId,
-    /// Whom it was issued to.
+    /// The client that the token was issued to.
     pub client_id: Arc<str>,
-    /// What it allows.
+    /// The granted scope.
     pub scope: Arc<str>,
-    /// Whom it is for, separated by spaces.
+    /// The audiences, separated by spaces.
     pub audience: Arc<str>,
     /// When it was issued, in seconds since the epoch.
     pub issued_at: i64,
-    /// When it ends, in seconds since the epoch.
+    /// When the token expires, in seconds since the epoch.
     pub expires_at: i64,
-    /// Whether it may be used once only.
+    /// Whether the token can be redeemed only once.
     pub one_time: bool,
 }
 
@@ -63,14 +63,14 @@ struct TokenRow<'a> {
     one_time: bool,
 }
 
-/// The ids of a batch as text, one after the other: one allocation for all.
+/// The token ids of a batch as text, in a single allocation.
 struct Ids(String);
 
 impl Ids {
     fn of(records: &[TokenRecord]) -> Self {
         let mut text = String::with_capacity(records.len() * TEXT_LENGTH);
         for record in records {
-            // Nothing can go wrong when a text is written to a text.
+            // Writing to a String cannot fail.
             let _ = write!(text, "{}", record.jti);
         }
         Self(text)
@@ -90,10 +90,10 @@ impl Ids {
     }
 }
 
-/// An insert of exactly `N` rows for SQLite, prepared once for each connection.
+/// An insert of exactly `N` rows for SQLite, prepared once per connection.
 ///
-/// diesel writes a multi-row insert out and has it parsed anew each time, since the number of rows may differ: 2.3 µs
-/// of CPU a row. With the number in the type the statement can be kept: 1.3 µs.
+/// The multi-row insert of diesel is parsed at every call, because the number of rows may differ:
+/// 2.3 µs of CPU per row. With the number of rows in the type, the statement is cached: 1.3 µs.
 struct InsertRows<'a, const N: usize>(&'a [TokenRow<'a>]);
 
 impl<const N: usize> QueryId for InsertRows<'_, N> {
@@ -128,16 +128,17 @@ impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, N> {
 
 impl<const N: usize> RunQueryDsl<SqliteConnection> for InsertRows<'_, N> {}
 
-/// Rows in one SQLite statement; larger ones are no faster.
+/// Rows per SQLite statement. Larger statements are no faster.
 const SQLITE_ROWS: usize = 50;
 
-/// PostgreSQL takes 65,535 variables a statement.
+/// Rows per PostgreSQL statement, which may have 65,535 parameters.
 const POSTGRES_ROWS: usize = 1000;
 
-/// Writes records in one transaction. One that is there already is left as it is: a flush may be repeated.
+/// Writes records in one transaction. Existing records stay as they are, because a flush may be
+/// repeated.
 ///
 /// # Errors
-/// When the database refuses one of them or cannot be reached; none is written then.
+/// The database rejects a record or cannot be reached. Nothing is written then.
 pub fn insert_batch(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
     if let Conn::Postgres(conn) = conn {
         match copy(conn, records) {
@@ -148,7 +149,7 @@ pub fn insert_batch(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbEr
     insert(conn, records)
 }
 
-/// Writes records that may be there already.
+/// Writes records of which some may exist already.
 fn insert(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
     let ids = Ids::of(records);
     let rows = ids.rows(records);
@@ -177,8 +178,8 @@ fn insert(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
     })
 }
 
-/// Writes records by COPY, which is one statement and so a transaction by itself; it fails if one of them is there
-/// already, which is so only when a flush is repeated.
+/// Writes records by COPY, a single statement and therefore a transaction. Fails if a record exists
+/// already, which happens only when a flush is repeated.
 fn copy(conn: &mut PgConnection, records: &[TokenRecord]) -> QueryResult<()> {
     let data = copy_data(records);
     let send = |out: &mut dyn std::io::Write| {
@@ -192,15 +193,15 @@ fn copy(conn: &mut PgConnection, records: &[TokenRecord]) -> QueryResult<()> {
     Ok(())
 }
 
-/// The rows in PostgreSQL's binary form of COPY.
+/// The rows in PostgreSQL's binary COPY format.
 fn copy_data(records: &[TokenRecord]) -> Vec<u8> {
     const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-    const NEITHER_FLAGS_NOR_EXTENSION: [u8; 8] = [0; 8];
+    const NO_FLAGS_AND_NO_EXTENSION: [u8; 8] = [0; 8];
     const COLUMNS: i16 = 7;
     const END: i16 = -1;
     let mut data = Vec::with_capacity(records.len() * 256 + 32);
     data.extend_from_slice(SIGNATURE);
-    data.extend_from_slice(&NEITHER_FLAGS_NOR_EXTENSION);
+    data.extend_from_slice(&NO_FLAGS_AND_NO_EXTENSION);
     for record in records {
         data.extend_from_slice(&COLUMNS.to_be_bytes());
         let mut field = |bytes: &[u8]| {
@@ -219,10 +220,10 @@ fn copy_data(records: &[TokenRecord]) -> Vec<u8> {
     data
 }
 
-/// The `exp` of a recorded token, in seconds; `None` when there is no record of it.
+/// The `exp` of a recorded token, in seconds. `None` if there is no record.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn expiry(conn: &mut Conn, jti: TokenId) -> Result<Option<i64>, DbError> {
     Ok(tokens::table
         .find(jti.to_string())
@@ -231,25 +232,26 @@ pub fn expiry(conn: &mut Conn, jti: TokenId) -> Result<Option<i64>, DbError> {
         .optional()?)
 }
 
-/// Records that one walk looks at for `/admin/tokens`, most of them other clients'.
+/// Maximum number of records that one walk visits for `/admin/tokens`. Most are of other clients.
 pub const WALK: i64 = 50_000;
 
-/// Some of the records of one client.
+/// A part of the records of one client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walked {
-    /// The newest first.
+    /// The records, newest first.
     pub records: Vec<TokenRecord>,
-    /// Where to walk on; `None` at the end of all records.
+    /// Where to continue; `None` at the end of all records.
     pub next: Option<TokenId>,
 }
 
-/// The newest records of a client, at most `limit`, older than `before` if that is given.
+/// The newest records of a client, at most `limit`, and older than `before` if given.
 ///
-/// There is no index by client: it would cost every insert, and be read only here. So this walks through the records of
-/// all clients, newest first, and past no more than `walk` of them: it may find few or none and say where to walk on.
+/// There is no index by client, because every insert would have to update it for this query alone.
+/// So this walks through the records of all clients, newest first, and visits at most `walk` of
+/// them. It may find few records or none, and return where to continue.
 ///
 /// # Errors
-/// When the database cannot be reached, or an id is none.
+/// The database cannot be reached, or a token id is malformed.
 pub fn of_client(
     conn: &mut Conn,
     client_id: &ClientId,
@@ -257,7 +259,7 @@ pub fn of_client(
     limit: usize,
     walk: i64,
 ) -> Result<Walked, DbError> {
-    // Every id is below this.
+    // Greater than every id.
     let before = before.map_or_else(|| "g".to_owned(), |before| before.to_string());
     let older = || tokens::table.filter(tokens::jti.lt(&before));
     let last: Option<String> = older()
@@ -312,13 +314,13 @@ impl StoredToken {
 }
 
 fn token_id(jti: &str) -> Result<TokenId, DbError> {
-    TokenId::parse(jti).ok_or_else(|| DbError::Inconsistent(format!("recorded id {jti:?} is none")))
+    TokenId::parse(jti).ok_or_else(|| DbError::Inconsistent(format!("recorded token id {jti:?} is malformed")))
 }
 
-/// How many tokens are recorded.
+/// The number of recorded tokens.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// The database cannot be reached.
 pub fn count(conn: &mut Conn) -> Result<i64, DbError> {
     Ok(tokens::table.count().get_result(conn)?)
 }

@@ -1,8 +1,8 @@
-//! What operators do, by the admin API and the command line alike: each is a change and the line of the audit trail that
-//! tells of it, in one transaction.
+//! The actions of operators, for the admin API and the command line: each writes a change and its
+//! audit event in one transaction.
 //!
-//! Each function fails as its namesake without an audit line does: when the database refuses or cannot be reached, and
-//! then nothing is done.
+//! Each function returns the errors of the function without audit that it calls: the database
+//! rejects the statement or cannot be reached. Nothing is changed then.
 
 use std::collections::HashSet;
 
@@ -24,10 +24,10 @@ use crate::oauth::client::{Client, ClientId};
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// Makes a client.
+/// Creates a client.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when the id is taken.
+/// [`DbError::Conflict`] if the id is taken.
 pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
     audited(conn, by, client.created_at, |conn| {
         clients::insert(conn, client)?;
@@ -35,7 +35,7 @@ pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result
     })
 }
 
-/// Makes a client, or puts it in the place of the one that has its id.
+/// Creates a client, or replaces the one with its id.
 ///
 /// # Errors
 /// See the module.
@@ -46,46 +46,46 @@ pub fn replace_client(conn: &mut Conn, by: &Principal, client: &Client) -> Resul
     })
 }
 
-/// How an import ended.
+/// The result of an import.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Imported {
-    /// Whether the clients are there, all but those that are `taken`.
+    /// Whether the clients were imported, except those that are `taken`.
     pub done: bool,
-    /// Ids that were there before.
+    /// The ids that existed before.
     pub taken: HashSet<String>,
 }
 
-/// Makes many clients, whose secrets come from another server: all of them, or none. Where an id is taken, none is made,
-/// unless `past_taken`. Tells `progress` how many more are written.
+/// Imports clients: all or none. If an id exists, none is imported, unless `skip_taken` is set.
+/// Calls `progress` with the number of clients written since its last call.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when an id was taken meanwhile.
+/// [`DbError::Conflict`] if an id was taken in the meantime.
 pub fn import_clients(
     conn: &mut Conn,
     by: &Principal,
     all: &[Client],
     now: UnixMillis,
-    past_taken: bool,
+    skip_taken: bool,
     mut progress: impl FnMut(usize),
 ) -> Result<Imported, DbError> {
     conn.write(|conn| {
         let ids: Vec<&ClientId> = all.iter().map(|client| &client.id).collect();
         let taken = clients::taken(conn, &ids)?;
-        if !taken.is_empty() && !past_taken {
+        if !taken.is_empty() && !skip_taken {
             return Ok(Imported { done: false, taken });
         }
         let new: Vec<&Client> = all
             .iter()
             .filter(|client| !taken.contains(client.id.as_str()))
             .collect();
-        for part in new.chunks(clients::MANY) {
+        for part in new.chunks(clients::BATCH) {
             clients::insert_many(conn, part)?;
             let events: Vec<AuditEvent> = part.iter().filter_map(|client| imported(client)).collect();
             audit::append_many(conn, by, now, &events)?;
             progress(part.len());
         }
-        // Last, because its lock keeps everybody else from writing to the change log.
-        for part in new.chunks(clients::MANY) {
+        // Last, because its lock blocks every other writer of the change log.
+        for part in new.chunks(clients::BATCH) {
             let ids: Vec<&ClientId> = part.iter().map(|client| &client.id).collect();
             changes::append_clients(conn, &ids, now)?;
         }
@@ -115,29 +115,29 @@ pub fn change_client<E>(
 ) -> Result<Changed<E>, DbError> {
     audited(conn, by, now, |conn| {
         let changed = clients::change(conn, id, now, change)?;
-        let told = match &changed {
+        let event = match &changed {
             Changed::Done { before, after } => {
                 let (before, after) = (ClientDocument::from(&**before), ClientDocument::from(&**after));
                 event(Action::ClientUpdate, id.as_str(), difference(&before, &after))
             }
             _ => None,
         };
-        Ok((changed, told))
+        Ok((changed, event))
     })
 }
 
-/// How an attempt to delete a client ended.
+/// The result of deleting a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is gone.
+    /// The client was deleted.
     Done,
-    /// There is no such client.
+    /// No client has this id.
     Missing,
-    /// It is not as it must be.
-    Refused,
+    /// The precondition is not met.
+    Rejected,
 }
 
-/// Deletes a client with its secrets, if it is as `suits` wants it.
+/// Deletes a client with its secrets if it meets the precondition `suits`.
 ///
 /// # Errors
 /// See the module.
@@ -149,17 +149,18 @@ pub fn delete_client_if(
     suits: impl FnOnce(&Client) -> bool,
 ) -> Result<Deleted, DbError> {
     conn.write(|conn| {
-        // First, because its lock also keeps another writer from changing the client meanwhile.
+        // First, because the lock of the change log also keeps other writers from changing the
+        // client.
         changes::append(conn, &Change::Client(id.clone()), now)?;
         match clients::find(conn, id)? {
             None => Ok(Deleted::Missing),
-            Some(client) if !suits(&client) => Ok(Deleted::Refused),
+            Some(client) if !suits(&client) => Ok(Deleted::Rejected),
             Some(_) => delete_client(conn, by, id, now).map(|_| Deleted::Done),
         }
     })
 }
 
-/// Deletes a client with its secrets; `false` when there is none.
+/// Deletes a client with its secrets. Returns `false` if no client has this id.
 ///
 /// # Errors
 /// See the module.
@@ -170,8 +171,8 @@ pub fn delete_client(conn: &mut Conn, by: &Principal, id: &ClientId, now: UnixMi
     })
 }
 
-/// Takes back all that was issued to a client until now; answers from which moment on tokens count, `None` when there is
-/// no such client.
+/// Revokes every token issued to a client until now. Returns the new not-before, or `None` if no
+/// client has this id.
 ///
 /// # Errors
 /// See the module.
@@ -191,7 +192,7 @@ pub fn revoke_client_tokens(
     })
 }
 
-/// Gives a client one more secret; with `others_end`, those that it has end then.
+/// Adds a secret to a client. With `others_end`, its other secrets expire then.
 ///
 /// # Errors
 /// See the module.
@@ -217,7 +218,7 @@ pub fn add_secret(
     })
 }
 
-/// Takes a secret away; `false` when the client has none of this id.
+/// Deletes a secret. Returns `false` if the client has none with this id.
 ///
 /// # Errors
 /// See the module.
@@ -238,7 +239,7 @@ pub fn revoke_secret(
 /// Adds a route.
 ///
 /// # Errors
-/// [`DbError::Conflict`] when there is one for the same method, host and path.
+/// [`DbError::Conflict`] if a route for the same method, host and path exists.
 pub fn add_route(conn: &mut Conn, by: &Principal, route: &Route) -> Result<(), DbError> {
     audited(conn, by, route.created_at, |conn| {
         routes::insert(conn, route)?;
@@ -249,7 +250,7 @@ pub fn add_route(conn: &mut Conn, by: &Principal, route: &Route) -> Result<(), D
     })
 }
 
-/// Removes a route; `false` when there is none.
+/// Removes a route. Returns `false` if none has this id.
 ///
 /// # Errors
 /// See the module.
@@ -260,7 +261,7 @@ pub fn remove_route(conn: &mut Conn, by: &Principal, id: &str, now: UnixMillis) 
     })
 }
 
-/// Takes a token back.
+/// Revokes a token.
 ///
 /// # Errors
 /// See the module.

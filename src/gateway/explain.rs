@@ -1,5 +1,5 @@
-//! Why the forward-auth policy decides as it does: the route that decides, and what became of every other one that
-//! matches the path.
+//! Explains a decision of the forward-auth policy: the deciding route, and why each other route
+//! that matches the path does not decide.
 
 use super::host::MAX_HOST;
 use super::path::NormalPath;
@@ -7,7 +7,8 @@ use super::route::{Part, Route};
 use super::route_table::{Denied, Rank, RouteTable, WhyNot};
 
 impl RouteTable {
-    /// What [`Self::decide`] decides, and why: also what became of every other route that matches the path.
+    /// The decision of [`Self::decide`], and the reason why each other route that matches the path
+    /// does not decide.
     pub fn explain<'t>(&'t self, method: &str, host: Option<&str>, target: &str) -> Explanation<'t> {
         let decision = self.decide(method, host, target);
         let mut buffer = [0; MAX_HOST];
@@ -31,7 +32,7 @@ impl RouteTable {
                 (Some(named), _) if Some(named.as_str()) != host => WhyNot::OtherHost,
                 _ if rank.method.is_none() => WhyNot::OtherMethod,
                 (_, Ok(deciding)) => Rank::of(deciding, method).lead_over(&rank),
-                (_, Err(_)) => unreachable!("a route that matches in all three is a decision"),
+                (_, Err(_)) => unreachable!("a route that matches method, host and path would decide"),
             },
         });
         Explanation {
@@ -57,10 +58,10 @@ fn path_matches(parts: &[Part], path: NormalPath<'_>) -> bool {
     segments.next().is_none()
 }
 
-/// What a table decides about a request, and why.
+/// A decision and its reasons.
 #[derive(Debug)]
 pub struct Explanation<'t> {
-    /// The route that decides, or why none does.
+    /// The deciding route, or the reason why no route decides.
     pub decision: Result<&'t Route, Denied>,
     /// The other routes whose path matches, the most specific first.
     pub others: Vec<RunnerUp<'t>>,
@@ -71,7 +72,7 @@ pub struct Explanation<'t> {
 pub struct RunnerUp<'t> {
     /// The route.
     pub route: &'t Route,
-    /// Why it does not decide.
+    /// Why the route does not decide.
     pub why: WhyNot,
 }
 
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn p44_explain_tells_who_decided_and_why_the_others_did_not() {
+    fn p44_explain_returns_the_deciding_route_and_why_the_others_do_not_decide() {
         let table = table(&[
             "* * /{*rest}",
             "* * /orders/{id}",
@@ -121,7 +122,7 @@ mod tests {
             [
                 ("* other.example /orders/{id}", WhyNot::OtherHost),
                 ("POST * /orders/{id}", WhyNot::OtherMethod),
-                ("* * /orders/{id}", WhyNot::LessOfTheMethod),
+                ("* * /orders/{id}", WhyNot::LessSpecificMethod),
                 ("* * /{*rest}", WhyNot::LessLiteral(1)),
             ]
         );

@@ -1,30 +1,31 @@
-//! Host names as a forward-auth policy compares them: without case and without port.
+//! Host names as the forward-auth policy compares them: case-insensitively and without the port.
 //!
-//! The port does not count. What a client writes behind the colon decides nothing about who serves the request, so a
-//! rule that went by it could be dodged by writing another one.
+//! The port is ignored. A client chooses the port in its `Host` header, and it does not influence
+//! which upstream receives the request. A rule by port could be bypassed by sending another one.
 
 use std::fmt;
 use std::io::Write;
 use std::net::Ipv6Addr;
 
-/// The longest name, in characters (RFC 1035 §2.3.4).
+/// Maximum length of a name, in characters (RFC 1035 §2.3.4).
 pub const MAX_HOST: usize = 253;
 
 const MAX_LABEL: usize = 63;
 
-/// The host of a rule: a name or an IP address in its normal form.
+/// The host of a rule: a name or an IP address, in normal form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Host(Box<str>);
 
-/// The text names no host, or could be read as two: an empty label, a user, a list.
+/// The text is not a host or is ambiguous: an empty label, user information, a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedHost;
 
-/// Room for the normal form of a host, so that comparing one allocates nothing.
+/// A buffer for the normal form of a host, so that comparing one allocates nothing.
 pub type HostBuffer = [u8; MAX_HOST];
 
 impl Host {
-    /// The host of a rule; `None` when it is malformed or has a port, which would never be looked at.
+    /// Parses the host of a rule. `None` if it is malformed or has a port, because ports are
+    /// ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let (_, port) = split_port(text).ok()?;
         let mut buffer = [0; MAX_HOST];
@@ -44,12 +45,14 @@ impl fmt::Display for Host {
     }
 }
 
-/// The host of a `Host` header in lower case and without its port.
+/// The normal form of a `Host` header: lower case, without the port.
 ///
-/// A name that ends with a dot is refused: to some it is the same host, to others another one.
+/// A trailing dot is rejected, because some parsers treat the name with the dot as the same host
+/// and others as another one.
 ///
 /// # Errors
-/// [`MalformedHost`] for everything but letters, digits, `-`, `_` and dots between them, or an IPv6 address in brackets.
+/// [`MalformedHost`] for anything but letters, digits, `-`, `_` and dots between labels, or an IPv6
+/// address in brackets.
 pub fn normal_host<'b>(text: &str, buffer: &'b mut HostBuffer) -> Result<&'b str, MalformedHost> {
     let (name, _) = split_port(text)?;
     let length = match name.strip_prefix('[') {
@@ -58,9 +61,9 @@ pub fn normal_host<'b>(text: &str, buffer: &'b mut HostBuffer) -> Result<&'b str
                 .strip_suffix(']')
                 .and_then(|address| address.parse().ok())
                 .ok_or(MalformedHost)?;
-            let mut room = &mut buffer[..];
-            write!(room, "[{address}]").map_err(|_| MalformedHost)?;
-            MAX_HOST - room.len()
+            let mut rest = &mut buffer[..];
+            write!(rest, "[{address}]").map_err(|_| MalformedHost)?;
+            MAX_HOST - rest.len()
         }
         None => {
             let label = |label: &str| {
@@ -72,9 +75,9 @@ pub fn normal_host<'b>(text: &str, buffer: &'b mut HostBuffer) -> Result<&'b str
             if name.len() > MAX_HOST || !name.split('.').all(label) {
                 return Err(MalformedHost);
             }
-            let room = &mut buffer[..name.len()];
-            room.copy_from_slice(name.as_bytes());
-            room.make_ascii_lowercase();
+            let target = &mut buffer[..name.len()];
+            target.copy_from_slice(name.as_bytes());
+            target.make_ascii_lowercase();
             name.len()
         }
     };
@@ -115,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn p44_a_malformed_host_is_refused() {
+    fn p44_a_malformed_host_is_rejected() {
         let long = format!("{}.example", "a".repeat(64));
         let longer = vec!["abcdefg"; 33].join(".");
         for bad in [

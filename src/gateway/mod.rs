@@ -1,7 +1,8 @@
-//! The forward-auth policy, pure: routes, the table compiled from them, and the normal forms of path and host that it
-//! decides about.
+//! The forward-auth policy as pure code: routes, the table compiled from them, and the normal forms
+//! of path and host (docs/protocol.md#p44).
 //!
-//! A gateway asks `/validate` whether a request may pass. What could be read in two ways is denied here, never repaired.
+//! A gateway asks `/validate` whether a request may pass. An ambiguous request is denied here,
+//! never repaired.
 
 pub mod explain;
 pub mod host;

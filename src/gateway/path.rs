@@ -1,8 +1,9 @@
-//! Paths in their normal form: the only ones that a forward-auth policy judges.
+//! Paths in normal form, the only ones that the forward-auth policy authorizes.
 //!
-//! A gateway asks about a path, and an upstream serves one. Between the two stand parsers that disagree about dots,
-//! slashes, escapes and parameters, and a path that they read differently is how a weak token gets at a strong route.
-//! So nothing is repaired here: a path that is not already in its normal form is refused, whatever it might mean.
+//! The gateway forwards a path, and an upstream serves one. Their parsers disagree about dots,
+//! slashes, escapes and parameters. If they read a path differently, a token for a weakly protected
+//! route can reach a strongly protected one. So nothing is repaired here: a path that is not in
+//! normal form is rejected, whatever it might mean.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,35 +12,35 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::encoding::from_hex;
 
-/// A path in its normal form, still escaped, without its query. It begins with a slash.
+/// A path in normal form, still escaped, without its query. Begins with a slash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct NormalPath<'a>(&'a str);
 
-/// Why a path is refused: somebody could read it otherwise.
+/// Why a path is rejected as ambiguous.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejectedPath {
-    /// It does not begin with a slash: `*`, an authority, or a whole URL.
+    /// Does not begin with a slash: `*`, an authority, or a whole URL.
     NoSlash,
     /// A segment is `.` or `..`.
     DotSegment,
     /// Two slashes in a row.
     EmptySegment,
-    /// A backslash, which some read as a slash.
+    /// A backslash, which some parsers read as a slash.
     Backslash,
-    /// A `;`, which some cut off with all that follows in the segment.
+    /// A `;`, which some parsers cut off with the rest of the segment.
     Parameter,
-    /// A `#`, which some cut off with all that follows.
+    /// A `#`, which some parsers cut off with the rest of the path.
     Fragment,
-    /// A control character, a space, or one outside ASCII that is not escaped.
+    /// A control character, a space, or an unescaped character outside ASCII.
     Character,
-    /// A `%` without two hexadecimal digits, or bytes that are no UTF-8 text.
+    /// A `%` without two hexadecimal digits, or escaped bytes that are not UTF-8.
     BadEscape,
-    /// An escape of what has a meaning of its own: `/ \ . % ; ? #` and control characters.
+    /// An escaped special character: `/ \ . % ; ? #` or a control character.
     AmbiguousEscape,
 }
 
 impl RejectedPath {
-    /// What is wrong; it echoes nothing of the path.
+    /// The reason as text. It contains nothing of the path.
     pub fn text(self) -> &'static str {
         match self {
             Self::NoSlash => "the path does not begin with a slash",
@@ -48,9 +49,9 @@ impl RejectedPath {
             Self::Backslash => "the path has a backslash",
             Self::Parameter => "the path has a semicolon",
             Self::Fragment => "the path has a number sign",
-            Self::Character => "the path has a space, a control character or one outside ASCII that is not escaped",
+            Self::Character => "the path has a space, a control character or an unescaped character outside ASCII",
             Self::BadEscape => "the path has an escape that cannot be decoded",
-            Self::AmbiguousEscape => "the path escapes a character that has a meaning of its own",
+            Self::AmbiguousEscape => "the path escapes a special character",
         }
     }
 }
@@ -63,10 +64,10 @@ impl fmt::Display for RejectedPath {
 
 impl std::error::Error for RejectedPath {}
 
-/// The path of a request target in origin form, `/path?query`; the query is cut off and takes no part.
+/// The path of a request target in origin form, `/path?query`. The query is cut off and ignored.
 ///
 /// # Errors
-/// [`RejectedPath`] for every path that is not already in its normal form.
+/// [`RejectedPath`] for every path that is not in normal form.
 pub fn normal_path(target: &str) -> Result<NormalPath<'_>, RejectedPath> {
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     let inner = path.strip_prefix('/').ok_or(RejectedPath::NoSlash)?;
@@ -107,7 +108,7 @@ fn check(segment: &str) -> Result<(), RejectedPath> {
         }
     }
     if escapes_text {
-        // An overlong form of `.` or `/` is no UTF-8, and neither is anything in another charset.
+        // An overlong encoding of `.` or `/` is not UTF-8, and neither is text in another charset.
         let text = String::from_utf8(unescape(segment)).map_err(|_| RejectedPath::BadEscape)?;
         if text.contains(char::is_control) {
             return Err(RejectedPath::AmbiguousEscape);
@@ -116,7 +117,7 @@ fn check(segment: &str) -> Result<(), RejectedPath> {
     Ok(())
 }
 
-/// Decodes escapes once; what is no escape stays as it is.
+/// Decodes escapes once and copies everything else.
 fn unescape(segment: &str) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
@@ -131,7 +132,8 @@ fn unescape(segment: &str) -> Vec<u8> {
     decoded
 }
 
-/// What is escaped in a canonical path: everything that a segment may not hold as it is (RFC 3986 §3.3), and `;`.
+/// The characters escaped in a canonical path: those that a segment must not contain unescaped (RFC
+/// 3986 §3.3), and `;`.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -151,17 +153,17 @@ const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'\'');
 
 impl<'a> NormalPath<'a> {
-    /// The path as it was sent, without its query.
+    /// The path as received, without its query.
     pub fn as_str(self) -> &'a str {
         self.0
     }
 
-    /// What stands between the slashes, decoded; the last one is empty when the path ends with a slash.
+    /// The decoded segments. The last one is empty if the path ends with a slash.
     pub fn segments(self) -> impl Iterator<Item = Cow<'a, str>> {
         self.0[1..].split('/').map(decoded)
     }
 
-    /// The same path with the fewest escapes: the same for all ways to write it.
+    /// The same path with the fewest escapes. All spellings of a path have the same canonical form.
     pub fn canonical(self) -> String {
         let mut text = String::with_capacity(self.0.len());
         for segment in self.segments() {
@@ -178,12 +180,12 @@ impl fmt::Debug for NormalPath<'_> {
     }
 }
 
-/// A segment that [`normal_path`] has let pass, decoded; it is borrowed where nothing is escaped.
+/// A segment of a path that [`normal_path`] accepted, decoded. Borrows if nothing is escaped.
 pub(super) fn decoded(segment: &str) -> Cow<'_, str> {
     if !segment.contains('%') {
         return Cow::Borrowed(segment);
     }
-    let text = String::from_utf8(unescape(segment)).expect("a path in its normal form escapes UTF-8 only");
+    let text = String::from_utf8(unescape(segment)).expect("a path in normal form escapes UTF-8 only");
     Cow::Owned(text)
 }
 
@@ -193,12 +195,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn segments(target: &str) -> Vec<String> {
-        let path = normal_path(target).unwrap_or_else(|refused| panic!("{target:?}: {refused}"));
+        let path = normal_path(target).unwrap_or_else(|rejected| panic!("{target:?}: {rejected}"));
         path.segments().map(Cow::into_owned).collect()
     }
 
     #[test]
-    fn p44_a_path_in_its_normal_form_is_taken_as_it_is() {
+    fn p44_a_path_in_normal_form_is_accepted_unchanged() {
         assert_eq!(segments("/"), [""]);
         assert_eq!(segments("/orders/1"), ["orders", "1"]);
         assert_eq!(segments("/orders/"), ["orders", ""]);
@@ -213,16 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn p44_the_query_does_not_take_part() {
+    fn p44_the_query_is_ignored() {
         for query in ["", "a=/../b", "%2f;#\\", "é", "?//"] {
             assert_eq!(segments(&format!("/orders?{query}")), ["orders"], "{query}");
         }
     }
 
     #[test]
-    fn p44_what_could_be_read_in_two_ways_is_refused() {
+    fn p44_an_ambiguous_path_is_rejected() {
         use RejectedPath::*;
-        for (target, refused) in [
+        for (target, rejected) in [
             ("", NoSlash),
             ("*", NoSlash),
             ("orders", NoSlash),
@@ -259,7 +261,7 @@ mod tests {
             ("/%c0%ae%c0%ae/a", BadEscape),
             ("/%e2%82", BadEscape),
         ] {
-            assert_eq!(normal_path(target), Err(refused), "{target:?}");
+            assert_eq!(normal_path(target), Err(rejected), "{target:?}");
         }
         let escapes = [
             "%2f", "%2F", "%5c", "%5C", "%2e", "%2E", "%25", "%00", "%3b", "%3f", "%23", "%0d", "%7f", "%c2%85",
@@ -275,7 +277,7 @@ mod tests {
         }
     }
 
-    /// How upstreams are known to read a path; each is a way to arrive at another one.
+    /// How upstreams are known to read a path. Each reading is a way to reach another path.
     fn lenient_readings(target: &str) -> Vec<Vec<String>> {
         let path = target.split('?').next().unwrap_or_default().to_owned();
         let decode = |text: &str| String::from_utf8_lossy(&unescape(text)).into_owned();
@@ -318,25 +320,25 @@ mod tests {
         segments.collect::<Vec<_>>().join("/")
     }
 
-    /// RFC 3986 §5.2.4.
+    /// Removes dot segments (RFC 3986 §5.2.4).
     fn without_dots<'a>(segments: &[&'a str]) -> Vec<&'a str> {
-        let mut kept = Vec::new();
+        let mut segments_left = Vec::new();
         for (at, segment) in segments.iter().enumerate() {
             match *segment {
                 "." => {}
                 ".." => {
-                    kept.pop();
+                    segments_left.pop();
                 }
                 other => {
-                    kept.push(other);
+                    segments_left.push(other);
                     continue;
                 }
             }
             if at + 1 == segments.len() {
-                kept.push("");
+                segments_left.push("");
             }
         }
-        kept
+        segments_left
     }
 
     fn hostile_path() -> impl Strategy<Value = String> {
@@ -352,7 +354,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4096))]
 
         #[test]
-        fn p44_what_is_taken_reads_the_same_in_every_common_way(target in hostile_path()) {
+        fn p44_an_accepted_path_reads_the_same_in_every_common_way(target in hostile_path()) {
             if let Ok(path) = normal_path(&target) {
                 let ours: Vec<String> = path.segments().map(Cow::into_owned).collect();
                 for reading in lenient_readings(&target) {
@@ -374,7 +376,7 @@ mod tests {
         }
 
         #[test]
-        fn p44_any_text_is_judged_without_a_panic(target in "\\PC{0,40}|[ -~]{0,40}") {
+        fn p44_any_text_is_parsed_without_a_panic(target in "\\PC{0,40}|[ -~]{0,40}") {
             let _ = normal_path(&target).map(NormalPath::canonical);
         }
     }

@@ -1,4 +1,4 @@
-//! A route of the forward-auth policy: which requests it is for, and what a token must have for them.
+//! A route of the forward-auth policy: which requests it matches, and what it requires of a token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,39 +12,40 @@ use crate::oauth::resource::is_absolute_uri;
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
-/// The longest template, in bytes.
+/// Maximum length of a path template, in bytes.
 pub const MAX_TEMPLATE: usize = 1024;
 
-/// The most segments of a template: it bounds how deep matching goes.
+/// Maximum number of segments in a path template. It limits the recursion depth of matching.
 pub const MAX_SEGMENTS: usize = 64;
 
 const MAX_METHOD: usize = 32;
 
-/// A rule: what matches method, host and path needs the scope, in a token for the audience.
+/// A route: a request that matches method, host and path needs a token with the scope, for the
+/// audience.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
-    /// Its id.
+    /// The route id.
     pub id: String,
-    /// The method it is for; `None`: any.
+    /// The method; `None`: any.
     pub method: Option<Method>,
-    /// The host it is for; `None`: any.
+    /// The host; `None`: any.
     pub host: Option<Host>,
-    /// The paths it is for.
+    /// The template of the paths.
     pub path: PathTemplate,
-    /// What the token must have, all of it.
+    /// The required scope. The token must have all of it.
     pub scope: Scope,
-    /// Whom the token must be for; `None`: the default audience.
+    /// The required audience of the token; `None`: the default audience.
     pub audience: Option<Arc<str>>,
-    /// When it was made.
+    /// When the route was created.
     pub created_at: UnixMillis,
 }
 
-/// What somebody writes who makes a route. A member that does not exist is an error: a misspelt `method` would
-/// otherwise make a rule for all of them.
+/// The members of a new route. An unknown member is an error: a misspelt `method` would otherwise
+/// create a route for every method.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRoute {
-    /// The template.
+    /// The path template.
     #[schema(pattern = "^/", max_length = 1024)]
     pub path: String,
     /// The scope.
@@ -62,42 +63,42 @@ pub struct NewRoute {
     pub audience: Option<String>,
 }
 
-/// Why there can be no such route.
+/// Why a new route is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedRoute {
-    /// The path is not in its normal form.
+    /// The path is not in normal form.
     Path(RejectedPath),
     /// The path has a query.
     Query,
-    /// A brace stands elsewhere than around a whole segment, or the name between them is none.
+    /// A brace that does not enclose a whole segment, or a malformed name between braces.
     Braces,
     /// Something follows `{*rest}`.
     RestNotLast,
-    /// A name comes twice.
+    /// A parameter name is repeated.
     RepeatedName,
     /// The path is too long or has too many segments.
     TooLong,
-    /// The method.
+    /// The method is malformed.
     Method,
-    /// The host.
+    /// The host is malformed.
     Host,
-    /// The scope.
+    /// The scope is malformed.
     Scope,
-    /// The audience.
+    /// The audience is malformed.
     Audience,
 }
 
 impl MalformedRoute {
-    /// What is wrong; it echoes no input.
+    /// The rule that was violated, as text. It contains nothing of the input.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Path(refused) => refused.text(),
+            Self::Path(rejected) => rejected.text(),
             Self::Query => "the path must not have a query",
             Self::Braces => "a parameter is a whole segment: {name} or {*rest}, of letters, digits and _",
             Self::RestNotLast => "{*rest} must be the last segment of the path",
             Self::RepeatedName => "a parameter comes twice in the path",
             Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
-            Self::Method => "the method must be one in capital letters, as in GET",
+            Self::Method => "the method must be in capital letters, as in GET",
             Self::Host => "the host must be a name or an address without a port",
             Self::Scope => "the scope must be scope tokens separated by single spaces",
             Self::Audience => "the audience must be an absolute URI without fragment",
@@ -114,10 +115,10 @@ impl fmt::Display for MalformedRoute {
 impl std::error::Error for MalformedRoute {}
 
 impl NewRoute {
-    /// The route that it describes.
+    /// Builds the route.
     ///
     /// # Errors
-    /// [`MalformedRoute`] for the first thing that is wrong.
+    /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let method = self.method.as_deref();
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
@@ -140,13 +141,14 @@ impl NewRoute {
 }
 
 impl Route {
-    /// Whether both are for the same requests, so that only one of them could ever decide.
+    /// Whether both routes match the same requests, so that only one of them could ever decide.
     pub fn duplicates(&self, other: &Route) -> bool {
         self.method == other.method && self.host == other.host && self.path.parts == other.path.parts
     }
 }
 
-/// A method in capital letters. `get` is refused: some upstreams take it for GET, and others for a method of its own.
+/// A method in capital letters. `get` is rejected: some upstreams treat it as GET, others as
+/// another method.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Method(Box<str>);
 
@@ -168,7 +170,7 @@ impl fmt::Display for Method {
     }
 }
 
-/// Whether `text` is a method that everybody reads alike.
+/// Whether `text` is a method that every parser reads alike.
 pub fn is_method(text: &str) -> bool {
     (1..=MAX_METHOD).contains(&text.len())
         && text
@@ -176,29 +178,30 @@ pub fn is_method(text: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || b"-_".contains(&byte))
 }
 
-/// The paths that a rule is for: literal segments, `{name}` for one segment, `{*rest}` for the remainder.
+/// A path template: literal segments, `{name}` for one segment, `{*rest}` for the remainder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate {
     text: Box<str>,
     parts: Vec<Part>,
 }
 
-/// One segment of a template. The order is that of specificity.
+/// A segment of a template, ordered by specificity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// This text, decoded; empty at the end of a path that ends with a slash.
+    /// This text, decoded. Empty at the end of a path that ends with a slash.
     Literal(Box<str>),
-    /// Any one segment that is not empty.
+    /// Any single segment that is not empty.
     Parameter,
-    /// All segments from here on, also the empty one behind a slash.
+    /// All remaining segments, including the empty one after a slash.
     Rest,
 }
 
 impl PathTemplate {
-    /// Parses a template. Its literals must be in the normal form that a path must be in, or nothing could match them.
+    /// Parses a template. Its literals must be in the normal form of paths. Otherwise no path could
+    /// match them.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The rule that the template violates.
     pub fn parse(text: &str) -> Result<Self, MalformedRoute> {
         if text.contains('?') {
             return Err(MalformedRoute::Query);
@@ -240,7 +243,7 @@ impl PathTemplate {
         })
     }
 
-    /// The template as it was written.
+    /// The template in its original spelling.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -277,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn p44_a_malformed_template_is_refused() {
+    fn p44_a_malformed_template_is_rejected() {
         use MalformedRoute::*;
         for (text, malformed) in [
             ("orders", Path(RejectedPath::NoSlash)),
@@ -304,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_new_route_is_named() {
+    fn an_error_names_what_is_wrong_with_a_new_route() {
         let good = NewRoute {
             path: "/orders/{id}".into(),
             scope: "orders:read".into(),
@@ -312,21 +315,21 @@ mod tests {
             host: Some("api.example".into()),
             audience: Some("https://api.example".into()),
         };
-        let refused = |change: fn(&mut NewRoute)| {
+        let error_of = |change: fn(&mut NewRoute)| {
             let mut new = good.clone();
             change(&mut new);
             new.route("r".into(), UnixMillis(0)).unwrap_err()
         };
         assert!(good.route("r".into(), UnixMillis(0)).is_ok());
-        assert_eq!(refused(|new| new.method = Some("get".into())), MalformedRoute::Method);
-        assert_eq!(refused(|new| new.method = Some(String::new())), MalformedRoute::Method);
-        assert_eq!(refused(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
-        assert_eq!(refused(|new| new.scope = String::new()), MalformedRoute::Scope);
+        assert_eq!(error_of(|new| new.method = Some("get".into())), MalformedRoute::Method);
+        assert_eq!(error_of(|new| new.method = Some(String::new())), MalformedRoute::Method);
+        assert_eq!(error_of(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
+        assert_eq!(error_of(|new| new.scope = String::new()), MalformedRoute::Scope);
         assert_eq!(
-            refused(|new| new.audience = Some("orders".into())),
+            error_of(|new| new.audience = Some("orders".into())),
             MalformedRoute::Audience
         );
-        assert_eq!(refused(|new| new.path = "/{".into()), MalformedRoute::Braces);
+        assert_eq!(error_of(|new| new.path = "/{".into()), MalformedRoute::Braces);
     }
 
     #[test]

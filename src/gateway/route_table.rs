@@ -1,7 +1,9 @@
-//! The forward-auth policy, compiled: the most specific route decides, and without one the answer is no.
+//! The compiled forward-auth policy: the most specific route decides. Without a matching route, the
+//! request is denied.
 //!
-//! Of the routes that match method, host and path, one that names the host comes before one for any, then literal
-//! segments before `{name}` before `{*rest}` from the left, then one that names the method before one for any.
+//! Among the routes that match method, host and path, a route for a host precedes one for any host;
+//! then, from left to right, a literal segment precedes `{name}`, which precedes `{*rest}`; then a
+//! route for a method precedes one for any method.
 
 use std::fmt;
 
@@ -11,7 +13,7 @@ use super::route::{Part, Route, is_method};
 
 type Map<T> = std::collections::HashMap<Box<str>, T, ahash::RandomState>;
 
-/// All routes, ready to decide. Never changed: another policy is another table.
+/// All routes, compiled. Immutable: another policy is another table.
 #[derive(Debug, Default)]
 pub struct RouteTable {
     routes: Vec<Route>,
@@ -19,7 +21,7 @@ pub struct RouteTable {
     hosts: Map<Node>,
 }
 
-/// Where all paths are that begin with the same segments.
+/// A node of the path tree. It stands for all paths that begin with the same segments.
 #[derive(Debug, Default)]
 struct Node {
     literals: Map<Node>,
@@ -30,38 +32,38 @@ struct Node {
     rest: Vec<usize>,
 }
 
-/// Two routes are for the same requests; only one of them could ever decide.
+/// Two routes match the same requests, so only one of them could ever decide.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DuplicateRoute {
-    /// The one that was there first.
+    /// The id of the earlier route.
     pub first: String,
-    /// The other.
+    /// The id of the later route.
     pub second: String,
 }
 
-/// Why no route decides.
+/// Why a request is denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
-    /// The method is not one in capital letters.
+    /// The method is not in capital letters.
     Method,
     /// The host is malformed.
     Host,
-    /// The host is not known, and there are routes for which it counts.
+    /// The host is unknown, and some routes depend on it.
     HostUnknown,
-    /// The path is not in its normal form.
+    /// The path is not in normal form.
     Path(RejectedPath),
     /// No route matches.
     NoRoute,
 }
 
 impl Denied {
-    /// What is wrong; it echoes nothing of the request.
+    /// The reason as text. It contains nothing of the request.
     pub fn text(self) -> &'static str {
         match self {
-            Self::Method => "the method of the original request is not one in capital letters",
+            Self::Method => "the method of the original request is not in capital letters",
             Self::Host => "the host of the original request is malformed",
             Self::HostUnknown => "the host of the original request is not known, and routes depend on it",
-            Self::Path(refused) => refused.text(),
+            Self::Path(rejected) => rejected.text(),
             Self::NoRoute => "no route allows this request",
         }
     }
@@ -77,7 +79,7 @@ impl RouteTable {
     /// Compiles routes.
     ///
     /// # Errors
-    /// [`DuplicateRoute`] when two are for the same requests.
+    /// [`DuplicateRoute`] if two routes match the same requests.
     pub fn compile(routes: Vec<Route>) -> Result<Self, DuplicateRoute> {
         let mut table = Self::default();
         for (number, route) in routes.iter().enumerate() {
@@ -98,15 +100,15 @@ impl RouteTable {
         Ok(table)
     }
 
-    /// All routes, in the order in which they were given.
+    /// All routes, in the order given to [`Self::compile`].
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
 
-    /// The route that decides about a request. It allocates only where the path has escapes.
+    /// The route that decides about a request. Allocates only if the path has escapes.
     ///
     /// # Errors
-    /// [`Denied`] when none does, or the request could be read in two ways.
+    /// [`Denied`] if no route matches or the request is ambiguous.
     pub fn decide(&self, method: &str, host: Option<&str>, target: &str) -> Result<&Route, Denied> {
         let mut buffer = [0; MAX_HOST];
         let (host, path) = self.normalize(method, host, target, &mut buffer)?;
@@ -119,7 +121,10 @@ impl RouteTable {
             .ok_or(Denied::NoRoute)
     }
 
-    /// Host and path in their normal forms, if the request can be read in one way only.
+    /// The normal forms of host and path.
+    ///
+    /// # Errors
+    /// [`Denied`] if the request is ambiguous.
     pub(super) fn normalize<'a>(
         &self,
         method: &str,
@@ -134,13 +139,14 @@ impl RouteTable {
         let host = host.map_err(|_| Denied::Host)?;
         let path = normal_path(target).map_err(Denied::Path)?;
         if host.is_none() && !self.hosts.is_empty() {
-            // A route for any host must not decide where one for this host might be stricter.
+            // A route for any host must not decide if a route for this host might be stricter.
             return Err(Denied::HostUnknown);
         }
         Ok((host, path))
     }
 
-    /// The first route below a node that matches what is left of the path; a node is visited at most once.
+    /// The first route below `node` that matches the rest of the path, in order of precedence.
+    /// Visits each node at most once.
     fn find(&self, node: &Node, left: Option<&str>, method: &str) -> Option<&Route> {
         let Some(left) = left else {
             return self.pick(&node.here, method);
@@ -157,7 +163,7 @@ impl RouteTable {
         literal().or_else(parameter).or_else(|| self.pick(&node.rest, method))
     }
 
-    /// Of routes that differ in their methods only, the one for this method.
+    /// The route for this method, among routes that differ only in their method.
     fn pick(&self, places: &[usize], method: &str) -> Option<&Route> {
         places
             .iter()
@@ -169,7 +175,7 @@ impl RouteTable {
 }
 
 impl Node {
-    /// Where routes with this template are noted; the nodes on the way are made.
+    /// The list for routes with this template. Creates the nodes on the way.
     fn place(&mut self, parts: &[Part]) -> &mut Vec<usize> {
         match parts {
             [] => &mut self.here,
@@ -180,7 +186,8 @@ impl Node {
     }
 }
 
-/// How closely a route names the method, 0 being best; `None` when it is for another one.
+/// How specifically a route names the method, 0 being best. `None` if the route is for another
+/// method.
 fn method_rank(route: &Route, method: &str) -> Option<u8> {
     match route.method.as_ref().map(|own| own.as_str()) {
         Some(own) if own == method => Some(0),
@@ -190,7 +197,7 @@ fn method_rank(route: &Route, method: &str) -> Option<u8> {
     }
 }
 
-/// How specific a route is; the least decides.
+/// The specificity of a route. The lowest rank decides.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank<'a> {
     any_host: bool,
@@ -214,7 +221,7 @@ impl<'a> Rank<'a> {
         }
     }
 
-    /// In what this one is more specific.
+    /// In which respect this route is more specific.
     pub(super) fn lead_over(&self, other: &Rank<'_>) -> WhyNot {
         if self.any_host != other.any_host {
             return WhyNot::AnyHost;
@@ -222,7 +229,7 @@ impl<'a> Rank<'a> {
         let pairs = self.kinds.iter().zip(&other.kinds);
         match pairs.into_iter().position(|(own, others)| own != others) {
             Some(at) => WhyNot::LessLiteral(at + 1),
-            None => WhyNot::LessOfTheMethod,
+            None => WhyNot::LessSpecificMethod,
         }
     }
 }
@@ -234,12 +241,12 @@ pub enum WhyNot {
     OtherHost,
     /// It is for another method.
     OtherMethod,
-    /// It is for any host, and the one that decides names it.
+    /// It is for any host, and the deciding route is for this host.
     AnyHost,
-    /// The one that decides is more literal in this segment, counted from 1.
+    /// The deciding route is more specific in this segment (1-based index).
     LessLiteral(usize),
-    /// The one that decides names the method more closely.
-    LessOfTheMethod,
+    /// The deciding route names the method more specifically.
+    LessSpecificMethod,
 }
 
 impl fmt::Display for WhyNot {
@@ -247,9 +254,9 @@ impl fmt::Display for WhyNot {
         match self {
             Self::OtherHost => f.write_str("it is for another host"),
             Self::OtherMethod => f.write_str("it is for another method"),
-            Self::AnyHost => f.write_str("it is for any host, and the one that decides names the host"),
-            Self::LessLiteral(segment) => write!(f, "the one that decides is more specific in segment {segment}"),
-            Self::LessOfTheMethod => f.write_str("the one that decides names the method"),
+            Self::AnyHost => f.write_str("it is for any host, and the deciding route names the host"),
+            Self::LessLiteral(segment) => write!(f, "the deciding route is more specific in segment {segment}"),
+            Self::LessSpecificMethod => f.write_str("the deciding route names the method"),
         }
     }
 }
@@ -261,7 +268,7 @@ mod tests {
     use crate::time::UnixMillis;
     use proptest::prelude::*;
 
-    /// A route written as `METHOD HOST PATH`, with `*` for any; the text is its id.
+    /// A route written as `METHOD HOST PATH`, with `*` for any. The text is its id.
     fn route(text: &str) -> Route {
         let words: Vec<&str> = text.split(' ').collect();
         let named = |word: &str| (word != "*").then(|| word.to_owned());
@@ -284,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn p44_without_a_route_the_answer_is_no() {
+    fn p44_a_request_without_a_route_is_denied() {
         let empty = table(&[]);
         assert_eq!(decision(&empty, "GET", "h", "/"), Err(Denied::NoRoute));
         let orders = table(&["GET api.example /orders/{id}"]);
@@ -369,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn p44_what_could_be_read_in_two_ways_is_denied() {
+    fn p44_an_ambiguous_request_is_denied() {
         let all = table(&["* * /{*rest}"]);
         assert_eq!(
             decision(&all, "GET", "h", "/a/../b"),
@@ -384,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn p44_an_unknown_host_gets_at_nothing_where_hosts_count() {
+    fn p44_an_unknown_host_is_denied_if_routes_depend_on_the_host() {
         let any = table(&["* * /{*rest}"]);
         assert!(any.decide("GET", None, "/a").is_ok());
         let named = table(&["* * /{*rest}", "* admin.example /a"]);
@@ -399,8 +406,9 @@ mod tests {
         assert_eq!([duplicate.first.as_str(), duplicate.second.as_str()], routes);
     }
 
-    /// The policy as P44 words it, without a tree: the reference of the properties below.
-    fn by_the_words<'r>(routes: &'r [String], method: &str, host: &str, segments: &[String]) -> Option<&'r str> {
+    /// The policy as docs/protocol.md#p44 defines it, without a tree: the reference for the
+    /// properties below.
+    fn reference_decision<'r>(routes: &'r [String], method: &str, host: &str, segments: &[String]) -> Option<&'r str> {
         type Rank = (u8, Vec<u8>, u8);
         let mut best: Option<(Rank, &str)> = None;
         for text in routes {
@@ -466,15 +474,15 @@ mod tests {
     /// A table without duplicates, and the texts of its routes.
     fn any_table() -> impl Strategy<Value = (RouteTable, Vec<String>)> {
         prop::collection::vec(any_route(), 0..12).prop_map(|texts| {
-            let mut kept: Vec<Route> = Vec::new();
+            let mut unique: Vec<Route> = Vec::new();
             for text in texts {
                 let new = route(&text);
-                if !kept.iter().any(|other| other.duplicates(&new)) {
-                    kept.push(new);
+                if !unique.iter().any(|other| other.duplicates(&new)) {
+                    unique.push(new);
                 }
             }
-            let texts = kept.iter().map(|route| route.id.clone()).collect();
-            (RouteTable::compile(kept).expect("duplicates are left out"), texts)
+            let texts = unique.iter().map(|route| route.id.clone()).collect();
+            (RouteTable::compile(unique).expect("duplicates are omitted"), texts)
         })
     }
 
@@ -486,7 +494,8 @@ mod tests {
         prop::sample::select(vec!["a.example", "A.Example:80", "b.example", "c.example"])
     }
 
-    /// Segments of a path that is served, and an attacker's spelling of it: each piece is the plain one or a trick.
+    /// The segments of a served path, and an attacker's spelling of that path: each piece is plain
+    /// or a trick.
     fn spelled_path() -> impl Strategy<Value = (Vec<String>, String)> {
         let segment = prop::sample::select(vec!["a", "b", "c", "d"]);
         let detour = prop::sample::select(vec![
@@ -535,7 +544,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2048))]
 
         #[test]
-        fn p44_the_table_decides_as_the_words_say(
+        fn p44_the_table_decides_as_the_reference_does(
             (table, texts) in any_table(),
             method in any_method(),
             host in any_host(),
@@ -545,15 +554,15 @@ mod tests {
             let slash = if slash || segments.is_empty() { "/" } else { "" };
             let target: String = segments.iter().map(|segment| format!("/{segment}")).collect::<String>() + slash;
             let segments: Vec<String> = target[1..].split('/').map(str::to_owned).collect();
-            let expected = by_the_words(&texts, method, host, &segments);
+            let expected = reference_decision(&texts, method, host, &segments);
             prop_assert_eq!(decision(&table, method, host, &target).ok(), expected, "{} {}", &target, texts.join(", "));
             let explained = table.explain(method, Some(host), &target);
             prop_assert_eq!(explained.decision.ok().map(|route| route.id.as_str()), expected);
             prop_assert!(explained.others.iter().all(|other| Some(other.route.id.as_str()) != expected));
         }
 
-        /// A lenient upstream serves `served` however the path is spelled, so the route for just that path is the only
-        /// one that may ever let the request pass.
+        /// A lenient upstream serves `served` for every spelling of the path. So only the route for
+        /// exactly that path may let the request pass.
         #[test]
         fn p44_a_weaker_token_never_gets_a_stronger_route(
             (table, texts) in any_table(),
@@ -562,7 +571,8 @@ mod tests {
             (served, spelled) in spelled_path(),
         ) {
             if let Ok(decided) = decision(&table, method, host, &spelled) {
-                // What is left of a spelling that was taken: escapes of plain characters, a trailing space, a query.
+                // The tricks in accepted spellings: escapes of plain characters, a trailing space,
+                // a query.
                 let with_space: Vec<String> = served
                     .iter()
                     .enumerate()
@@ -571,7 +581,7 @@ mod tests {
                         false => segment.clone(),
                     })
                     .collect();
-                prop_assert_eq!(Some(decided), by_the_words(&texts, method, host, &with_space), "{}", spelled);
+                prop_assert_eq!(Some(decided), reference_decision(&texts, method, host, &with_space), "{}", spelled);
             }
         }
     }

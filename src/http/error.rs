@@ -133,7 +133,7 @@ impl From<KeysUnusable> for ApiError {
         match unusable {
             KeysUnusable::NotLoaded => Self::Unavailable,
             KeysUnusable::Broken(error) => {
-                log::error!("signing key unusable: {error}");
+                log::error!(error:%; "signing key unusable");
                 Self::OAuth(OAuthError::ServerError)
             }
         }

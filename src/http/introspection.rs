@@ -11,7 +11,7 @@ use super::state::Worker;
 use crate::oauth::error::OAuthError;
 use crate::oauth::introspection;
 use crate::oauth::metadata::INTROSPECTION_PATH;
-use crate::oauth::request::TokenQuestion;
+use crate::oauth::request::TokenManagementRequest;
 
 /// `POST /introspect`: the claims of an active token that the client may introspect, otherwise `{"active":false}` (P33).
 #[utoipa::path(
@@ -29,7 +29,7 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
         request.headers(),
         payload,
         &worker.shared.settings,
-        TokenQuestion::from_form,
+        TokenManagementRequest::from_form,
         None,
     )
     .await?;
@@ -41,7 +41,7 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
     let client = authenticate(worker, &worker.caller(&request), form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
-    let visible = claims.filter(|claims| introspection::may_ask(&client, claims));
+    let visible = claims.filter(|claims| introspection::may_introspect(&client, claims));
     let mut builder = HttpResponse::Ok();
     no_store(json(&mut builder));
     Ok(match visible {

@@ -64,13 +64,13 @@ fn write_server(text: &mut Text, shared: &Shared) {
 
 fn write_password_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
     for (metric, value) in [
-        (metrics::SLOW_HASHES_VERIFIED, counts.verified),
-        (metrics::SLOW_HASHES_REPLACED, counts.replaced),
-        (metrics::SLOW_HASHES_BUSY, counts.busy),
+        (metrics::PASSWORD_HASH_VERIFICATIONS, counts.verified),
+        (metrics::PASSWORD_HASH_UPGRADES, counts.replaced),
+        (metrics::PASSWORD_HASH_REJECTIONS, counts.busy),
     ] {
         text.single(&metric, value as f64);
     }
-    let mut in_progress = text.family(&metrics::SLOW_HASHES_UNDER_WAY);
+    let mut in_progress = text.family(&metrics::PASSWORD_HASH_IN_PROGRESS);
     in_progress.sample(&[("state", "running")], counts.running as f64);
     in_progress.sample(&[("state", "waiting")], counts.waiting as f64);
 }

@@ -11,7 +11,7 @@ use crate::keys::KeysUnusable;
 use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::error::OAuthError;
 use crate::oauth::metadata::REVOCATION_PATH;
-use crate::oauth::request::TokenQuestion;
+use crate::oauth::request::TokenManagementRequest;
 
 /// How far the clock may be ahead, in seconds, without losing a revocation.
 const MAX_CLOCK_ERROR: i64 = 24 * 3600;
@@ -33,7 +33,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         request.headers(),
         payload,
         &worker.shared.settings,
-        TokenQuestion::from_form,
+        TokenManagementRequest::from_form,
         None,
     )
     .await?;

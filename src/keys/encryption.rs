@@ -1,13 +1,14 @@
 //! Encryption of private keys at rest: AES-256-GCM with the key of `keys.encryption_key`.
 //!
-//! It protects a copied database or backup. It does not protect a machine whose configuration can be read as well.
+//! This protects a copied database or backup. It does not protect a machine whose configuration can
+//! also be read.
 
 use zeroize::Zeroizing;
 
 use super::KeyError;
 use crate::aead::Aead;
 
-/// The key that private keys are encrypted with.
+/// The key that encrypts private keys.
 #[derive(Debug)]
 pub struct KeyEncryptionKey(Aead);
 
@@ -17,20 +18,21 @@ impl KeyEncryptionKey {
         Self(Aead::gcm(key))
     }
 
-    /// Encrypts `private`, bound to `kid` so that rows cannot be swapped: a fresh nonce, then the ciphertext with its tag.
+    /// Encrypts `private`: a random nonce, then the ciphertext with its tag. The result is bound to
+    /// `kid`, so that rows cannot be swapped.
     ///
     /// # Errors
-    /// When the machine gives no randomness.
+    /// The operating system provides no randomness.
     pub fn encrypt(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
         self.0
             .encrypt(kid.as_bytes(), private.to_vec())
             .ok_or_else(|| KeyError(format!("cannot encrypt key {kid}")))
     }
 
-    /// Decrypts what [`KeyEncryptionKey::encrypt`] returned.
+    /// Decrypts a result of [`KeyEncryptionKey::encrypt`].
     ///
     /// # Errors
-    /// When it was encrypted with another key, or changed since.
+    /// The value was encrypted with another key or for another `kid`, or was changed.
     pub fn decrypt(&self, kid: &str, encrypted: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         self.0.decrypt(kid.as_bytes(), encrypted).ok_or_else(|| {
             KeyError(format!(

@@ -1,4 +1,5 @@
-//! One signing key: made for an algorithm, named by its thumbprint (RFC 7638), turned into a public JWK.
+//! A signing key: generated for an algorithm, identified by its thumbprint (RFC 7638), published as
+//! a JWK.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,24 +19,24 @@ use crate::oauth::alg::Alg;
 use crate::random::random_text;
 use crate::time::UnixMillis;
 
-/// An HMAC key shorter than the hash weakens it (RFC 7518 §3.2).
+/// Length of an HMAC key. A key shorter than the hash would weaken it (RFC 7518 §3.2).
 const HMAC_KEY_BYTES: usize = 32;
 
-/// A key as the database keeps it.
+/// A key as it is stored in the database.
 pub struct StoredKey {
-    /// Its name in token headers and in the JWKS.
+    /// The key id, as in token headers and in the JWKS.
     pub kid: String,
-    /// What it signs with.
+    /// The algorithm.
     pub alg: Alg,
-    /// PKCS#8, or the bytes of an HMAC key; encrypted if [`StoredKey::encrypted`] is set.
+    /// PKCS#8, or the bytes of an HMAC key. Encrypted if [`StoredKey::encrypted`] is set.
     pub private: Zeroizing<Vec<u8>>,
     /// Whether `private` is encrypted.
     pub encrypted: bool,
-    /// When it was made.
+    /// When the key was generated.
     pub created_at: UnixMillis,
-    /// From when on it signs.
+    /// The key signs from this moment on.
     pub activates_at: UnixMillis,
-    /// From when on it is gone, once that is known.
+    /// The key is removed at this moment. `None` until a successor is published.
     pub retires_at: Option<UnixMillis>,
 }
 
@@ -47,17 +48,17 @@ impl fmt::Debug for StoredKey {
 
 /// A key ready for use.
 pub struct SigningKey {
-    /// Its name.
+    /// The key id.
     pub kid: Arc<str>,
-    /// What it signs with.
+    /// The algorithm.
     pub alg: Alg,
-    /// When it was made.
+    /// When the key was generated.
     pub created_at: UnixMillis,
-    /// From when on it signs.
+    /// The key signs from this moment on.
     pub activates_at: UnixMillis,
-    /// From when on it is gone.
+    /// The key is removed at this moment. `None` until a successor is published.
     pub retires_at: Option<UnixMillis>,
-    /// The public half; a symmetric key has none.
+    /// The public key; `None` for a symmetric key.
     pub public: Option<Jwk>,
     pub(super) encoding: EncodingKey,
     pub(super) decoding: DecodingKey,
@@ -70,10 +71,10 @@ impl fmt::Debug for SigningKey {
 }
 
 impl SigningKey {
-    /// Makes a new key that signs from `now` on, in the form in which it is stored.
+    /// Generates a key that signs from `now` on, in its stored form.
     ///
     /// # Errors
-    /// When the machine gives no randomness, or the key cannot be encrypted.
+    /// The operating system provides no randomness, or the key cannot be encrypted.
     pub fn generate(
         alg: Alg,
         now: UnixMillis,
@@ -99,10 +100,10 @@ impl SigningKey {
         })
     }
 
-    /// Reads a stored key.
+    /// Parses a stored key.
     ///
     /// # Errors
-    /// When it is encrypted and there is no key for it or the wrong one, or when it is no key.
+    /// The key is malformed, or it is encrypted and `encryption_key` is missing or wrong.
     pub fn from_stored(stored: &StoredKey, encryption_key: Option<&KeyEncryptionKey>) -> Result<Self, KeyError> {
         let kid = &stored.kid;
         let private = match (stored.encrypted, encryption_key) {
@@ -140,7 +141,7 @@ impl SigningKey {
     }
 }
 
-/// The name that jsonwebtoken has for an algorithm.
+/// The corresponding algorithm of jsonwebtoken.
 pub(super) fn algorithm(alg: Alg) -> Algorithm {
     match alg {
         Alg::Es256 => Algorithm::ES256,
@@ -152,18 +153,19 @@ pub(super) fn algorithm(alg: Alg) -> Algorithm {
 }
 
 fn unusable(alg: Alg) -> KeyError {
-    KeyError(format!("the stored {alg} key is not one"))
+    KeyError(format!("the stored {alg} key is malformed"))
 }
 
 fn generate_private(alg: Alg) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let failed = |_| KeyError(format!("cannot make a key for {alg}"));
+    let failed = |_| KeyError(format!("cannot generate a key for {alg}"));
     Ok(Zeroizing::new(match alg {
         Alg::Es256 => {
             let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).map_err(failed)?;
             pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()
         }
         Alg::EdDsa => {
-            // Version 1, without the public key inside: the form whose length jsonwebtoken knows the curve by.
+            // PKCS#8 version 1, without the public key: jsonwebtoken recognizes the curve by the
+            // length of this form.
             let pair = Ed25519KeyPair::generate().map_err(failed)?;
             pair.to_pkcs8v1().map_err(failed)?.as_ref().to_vec()
         }
@@ -184,7 +186,8 @@ fn encoding_key(alg: Alg, private: &[u8]) -> Result<EncodingKey, KeyError> {
         Alg::Es256 => Ok(EncodingKey::from_ec_der(private)),
         Alg::EdDsa => Ok(EncodingKey::from_ed_der(private)),
         Alg::Hs256 => Ok(EncodingKey::from_secret(private)),
-        // jsonwebtoken wants the PKCS#1 inside of the PKCS#8, and takes it out of a PEM by itself.
+        // jsonwebtoken needs the PKCS#1 key inside the PKCS#8 structure, and extracts it only from
+        // a PEM text.
         Alg::Rs256 | Alg::Ps256 => {
             let body = Zeroizing::new(STANDARD.encode(private));
             let pem = Zeroizing::new(format!(
@@ -221,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn p29_a_key_of_every_algorithm_is_made_and_read_back() {
+    fn p29_a_key_of_every_algorithm_is_generated_and_parsed() {
         for alg in Alg::ALL {
             let stored = SigningKey::generate(alg, UnixMillis(1), None).unwrap();
             assert_eq!(SigningKey::from_stored(&stored, None).unwrap().alg, alg);
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn p29_a_short_hmac_key_is_refused() {
+    fn p29_a_short_hmac_key_is_rejected() {
         let mut stored = SigningKey::generate(Alg::Hs256, UnixMillis(1), None).unwrap();
         stored.private = Zeroizing::new(vec![1; 31]);
         assert!(

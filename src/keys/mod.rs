@@ -1,7 +1,8 @@
-//! Signing keys: made here, kept in the database, published as a JWKS (RFC 7517).
+//! Signing keys: generated here, stored in the database, published as a JWKS (RFC 7517).
 //!
-//! A [`KeyRing`] is an immutable snapshot of all keys; a worker keeps a [`Signer`] for each algorithm and a
-//! verifier for each key, parsed once, because parsing a key costs as much as using it.
+//! A [`KeyRing`] is an immutable snapshot of all keys. Each worker keeps a [`Signer`] for each
+//! algorithm and a verifier for each key, parsed once, because parsing a key costs as much as using
+//! it.
 
 mod encryption;
 mod key;
@@ -21,7 +22,7 @@ pub use verifier::{RejectedToken, Verifier};
 
 use std::fmt;
 
-/// A key cannot be made, read or used. Tells what is wrong without showing anything of the key.
+/// A key cannot be generated, parsed or used. The text contains nothing of the key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyError(pub String);
 

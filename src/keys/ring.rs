@@ -1,4 +1,5 @@
-//! The key ring: an immutable snapshot of all keys, with the JWKS. Which of them signs is a question of the time.
+//! The key ring: an immutable snapshot of all keys, with the JWKS. Which key signs depends on the
+//! time.
 
 use std::sync::Arc;
 
@@ -13,16 +14,17 @@ use crate::time::UnixMillis;
 #[derive(Debug)]
 pub struct KeyRing {
     keys: Vec<Arc<SigningKey>>,
-    /// What is known of all rows, those that are over included.
+    /// The records of all rows, including those that have expired.
     records: Vec<KeyRecord>,
     jwks: String,
 }
 
 impl KeyRing {
-    /// Reads the stored keys; those that are over at `now` are left out.
+    /// Parses the stored keys, except those that have expired at `now`.
     ///
     /// # Errors
-    /// When a key cannot be decrypted or is none: a server must not start with half of its keys.
+    /// A key is malformed or cannot be decrypted. A server must not start with only a part of its
+    /// keys.
     pub fn new(
         stored: &[StoredKey],
         encryption_key: Option<&KeyEncryptionKey>,
@@ -31,19 +33,19 @@ impl KeyRing {
         let records: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
         let mut keys = Vec::with_capacity(stored.len());
         for (row, record) in stored.iter().zip(&records) {
-            if !record.is_over(now) {
+            if !record.is_expired(now) {
                 keys.push(Arc::new(SigningKey::from_stored(row, encryption_key)?));
             }
         }
         keys.sort_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)));
         let public: Vec<Jwk> = keys.iter().filter_map(|key| key.public.clone()).collect();
-        let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK is made of strings");
+        let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK consists of strings");
         Ok(Self { keys, records, jwks })
     }
 
-    /// The same ring for an instance that had `previous` until `now`: a key that it did not have signs here only when it
-    /// has been in the JWKS of this instance for as long as it was to be published. So clocks that differ, or a change
-    /// that was heard of late, shorten that time nowhere.
+    /// This ring for an instance that had `previous` until `now`. A key that is new to the instance
+    /// signs here only after its whole publication time in the JWKS of this instance. So neither
+    /// clock skew nor a change that was received late shortens that time.
     pub(super) fn following(mut self, previous: &KeyRing, now: UnixMillis) -> Self {
         for record in &mut self.records {
             let known = previous.records.iter().find(|known| known.kid == record.kid);
@@ -58,13 +60,13 @@ impl KeyRing {
         self
     }
 
-    /// The key that signs for `alg`, if there is one.
+    /// The key that signs for `alg`, if any.
     pub fn signer(&self, alg: Alg, now: UnixMillis) -> Option<&Arc<SigningKey>> {
         let signer = rotation::signer(&self.records, alg, now)?;
         self.keys.iter().find(|key| *key.kid == *signer.kid)
     }
 
-    /// Until when [`KeyRing::signer`] is the same; `None`: as long as the ring.
+    /// When the result of [`KeyRing::signer`] changes next. `None`: never for this ring.
     pub fn next_activation(&self, now: UnixMillis) -> Option<UnixMillis> {
         rotation::next_activation(&self.records, now)
     }
@@ -74,7 +76,7 @@ impl KeyRing {
         &self.keys
     }
 
-    /// What is known of each stored key.
+    /// The record of each stored key.
     pub fn records(&self) -> &[KeyRecord] {
         &self.records
     }
@@ -112,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn p50_a_key_heard_of_late_or_from_another_clock_signs_later() {
+    fn p50_a_key_received_late_or_from_another_clock_signs_later() {
         let known = stored(Alg::Es256, 10, None);
         let mut new = stored(Alg::Es256, 100, None);
         new.activates_at = UnixMillis(160);
@@ -123,7 +125,7 @@ mod tests {
         assert_eq!(late.next_activation(UnixMillis(150)), Some(UnixMillis(210)));
         let early = read_at(90).following(&previous, UnixMillis(90));
         assert_eq!(early.next_activation(UnixMillis(90)), Some(UnixMillis(160)));
-        // What it goes by once stays so.
+        // An activation time that was set once does not change.
         let again = read_at(200).following(&late, UnixMillis(200));
         assert_eq!(again.next_activation(UnixMillis(200)), Some(UnixMillis(210)));
         assert_eq!(*again.signer(Alg::Es256, UnixMillis(209)).unwrap().kid, *keys[0].kid);

@@ -1,8 +1,10 @@
-//! The rules of rotation: which key signs, when a new one is published, when an old one goes (P50).
+//! The rules of key rotation: which key signs, when a new key is published, and when an old one is
+//! removed (docs/protocol.md#p50).
 //!
-//! Pure: they judge what is known of the keys at a moment. A key is *next* while it is published and does not sign yet,
-//! *active* while it signs, and *retired* until its last token has expired. No message makes a key active: each instance
-//! lets it sign when its clock says so, and by then every instance has had the time to receive it.
+//! The rules are pure functions of the key records and the time. A key is *next* while it is
+//! published and does not sign yet, *active* while it signs, and *retired* until its last token has
+//! expired. No message activates a key. Each instance activates it by its own clock, and by then
+//! every instance has had time to receive the key.
 
 use std::time::Duration;
 
@@ -13,38 +15,39 @@ use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
 use crate::time::UnixMillis;
 
-/// An instance that has not received changes for longer does not answer questions about tokens either: within this
-/// time, every instance that works has a new key in its JWKS.
+/// Maximum time until every working instance has a new key in its JWKS. An instance that has not
+/// received changes for longer stops answering whether a token is active.
 pub const PROPAGATION_DELAY: Duration = Duration::from_secs(5);
 
-/// How long a key verifies after another became active: no token lives longer than 30 days, whatever was configured while
-/// it signed. The day on top is for clocks that differ and for an instance that was cut off and signed on.
-pub const KEPT_AFTER: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64 + 24 * 3600);
+/// How long a key verifies after its successor was activated. No token lives longer than 30 days,
+/// whatever was configured while the key signed. One more day allows for clock skew and for an
+/// instance that was cut off and kept signing.
+pub const RETIRED_KEY_RETENTION: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64 + 24 * 3600);
 
-/// What is known of a key without the key itself.
+/// Everything about a key except its key material.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
-    /// Its name in token headers and in the JWKS.
+    /// The key id, as in token headers and in the JWKS.
     pub kid: String,
-    /// What it signs with.
+    /// The algorithm.
     pub alg: Alg,
     /// Whether it is stored encrypted.
     pub encrypted: bool,
-    /// When it was published.
+    /// When the key was published.
     pub created_at: UnixMillis,
-    /// From when on it signs.
+    /// The key signs from this moment on.
     pub activates_at: UnixMillis,
-    /// From when on it is gone, once that is known.
+    /// The key is removed at this moment. `None` until a successor is published.
     pub retires_at: Option<UnixMillis>,
 }
 
 impl KeyRecord {
-    /// Whether no token that it signed can still be valid.
-    pub fn is_over(&self, now: UnixMillis) -> bool {
+    /// Whether every token that the key signed has expired.
+    pub fn is_expired(&self, now: UnixMillis) -> bool {
         self.retires_at.is_some_and(|end| end <= now)
     }
 
-    /// In the order in which keys become active.
+    /// Sort key for the order of activation.
     fn order(&self) -> (UnixMillis, &str) {
         (self.activates_at, &self.kid)
     }
@@ -63,26 +66,26 @@ impl From<&StoredKey> for KeyRecord {
     }
 }
 
-/// What a key is good for at a moment.
+/// The state of a key at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
 pub enum KeyState {
-    /// Published, will sign.
+    /// Published and not signing yet.
     Next,
-    /// Signs.
+    /// Signing.
     Active,
-    /// Verifies only.
+    /// Only verifying.
     Retired,
 }
 
 impl KeyState {
-    /// As it is shown.
+    /// The name in responses.
     pub fn name(self) -> &'static str {
         self.into()
     }
 }
 
-/// When keys change.
+/// The configured times of rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Schedule {
     rotate_every: Duration,
@@ -90,8 +93,9 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    /// From `[keys]`. A key is published for at least `publish_before`, and never for less than whoever keeps the JWKS for
-    /// `jwks_max_age` needs, whichever instance it came from.
+    /// Uses the settings of `[keys]`. A key is published for at least `publish_before`, and for at
+    /// least as long as a verifier that caches the JWKS of any instance for `jwks_max_age` needs to
+    /// receive the key.
     pub fn new(rotate_every: Duration, publish_before: Duration, jwks_max_age: Duration) -> Self {
         Self {
             rotate_every,
@@ -104,8 +108,9 @@ impl Schedule {
         self.lead
     }
 
-    /// How long others may keep a JWKS of an instance that last heard of changes `silence` ago. After a long silence
-    /// there may be a key that it does not know, and the less time is left until that one signs.
+    /// How long a verifier may cache the JWKS of an instance that last received changes `silence`
+    /// ago. After a long silence, the instance may not know a published key, so less time is left
+    /// until that key signs.
     pub fn jwks_max_age(&self, configured: Duration, silence: Duration) -> Duration {
         if silence <= PROPAGATION_DELAY {
             return configured;
@@ -117,20 +122,20 @@ impl Schedule {
 /// When a new key is activated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
-    /// When every instance knows it; the tokens of the old keys stay valid.
+    /// When every instance has the key. Tokens of the old keys stay valid.
     Scheduled,
-    /// Now, and the old keys are gone with all their tokens: for a key that has leaked.
+    /// Immediately. The old keys are removed, which invalidates all their tokens. For a leaked key.
     Immediate,
 }
 
-/// A new key that is to be published.
+/// A new key to be published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Publication {
-    /// What it signs with.
+    /// The algorithm.
     pub alg: Alg,
-    /// From when on it signs.
+    /// The key signs from this moment on.
     pub activates_at: UnixMillis,
-    /// From when on the other keys of this algorithm are gone.
+    /// The other keys of this algorithm are removed at this moment.
     pub others_until: UnixMillis,
 }
 
@@ -142,7 +147,7 @@ impl Publication {
                 Self {
                     alg,
                     activates_at,
-                    others_until: after(activates_at, KEPT_AFTER),
+                    others_until: after(activates_at, RETIRED_KEY_RETENTION),
                 }
             }
             Activation::Immediate => Self {
@@ -154,12 +159,12 @@ impl Publication {
     }
 }
 
-/// What time has brought about.
+/// The changes that are due.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// New keys, at most one an algorithm.
+    /// New keys to publish, at most one per algorithm.
     pub publish: Vec<Publication>,
-    /// The keys whose last token has expired.
+    /// The kids of the keys whose last token has expired.
     pub remove: Vec<String>,
 }
 
@@ -170,12 +175,12 @@ impl Due {
     }
 }
 
-/// What is to be done at `now`: a new key for each algorithm whose newest has signed for `rotate_every`, less the time
-/// for which the new one is published first; and away with what is over.
+/// The changes that are due at `now`. A new key is published for each algorithm whose newest key
+/// will have signed for `rotate_every` once the new one is activated. Expired keys are removed.
 pub fn due(keys: &[KeyRecord], schedule: &Schedule, now: UnixMillis) -> Due {
     let wanted = |alg: &Alg| match newest(keys, *alg) {
         None => true,
-        // One that waits has its turn first, so there is never more than one.
+        // A key that is already published is activated first, so there is never more than one.
         Some(newest) if newest.activates_at > now => false,
         Some(newest) => after(newest.activates_at, schedule.rotate_every) <= after(now, schedule.lead),
     };
@@ -188,15 +193,15 @@ pub fn due(keys: &[KeyRecord], schedule: &Schedule, now: UnixMillis) -> Due {
         ),
         remove: keys
             .iter()
-            .filter(|key| key.is_over(now))
+            .filter(|key| key.is_expired(now))
             .map(|key| key.kid.clone())
             .collect(),
     }
 }
 
-/// What is to be done when somebody asks for new keys. An algorithm with one that waits gets no second one, unless the
-/// new one is to be active at once.
-pub fn asked(
+/// The keys to publish on request. An algorithm with a published key that does not sign yet gets
+/// none, unless the new key is to be activated immediately.
+pub fn requested(
     keys: &[KeyRecord],
     algs: &[Alg],
     activation: Activation,
@@ -217,27 +222,28 @@ fn publications(
         .collect()
 }
 
-/// The key that is published for an algorithm and does not sign yet.
+/// The key of an algorithm that is published and does not sign yet.
 pub fn waiting(keys: &[KeyRecord], alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
     newest(keys, alg).filter(|newest| state(newest, keys, now) == KeyState::Next)
 }
 
-/// The key that signs for an algorithm: the newest that may. Where the clock was set back to before all of them it is
-/// the oldest, which everybody knows, so that there is always exactly one.
+/// The key that signs for an algorithm: the newest one that has been activated. If the clock was
+/// set back to before every activation, the oldest key signs, because every verifier has it. So
+/// there is always exactly one.
 pub fn signer(keys: &[KeyRecord], alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
-    let of_alg = || keys.iter().filter(|key| key.alg == alg && !key.is_over(now));
+    let of_alg = || keys.iter().filter(|key| key.alg == alg && !key.is_expired(now));
     let may_sign = of_alg().filter(|key| key.activates_at <= now);
     may_sign
         .max_by(|a, b| a.order().cmp(&b.order()))
         .or_else(|| of_alg().min_by(|a, b| a.order().cmp(&b.order())))
 }
 
-/// When another key becomes active next, if one waits.
+/// When the next key is activated, if one is published.
 pub fn next_activation(keys: &[KeyRecord], now: UnixMillis) -> Option<UnixMillis> {
     keys.iter().map(|key| key.activates_at).filter(|at| *at > now).min()
 }
 
-/// What a key is good for.
+/// The state of a key among `all`.
 pub fn state(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> KeyState {
     match signer(all, key.alg, now) {
         Some(signer) if signer.kid == key.kid => KeyState::Active,
@@ -265,7 +271,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
     const DAY: Duration = Duration::from_secs(24 * 3600);
 
-    /// 90 days, an hour, a quarter of an hour.
+    /// The defaults: rotation every 90 days, one hour of publication, 15 minutes of JWKS caching.
     fn defaults() -> Schedule {
         Schedule::new(90 * DAY, HOUR, 900 * SECOND)
     }
@@ -289,7 +295,7 @@ mod tests {
         Alg::ALL.into_iter().map(of).collect()
     }
 
-    /// Does what the database does with a publication.
+    /// Applies a publication as the database does.
     fn publish(keys: &mut Vec<KeyRecord>, publication: Publication, now: UnixMillis) {
         for other in keys.iter_mut().filter(|key| key.alg == publication.alg) {
             let end = other.retires_at.unwrap_or(UnixMillis(i64::MAX));
@@ -303,11 +309,11 @@ mod tests {
             activates_at: publication.activates_at,
             retires_at: None,
         });
-        keys.retain(|key| !key.is_over(now));
+        keys.retain(|key| !key.is_expired(now));
     }
 
     #[test]
-    fn a_new_key_is_published_so_early_that_the_old_one_signs_for_as_long_as_configured() {
+    fn a_new_key_is_published_early_enough_that_the_old_one_signs_no_longer_than_configured() {
         let keys = of_every_alg(0);
         let activation = after(UnixMillis(0), 90 * DAY);
         let just_in_time = after(UnixMillis(0), 90 * DAY - HOUR);
@@ -319,29 +325,29 @@ mod tests {
     }
 
     #[test]
-    fn one_that_waits_has_its_turn_first() {
+    fn a_published_key_is_activated_before_another_is_published() {
         let mut keys = of_every_alg(0);
         let now = after(UnixMillis(0), 90 * DAY);
         for publication in due(&keys, &defaults(), now).publish {
             publish(&mut keys, publication, now);
         }
         assert!(due(&keys, &defaults(), now).is_empty());
-        assert!(asked(&keys, &Alg::ALL, Activation::Scheduled, &defaults(), now).is_empty());
+        assert!(requested(&keys, &Alg::ALL, Activation::Scheduled, &defaults(), now).is_empty());
         assert!(waiting(&keys, Alg::Hs256, now).is_some());
         let in_use = after(now, HOUR);
         assert!(waiting(&keys, Alg::Hs256, in_use).is_none());
         assert_eq!(
-            asked(&keys, &Alg::ALL, Activation::Scheduled, &defaults(), in_use).len(),
+            requested(&keys, &Alg::ALL, Activation::Scheduled, &defaults(), in_use).len(),
             5
         );
     }
 
     #[test]
-    fn who_asks_gets_keys_for_the_algorithms_named_only() {
+    fn a_request_gets_keys_for_the_named_algorithms_only() {
         let keys = of_every_alg(0);
-        let asked = asked(&keys, &[Alg::EdDsa], Activation::Scheduled, &defaults(), UnixMillis(7));
-        assert_eq!(asked.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::EdDsa]);
-        assert_eq!(asked[0].activates_at, after(UnixMillis(7), HOUR));
+        let publications = requested(&keys, &[Alg::EdDsa], Activation::Scheduled, &defaults(), UnixMillis(7));
+        assert_eq!(publications.iter().map(|new| new.alg).collect::<Vec<_>>(), [Alg::EdDsa]);
+        assert_eq!(publications[0].activates_at, after(UnixMillis(7), HOUR));
     }
 
     #[test]
@@ -355,17 +361,17 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_somebody_else_has_is_gone_at_once_and_so_is_the_one_that_waits() {
+    fn immediate_activation_removes_a_leaked_key_and_the_next_one_at_once() {
         let mut keys = vec![key("stolen", 0), key("waits", 500)];
         let now = UnixMillis(100);
-        let asked = asked(&keys, &[Alg::Es256], Activation::Immediate, &defaults(), now);
-        publish(&mut keys, asked[0], now);
+        let publications = requested(&keys, &[Alg::Es256], Activation::Immediate, &defaults(), now);
+        publish(&mut keys, publications[0], now);
         assert_eq!(keys.len(), 1);
         assert_eq!(signer(&keys, Alg::Es256, now), keys.first());
     }
 
     #[test]
-    fn the_newest_that_may_signs_and_the_oldest_when_none_may() {
+    fn the_newest_activated_key_signs_and_the_oldest_if_none_is_activated() {
         let keys = [key("b", 20), key("a", 10), key("c", 30), key("d", 20)];
         let signs = |now| signer(&keys, Alg::Es256, UnixMillis(now)).unwrap().kid.as_str();
         assert_eq!(
@@ -394,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn p50_who_has_not_heard_for_long_does_not_let_others_keep_its_keys_for_long() {
+    fn p50_an_instance_without_recent_changes_shortens_the_caching_of_its_jwks() {
         let max_age = |silence| defaults().jwks_max_age(900 * SECOND, silence);
         assert_eq!(max_age(5 * SECOND), 900 * SECOND);
         assert_eq!(max_age(2000 * SECOND), 900 * SECOND);
@@ -402,21 +408,21 @@ mod tests {
         assert_eq!(max_age(HOUR), Duration::ZERO);
     }
 
-    /// A day in the life of a set of keys.
+    /// An event in the lifetime of a set of keys.
     #[derive(Clone, Debug)]
     enum Event {
-        /// The rotator looks.
+        /// The rotator runs.
         Tick,
-        /// An operator asks.
-        Asked(Alg),
+        /// An operator requests new keys.
+        Requested(Alg),
     }
 
     fn events() -> impl Strategy<Value = Vec<(u64, Event)>> {
         let event = prop_oneof![
             4 => Just(Event::Tick),
-            1 => (0..Alg::ALL.len()).prop_map(|at| Event::Asked(Alg::ALL[at])),
+            1 => (0..Alg::ALL.len()).prop_map(|at| Event::Requested(Alg::ALL[at])),
         ];
-        // Up to eight days between two of them.
+        // Up to eight days between two events.
         prop::collection::vec((0..8 * 24 * 3_600_000u64, event), 1..30)
     }
 
@@ -427,8 +433,8 @@ mod tests {
     }
 
     proptest! {
-        /// At every instant exactly one key an algorithm signs, it was published for long enough before, and every
-        /// token that is still valid verifies, however long it lives.
+        /// At every moment exactly one key per algorithm signs, that key was published long enough
+        /// before, and every unexpired token verifies, whatever its lifetime.
         #[test]
         fn p50_no_rotation_breaks_a_verifier(schedule in schedules(), events in events()) {
             let mut now = UnixMillis(1_700_000_000_000);
@@ -439,7 +445,7 @@ mod tests {
                 now = UnixMillis(now.0 + wait as i64);
                 let publications = match event {
                     Event::Tick => due(&keys, &schedule, now).publish,
-                    Event::Asked(alg) => asked(&keys, &[alg], Activation::Scheduled, &schedule, now),
+                    Event::Requested(alg) => requested(&keys, &[alg], Activation::Scheduled, &schedule, now),
                 };
                 for publication in publications {
                     publish(&mut keys, publication, now);
@@ -458,12 +464,12 @@ mod tests {
                 }
                 tokens.retain(|(_, exp)| now < *exp);
                 for (kid, _) in &tokens {
-                    prop_assert!(keys.iter().any(|key| key.kid == *kid && !key.is_over(now)), "{kid} is gone");
+                    prop_assert!(keys.iter().any(|key| key.kid == *kid && !key.is_expired(now)), "{kid} was removed");
                 }
             }
         }
 
-        /// What has expired does not pile up.
+        /// Expired keys do not accumulate.
         #[test]
         fn a_key_goes_when_its_last_token_has_expired(at in 0..1_000_000_000i64) {
             let mut keys = of_every_alg(at);

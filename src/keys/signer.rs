@@ -1,6 +1,6 @@
-//! Signs claims: JWS compact serialisation (RFC 7515 §7.1) with a header that is encoded once.
+//! Signs claims: JWS compact serialization (RFC 7515 §7.1), with a header that is encoded once.
 //!
-//! The parsed key inside is neither `Send` nor `Sync`, so each worker keeps signers of its own.
+//! The parsed key is neither `Send` nor `Sync`, so each worker has its own signers.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Signer {
     /// `base64url(header) "."`
     header: String,
     key: Box<dyn JwtSigner>,
-    /// The claims as JSON: kept, so that a token does not allocate for it.
+    /// Buffer for the claims as JSON, reused so that a token needs no allocation for it.
     json: RefCell<Vec<u8>>,
 }
 
@@ -31,7 +31,7 @@ impl Signer {
     /// Parses the key.
     ///
     /// # Errors
-    /// When it does not fit its algorithm.
+    /// The key does not fit its algorithm.
     pub fn new(key: &SigningKey) -> Result<Self, KeyError> {
         let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm(key.alg), &key.encoding)
             .map_err(|_| KeyError(format!("key {} cannot sign", key.kid)))?;
@@ -43,12 +43,12 @@ impl Signer {
         })
     }
 
-    /// The name of the key.
+    /// The key id.
     pub fn kid(&self) -> &Arc<str> {
         &self.kid
     }
 
-    /// Makes the token.
+    /// Returns the signed token.
     ///
     /// # Errors
     /// As [`Signer::sign_into`].
@@ -58,10 +58,11 @@ impl Signer {
         Ok(String::from_utf8(token).expect("base64url and dots are ASCII"))
     }
 
-    /// Makes the token at the end of `buffer`, such as that of an answer: nothing is copied on its way there.
+    /// Appends the signed token to `buffer`, such as that of a response, so the token is not
+    /// copied.
     ///
     /// # Errors
-    /// When the key cannot sign, which only an exhausted machine causes.
+    /// The key cannot sign, which happens only on an exhausted machine.
     pub fn sign_into(&self, claims: &AccessTokenClaims, buffer: &mut Vec<u8>) -> Result<(), KeyError> {
         let mut json = self.json.borrow_mut();
         json.clear();
@@ -77,9 +78,9 @@ impl Signer {
     }
 }
 
-/// The header of the tokens that this key signs, as base64url.
+/// The header of this key's tokens, as base64url.
 pub(super) fn header(key: &SigningKey) -> String {
-    // A kid is a thumbprint or random letters and digits: nothing in it can need escaping.
+    // A kid is a thumbprint or random letters and digits, so it needs no escaping.
     URL_SAFE_NO_PAD.encode(format!(
         "{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}",
         key.alg, key.kid
@@ -91,8 +92,8 @@ fn append(buffer: &mut Vec<u8>, bytes: &[u8]) {
     let begin = buffer.len();
     let length = base64::encoded_len(bytes.len(), false).expect("a token is far shorter than what memory holds");
     buffer.resize(begin + length, 0);
-    let room = &mut buffer[begin..];
+    let target = &mut buffer[begin..];
     URL_SAFE_NO_PAD
-        .encode_slice(bytes, room)
-        .expect("there is as much room as it takes");
+        .encode_slice(bytes, target)
+        .expect("the buffer has exactly the encoded length");
 }

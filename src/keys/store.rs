@@ -1,4 +1,4 @@
-//! The current key ring, shared by all workers, and what each worker keeps parsed of it.
+//! The current key ring, shared by all workers, and its parsed form in each worker.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -10,30 +10,31 @@ use crate::oauth::claims::AccessTokenClaims;
 use crate::snapshot::{Snapshot, Ticket};
 use crate::time::UnixMillis;
 
-/// The current ring; none until the keys are loaded. A clone is the same store.
+/// The current key ring, or none before the keys are loaded. Clones share the ring.
 #[derive(Clone, Default)]
 pub struct KeyStore(Snapshot<KeyRing>);
 
 impl KeyStore {
-    /// The current ring, if the keys are loaded.
+    /// The current ring, or `None` before the keys are loaded.
     pub fn ring(&self) -> Option<Arc<KeyRing>> {
         self.0.load_full()
     }
 
-    /// Puts another ring in its place; each worker takes it up with its next token.
+    /// Replaces the ring. Each worker uses it from its next token on.
     pub fn set(&self, ring: KeyRing) {
         self.0.set(ring);
     }
 
-    /// To be taken before the rows are read, for [`KeyStore::apply`].
+    /// Take a ticket before reading the rows, and pass it to [`KeyStore::apply`].
     pub fn ticket(&self) -> Ticket {
         self.0.ticket()
     }
 
-    /// Replaces the ring by the rows that were read after `ticket` was taken, unless a later read has been applied.
+    /// Replaces the ring with the rows that were read after `ticket` was taken. Does nothing if a
+    /// later read has been applied.
     ///
     /// # Errors
-    /// As [`KeyRing::new`]; the old ring stays then.
+    /// As [`KeyRing::new`]. The previous ring then stays in effect.
     pub fn apply(
         &self,
         ticket: Ticket,
@@ -50,7 +51,7 @@ impl KeyStore {
     }
 }
 
-/// The keys of one worker, parsed. Neither `Send` nor `Sync`, like the parsed keys inside.
+/// The parsed keys of one worker. Neither `Send` nor `Sync`, like the parsed keys inside.
 pub struct WorkerKeys {
     store: KeyStore,
     parsed: RefCell<Option<Rc<ParsedRing>>>,
@@ -58,23 +59,23 @@ pub struct WorkerKeys {
 
 struct ParsedRing {
     ring: Arc<KeyRing>,
-    /// When another key takes over, if one waits.
+    /// When the next key is activated, if one is published.
     signs_until: Option<UnixMillis>,
     signers: [Option<Signer>; Alg::ALL.len()],
     verifier: Verifier,
 }
 
-/// The keys cannot be used now.
+/// The keys cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeysUnusable {
-    /// They are not loaded yet.
+    /// The keys are not loaded yet.
     NotLoaded,
-    /// A fault of ours.
+    /// An internal fault.
     Broken(KeyError),
 }
 
 impl WorkerKeys {
-    /// For one worker.
+    /// The keys of one worker, parsed on first use.
     pub fn new(store: KeyStore) -> Self {
         Self {
             store,
@@ -82,10 +83,11 @@ impl WorkerKeys {
         }
     }
 
-    /// Signs claims with the key that is active for `alg` at `now`; the token is appended to `buffer`.
+    /// Signs claims with the key that is active for `alg` at `now`, and appends the token to
+    /// `buffer`.
     ///
     /// # Errors
-    /// When the keys are not loaded, there is none for `alg`, or it cannot sign.
+    /// The keys are not loaded, there is no key for `alg`, or it cannot sign.
     pub fn sign(
         &self,
         alg: Alg,
@@ -100,10 +102,10 @@ impl WorkerKeys {
         signer.sign_into(claims, buffer).map_err(KeysUnusable::Broken)
     }
 
-    /// The claims of a token that one of our keys signed; `None` when none did.
+    /// The claims of a token, or [`RejectedToken`] if none of our keys signed it.
     ///
     /// # Errors
-    /// When the keys are not loaded or cannot be used.
+    /// The keys are not loaded or cannot be used.
     pub fn verify(
         &self,
         token: &str,
@@ -112,7 +114,8 @@ impl WorkerKeys {
         Ok(self.parsed(|_| true, now)?.verifier.verify(token))
     }
 
-    /// The parsed form of the current ring; parsed anew when the ring is another one than last time, or no longer good.
+    /// The parsed form of the current ring. Parses the ring again if it was replaced or `is_good`
+    /// returns `false`.
     fn parsed(&self, is_good: impl Fn(&ParsedRing) -> bool, now: UnixMillis) -> Result<Rc<ParsedRing>, KeysUnusable> {
         let current = self.store.0.load();
         let current = current.as_ref().ok_or(KeysUnusable::NotLoaded)?;
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn p50_the_next_key_signs_when_its_time_has_come_and_no_message_is_needed() {
+    fn p50_the_next_key_signs_from_its_activation_on_without_a_message() {
         let keys = [key(Alg::Es256, 10), key(Alg::Es256, 20), key(Alg::Hs256, 5)];
         let store = KeyStore::default();
         store.set(KeyRing::new(&keys, None, UnixMillis(10)).unwrap());
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn older_rows_never_replace_newer_ones() {
+    fn rows_of_an_older_read_never_replace_newer_ones() {
         let (old, new) = ([key(Alg::Hs256, 1)], [key(Alg::Hs256, 2)]);
         let store = KeyStore::default();
         let (first, second) = (store.ticket(), store.ticket());
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn p50_a_key_that_is_new_to_a_running_instance_waits_for_its_whole_lead_here() {
+    fn p50_a_key_that_is_new_to_a_running_instance_is_published_for_its_whole_lead() {
         let mut keys = vec![key(Alg::Hs256, 1)];
         let store = KeyStore::default();
         store.set(KeyRing::new(&keys, None, UnixMillis(1)).unwrap());

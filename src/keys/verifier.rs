@@ -1,7 +1,9 @@
-//! Checks a token's form and signature: JWS compact serialisation (RFC 7515 §5.2, RFC 8725 §3).
+//! Verifies the form and signature of a token: JWS compact serialization (RFC 7515 §5.2, RFC 8725
+//! §3).
 //!
-//! The header is judged before anything else: a token names a key of ours and that key's algorithm, or it is
-//! refused. Nothing that a token brings along (`jwk`, `jku`, `x5u`, `x5c`, `crit`) is ever used or fetched.
+//! The header is checked first: a token must name one of our keys and the algorithm of that key.
+//! Otherwise it is rejected. Key material and extensions that a token contains (`jwk`, `jku`,
+//! `x5u`, `x5c`, `crit`) are never used or fetched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,21 +23,24 @@ use super::{KeyError, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
 
-/// A longer token is refused before it is decoded (P51).
+/// Maximum length of a token, in bytes. A longer token is rejected before it is decoded
+/// (docs/protocol.md#p51).
 pub const MAX_TOKEN: usize = 8 << 10;
 
-/// The token is not one that this server signed; the caller is not told why.
+/// The token was not signed by this server. The caller does not learn more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RejectedToken;
 
-/// Every key of a ring, parsed for verification; one for each worker, like the signers.
+/// Every key of a ring, parsed for verification. Each worker has its own, like its signers.
 pub struct Verifier {
     keys: HashMap<Arc<str>, (Alg, Box<dyn JwtVerifier>)>,
-    /// The headers that our signers write, encoded, and their keys: what is read in nearly every token is read once.
+    /// The encoded headers that our signers write, with their kid. Nearly every token has one of
+    /// these headers, so it is not parsed again.
     headers: HashMap<String, Arc<str>>,
 }
 
-/// Unknown members are refused, and with them `jwk`, `jku`, `x5u`, `x5c` and `crit`: our own headers have these three.
+/// Unknown members are rejected, including `jwk`, `jku`, `x5u`, `x5c` and `crit`. The headers of
+/// our tokens have exactly these three members.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<'a> {
@@ -49,7 +54,7 @@ impl Verifier {
     /// Parses the keys of a ring.
     ///
     /// # Errors
-    /// When a key does not fit its algorithm.
+    /// A key does not fit its algorithm.
     pub fn new(ring: &KeyRing) -> Result<Self, KeyError> {
         let mut keys = HashMap::new();
         let mut headers = HashMap::new();
@@ -60,10 +65,11 @@ impl Verifier {
         Ok(Self { keys, headers })
     }
 
-    /// The claims of a token that one of our keys signed. Time, issuer and audience are for the caller to judge.
+    /// The claims of a token that one of our keys signed. The caller must check time, issuer and
+    /// audience.
     ///
     /// # Errors
-    /// [`RejectedToken`] for everything else.
+    /// [`RejectedToken`] for every other token.
     pub fn verify(&self, token: &str) -> Result<AccessTokenClaims, RejectedToken> {
         if token.len() > MAX_TOKEN {
             return Err(RejectedToken);
@@ -82,7 +88,8 @@ impl Verifier {
         serde_json::from_slice(&decode(payload)?).map_err(|_| RejectedToken)
     }
 
-    /// The key that a header names, written in another way than we do (another version of this server may).
+    /// The key that a header names. For headers in another notation than that of our signers, which
+    /// another version of this server may write.
     fn key_of(&self, header: &[u8]) -> Result<&dyn JwtVerifier, RejectedToken> {
         let header: Header<'_> = serde_json::from_slice(header).map_err(|_| RejectedToken)?;
         let (alg, key) = self.keys.get(header.kid).ok_or(RejectedToken)?;
@@ -93,7 +100,8 @@ impl Verifier {
     }
 }
 
-/// A public key that is parsed once. jsonwebtoken's own verifiers for elliptic curves parse it at each call.
+/// A public key that is parsed once. The verifiers of jsonwebtoken for elliptic curves parse it at
+/// each call.
 struct Parsed {
     algorithm: Algorithm,
     key: ParsedPublicKey,
@@ -171,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn p29_what_a_signer_signs_the_verifier_takes() {
+    fn p29_the_verifier_accepts_the_tokens_of_the_signer() {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
         for alg in Alg::ALL {
@@ -184,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn p51_every_edited_byte_and_every_truncation_is_refused() {
+    fn p51_every_edited_byte_and_every_truncation_is_rejected() {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
         let token = Signer::new(ring.signer(Alg::Es256, NOW).unwrap())
@@ -204,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn p51_a_header_that_is_not_ours_is_refused() {
+    fn p51_a_foreign_header_is_rejected() {
         let ring = ring();
         let verifier = Verifier::new(&ring).unwrap();
         let key = ring.signer(Alg::Es256, NOW).unwrap();
@@ -230,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn p51_five_parts_and_long_tokens_are_refused() {
+    fn p51_five_parts_and_long_tokens_are_rejected() {
         let verifier = Verifier::new(&ring()).unwrap();
         for bad in ["", ".", "..", "a.b.c.d.e", &"a.".repeat(5000), &"A".repeat(1 << 20)] {
             assert_eq!(verifier.verify(bad), Err(RejectedToken));

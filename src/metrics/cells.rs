@@ -1,4 +1,4 @@
-//! The cells of one worker: counts that only its thread writes and a scrape reads.
+//! The cells of one worker: counters that only its thread writes, and that a scrape reads.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -11,13 +11,13 @@ use crate::oauth::alg::Alg;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::{CODES, OAuthError};
 
-/// Routes that have a label of their own. The route table has about half as many.
+/// Maximum number of route labels. The route table has about half as many routes.
 pub const MAX_ROUTES: usize = 64;
 
-/// The methods that are told apart; what comes last is all others.
+/// The methods with their own label. The last label stands for all others.
 pub const METHODS: [&str; 8] = ["GET", "POST", "HEAD", "DELETE", "PATCH", "PUT", "OPTIONS", "other"];
 
-/// The statuses that this server answers with; there is a cell more, for all others.
+/// The statuses that this server sends. One more cell counts all others.
 pub const STATUSES: [(u16, &str); 19] = [
     (200, "200"),
     (201, "201"),
@@ -43,12 +43,12 @@ pub const STATUSES: [(u16, &str); 19] = [
 /// The kinds of tokens.
 pub const KINDS: [&str; 2] = ["bearer", "one_time"];
 
-/// All that one worker counts. Aligned so that no neighbour on the heap shares its cache lines (which some processors
-/// fetch in pairs).
+/// All counters of one worker. Aligned so that no other heap object shares its cache lines, which
+/// some processors fetch in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Cells {
-    /// Made when the first request comes to a route: most workers see a few of them.
+    /// Created by the first request to a route. Most workers serve only a few routes.
     pub routes: [OnceLock<Box<RouteCells>>; MAX_ROUTES],
     pub issued: [[Counter; KINDS.len()]; Alg::ALL.len()],
     pub errors: [Counter; CODES.len()],
@@ -66,7 +66,7 @@ impl Default for Cells {
     }
 }
 
-/// The label of a route, resolved when the route table is built, so that a request looks nothing up.
+/// The label of a route, resolved when the route table is built, so that a request needs no lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RouteLabel {
     pub(super) index: usize,
@@ -74,14 +74,14 @@ pub struct RouteLabel {
 }
 
 impl RouteLabel {
-    /// For requests for which there is no route.
+    /// The label of requests without a route.
     pub const UNMATCHED: Self = Self {
         index: 0,
         is_token: false,
     };
 }
 
-/// What one worker counts at one route.
+/// The counters of one worker for one route.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct RouteCells {
@@ -89,7 +89,8 @@ pub struct RouteCells {
     pub durations: Histogram,
 }
 
-/// The pen of one worker. It can be neither cloned nor shared, so that a cell has one writer.
+/// The write access to the cells of one worker. Neither `Clone` nor `Sync`, so each cell has one
+/// writer.
 #[derive(Debug)]
 pub struct WorkerMetrics {
     cells: Arc<Cells>,
@@ -104,7 +105,7 @@ impl WorkerMetrics {
         }
     }
 
-    /// A request was answered.
+    /// Counts a response.
     #[inline]
     pub fn answered(&self, route: RouteLabel, method: &str, status: u16, took: Duration) {
         let cells = self.cells.routes[route.index].get_or_init(Box::default);
@@ -112,13 +113,13 @@ impl WorkerMetrics {
         cells.durations.observe(took);
     }
 
-    /// A token was issued.
+    /// Counts an issued token.
     #[inline]
     pub fn issued(&self, alg: Alg, one_time: bool) {
         self.cells.issued[alg.index()][usize::from(one_time)].add(1);
     }
 
-    /// A request to this route was refused; counted if it is the token endpoint's.
+    /// Counts an OAuth error, if the route is the token endpoint.
     pub fn token_error(&self, route: RouteLabel, error: OAuthError) {
         if route.is_token {
             let code = error.row().code;
@@ -127,7 +128,7 @@ impl WorkerMetrics {
         }
     }
 
-    /// Credentials or a gateway's request were denied.
+    /// Counts a denial of credentials or of a gateway's request.
     pub fn denied(&self, denial: Denial) {
         self.cells.denials[denial as usize].add(1);
     }

@@ -1,11 +1,12 @@
-//! A counter that one thread adds to and others read.
+//! A counter that one thread increments and others read.
 //!
-//! An addition is a relaxed load and a relaxed store, which compile to the same instructions as on a plain number: no
-//! lock, no locked instruction, and no cache line that another worker writes.
+//! An increment is a relaxed load and a relaxed store, which compile to the same instructions as
+//! for a plain integer: no lock, no locked instruction, and no cache line that another worker
+//! writes.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A count that one thread adds to and others read.
+/// A counter that one thread increments and others read.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 

@@ -1,4 +1,4 @@
-//! Histograms of durations, with the same buckets everywhere.
+//! Histograms of durations, all with the same buckets.
 
 use std::ops::AddAssign;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use super::counter::Counter;
 
 /// Upper bounds of the buckets, in nanoseconds: 1, 2 and 5 in each decade, and 30 µs.
 ///
-/// A warm request takes about 5 µs (HS256) to 30 µs (ES256), one that waits for the database or for its batch 1 to
-/// 100 ms, and the deadlines are at 1, 2 and 5 s. Prometheus' own default begins at 5 ms: there, all that a healthy
-/// server does would be in one bucket.
+/// A warm request takes from about 5 µs (HS256) to 30 µs (ES256), one that waits for the database
+/// or for its batch 1 to 100 ms, and the deadlines are 1, 2 and 5 s. Prometheus' default bounds
+/// begin at 5 ms, so almost every request of a healthy server would be in the first bucket.
 pub const BOUNDS: [u64; 20] = [
     5_000,
     10_000,
@@ -33,7 +33,7 @@ pub const BOUNDS: [u64; 20] = [
     5_000_000_000,
 ];
 
-/// A histogram that one thread adds to and others read.
+/// A histogram that one thread writes and others read.
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [Counter; BOUNDS.len() + 1],
@@ -56,33 +56,34 @@ impl Histogram {
     }
 }
 
-/// What a histogram has counted; by itself, one for whoever has it alone.
+/// The counts of a histogram. Also usable as a histogram of its own with a single owner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HistogramCounts {
-    /// By bucket; not cumulative, the last is what exceeds all bounds.
+    /// Per bucket, not cumulative. The last bucket counts the values beyond all bounds.
     buckets: [u64; BOUNDS.len() + 1],
     nanos: u64,
 }
 
 impl HistogramCounts {
-    /// Adds a duration.
+    /// Records a duration.
     pub fn observe(&mut self, took: Duration) {
         let nanos = nanos(took);
         self.buckets[bucket(nanos)] += 1;
         self.nanos += nanos;
     }
 
-    /// How many durations there were.
+    /// The number of recorded durations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
-    /// Their sum.
+    /// The sum of the recorded durations, in seconds.
     pub fn seconds(&self) -> f64 {
         self.nanos as f64 / 1e9
     }
 
-    /// For each bound, how many were not longer; for the last, without a bound, all of them.
+    /// For each upper bound in seconds, the number of durations up to it. The last bound is
+    /// infinity.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> + '_ {
         let bounds = BOUNDS.iter().map(|nanos| *nanos as f64 / 1e9).chain([f64::INFINITY]);
         bounds.zip(&self.buckets).scan(0, |sum, (bound, count)| {
@@ -101,7 +102,7 @@ impl AddAssign<&HistogramCounts> for HistogramCounts {
     }
 }
 
-/// 584 years fit in.
+/// 64 bits hold 584 years.
 fn nanos(took: Duration) -> u64 {
     took.as_nanos() as u64
 }
@@ -127,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_thread_counts_another_can_add_up() {
+    fn another_thread_can_sum_the_counts() {
         let (histogram, mut sum, mut alone) = (
             Histogram::default(),
             HistogramCounts::default(),

@@ -1,12 +1,12 @@
-//! Metrics: every one is declared here, once, and what each worker counts lives in cells of its own.
+//! Metrics. Each is declared once, here. Each worker has its own cells (`cells.rs`).
 //!
-//! A worker adds to plain cells that no other thread writes (`cells.rs`): the warm path takes no lock and shares no
-//! cache line. A scrape reads the cells of all workers and adds them up; what others count already (caches, writer,
-//! pool) is asked for then, by `http/metrics.rs`. That is why there is no metrics library here: of one, only the
-//! text format would be used, which is `text.rs`.
+//! A worker increments cells that no other thread writes, so the warm path takes no lock and shares
+//! no cache line. A scrape sums the cells of all workers. `http/metrics.rs` adds the values that
+//! other parts count themselves (caches, writer, pool). A metrics library would therefore
+//! contribute only the text format, which is `text.rs`.
 //!
-//! No label takes its value from a request. A route is its pattern, a method one of a few or `other`, an error a
-//! name of the registry: strangers cannot make series.
+//! No label value comes from a request: a route is labelled by its pattern, a method by one of a
+//! few names or `other`, an error by its registered code. So no caller can create series.
 
 mod cells;
 mod counter;
@@ -47,112 +47,115 @@ macro_rules! declare {
 }
 
 declare! {
-    BUILD_INFO = gauge "mintage_build_info" "Always 1; the version that runs is in the label.";
-    READY = gauge "mintage_ready" "1 while /readyz answers 200, otherwise 0.";
+    BUILD_INFO = gauge "mintage_build_info" "Always 1; the label is the running version.";
+    READY = gauge "mintage_ready" "1 while /readyz returns 200, otherwise 0.";
 
     HTTP_REQUESTS = counter "mintage_http_requests_total"
-        "Requests answered, by the pattern of their route, their method and the status of the answer.";
+        "Responses, by route pattern, method and status.";
     HTTP_REQUEST_DURATION = histogram "mintage_http_request_duration_seconds"
-        "Time from the head of a request to its answer, by the pattern of its route.";
+        "Time from the request head to the response, by route pattern.";
     TOKENS_ISSUED = counter "mintage_tokens_issued_total"
         "Access tokens issued, by algorithm and kind (bearer or one_time).";
-    TOKEN_ERRORS = counter "mintage_token_errors_total" "Token requests refused, by OAuth error code.";
-    DENIED = counter "mintage_refusals_total"
-        "Credentials and questions of gateways refused, by the reason that the log names.";
+    TOKEN_ERRORS = counter "mintage_token_errors_total" "Errors of /token, by OAuth error code.";
+    DENIED = counter "mintage_denials_total"
+        "Denied credentials and denied gateway requests, by the reason in the log.";
 
-    SLOW_HASHES_VERIFIED = counter "mintage_slow_hashes_verified_total"
-        "Secrets compared with a slow hash, off the workers.";
-    SLOW_HASHES_REPLACED = counter "mintage_slow_hashes_replaced_total"
-        "Imported secrets that are kept by the fast hash since their first use.";
-    SLOW_HASHES_BUSY = counter "mintage_slow_hashes_busy_total"
-        "Requests told to come again because too many slow hashes waited.";
-    SLOW_HASHES_UNDER_WAY = gauge "mintage_slow_hashes_under_way" "Slow hashes that are being compared (running) or wait for it (waiting).";
+    PASSWORD_HASH_VERIFICATIONS = counter "mintage_password_hash_verifications_total"
+        "Secrets verified against a password hash.";
+    PASSWORD_HASH_UPGRADES = counter "mintage_password_hash_upgrades_total"
+        "Password hashes replaced by a digest on first use.";
+    PASSWORD_HASH_REJECTIONS = counter "mintage_password_hash_rejections_total"
+        "Requests answered 503 because too many verifications waited.";
+    PASSWORD_HASH_IN_PROGRESS = gauge "mintage_password_hash_in_progress"
+        "Verifications of password hashes, running and waiting.";
 
-    CACHE_HITS = counter "mintage_client_cache_hits_total" "Lookups of clients answered from memory.";
-    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Lookups of clients that memory did not answer.";
+    CACHE_HITS = counter "mintage_client_cache_hits_total" "Client lookups answered from memory.";
+    CACHE_MISSES = counter "mintage_client_cache_misses_total" "Client lookups not answered from memory.";
     CACHE_STALE_SERVED = counter "mintage_client_cache_stale_served_total"
-        "Misses answered with an entry past its ttl, because the database did not answer.";
-    CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits that answered: no such client.";
-    CACHE_LOADS = counter "mintage_client_cache_loads_total" "Reads of the database begun.";
+        "Misses answered with an expired entry because the database did not answer.";
+    CACHE_NEGATIVE_HITS = counter "mintage_client_cache_negative_hits_total" "Hits that answered \"no such client\".";
+    CACHE_LOADS = counter "mintage_client_cache_loads_total" "Database reads started.";
     CACHE_LOAD_FAILURES = counter "mintage_client_cache_load_failures_total"
-        "Reads that the database did not answer.";
-    CACHE_EVICTIONS = counter "mintage_client_cache_evictions_total" "Entries that made room for others.";
-    CACHE_EXPIRATIONS = counter "mintage_client_cache_expirations_total" "Entries asked for past their ttl.";
+        "Database reads without an answer.";
+    CACHE_EVICTIONS = counter "mintage_client_cache_evictions_total" "Entries evicted for others.";
+    CACHE_EXPIRATIONS = counter "mintage_client_cache_expirations_total" "Lookups of an expired entry.";
     CACHE_INVALIDATIONS = counter "mintage_client_cache_invalidations_total"
-        "Times that a worker had to forget a client, or all of them.";
-    CACHE_ENTRIES = gauge "mintage_client_cache_entries" "Clients in memory, all workers together.";
+        "Invalidations of one client or of all, per worker.";
+    CACHE_ENTRIES = gauge "mintage_client_cache_entries" "Clients in memory, over all workers.";
     CACHE_NEGATIVE_ENTRIES = gauge "mintage_client_cache_negative_entries"
-        "Unknown ids in memory, all workers together.";
-    CACHE_CAPACITY = gauge "mintage_client_cache_capacity" "The most clients in memory, all workers together.";
+        "Unknown ids in memory, over all workers.";
+    CACHE_CAPACITY = gauge "mintage_client_cache_capacity" "Maximum of clients in memory, over all workers.";
 
-    WRITER_PENDING = gauge "mintage_writer_pending" "Token records accepted and not written yet.";
-    WRITER_MAX_PENDING = gauge "mintage_writer_max_pending" "The most that may be; past it, /token answers 503.";
+    WRITER_PENDING = gauge "mintage_writer_pending" "Token records accepted but not written yet.";
+    WRITER_MAX_PENDING = gauge "mintage_writer_max_pending" "Maximum of pending records; when reached, /token answers 503.";
     WRITER_OLDEST_UNFLUSHED = gauge "mintage_writer_oldest_unflushed_seconds"
-        "How long the oldest of them has waited: what a crash would lose now.";
+        "Age of the oldest pending record: what a crash would lose.";
     WRITER_FLUSHED = counter "mintage_writer_flushed_total" "Token records written.";
     WRITER_BATCHES = counter "mintage_writer_batches_total" "Batches written.";
-    WRITER_FLUSH_FAILURES = counter "mintage_writer_flush_failures_total" "Flushes that failed, each try counted.";
-    WRITER_REJECTED = counter "mintage_writer_rejected_total" "Token records refused because too many waited.";
+    WRITER_FLUSH_FAILURES = counter "mintage_writer_flush_failures_total" "Failed flushes, each attempt counted.";
+    WRITER_REJECTED = counter "mintage_writer_rejected_total" "Token records rejected because the queue was full.";
     WRITER_DEAD_LETTERED = counter "mintage_writer_dead_lettered_total"
-        "Token records given up because the database refuses them.";
+        "Token records dropped because the database rejects them.";
     WRITER_FLUSH_DURATION = histogram "mintage_writer_flush_duration_seconds"
-        "Time that flushes took, failed ones too.";
+        "Duration of flushes, failed ones included.";
 
-    POOL_CONNECTIONS = gauge "mintage_pool_connections" "Connections to the database, idle and in_use.";
-    POOL_WAITING = gauge "mintage_pool_waiting" "Calls that wait for a connection now.";
+    POOL_CONNECTIONS = gauge "mintage_pool_connections" "Database connections, idle and in_use.";
+    POOL_WAITING = gauge "mintage_pool_waiting" "Calls waiting for a connection.";
     POOL_WAIT = histogram "mintage_pool_wait_seconds"
-        "Time that calls waited for a connection, also those that gave up.";
+        "Time that calls waited for a connection, including those that gave up.";
     POOL_TIMEOUTS = counter "mintage_pool_timeouts_total" "Calls that gave up waiting for a connection.";
-    POOL_VALIDATIONS = counter "mintage_pool_validations_total" "Connections asked whether they live.";
-    POOL_DISCARDED = counter "mintage_pool_discarded_total" "Connections dropped because they had died.";
+    POOL_VALIDATIONS = counter "mintage_pool_validations_total" "Connections validated.";
+    POOL_DISCARDED = counter "mintage_pool_discarded_total" "Connections found dead and dropped.";
     POOL_MAX_SIZE = gauge "mintage_pool_max_size" "database.pool.max_size";
     POOL_MIN_IDLE = gauge "mintage_pool_min_idle" "database.pool.min_idle";
     POOL_MAX_LIFETIME = gauge "mintage_pool_max_lifetime_seconds" "database.pool.max_lifetime";
     POOL_IDLE_TIMEOUT = gauge "mintage_pool_idle_timeout_seconds" "database.pool.idle_timeout";
     POOL_CONNECTION_TIMEOUT = gauge "mintage_pool_connection_timeout_seconds" "database.pool.connection_timeout";
     BREAKER_STATE = gauge "mintage_breaker_state"
-        "The circuit breaker of the database: 0 closed (calls go through), 1 half open (one tries), 2 open (refused).";
+        "Circuit breaker of the database: 0 closed (calls pass), 1 half open (one probe), 2 open (calls fail).";
     DB_STATEMENTS = counter "mintage_db_statements_total"
         "SQL statements sent to the primary, BEGIN and COMMIT included.";
     REPLICA_BREAKER_STATE = gauge "mintage_replica_breaker_state"
-        "The same of each of database.replica_urls, in their order.";
-    REPLICA_READS = counter "mintage_replica_reads_total" "Reads that a replica answered.";
+        "Circuit breaker of each of database.replica_urls, numbered from 1.";
+    REPLICA_READS = counter "mintage_replica_reads_total" "Reads answered by a replica.";
     REPLICA_FALLBACKS = counter "mintage_replica_fallbacks_total"
-        "Reads that went to the primary because a replica did not answer, or was behind.";
+        "Reads sent to the primary because a replica did not answer or was behind.";
 
     REVOCATIONS_KNOWN = gauge "mintage_revocations_known"
-        "Revoked and redeemed tokens that are remembered until they have expired.";
+        "Revoked and redeemed tokens in memory until they expire.";
     CHANGE_FEED_LAG = gauge "mintage_change_feed_lag_seconds"
-        "How long ago the database last answered the change feed; past 5 s no token is called active.";
+        "Time since the database last answered the change feed; above 5 s, tokens are not verified.";
 
-    REDIS_UP = gauge "mintage_redis_up" "1 while Redis answers and announcements come in, otherwise 0; without redis.url it is missing.";
+    REDIS_UP = gauge "mintage_redis_up"
+        "1 while Redis answers and announcements arrive, otherwise 0; absent without redis.url.";
     REDIS_ERRORS = counter "mintage_redis_errors_total"
-        "Connections to Redis and commands to it that failed or took too long.";
+        "Failed or timed-out connections and commands to Redis.";
     REDIS_PUBLISHED = counter "mintage_redis_published_total"
-        "Announcements that the change log has come further, sent through Redis.";
-    REDIS_RECEIVED = counter "mintage_redis_received_total" "Announcements heard, those of this instance included.";
+        "Announcements of changes sent through Redis.";
+    REDIS_RECEIVED = counter "mintage_redis_received_total" "Announcements received, own ones included.";
     REDIS_CACHE_HITS = counter "mintage_redis_cache_hits_total"
-        "Loads of a client that were spared because another instance knew it.";
+        "Client loads answered by a peer.";
     REDIS_CACHE_MISSES = counter "mintage_redis_cache_misses_total"
-        "Loads of a client that nobody could spare: not there, not provably up to date, or no answer in time.";
+        "Client loads not answered by a peer: absent, not provably fresh, or too slow.";
     REDIS_DROPPED = counter "mintage_redis_dropped_total"
-        "Clients and failed authentications that other instances were not told of, because Redis was away or slow.";
+        "Clients and failed authentications not shared because Redis was unavailable or slow.";
 
-    JANITOR_REMOVED = counter "mintage_janitor_removed_total" "Rows past their time that were removed, by table.";
+    JANITOR_REMOVED = counter "mintage_janitor_removed_total" "Expired rows deleted, by table.";
     JANITOR_PARTITIONS = counter "mintage_janitor_partitions_dropped_total"
-        "Partitions of token records that were dropped (PostgreSQL).";
-    JANITOR_ROUNDS = counter "mintage_janitor_rounds_total" "Rounds of the janitor that came to their end.";
-    JANITOR_FAILURES = counter "mintage_janitor_failures_total" "Rounds of the janitor that did not.";
+        "Partitions of token records dropped (PostgreSQL).";
+    JANITOR_ROUNDS = counter "mintage_janitor_rounds_total" "Completed rounds of the janitor.";
+    JANITOR_FAILURES = counter "mintage_janitor_failures_total" "Rounds of the janitor that the database interrupted.";
     JANITOR_WAITING = gauge "mintage_janitor_waiting"
-        "Rows past their time that were left by the last round, by table; counted up to 100,000.";
+        "Expired rows left by the last round, by table, counted up to 100,000.";
 }
 
-/// The route of requests for which there is none.
+/// The label of requests without a route.
 const UNMATCHED: &str = "unmatched";
 
-/// The metrics of a process: what its workers count, and the patterns that their routes are labelled with.
+/// The metrics of a process: the cells of its workers and the patterns that label its routes.
 pub struct Metrics {
-    /// Patterns; the place of one is the place of its cells. Locked at starts and scrapes only.
+    /// The patterns of the routes. The index of a pattern is the index of its cells. Locked only at
+    /// startup and by scrapes.
     routes: Mutex<Vec<&'static str>>,
     workers: Mutex<Vec<Arc<Cells>>>,
 }
@@ -167,7 +170,8 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// The label of a route with this pattern. Past [`MAX_ROUTES`] patterns, routes count as unmatched.
+    /// The label of the route with this pattern. Beyond [`MAX_ROUTES`] patterns, a route gets
+    /// [`RouteLabel::UNMATCHED`].
     pub fn route(&self, pattern: &'static str) -> RouteLabel {
         let mut routes = lock(&self.routes);
         let known = routes.iter().position(|known| *known == pattern);
@@ -184,20 +188,21 @@ impl Metrics {
         }
     }
 
-    /// The label of the route that was given this pattern; for requests that are refused before they come to it.
+    /// The existing label of a pattern. For requests that are rejected before they reach their
+    /// route.
     pub fn route_named(&self, pattern: Option<&str>) -> RouteLabel {
         let known = pattern.and_then(|pattern| lock(&self.routes).iter().copied().find(|known| *known == pattern));
         known.map_or(RouteLabel::UNMATCHED, |known| self.route(known))
     }
 
-    /// Cells for a worker that starts.
+    /// Creates the cells of a worker.
     pub fn worker(&self) -> WorkerMetrics {
         let cells = Arc::new(Cells::default());
         lock(&self.workers).push(cells.clone());
         WorkerMetrics::new(cells)
     }
 
-    /// Writes what all workers have counted.
+    /// Writes the sums over all workers.
     pub fn write(&self, text: &mut Text) {
         let workers = lock(&self.workers).clone();
         let routes: Vec<(&str, RouteCounts)> = lock(&self.routes)
@@ -226,7 +231,7 @@ impl Metrics {
     }
 }
 
-/// What all workers have counted at one route.
+/// The sums over all workers for one route.
 struct RouteCounts {
     answered: Vec<[u64; STATUSES.len() + 1]>,
     durations: HistogramCounts,
@@ -254,31 +259,33 @@ impl RouteCounts {
     }
 }
 
-/// Series that are shown before they have occurred: a rate from 0 is seen, one that begins at 1 is not.
-const FROM_THE_START: [(&str, &str, &[&str]); 5] = [
+/// Series that are exported before their first event. A rate is visible if the series begins at 0,
+/// and invisible if it begins at 1.
+const ALWAYS_EXPORTED: [(&str, &str, &[&str]); 5] = [
     (TOKEN_PATH, "POST", &["200", "400", "401", "429", "503"]),
     (INTROSPECTION_PATH, "POST", &["200", "401", "503"]),
     (REVOCATION_PATH, "POST", &["200", "401", "503"]),
     ("/validate", "GET", &["200", "401", "403", "503"]),
-    // What a scrape itself adds.
+    // The series of the scrape itself.
     ("/metrics", "GET", &["200"]),
 ];
 
-fn from_the_start(pattern: &str, method: &str, status: &str) -> bool {
+fn is_always_exported(pattern: &str, method: &str, status: &str) -> bool {
     pattern == UNMATCHED && status == "404"
-        || FROM_THE_START
+        || ALWAYS_EXPORTED
             .iter()
             .any(|(route, known, statuses)| *route == pattern && *known == method && statuses.contains(&status))
 }
 
-/// Of the thousands of combinations only those that have occurred are shown besides; in no way can anybody make others.
+/// Writes the series of [`ALWAYS_EXPORTED`] and those that have occurred, of thousands of possible
+/// ones.
 fn write_routes(text: &mut Text, routes: &[(&str, RouteCounts)]) {
     let mut requests = text.family(&HTTP_REQUESTS);
     for (pattern, counts) in routes {
         for (method, answered) in METHODS.iter().zip(&counts.answered) {
             let statuses = STATUSES.iter().map(|(_, name)| *name).chain(["other"]);
             for (status, count) in statuses.zip(answered) {
-                if *count > 0 || from_the_start(pattern, method, status) {
+                if *count > 0 || is_always_exported(pattern, method, status) {
                     let labels = [("route", *pattern), ("method", method), ("status", status)];
                     requests.sample(&labels, *count as f64);
                 }
@@ -287,8 +294,8 @@ fn write_routes(text: &mut Text, routes: &[(&str, RouteCounts)]) {
     }
     let mut durations = text.family(&HTTP_REQUEST_DURATION);
     for (pattern, counts) in routes {
-        let always = *pattern == UNMATCHED || FROM_THE_START.iter().any(|(route, ..)| route == pattern);
-        if counts.durations.count() > 0 || always {
+        let is_always_exported = *pattern == UNMATCHED || ALWAYS_EXPORTED.iter().any(|(route, ..)| route == pattern);
+        if counts.durations.count() > 0 || is_always_exported {
             durations.histogram(&[("route", pattern)], &counts.durations);
         }
     }
@@ -346,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn only_refused_token_requests_count_as_token_errors() {
+    fn only_rejected_token_requests_are_counted_as_token_errors() {
         let metrics = Metrics::default();
         let worker = metrics.worker();
         worker.token_error(metrics.route("/revoke"), OAuthError::InvalidClient);
@@ -355,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_knows_is_called_other() {
+    fn unknown_methods_and_statuses_are_labelled_other() {
         let metrics = Metrics::default();
         let worker = metrics.worker();
         worker.answered(metrics.route("/token"), "BREW", 418, Duration::ZERO);

@@ -1,10 +1,10 @@
-//! Prometheus' text format, version 0.0.4: written by the server, read by `mintage stats`.
+//! The Prometheus text format, version 0.0.4: written by the server, parsed by `mintage stats`.
 
 use std::fmt::Write;
 
 use super::histogram::HistogramCounts;
 
-/// A metric: its name, what it means, and of which kind it is.
+/// A metric: its name, help text and type.
 #[derive(Debug)]
 pub struct Metric {
     pub(super) name: &'static str,
@@ -12,14 +12,14 @@ pub struct Metric {
     pub(super) kind: &'static str,
 }
 
-/// The media type.
+/// The media type of the format.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// A text in the making.
+/// A text under construction.
 #[derive(Debug, Default)]
 pub struct Text(String);
 
-/// The samples of one metric, which must stand together.
+/// The samples of one metric, which must be adjacent in the text.
 pub struct Family<'t> {
     text: &'t mut String,
     name: &'static str,
@@ -86,26 +86,26 @@ impl Family<'_> {
     }
 }
 
-/// A line of the text.
+/// A sample: one line of the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// The name, of a histogram with its suffix.
+    /// The metric's name; for a histogram, with its suffix.
     pub name: String,
-    /// The labels, in the order in which they stand there.
+    /// The labels, in the order of the text.
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: f64,
 }
 
 impl Sample {
-    /// The value of a label.
+    /// The value of the label with this name.
     pub fn label(&self, name: &str) -> Option<&str> {
         let (_, value) = self.labels.iter().find(|(known, _)| known == name)?;
         Some(value)
     }
 }
 
-/// Reads a text; `None` when it is none.
+/// Parses a text. `None` if it is malformed.
 pub fn read(text: &str) -> Option<Vec<Sample>> {
     let lines = text.lines().map(str::trim);
     let samples = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -130,7 +130,7 @@ fn read_sample(line: &str) -> Option<Sample> {
         }
         rest = &rest[1..];
     }
-    // A time may follow the value.
+    // A timestamp may follow the value.
     let value = rest.split_ascii_whitespace().next()?.parse().ok()?;
     Some(Sample {
         name: name.to_owned(),
@@ -139,7 +139,7 @@ fn read_sample(line: &str) -> Option<Sample> {
     })
 }
 
-/// A value up to its closing quote, and what follows that.
+/// The value up to its closing quote, and the rest of the text.
 fn read_quoted(text: &str) -> Option<(String, &str)> {
     let mut value = String::new();
     let mut chars = text.char_indices();
@@ -169,7 +169,7 @@ mod tests {
     };
 
     #[test]
-    fn it_is_written_as_the_format_says() {
+    fn a_metric_is_written_in_the_text_format() {
         let mut text = Text::default();
         text.single(&SOME, 1.5);
         text.family(&SOME).sample(&[("a", "b"), ("c", "\"\\\n")], 2.0);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read() {
+    fn written_text_is_parsed() {
         let (mut text, mut counts) = (Text::default(), HistogramCounts::default());
         counts.observe(Duration::from_micros(20));
         let odd = "a\"b\\c\nd,e=\"f}";
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_text_is_not_read() {
+    fn malformed_text_is_not_parsed() {
         for bad in [
             "<html>",
             "a",

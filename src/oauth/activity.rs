@@ -1,16 +1,18 @@
-//! Is this token active? Signature ∧ issuer ∧ audience ∧ time ∧ not-before ∧ client enabled ∧ not revoked.
+//! Decides whether a token is active: valid signature, issuer, audience, time and not-before;
+//! client enabled; token not invalidated.
 //!
-//! The token's record is not asked for: if it were, a fresh token would be inactive until its batch is written, and a
-//! crash would kill valid tokens.
+//! The token's record is not consulted. Otherwise a new token would be inactive until its batch is
+//! written, and a crash would invalidate valid tokens.
 
 use super::claims::AccessTokenClaims;
 use super::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// A token that was revoked or redeemed: it must not be called active again. And when that can be forgotten.
+/// A token that was revoked or redeemed. Its id is kept until the token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidatedToken {
-    /// Its id: what is revoked is the id and not the text, because an ECDSA signature has a valid twin.
+    /// The token id. The id is invalidated and not the token's text, because an ECDSA signature can
+    /// be altered into another valid one.
     pub jti: TokenId,
     /// The token's `exp`, in seconds since the epoch.
     pub expires_at: i64,
@@ -28,25 +30,26 @@ impl From<&AccessTokenClaims> for InvalidatedToken {
 /// Whether a client is enabled, and which of its tokens are revoked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientStatus {
-    /// It is disabled: none of its tokens is active until it is enabled again.
+    /// Whether the client is disabled. None of its tokens is active until it is enabled again.
     pub disabled: bool,
-    /// What was issued to it before this moment is not active.
+    /// Tokens issued before this moment are not active.
     pub not_before: Option<UnixMillis>,
 }
 
-/// What has been revoked; implemented by the set that holds it.
+/// Access to the revocations that are in effect.
 pub trait RevocationCheck {
-    /// Whether a token was revoked, or redeemed.
+    /// Whether a token was revoked or redeemed.
     fn is_invalidated(&self, jti: &TokenId) -> bool;
-    /// Whether it still knows of every token that ends at this second, and not merely once did.
+    /// Whether the invalidations of tokens that expire at this second are still remembered. If not,
+    /// such a token must not be reported as active.
     fn remembers(&self, expires_at: i64) -> bool;
-    /// The status of a client; the global not-before is part of it.
+    /// The status of a client. It includes the global not-before.
     fn client_status(&self, client_id: &str) -> ClientStatus;
 }
 
-/// Whether a token with a valid signature of ours is active at `now`, for one audience if it is named.
+/// Whether a token with a valid signature is active at `now`, for `audience` if one is given.
 ///
-/// The time leeway is 0: the clock that issued the token is the one that it is checked by.
+/// There is no leeway for time: the clock of the issuing server is also the one that validates.
 pub fn is_active(
     claims: &AccessTokenClaims,
     issuer: &str,
@@ -59,7 +62,8 @@ pub fn is_active(
         return false;
     }
     let status = revocations.client_status(&claims.client_id);
-    // The id carries the millisecond of issue: compared by seconds, a token issued later in the same second would die too.
+    // Compare milliseconds: with seconds, a token issued later in the same second would also be
+    // inactive.
     let in_time = status.not_before.is_none_or(|moment| claims.jti.issued_at() >= moment);
     in_time && !status.disabled && !revocations.is_invalidated(&claims.jti) && revocations.remembers(claims.exp)
 }
@@ -73,13 +77,13 @@ mod tests {
     const ISSUED: UnixMillis = UnixMillis(1_000_500);
 
     #[derive(Default)]
-    struct Said {
+    struct FixedRevocations {
         invalidated: bool,
         forgetful: bool,
         status: ClientStatus,
     }
 
-    impl RevocationCheck for Said {
+    impl RevocationCheck for FixedRevocations {
         fn is_invalidated(&self, _: &TokenId) -> bool {
             self.invalidated
         }
@@ -93,7 +97,7 @@ mod tests {
         }
     }
 
-    fn active(revocations: &Said, issuer: &str, audience: Option<&str>, now: i64) -> bool {
+    fn active(revocations: &FixedRevocations, issuer: &str, audience: Option<&str>, now: i64) -> bool {
         let claims = AccessTokenClaims {
             iss: "https://issuer".into(),
             sub: "demo".into(),
@@ -110,7 +114,7 @@ mod tests {
 
     #[test]
     fn p33_issuer_audience_and_time_decide() {
-        let nothing = Said::default();
+        let nothing = FixedRevocations::default();
         assert!(active(&nothing, "https://issuer", None, 1_059_999));
         assert!(active(&nothing, "https://issuer", Some("urn:a"), 1_000_500));
         assert!(!active(&nothing, "https://other", None, 1_000_500));
@@ -119,28 +123,28 @@ mod tests {
     }
 
     #[test]
-    fn p33_what_was_revoked_is_not_active() {
-        let is_active = |said: Said| active(&said, "https://issuer", None, 1_001_000);
-        let status = |disabled, not_before: Option<i64>| Said {
+    fn p33_a_revoked_token_is_not_active() {
+        let is_active = |revocations: FixedRevocations| active(&revocations, "https://issuer", None, 1_001_000);
+        let status = |disabled, not_before: Option<i64>| FixedRevocations {
             status: ClientStatus {
                 disabled,
                 not_before: not_before.map(UnixMillis),
             },
-            ..Said::default()
+            ..FixedRevocations::default()
         };
-        assert!(!is_active(Said {
+        assert!(!is_active(FixedRevocations {
             invalidated: true,
-            ..Said::default()
+            ..FixedRevocations::default()
         }));
-        assert!(!is_active(Said {
+        assert!(!is_active(FixedRevocations {
             forgetful: true,
-            ..Said::default()
+            ..FixedRevocations::default()
         }));
         assert!(!is_active(status(true, None)));
         assert!(!is_active(status(false, Some(ISSUED.0 + 1))));
         assert!(
             is_active(status(false, Some(ISSUED.0))),
-            "a later token of the same second lives"
+            "a token issued later in the same second stays active"
         );
     }
 }

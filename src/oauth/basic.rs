@@ -1,4 +1,4 @@
-//! HTTP Basic credentials of a client (RFC 7617, with the form encoding that RFC 6749 §2.3.1 puts inside).
+//! HTTP Basic credentials of a client (RFC 7617), with the form encoding that RFC 6749 §2.3.1 adds.
 
 use std::borrow::Cow;
 
@@ -9,16 +9,17 @@ use zeroize::Zeroizing;
 use super::client_secret::ClientSecret;
 use super::form;
 
-/// Why an `Authorization` header gave no credentials. Every one of them is answered alike (P15).
+/// Why an `Authorization` header contains no Basic credentials. The caller gets the same response
+/// for each reason (docs/protocol.md#p15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MalformedBasic {
-    /// Another scheme than Basic.
+    /// A scheme other than Basic.
     Scheme,
     /// Not base64, not UTF-8, no colon, or a bad escape.
     Credentials,
 }
 
-/// Reads `Basic <base64(form(id) ":" form(secret))>`; the scheme's case does not count.
+/// Parses `Basic <base64(form(id) ":" form(secret))>`. The scheme is case-insensitive.
 pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
     let space = header
         .iter()
@@ -29,7 +30,7 @@ pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
         return Err(MalformedBasic::Scheme);
     }
     let encoded = encoded.trim_ascii();
-    // Padding is required by RFC 4648, but some clients leave it out; the bytes mean the same.
+    // RFC 4648 requires padding, but some clients omit it. The decoded bytes are the same.
     let decoded = STANDARD
         .decode(encoded)
         .or_else(|_| STANDARD_NO_PAD.decode(encoded))
@@ -43,7 +44,7 @@ pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
     let id = id.into_owned();
     let secret = match form::decode(&decoded[colon + 1..]).map_err(|_| MalformedBasic::Credentials)? {
         Cow::Owned(secret) => secret,
-        // Nothing was escaped: the secret stays where it is, so that there is one copy less to wipe.
+        // Nothing was escaped: reuse the buffer, which leaves one copy less to zeroize.
         Cow::Borrowed(_) => {
             decoded.drain(..=colon);
             String::from_utf8(std::mem::take(&mut *decoded)).map_err(|_| MalformedBasic::Credentials)?
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn p15_what_is_not_basic_is_told_apart_from_what_is_badly_written() {
+    fn p15_another_scheme_is_distinguished_from_malformed_credentials() {
         assert_eq!(parse(b"Bearer abc").unwrap_err(), MalformedBasic::Scheme);
         assert_eq!(parse(b"Basic").unwrap_err(), MalformedBasic::Scheme);
         for bad in ["Basic ", "Basic !!!", "Basic YWJj"] {
@@ -85,7 +86,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn p12_encoded_credentials_come_back(id in "[ -~]{1,20}", secret in "\\PC{0,20}") {
+        fn p12_encoded_credentials_round_trip(id in "[ -~]{1,20}", secret in "\\PC{0,20}") {
             let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
             let (got_id, got_secret) = parse(&header(&format!("{}:{}", encode(&id), encode(&secret)))).unwrap();
             prop_assert_eq!(got_id, id);

@@ -11,40 +11,41 @@ use super::json;
 use super::scope::Scope;
 use super::token_id::TokenId;
 
-/// What a token says. Texts are shared with the client they come from: a warm request copies none of them.
+/// The claims of a token. Strings are shared with the client they come from, so a warm request
+/// copies none of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessTokenClaims {
-    /// Who issued it: `server.issuer`.
+    /// The issuer: `server.issuer`.
     pub iss: Arc<str>,
-    /// Whom it is about: the client itself (RFC 9068 §2.2).
+    /// The subject: the client itself (RFC 9068 §2.2).
     pub sub: Arc<str>,
-    /// Whom it is for.
+    /// The audience.
     pub aud: Audience,
     /// The client it was issued to.
     pub client_id: Arc<str>,
-    /// What it allows.
+    /// The granted scope.
     pub scope: Scope,
     /// When it was issued, in seconds since the epoch.
     pub iat: i64,
-    /// From when on it no longer counts, in seconds since the epoch.
+    /// The expiry, in seconds since the epoch. The token is not valid from this second on.
     pub exp: i64,
-    /// Its id.
+    /// The token id.
     pub jti: TokenId,
     /// Present and true in a token that `/validate` accepts once.
     pub one_time: bool,
 }
 
-/// The `aud` claim: one string, or an array where there are several (RFC 7519 §4.1.3).
+/// The `aud` claim: a string, or an array if there are several (RFC 7519 §4.1.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Audience {
     /// A single audience.
     One(Arc<str>),
-    /// Several.
+    /// Several audiences.
     Many(Vec<Arc<str>>),
 }
 
 impl Audience {
-    /// Whether `audience` is among them.
+    /// Whether `audience` is one of these.
     pub fn contains(&self, audience: &str) -> bool {
         match self {
             Audience::One(one) => &**one == audience,
@@ -52,7 +53,7 @@ impl Audience {
         }
     }
 
-    /// Writes them as JSON.
+    /// Appends the claim as JSON.
     pub fn write_json(&self, buffer: &mut Vec<u8>) {
         match self {
             Audience::One(one) => json::text(buffer, one),
@@ -69,7 +70,7 @@ impl Audience {
         }
     }
 
-    /// All of them, separated by spaces (a URI holds none): the form in which the database keeps them.
+    /// All audiences, separated by spaces (a URI contains none). The database stores this form.
     pub fn joined(&self) -> Arc<str> {
         match self {
             Audience::One(one) => one.clone(),
@@ -79,7 +80,7 @@ impl Audience {
 }
 
 impl AccessTokenClaims {
-    /// Writes them as JSON.
+    /// Appends the claims as JSON.
     pub fn write_json(&self, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(b"{\"iss\":");
         json::text(buffer, &self.iss);
@@ -104,10 +105,11 @@ impl AccessTokenClaims {
     }
 }
 
-/// The claims of a token that was presented: strict in type, with every claim that we issue required.
+/// Deserializes the claims of a presented token. Types are strict, and every claim that Mintage
+/// issues is required.
 impl<'de> Deserialize<'de> for AccessTokenClaims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Texts stay in the token that they came in unless something in them is escaped.
+        // Strings borrow from the token unless they contain an escape.
         #[derive(Deserialize)]
         struct Presented<'a> {
             #[serde(borrow)]

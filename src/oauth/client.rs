@@ -1,4 +1,4 @@
-//! A client as RFC 6749 §2 knows it: who it is, how it proves that, and what it may have.
+//! A registered client (RFC 6749 §2): its identifier, authentication and permissions.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -18,21 +18,21 @@ use crate::time::UnixMillis;
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Arc<str>);
 
-/// The longest client id, in characters.
+/// Maximum length of a client id, in characters.
 pub const MAX_CLIENT_ID: usize = 128;
 
-/// The length of an id that the server makes: 20 letters and digits, 119 bits.
+/// Length of a generated id: 20 letters and digits, 119 bits.
 const GENERATED_LENGTH: usize = 20;
 
 impl ClientId {
-    /// Parses an id; `None` when it is empty, too long or holds a character outside the grammar.
+    /// Parses an id. `None` if it is empty, too long or contains a character outside the grammar.
     pub fn parse(text: &str) -> Option<Self> {
         let well_formed =
             (1..=MAX_CLIENT_ID).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
         well_formed.then(|| Self(text.into()))
     }
 
-    /// A new id of `[A-Za-z0-9]`.
+    /// Generates an id of `[A-Za-z0-9]`.
     pub fn generate() -> Self {
         Self(random_text(GENERATED_LENGTH).into())
     }
@@ -66,7 +66,7 @@ impl fmt::Display for ClientId {
     }
 }
 
-/// How a client proves who it is (RFC 7591 §2, `token_endpoint_auth_method`).
+/// How a client authenticates (RFC 7591 §2, `token_endpoint_auth_method`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, ToSchema, VariantArray)]
 #[schema(rename_all = "snake_case")]
 #[strum(serialize_all = "snake_case")]
@@ -98,41 +98,44 @@ impl FromStr for AuthMethod {
     }
 }
 
-/// A registered client with everything a token request needs, parsed once when it is loaded.
+/// A registered client with everything that a token request needs, parsed once when it is loaded.
 #[derive(Clone, Debug)]
 pub struct Client {
     /// Its identifier.
     pub id: ClientId,
-    /// What people call it.
+    /// The display name.
     pub name: String,
-    /// A disabled client gets no token, and those it has are not active.
+    /// Whether the client is enabled. A disabled client gets no token, and none of its tokens is
+    /// active.
     pub enabled: bool,
-    /// All it may ask for. Empty for a client that only checks tokens.
+    /// Every scope that the client may request. Empty for a client that only validates tokens.
     pub scope: Scope,
-    /// What it gets when it asks for nothing in particular.
+    /// The scope granted if the request has no `scope`.
     pub default_scope: Scope,
-    /// The audiences it may name as `resource` (RFC 8707), besides the default one.
+    /// The audiences that the client may request as `resource` (RFC 8707), in addition to the
+    /// default audience.
     pub audiences: Vec<Arc<str>>,
-    /// The audiences whose tokens it may introspect: it is their resource server.
-    pub serves: Vec<Arc<str>>,
-    /// The ways in which it may authenticate.
+    /// The introspection audiences: the client may introspect tokens for any of these.
+    pub introspection_audiences: Vec<Arc<str>>,
+    /// The authentication methods that the client may use.
     pub auth_methods: Vec<AuthMethod>,
-    /// The lifetime of its tokens in seconds, where it differs from `token.ttl`.
+    /// Lifetime of the client's tokens in seconds. `None`: `token.ttl`.
     pub ttl_seconds: Option<i64>,
-    /// The algorithm of its tokens, where it differs from `token.alg`.
+    /// Algorithm of the client's tokens. `None`: `token.alg`.
     pub alg: Option<Alg>,
-    /// Its secrets; several during a rotation.
+    /// The secrets. There are several during a rotation.
     pub secrets: Vec<StoredSecret>,
-    /// When it was made.
+    /// When the client was created.
     pub created_at: UnixMillis,
-    /// When it was last changed.
+    /// When the client was last changed.
     pub updated_at: UnixMillis,
 }
 
-/// The shortest and the longest lifetime that a client's tokens may have, in seconds: 1 s to 30 d.
+/// Allowed lifetimes of a client's tokens, in seconds: 1 s to 30 d.
 pub const TTL_SECONDS: std::ops::RangeInclusive<i64> = 1..=30 * 24 * 3600;
 
-/// Scopes with this prefix give rights on Mintage itself; they are never part of a default (P19).
+/// Scopes with this prefix grant rights on Mintage itself and are never part of a default scope
+/// (docs/protocol.md#p19).
 pub const RESERVED_PREFIX: &str = "mintage:";
 
 #[cfg(test)]

@@ -1,62 +1,60 @@
-//! Why credentials or a gateway's request are denied; for the log and the metrics, never for the caller.
+//! Why a caller's credentials or a gateway's request is denied. For the log and the metrics; the
+//! caller never learns the reason.
 
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
-/// Why credentials were denied; for the log, never for the caller.
+/// Why credentials or a gateway's request was denied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Denial {
-    /// There were none, or only half of them.
+    /// No credentials, or an id without a secret or the reverse.
     NoCredentials,
-    /// The Authorization header has another scheme.
+    /// The `Authorization` header has a scheme other than Basic.
     WrongScheme,
-    /// The Basic credentials cannot be read.
+    /// The Basic credentials are malformed.
     MalformedBasic,
-    /// There is no such client.
+    /// No client has this id.
     UnknownClient,
-    /// None of the client's secrets, or one that has expired.
+    /// The secret is none of the client's, or has expired.
     WrongSecret,
     /// The client is disabled.
     DisabledClient,
-    /// The client may not authenticate in this way.
+    /// The client may not use this authentication method.
     MethodNotAllowed,
-    /// Too many had failed before: what was presented was not looked at.
+    /// Too many authentications failed before. The credentials were not verified.
     TooManyFailures,
-    /// The bearer token is not active here.
+    /// The bearer token is not active or not for this server.
     InvalidToken,
     /// The bearer token lacks a scope.
     InsufficientScope,
-    /// Somebody asks about another's request who is not one of `server.trusted_proxies`.
+    /// The request for forward-auth did not come from one of `server.trusted_proxies`.
     UntrustedPeer,
-    /// A gateway asks about a request that is incomplete or could be read in two ways.
-    #[strum(serialize = "unclear_request")]
+    /// A gateway's request is incomplete or ambiguous.
     AmbiguousRequest,
     /// No route allows the request.
     NoRoute,
 }
 
 impl Denial {
-    /// All of them, in their order.
+    /// Every denial, in declaration order.
     pub const ALL: [Self; Self::COUNT] = *Self::VARIANTS.first_chunk().expect("one for each variant");
 
-    /// What is denied.
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute => "request",
-            _ => "credentials",
-        }
+    /// Whether it is not credentials that are denied, but the request that a gateway asks about.
+    pub fn is_of_a_request(self) -> bool {
+        matches!(self, Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute)
     }
 
-    /// The name, in the log and in the metrics.
+    /// The name in the log and in the metrics.
     pub fn name(self) -> &'static str {
         self.into()
     }
 
-    /// Whether it counts as a failed authentication (P17): credentials were presented, looked at and found wrong.
-    pub fn counts(self) -> bool {
+    /// Whether this is a failed authentication, which is limited (docs/protocol.md#p17):
+    /// credentials were presented, verified and found wrong.
+    pub fn is_failed_authentication(self) -> bool {
         match self {
             Self::NoCredentials | Self::TooManyFailures | Self::InvalidToken | Self::InsufficientScope => false,
-            // What a gateway asks about is not who asks.
+            // A gateway asks about another caller's request, not its own.
             Self::UntrustedPeer | Self::AmbiguousRequest | Self::NoRoute => false,
             Self::WrongScheme
             | Self::MalformedBasic
@@ -67,8 +65,8 @@ impl Denial {
         }
     }
 
-    /// Whether the id that was tried is a client's, and so may be shown.
-    pub fn is_of_a_client(self) -> bool {
+    /// Whether the presented id belongs to a client and may therefore be logged.
+    pub fn names_a_client(self) -> bool {
         matches!(self, Self::WrongSecret | Self::DisabledClient | Self::MethodNotAllowed)
     }
 }
@@ -78,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_denial_stands_at_its_place_in_the_list() {
+    fn the_list_of_denials_is_in_declaration_order() {
         for (place, denial) in Denial::ALL.into_iter().enumerate() {
             assert_eq!(denial as usize, place, "{denial:?}");
         }

@@ -1,7 +1,7 @@
-//! `application/x-www-form-urlencoded`, read strictly (RFC 6749 App. B).
+//! Strict parsing of `application/x-www-form-urlencoded` (RFC 6749 App. B).
 //!
-//! A lenient decoder passes a bad escape through as it stands; two readers of one request would then see two
-//! different requests. Here a bad escape or bad UTF-8 is an error (P5).
+//! A bad escape or invalid UTF-8 is an error (docs/protocol.md#p5). A lenient decoder passes a bad
+//! escape through unchanged, so two parsers could read one request differently.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,8 @@ use crate::encoding::from_hex;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedForm;
 
-/// The pairs of a form in order, still encoded: split at `&`, then at the first `=`. Empty pieces are skipped.
+/// The pairs of a form in order, still encoded: split at `&`, then at the first `=`. Empty pairs
+/// are skipped.
 pub fn pairs(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let mut rest = body;
     let pieces = std::iter::from_fn(move || {
@@ -33,7 +34,7 @@ pub fn pairs(body: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
         })
 }
 
-/// Decodes `+` and `%XX`. Borrows when there is nothing to decode.
+/// Decodes `+` and `%XX`. Borrows if there is nothing to decode.
 pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, MalformedForm> {
     let Some(first) = memchr2(b'+', b'%', raw) else {
         return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| MalformedForm);
@@ -83,7 +84,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn p5_whatever_is_encoded_decodes_to_itself(text in "\\PC{0,40}") {
+        fn p5_encoded_text_decodes_to_itself(text in "\\PC{0,40}") {
             let encoded: String = url::form_urlencoded::byte_serialize(text.as_bytes()).collect();
             prop_assert_eq!(decode(encoded.as_bytes()).unwrap(), text);
         }

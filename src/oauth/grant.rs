@@ -1,4 +1,5 @@
-//! The client credentials grant (RFC 6749 §4.4): from an authenticated client and its request to claims.
+//! The client credentials grant (RFC 6749 §4.4): turns an authenticated client and its request into
+//! claims.
 
 use std::sync::Arc;
 
@@ -12,25 +13,25 @@ use super::scope::Scope;
 use super::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// What the configuration says about tokens.
+/// The token settings of the configuration.
 #[derive(Clone, Debug)]
 pub struct TokenPolicy {
     /// The `iss` claim.
     pub issuer: Arc<str>,
-    /// The `aud` claim where the request names no resource.
+    /// The `aud` claim if the request has no `resource`.
     pub audience: Arc<str>,
-    /// Lifetime in seconds of a client's tokens, unless the client has its own.
+    /// Lifetime of a token in seconds, unless the client has its own.
     pub ttl_seconds: i64,
-    /// The longest lifetime of a one-time token, in seconds.
+    /// Maximum lifetime of a one-time token, in seconds.
     pub one_time_ttl_seconds: i64,
-    /// Algorithm, unless the client has its own.
+    /// Signing algorithm, unless the client has its own.
     pub alg: Alg,
 }
 
-/// Decides what an authenticated client gets.
+/// Decides which claims an authenticated client gets.
 ///
 /// # Errors
-/// In the order of RFC 6749 §5.2: the grant type first, then scope, then resource (RFC 8707 §2).
+/// Checked in this order: the grant type (RFC 6749 §5.2), then scope, then resource (RFC 8707 §2).
 pub fn client_credentials(
     client: &Client,
     request: &TokenRequest,
@@ -43,7 +44,7 @@ pub fn client_credentials(
         Some(GrantType::ClientCredentials) => {}
         Some(GrantType::Unknown) => return Err(OAuthError::UnsupportedGrantType),
     }
-    // A client without any scope is there to check tokens, not to get them.
+    // A client without any scope exists to validate tokens, not to get them.
     if client.scope.is_empty() {
         return Err(OAuthError::UnauthorizedClient);
     }
@@ -67,7 +68,8 @@ pub fn client_credentials(
     })
 }
 
-/// RFC 6749 §3.3: refused rather than narrowed in silence, so that a caller always knows what it holds.
+/// RFC 6749 §3.3 allows narrowing a scope. Mintage rejects the request instead, so a client never
+/// gets less than it asked for without noticing.
 fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Scope, OAuthError> {
     let Some(text) = requested else {
         if client.default_scope.is_empty() {
@@ -75,7 +77,7 @@ fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Scope, OAut
         }
         return Ok(client.default_scope.clone());
     };
-    // Asking by name for what the default gives is common: nothing to parse then.
+    // Clients often request exactly their default scope. Then nothing needs parsing.
     if text == client.default_scope.as_str() {
         return Ok(client.default_scope.clone());
     }
@@ -123,7 +125,7 @@ mod tests {
             scope: Scope::parse("orders:read orders:write mintage:admin").unwrap(),
             default_scope: Scope::parse("orders:read").unwrap(),
             audiences: vec!["https://orders".into(), "urn:two".into()],
-            serves: vec![],
+            introspection_audiences: vec![],
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
@@ -149,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn p10_the_grant_type_is_judged_first() {
+    fn p10_the_grant_type_is_checked_first() {
         assert_eq!(
             ask(&client(), "scope=%22"),
             Err(OAuthError::InvalidRequest("grant_type is missing"))
@@ -178,10 +180,10 @@ mod tests {
     }
 
     #[test]
-    fn p19_a_scope_that_the_client_may_not_have_is_refused_whole() {
-        let refused = ask(&client(), "grant_type=client_credentials&scope=orders:read+other");
+    fn p19_a_scope_that_the_client_may_not_have_is_rejected_whole() {
+        let rejected = ask(&client(), "grant_type=client_credentials&scope=orders:read+other");
         assert_eq!(
-            refused,
+            rejected,
             Err(OAuthError::InvalidScope("the client may not have this scope"))
         );
         let granted = ask(

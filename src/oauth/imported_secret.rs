@@ -1,7 +1,9 @@
-//! Secrets that come in the clear from elsewhere: whether they look generated, and which hash is stored of them.
+//! Hashing of imported plaintext secrets: whether a secret looks generated, and which hash is
+//! stored.
 //!
-//! A digest is enough for a secret that cannot be guessed. One that a person chose is guessed from a copy of the
-//! database in no time if it is stored as SHA-256, so it keeps a password hash for good (ADR 18).
+//! A digest is enough for a secret that cannot be guessed. A secret that a person chose could be
+//! guessed quickly from a copy of the database if only its SHA-256 were stored, so it keeps a
+//! password hash permanently (ADR 18).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,17 +12,19 @@ use super::client_secret::ClientSecret;
 use super::password_hash::PasswordHash;
 use super::secret_hash::SecretHash;
 
-/// Characters of the shortest secret that may count as generated: 24 hexadecimal digits are 96 bits. Ory Hydra generates
-/// 26 characters, Keycloak 32 or a UUID.
+/// Minimum length of a secret that is treated as generated, in characters: 24 hexadecimal digits
+/// are 96 bits. Ory Hydra generates 26 characters, Keycloak 32 or a UUID.
 const MIN_LENGTH: usize = 24;
 
-/// Different characters that it has at least: 24 random hexadecimal digits have 12 or 13, and hardly ever fewer than 9.
+/// Minimum number of different characters: 24 random hexadecimal digits have 12 or 13, and rarely
+/// fewer than 9.
 const MIN_DIFFERENT: usize = 9;
 
-/// Whether a secret looks as if a machine had generated it, so that its digest keeps it safe.
+/// Whether a secret looks generated, so that a digest protects it.
 ///
-/// A guess, made to err on the other side: it is long, of many different characters, jumps between letters, digits and
-/// cases as words do not, and no part of it comes twice.
+/// This is a heuristic that prefers a password hash when uncertain. A secret looks generated if it
+/// is long, has many different characters, changes between letters, digits and cases more often
+/// than words do, and has no repeated part.
 pub fn looks_generated(secret: &ClientSecret) -> bool {
     let text = secret.reveal();
     if text.len() < MIN_LENGTH || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -31,16 +35,18 @@ pub fn looks_generated(secret: &ClientSecret) -> bool {
     let repeats = !text.as_bytes().windows(4).all(|part| parts.insert(part));
     let alphanumeric: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     let jumps = alphanumeric.windows(2).filter(|pair| is_jump(pair[0], pair[1])).count();
-    // Of random letters and digits every second or third is a jump, of hexadecimal digits every second.
+    // In random letters and digits every second or third pair is a jump, in hexadecimal digits
+    // every second.
     different.len() >= MIN_DIFFERENT && !repeats && jumps * 4 >= alphanumeric.len() && jumps >= MIN_LENGTH / 4
 }
 
-/// From a letter to a digit or back, or from a small letter to a capital; a capital and small letters make a word.
+/// Whether the pair is a change from a letter to a digit or back, or from lower to upper case. A
+/// change from upper to lower case is ignored, because every capitalized word contains one.
 fn is_jump(from: u8, to: u8) -> bool {
     from.is_ascii_digit() != to.is_ascii_digit() || from.is_ascii_lowercase() && to.is_ascii_uppercase()
 }
 
-/// What is stored of a secret that came in the clear; it takes 30 ms where the secret looks chosen.
+/// The stored hash of an imported plaintext secret. It takes 30 ms for a secret that looks chosen.
 pub fn hash(secret: &ClientSecret) -> SecretHash {
     match looks_generated(secret) {
         true => SecretHash::of(secret),
@@ -58,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_servers_generate_looks_generated() {
+    fn secrets_generated_by_servers_look_generated() {
         for text in [
             "IIykoV67FWfyBw84t1DEKcEKiUruGt89",
             "5294a18e-e784-4e39-a927-ce816c91c83e",
@@ -79,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_people_choose_does_not() {
+    fn chosen_secrets_do_not_look_generated() {
         for text in [
             "",
             "secret",

@@ -1,26 +1,30 @@
-//! Token introspection (RFC 7662): who may ask about a token, and what the answer says.
+//! Token introspection (RFC 7662): which clients may introspect a token, and the response.
 
 use super::claims::AccessTokenClaims;
 use super::client::Client;
 use super::json;
 
-/// A client with this scope among its own may ask about every token.
+/// A client with this scope may introspect every token.
 pub const INTROSPECT_SCOPE: &str = "mintage:introspect";
 
-/// Whether a client may ask about a token: its own, one whose audience it serves, or any with [`INTROSPECT_SCOPE`] (P32).
-pub fn may_ask(client: &Client, claims: &AccessTokenClaims) -> bool {
+/// Whether a client may introspect a token: its own, one for an introspection audience of the
+/// client, or any token if the client has [`INTROSPECT_SCOPE`] (docs/protocol.md#p32).
+pub fn may_introspect(client: &Client, claims: &AccessTokenClaims) -> bool {
     *claims.client_id == *client.id.as_str()
-        || client.serves.iter().any(|served| claims.aud.contains(served))
+        || client
+            .introspection_audiences
+            .iter()
+            .any(|served| claims.aud.contains(served))
         || client.scope.contains(INTROSPECT_SCOPE)
 }
 
-/// The answer for everything else: it tells nothing about why (§2.2).
+/// The response for every other token. It does not contain the reason (RFC 7662 §2.2).
 pub const INACTIVE: &str = r#"{"active":false}"#;
 
-/// The answer for a token that is active (RFC 7662 §2.2), as JSON.
+/// The response for an active token (RFC 7662 §2.2), as JSON.
 pub fn active(claims: &AccessTokenClaims) -> Vec<u8> {
-    const USUAL: usize = 512;
-    let mut json = Vec::with_capacity(USUAL);
+    const TYPICAL_BYTES: usize = 512;
+    let mut json = Vec::with_capacity(TYPICAL_BYTES);
     json.extend_from_slice(b"{\"active\":true,\"scope\":");
     json::text(&mut json, claims.scope.as_str());
     json.extend_from_slice(b",\"client_id\":");

@@ -1,19 +1,20 @@
-//! JSON texts and numbers, written into a buffer (RFC 8259 §7).
+//! Writes JSON strings and numbers into a buffer (RFC 8259 §7).
 //!
-//! Tokens and their answers have a handful of members that are always the same, so they are written out one after the
-//! other; a general serializer takes several times as long for it.
+//! Tokens and responses have a few fixed members, so these are written one after the other. A
+//! general serializer takes several times as long.
 
-/// Writes a string with its quotes, escaped where it must be.
+/// Appends a string with its quotes, escaped where necessary.
 pub fn text(buffer: &mut Vec<u8>, text: &str) {
     if text.bytes().fold(false, |found, byte| found | must_be_escaped(byte)) {
-        return serde_json::to_writer(buffer, text).expect("a Vec takes every byte, and a text is always JSON");
+        return serde_json::to_writer(buffer, text)
+            .expect("writing to a Vec cannot fail, and a string is always valid JSON");
     }
     buffer.push(b'"');
     buffer.extend_from_slice(text.as_bytes());
     buffer.push(b'"');
 }
 
-/// Writes a whole number.
+/// Appends an integer.
 pub fn number(buffer: &mut Vec<u8>, number: i64) {
     buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }

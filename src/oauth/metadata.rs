@@ -7,19 +7,19 @@ use super::alg::Alg;
 use super::client::AuthMethod;
 use super::request::CLIENT_CREDENTIALS;
 
-/// Where the document stands (RFC 8414 §3).
+/// Path of the metadata document (RFC 8414 §3).
 pub const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
-/// Where the public keys stand.
+/// Path of the JWKS.
 pub const JWKS_PATH: &str = "/.well-known/jwks.json";
-/// Where tokens are issued.
+/// Path of the token endpoint.
 pub const TOKEN_PATH: &str = "/token";
 
-/// Where a token is asked about.
+/// Path of the introspection endpoint.
 pub const INTROSPECTION_PATH: &str = "/introspect";
-/// Where a token is taken back.
+/// Path of the revocation endpoint.
 pub const REVOCATION_PATH: &str = "/revoke";
 
-/// What the server says about itself. It lists what exists, so a client can rely on it.
+/// The metadata document. It lists only what is implemented, so a client can rely on it.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Metadata {
     issuer: String,
@@ -28,7 +28,8 @@ pub struct Metadata {
     revocation_endpoint: String,
     jwks_uri: String,
     grant_types_supported: [&'static str; 1],
-    /// Required and not to be left empty (RFC 8414 §2); there is no authorization endpoint to respond at all.
+    /// RFC 8414 §2 requires this member and forbids an empty list. `none`, because there is no
+    /// authorization endpoint.
     response_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 2],
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
@@ -37,7 +38,7 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// The document for an issuer, which is also the base of every endpoint's URL.
+    /// The document for an issuer, whose URL is also the base of every endpoint.
     pub fn new(issuer: &str) -> Self {
         let base = issuer.trim_end_matches('/');
         Self {

@@ -1,8 +1,8 @@
-//! The protocol, pure: no actix, no diesel, no clock reads, and no input but the operating system's randomness
-//! where a secret or an id is made.
+//! The OAuth 2.0 protocol as pure code: no actix, no diesel and no clock reads.
 //!
-//! Every rule of RFC 6749, RFC 8707 and RFC 9068 that Mintage follows is a function of its arguments, the time
-//! among them, and so can be tested without a server.
+//! Every rule of RFC 6749, RFC 8707 and RFC 9068 that Mintage follows is a function of its
+//! arguments, the time among them, so each is tested without a server. The only other input is the
+//! operating system's randomness, where a secret or an id is generated.
 
 pub mod activity;
 pub mod alg;

@@ -1,7 +1,8 @@
-//! Password hashes, for secrets that people choose: bcrypt and PBKDF2 from other servers, Argon2id from there and here.
+//! Password hashes for secrets that people choose: imported bcrypt, PBKDF2 and Argon2id, and
+//! Argon2id created here.
 //!
-//! Verifying one takes from milliseconds to a second, so it is never done on a worker. What a hash may cost is bounded
-//! when it is read, or an imported file could stop the server.
+//! Verification takes from milliseconds to a second, so it never runs on a worker. The cost of a
+//! hash is limited when it is parsed. Otherwise an imported file could stall the server.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -24,39 +25,40 @@ pub enum PasswordHash {
     Pbkdf2 {
         /// SHA-256 or SHA-512.
         algorithm: pbkdf2::Algorithm,
-        /// How often it is applied.
+        /// Number of iterations.
         iterations: NonZeroU32,
-        /// What was hashed with the secret.
+        /// The salt.
         salt: Box<[u8]>,
-        /// What came out.
+        /// The derived key.
         hash: Box<[u8]>,
-        /// As it was written.
+        /// The hash in its original notation.
         text: Box<str>,
     },
     /// `$argon2id$`, in the PHC form.
     Argon2id(Box<str>),
 }
 
-/// The highest bcrypt cost: about a second.
+/// Maximum bcrypt cost: about a second.
 const MAX_BCRYPT_COST: u32 = 14;
 
-/// The most rounds of PBKDF2, for all of its output: about a second.
+/// Maximum number of PBKDF2 rounds over all blocks of the output: about a second.
 const MAX_ROUNDS: u32 = 2_000_000;
 
-/// The most memory of one Argon2id verification, in KiB: 64 MiB.
+/// Maximum memory of one Argon2id verification, in KiB: 64 MiB.
 const MAX_ARGON2_MEMORY: u32 = 64 << 10;
 
-/// The most passes over that memory.
+/// Maximum number of passes over that memory.
 const MAX_ARGON2_PASSES: u32 = 10;
 
-/// The longest text of a hash, in bytes.
+/// Maximum length of a hash in its text form, in bytes.
 const MAX_TEXT: usize = 1024;
 
-/// What the hashes that are made here cost: the least that OWASP recommends, 19 MiB in two passes. About 30 ms.
-const OWN_MEMORY: u32 = 19 << 10;
-const OWN_PASSES: u32 = 2;
+/// Cost of the hashes created here: the minimum that OWASP recommends, 19 MiB in two passes. About
+/// 30 ms.
+const ARGON2_MEMORY: u32 = 19 << 10;
+const ARGON2_PASSES: u32 = 2;
 
-/// Standard base64 with `.` for `+`, as passlib writes it, and without padding or with it.
+/// Standard base64 with `.` in place of `+`, as passlib writes it, with or without padding.
 const AB64: GeneralPurpose = GeneralPurpose::new(&PASSLIB, LENIENT);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 const LENIENT: GeneralPurposeConfig =
@@ -68,17 +70,17 @@ const PASSLIB: alphabet::Alphabet =
     };
 
 impl PasswordHash {
-    /// Whether a text looks like a hash at all, and not like a secret.
+    /// Whether a text has the form of a password hash.
     pub fn looks_like_one(text: &str) -> bool {
         text.starts_with('$')
     }
 
-    /// Reads a hash.
+    /// Parses a hash.
     ///
     /// # Errors
-    /// What is wrong with it: it is of no known kind, malformed, or costs too much.
+    /// The kind is unsupported, the hash is malformed, or its cost is too high.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const UNKNOWN: &str = "its secret's hash is neither bcrypt nor PBKDF2 with SHA-256 or SHA-512 nor Argon2id";
+        const UNSUPPORTED: &str = "its secret's hash is neither bcrypt nor PBKDF2 with SHA-256 or SHA-512 nor Argon2id";
         if text.len() > MAX_TEXT {
             return Err(MALFORMED);
         }
@@ -88,36 +90,38 @@ impl PasswordHash {
             "pbkdf2-sha256" => pbkdf2(text, pbkdf2::PBKDF2_HMAC_SHA256),
             "pbkdf2-sha512" => pbkdf2(text, pbkdf2::PBKDF2_HMAC_SHA512),
             "argon2id" => argon2id(text),
-            _ => Err(UNKNOWN),
+            _ => Err(UNSUPPORTED),
         }
     }
 
-    /// The Argon2id hash of a secret, with a salt from the operating system's randomness. It takes about 30 ms.
+    /// The Argon2id hash of a secret, with a random salt. Takes about 30 ms.
     pub fn of(secret: &ClientSecret) -> Self {
         let mut salt = [0; 16];
         rand::fill(&mut salt).expect("the operating system's randomness is available once it has booted");
         let mut hash = [0; 32];
-        let params = Params::new(OWN_MEMORY, OWN_PASSES, 1, None).expect("these are parameters of Argon2");
+        let params = Params::new(ARGON2_MEMORY, ARGON2_PASSES, 1, None).expect("these are valid parameters of Argon2");
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(secret.reveal().as_bytes(), &salt, &mut hash)
-            .expect("salt and hash are of lengths that Argon2 takes");
+            .expect("salt and hash have lengths that Argon2 accepts");
         let (salt, hash) = (STANDARD_NO_PAD.encode(salt), STANDARD_NO_PAD.encode(hash));
-        let parameters = format!("m={OWN_MEMORY},t={OWN_PASSES},p=1");
+        let parameters = format!("m={ARGON2_MEMORY},t={ARGON2_PASSES},p=1");
         Self::Argon2id(format!("$argon2id$v=19${parameters}${salt}${hash}").into())
     }
 
-    /// The form in which it came, in which the database keeps it too.
+    /// The hash in its original notation, which the database also stores.
     pub fn text(&self) -> &str {
         match self {
             Self::Bcrypt(text) | Self::Argon2id(text) | Self::Pbkdf2 { text, .. } => text,
         }
     }
 
-    /// Whether it is the hash of `secret`. It takes from milliseconds to a second: never on a worker.
+    /// Whether this is the hash of `secret`. Takes from milliseconds to a second, so never call
+    /// this on a worker.
     pub fn verify(&self, secret: &ClientSecret) -> bool {
         let secret = secret.reveal().as_bytes();
         match self {
-            // bcrypt goes round a short secret and the zero that ends it: "a\0a" would be as good as "a".
+            // bcrypt repeats a short secret with its terminating zero to fill its key: "a\0a" would
+            // be equivalent to "a".
             Self::Bcrypt(_) if secret.contains(&0) => false,
             Self::Bcrypt(text) => bcrypt::verify(secret, text).unwrap_or(false),
             Self::Pbkdf2 {
@@ -145,7 +149,8 @@ const TOO_COSTLY: &str = "its secret's hash costs too much to verify";
 fn bcrypt(text: &str) -> Result<PasswordHash, &'static str> {
     let parts: bcrypt::HashParts = text.parse().map_err(|_| MALFORMED)?;
     match parts.get_cost() {
-        // The library takes 4 and more only, and whoever cannot be verified is better refused now than then.
+        // The library supports costs of at least 4. Reject others at import rather than at every
+        // authentication.
         0..4 => Err(MALFORMED),
         4..=MAX_BCRYPT_COST => Ok(PasswordHash::Bcrypt(text.into())),
         _ => Err(TOO_COSTLY),
@@ -173,7 +178,7 @@ fn pbkdf2(text: &str, algorithm: pbkdf2::Algorithm) -> Result<PasswordHash, &'st
     } else {
         64
     };
-    // Each block of the output takes all iterations.
+    // Each block of the output runs all iterations.
     let blocks = if hash.len() > block { 2 } else { 1 };
     if iterations.get() > MAX_ROUNDS / blocks {
         return Err(TOO_COSTLY);
@@ -242,14 +247,14 @@ mod tests {
 
     #[test]
     fn a_known_argon2id_hash_verifies() {
-        // Of the secret "password", from the reference implementation's own tests.
+        // Hash of the secret "password", from the tests of the reference implementation.
         let hash = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
         assert!(verifies(hash, "password"));
         assert!(!verifies(hash, "Password"));
     }
 
     #[test]
-    fn what_is_no_hash_is_refused() {
+    fn malformed_hashes_are_rejected() {
         for bad in [
             "",
             "$",
@@ -270,18 +275,21 @@ mod tests {
                 "c2Fs".repeat(300)
             ),
         ] {
-            let refused = PasswordHash::parse(bad).unwrap_err();
-            assert!(refused == MALFORMED || refused.contains("neither"), "{bad}: {refused}");
+            let rejected = PasswordHash::parse(bad).unwrap_err();
+            assert!(
+                rejected == MALFORMED || rejected.contains("neither"),
+                "{bad}: {rejected}"
+            );
         }
     }
 
     #[test]
-    fn what_costs_too_much_is_refused() {
+    fn hashes_of_excessive_cost_are_rejected() {
         let argon2id = |parameters: &str| {
             format!("$argon2id$v=19${parameters}$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
         };
         let long = "c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHNhbHRzYWx0c2FsdHNhbHRz";
-        for (just_right, too_much) in [
+        for (acceptable, too_much) in [
             (
                 format!("$2b$14${}", ".".repeat(53)),
                 format!("$2b$15${}", ".".repeat(53)),
@@ -297,28 +305,28 @@ mod tests {
             (argon2id("m=65536,t=10,p=4"), argon2id("m=4194304,t=1,p=4")),
             (argon2id("m=65536,t=10,p=4"), argon2id("m=65536,t=11,p=4")),
         ] {
-            assert!(PasswordHash::parse(&just_right).is_ok(), "{just_right}");
+            assert!(PasswordHash::parse(&acceptable).is_ok(), "{acceptable}");
             assert_eq!(PasswordHash::parse(&too_much).unwrap_err(), TOO_COSTLY, "{too_much}");
         }
     }
 
     #[test]
-    fn a_hash_that_is_made_here_reads_back_and_verifies_its_secret_only() {
+    fn a_created_hash_parses_and_verifies_its_secret_only() {
         let secret = ClientSecret::new("hunter2".into());
         let (first, second) = (PasswordHash::of(&secret), PasswordHash::of(&secret));
         assert!(verifies(first.text(), "hunter2") && !verifies(first.text(), "hunter3"));
-        assert_ne!(first.text(), second.text(), "each has a salt of its own");
+        assert_ne!(first.text(), second.text(), "each hash has its own salt");
     }
 
     #[test]
-    fn bcrypt_takes_no_secret_that_goes_round_another() {
+    fn bcrypt_rejects_a_secret_that_repeats_another() {
         let hash = bcrypt::hash("a", 4).unwrap();
         assert!(verifies(&hash, "a") && !verifies(&hash, "a\0a"));
     }
 
     proptest! {
         #[test]
-        fn whatever_is_read_is_kept_as_it_came(text in r"\$(2b|pbkdf2-sha256|argon2id)\$[ -~]{0,80}|[\PC$]{0,80}") {
+        fn a_parsed_hash_keeps_its_original_text(text in r"\$(2b|pbkdf2-sha256|argon2id)\$[ -~]{0,80}|[\PC$]{0,80}") {
             if let Ok(hash) = PasswordHash::parse(&text) {
                 prop_assert_eq!(hash.text(), text);
             }
@@ -326,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn g8_debug_shows_nothing_of_a_hash() {
+    fn g8_debug_does_not_reveal_a_hash() {
         let hash = PasswordHash::parse(&bcrypt::hash("hunter2", 4).unwrap()).unwrap();
         assert_eq!(format!("{hash:?}"), "PasswordHash(…)");
     }

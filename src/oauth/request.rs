@@ -1,4 +1,5 @@
-//! The token request (RFC 6749 §4.4.2), from a form or from JSON, with every parameter at most once.
+//! The token request (RFC 6749 §4.4.2), parsed from a form or from JSON. Each parameter may occur
+//! once.
 
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -9,38 +10,38 @@ use super::client_secret::ClientSecret;
 use super::error::OAuthError;
 use super::form;
 
-/// The parameters of a token request that Mintage knows; all others are ignored (§3.2).
+/// The parameters of a token request that Mintage supports. Others are ignored (RFC 6749 §3.2).
 ///
-/// An empty parameter counts as omitted (§3.2), so `Some` is never empty.
+/// An empty parameter is treated as omitted (§3.2), so `Some` is never empty.
 #[derive(Debug, Default)]
 pub struct TokenRequest {
-    /// `grant_type`
+    /// The `grant_type` parameter.
     pub grant_type: Option<GrantType>,
-    /// `scope`, not yet parsed
+    /// The `scope` parameter, not yet parsed.
     pub scope: Option<String>,
-    /// `client_id`
+    /// The `client_id` parameter.
     pub client_id: Option<String>,
-    /// `client_secret`
+    /// The `client_secret` parameter.
     pub client_secret: Option<ClientSecret>,
-    /// `resource`, which may be repeated (RFC 8707 §2)
+    /// The `resource` parameters; this one may be repeated (RFC 8707 §2).
     pub resources: Vec<String>,
-    /// `one_time`: ask for a token that `/validate` accepts once
+    /// The `one_time` parameter: requests a token that `/validate` accepts once.
     pub one_time: bool,
 }
 
-/// `grant_type`: how the client asks (§1.3).
+/// The grant type (RFC 6749 §1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantType {
-    /// `client_credentials` (§4.4), the only one that is known.
+    /// `client_credentials` (RFC 6749 §4.4), the only supported one.
     ClientCredentials,
-    /// Any other.
+    /// Any other grant type.
     Unknown,
 }
 
-/// The name of the one grant type there is.
+/// The name of the supported grant type.
 pub const CLIENT_CREDENTIALS: &str = "client_credentials";
 
-/// The most `resource` parameters in one request; each becomes an audience of the token.
+/// Maximum number of `resource` parameters in one request. Each becomes an audience of the token.
 pub const MAX_RESOURCES: usize = 16;
 
 const REPEATED: OAuthError = OAuthError::InvalidRequest("a parameter is repeated");
@@ -49,10 +50,11 @@ const BAD_ONE_TIME: OAuthError = OAuthError::InvalidRequest("one_time must be tr
 const BAD_JSON: OAuthError = OAuthError::InvalidRequest("the JSON is not an object with the expected members");
 
 impl TokenRequest {
-    /// Reads a form.
+    /// Parses a form.
     ///
     /// # Errors
-    /// `invalid_request` for a bad escape, bad UTF-8, or a known parameter that comes twice, even empty (P5, P9).
+    /// `invalid_request` for a bad escape, invalid UTF-8, or a repeated supported parameter, even
+    /// if empty (docs/protocol.md#p5, #p9).
     pub fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
         let mut seen = Seen::default();
         let mut request = Self::default();
@@ -62,7 +64,7 @@ impl TokenRequest {
             let Some(parameter) = Parameter::by_name(&name) else {
                 continue;
             };
-            if seen.again(parameter) && parameter != Parameter::Resource {
+            if seen.contains_or_insert(parameter) && parameter != Parameter::Resource {
                 return Err(REPEATED);
             }
             request.set(parameter, value)?;
@@ -70,10 +72,11 @@ impl TokenRequest {
         Ok(request)
     }
 
-    /// Reads JSON with the same member names (→ P3).
+    /// Parses JSON with the same member names (docs/protocol.md#p3).
     ///
     /// # Errors
-    /// `invalid_request` for what is not an object, a repeated known member, or one of the wrong type.
+    /// `invalid_request` if the text is not an object, or a supported member is repeated or of the
+    /// wrong type.
     pub fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
         serde_json::from_slice(body).map_err(|_| BAD_JSON)
     }
@@ -134,12 +137,12 @@ impl Parameter {
     }
 }
 
-/// Which parameters have come already: one bit each.
+/// Which parameters have occurred, one bit each.
 #[derive(Default)]
 struct Seen(u8);
 
 impl Seen {
-    fn again(&mut self, parameter: Parameter) -> bool {
+    fn contains_or_insert(&mut self, parameter: Parameter) -> bool {
         let bit = 1 << parameter as u8;
         let before = self.0;
         self.0 |= bit;
@@ -147,27 +150,29 @@ impl Seen {
     }
 }
 
-/// What a client asks about a token (RFC 7662 §2.1) or wants done with it (RFC 7009 §2.1): the parameters are the same.
+/// An introspection request (RFC 7662 §2.1) or a revocation request (RFC 7009 §2.1): both have the
+/// same parameters.
 ///
-/// `token_type_hint` is read for its repetition only: there is one type of token, so a wrong hint is harmless (P37).
+/// `token_type_hint` is only checked for repetition. There is one type of token, so a wrong hint is
+/// harmless (docs/protocol.md#p37).
 #[derive(Default)]
-pub struct TokenQuestion {
-    /// `token`
+pub struct TokenManagementRequest {
+    /// The `token` parameter.
     pub token: Option<String>,
-    /// `client_id`
+    /// The `client_id` parameter.
     pub client_id: Option<String>,
-    /// `client_secret`
+    /// The `client_secret` parameter.
     pub client_secret: Option<ClientSecret>,
 }
 
-impl fmt::Debug for TokenQuestion {
+impl fmt::Debug for TokenManagementRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TokenQuestion(…)")
+        f.write_str("TokenManagementRequest(…)")
     }
 }
 
-impl TokenQuestion {
-    /// Reads a form.
+impl TokenManagementRequest {
+    /// Parses a form.
     ///
     /// # Errors
     /// As [`TokenRequest::from_form`].
@@ -209,7 +214,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TokenRequest, A::Error> {
-        let refuse = |_: OAuthError| de::Error::custom("refused");
+        let reject = |_: OAuthError| de::Error::custom("rejected");
         let mut seen = Seen::default();
         let mut request = TokenRequest::default();
         while let Some(name) = map.next_key::<String>()? {
@@ -217,20 +222,20 @@ impl<'de> Visitor<'de> for RequestVisitor {
                 map.next_value::<de::IgnoredAny>()?;
                 continue;
             };
-            // In JSON an array takes the place of repetition, so even `resource` comes once.
-            if seen.again(parameter) {
-                return Err(refuse(REPEATED));
+            // JSON has arrays in place of repetition, so even `resource` may occur once only.
+            if seen.contains_or_insert(parameter) {
+                return Err(reject(REPEATED));
             }
             match parameter {
                 Parameter::OneTime => request.one_time = map.next_value()?,
                 Parameter::Resource => {
                     for value in map.next_value::<OneOrMany>()?.0 {
-                        request.set(parameter, value.into()).map_err(refuse)?;
+                        request.set(parameter, value.into()).map_err(reject)?;
                     }
                 }
                 _ => request
                     .set(parameter, map.next_value::<String>()?.into())
-                    .map_err(refuse)?,
+                    .map_err(reject)?,
             }
         }
         Ok(request)
@@ -268,14 +273,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn p8_empty_counts_as_omitted_and_unknown_is_ignored() {
+    fn p8_empty_is_treated_as_omitted_and_unknown_is_ignored() {
         let request = TokenRequest::from_form(b"grant_type=&scope=a+b&foo=1&foo=2&Scope=c").unwrap();
         assert!(request.grant_type.is_none());
         assert_eq!(request.scope.as_deref(), Some("a b"));
     }
 
     #[test]
-    fn p9_a_repeated_known_parameter_is_refused_even_if_empty() {
+    fn p9_a_repeated_known_parameter_is_rejected_even_if_empty() {
         for body in [
             "scope=a&scope=b",
             "scope=&scope=a",
@@ -293,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn p9_a_name_is_known_by_what_it_decodes_to() {
+    fn p9_a_name_is_compared_in_its_decoded_form() {
         assert_eq!(TokenRequest::from_form(b"scope=a&sc%6Fpe=b").unwrap_err(), REPEATED);
     }
 
@@ -311,9 +316,10 @@ mod tests {
     }
 
     #[test]
-    fn p9_a_question_about_a_token_has_each_parameter_once() {
-        let question = TokenQuestion::from_form(b"token=a.b.c&token_type_hint=&foo=1&foo=2&client_id=").unwrap();
-        assert_eq!((question.token.as_deref(), question.client_id), (Some("a.b.c"), None));
+    fn p9_introspection_and_revocation_requests_have_each_parameter_once() {
+        let request =
+            TokenManagementRequest::from_form(b"token=a.b.c&token_type_hint=&foo=1&foo=2&client_id=").unwrap();
+        assert_eq!((request.token.as_deref(), request.client_id), (Some("a.b.c"), None));
         for body in [
             "token=a&token=a",
             "token=&token=a",
@@ -321,7 +327,7 @@ mod tests {
             "client_id=a&client_id=b",
         ] {
             assert_eq!(
-                TokenQuestion::from_form(body.as_bytes()).unwrap_err(),
+                TokenManagementRequest::from_form(body.as_bytes()).unwrap_err(),
                 REPEATED,
                 "{body}"
             );
@@ -338,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn p3_wrong_types_and_repeated_members_are_refused() {
+    fn p3_wrong_types_and_repeated_members_are_rejected() {
         for bad in [
             "",
             "[]",

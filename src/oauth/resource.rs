@@ -2,12 +2,12 @@
 
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-/// The longest URI that may name an audience, in bytes.
+/// Maximum length of an audience's URI, in bytes.
 pub const MAX_RESOURCE: usize = 1024;
 
 /// Whether `text` is an absolute URI without a fragment, in the characters that RFC 3986 allows.
 ///
-/// URIs are compared as they are written; nothing is normalised, so one audience has one spelling.
+/// URIs are compared as text. Nothing is normalized, so each audience has one spelling.
 pub fn is_absolute_uri(text: &str) -> bool {
     let in_charset = text
         .bytes()
@@ -15,7 +15,7 @@ pub fn is_absolute_uri(text: &str) -> bool {
     in_charset && text.len() <= MAX_RESOURCE && url::Url::parse(text).is_ok()
 }
 
-/// What such a URI looks like, for documents: whatever does not look so is none.
+/// The JSON schema of such a URI. Every valid URI matches it.
 pub fn uri_schema() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)

@@ -11,11 +11,11 @@ use super::json;
 /// `"` nor `\` (RFC 6749 §3.3), so neither needs escaping.
 ///
 /// # Errors
-/// Those of `write`.
+/// The errors of `write`.
 pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<Vec<u8>, E> {
-    // With the usual claims, an ES256 signature and a scope of some words.
-    const USUAL: usize = 1024;
-    let mut json = Vec::with_capacity(USUAL);
+    // Enough for the usual claims, an ES256 signature and a scope of a few tokens.
+    const TYPICAL_BYTES: usize = 1024;
+    let mut json = Vec::with_capacity(TYPICAL_BYTES);
     json.extend_from_slice(b"{\"access_token\":\"");
     write(&mut json)?;
     json.extend_from_slice(b"\",\"token_type\":\"Bearer\",\"expires_in\":");

@@ -1,35 +1,38 @@
-//! Scope: the grammar of RFC 6749 §3.3, and the narrowing of a request to what a client may have.
+//! Scope (RFC 6749 §3.3): its grammar, and whether one scope includes another.
 
 use std::fmt;
 use std::sync::Arc;
 
-/// The most scope-tokens one scope may have. Far above any real client; it bounds the work of a comparison.
+/// Maximum number of scope-tokens in one scope. It bounds the cost of a comparison and is far above
+/// the needs of a real client.
 pub const MAX_TOKENS: usize = 128;
 
-/// A well-formed set of scope-tokens, kept in the order in which they were first named.
+/// A well-formed set of scope-tokens, in the order of their first occurrence.
 ///
-/// The text is shared, because a warm token request hands it to the claims, the record and the answer.
+/// The text is shared, because a warm token request uses it in the claims, the record and the
+/// response.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scope {
     text: Arc<str>,
 }
 
-/// The text is not a scope: an empty token, a character outside the grammar, or more than [`MAX_TOKENS`].
+/// The text is not a scope: an empty token, a character outside the grammar, or more than
+/// [`MAX_TOKENS`] tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedScope;
 
 impl Scope {
-    /// The scope without tokens: what a client has that may get no token at all.
+    /// The scope without tokens, for a client that cannot get a token.
     pub fn empty() -> Self {
         Self { text: "".into() }
     }
 
-    /// Parses `scope-token *( SP scope-token )`; repeats collapse, order and case are kept.
+    /// Parses `scope-token *( SP scope-token )`. Repeated tokens collapse; order and case are kept.
     ///
-    /// An empty text is malformed: whoever may leave the scope out checks for that first.
+    /// An empty text is malformed. A caller that allows an absent scope checks for it first.
     pub fn parse(text: &str) -> Result<Self, MalformedScope> {
         if !text.is_empty() && text.bytes().all(is_scope_byte) {
-            // One token, as most requests name: there is nothing to collect.
+            // A single token, as in most requests: nothing to collect.
             return Ok(Self { text: text.into() });
         }
         let mut tokens: Vec<&str> = Vec::new();
@@ -47,7 +50,7 @@ impl Scope {
         Ok(Self::join(&tokens))
     }
 
-    /// The scope as RFC 6749 writes it: tokens separated by single spaces.
+    /// The scope in the notation of RFC 6749: tokens separated by single spaces.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -57,27 +60,27 @@ impl Scope {
         self.text.clone()
     }
 
-    /// The tokens, in order.
+    /// The tokens in order.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.text.split(' ').filter(|token| !token.is_empty())
     }
 
-    /// Whether there is no token in it.
+    /// Whether the scope has no tokens.
     pub fn is_empty(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// Whether `token` is one of the tokens; case counts.
+    /// Whether `token` is one of the tokens. The comparison is case-sensitive.
     pub fn contains(&self, token: &str) -> bool {
         self.tokens().any(|mine| mine == token)
     }
 
-    /// Whether every token of `other` is one of ours.
+    /// Whether this scope contains every token of `other`.
     pub fn covers(&self, other: &Scope) -> bool {
         other.tokens().all(|token| self.contains(token))
     }
 
-    /// What is left without the tokens that begin with `prefix`.
+    /// The scope without the tokens that begin with `prefix`.
     pub fn without_prefix(&self, prefix: &str) -> Scope {
         let kept: Vec<&str> = self.tokens().filter(|token| !token.starts_with(prefix)).collect();
         Self::join(&kept)
@@ -102,7 +105,8 @@ impl fmt::Display for Scope {
     }
 }
 
-/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`: neither space, `"` nor `\`, so a scope needs no escaping in JSON.
+/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`: no space, `"` or `\`, so a scope needs no
+/// escaping in JSON.
 fn is_scope_byte(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
@@ -140,7 +144,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn p18_what_parses_is_made_of_tokens_and_parses_to_itself(text in "[ -~]{0,40}") {
+        fn p18_a_parsed_scope_has_the_tokens_of_the_text_and_parses_to_itself(text in "[ -~]{0,40}") {
             if let Ok(scope) = Scope::parse(&text) {
                 prop_assert_eq!(Scope::parse(scope.as_str()), Ok(scope.clone()));
                 let named: Vec<&str> = text.split(' ').collect();

@@ -1,7 +1,8 @@
-//! What is stored of a client secret: a digest, or a password hash.
+//! The stored form of a client secret: a digest or a password hash.
 //!
-//! A generated secret has 256 random bits: a password hash would only put milliseconds on every token request. So
-//! SHA-256 it is. An imported secret that looks chosen keeps a password hash (ADR 18).
+//! A generated secret has 256 random bits, so a password hash would not make it safer and would add
+//! milliseconds to every token request. It is stored as SHA-256. An imported secret that looks
+//! chosen keeps a password hash (ADR 18).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use super::client_secret::ClientSecret;
 use super::password_hash::PasswordHash;
 use crate::encoding::{from_hex, hex};
 
-/// What is stored of a secret.
+/// The hash of a secret.
 #[derive(Clone)]
 pub enum SecretHash {
     /// SHA-256.
     Digest([u8; 32]),
-    /// A password hash: of another server, until the secret is used for the first time, or of a secret that looks chosen.
+    /// A password hash: imported and not used yet, or of a secret that looks chosen.
     Password(Arc<PasswordHash>),
 }
 
@@ -23,12 +24,13 @@ pub enum SecretHash {
 const STORED_PREFIX: &str = "sha256:";
 
 impl SecretHash {
-    /// The digest of a secret that was generated.
+    /// The digest of a generated secret.
     pub fn of(secret: &ClientSecret) -> Self {
         Self::Digest(secret.digest())
     }
 
-    /// The form in which the database keeps it: `sha256:` and 64 hexadecimal digits, or a password hash as it came.
+    /// The form in the database: `sha256:` and 64 hexadecimal digits, or the password hash as it
+    /// was imported.
     pub fn to_stored(&self) -> String {
         let bytes = match self {
             Self::Digest(bytes) => bytes,
@@ -37,7 +39,7 @@ impl SecretHash {
         format!("{STORED_PREFIX}{}", hex(bytes))
     }
 
-    /// Reads the stored form; `None` when it is none.
+    /// Parses the stored form. `None` if it is malformed.
     pub fn from_stored(text: &str) -> Option<Self> {
         if PasswordHash::looks_like_one(text) {
             return PasswordHash::parse(text)
@@ -80,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn g8_debug_shows_nothing_of_a_secret() {
+    fn g8_debug_does_not_reveal_a_secret() {
         let secret = ClientSecret::new("hunter2".into());
         assert_eq!(
             format!("{secret:?} {:?}", SecretHash::of(&secret)),

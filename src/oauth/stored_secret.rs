@@ -1,7 +1,8 @@
-//! The secrets of a client as they are stored, and the comparison of a presented one with them in constant time.
+//! The stored secrets of a client, and the constant-time comparison of a presented secret with
+//! them.
 //!
-//! The comparison does not stop at the first difference. A secret that is stored as a password hash is for
-//! `actors::password_verifier`, because verifying one takes from milliseconds to a second.
+//! The comparison does not stop at the first difference. Password hashes are verified by
+//! `clients::password_verifier` instead, because each takes from milliseconds to a second.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -14,28 +15,28 @@ use super::secret_hash::SecretHash;
 use crate::random::random_text;
 use crate::time::UnixMillis;
 
-/// A secret as a client has it: its hash and how long it is valid.
+/// A secret of a client: its hash and its period of validity.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
-    /// Names the secret in commands and answers; not a secret itself.
+    /// The id of the secret in commands and responses. It is not confidential.
     pub id: String,
-    /// What a presented secret is compared with.
+    /// The hash that a presented secret is compared with.
     pub hash: SecretHash,
-    /// When it was made.
+    /// When the secret was created.
     pub created_at: UnixMillis,
-    /// From this moment on it is no longer valid.
+    /// The secret is not valid from this moment on.
     pub expires_at: Option<UnixMillis>,
-    /// When it was last used, to the minute.
+    /// When the secret was last used, to the minute.
     pub last_used: LastUsed,
 }
 
 impl StoredSecret {
-    /// What is stored of a secret that was just made; it does not expire.
+    /// A stored secret for one that was just generated. It does not expire.
     pub fn new(secret: &ClientSecret, now: UnixMillis) -> Self {
         Self::with_hash(SecretHash::of(secret), now)
     }
 
-    /// What is stored of a secret from elsewhere; it does not expire.
+    /// A stored secret for an imported hash. It does not expire.
     pub fn with_hash(hash: SecretHash, now: UnixMillis) -> Self {
         Self {
             id: random_text(SECRET_ID_LENGTH),
@@ -46,7 +47,7 @@ impl StoredSecret {
         }
     }
 
-    /// The password hash that it is stored as, if it is.
+    /// The password hash, if the secret is stored as one.
     pub fn password_hash(&self) -> Option<&Arc<PasswordHash>> {
         match &self.hash {
             SecretHash::Digest(_) => None,
@@ -54,28 +55,28 @@ impl StoredSecret {
         }
     }
 
-    /// Whether it has not expired.
+    /// Whether the secret has not expired.
     pub fn is_valid(&self, now: UnixMillis) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// The longest time that a secret may be given, in seconds: ten years.
+/// Maximum lifetime of a secret, in seconds: ten years.
 pub const MAX_LIFETIME_SECONDS: i64 = 10 * 366 * 24 * 3600;
 
-/// Letters and digits of a secret's id.
+/// Length of a secret's id, in characters.
 const SECRET_ID_LENGTH: usize = 16;
 
-/// When a secret was last used. It is noted in the client that a worker's cache holds, without a lock and without a write
-/// to the database for each request.
+/// When a secret was last used. Kept in the client of a worker's cache, without a lock and without
+/// a database write for each request.
 #[derive(Debug, Default)]
 pub struct LastUsed(AtomicI64);
 
-/// Uses within this time count as one, in milliseconds.
+/// Uses within this time are recorded once, in milliseconds.
 const USE_PRECISION: i64 = 60_000;
 
 impl LastUsed {
-    /// As the database has it.
+    /// The time that the database has.
     pub fn at(moment: Option<UnixMillis>) -> Self {
         Self(AtomicI64::new(moment.map_or(0, |moment| moment.0)))
     }
@@ -86,13 +87,13 @@ impl LastUsed {
         (moment > 0).then_some(UnixMillis(moment))
     }
 
-    /// Notes a use; `true` when it is news that somebody should write down.
+    /// Records a use. Returns `true` if the new time must be stored in the database.
     pub fn note(&self, now: UnixMillis) -> bool {
-        let news = now.0 - self.0.load(Ordering::Relaxed) >= USE_PRECISION;
-        if news {
+        let is_due = now.0 - self.0.load(Ordering::Relaxed) >= USE_PRECISION;
+        if is_due {
             self.0.store(now.0, Ordering::Relaxed);
         }
-        news
+        is_due
     }
 }
 
@@ -102,7 +103,7 @@ impl Clone for LastUsed {
     }
 }
 
-/// Whether two digests are equal, in the same time whatever they hold: eight bytes at a time, and all of them.
+/// Whether two digests are equal, in constant time: always compares all 32 bytes, eight at a time.
 fn are_equal(a: &[u8; 32], b: &[u8; 32]) -> subtle::Choice {
     let ((a, _), (b, _)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
     let differences = a.iter().zip(b).fold(0, |differences, (a, b)| {
@@ -111,24 +112,26 @@ fn are_equal(a: &[u8; 32], b: &[u8; 32]) -> subtle::Choice {
     differences.ct_eq(&0)
 }
 
-/// The one of `secrets` that `presented` is, unless it has expired at `now`, or is stored as a password hash.
+/// The secret of `secrets` that equals `presented`. Secrets that have expired at `now` or are
+/// stored as a password hash do not match.
 ///
-/// Every secret is compared, and at least one comparison is made: a client without secrets (or no client at
-/// all) costs what a wrong secret costs, so the time tells nothing about which of them it was (P15).
+/// Every secret is compared, and there is at least one comparison. A client without secrets and an
+/// unknown client therefore take as long as a wrong secret, and the duration does not reveal which
+/// was the case (docs/protocol.md#p15).
 pub fn verify<'a>(presented: &ClientSecret, secrets: &'a [StoredSecret], now: UnixMillis) -> Option<&'a StoredSecret> {
-    /// What a secret without a digest is compared with: nothing has this one.
+    /// Compared with in place of a password hash. No secret has this digest.
     const NO_DIGEST: [u8; 32] = [0; 32];
     let digest = presented.digest();
     let mut found = subtle::Choice::from(0);
     let mut place = 0u64;
     for (index, secret) in (0u64..).zip(secrets) {
-        let kept = match &secret.hash {
+        let stored = match &secret.hash {
             SecretHash::Digest(bytes) => bytes,
             SecretHash::Password(_) => &NO_DIGEST,
         };
-        let is_it = are_equal(&digest, kept) & subtle::Choice::from(u8::from(secret.is_valid(now)));
-        place.conditional_assign(&index, is_it);
-        found |= is_it;
+        let matches = are_equal(&digest, stored) & subtle::Choice::from(u8::from(secret.is_valid(now)));
+        place.conditional_assign(&index, matches);
+        found |= matches;
     }
     if secrets.is_empty() {
         found &= are_equal(&digest, &NO_DIGEST);
@@ -139,7 +142,7 @@ pub fn verify<'a>(presented: &ClientSecret, secrets: &'a [StoredSecret], now: Un
     }
 }
 
-/// Whether one of `secrets` is stored as a password hash, for which [`verify`] is not enough.
+/// Whether one of `secrets` is stored as a password hash, which [`verify`] does not check.
 pub fn any_is_password_hash(secrets: &[StoredSecret]) -> bool {
     secrets.iter().any(|secret| secret.password_hash().is_some())
 }
@@ -182,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn p16_a_digest_that_differs_in_any_bit_is_another() {
+    fn p16_digests_that_differ_in_one_bit_are_not_equal() {
         let digest = [0xa5; 32];
         assert!(bool::from(are_equal(&digest, &digest)));
         for bit in 0..256 {
@@ -206,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_use_is_news_once_a_minute() {
+    fn a_use_is_recorded_once_a_minute() {
         let used = LastUsed::default();
         assert_eq!(used.moment(), None);
         assert!(used.note(UnixMillis(100_000)));

@@ -1,8 +1,9 @@
-//! Token ids: the `jti` claim (RFC 7519 §4.1.7), a UUID of version 7 (RFC 9562 §5.7).
+//! Token ids: the `jti` claim (RFC 7519 §4.1.7), a UUIDv7 (RFC 9562 §5.7).
 //!
-//! It carries the millisecond of issue, so a not-before can be finer than `iat`, and 74 random bits, so it is
-//! unique over restarts and instances and cannot be guessed (P30). Ids that rise with time also make every
-//! insert land at the end of the table's index.
+//! The id contains the millisecond of issue, so a not-before can be finer than `iat`. Its 74 random
+//! bits make it unique across restarts and instances and impossible to guess
+//! (docs/protocol.md#p30). Ids increase with time, so every insert goes to the end of the table's
+//! index.
 
 use std::fmt;
 
@@ -10,15 +11,15 @@ use aws_lc_rs::rand;
 
 use crate::time::UnixMillis;
 
-/// A token's id.
+/// The id of a token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TokenId(u128);
 
-/// The length of a token id as text.
+/// Length of a token id as text, in characters.
 pub const TEXT_LENGTH: usize = 36;
 
 impl TokenId {
-    /// Puts an id together from the time of issue and ten random bytes.
+    /// Builds an id from the time of issue and ten random bytes.
     pub fn new(now: UnixMillis, random: [u8; 10]) -> Self {
         let millis = (now.0.max(0) as u128) & 0xffff_ffff_ffff;
         let mut bits = [0u8; 16];
@@ -29,7 +30,8 @@ impl TokenId {
         Self(millis << 80 | value)
     }
 
-    /// Parses the 36 lower-case characters that [`TokenId::text`] writes; nothing else is an id of ours.
+    /// Parses the 36 lower-case characters that [`TokenId::text`] returns. Any other text is not a
+    /// token id.
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != TEXT_LENGTH {
             return None;
@@ -48,7 +50,7 @@ impl TokenId {
         (id.text() == text.as_bytes()).then_some(id)
     }
 
-    /// The last eight bits, random like the ones before them: for spreading ids evenly.
+    /// The last eight bits. They are random, so they spread ids evenly.
     pub fn low_byte(self) -> usize {
         (self.0 & 0xff) as usize
     }
@@ -88,17 +90,17 @@ impl fmt::Debug for TokenId {
     }
 }
 
-/// Makes token ids; one for each worker, so that nothing is shared or locked.
+/// Generates token ids. Each worker has its own, so nothing is shared or locked.
 ///
-/// Random bytes are drawn from the operating system in blocks: a system call for each token would cost more
-/// than the rest of the id.
+/// Random bytes are read from the operating system in blocks: one system call per token would cost
+/// more than the rest of the id.
 pub struct TokenIdSource {
     block: [u8; 1000],
     used: usize,
 }
 
 impl TokenIdSource {
-    /// A source whose block is still to be filled.
+    /// A source with an empty block, which the first id fills.
     pub fn new() -> Self {
         Self {
             block: [0; 1000],

@@ -117,18 +117,18 @@ pub(super) async fn keep_up(client: &redis::Client, connection: &Connection) {
     loop {
         match connect(client).await {
             Ok(opened) => {
-                log::info!("redis answers");
+                log::info!("redis connected");
                 let since = Instant::now();
                 connection.current.store(Some(Arc::new(opened.clone())));
                 until_silent(connection, opened).await;
                 connection.current.store(None);
-                log::warn!("redis does not answer any more, going on without it");
+                log::warn!("redis connection lost");
                 if since.elapsed() > STEADY {
                     failures = 0;
                 }
             }
-            Err(cause) if failures == 0 => log::warn!("redis cannot be reached, going on without it: {cause}"),
-            Err(cause) => log::debug!("redis cannot be reached: {cause}"),
+            Err(error) if failures == 0 => log::warn!(error:%; "redis unavailable"),
+            Err(error) => log::debug!(error:%; "redis unavailable"),
         }
         connection.has_failed();
         failures += 1;

@@ -96,7 +96,7 @@ impl From<&SharedClient> for Value {
             scope: client.scope.to_string(),
             default_scope: client.default_scope.to_string(),
             audiences: texts(&client.audiences),
-            serves: texts(&client.serves),
+            serves: texts(&client.introspection_audiences),
             auth_methods: client
                 .auth_methods
                 .iter()
@@ -122,7 +122,7 @@ impl Value {
             scope: scope(&self.scope)?,
             default_scope: scope(&self.default_scope)?,
             audiences: self.audiences.into_iter().map(Into::into).collect(),
-            serves: self.serves.into_iter().map(Into::into).collect(),
+            introspection_audiences: self.serves.into_iter().map(Into::into).collect(),
             auth_methods: methods.ok()?,
             ttl_seconds: self.ttl_seconds,
             alg: self
@@ -180,7 +180,7 @@ mod tests {
             scope: Scope::parse("a b mintage:read").unwrap(),
             default_scope: Scope::empty(),
             audiences: vec!["https://a".into(), "https://b".into()],
-            serves: vec!["https://c".into()],
+            introspection_audiences: vec!["https://c".into()],
             auth_methods: vec![AuthMethod::ClientSecretPost],
             ttl_seconds: Some(60),
             alg: Some(Alg::EdDsa),

@@ -128,9 +128,9 @@ pub(super) async fn listen(
                     () = receive_all(announcements, messages) => {}
                 }
                 *lock(&announcements.listening_since) = None;
-                log::debug!("redis: the subscription was cut");
+                log::debug!("redis subscription lost");
             }
-            Err(cause) => log::debug!("redis: no subscription: {cause}"),
+            Err(error) => log::debug!(error:%; "redis subscription failed"),
         }
         connection.has_failed();
         failures += 1;

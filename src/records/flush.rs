@@ -55,7 +55,7 @@ pub(crate) async fn write(sink: Sink, records: Arc<Vec<TokenRecord>>) -> Outcome
                 break;
             }
             Err(error) if part.len() == 1 => {
-                log::debug!("token record refused: {error}");
+                log::debug!(error:%; "token record rejected");
                 fates[part.start] = Fate::Rejected;
                 rejected += 1;
                 if !any_written && (rejected == REJECTIONS_OF_AN_OUTAGE || parts.is_empty()) {

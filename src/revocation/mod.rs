@@ -165,6 +165,6 @@ impl RevocationCheck for Revocations {
 }
 
 fn report(error: DbError) -> Unavailable {
-    log::warn!("revocation not written: {error}");
+    log::warn!(error:%; "revocation not written");
     Unavailable
 }

@@ -27,7 +27,8 @@ impl DrainFilter {
     pub fn attach(&self) {
         for socket in &self.0 {
             if let Err(error) = drop_new_connections(socket) {
-                log::debug!("connections that come in the last moment may be cut off: {error}");
+                // Connections that arrive in the last moment may be cut off.
+                log::debug!(error:%; "drain filter not installed");
             }
         }
     }

@@ -91,8 +91,8 @@ impl Running {
                 Ok(()) = &mut writer_exit => break Some(ServerError("the writer of token records died".into())),
             }
         };
-        if let Some(failure) = &failure {
-            log::error!("stopping: {failure}");
+        if let Some(error) = &failure {
+            log::error!(error:%; "server failed");
         }
         notifier.stopping();
         let stopped = tokio::select! {
@@ -110,7 +110,7 @@ impl Running {
     /// `server.drain_delay` to be closed by whoever is at their other end.
     async fn stop(&self, drain_filter: DrainFilter) -> Result<(), ServerError> {
         let deadline = Instant::now() + self.config.server.shutdown_timeout.0;
-        log::info!("stopping pending={}", self.shared.writer.pending());
+        log::info!(pending = self.shared.writer.pending(); "server stopping");
         self.shared.readiness.drain();
         tokio::time::sleep(self.config.server.drain_delay.0.saturating_sub(DRAIN_FILTER_TIME)).await;
         drain_filter.attach();
@@ -127,12 +127,12 @@ impl Running {
             return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
         }
         if let Err(error) = self.shared.secret_usage.write(&self.db).await {
-            log::warn!("the last uses of secrets are not written: {error}");
+            log::warn!(error:%; "secret usage not written");
         }
-        if let Err(error) = self.db.settle().await {
-            log::warn!("the WAL file stays: {error}");
+        if let Err(error) = self.db.checkpoint().await {
+            log::warn!(error:%; "wal checkpoint failed");
         }
-        log::info!("stopped");
+        log::info!("server stopped");
         Ok(())
     }
 }
@@ -140,6 +140,6 @@ impl Running {
 /// The stop was cut short: what still waits in the writer is lost, and that is said.
 fn lost(writer: &BatchWriterHandle, why: &str) -> ServerError {
     let count = writer.pending();
-    log::error!("token records lost count={count}");
+    log::error!(count; "token records lost");
     ServerError(format!("stopped early, {why}: {count} token records lost"))
 }

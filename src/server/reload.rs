@@ -35,16 +35,16 @@ const RELOADABLE: [Row; 7] = [
 pub(super) async fn reload(config: &mut Config, sources: &Sources, shared: &Shared) {
     let fresh = match sources.load() {
         Ok(fresh) => fresh,
-        Err(error) => return log::error!("configuration not reloaded: {error}"),
+        Err(error) => return log::error!(error:%; "configuration not reloaded"),
     };
     let failures_per_minute = config.limits.auth_failures_per_minute;
     for key in config.differences(&fresh) {
         match RELOADABLE.iter().find(|(reloadable, _)| key.starts_with(reloadable)) {
             Some((_, set)) => {
                 set(config, &fresh);
-                log::info!("configuration reloaded key={key}");
+                log::info!(key:%; "configuration key reloaded");
             }
-            None => log::warn!("configuration not reloaded, this needs a restart key={key}"),
+            None => log::warn!(key:%; "configuration key needs restart"),
         }
     }
     if config.limits.auth_failures_per_minute != failures_per_minute {
@@ -54,7 +54,7 @@ pub(super) async fn reload(config: &mut Config, sources: &Sources, shared: &Shar
     shared.cache_ttl.store(Arc::new(config.cache.ttl.0));
     shared.caches.tune(Lifetimes::from(&config.cache)).await;
     shared.writer.tune(&config.writer).await;
-    log::info!("configuration read again");
+    log::info!("configuration reloaded");
 }
 
 /// What `[token]` says.
@@ -93,11 +93,17 @@ mod tests {
             .map(keys)
             .find(|keys| keys.contains("cache.stale_if_error") && keys.contains("writer.flush_interval"))
             .expect("a paragraph of operations.md lists the keys");
-        let everything_of = |key: &str| match key.ends_with('.') {
-            true => format!("{key}*"),
-            false => key.to_owned(),
+        let default: toml::Table = toml::Table::try_from(Config::default()).unwrap();
+        let keys_of = |key: &str| match key.strip_suffix('.') {
+            Some(section) => default[section]
+                .as_table()
+                .unwrap()
+                .keys()
+                .map(|name| format!("{key}{name}"))
+                .collect(),
+            None => vec![key.to_owned()],
         };
-        let applied: Vec<String> = RELOADABLE.iter().map(|(key, _)| everything_of(key)).collect();
+        let applied: Vec<String> = RELOADABLE.iter().flat_map(|(key, _)| keys_of(key)).collect();
         assert_eq!(listed, applied.iter().map(String::as_str).collect());
     }
 

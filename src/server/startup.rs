@@ -101,8 +101,8 @@ impl Startup {
         let prepared = loop {
             match self.prepare().await {
                 Ok(prepared) => break prepared?,
-                Err(error) if failures == 0 => log::error!("not ready: {error}; trying again"),
-                Err(error) => log::debug!("not ready: {error}"),
+                Err(error) if failures == 0 => log::error!(error:%; "startup attempt failed"),
+                Err(error) => log::debug!(error:%; "startup attempt failed"),
             }
             failures += 1;
             tokio::time::sleep(RETRY).await;
@@ -128,7 +128,7 @@ impl Startup {
         // What others have written since `prepare` began, which may have taken long. If the database is away again, the
         // feed finds out when it is back, and until then the server is not ready.
         let _ = feed.send(PollNow).await;
-        log::info!("ready clients_warmed={warmed} revocations={revocations}");
+        log::info!(clients_warmed = warmed, revocations; "server ready");
         Ok(())
     }
 
@@ -181,7 +181,7 @@ fn prepare(
     migrations::ensure_current(conn, auto_migrate).map_err(FatalStartupError::Db)?;
     // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
     if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {
-        log::warn!("partitions not made yet: {error}");
+        log::warn!(error:%; "partitions not created");
     }
     let ring = load_keys(conn, clock.now(), seal)?;
     // Before anything else is read: a change in between is then seen by the feed, and not lost.
@@ -225,13 +225,13 @@ fn deployment(
 /// When a key cannot be read or made, or the database refuses.
 fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeyEncryptionKey>) -> Result<KeyRing, FatalStartupError> {
     let make = |alg| {
-        log::info!("signing key made alg={alg}");
+        log::info!(alg:%; "signing key created");
         SigningKey::generate(alg, now, seal).map_err(|error| DbError::Query(error.to_string()))
     };
     let mut stored = signing_keys::complete(conn, now, make).map_err(FatalStartupError::Db)?;
     if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.encrypted)) {
         let encrypt = |key: &StoredKey| {
-            log::info!("signing key encrypted kid={}", key.kid);
+            log::info!(kid:% = key.kid; "signing key encrypted");
             seal.encrypt(&key.kid, &key.private)
                 .map_err(|error| DbError::Query(error.to_string()))
         };

@@ -1,13 +1,14 @@
-//! A failed authentication as all instances count it: which buckets it falls into, and how fast they drain.
+//! A failed authentication as instances share it: the buckets that it belongs to, and their drain
+//! rates.
 
 use std::time::Duration;
 
-/// Which bucket: what has failed, and how fast it drains, because a bucket of another limit is another bucket.
+/// Identifies a bucket. The rate is part of the identity: with another limit, it is another bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SharedBucket {
-    /// The network, and the client id if it is one of a pair.
+    /// The network, followed by the client id if the bucket is for a pair.
     pub of: Vec<u8>,
-    /// Failures a minute.
+    /// The limit in failures per minute.
     pub per_minute: i64,
 }
 
@@ -16,8 +17,8 @@ pub struct SharedBucket {
 pub struct Failure {
     /// The bucket.
     pub bucket: SharedBucket,
-    /// The time in which it drains away.
+    /// Time in which this failure drains.
     pub each: Duration,
-    /// The time in which a full bucket drains.
+    /// Time in which a full bucket drains.
     pub whole: Duration,
 }

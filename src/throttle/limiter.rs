@@ -1,14 +1,16 @@
-//! The limit on failed authentications (P17): for each client id as one address tries it, and for each address.
+//! The limit on failed authentications (docs/protocol.md#p17): per pair of address and client id,
+//! and per address.
 //!
-//! A client id alone is never limited, or anybody could lock a client out by failing in its name from anywhere. Each
-//! of the two is a bucket: `limits.auth_failures_per_minute` failures at once, and then one more for each that has
-//! drained away. Past that no credential is looked at, so tries beyond the limit tell a guesser nothing.
+//! A client id alone is never limited. Otherwise anyone could lock a client out by failing in its
+//! name from anywhere. Each limit is a bucket: `limits.auth_failures_per_minute` failures at once,
+//! then one more for each that has drained. Beyond the limit, credentials are not verified, so
+//! further attempts reveal nothing.
 //!
-//! Only failures write here. While nobody is limited, a request that succeeds reads one number.
+//! Only failures write here. While no caller is limited, a successful request reads one number.
 //!
-//! With Redis, a failure is also told to the other instances, and what they have counted is added here when the answer
-//! comes, a moment after the failure was answered: nobody waits for it, and nothing that Redis says or forgets takes away
-//! from what was counted here.
+//! With Redis, a failure is also shared with the other instances. Their counts are added here when
+//! Redis answers, shortly after the failure was answered. No request waits for Redis, and its
+//! answers never reduce a local count.
 
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -26,20 +28,22 @@ use crate::oauth::client::ClientId;
 use crate::oauth::error::RetryAfter;
 use crate::time::UnixMillis;
 
-/// An address as a whole may fail this many times as often as one client there: a client with a wrong secret uses up a
-/// tenth of what it shares with its neighbours behind one address, and does not lock them out.
+/// How many times as many failures an address may have as one client at that address. A client with
+/// a wrong secret uses up a tenth of what it shares with its neighbours behind one address, so they
+/// are not locked out.
 const ADDRESS_FACTOR: i64 = 10;
 
-/// Addresses that are remembered; past this the one that failed longest ago is forgotten, so the limit errs towards
-/// letting somebody try. 65,536 is a botnet of a size where limits by address no longer help; full, it takes 6 MB.
+/// Maximum number of remembered addresses. Beyond it, the address with the oldest failure is
+/// forgotten, so the limit errs towards allowing an attempt. A botnet of 65,536 addresses is too
+/// large for limits by address anyway. A full map takes 6 MB.
 const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(65_536).expect("it is not zero");
 
-/// Pairs that are remembered: what 200 addresses can fill at once by naming another id each time, and those addresses
-/// are then limited as a whole. Another 6 MB.
+/// Maximum number of remembered pairs: as many as 200 addresses can fill at once with a new id for
+/// each failure. Those addresses are then limited as a whole. A full map takes another 6 MB.
 const MAX_PAIRS: NonZeroUsize = NonZeroUsize::new(65_536).expect("it is not zero");
 
-/// What fails together: an IPv4 address, or an IPv6 network of 64 bits, because that is what a single host is given
-/// and may choose its addresses from.
+/// The unit that an address is counted by: an IPv4 address, or the /64 network of an IPv6 address,
+/// because a single host is assigned a /64 and can choose its addresses from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Network {
     V4(u32),
@@ -65,40 +69,41 @@ impl Network {
     }
 }
 
-/// A network and a client id, hashed with a key that only this process has: of one size whatever the id's length,
-/// without the id itself, and nobody can look for two ids that share a bucket.
+/// A network and a client id, hashed with a key that only this process has. The hash has a fixed
+/// size and does not reveal the id, and no one can search for two ids that share a bucket.
 type Pair = [u8; 16];
 
-/// Who is limited.
+/// What is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limited {
-    /// A client id, as tried from one address.
+    /// A client id from one address.
     Client,
-    /// An address, whatever it tries.
+    /// An address, for every client id.
     Address,
 }
 
-/// What came of a failure.
+/// The result of noting a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Noted {
-    /// It is counted.
+    /// The failure was counted.
     Counted,
-    /// It is counted, and was the last for now.
+    /// The failure was counted and reached the limit.
     Reached(Limited),
-    /// It was one too many: others failed while this one was being judged.
+    /// The limit was reached by other failures while this attempt was being verified.
     TooMany(RetryAfter),
 }
 
-/// The limit itself, shared by all workers.
+/// The limits, shared by all workers.
 pub struct AuthLimits {
-    /// Nobody is limited from this moment on, in milliseconds since the Unix epoch: a bound, not the exact time.
+    /// An upper bound, in milliseconds since the Unix epoch: no caller is limited from this moment
+    /// on.
     limited_until: AtomicI64,
     key: hmac::Key,
     buckets: Mutex<Buckets>,
 }
 
 struct Buckets {
-    /// 0 for no limit.
+    /// The limit; 0 for none.
     per_minute: u32,
     addresses: LruCache<Network, Bucket, RandomState>,
     pairs: LruCache<Pair, Bucket, RandomState>,
@@ -113,22 +118,23 @@ impl Buckets {
         }
     }
 
-    /// The rates of a pair and of an address.
+    /// The rates of a pair and of an address, or `None` without a limit.
     fn rates(&self) -> Option<(Rate, Rate)> {
         let failures = i64::from(self.per_minute);
         (failures > 0).then(|| (Rate::per_minute(failures), Rate::per_minute(failures * ADDRESS_FACTOR)))
     }
 }
 
-/// An empty map that grows up to its bound; made with the bound, it would take the memory for it at once.
-fn bounded<K: std::hash::Hash + Eq>(most: NonZeroUsize) -> LruCache<K, Bucket, RandomState> {
+/// An empty map that grows up to its capacity. Created with the capacity, it would allocate all of
+/// its memory at once.
+fn bounded<K: std::hash::Hash + Eq>(capacity: NonZeroUsize) -> LruCache<K, Bucket, RandomState> {
     let mut map = LruCache::unbounded_with_hasher(RandomState::new());
-    map.resize(most);
+    map.resize(capacity);
     map
 }
 
 impl AuthLimits {
-    /// With `limits.auth_failures_per_minute`; 0 for no limit.
+    /// Uses `limits.auth_failures_per_minute`; 0 for no limit.
     pub fn new(per_minute: u32) -> Self {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *key).expect("the operating system's randomness is available once it has booted");
@@ -139,31 +145,34 @@ impl AuthLimits {
         }
     }
 
-    /// Takes over another limit and forgets what was counted for the old one.
+    /// Sets another limit and forgets the failures counted for the old one.
     pub fn set(&self, per_minute: u32) {
         let mut buckets = self.lock();
         *buckets = Buckets::new(per_minute);
         self.limited_until.store(i64::MIN, Ordering::Relaxed);
     }
 
-    /// Whether anybody may be limited now: all that a request asks on the warm path.
+    /// Whether any caller may be limited now. A request on the warm path checks only this.
     ///
-    /// Relaxed is enough: a worker that sees the number late lets through a try, and the failure is then told apart
-    /// under the lock.
-    pub fn anybody_is_limited(&self, now: UnixMillis) -> bool {
+    /// Relaxed ordering is enough: a worker that sees an old value admits an attempt, and its
+    /// failure is then checked under the lock.
+    pub fn any_limited(&self, now: UnixMillis) -> bool {
         now.0 < self.limited_until.load(Ordering::Relaxed)
     }
 
-    /// How long this caller must wait before a credential of it is looked at; `None` when it need not.
+    /// How long this caller must wait before its credentials are verified. `None` if it need not
+    /// wait.
     pub fn wait(&self, peer: IpAddr, client: Option<&ClientId>, now: UnixMillis) -> Option<RetryAfter> {
         let network = Network::of(peer);
         let micros = micros(now);
         let mut buckets = self.lock();
-        // No wait is longer than a minute, unless the clock was set back: then this puts it right.
+        // No wait is longer than a minute, unless the clock was set back. This corrects the bound
+        // in that case.
         let bound = now.0.saturating_add(MINUTE_MICROS / 1000);
         self.limited_until.fetch_min(bound, Ordering::Relaxed);
         let (pair_rate, address_rate) = buckets.rates()?;
-        // Where nothing has failed lately no pair has either, so most callers are through without a hash.
+        // Without recent failures of the address there are none of a pair, so most callers pass
+        // without a hash.
         let address_wait = buckets.addresses.get_mut(&network)?.wait(address_rate, micros);
         let pair_wait = client
             .and_then(|client| buckets.pairs.get_mut(&self.pair(network, client)))
@@ -171,7 +180,7 @@ impl AuthLimits {
         seconds(address_wait.max(pair_wait))
     }
 
-    /// Counts a failure for the address and, if it named a client id, for the pair of both.
+    /// Counts a failure for the address and, if a client id was named, for the pair.
     pub fn note(&self, peer: IpAddr, client: Option<&ClientId>, now: UnixMillis) -> Noted {
         let network = Network::of(peer);
         let pair = client.map(|client| self.pair(network, client));
@@ -189,17 +198,18 @@ impl AuthLimits {
         if let Some(wait) = pair.as_mut().and_then(|pair| seconds(pair.wait(pair_rate, micros))) {
             return Noted::TooMany(wait);
         }
-        let (address_wait, address_news) = address.add(address_rate, micros);
-        let (pair_wait, pair_news) = pair.map_or((0, false), |pair| pair.add(pair_rate, micros));
+        let (address_wait, address_is_new) = address.add(address_rate, micros);
+        let (pair_wait, pair_is_new) = pair.map_or((0, false), |pair| pair.add(pair_rate, micros));
         self.limit_for(address_wait.max(pair_wait), micros);
-        match (address_news, pair_news) {
+        match (address_is_new, pair_is_new) {
             (true, _) => Noted::Reached(Limited::Address),
             (false, true) => Noted::Reached(Limited::Client),
             (false, false) => Noted::Counted,
         }
     }
 
-    /// What to tell peers of a failure that was counted here: first the address, then the pair, if a client id was named.
+    /// The failure as it is shared with peers: first the address, then the pair if a client id was
+    /// named.
     pub fn shared(&self, peer: IpAddr, client: Option<&ClientId>) -> Vec<Failure> {
         let buckets = self.lock();
         let Some((pair_rate, address_rate)) = buckets.rates() else {
@@ -220,8 +230,9 @@ impl AuthLimits {
         [address].into_iter().chain(pair).collect()
     }
 
-    /// Takes over how full the buckets of a failure are over all instances, in the order of [`AuthLimits::shared`]: what is
-    /// fuller here stays so. Answers what is limited by that, if it is news.
+    /// Raises the buckets of a failure to their levels across all instances, in the order of
+    /// [`AuthLimits::shared`]. A bucket that is fuller here stays as it is. Returns what is limited
+    /// by this, if it was not reported before.
     pub fn merge(
         &self,
         peer: IpAddr,
@@ -236,22 +247,22 @@ impl AuthLimits {
         let (pair_rate, address_rate) = buckets.rates()?;
         let Buckets { addresses, pairs, .. } = &mut *buckets;
         let address = addresses.get_or_insert_mut(network, || Bucket::empty(micros));
-        let (mut wait, address_news) = address.fill(address_rate, *left.first()?, micros);
-        let mut pair_news = false;
+        let (mut wait, address_is_new) = address.fill(address_rate, *left.first()?, micros);
+        let mut pair_is_new = false;
         if let (Some(pair), Some(left)) = (pair, left.get(1)) {
             let bucket = pairs.get_or_insert_mut(pair, || Bucket::empty(micros));
-            let (pair_wait, news) = bucket.fill(pair_rate, *left, micros);
-            (wait, pair_news) = (wait.max(pair_wait), news);
+            let (pair_wait, is_new) = bucket.fill(pair_rate, *left, micros);
+            (wait, pair_is_new) = (wait.max(pair_wait), is_new);
         }
         self.limit_for(wait, micros);
-        match (address_news, pair_news) {
+        match (address_is_new, pair_is_new) {
             (true, _) => Some(Limited::Address),
             (false, true) => Some(Limited::Client),
             (false, false) => None,
         }
     }
 
-    /// Somebody is limited for this many microseconds.
+    /// A caller is limited for this many microseconds.
     fn limit_for(&self, wait: i64, micros: i64) {
         if wait > 0 {
             let until = (micros + wait + 999) / 1000;
@@ -261,7 +272,7 @@ impl AuthLimits {
 
     fn pair(&self, network: Network, client: &ClientId) -> Pair {
         let mut context = hmac::Context::with_key(&self.key);
-        // The network has always the same length, so no two pairs are the same bytes.
+        // The network always has the same length, so different pairs are different bytes.
         context.update(&network.to_bytes());
         context.update(client.as_str().as_bytes());
         let mut pair = [0; 16];
@@ -275,11 +286,11 @@ impl AuthLimits {
 }
 
 fn micros(now: UnixMillis) -> i64 {
-    // Far enough from both ends that adding a minute overflows nothing.
+    // Far enough from both ends that adding a minute does not overflow.
     now.0.clamp(-(1 << 50), 1 << 50) * 1000
 }
 
-/// A wait in whole seconds, rounded up, so that who waits for that long finds room.
+/// A wait in whole seconds, rounded up, so that the bucket can take a failure afterwards.
 fn seconds(micros: i64) -> Option<RetryAfter> {
     let seconds = u32::try_from((micros + 999_999) / 1_000_000).unwrap_or(u32::MAX);
     (seconds > 0).then_some(RetryAfter(seconds))
@@ -294,7 +305,7 @@ mod tests {
     const HERE: &str = "192.0.2.1";
     const THERE: &str = "192.0.2.2";
 
-    /// Failures at a place, by a client, at a time of milliseconds after the start.
+    /// Failures of a client at an address, at a time in milliseconds after the start.
     struct Fixture(AuthLimits);
 
     impl Fixture {
@@ -316,10 +327,10 @@ mod tests {
             }
         }
 
-        /// As a request asks: first whether anybody is limited, and only then who.
+        /// As a request does: first whether any caller is limited, then this caller.
         fn wait(&self, peer: &str, client: &str, at: i64) -> Option<u32> {
             let now = UnixMillis(START + at);
-            if !self.0.anybody_is_limited(now) {
+            if !self.0.any_limited(now) {
                 return None;
             }
             let wait = self
@@ -328,14 +339,14 @@ mod tests {
             wait.map(|wait| wait.0)
         }
 
-        fn kept(&self) -> (usize, usize) {
+        fn remembered(&self) -> (usize, usize) {
             let buckets = self.0.lock();
             (buckets.addresses.len(), buckets.pairs.len())
         }
     }
 
     #[test]
-    fn p17_the_limit_holds_for_the_client_at_the_address_and_nowhere_else() {
+    fn p17_the_limit_applies_to_the_client_at_the_address_only() {
         let fixture = Fixture::new(30);
         for _ in 0..29 {
             assert_eq!(fixture.fail(HERE, "a", 0), Noted::Counted);
@@ -367,7 +378,7 @@ mod tests {
         for number in 0..29 {
             assert_eq!(fixture.fail(HERE, &format!("id-{number}"), 0), Noted::Counted);
         }
-        // Credentials in which no id can be read count for the address.
+        // Credentials without a readable id are counted for the address.
         assert_eq!(fixture.fail(HERE, "", 0), Noted::Reached(Limited::Address));
         assert_eq!(fixture.wait(HERE, "never-tried", 0), Some(2));
         assert_eq!(fixture.wait(HERE, "", 0), Some(2));
@@ -376,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn p17_one_client_with_a_wrong_secret_does_not_lock_out_its_neighbours() {
+    fn p17_a_client_with_a_wrong_secret_does_not_lock_out_its_neighbours() {
         let fixture = Fixture::new(30);
         for at in (0..600_000).step_by(100) {
             fixture.fail(HERE, "misconfigured", at);
@@ -395,20 +406,20 @@ mod tests {
     }
 
     #[test]
-    fn p17_zero_turns_it_off_and_a_reload_begins_anew() {
+    fn p17_zero_disables_the_limit_and_a_reload_resets_it() {
         let fixture = Fixture::new(0);
         (0..1000).for_each(|_| assert_eq!(fixture.fail(HERE, "a", 0), Noted::Counted));
-        assert_eq!((fixture.wait(HERE, "a", 0), fixture.kept()), (None, (0, 0)));
+        assert_eq!((fixture.wait(HERE, "a", 0), fixture.remembered()), (None, (0, 0)));
         fixture.0.set(1);
         assert_eq!(fixture.fail(HERE, "a", 0), Noted::Reached(Limited::Client));
         assert_eq!(fixture.wait(HERE, "a", 0), Some(60));
         fixture.0.set(0);
         assert_eq!(fixture.wait(HERE, "a", 0), None);
-        assert!(!fixture.0.anybody_is_limited(UnixMillis(START)));
+        assert!(!fixture.0.any_limited(UnixMillis(START)));
     }
 
     #[test]
-    fn p17_the_limit_is_news_once_and_again_when_it_has_been_quiet() {
+    fn p17_the_limit_is_reported_once_and_again_after_a_pause() {
         let fixture = Fixture::new(30);
         let news = |at: i64| matches!(fixture.fail(HERE, "a", at), Noted::Reached(_));
         assert_eq!((0..100).filter(|_| news(0)).count(), 1);
@@ -417,31 +428,32 @@ mod tests {
     }
 
     #[test]
-    fn p17_a_clock_set_back_locks_nobody_out_for_longer() {
+    fn p17_a_clock_set_back_does_not_extend_a_lockout() {
         let fixture = Fixture::new(30);
         fixture.fail_often(30, 0);
         let hour = 3_600_000;
         assert_eq!(fixture.wait(HERE, "a", -hour), Some(2));
         assert_eq!(fixture.wait(HERE, "a", 2_000 - hour), None);
-        // And the warm path is warm again within a minute.
-        assert!(!fixture.0.anybody_is_limited(UnixMillis(START + 60_001 - hour)));
-        // Forward, everything has drained away; back from there it is as before.
+        // The warm path is warm again within a minute.
+        assert!(!fixture.0.any_limited(UnixMillis(START + 60_001 - hour)));
+        // After a jump forward, everything has drained. After the jump back, the state is as
+        // before.
         fixture.fail_often(30, hour);
         assert_eq!(fixture.wait(HERE, "a", hour), Some(2));
         assert_eq!(fixture.wait(HERE, "a", 0), Some(2));
         assert_eq!(fixture.wait(HERE, "a", 2_000), None);
     }
 
-    /// What other instances have counted, in the failures that are left of it.
+    /// Merges the counts of other instances, given as the failures that are left.
     fn merge(fixture: &Fixture, address: i64, pair: i64) -> Option<Limited> {
         let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
-        let told = fixture.0.shared(peer, client.as_ref());
-        let left = [told[0].each * address as u32, told[1].each * pair as u32];
+        let shared = fixture.0.shared(peer, client.as_ref());
+        let left = [shared[0].each * address as u32, shared[1].each * pair as u32];
         fixture.0.merge(peer, client.as_ref(), &left, UnixMillis(START))
     }
 
     #[test]
-    fn p17_failures_elsewhere_count_here() {
+    fn p17_failures_on_other_instances_are_counted_here() {
         let fixture = Fixture::new(30);
         fixture.fail_often(10, 0);
         assert_eq!(merge(&fixture, 29, 29), None);
@@ -459,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn p17_nothing_said_elsewhere_takes_away_from_what_was_counted_here() {
+    fn p17_answers_of_redis_never_reduce_a_local_count() {
         let fixture = Fixture::new(30);
         fixture.fail_often(30, 0);
         assert_eq!(merge(&fixture, 0, 0), None);
@@ -467,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn p17_nothing_said_elsewhere_limits_for_longer_than_a_full_bucket() {
+    fn p17_answers_of_redis_limit_no_longer_than_a_full_bucket() {
         let fixture = Fixture::new(30);
         let (peer, client) = (HERE.parse().unwrap(), ClientId::parse("a"));
         fixture.0.merge(
@@ -478,37 +490,38 @@ mod tests {
         );
         assert_eq!(fixture.wait(HERE, "a", 0), Some(2));
         assert_eq!(fixture.wait(HERE, "a", 2_000), None);
-        // An answer that makes no sense is none.
+        // An impossible answer is ignored.
         assert_eq!(fixture.0.merge(peer, client.as_ref(), &[], UnixMillis(START)), None);
     }
 
     #[test]
-    fn p17_a_bucket_of_another_limit_is_another_one() {
-        let told = |per_minute, client: &str| {
-            let told = Fixture::new(per_minute)
+    fn p17_another_limit_uses_another_bucket() {
+        let shared = |per_minute, client: &str| {
+            let shared = Fixture::new(per_minute)
                 .0
                 .shared(HERE.parse().unwrap(), ClientId::parse(client).as_ref());
-            told.into_iter().map(|failure| failure.bucket).collect::<Vec<_>>()
+            shared.into_iter().map(|failure| failure.bucket).collect::<Vec<_>>()
         };
-        assert_eq!(told(30, "a"), told(30, "a"));
-        assert_eq!(told(30, "a")[0], told(30, "b")[0]);
-        assert_ne!(told(30, "a")[1], told(30, "b")[1]);
-        assert_ne!(told(30, "a")[0], told(31, "a")[0]);
-        assert_eq!((told(30, "").len(), told(0, "a").len()), (1, 0));
+        assert_eq!(shared(30, "a"), shared(30, "a"));
+        assert_eq!(shared(30, "a")[0], shared(30, "b")[0]);
+        assert_ne!(shared(30, "a")[1], shared(30, "b")[1]);
+        assert_ne!(shared(30, "a")[0], shared(31, "a")[0]);
+        assert_eq!((shared(30, "").len(), shared(0, "a").len()), (1, 0));
     }
 
     #[test]
-    fn p17_memory_is_bounded_whatever_is_tried() {
+    fn p17_memory_is_bounded_for_any_attempts() {
         let fixture = Fixture::new(1);
         for number in 0..1_000_000u32 {
             let peer = IpAddr::from(std::net::Ipv4Addr::from_bits(number));
             let client = ClientId::parse(&number.to_string());
-            // With a clock that jumps about.
+            // With a clock that jumps.
             let now = UnixMillis(START + i64::from(number % 7) * 1_000_000);
             fixture.0.note(peer, client.as_ref(), now);
         }
-        assert_eq!(fixture.kept(), (MAX_ADDRESSES.get(), MAX_PAIRS.get()));
-        // What a full map takes: each entry with its two links, and a table that is at least seven sixteenths full.
+        assert_eq!(fixture.remembered(), (MAX_ADDRESSES.get(), MAX_PAIRS.get()));
+        // Memory of a full map: each entry with its two links, and a table that is at least seven
+        // sixteenths full.
         let entry = |key: usize| key + size_of::<Bucket>() + 2 * size_of::<usize>();
         let bytes = |key: usize, most: usize| most * entry(key) + most * 2 * (2 * size_of::<usize>() + 1);
         assert!(bytes(size_of::<Network>(), MAX_ADDRESSES.get()) < 6 << 20);
@@ -521,11 +534,11 @@ mod tests {
         for number in 0..100_000 {
             fixture.fail(HERE, &format!("id-{number}"), 0);
         }
-        assert_eq!(fixture.kept(), (1, 300));
+        assert_eq!(fixture.remembered(), (1, 300));
     }
 
     #[test]
-    fn extreme_times_overflow_nothing() {
+    fn extreme_times_do_not_overflow() {
         let fixture = Fixture::new(1);
         for now in [i64::MIN, -1, 0, i64::MAX, i64::MIN, i64::MAX] {
             let peer = HERE.parse().unwrap();
@@ -535,12 +548,12 @@ mod tests {
     }
 
     proptest! {
-        /// However failures are spread over time: no more of them are judged than the limit allows, the wait that is
-        /// told is long enough, and it is never longer than a minute.
+        /// However failures are spread over time: no more attempts are verified than the limit
+        /// allows, the reported wait is long enough, and it is never longer than a minute.
         #[test]
-        fn p17_no_more_is_judged_than_allowed(per_minute in 1u32..100, gaps in prop::collection::vec(0i64..5_000, 1..300)) {
+        fn p17_no_more_attempts_are_verified_than_allowed(per_minute in 1u32..100, gaps in prop::collection::vec(0i64..5_000, 1..300)) {
             let fixture = Fixture::new(per_minute);
-            let (mut at, mut judged) = (0, 0u32);
+            let (mut at, mut verified) = (0, 0u32);
             for gap in gaps {
                 at += gap;
                 match fixture.wait(HERE, "a", at) {
@@ -551,17 +564,17 @@ mod tests {
                     }
                     None => {
                         prop_assert!(!matches!(fixture.fail(HERE, "a", at), Noted::TooMany(_)));
-                        judged += 1;
+                        verified += 1;
                     }
                 }
             }
             let drained = at * i64::from(per_minute) / 60_000;
-            prop_assert!(i64::from(judged) <= i64::from(per_minute) + drained + 1);
+            prop_assert!(i64::from(verified) <= i64::from(per_minute) + drained + 1);
         }
 
-        /// Whatever the clock does, a minute without failures frees everybody.
+        /// Whatever the clock does, no caller is limited after a minute without failures.
         #[test]
-        fn p17_a_minute_without_failures_frees_everybody(times in prop::collection::vec(-10_000_000i64..10_000_000, 1..200), last in -10_000_000i64..10_000_000) {
+        fn p17_no_caller_is_limited_after_a_minute_without_failures(times in prop::collection::vec(-10_000_000i64..10_000_000, 1..200), last in -10_000_000i64..10_000_000) {
             let fixture = Fixture::new(2);
             for at in times {
                 fixture.fail(HERE, "a", at);

@@ -1,4 +1,5 @@
-//! The limit on failed authentications: how many may fail, from where, and in whose name. Knows addresses, never a request.
+//! The limit on failed authentications. This module works with addresses and client ids, never with
+//! a request.
 
 mod bucket;
 mod failure;

@@ -54,7 +54,7 @@ fn every_write_is_an_audit_event_with_actor_and_source() {
     );
     for event in events {
         assert_eq!(
-            (&event["who"], &event["origin"]),
+            (&event["actor"], &event["source"]),
             (&json!(operator.client.id), &json!("127.0.0.1"))
         );
         assert!(
@@ -77,7 +77,7 @@ fn p43_the_source_is_the_client_ip_that_a_trusted_proxy_names() {
     let operator = Operator::of(&app);
     let request = Request::post("/admin/clients").header("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
     operator.send(request.json(&json!({"name": "n", "scope": "x"})));
-    assert_eq!(operator.document("/admin/audit")["items"][0]["origin"], "198.51.100.7");
+    assert_eq!(operator.document("/admin/audit")["items"][0]["source"], "198.51.100.7");
 }
 
 #[test]

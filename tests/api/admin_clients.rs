@@ -46,7 +46,7 @@ fn a_client_is_created_and_its_secret_is_shown_once() {
     let operator = Operator::of(&app);
     let document = json!({
         "client_id": "shop one", "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
-        "audiences": ["https://one.example"], "serves": ["urn:two:b"], "auth_methods": ["client_secret_post"],
+        "audiences": ["https://one.example"], "introspection_audiences": ["urn:two:b"], "auth_methods": ["client_secret_post"],
         "ttl_seconds": 90, "alg": "EdDSA",
     });
     let answer = operator.post("/admin/clients", &document);
@@ -112,6 +112,17 @@ fn a_duplicate_client_id_is_409_and_changes_nothing() {
 }
 
 #[test]
+fn the_former_name_of_a_member_is_400_with_a_hint() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    let (client, _) = operator.create(json!({}));
+    const HINT: &str = "`serves` is now `introspection_audiences`";
+    let document = json!({"name": "n", "scope": "x", "serves": ["https://a.example"]});
+    assert_bad_request(&operator.post("/admin/clients", &document), HINT);
+    assert_bad_request(&operator.patch(&path_of(&client), &json!({"serves": []})), HINT);
+}
+
+#[test]
 fn a_malformed_member_is_named_but_its_value_is_not_echoed() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
@@ -121,7 +132,7 @@ fn a_malformed_member_is_named_but_its_value_is_not_echoed() {
         ("name", json!(""), "1 to 200 characters without control characters"),
         ("default_scope", json!("nothing:like:it"), "a part of the scope"),
         ("audiences", json!(["not-a-uri"]), URIS),
-        ("serves", json!(["https://a.example/#b"]), URIS),
+        ("introspection_audiences", json!(["https://a.example/#b"]), URIS),
         (
             "auth_methods",
             json!(["private_key_jwt"]),

@@ -149,7 +149,7 @@ fn client_id_is_required_but_need_not_exist() {
 fn p38_a_token_revoked_by_an_operator_is_inactive_immediately_on_every_worker() {
     let app = three_workers();
     let operator = Operator::of(&app);
-    let client = app.client(|client| client.serves = vec![ISSUER.into()]);
+    let client = app.client(|client| client.introspection_audiences = vec![ISSUER.into()]);
     for _ in 0..20 {
         let token = app.issue(&client, &[]);
         assert!(is_active(&app, &client, &token));

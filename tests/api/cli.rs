@@ -57,7 +57,7 @@ fn a_client_is_shown_with_exactly_these_members_and_without_its_secret() {
         "https://one.example",
         "--audience",
         "urn:two:b",
-        "--serves",
+        "--introspection-audience",
         "https://serves.example",
         "--auth-method",
         "client_secret_post",
@@ -78,7 +78,7 @@ fn a_client_is_shown_with_exactly_these_members_and_without_its_secret() {
         shown,
         json!({
             "client_id": client.id, "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
-            "audiences": ["https://one.example", "urn:two:b"], "serves": ["https://serves.example"],
+            "audiences": ["https://one.example", "urn:two:b"], "introspection_audiences": ["https://serves.example"],
             "auth_methods": ["client_secret_post"], "ttl_seconds": 3600, "alg": "EdDSA", "created_at": null, "updated_at": null,
         })
     );
@@ -120,12 +120,12 @@ fn a_failed_command_exits_with_1_and_one_line_that_says_what_to_do() {
     let program = testkit::program!().with_database();
     program.create_client(&["--name", "n", "--id", "taken", "--scope", "x"]);
     let taken = program.run(&["client", "create", "--name", "n", "--id", "taken", "--scope", "x"]);
-    assert_eq!(taken.failed(1), "mintage: there is a client \"taken\" already");
+    assert_eq!(taken.failed(1), "mintage: client \"taken\" already exists");
     for command in ["show", "enable", "disable", "delete"] {
         let missing = program.run(&["client", command, "nobody"]);
         assert_eq!(
             missing.failed(1),
-            "mintage: there is no client \"nobody\": see `mintage client list`"
+            "mintage: client \"nobody\" not found: see `mintage client list`"
         );
     }
     let no_database = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "client", "list"]);
@@ -175,8 +175,17 @@ fn a_usage_error_exits_with_2_and_one_line() {
             "--audience",
         ),
         (
-            &["client", "create", "--name", "n", "--scope", "a", "--serves", "x#y"],
-            "--serves",
+            &[
+                "client",
+                "create",
+                "--name",
+                "n",
+                "--scope",
+                "a",
+                "--introspection-audience",
+                "x#y",
+            ],
+            "--introspection-audience",
         ),
         (
             &[
@@ -212,6 +221,25 @@ fn a_usage_error_exits_with_2_and_one_line() {
     ] {
         let line = program.run(arguments);
         assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
+    }
+}
+
+#[test]
+fn the_former_name_of_a_flag_is_exit_2_with_a_hint() {
+    let program = testkit::program!().with_database();
+    for (arguments, hint) in [
+        (
+            &["--serves", "https://a.example"][..],
+            "`--serves` is now `--introspection-audience`",
+        ),
+        (
+            &["--serves=https://a.example"],
+            "`--serves` is now `--introspection-audience`",
+        ),
+        (&["--no-serves"], "`--no-serves` is now `--no-introspection-audiences`"),
+    ] {
+        let outcome = program.run(&[&["client", "update", "a"], arguments].concat());
+        assert!(outcome.failed(2).contains(hint), "{outcome:?}");
     }
 }
 
@@ -267,7 +295,7 @@ fn keys_are_listed_without_private_members() {
         testkit::program!()
             .run(&["key", "list"])
             .done()
-            .contains("no signing keys")
+            .starts_with("No signing keys yet")
     );
 }
 
@@ -280,7 +308,7 @@ fn migrations_are_applied_and_reverted() {
     assert_eq!(run("up"), "the schema is up to date\n");
     assert!(run("status").lines().all(|line| line.starts_with("applied ")));
     program.create_client(&["--name", "n", "--scope", "a"]);
-    while run("down") != "there is nothing to take back\n" {}
+    while run("down") != "there is nothing to revert\n" {}
     assert!(run("status").lines().all(|line| line.starts_with("pending ")));
     run("up");
     assert_eq!(program.run(&["client", "list", "--json"]).json()["items"], json!([]));
@@ -341,10 +369,7 @@ fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
 fn config_check_reports_unknown_keys_and_invalid_values() {
     let program = testkit::program!();
     program.write("mintage.toml", "[cache]\nttl = \"1m\"\n");
-    assert_eq!(
-        program.run(&["config", "check"]).done(),
-        "the configuration can be used\n"
-    );
+    assert_eq!(program.run(&["config", "check"]).done(), "the configuration is valid\n");
     program.write("mintage.toml", "[cache]\nttl = \"1m\"\ncolour = \"red\"\n");
     let unknown = program.run(&["config", "check"]);
     assert!(unknown.failed(1).contains("colour") && unknown.stderr.contains("(line 3)"));
@@ -564,7 +589,7 @@ fn an_update_changes_only_the_named_fields() {
     );
     assert_eq!(update(&["--default-scope", "auto"])["default_scope"], "a c");
     let output = program.run(&["client", "update", &client.id, "--name", "k"]);
-    assert_eq!(output.done(), format!("client {} is changed\n", client.id));
+    assert_eq!(output.done(), format!("client {} updated\n", client.id));
 }
 
 #[test]
@@ -586,7 +611,7 @@ fn an_invalid_update_is_rejected() {
     let missing = program.run(&["client", "update", "nobody", "--name", "n"]);
     assert_eq!(
         missing.failed(1),
-        "mintage: there is no client \"nobody\": see `mintage client list`"
+        "mintage: client \"nobody\" not found: see `mintage client list`"
     );
 }
 
@@ -660,20 +685,20 @@ fn a_failed_secret_command_prints_one_line() {
     assert_eq!(
         secret(&["add", &client.id]).failed(1),
         format!(
-            "mintage: client {} has 10 secrets already: see `mintage client secret list`, and revoke one",
+            "mintage: at most 10 secrets per client: revoke one of `mintage client secret list {}`",
             client.id
         )
     );
     for arguments in [&["add", "nobody"][..], &["list", "nobody"]] {
         assert_eq!(
             secret(arguments).failed(1),
-            "mintage: there is no client \"nobody\": see `mintage client list`"
+            "mintage: client \"nobody\" not found: see `mintage client list`"
         );
     }
     assert!(
         secret(&["revoke", &client.id, "x"])
             .failed(1)
-            .contains("has no secret \"x\"")
+            .contains(&format!("secret \"x\" of client {} not found", client.id))
     );
     for bad in ["soon", "0s", "999ms", "4000d"] {
         assert!(
@@ -688,7 +713,7 @@ fn a_failed_secret_command_prints_one_line() {
             .contains("--others-expire-in")
     );
     let update = program.run(&["client", "update", &client.id]);
-    assert!(update.failed(2).contains("say what to change"));
+    assert!(update.failed(2).contains("nothing to change"));
 }
 
 #[test]
@@ -722,10 +747,10 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
         ])
     );
     for line in &all {
-        let expected = ["id", "at", "who", "origin", "action", "subject", "detail"];
+        let expected = ["id", "at", "actor", "source", "action", "subject", "detail"];
         assert_eq!(members(line), BTreeSet::from(expected));
-        assert_eq!((&line["who"], &line["subject"]), (&json!("alice"), &json!("a")));
-        assert!(line["origin"].as_str().unwrap().starts_with("command line"), "{line}");
+        assert_eq!((&line["actor"], &line["subject"]), (&json!("alice"), &json!("a")));
+        assert!(line["source"].as_str().unwrap().starts_with("command line"), "{line}");
     }
     assert_eq!(lines(&["--after", &all[1]["id"].to_string()]), all[2..]);
     assert_eq!(lines(&["--after", &all[3]["id"].to_string()]), Vec::<Value>::new());

@@ -138,15 +138,15 @@ fn metric(serving: &Server, name: &str) -> f64 {
 }
 
 fn verified(serving: &Server) -> f64 {
-    metric(serving, "mintage_slow_hashes_verified_total")
+    metric(serving, "mintage_password_hash_verifications_total")
 }
 
 fn running(serving: &Server) -> f64 {
-    metric(serving, "mintage_slow_hashes_under_way{state=\"running\"}")
+    metric(serving, "mintage_password_hash_in_progress{state=\"running\"}")
 }
 
 fn waiting(serving: &Server) -> f64 {
-    metric(serving, "mintage_slow_hashes_under_way{state=\"waiting\"}")
+    metric(serving, "mintage_password_hash_in_progress{state=\"waiting\"}")
 }
 
 fn a_bcrypt_hash_is_replaced_by_a_digest_after_its_first_use(site: &Site) {
@@ -194,7 +194,7 @@ fn clients_imported_from_all_three_formats_get_tokens_with_their_old_secrets(sit
         let report = site.import(&text, &["--json"]).json();
         let count = |list: &str| report[list].as_array().unwrap().len();
         assert_eq!(
-            (count("accepted"), count("passed_over"), count("refused")),
+            (count("accepted"), count("skipped"), count("rejected")),
             (accepted, passed_over, 0)
         );
         assert_eq!(report["written"], true);
@@ -292,7 +292,7 @@ fn one_rejected_client_aborts_the_import_unless_rejected_clients_are_skipped(sit
     let refused = site.import(&lines, &["--json"]);
     assert_eq!(refused.code, Some(1));
     let line =
-        "mintage: nothing is imported, 6 of 7 clients are refused: mend them, or leave them out with --skip-refused\n";
+        "mintage: nothing imported: 6 of 7 clients rejected: correct them, or leave them out with --skip-refused\n";
     assert_eq!(refused.stderr, line);
     let report: Value = serde_json::from_str(&refused.stdout).unwrap();
     let places = |list: &str| -> Vec<String> {
@@ -307,7 +307,7 @@ fn one_rejected_client_aborts_the_import_unless_rejected_clients_are_skipped(sit
     };
     assert_eq!(places("accepted"), ["line 2"]);
     assert_eq!(
-        places("refused"),
+        places("rejected"),
         ["line 3", "line 4", "line 5", "line 6", "line 7", "line 8"]
     );
     assert_eq!(
@@ -315,10 +315,10 @@ fn one_rejected_client_aborts_the_import_unless_rejected_clients_are_skipped(sit
         (&json!(false), vec!["taken".to_owned()])
     );
     let text = site.import(&lines, &["--skip-refused"]);
-    assert!(text.done().ends_with("1 clients are imported.\n"), "{text:?}");
+    assert!(text.done().ends_with("1 clients imported.\n"), "{text:?}");
     assert!(
         text.stdout
-            .contains("refused      line 3 \"taken\": there is a client of this id already"),
+            .contains("rejected     line 3 \"taken\": a client with this id already exists"),
         "{text:?}"
     );
     assert_eq!(site.clients(), ["good", "taken"]);
@@ -392,7 +392,7 @@ fn two_instances_replace_a_hash_once_and_both_accept_the_secret(site: &Site) {
             });
         }
     });
-    let replaced = |serving: &Server| metric(serving, "mintage_slow_hashes_replaced_total");
+    let replaced = |serving: &Server| metric(serving, "mintage_password_hash_upgrades_total");
     let once = || (both.iter().map(replaced).sum::<f64>() == 1.0).then_some(());
     eventually("the hash is replaced once", PROPAGATION_TIMEOUT, once);
     assert!(site.hash_of("orders").starts_with("sha256:"));
@@ -427,7 +427,7 @@ fn a_hundred_concurrent_first_uses_verify_the_hash_once() {
         }
     });
     assert_eq!(verified(&serving), 1.0);
-    assert_eq!(metric(&serving, "mintage_slow_hashes_replaced_total"), 1.0);
+    assert_eq!(metric(&serving, "mintage_password_hash_upgrades_total"), 1.0);
 }
 
 /// 150 different secrets concurrently: two hashes are verified, 64 wait, and the other requests get 503.
@@ -447,7 +447,12 @@ fn a_full_password_hash_queue_is_503_and_other_clients_get_tokens() {
         while !guesses.iter().all(|guess| guess.is_finished()) {
             // A client whose secret is stored as a digest is not affected.
             assert_eq!(token_request(&digest_client, &[]).send(serving.address).status, 200);
-            let in_state = |state| metric(&serving, &format!("mintage_slow_hashes_under_way{{state=\"{state}\"}}"));
+            let in_state = |state| {
+                metric(
+                    &serving,
+                    &format!("mintage_password_hash_in_progress{{state=\"{state}\"}}"),
+                )
+            };
             under_way.push((in_state("running"), in_state("waiting")));
         }
         let answers: Vec<Response> = guesses.into_iter().map(|guess| guess.join().unwrap()).collect();

@@ -121,7 +121,7 @@ fn p32_a_token_is_active_only_for_clients_that_may_introspect_it() {
     let app = TestApp::start();
     let owner = app.client(|_| {});
     let unrelated = app.client(|_| {});
-    let orders = app.client(|client| client.serves = vec![ORDERS.into()]);
+    let orders = app.client(|client| client.introspection_audiences = vec![ORDERS.into()]);
     let auditor = app.client_with_scope("orders:read mintage:introspect");
     let admin = app.client_with_scope("mintage:admin");
     let for_issuer = app.issue(&owner, &[]);

@@ -313,13 +313,13 @@ fn p50_the_command_line_rotates_the_keys_of_a_running_server() {
     assert!(
         rejected
             .failed(1)
-            .contains(&format!("waits already: ES256 {new} signs from "))
+            .contains(&format!("scheduled already: ES256 {new} signs from "))
     );
     let rest = program.run(&["key", "rotate"]);
     let lines: Vec<&str> = rest.done().lines().collect();
     assert_eq!(lines.len(), 5, "{lines:?}");
     assert!(lines[..4].iter().all(|line| line.contains(" published: ")));
-    assert!(lines[4].starts_with(&format!("ES256 waits already: {new} signs from ")));
+    assert!(lines[4].starts_with(&format!("ES256 scheduled already: {new} signs from ")));
     assert_eq!(program.run(&["key", "list"]).done().lines().count(), 10);
 }
 

@@ -137,7 +137,7 @@ fn g8_the_audit_log_names_source_and_action_but_no_secret() {
     assert!(
         lines
             .iter()
-            .all(|line| line["origin"].as_str().unwrap().starts_with("command line"))
+            .all(|line| line["source"].as_str().unwrap().starts_with("command line"))
     );
     let whole = serde_json::to_string(&lines).unwrap();
     for secret in [&client.secret, created["client_secret"].as_str().unwrap()] {
@@ -157,5 +157,5 @@ fn an_operator_is_audited_by_client_id_and_ip() {
     assert_eq!(added.status, 201, "{}", added.text());
     let lines = app.database(|conn| mintage::db::audit::since(conn, 0, 100));
     let line = lines.iter().find(|line| line.action == "route.add").unwrap();
-    assert_eq!((&*line.who, &*line.origin), (&*operator.id, "127.0.0.1"));
+    assert_eq!((&*line.actor, &*line.source), (&*operator.id, "127.0.0.1"));
 }

@@ -106,7 +106,7 @@ fn g8_no_secret_token_or_key_is_ever_logged() {
     let stats = Request::get("/admin/writer/stats").bearer(&admin).send(serving.address);
     assert_eq!(stats.status, 200);
     serving.signal("HUP");
-    serving.wait_for_log("configuration read again");
+    serving.wait_for_log("configuration reloaded");
     serving.stop();
     let written = serving.log() + &serving.stdout() + &answers;
     assert!(
@@ -222,19 +222,17 @@ fn a_denied_credential_is_logged_in_one_line_with_its_reason_and_request_id() {
         .form_raw(GRANT)
         .send(serving.address);
     serving.wait_for_log("unknown_client");
-    let refused = lines(&serving, "credentials refused");
+    let refused = lines(&serving, "credentials denied");
     assert_eq!(refused.len(), 2);
     assert!(
         refused[0]
-            .ends_with("INFO  credentials refused reason=wrong_secret client=\"known\" peer=127.0.0.1 request_id=id-1"),
+            .ends_with("INFO  credentials denied reason=wrong_secret client=known client_ip=127.0.0.1 request_id=id-1"),
         "{refused:?}"
     );
     let made = answer.header("x-request-id").unwrap();
     // An unknown client id is not logged: it might be a secret in the wrong field.
     assert!(
-        refused[1].ends_with(&format!(
-            "reason=unknown_client client=- peer=127.0.0.1 request_id={made}"
-        )),
+        refused[1].ends_with(&format!("reason=unknown_client client_ip=127.0.0.1 request_id={made}")),
         "{refused:?}"
     );
 }
@@ -252,19 +250,19 @@ fn at_most_ten_denials_per_second_are_logged_and_the_others_counted() {
             connection.ask(&request).assert_invalid_client();
             refused += 1;
         }
-        lines(&serving, "left out").len() >= 3
+        lines(&serving, "suppressed").len() >= 3
     });
     let mut seconds = std::collections::BTreeMap::new();
-    for line in lines(&serving, "credentials refused reason=") {
+    for line in lines(&serving, "credentials denied reason=") {
         *seconds.entry(line[..19].to_owned()).or_insert(0) += 1;
     }
     // The first two seconds may be partial; all others are complete.
     assert_eq!(seconds.values().skip(2).max(), Some(&10), "{seconds:?}");
-    let left_out: u64 = lines(&serving, "left out count=")
+    let left_out: u64 = lines(&serving, "denial events suppressed count=")
         .iter()
         .map(|line| line.rsplit_once('=').unwrap().1.parse::<u64>().unwrap())
         .sum();
-    let logged = lines(&serving, "credentials refused reason=").len() as u64;
+    let logged = lines(&serving, "credentials denied reason=").len() as u64;
     // Denials suppressed in the last second are only reported in the next.
     assert!(
         left_out > 0 && left_out + logged <= refused,
@@ -292,36 +290,95 @@ fn json_logs_are_one_object_per_line() {
     let program = testkit::program!()
         .with("MINTAGE_LOG__FORMAT", "json")
         .with("RUST_LOG", "trace");
+    let client = program.create_client(&["--name", "n", "--id", "a b=\"c", "--scope", "a"]);
     let mut serving = program.serve(&[]);
     Request::post("/token")
         .basic_raw("a\"b\n:x")
         .form_raw(GRANT)
         .send(serving.address)
         .assert_invalid_client();
+    token_request(&client.with_secret("wrong"), &[])
+        .header("X-Request-Id", "id-1")
+        .send(serving.address)
+        .assert_invalid_client();
+    program.write("mintage.toml", "[token]\nttl = \"2x\"\n");
+    serving.signal("HUP");
+    serving.wait_for_log("configuration not reloaded");
     serving.stop();
     let log = serving.log();
-    let messages: Vec<String> = log
+    let lines: Vec<Value> = log
         .lines()
-        .map(|line| {
-            let line: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-            assert_eq!(
-                line.as_object().unwrap().keys().collect::<Vec<_>>(),
-                ["level", "message", "target", "time"]
-            );
-            assert!(line["time"].as_str().unwrap().ends_with('Z'));
-            line["message"].as_str().unwrap().to_owned()
-        })
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
-    for expected in [
-        "listening on http://",
-        "signing key made alg=RS256",
-        "ready clients_warmed=0",
-        "credentials refused reason=",
-        "stopped",
-    ] {
-        assert!(
-            messages.iter().any(|message| message.starts_with(expected)),
-            "{expected}: {log}"
-        );
+    for line in &lines {
+        assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+        assert!(line["level"].is_string() && line["target"].is_string(), "{line}");
     }
+    let event = |message: &str| {
+        let mut found = lines.iter().filter(|line| line["message"] == message);
+        found.next().unwrap_or_else(|| panic!("{message}: {log}"))
+    };
+    let url = event("server listening")["url"].as_str().unwrap();
+    assert_eq!(url, format!("http://{}", serving.address));
+    let created = event("signing key created");
+    assert_eq!((&created["alg"], &created["level"]), (&json!("ES256"), &json!("INFO")));
+    // A number stays one.
+    assert_eq!(event("server ready")["clients_warmed"], 0);
+    let denials: Vec<&Value> = lines
+        .iter()
+        .filter(|line| line["message"] == "credentials denied")
+        .collect();
+    let [stranger, known] = denials[..] else {
+        panic!("{denials:?}");
+    };
+    let fields = |line: &Value| {
+        let members = line.as_object().unwrap().keys();
+        members
+            .filter(|name| !["time", "level", "target", "message"].contains(&name.as_str()))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    // The id of a stranger is left out: it might be a secret in the wrong field.
+    assert_eq!(fields(stranger), ["client_ip", "reason", "request_id"]);
+    assert_eq!(fields(known), ["client", "client_ip", "reason", "request_id"]);
+    assert_eq!(
+        (
+            &known["reason"],
+            &known["client"],
+            &known["client_ip"],
+            &known["request_id"]
+        ),
+        (
+            &json!("wrong_secret"),
+            &json!("a b=\"c"),
+            &json!("127.0.0.1"),
+            &json!("id-1")
+        )
+    );
+    assert!(
+        event("configuration not reloaded")["error"]
+            .as_str()
+            .unwrap()
+            .contains("is not a duration"),
+        "{log}"
+    );
+    assert_eq!(event("server stopping")["pending"], 0);
+    event("server stopped");
+}
+
+#[test]
+fn an_event_of_a_signing_key_names_it() {
+    let program = testkit::program!()
+        .with_database()
+        .with("MINTAGE_LOG__FORMAT", "json")
+        .with("MINTAGE_KEYS__ENCRYPTION_KEY", &STANDARD.encode([0x5a; 32]));
+    let mut serving = program.serve(&[]);
+    let keys = Request::get("/.well-known/jwks.json").send(serving.address).json();
+    serving.stop();
+    let log = serving.log();
+    let mut lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let encrypted = lines.find(|line| line["message"] == "signing key encrypted");
+    let kid = encrypted.unwrap_or_else(|| panic!("{log}"))["kid"].clone();
+    let published = keys["keys"].as_array().unwrap();
+    assert!(published.iter().any(|key| key["kid"] == kid), "{kid}: {keys}");
 }

@@ -43,7 +43,7 @@ const GUARANTEED: [&str; 31] = [
     "mintage_change_feed_lag_seconds",
     "mintage_build_info",
     "mintage_ready",
-    "mintage_refusals_total",
+    "mintage_denials_total",
     "mintage_pool_max_size",
 ];
 
@@ -215,7 +215,7 @@ fn every_rejected_token_request_is_counted_by_its_error_code() {
     ] {
         scrape.assert_value(&format!("mintage_token_errors_total{{error=\"{code}\"}}"), count);
     }
-    scrape.assert_value(r#"mintage_refusals_total{reason="wrong_secret"}"#, 1.0);
+    scrape.assert_value(r#"mintage_denials_total{reason="wrong_secret"}"#, 1.0);
     scrape.assert_value(
         r#"mintage_http_requests_total{route="/token",method="GET",status="405"}"#,
         1.0,

@@ -113,16 +113,16 @@ fn sighup_applies_reloadable_keys_and_names_the_others() {
     until("the new lifetime is in effect", Duration::from_secs(5), || {
         lifetime() == 7200
     });
-    serving.wait_for_log("configuration read again");
+    serving.wait_for_log("configuration reloaded");
     let log = serving.log();
     for line in [
-        "configuration reloaded key=token.ttl",
-        "configuration reloaded key=token.alg",
+        "configuration key reloaded key=token.ttl",
+        "configuration key reloaded key=token.alg",
     ] {
         assert!(log.contains(&format!("INFO  {line}\n")), "{line}: {log}");
     }
     assert!(
-        log.contains("WARN  configuration not reloaded, this needs a restart key=server.max_body\n"),
+        log.contains("WARN  configuration key needs restart key=server.max_body\n"),
         "{log}"
     );
     let large = Request::post("/token").form_raw("x".repeat(2000)).send(serving.address);

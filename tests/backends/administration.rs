@@ -75,7 +75,10 @@ fn a_client_that_is_made_is_in_the_trail_without_its_secret(store: Store) {
     assert_eq!(lines.len(), 1);
     let line = serde_json::to_string(&lines[0]).unwrap();
     assert!(!line.contains(secret.reveal()) && !line.contains(&SecretHash::of(&secret).to_stored()[7..]));
-    assert_eq!((lines[0].who.as_str(), lines[0].origin.as_str()), ("ops", "127.0.0.1"));
+    assert_eq!(
+        (lines[0].actor.as_str(), lines[0].source.as_str()),
+        ("ops", "127.0.0.1")
+    );
     assert_eq!(
         (lines[0].action.as_str(), lines[0].subject.as_str()),
         ("client.create", "a")
@@ -99,7 +102,7 @@ fn a_change_tells_what_was_and_what_is(store: Store) {
 
 fn a_change_that_is_refused_leaves_no_trace(store: Store) {
     let (store, _) = with_client(store);
-    assert!(matches!(store.run(|conn| rename(conn, "", "a")), Changed::Refused(())));
+    assert!(matches!(store.run(|conn| rename(conn, "", "a")), Changed::Rejected(())));
     assert_eq!(actions(&store), ["client.create"]);
     assert_eq!(find(&store).name, "the client a");
 }
@@ -133,7 +136,7 @@ fn a_client_that_is_not_as_it_must_be_is_not_deleted(store: Store) {
         })
     };
     assert_eq!(delete_if("nobody", "x"), Deleted::Missing);
-    assert_eq!(delete_if("a", "x"), Deleted::Refused);
+    assert_eq!(delete_if("a", "x"), Deleted::Rejected);
     assert_eq!(
         (actions(&store), find(&store).secrets.len()),
         (vec!["client.create".into()], 1)
@@ -251,8 +254,8 @@ fn clients_to_import(count: usize) -> Vec<Client> {
     (0..count).map(one).collect()
 }
 
-fn import(conn: &mut Conn, all: &[Client], past_taken: bool) -> Result<Imported, DbError> {
-    transactions::import_clients(conn, &operator(), all, NOW, past_taken, |_| {})
+fn import(conn: &mut Conn, all: &[Client], skip_taken: bool) -> Result<Imported, DbError> {
+    transactions::import_clients(conn, &operator(), all, NOW, skip_taken, |_| {})
 }
 
 fn many_clients_are_imported_each_with_its_lines(store: Store) {

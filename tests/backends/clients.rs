@@ -67,7 +67,7 @@ fn full(text: &str) -> Client {
         scope: Scope::parse("z a mintage:admin").unwrap(),
         default_scope: Scope::parse("a").unwrap(),
         audiences: vec!["https://a.example".into(), "urn:b".into()],
-        serves: vec!["https://c.example".into()],
+        introspection_audiences: vec!["https://c.example".into()],
         auth_methods: vec![AuthMethod::ClientSecretPost],
         ttl_seconds: Some(60),
         alg: Some(Alg::EdDsa),

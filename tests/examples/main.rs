@@ -81,7 +81,7 @@ fn run(example: &Example) {
     let issuer = "http://127.0.0.1:8080";
     let program = testkit::program!().with_database();
     let mintage = program.serve(&[]);
-    let orders = mintage.client("orders:none", &["--serves", issuer]);
+    let orders = mintage.client("orders:none", &["--introspection-audience", issuer]);
     let reader = mintage.client("orders:read", &[]);
     let other = mintage.client("invoices:read", &[]);
     let api = Api::start(example, &mintage, &orders);

@@ -141,5 +141,5 @@ fn a_command_whose_commit_is_not_answered_does_not_say_that_it_is_done() {
     );
     // It was done all the same, and who tries again is told so.
     let outcome = scene.server.program.run_with(&[], &create);
-    assert_eq!(outcome.stderr, "mintage: there is a client \"new\" already\n");
+    assert_eq!(outcome.stderr, "mintage: client \"new\" already exists\n");
 }

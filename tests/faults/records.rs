@@ -26,7 +26,7 @@ fn a_record_that_is_refused_is_given_up_alone() {
     assert!(ids.iter().all(|id| recorded.contains(id)));
     assert!(!recorded.contains(&poison));
     assert_eq!(scene.statistics("writer")["dead_lettered_total"], 1);
-    let line = format!("token record given up, the database refuses it jti={poison}");
+    let line = format!("token record dead-lettered jti={poison}");
     assert!(scene.server.log().contains(&line));
 }
 

@@ -30,7 +30,11 @@ fn started_late(length: Duration) {
         server.send(&token_request(&anybody, &[])).assert_unavailable();
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(server.log().contains("not ready: the database cannot be reached: "));
+    assert!(
+        server
+            .log()
+            .contains("startup attempt failed error=\"the database cannot be reached: ")
+    );
     cluster.start_again();
     eventually("it is ready", Duration::from_secs(10), || {
         (server.send(&Request::get("/readyz")).status == 200).then_some(())

@@ -168,7 +168,7 @@ fn explain_says_which_route_decides_and_why() {
     assert_eq!(by_hand["route"]["id"], *special);
     assert_eq!(by_hand["reason"], "it is the most specific of 2 routes that match");
     assert_eq!(by_hand["others"][0]["route"]["id"], *general);
-    assert_eq!(by_hand["others"][0]["reason"], "the one that decides names the method");
+    assert_eq!(by_hand["others"][0]["reason"], "the deciding route names the method");
     let denied = server.run_json(&["route", "explain", "GET", "https://api.example/orders/../orders/1"]);
     assert_eq!(
         (&denied["decision"], &denied["route"]),
@@ -216,6 +216,6 @@ fn the_command_line_says_what_is_wrong_in_one_line() {
     add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
     add(&["--path", "/a", "--scope", "a", "--audience", "a"], "--audience: ");
     let again = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
-    refused(&again, 1, "there is a route for the same");
-    refused(&["remove", "nobody"], 1, "there is no route \"nobody\"");
+    refused(&again, 1, "a route with this method");
+    refused(&["remove", "nobody"], 1, "route \"nobody\" not found");
 }

@@ -253,7 +253,7 @@ fn p43_half_a_source_and_none_are_refused() {
     }
     denied(
         forwarded("", "/orders/1"),
-        "the method of the original request is not one in capital letters",
+        "the method of the original request is not in capital letters",
     );
     denied(forwarded("GET", ""), "the path does not begin with a slash");
 }

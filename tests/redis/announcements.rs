@@ -33,7 +33,7 @@ fn median_lag(instances: &[Server], client: &TestClient) -> Duration {
 #[test]
 fn what_one_instance_writes_the_others_know_sooner_than_their_next_poll() {
     let site = Site::of(2, &[]);
-    let client = site.instances[0].client("orders:read", &["--serves", "http://127.0.0.1:8080"]);
+    let client = site.instances[0].client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
     let with = median_lag(&site.instances, &client);
     assert!(count(&site.instances[1], "mintage_redis_received_total") >= 31);
     site.redis.stop();

@@ -34,7 +34,7 @@ fn p17_failures_count_over_all_instances() {
     let last = token_status(&site.instances[1], &with_wrong_secret(&client));
     assert!([401, 429].contains(&last), "{last}");
     await_limited(&site.instances[1], &client);
-    assert!(site.instances[1].log().contains("limited=client_at_address"));
+    assert!(site.instances[1].log().contains("limit=client_ip"));
     // The first instance learns it with the next failure there, which is one more than the limit.
     assert_eq!(token_status(&site.instances[0], &with_wrong_secret(&client)), 401);
     await_limited(&site.instances[0], &client);

@@ -12,7 +12,7 @@ use crate::site::{PATIENCE, Site, await_redis, count, is_active, metric, revoke,
 /// all, is a fault.
 fn assert_all_is_well(site: &Site) {
     let [a, b] = [&site.instances[0], &site.instances[1]];
-    let checker = a.client("orders:read", &["--serves", "http://127.0.0.1:8080"]);
+    let checker = a.client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
     let clients: Vec<TestClient> = (0..8).map(|_| site.client()).collect();
     // Known to nobody, then to one, then to both.
     for instance in [a, b, a, b] {
@@ -137,7 +137,7 @@ fn a_redis_that_one_instance_cannot_reach_is_not_missed() {
     eventually("it knows that it does not hear everything", PATIENCE, || {
         site.instances[1]
             .log()
-            .contains("the subscription was cut")
+            .contains("redis subscription lost")
             .then_some(())
     });
     // What changes meanwhile it does not hear; what peers say when it is back must not be from before.
@@ -194,7 +194,7 @@ fn g8_the_password_of_redis_is_in_no_log() {
     site.add_through(&right, &[("RUST_LOG", "trace")]);
     let refused = start(&site.database, &wrong, &[("RUST_LOG", "trace")]);
     eventually("it says that it is refused", PATIENCE, || {
-        refused.log().contains("redis cannot be reached").then_some(())
+        refused.log().contains("redis unavailable").then_some(())
     });
     assert_eq!(metric(&refused, "mintage_redis_up"), Some(0.0));
     site.redis.stop();

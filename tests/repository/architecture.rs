@@ -119,6 +119,28 @@ fn no_file_exceeds_the_line_limit() {
 }
 
 #[test]
+fn a_log_event_is_a_fixed_message() {
+    let variable: Vec<String> = events()
+        .into_iter()
+        .filter(|event| event.message.contains('{'))
+        .map(|event| format!("{}: {}", event.path, event.message))
+        .collect();
+    assert!(variable.is_empty(), "\n{}", variable.join("\n"));
+}
+
+#[test]
+fn the_events_of_warn_and_error_are_those_of_the_documentation() {
+    for level in ["error", "warn"] {
+        let logged: BTreeSet<String> = events()
+            .into_iter()
+            .filter(|event| event.level == level)
+            .map(|event| event.message)
+            .collect();
+        assert_eq!(logged, documented(level), "{level}");
+    }
+}
+
+#[test]
 fn http_does_not_name_the_database() {
     let naming: Vec<String> = sources()
         .into_iter()
@@ -320,6 +342,64 @@ fn test_code_is_distinguished_from_other_code() {
 struct Row {
     name: String,
     may_use: Vec<String>,
+}
+
+/// A call of a macro of `log`.
+struct Event {
+    path: String,
+    level: &'static str,
+    message: String,
+}
+
+/// Every event that `src` logs, outside of its tests.
+fn events() -> Vec<Event> {
+    let mut events = Vec::new();
+    for (path, text) in sources() {
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        for level in ["error", "warn", "info", "debug", "trace"] {
+            for call in code.split(&format!("log::{level}!(")).skip(1) {
+                let call = call_of(call);
+                // Fields come first, and may hold strings of their own.
+                let message = call.rsplit('"').nth(1).unwrap_or("{no literal}").to_owned();
+                events.push(Event {
+                    path: path.clone(),
+                    level,
+                    message,
+                });
+            }
+        }
+    }
+    assert!(events.len() > 40, "only {} events were found", events.len());
+    events
+}
+
+/// The text up to the parenthesis that ends the call; messages hold none.
+fn call_of(text: &str) -> &str {
+    let mut depth = 1;
+    for (at, character) in text.char_indices() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return &text[..at];
+        }
+    }
+    text
+}
+
+/// The events of a level in `docs/operations.md`, where each level has a table of its own.
+fn documented(level: &str) -> BTreeSet<String> {
+    let document = std::fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let (_, rest) = document.split_once(&format!("\nEvents at `{level}`")).unwrap();
+    rest.lines()
+        .skip_while(|line| !line.starts_with('|'))
+        .take_while(|line| line.starts_with('|'))
+        .skip(2)
+        .flat_map(|line| line.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The list of `src/lib.rs`.

@@ -318,7 +318,7 @@ pub fn new_client(secret: &str) -> Client {
         default_scope: scope.clone(),
         scope,
         audiences: vec![ORDERS.into(), "urn:example:two".into()],
-        serves: Vec::new(),
+        introspection_audiences: Vec::new(),
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,

@@ -219,8 +219,10 @@ fn log_name(number: usize) -> String {
 
 /// The address that a server logs when it listens.
 pub fn listening_on(log: &str) -> Option<SocketAddr> {
-    let (_, rest) = log.split_once("listening on http://")?;
-    rest.split_once(' ')?.0.parse().ok()
+    let (_, fields) = log.split_once("server listening")?;
+    // The address ends with a space as text, and with a quote as JSON.
+    let (_, rest) = fields.split_once("http://")?;
+    rest.split_once([' ', '"'])?.0.parse().ok()
 }
 
 impl Outcome {

@@ -27,7 +27,7 @@ pub fn client(text: &str) -> Client {
         scope: Scope::parse("orders:read orders:write").unwrap(),
         default_scope: Scope::parse("orders:read orders:write").unwrap(),
         audiences: Vec::new(),
-        serves: Vec::new(),
+        introspection_audiences: Vec::new(),
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,
@@ -67,7 +67,7 @@ pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMilli
 /// An operator.
 pub fn operator() -> Principal {
     Principal {
-        who: "ops".into(),
-        origin: "127.0.0.1".into(),
+        actor: "ops".into(),
+        source: "127.0.0.1".into(),
     }
 }

@@ -215,10 +215,7 @@ impl BatchWriter {
                 Fate::Rejected => {
                     self.dead_lettered += 1;
                     given_up += 1;
-                    log::error!(
-                        "token record given up, the database refuses it jti={}",
-                        pending.record.jti
-                    );
+                    log::error!(jti:% = pending.record.jti; "token record dead-lettered");
                     Err(NotRecorded::Unavailable)
                 }
                 // Whoever waited for it has had its 503 by now: nobody holds this token.
@@ -258,7 +255,7 @@ impl BatchWriter {
             Some(error) => self.pause(&error, ctx),
             None => {
                 if self.failures_in_a_row > 0 {
-                    log::info!("token records are written again pending={}", self.queues.pending());
+                    log::info!(pending = self.queues.pending(); "token record flush recovered");
                     self.failures_in_a_row = 0;
                 }
                 self.answer_flushes();
@@ -271,10 +268,7 @@ impl BatchWriter {
     fn pause(&mut self, error: &DbError, ctx: &mut Context<Self>) {
         self.flush_failures += 1;
         if self.failures_in_a_row == 0 {
-            log::error!(
-                "token records cannot be written, they are kept pending={} cause={error}",
-                self.queues.pending()
-            );
+            log::error!(pending = self.queues.pending(), error:%; "token record flush failed");
         }
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         let mut pause = retry_pause(FIRST_RETRY, MAX_RETRY, self.failures_in_a_row);

@@ -80,7 +80,7 @@ impl ChangeFeed {
         ctx.run_later(jittered(INTERVAL), |this, ctx| {
             ctx.spawn(this.poll().map(|result, this, ctx| {
                 if let Err(error) = result {
-                    log::debug!("change log not read: {error}");
+                    log::debug!(error:%; "change log not read");
                 }
                 this.poll_again_later(ctx);
             }));

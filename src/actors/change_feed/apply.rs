@@ -42,7 +42,8 @@ impl LocalState {
         peers: &Peers,
         seen: &Cursor,
     ) -> Result<Cursor, DbError> {
-        log::error!("the change log lacks what was read from it: it is another database, or one that lost commits");
+        // It lacks the last entry read: it is another database, or one that lost commits.
+        log::error!("change log diverged");
         // Before anything else is read, as at the start.
         let last = db.run_repeatable(changes::last).await?;
         db.knows_change_of_another_log(last);
@@ -54,7 +55,7 @@ impl LocalState {
 
     /// Reads how everything stands, because lines of the log may be gone that nobody here has read.
     pub(super) async fn read_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
-        log::warn!("lines of the change log may have been missed, everything is read again");
+        log::warn!("full state reload started");
         let (revocations, now) = (self.revocations.clone(), clock.now());
         let reading = self.revocations.reading().await;
         let database = db.clone();
@@ -112,7 +113,7 @@ impl LocalState {
         match routes::reload(db, &self.routes).await {
             // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
             Err(error @ DbError::Inconsistent(_)) => {
-                log::error!("routes not taken over: {error}");
+                log::error!(error:%; "routes not reloaded");
                 Ok(())
             }
             reloaded => reloaded,

@@ -458,8 +458,8 @@ impl Handler<Loaded> for ClientCache {
 /// A row that cannot be read is worth a line; an outage tells of itself through the breaker.
 fn report(error: &DbError) -> Unavailable {
     match error {
-        DbError::Unavailable(cause) => log::debug!("client load failed: {cause}"),
-        other => log::error!("client load failed: {other}"),
+        DbError::Unavailable(error) => log::debug!(error:%; "client load failed"),
+        error => log::error!(error:%; "client load failed"),
     }
     Unavailable
 }

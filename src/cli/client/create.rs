@@ -14,21 +14,21 @@ use crate::time::UnixMillis;
 /// What `client create` takes.
 #[derive(clap::Args)]
 pub struct NewClient {
-    /// What people call it
+    /// Display name
     #[arg(long)]
     name: String,
-    /// All scopes that it may ask for, separated by spaces; "" for a client that only checks tokens
+    /// Scopes that the client may request, space-separated; "" for a client that only introspects tokens
     #[arg(long)]
     scope: String,
-    /// Its id, 1 to 128 printable ASCII characters [default: made by the server]
+    /// Client id, 1 to 128 printable ASCII characters [default: generated]
     #[arg(long)]
     id: Option<String>,
-    /// What it gets when it asks for no scope [default: all but those that begin with mintage:]
+    /// Scopes of a token request without scope [default: all except those that begin with mintage:]
     #[arg(long)]
     default_scope: Option<String>,
     #[command(flatten)]
     rest: Rest,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -40,7 +40,7 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     context.with_database(
         |conn| match transactions::create_client(conn, &context.author(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
-                "there is a client {:?} already",
+                "client {:?} already exists",
                 client.id.as_str()
             )))),
             inserted => inserted.map(Ok),
@@ -140,7 +140,10 @@ mod tests {
         assert!(refused(|new| new.scope = "a  b".into()).starts_with("--scope"));
         assert!(refused(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
         assert!(refused(|new| new.rest.audiences = vec!["orders".into()]).starts_with("--audience"));
-        assert!(refused(|new| new.rest.serves = vec!["https://a#b".into()]).starts_with("--serves"));
+        assert!(
+            refused(|new| new.rest.introspection_audiences = vec!["https://a#b".into()])
+                .starts_with("--introspection-audience")
+        );
         assert!(refused(|new| new.rest.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
         assert!(refused(|new| new.rest.alg = Some("none".into())).starts_with("--alg"));
         for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {

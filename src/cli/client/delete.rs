@@ -22,7 +22,7 @@ pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
             client_id: id.as_str(),
             deleted: true,
         }),
-        false => print(&format!("client {id} is deleted")),
+        false => print(&format!("client {id} deleted")),
     }
     Ok(())
 }

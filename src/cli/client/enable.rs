@@ -15,7 +15,7 @@ pub fn run(context: &Context, named: &Named, enabled: bool) -> Result<(), Failur
     match named.json {
         true => show_client(&client, true),
         false => print(&format!(
-            "client {} is {}",
+            "client {} {}",
             client.id,
             if enabled { "enabled" } else { "disabled" }
         )),

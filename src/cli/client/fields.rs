@@ -7,19 +7,19 @@ use crate::config::Duration;
 /// What making and changing a client have in common.
 #[derive(clap::Args, Default)]
 pub struct Rest {
-    /// An audience that it may name as resource; may be repeated
+    /// Audience that the client may request with `resource`; repeatable
     #[arg(long = "audience", value_name = "URI")]
     pub audiences: Vec<String>,
-    /// An audience whose tokens it may introspect; may be repeated
-    #[arg(long, value_name = "URI")]
-    pub serves: Vec<String>,
-    /// client_secret_basic or client_secret_post; may be repeated [default: both]
+    /// Audience whose tokens the client may introspect; repeatable
+    #[arg(long = "introspection-audience", value_name = "URI")]
+    pub introspection_audiences: Vec<String>,
+    /// Authentication method: client_secret_basic or client_secret_post; repeatable [default: both]
     #[arg(long = "auth-method", value_name = "METHOD")]
     pub auth_methods: Vec<String>,
-    /// Lifetime of its tokens, 1s to 30d; `default`: token.ttl
+    /// Token lifetime, 1s to 30d; `default`: token.ttl
     #[arg(long)]
     pub ttl: Option<String>,
-    /// ES256, EdDSA, RS256, PS256 or HS256; `default`: token.alg
+    /// Token algorithm: ES256, EdDSA, RS256, PS256 or HS256; `default`: token.alg
     #[arg(long)]
     pub alg: Option<String>,
 }
@@ -40,7 +40,7 @@ impl Rest {
         };
         Ok(ClientFields {
             audiences: named(&self.audiences),
-            serves: named(&self.serves),
+            introspection_audiences: named(&self.introspection_audiences),
             auth_methods: named(&self.auth_methods),
             ttl_seconds,
             alg: self.alg.clone().map(|alg| (alg != "default").then_some(alg)),
@@ -54,6 +54,7 @@ pub fn usage(malformed: MalformedClient) -> Failure {
     let argument = match malformed.member {
         "default_scope" => "default-scope",
         "audiences" => "audience",
+        "introspection_audiences" => "introspection-audience",
         "auth_methods" => "auth-method",
         "ttl_seconds" => "ttl",
         same => same,

@@ -25,7 +25,7 @@ pub fn run(context: &Context, json: bool) -> Result<(), Failure> {
             next_cursor: None,
         });
     } else if all.is_empty() {
-        print("There are no clients: make one with `mintage client create --name NAME --scope SCOPE`.");
+        print("No clients yet: create one with `mintage client create --name NAME --scope SCOPE`.");
     } else {
         for client in &all {
             let state = if client.enabled { "enabled" } else { "disabled" };

@@ -20,27 +20,27 @@ pub use create::{NewClient, new_secret};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Make a client; its secret is shown this once
+    /// Create a client; its secret is shown only once
     Create(Box<NewClient>),
     /// List all clients
     List {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Show one client
     Show(Named),
-    /// Let a client get tokens again
+    /// Enable a client
     Enable(Named),
-    /// Stop a client from getting tokens
+    /// Disable a client: it gets no tokens, and its tokens are inactive
     Disable(Named),
-    /// Change a client; what is not named stays as it is
+    /// Change a client; members without a flag keep their value
     Update(Box<Update>),
     /// Delete a client and its secrets
     Delete(Named),
-    /// Make everything issued to a client until now inactive
+    /// Revoke all tokens issued to a client so far
     RevokeTokens(Named),
-    /// Bring clients over from Ory Hydra, Keycloak or a CSV file; their secrets keep working
+    /// Import clients with their secrets from Ory Hydra, Keycloak or CSV
     Import(import::Arguments),
     /// Manage the secrets of a client
     #[command(subcommand)]

@@ -5,9 +5,9 @@ use crate::oauth::client::ClientId;
 
 #[derive(clap::Args)]
 pub struct Named {
-    /// The client's id
+    /// Client id
     pub id: String,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -20,6 +20,6 @@ impl Named {
 
     /// There is no such client.
     pub fn missing(&self) -> Failure {
-        Failure::Failed(format!("there is no client {:?}: see `mintage client list`", self.id))
+        Failure::Failed(format!("client {:?} not found: see `mintage client list`", self.id))
     }
 }

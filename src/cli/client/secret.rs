@@ -13,17 +13,17 @@ use crate::time::UnixMillis;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Give a client one more secret; it is shown this once
+    /// Add a secret to a client; it is shown only once
     Add(NewSecret),
-    /// List the secrets of a client: their ids and times, not the secrets
+    /// List the ids and times of the secrets of a client
     List(Named),
-    /// Take a secret away at once
+    /// Revoke a secret at once
     Revoke {
-        /// The client's id
+        /// Client id
         id: String,
-        /// The secret's id
+        /// Secret id
         secret_id: String,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -31,15 +31,15 @@ pub enum Command {
 
 #[derive(clap::Args)]
 pub struct NewSecret {
-    /// The client's id
+    /// Client id
     id: String,
-    /// How long the new secret counts, such as 30d [default: until it is revoked]
+    /// Lifetime of the new secret, such as 30d [default: until revoked]
     #[arg(long, value_name = "TIME")]
     expires_in: Option<Duration>,
-    /// How long the secrets that it has still count, such as 7d [default: as before]
+    /// Expire the other secrets after this time, such as 7d [default: unchanged]
     #[arg(long, value_name = "TIME")]
     others_expire_in: Option<Duration>,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -77,7 +77,7 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
         Added::NoClient => return Err(named.missing()),
         Added::TooMany => {
             return Err(Failure::Failed(format!(
-                "client {id} has {MAX_SECRETS} secrets already: see `mintage client secret list`, and revoke one"
+                "at most {MAX_SECRETS} secrets per client: revoke one of `mintage client secret list {id}`"
             )));
         }
     }
@@ -116,7 +116,7 @@ fn list(context: &Context, named: &Named) -> Result<(), Failure> {
         });
     } else if documents.is_empty() {
         print(&format!(
-            "Client {id} has no secret: `mintage client secret add {id}` makes one."
+            "Client {id} has no secrets: add one with `mintage client secret add {id}`."
         ));
     } else {
         for document in &documents {
@@ -131,7 +131,7 @@ fn revoke(context: &Context, named: &Named, secret_id: &str) -> Result<(), Failu
     let author = context.author();
     if !context.with_database(|conn| transactions::revoke_secret(conn, &author, &id, secret_id, now))? {
         return Err(Failure::Failed(format!(
-            "client {id} has no secret {secret_id:?}: see `mintage client secret list {id}`"
+            "secret {secret_id:?} of client {id} not found: see `mintage client secret list {id}`"
         )));
     }
     #[derive(Serialize)]
@@ -144,7 +144,7 @@ fn revoke(context: &Context, named: &Named, secret_id: &str) -> Result<(), Failu
             secret_id,
             revoked: true,
         }),
-        false => print(&format!("secret {secret_id} of client {id} is revoked")),
+        false => print(&format!("secret {secret_id} of client {id} revoked")),
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub fn show_client(client: &Client, json: bool) {
         ("scope", client.scope.to_string()),
         ("default_scope", client.default_scope.to_string()),
         ("audiences", client.audiences.join(" ")),
-        ("serves", client.serves.join(" ")),
+        ("introspection_audiences", client.introspection_audiences.join(" ")),
         ("auth_methods", methods.join(" ")),
         ("ttl", or_default(client.ttl_seconds.map(|ttl| format!("{ttl}s")))),
         ("alg", or_default(client.alg.map(|alg| alg.to_string()))),
@@ -37,6 +37,6 @@ pub fn show_client(client: &Client, json: bool) {
         ("updated_at", client.updated_at.to_string()),
     ];
     for (name, value) in rows {
-        print(&format!("{name:14} {value}"));
+        print(&format!("{name:23} {value}"));
     }
 }

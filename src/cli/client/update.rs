@@ -12,26 +12,26 @@ use crate::oauth::client::Client;
 /// What `client update` takes; what is not named stays as it is.
 #[derive(clap::Args)]
 pub struct Update {
-    /// The client's id
+    /// Client id
     id: String,
-    /// What people call it
+    /// Display name
     #[arg(long)]
     name: Option<String>,
-    /// All scopes that it may ask for, separated by spaces
+    /// Scopes that the client may request, space-separated
     #[arg(long)]
     scope: Option<String>,
-    /// What it gets when it asks for no scope; `auto`: all but those that begin with mintage:
+    /// Scopes of a token request without scope; `auto`: all except those that begin with mintage:
     #[arg(long)]
     default_scope: Option<String>,
     #[command(flatten)]
     rest: Rest,
-    /// It may name no audience as resource any more
+    /// Remove all audiences
     #[arg(long, conflicts_with = "audiences")]
     no_audiences: bool,
-    /// It may introspect no audience's tokens any more
-    #[arg(long, conflicts_with = "serves")]
-    no_serves: bool,
-    /// As JSON
+    /// Remove all introspection audiences
+    #[arg(long, conflicts_with = "introspection_audiences")]
+    no_introspection_audiences: bool,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -47,8 +47,8 @@ impl Update {
         if self.no_audiences {
             fields.audiences = Some(Vec::new());
         }
-        if self.no_serves {
-            fields.serves = Some(Vec::new());
+        if self.no_introspection_audiences {
+            fields.introspection_audiences = Some(Vec::new());
         }
         Ok(fields)
     }
@@ -62,13 +62,13 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
     let fields = update.fields()?;
     if fields == ClientFields::default() {
         return Err(Failure::Usage(
-            "say what to change, see `mintage client update --help`".into(),
+            "nothing to change: see `mintage client update --help`".into(),
         ));
     }
     let client = change(context, &named, &fields)?;
     match update.json {
         true => show_client(&client, true),
-        false => print(&format!("client {} is changed", client.id)),
+        false => print(&format!("client {} updated", client.id)),
     }
     Ok(())
 }
@@ -83,6 +83,6 @@ pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result
     match changed {
         Changed::Done { after, .. } => Ok(*after),
         Changed::Missing => Err(named.missing()),
-        Changed::Refused(malformed) => Err(usage(malformed)),
+        Changed::Rejected(malformed) => Err(usage(malformed)),
     }
 }

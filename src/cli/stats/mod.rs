@@ -24,19 +24,19 @@ const REDRAW: &str = "\x1b[H\x1b[2J";
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Where the server listens, or server.admin_listen if that is set
+    /// URL of the server, or of server.admin_listen if set
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// Show one interval and end
+    /// Show one interval and exit
     #[arg(long)]
     once: bool,
-    /// Print JSON, an object a line
+    /// Print JSON, one object per line
     #[arg(long)]
     json: bool,
-    /// Time between two looks, 100ms to 1h
+    /// Interval between two scrapes, 100ms to 1h
     #[arg(long, value_name = "DURATION", default_value = "1s")]
     interval: String,
-    /// The route whose latency is shown
+    /// Route whose latency is shown
     #[arg(long, value_name = "PATTERN", default_value = "/token")]
     route: String,
 }

@@ -54,8 +54,8 @@ pub use writer::writer_stats;
 fn principal(worker: &Worker, caller: &Caller<'_>) -> Result<Principal, ApiError> {
     let claims = require(worker, caller, Right::Write)?;
     Ok(Principal {
-        who: claims.client_id.to_string(),
-        origin: caller.address().to_string(),
+        actor: claims.client_id.to_string(),
+        source: caller.address().to_string(),
     })
 }
 
@@ -107,9 +107,14 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const EXPECTED: &str = "the body must be a JSON object of known members, each at most once";
+    const RENAMED: &str = "`serves` is now `introspection_audiences`";
+    let detail = |error: serde_json::Error| match error.to_string().starts_with("unknown field `serves`") {
+        true => RENAMED,
+        false => EXPECTED,
+    };
     // serde would accept an array of the members in their order.
     match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|_| bad_request(EXPECTED)),
+        Some(b'{') => serde_json::from_slice(body).map_err(|error| bad_request(detail(error))),
         _ => Err(bad_request(EXPECTED)),
     }
 }

@@ -3,7 +3,6 @@
 //! A line never carries the credentials: a secret that is typed into the wrong field would stay in the log. It carries a
 //! client id only if a client with this id exists.
 
-use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 
 use actix_web::http::header::HeaderValue;
@@ -56,14 +55,14 @@ impl DenialLog {
             return;
         };
         if suppressed > 0 {
-            log::info!("lines about what was refused left out count={suppressed}");
+            log::info!(count = suppressed; "denial events suppressed");
         }
-        log::info!(
-            "{} refused reason={} {}",
-            denial.what(),
-            denial.name(),
-            fields(client, caller.address(), caller.request_id())
-        );
+        let (reason, client) = (denial.name(), client.map(ClientId::as_str));
+        let (address, request_id) = (caller.address(), request_id(caller.request_id()));
+        match denial.is_of_a_request() {
+            true => log::info!(reason, client, client_ip:% = address, request_id; "request denied"),
+            false => log::info!(reason, client, client_ip:% = address, request_id; "credentials denied"),
+        }
     }
 
     /// Writes that a limit is reached, unless there are too many such lines in this second.
@@ -72,16 +71,14 @@ impl DenialLog {
             return;
         };
         if suppressed > 0 {
-            log::warn!("too many failed authentications, lines left out count={suppressed}");
+            log::warn!(count = suppressed; "authentication limit events suppressed");
         }
-        let limited = match limited {
-            Limited::Client => "client_at_address",
-            Limited::Address => "address",
+        let limit = match limited {
+            Limited::Client => "client_ip",
+            Limited::Address => "ip",
         };
-        log::warn!(
-            "too many failed authentications limited={limited} {}",
-            fields(client, caller.address, &caller.request_id)
-        );
+        let (client, request_id) = (client.map(ClientId::as_str), request_id(&caller.request_id));
+        log::warn!(limit, client, client_ip:% = caller.address, request_id; "authentication limit reached");
     }
 }
 
@@ -89,10 +86,8 @@ fn admit(second: &Mutex<Second>, now: UnixMillis) -> Option<u64> {
     second.lock().unwrap_or_else(PoisonError::into_inner).admit(now)
 }
 
-fn fields(client: Option<&ClientId>, address: IpAddr, request_id: &HeaderValue) -> String {
-    let client = client.map_or_else(|| "-".to_owned(), |id| format!("{id:?}"));
-    let request_id = request_id.to_str().unwrap_or("-");
-    format!("client={client} peer={address} request_id={request_id}")
+fn request_id(header: &HeaderValue) -> &str {
+    header.to_str().unwrap_or("-")
 }
 
 #[cfg(test)]

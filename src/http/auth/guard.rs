@@ -15,7 +15,7 @@ use crate::time::UnixMillis;
 /// The delay before the next attempt, if the address, or this client id from this address, has failed too often.
 pub fn admit(worker: &Worker, caller: &Caller, client: Option<&ClientId>, now: UnixMillis) -> Result<(), RetryAfter> {
     let limits = &worker.shared.auth_limits;
-    if !limits.anybody_is_limited(now) {
+    if !limits.any_limited(now) {
         return Ok(());
     }
     let Some(wait) = limits.wait(caller.address(), client, now) else {
@@ -44,9 +44,9 @@ pub fn denied(
     now: UnixMillis,
 ) -> Result<(), RetryAfter> {
     let shared = &worker.shared;
-    let client = tried.filter(|_| denial.is_of_a_client());
+    let client = tried.filter(|_| denial.names_a_client());
     note(worker, caller, denial, client, now);
-    if !denial.counts() {
+    if !denial.is_failed_authentication() {
         return Ok(());
     }
     match shared.auth_limits.note(caller.address(), tried, now) {

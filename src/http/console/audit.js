@@ -25,7 +25,7 @@ export function audit(place, { session }) {
 function row(line) {
   return [
     stacked(line.at),
-    element('span', { class: 'two' }, chosen(line.who), element('small', { class: 'soft' }, line.origin)),
+    element('span', { class: 'two' }, chosen(line.actor), element('small', { class: 'soft' }, line.source)),
     element('span', { class: 'word' }, line.action.replace('.', ' ').replaceAll('_', ' ')),
     mono(line.subject),
     details(line.detail),

@@ -106,7 +106,7 @@ function members(form, before) {
     scope: values.scope.split(/\s+/).filter(Boolean).join(' '),
     default_scope: values.default_scope === '' ? null : values.default_scope.split(/\s+/).join(' '),
     audiences: lines(values.audiences),
-    serves: lines(values.serves),
+    introspection_audiences: lines(values.introspection_audiences),
     auth_methods: data.getAll('auth_methods'),
     ttl_seconds: values.ttl_seconds === '' ? null : Number(values.ttl_seconds),
     alg: values.alg === '' ? null : values.alg,
@@ -120,7 +120,7 @@ function fill(form, client) {
   const set = (name, value) => (form.elements[name].value = value ?? '');
   for (const name of ['name', 'scope', 'default_scope', 'ttl_seconds', 'alg']) set(name, client[name]);
   set('audiences', client.audiences.join('\n'));
-  set('serves', client.serves.join('\n'));
+  set('introspection_audiences', client.introspection_audiences.join('\n'));
   for (const box of form.elements.auth_methods) box.checked = client.auth_methods.includes(box.value);
 }
 

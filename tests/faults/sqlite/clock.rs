@@ -197,7 +197,7 @@ fn soak_g1_a_revoked_token_stays_so_when_it_was_forgotten_while_the_clock_was_fa
     take_back(&site, &server, &revoked);
     clock.jump(&site, &server, FAST);
     eventually("it is forgotten", Duration::from_secs(90), || {
-        server.log().contains("expired revocations forgotten").then_some(())
+        server.log().contains("expired revocations removed").then_some(())
     });
     clock.jump(&site, &server, RIGHT);
     for _ in 0..200 {

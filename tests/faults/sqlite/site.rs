@@ -179,7 +179,7 @@ impl Site {
         use base64::Engine;
         use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
         let logs = self.logs();
-        assert!(logs.contains(" ready clients_warmed="), "there is a log");
+        assert!(logs.contains(" server ready clients_warmed="), "there is a log");
         // Every token begins like this, and so does every part of one but its signature.
         let mut secrets = vec![
             "eyJ".to_owned(),

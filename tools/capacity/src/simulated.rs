@@ -54,7 +54,7 @@ fn client(number: usize) -> Client {
         scope: Scope::empty(),
         default_scope: Scope::empty(),
         audiences: vec![],
-        serves: vec![],
+        introspection_audiences: vec![],
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,

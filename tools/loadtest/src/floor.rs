@@ -54,7 +54,7 @@ fn serve(workers: usize) {
                 .route("/verify", web::post().to(verify))
         });
         let server = server.workers(workers).bind("127.0.0.1:0").expect("a free port");
-        eprintln!("listening on http://{} (floor)", server.addrs()[0]);
+        eprintln!("server listening url=http://{} (floor)", server.addrs()[0]);
         server.run().await.expect("it serves");
     });
 }

@@ -15,7 +15,7 @@ const COLUMNS: [&str; 12] = [
     "name",
     "default_scope",
     "audiences",
-    "serves",
+    "introspection_audiences",
     "auth_methods",
     "ttl_seconds",
     "alg",
@@ -92,14 +92,17 @@ fn columns(header: &ByteRecord) -> Result<Vec<&'static str>, String> {
     for (number, name) in (1..).zip(header) {
         let known = COLUMNS.into_iter().chain([SECRET_EXPIRES_AT]);
         let column = known.into_iter().find(|column| column.as_bytes() == name.trim_ascii());
-        let column = column.ok_or_else(|| format!("column {number} has no known name: {SEE}"))?;
+        let column = column.ok_or_else(|| match name.trim_ascii() {
+            b"serves" => format!("column {number}: `serves` is now `introspection_audiences`"),
+            _ => format!("column {number} has no known name: {SEE}"),
+        })?;
         if columns.contains(&column) {
-            return Err(format!("there are two columns {column}: {SEE}"));
+            return Err(format!("column {column} appears twice: {SEE}"));
         }
         columns.push(column);
     }
     match ["client_id", "scope"].into_iter().find(|name| !columns.contains(name)) {
-        Some(missing) => Err(format!("there is no column {missing}: {SEE}")),
+        Some(missing) => Err(format!("column {missing} is missing: {SEE}")),
         None => Ok(columns),
     }
 }
@@ -160,7 +163,7 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
         scope: Some(row.get("scope").unwrap_or_default().to_owned()),
         default_scope: row.get("default_scope").map(|scope| Some(scope.to_owned())),
         audiences: row.words("audiences"),
-        serves: row.words("serves"),
+        introspection_audiences: row.words("introspection_audiences"),
         auth_methods: row.words("auth_methods"),
         ttl_seconds: ttl_seconds.map_err(|_| "ttl_seconds must be a whole number")?.map(Some),
         alg: row.get("alg").map(|alg| Some(alg.to_owned())),
@@ -199,7 +202,7 @@ mod tests {
 
     fn refused(text: &str) -> String {
         match read(text).remove(0).machine.err() {
-            Some(NotAccepted::Refused(reason)) => reason,
+            Some(NotAccepted::Rejected(reason)) => reason,
             other => panic!("{other:?}"),
         }
     }
@@ -225,7 +228,7 @@ mod tests {
             Some(vec!["https://a.example".to_owned(), "urn:b:c".to_owned()])
         );
         assert_eq!(
-            (fields.serves, fields.ttl_seconds),
+            (fields.introspection_audiences, fields.ttl_seconds),
             (Some(vec!["urn:d:e".to_owned()]), Some(Some(60)))
         );
         assert_eq!(
@@ -267,6 +270,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_former_name_of_a_column_is_rejected_with_a_hint() {
+        let wrong = entries(b"client_id,scope,secret,serves\n").err().unwrap();
+        assert_eq!(wrong, "column 4: `serves` is now `introspection_audiences`");
+    }
+
     proptest! {
         #[test]
         fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a,;\"\r\n]{0,60}") {
@@ -301,6 +310,6 @@ mod tests {
             assert!(found.contains(reason), "{found}");
         }
         let bad = entries(b"client_id,scope,secret\n\xff,a,s\n").unwrap().remove(0);
-        assert_eq!(bad.machine.err(), Some(NotAccepted::Refused("it is not UTF-8".into())));
+        assert_eq!(bad.machine.err(), Some(NotAccepted::Rejected("it is not UTF-8".into())));
     }
 }

@@ -1,4 +1,4 @@
-//! Entries of a file, whatever its format, and what becomes of each: accepted, passed over or refused.
+//! Entries of a file, whatever its format, and what becomes of each: accepted, skipped or rejected.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -72,20 +72,20 @@ pub enum Value {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
     /// It is no client of Mintage's kind.
-    PassedOver(&'static str),
+    Skipped(&'static str),
     /// It is, and cannot be taken over.
-    Refused(String),
+    Rejected(String),
 }
 
 impl From<String> for NotAccepted {
     fn from(reason: String) -> Self {
-        Self::Refused(reason)
+        Self::Rejected(reason)
     }
 }
 
 impl From<&str> for NotAccepted {
     fn from(reason: &str) -> Self {
-        Self::Refused(reason.to_owned())
+        Self::Rejected(reason.to_owned())
     }
 }
 
@@ -138,9 +138,9 @@ pub struct ImportReport {
     /// What can be written.
     pub accepted: Vec<Candidate>,
     /// What is no client of Mintage's kind.
-    pub passed_over: Vec<Rejected>,
+    pub skipped: Vec<Rejected>,
     /// What cannot be taken over.
-    pub refused: Vec<Rejected>,
+    pub rejected: Vec<Rejected>,
 }
 
 /// Judges all entries of a file; the database has no say in it yet.
@@ -154,12 +154,12 @@ pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> ImportReport {
                 places.insert(id, place);
                 verdicts.accepted.push(candidate);
             }
-            Err(NotAccepted::PassedOver(reason)) => verdicts.passed_over.push(Rejected {
+            Err(NotAccepted::Skipped(reason)) => verdicts.skipped.push(Rejected {
                 place,
                 id,
                 reason: reason.to_owned(),
             }),
-            Err(NotAccepted::Refused(reason)) => verdicts.refused.push(Rejected { place, id, reason }),
+            Err(NotAccepted::Rejected(reason)) => verdicts.rejected.push(Rejected { place, id, reason }),
         }
     }
     verdicts
@@ -187,7 +187,7 @@ fn candidate(
         .split(' ')
         .any(|token| token.starts_with(RESERVED_PREFIX))
     {
-        let reason = "its scope gives rights on this server (mintage:…): give it those with `mintage client update`";
+        let reason = "its scope grants rights on this server (mintage:…): grant them with `mintage client update`";
         return Err(reason.into());
     }
     let mut secrets = machine.secrets;
@@ -204,23 +204,23 @@ fn candidate(
 impl ImportReport {
     /// How many entries there were.
     pub fn len(&self) -> usize {
-        self.accepted.len() + self.passed_over.len() + self.refused.len()
+        self.accepted.len() + self.skipped.len() + self.rejected.len()
     }
 
     /// Whether what is accepted may be written although something else is not.
     pub fn may_be_written(&self, skip_refused: bool) -> bool {
-        skip_refused || self.refused.is_empty()
+        skip_refused || self.rejected.is_empty()
     }
 
-    /// Refuses what the database has already.
-    pub fn refuse_taken(&mut self, taken: &HashSet<String>) {
+    /// Rejects what the database has already.
+    pub fn reject_taken(&mut self, taken: &HashSet<String>) {
         let accepted = std::mem::take(&mut self.accepted);
         for candidate in accepted {
             if taken.contains(candidate.client.id.as_str()) {
-                self.refused.push(Rejected {
+                self.rejected.push(Rejected {
                     place: candidate.place,
                     id: candidate.client.id.to_string(),
-                    reason: "there is a client of this id already".into(),
+                    reason: "a client with this id already exists".into(),
                 });
             } else {
                 self.accepted.push(candidate);
@@ -242,7 +242,7 @@ impl Candidate {
         }
         if self.secrets.iter().any(chosen) {
             warnings.push(
-                "its secret looks chosen, so it keeps a slow hash: give it a new one with `mintage client secret add`",
+                "its secret looks chosen, so it keeps a password hash: give it a new one with `mintage client secret add`",
             );
         }
         warnings
@@ -295,8 +295,8 @@ mod tests {
 
     fn refused(entry: Entry) -> String {
         let verdicts = judge(vec![entry], NOW);
-        assert_eq!((verdicts.accepted.len(), verdicts.refused.len()), (0, 1));
-        verdicts.refused[0].reason.clone()
+        assert_eq!((verdicts.accepted.len(), verdicts.rejected.len()), (0, 1));
+        verdicts.rejected[0].reason.clone()
     }
 
     #[test]
@@ -304,7 +304,7 @@ mod tests {
         let expired = ForeignSecret::plain("9tGuURiEKcKED1t48BwfyWF76VkoyII0", Some(NOW));
         let entry = entry("a", |machine| machine.secrets.push(expired.ok().unwrap()));
         let verdicts = judge(vec![entry], NOW);
-        assert_eq!((verdicts.accepted.len(), verdicts.refused.len()), (1, 0));
+        assert_eq!((verdicts.accepted.len(), verdicts.rejected.len()), (1, 0));
         assert_eq!(verdicts.accepted[0].secrets.len(), 1);
     }
 
@@ -340,7 +340,7 @@ mod tests {
             assert!(found.contains(reason), "{found}: {reason}");
         }
         let too_long = ForeignSecret::plain(&"x".repeat(1001), None);
-        assert!(matches!(too_long, Err(NotAccepted::Refused(_))));
+        assert!(matches!(too_long, Err(NotAccepted::Rejected(_))));
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         second.place = Place::Client(2);
         let verdicts = judge(vec![entry("a", |_| {}), second], NOW);
         assert_eq!(verdicts.accepted.len(), 1);
-        assert_eq!(verdicts.refused[0].reason, "client 1 has the same id");
+        assert_eq!(verdicts.rejected[0].reason, "client 1 has the same id");
     }
 
     #[test]

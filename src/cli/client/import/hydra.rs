@@ -59,13 +59,13 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
         .iter()
         .any(|grant| grant == "client_credentials")
     {
-        return Err(NotAccepted::PassedOver("it does not use the client_credentials grant"));
+        return Err(NotAccepted::Skipped("it does not use the client_credentials grant"));
     }
     let method = text(client, "token_endpoint_auth_method")?.unwrap_or("client_secret_basic");
     match method {
         "client_secret_basic" | "client_secret_post" => {}
-        "none" => return Err(NotAccepted::PassedOver("it is a public client, without a secret")),
-        _ => return Err("it does not authenticate by a secret".into()),
+        "none" => return Err(NotAccepted::Skipped("it is a public client, without a secret")),
+        _ => return Err("it does not authenticate with a secret".into()),
     }
     let fields = ClientFields {
         name: text(client, "client_name")?.map(str::to_owned),
@@ -83,7 +83,7 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
 
 fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
     let Some(secret) = text(client, "client_secret")? else {
-        return Err("it has no client_secret: Hydra's API does not give it, its database does (docs/import.md)".into());
+        return Err("it has no client_secret: Hydra's API omits it, its database has it (docs/import.md)".into());
     };
     // 0: it does not expire.
     let expires_at = number(client, "client_secret_expires_at")?.filter(|seconds| *seconds != 0);
@@ -187,7 +187,7 @@ mod tests {
             with("grant_types", json!(null)),
             with("token_endpoint_auth_method", json!("none")),
         ] {
-            assert!(matches!(not_accepted(client), NotAccepted::PassedOver(_)));
+            assert!(matches!(not_accepted(client), NotAccepted::Skipped(_)));
         }
     }
 
@@ -200,16 +200,16 @@ mod tests {
             (with("client_secret", json!(4711)), "client_secret must be a string"),
             (
                 with("token_endpoint_auth_method", json!("private_key_jwt")),
-                "by a secret",
+                "with a secret",
             ),
             (
                 with("client_credentials_grant_access_token_lifespan", json!("soon")),
                 "must be a time",
             ),
-            (json!("hunter2"), "no client"),
+            (json!("hunter2"), "not a client"),
         ] {
             match not_accepted(client) {
-                NotAccepted::Refused(text) => assert!(text.contains(reason), "{text}"),
+                NotAccepted::Rejected(text) => assert!(text.contains(reason), "{text}"),
                 passed_over => panic!("{passed_over:?}"),
             }
         }

@@ -12,7 +12,7 @@ pub type Members = Map<String, Value>;
 pub fn object(entry: &Value) -> Result<&Members, String> {
     entry
         .as_object()
-        .ok_or_else(|| "it is no client: not a JSON object".to_owned())
+        .ok_or_else(|| "it is not a client: not a JSON object".to_owned())
 }
 
 /// A text; `None` when it is left out, `null` or empty.

@@ -56,18 +56,18 @@ fn entry(number: usize, client: &Value, hidden: &HashSet<&str>) -> Entry {
 
 fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccepted> {
     if text(client, "protocol")?.is_some_and(|protocol| protocol != "openid-connect") {
-        return Err(NotAccepted::PassedOver("it is no OAuth client"));
+        return Err(NotAccepted::Skipped("it is not an OAuth client"));
     }
     if flag(client, "publicClient", false)? || flag(client, "bearerOnly", false)? {
-        return Err(NotAccepted::PassedOver(
+        return Err(NotAccepted::Skipped(
             "it is a public or bearer-only client, without a secret",
         ));
     }
     if !flag(client, "serviceAccountsEnabled", false)? {
-        return Err(NotAccepted::PassedOver("it has no service account"));
+        return Err(NotAccepted::Skipped("it has no service account"));
     }
     if text(client, "clientAuthenticatorType")?.is_some_and(|kind| kind != "client-secret") {
-        return Err("it does not authenticate by a secret".into());
+        return Err("it does not authenticate with a secret".into());
     }
     let empty = Members::new();
     let attributes = client.get("attributes").and_then(Value::as_object).unwrap_or(&empty);
@@ -113,10 +113,10 @@ fn secrets(client: &Members, attributes: &Members) -> Result<Vec<ForeignSecret>,
     Ok(secrets)
 }
 
-/// Refuses what stands in the place of a secret.
+/// Rejects what stands in the place of a secret.
 fn check(secret: &str) -> Result<(), NotAccepted> {
     if secret.bytes().all(|byte| byte == b'*') {
-        return Err("its secret is masked: export with `kc.sh export`, the console leaves secrets out".into());
+        return Err("its secret is masked: export with `kc.sh export`, the admin console leaves secrets out".into());
     }
     if secret.starts_with("${") {
         return Err("its secret is a placeholder for one in a vault or the environment".into());
@@ -215,7 +215,7 @@ mod tests {
         ] {
             let not_accepted = one(client).machine.err();
             assert!(
-                matches!(not_accepted, Some(NotAccepted::PassedOver(_))),
+                matches!(not_accepted, Some(NotAccepted::Skipped(_))),
                 "{not_accepted:?}"
             );
         }
@@ -227,12 +227,12 @@ mod tests {
             (with("secret", json!("**********")), "masked"),
             (with("secret", json!("${vault.orders}")), "placeholder"),
             (with("secret", json!(null)), "no secret"),
-            (with("clientAuthenticatorType", json!("client-jwt")), "by a secret"),
+            (with("clientAuthenticatorType", json!("client-jwt")), "with a secret"),
             (with("defaultClientScopes", json!(4711)), "defaultClientScopes must be"),
-            (json!(["hunter2"]), "no client"),
+            (json!(["hunter2"]), "not a client"),
         ] {
             match one(client).machine.err() {
-                Some(NotAccepted::Refused(text)) => assert!(text.contains(reason), "{text}"),
+                Some(NotAccepted::Rejected(text)) => assert!(text.contains(reason), "{text}"),
                 other => panic!("{other:?}"),
             }
         }

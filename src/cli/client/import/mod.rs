@@ -1,7 +1,7 @@
 //! `mintage client import`: brings clients over from another server, with the secrets that they have.
 //!
-//! A file is read whole and judged whole: an entry is accepted, passed over because it is not a client of Mintage's kind,
-//! or refused. Then all that is accepted is written in one transaction, or nothing. Nothing that is printed holds a secret,
+//! A file is read whole and judged whole: an entry is accepted, skipped because it is not a client of Mintage's kind,
+//! or rejected. Then all that is accepted is written in one transaction, or nothing. Nothing that is printed holds a secret,
 //! a hash or any other text of the file but client ids.
 
 mod csv_file;
@@ -29,18 +29,18 @@ const PROGRESS_INTERVAL: usize = 10_000;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Ory Hydra's clients as JSON, a realm export of Keycloak, or CSV; - for standard input
+    /// File to import: Ory Hydra JSON, a Keycloak realm export or CSV; - for standard input
     file: PathBuf,
-    /// What the file is [default: guessed from what is in it]
+    /// Format of the file [default: detected]
     #[arg(long, value_enum)]
     format: Option<Format>,
-    /// Say what would be imported and what not, and write nothing
+    /// Print the report without importing anything
     #[arg(long)]
     dry_run: bool,
-    /// Import what can be, though something else is refused
+    /// Import the accepted clients even if others are rejected
     #[arg(long)]
     skip_refused: bool,
-    /// As JSON
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -54,12 +54,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     };
     let entries = source.entries(format)?;
     let mut verdicts = entry::judge(entries, now);
-    verdicts.refuse_taken(&taken(context, &verdicts, arguments.dry_run)?);
+    verdicts.reject_taken(&taken(context, &verdicts, arguments.dry_run)?);
     let mut written = false;
     if !arguments.dry_run && verdicts.may_be_written(arguments.skip_refused) {
         let imported = write(context, &mut verdicts, arguments.skip_refused)?;
         // Somebody else made a client of this name since it was looked for.
-        verdicts.refuse_taken(&imported.taken);
+        verdicts.reject_taken(&imported.taken);
         written = imported.done;
     }
     let report = Report::new(format, arguments.dry_run, written, &verdicts);
@@ -67,8 +67,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     match written || verdicts.may_be_written(arguments.skip_refused) {
         true => Ok(()),
         false => Err(Failure::Failed(format!(
-            "nothing is imported, {} of {} clients are refused: mend them, or leave them out with --skip-refused",
-            verdicts.refused.len(),
+            "nothing imported: {} of {} clients rejected: correct them, or leave them out with --skip-refused",
+            verdicts.rejected.len(),
             verdicts.len()
         ))),
     }
@@ -113,7 +113,7 @@ fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> 
         }
     })?;
     imported.ok_or_else(|| {
-        Failure::Failed("nothing is imported, another made one of these clients meanwhile: try it again".into())
+        Failure::Failed("nothing imported: one of these clients was created in the meantime: try again".into())
     })
 }
 

@@ -6,7 +6,7 @@ use super::entry::{Candidate, ImportReport, Rejected};
 use super::source::Format;
 use crate::cli::{print, print_json};
 
-/// Characters of an id that are shown: ids that are refused may be of any length.
+/// Characters of an id that are shown: ids that are rejected may be of any length.
 const SHOWN: usize = 128;
 
 /// The report.
@@ -17,8 +17,8 @@ pub struct Report {
     /// Whether the accepted are clients now.
     written: bool,
     accepted: Vec<Accepted>,
-    passed_over: Vec<NotAccepted>,
-    refused: Vec<NotAccepted>,
+    skipped: Vec<NotAccepted>,
+    rejected: Vec<NotAccepted>,
 }
 
 #[derive(Serialize)]
@@ -53,8 +53,8 @@ impl Report {
             dry_run,
             written,
             accepted: verdicts.accepted.iter().map(accepted).collect(),
-            passed_over: verdicts.passed_over.iter().map(not_accepted).collect(),
-            refused: verdicts.refused.iter().map(not_accepted).collect(),
+            skipped: verdicts.skipped.iter().map(not_accepted).collect(),
+            rejected: verdicts.rejected.iter().map(not_accepted).collect(),
         }
     }
 
@@ -68,7 +68,7 @@ impl Report {
 
     fn text(&self) -> String {
         let mut lines = Vec::new();
-        for (title, list) in [("passed over", &self.passed_over), ("refused", &self.refused)] {
+        for (title, list) in [("skipped", &self.skipped), ("rejected", &self.rejected)] {
             for NotAccepted { at, client_id, reason } in list {
                 // Quoted, so that whatever stands there does nothing to the terminal.
                 lines.push(format!("{title:12} {at} {client_id:?}: {reason}"));
@@ -86,14 +86,14 @@ impl Report {
         }
         let counts = [
             ("accepted", self.accepted.len()),
-            ("passed over", self.passed_over.len()),
-            ("refused", self.refused.len()),
+            ("skipped", self.skipped.len()),
+            ("rejected", self.rejected.len()),
         ];
         lines.extend(counts.map(|(title, count)| format!("{title:12} {count}")));
         lines.push(match (self.written, self.dry_run) {
-            (true, _) => format!("{} clients are imported.", self.accepted.len()),
-            (false, true) => "Nothing is written: this was a dry run.".to_owned(),
-            (false, false) => "Nothing is written.".to_owned(),
+            (true, _) => format!("{} clients imported.", self.accepted.len()),
+            (false, true) => "Nothing imported: this was a dry run.".to_owned(),
+            (false, false) => "Nothing imported.".to_owned(),
         });
         lines.join("\n")
     }

@@ -20,11 +20,11 @@ const MAX_ENTRIES: usize = 20_000;
 /// What can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// Ory Hydra's clients, with the hashes of their secrets
+    /// Ory Hydra clients, with hashed secrets
     Hydra,
-    /// A realm export of Keycloak, with the secrets in the clear
+    /// Keycloak realm export, with plain secrets
     Keycloak,
-    /// Comma-separated values, a line a client; docs/import.md names the columns
+    /// Comma-separated values, one client per line; columns in docs/import.md
     Csv,
 }
 
@@ -78,7 +78,7 @@ impl Source {
         match documents.iter().find_map(guess) {
             Some(format) => Ok(format),
             None => Err(Failure::Failed(
-                "the file is of no known format: see docs/import.md, or say which with --format".into(),
+                "the file has no known format: see docs/import.md, or name it with --format".into(),
             )),
         }
     }
@@ -112,7 +112,7 @@ impl Source {
         documents.collect::<Result<_, _>>().map_err(|error| {
             // Not what the library says: it may quote what it found, and that may be a secret.
             let (line, column) = (error.line(), error.column());
-            Failure::Failed(format!("the file is no JSON: see line {line}, column {column}"))
+            Failure::Failed(format!("the file is not JSON: see line {line}, column {column}"))
         })
     }
 }
@@ -165,7 +165,7 @@ mod tests {
         let Err(Failure::Failed(text)) = source("[{\"client_secret\": \"hunter2\" \"b\"}]").guess() else {
             panic!("it is JSON");
         };
-        assert_eq!(text, "the file is no JSON: see line 1, column 30");
+        assert_eq!(text, "the file is not JSON: see line 1, column 30");
     }
 
     #[test]
