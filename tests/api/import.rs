@@ -289,12 +289,12 @@ fn one_rejected_client_aborts_the_import_unless_rejected_clients_are_skipped(sit
         "nosecret,a,",
     ]
     .join("\n");
-    let refused = site.import(&lines, &["--json"]);
-    assert_eq!(refused.code, Some(1));
+    let rejected = site.import(&lines, &["--json"]);
+    assert_eq!(rejected.code, Some(1));
     let line =
         "mintage: nothing imported: 6 of 7 clients rejected: correct them, or leave them out with --skip-refused\n";
-    assert_eq!(refused.stderr, line);
-    let report: Value = serde_json::from_str(&refused.stdout).unwrap();
+    assert_eq!(rejected.stderr, line);
+    let report: Value = serde_json::from_str(&rejected.stdout).unwrap();
     let places = |list: &str| -> Vec<String> {
         let mut places: Vec<String> = report[list]
             .as_array()
@@ -373,8 +373,8 @@ fn a_low_entropy_secret_keeps_its_password_hash_and_is_verified_once(site: &Site
     assert_eq!(verified(&serving), 2.0, "verified hashes are cached");
     assert_eq!(site.hash_of("bcrypt"), LOW_ENTROPY);
     assert!(site.hash_of("plain").starts_with("$argon2id$"));
-    let made = site.program.run(&["client", "secret", "add", "plain", "--json"]).json();
-    let new = made["client_secret"].as_str().unwrap();
+    let created = site.program.run(&["client", "secret", "add", "plain", "--json"]).json();
+    let new = created["client_secret"].as_str().unwrap();
     let works = || (ask(&serving, "plain", new).status == 200).then_some(());
     eventually("the new secret works", PROPAGATION_TIMEOUT, works);
 }

@@ -143,12 +143,12 @@ fn g8_a_secret_created_by_an_operator_appears_only_in_its_response() {
         .access_token();
     let send = |request: Request| request.bearer(&admin).send(serving.address);
     let post = |path: &str, document: &Value| send(Request::post(path).json(document)).json();
-    let made = post(
+    let created = post(
         "/admin/clients",
         &json!({"client_id": "shop", "name": "n", "scope": "x"}),
     );
     let added = post("/admin/clients/shop/secrets", &json!({}));
-    let secrets = [&made, &added].map(|document| document["client_secret"].as_str().unwrap().to_owned());
+    let secrets = [&created, &added].map(|document| document["client_secret"].as_str().unwrap().to_owned());
     let mut responses = String::new();
     for secret in &secrets {
         assert_eq!(
@@ -222,18 +222,20 @@ fn a_denied_credential_is_logged_in_one_line_with_its_reason_and_request_id() {
         .form_raw(GRANT)
         .send(serving.address);
     serving.wait_for_log("unknown_client");
-    let refused = lines(&serving, "credentials denied");
-    assert_eq!(refused.len(), 2);
+    let denied = lines(&serving, "credentials denied");
+    assert_eq!(denied.len(), 2);
     assert!(
-        refused[0]
+        denied[0]
             .ends_with("INFO  credentials denied reason=wrong_secret client=known client_ip=127.0.0.1 request_id=id-1"),
-        "{refused:?}"
+        "{denied:?}"
     );
-    let made = answer.header("x-request-id").unwrap();
+    let generated = answer.header("x-request-id").unwrap();
     // An unknown client id is not logged: it might be a secret in the wrong field.
     assert!(
-        refused[1].ends_with(&format!("reason=unknown_client client_ip=127.0.0.1 request_id={made}")),
-        "{refused:?}"
+        denied[1].ends_with(&format!(
+            "reason=unknown_client client_ip=127.0.0.1 request_id={generated}"
+        )),
+        "{denied:?}"
     );
 }
 
@@ -243,12 +245,12 @@ fn at_most_ten_denials_per_second_are_logged_and_the_others_counted() {
     let serving = program.serve(&[]);
     let mut connection = Connection::open(serving.address);
     let request = Request::post("/token").basic_raw("stranger:x").form_raw(GRANT);
-    let mut refused = 0;
+    let mut denied = 0;
     // Until the count of suppressed denials has been logged three times.
     until("suppressed denials are counted", Duration::from_secs(10), || {
         for _ in 0..40 {
             connection.ask(&request).assert_invalid_client();
-            refused += 1;
+            denied += 1;
         }
         lines(&serving, "suppressed").len() >= 3
     });
@@ -265,8 +267,8 @@ fn at_most_ten_denials_per_second_are_logged_and_the_others_counted() {
     let logged = lines(&serving, "credentials denied reason=").len() as u64;
     // Denials suppressed in the last second are only reported in the next.
     assert!(
-        left_out > 0 && left_out + logged <= refused,
-        "{left_out} {logged} {refused}"
+        left_out > 0 && left_out + logged <= denied,
+        "{left_out} {logged} {denied}"
     );
 }
 
