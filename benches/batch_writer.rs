@@ -1,5 +1,5 @@
-//! `cargo bench --bench batch_writer`: what a token record costs the worker that queues it, and the
-//! BatchWriter that writes it.
+//! `cargo bench --bench batch_writer`: the cost of a token record for the worker that queues it,
+//! and for the BatchWriter that writes it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ fn claims(ids: &mut TokenIdSource, now: UnixMillis) -> AccessTokenClaims {
     }
 }
 
-/// `Recorder::record` with a writer on a thread of its own that writes nowhere: the worker's side alone.
+/// `Recorder::record` with a writer on its own thread that writes nowhere: the worker's part alone.
 fn add(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&folder);
@@ -56,7 +56,8 @@ fn add(criterion: &mut Criterion) {
             bencher.iter(|| {
                 let recording = std::pin::pin!(recorder.record(&claims, UnixMillis(1)));
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-                // Asynchronous durability never waits, so one poll is all.
+                // With asynchronous durability, recording never waits, so it is ready at the first
+                // poll.
                 assert!(recording.poll(&mut context).is_ready());
             });
         });
@@ -65,7 +66,8 @@ fn add(criterion: &mut Criterion) {
     });
 }
 
-/// `tokens::insert_batch` of 1,000 rows into a growing SQLite table, committed to disk. The time is for the batch.
+/// `tokens::insert_batch` of 1,000 rows into a growing SQLite table, committed to disk. The time is
+/// per batch.
 fn flush(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&folder);
@@ -73,7 +75,7 @@ fn flush(criterion: &mut Criterion) {
     let millis = Cell::new(1_700_000_000_000);
     criterion.bench_function("batch_writer/flush_1000", |bencher| {
         bencher.iter_custom(|batches| {
-            let mut spent = Duration::ZERO;
+            let mut elapsed = Duration::ZERO;
             for _ in 0..batches {
                 millis.set(millis.get() + 250);
                 let now = UnixMillis(millis.get());
@@ -82,12 +84,12 @@ fn flush(criterion: &mut Criterion) {
                 db.run_here(|conn| {
                     let began = now_for_benchmark();
                     tokens::insert_batch(conn, &records)?;
-                    spent += began.elapsed();
+                    elapsed += began.elapsed();
                     Ok(())
                 })
                 .unwrap();
             }
-            spent
+            elapsed
         });
     });
 }

@@ -1,13 +1,15 @@
-//! `cargo bench --bench client_cache`: the client cache of one worker, and what metrics cost a request.
+//! `cargo bench --bench client_cache`: the client cache of one worker, and the cost of metrics per
+//! request.
 //!
-//! `hit` and `miss` are the handler's own work: one map access, the comparison of ages, the counters. `lookup` is a
-//! whole message on the same thread. `concurrent` is `hit` on two threads at once, each with its own cache: it must not
-//! be slower than `hit`, because nothing is shared. `memory_1000` prints bytes.
+//! `hit` and `miss` are the cache's work inside the handler: one map access, the check of the age,
+//! the counters. `lookup` is a complete message on the same thread. `concurrent` is `hit` on two
+//! threads at once, each with its own cache. It must not be slower than `hit`, because nothing is
+//! shared. `memory_1000` prints bytes.
 //!
-//! `metrics/request` is the cost of counting a token request: two readings of the clock, its route, its token.
-//! `metrics/cells` is the same without the clock. `metrics/concurrent` is `metrics/cells` while another worker counts as
-//! fast as it can: it must not be slower, because nothing is shared. `metrics/scrape` merges and writes the counts of 8
-//! workers.
+//! `metrics/request` is the cost of counting a token request: two clock reads, its route, its
+//! token. `metrics/cells` is the same without the clock. `metrics/concurrent` is `metrics/cells`
+//! while another worker counts as fast as it can. It must not be slower, because nothing is shared.
+//! `metrics/scrape` merges and writes the counts of 8 workers.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
@@ -28,14 +30,14 @@ use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::StoredSecret;
 use mintage::time::UnixMillis;
 
-/// Counts what is allocated and not freed.
+/// Counts the bytes that are allocated and not freed.
 struct Counting;
 
 static IN_USE: AtomicIsize = AtomicIsize::new(0);
 
 #[allow(
     unsafe_code,
-    reason = "an allocator cannot be written without; it only counts and hands on"
+    reason = "an allocator cannot be written without it; this one only counts and delegates"
 )]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -85,8 +87,8 @@ fn ids() -> Vec<ClientId> {
 }
 
 fn empty_cache() -> ClientCache {
-    let nobody = Rc::new(|_| -> futures_util::future::LocalBoxFuture<'static, _> { Box::pin(async { Ok(None) }) });
-    ClientCache::new(&Cache::default(), nobody, Rc::new(|| false))
+    let no_client = Rc::new(|_| -> futures_util::future::LocalBoxFuture<'static, _> { Box::pin(async { Ok(None) }) });
+    ClientCache::new(&Cache::default(), no_client, Rc::new(|| false))
 }
 
 fn full_cache(ids: &[ClientId]) -> ClientCache {
@@ -127,7 +129,7 @@ fn miss(criterion: &mut Criterion) {
     });
 }
 
-/// Counts one request that gets a token.
+/// Counts one successful token request.
 fn count(worker: &WorkerMetrics, route: RouteLabel, took: Duration) {
     worker.issued(black_box(Alg::Es256), black_box(false));
     worker.answered(black_box(route), black_box("POST"), black_box(200), took);
@@ -175,7 +177,7 @@ fn metrics_scrape(criterion: &mut Criterion) {
     });
 }
 
-/// A hit on this thread while another thread has hits of its own all the time.
+/// A hit on this thread while another thread has hits in its own cache all the time.
 fn concurrent(criterion: &mut Criterion) {
     let stop = Arc::new(AtomicBool::new(false));
     let other = std::thread::spawn({
@@ -230,12 +232,12 @@ fn memory(criterion: &mut Criterion) {
     let cache = full_cache(&ids);
     let bytes = IN_USE.load(Ordering::Relaxed) - before;
     println!(
-        "client_cache/memory_1000: {bytes} bytes for 1,000 entries, {} an entry",
+        "client_cache/memory_1000: {bytes} bytes for 1,000 entries, {} per entry",
         bytes / CLIENTS as isize
     );
     assert!(bytes < 1_000_000, "1,000 entries must take less than 1 MB");
     drop(cache);
-    // Criterion knows times only; filling the cache is what can be timed here.
+    // Criterion measures only times; what can be timed here is filling the cache.
     criterion.bench_function("client_cache/memory_1000", |bencher| {
         bencher.iter_custom(|fillings| {
             let began = now_for_benchmark();

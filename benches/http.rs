@@ -1,7 +1,9 @@
-//! `cargo bench --bench http`: the server's CPU time for one warm request, beside the HTTP floor ([`loadtest::floor`]).
+//! `cargo bench --bench http`: the server's CPU time for one warm request, compared with the HTTP
+//! floor ([`loadtest::floor`]).
 //!
-//! The cases take turns, round after round, in the same minutes on the same machine. The figures are medians over the rounds;
-//! the ratios are what to compare. `-- --rounds=7 --requests=60000` sets the size, `-- --only=HS256` the cases beside the floor's.
+//! The cases take turns, round after round, in the same minutes on the same machine. The figures
+//! are medians over the rounds. Compare the ratios. `-- --rounds=7 --requests=60000` sets the size,
+//! `-- --only=HS256` selects the cases beside the floor's.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +13,7 @@ use aws_lc_rs::signature::{
 };
 use loadtest::closed::{self, Until};
 use loadtest::floor::{self, MESSAGE};
-use loadtest::server::{self, CpuTime, resident_bytes, thread_cpu_nanos};
+use loadtest::server::{self, CpuTime, thread_cpu_nanos};
 use loadtest::traffic::{SCOPE, Traffic, token_bytes};
 use loadtest::{fill, median};
 use testkit::http::Request;
@@ -87,18 +89,18 @@ fn compare(rounds: u64, requests: u64, only: &str) {
         for ((_, server, request), micros) in cases.iter().zip(&mut micros) {
             let before = CpuTime::of(server.pid());
             drive(server, vec![request.clone()], requests);
-            // The last records are still to be written: they belong to these requests.
+            // The last records are not written yet: their cost belongs to these requests.
             std::thread::sleep(Duration::from_millis(400));
             micros.push(CpuTime::of(server.pid()).since(before) / 1e3 / requests as f64);
         }
     }
     println!(
-        "\nServer CPU a request: 1 worker, {CONNECTIONS} connections in a closed loop, records written to SQLite;"
+        "\nServer CPU per request: 1 worker, {CONNECTIONS} connections in a closed loop, records written to SQLite;"
     );
     println!("medians of {rounds} rounds of {requests} requests.\n");
     println!("| case | µs | × floor | floor + | spread of the rounds |\n| --- | --- | --- | --- | --- |");
     for ((name, ..), values) in cases.iter().zip(&micros) {
-        // Each round against the floor of the same round: what the machine did meanwhile hits both.
+        // Each round is compared with the floor of the same round, so that other load affects both.
         let against = |with: fn(f64, f64) -> f64| {
             let each = values.iter().zip(&micros[0]).map(|(value, floor)| with(*value, *floor));
             median(each.collect())
@@ -107,15 +109,16 @@ fn compare(rounds: u64, requests: u64, only: &str) {
             against(|value, floor| value / floor),
             against(|value, floor| value - floor),
         );
-        let (least, most) = values
+        let (min, max) = values
             .iter()
             .fold((f64::MAX, 0f64), |(a, b), value| (a.min(*value), b.max(*value)));
         let micros = median(values.clone());
-        println!("| {name} | {micros:.2} | {ratio:.2} | {difference:.2} µs | {least:.2} to {most:.2} |");
+        println!("| {name} | {micros:.2} | {ratio:.2} | {difference:.2} µs | {min:.2} to {max:.2} |");
     }
 }
 
-/// Start to ready on an existing database, and memory after 100,000 tokens for 5,000 clients.
+/// Time from start to ready on an existing database, and memory after 100,000 tokens for 5,000
+/// clients.
 fn footprint() {
     const CLIENTS: u64 = 5000;
     const TOKENS: u64 = 100_000;
@@ -126,7 +129,7 @@ fn footprint() {
     let server = program.clone().with("MINTAGE_SERVER__WORKERS", "0").serve(&[]);
     drive(&server, requests.collect(), TOKENS);
     std::thread::sleep(Duration::from_millis(600));
-    let megabytes = resident_bytes(server.pid()) as f64 / 1e6;
+    let megabytes = (server.resident_memory_kib() * 1024) as f64 / 1e6;
     println!("\nResident memory after {TOKENS} tokens for {CLIENTS} clients, all cores: {megabytes:.1} MB");
     drop(server);
     let starts = (0..9).map(|_| {
@@ -143,7 +146,7 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// CPU time of one signature and of one verification, without a server around them.
+/// CPU time of one signature and one verification, without a server.
 fn raw_operations() {
     const TIMES: u32 = 5000;
     let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key");
@@ -158,11 +161,15 @@ fn raw_operations() {
     let sign = micros(&|| {
         std::hint::black_box(key.sign(&random, &message).expect("a signature"));
     });
-    let verify = micros(&|| public.verify_sig(&message, signature.as_ref()).expect("it verifies"));
-    println!("\nAlone in a loop, CPU: {sign:.2} µs a P-256 signature, {verify:.2} µs a P-256 verification");
+    let verify = micros(&|| {
+        public
+            .verify_sig(&message, signature.as_ref())
+            .expect("the signature is valid")
+    });
+    println!("\nAlone in a loop, CPU: {sign:.2} µs per P-256 signature, {verify:.2} µs per P-256 verification");
 }
 
-/// Sends `total` requests, each the next of `requests` in turn.
+/// Sends `total` requests, taking `requests` in turn.
 fn drive(server: &Server, requests: Vec<Vec<u8>>, total: u64) {
     let traffic = Traffic::in_turn(requests);
     let outcome = closed::drive(&[server.address], &traffic, CONNECTIONS, Until::Requests(total));

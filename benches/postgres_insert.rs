@@ -1,7 +1,9 @@
-//! `cargo bench --bench postgres_insert`: ways to write a batch of token records to PostgreSQL, the evidence of ADR 10 and 11.
+//! `cargo bench --bench postgres_insert`: ways to write a batch of token records to PostgreSQL. The
+//! evidence for ADR 10 and 11.
 //!
-//! The figure to compare is CPU of this process for a row, because in production it is the server's; the elapsed time with the
-//! database is beside it. The first way is the one in use (`tokens::insert_batch`); the others are written out here.
+//! The figure to compare is this process's CPU per row, because in production it is the server's;
+//! the elapsed time with the database is printed as well. The first way is the one in use
+//! (`tokens::insert_batch`); the others are implemented here.
 
 use std::time::Instant;
 
@@ -34,13 +36,13 @@ diesel::table! {
 type Way = (&'static str, fn(&mut Conn, &[TokenRecord]) -> Result<(), DbError>);
 
 const WAYS: [Way; 4] = [
-    ("the one in use", records::insert_batch),
+    ("in use", records::insert_batch),
     ("diesel's insert of several rows", several_rows),
     ("unnest of seven arrays, prepared once", unnest),
     ("COPY to a temporary table, then insert from it", copy_twice),
 ];
 
-/// Rows of a batch, and how many batches are written of it in one round.
+/// Rows per batch, and batches per round.
 const SIZES: [(usize, usize); 4] = [(1, 400), (10, 200), (100, 100), (1000, 60)];
 
 const ROUNDS: usize = 5;
@@ -53,15 +55,15 @@ fn main() {
     db.run_here(migrations::up).expect("a new database");
     db.run_here(|conn| write(conn, |conn| conn.batch_execute(TEMPORARY)))
         .expect("a temporary table");
-    println!("| rows a batch | way | client CPU, µs a row | time, µs a row |\n| --- | --- | --- | --- |");
+    println!("| rows per batch | way | client CPU, µs per row | time, µs per row |\n| --- | --- | --- | --- |");
     for (rows, batches) in SIZES {
         let mut figures = vec![Vec::new(); WAYS.len()];
-        // The ways take turns, so that what else the machine does falls on all of them.
+        // The ways take turns, so that other load on the machine affects all of them.
         for _ in 0..ROUNDS {
             for (way, figures) in WAYS.iter().zip(&mut figures) {
                 figures.push(
                     db.run_here(|conn| measure(conn, way.1, rows, batches))
-                        .expect("it is written"),
+                        .expect("the batch is written"),
                 );
             }
         }
@@ -75,7 +77,7 @@ fn main() {
     }
 }
 
-/// CPU of this thread and time for a row, in microseconds.
+/// CPU of this thread and elapsed time per row, in microseconds.
 fn measure(
     conn: &mut Conn,
     way: fn(&mut Conn, &[TokenRecord]) -> Result<(), DbError>,
@@ -88,7 +90,7 @@ fn measure(
         let records: Vec<TokenRecord> = (0..rows).map(|_| record(&mut ids)).collect();
         let (cpu_before, began) = (thread_cpu_nanos(), now());
         way(conn, &records)?;
-        // The first ones make connections, plans and caches warm.
+        // The first batches open connections and fill caches and plans.
         if batch >= batches / 5 {
             cpu += thread_cpu_nanos() - cpu_before;
             time += began.elapsed().as_nanos() as u64;
@@ -186,7 +188,7 @@ fn unnest(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
         one_time: records.iter().map(|record| record.one_time).collect(),
     };
     let Conn::Postgres(conn) = conn else { unreachable!() };
-    // One statement is a transaction by itself.
+    // A single statement is a transaction.
     columns.execute(conn)?;
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! `cargo bench --bench revocations`: a set of a million revocations: its memory, its loading, and the cost of a check.
+//! `cargo bench --bench revocations`: a set of a million revocations: memory, loading time, and the
+//! cost of a check.
 //!
-//! The check is timed alone, on two threads at once, and while another thread revokes without a pause: in the shared set
-//! of the product, and in the alternative that ADR 9 rejects, a set for each worker.
+//! The check is timed alone, on two threads at once, and while another thread revokes continuously:
+//! in the shared set of the server, and in the alternative that ADR 9 rejects, one set per worker.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::collections::HashMap;
@@ -17,20 +18,20 @@ use mintage::oauth::token_id::{TokenId, TokenIdSource};
 use mintage::revocation::Revocations;
 use mintage::time::UnixMillis;
 
-/// Counts what is allocated and not freed, and the most that ever was.
+/// Counts the bytes that are allocated and not freed, and their maximum.
 struct Counting;
 
 static IN_USE: AtomicIsize = AtomicIsize::new(0);
-static MOST: AtomicIsize = AtomicIsize::new(0);
+static PEAK: AtomicIsize = AtomicIsize::new(0);
 
 #[allow(
     unsafe_code,
-    reason = "an allocator cannot be written without; it only counts and hands on"
+    reason = "an allocator cannot be written without it; this one only counts and delegates"
 )]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let size = layout.size() as isize;
-        MOST.fetch_max(IN_USE.fetch_add(size, Ordering::Relaxed) + size, Ordering::Relaxed);
+        PEAK.fetch_max(IN_USE.fetch_add(size, Ordering::Relaxed) + size, Ordering::Relaxed);
         unsafe { mimalloc::MiMalloc.alloc(layout) }
     }
 
@@ -57,13 +58,13 @@ fn main() {
     println!("| shared set, one thread | {:.1} |", check(&revocations, &others));
     println!(
         "| shared set, two threads at once | {:.1} |",
-        beside(&revocations, &others, |set, ids| {
+        while_other_thread(&revocations, &others, |set, ids| {
             black_box(check(set, ids));
         })
     );
     println!(
-        "| shared set, while another thread revokes without a pause | {:.1} |",
-        beside(&revocations, &others, |set, ids| {
+        "| shared set, while another thread revokes continuously | {:.1} |",
+        while_other_thread(&revocations, &others, |set, ids| {
             for jti in &ids[..CHECKS / 8] {
                 set.invalidate(InvalidatedToken {
                     jti: *jti,
@@ -74,12 +75,12 @@ fn main() {
     );
     let own: HashMap<TokenId, i64, ahash::RandomState> = ids.iter().map(|id| (*id, 1)).collect();
     println!(
-        "| a set of each worker's own, one thread | {:.1} |",
+        "| one set per worker, one thread | {:.1} |",
         nanos(&others, |id| own.contains_key(id))
     );
 }
 
-/// Loads the set from SQLite as a start does.
+/// Loads the set from SQLite, as a start does.
 fn load(ids: &[TokenId]) -> Revocations {
     use diesel::connection::SimpleConnection;
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -98,15 +99,15 @@ fn load(ids: &[TokenId]) -> Revocations {
             conn.batch_execute(&format!("INSERT INTO revocations VALUES {}", rows.join(",")))?;
         }
         let before = IN_USE.load(Ordering::Relaxed);
-        MOST.store(before, Ordering::Relaxed);
+        PEAK.store(before, Ordering::Relaxed);
         let began = now_for_benchmark();
         revocations.load(conn, NOW)?;
-        let took = began.elapsed();
+        let elapsed = began.elapsed();
         println!(
-            "{REVOCATIONS} revocations: loaded in {:.2} s, {:.1} MB, {:.1} MB at the most while loading",
-            took.as_secs_f64(),
+            "{REVOCATIONS} revocations: loaded in {:.2} s, {:.1} MB, peak {:.1} MB while loading",
+            elapsed.as_secs_f64(),
             (IN_USE.load(Ordering::Relaxed) - before) as f64 / 1e6,
-            (MOST.load(Ordering::Relaxed) - before) as f64 / 1e6
+            (PEAK.load(Ordering::Relaxed) - before) as f64 / 1e6
         );
         Ok(())
     })
@@ -119,16 +120,16 @@ fn check(revocations: &Revocations, ids: &[TokenId]) -> f64 {
     nanos(ids, |id| revocations.is_invalidated(id))
 }
 
-fn nanos(ids: &[TokenId], mut ask: impl FnMut(&TokenId) -> bool) -> f64 {
+fn nanos(ids: &[TokenId], mut check: impl FnMut(&TokenId) -> bool) -> f64 {
     let began = now_for_benchmark();
     for id in ids.iter().cycle().take(CHECKS) {
-        black_box(ask(id));
+        black_box(check(id));
     }
     began.elapsed().as_nanos() as f64 / CHECKS as f64
 }
 
-/// A check on this thread while `other` goes on and on in another.
-fn beside(
+/// The cost of a check on this thread while `other` runs continuously on another one.
+fn while_other_thread(
     revocations: &Revocations,
     ids: &[TokenId],
     other: impl Fn(&Revocations, &[TokenId]) + Send + 'static,

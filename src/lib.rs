@@ -1,8 +1,8 @@
 //! Mintage: a machine-to-machine OAuth 2.0 token server.
 //!
 //! # Allowed dependencies
-//! A module may use what is listed behind it and nothing else, and a name only ever points down the list.
-//! `tests/architecture.rs` reads this list and fails on whatever it does not allow.
+//! A module may use the modules listed behind it and no others. Names point only down the list.
+//! `tests/architecture.rs` reads this list and fails on every other dependency.
 //!
 //! ```text
 //! main        → cli
@@ -37,22 +37,27 @@
 //! random      →
 //! time        →
 //! ```
-//! Every module may use those from `unavailable` on, which know nothing of ours but what stands behind them.
+//! Every module may also use those from `unavailable` on, which depend only on what is listed
+//! behind them.
 //!
 //! # The request flow of one warm `POST /token`
-//! [`http`] (`token`) reads the form, asks the worker's [`actors::client_cache`] who the client is, compares the
-//! secret ([`oauth::stored_secret`]), decides what it gets ([`oauth::grant`]), signs it ([`keys`]), leaves the record in
-//! the worker's queue ([`records::queue`]) of the [`actors::batch_writer`], and answers. One mailbox, on its own thread; no
-//! database call.
+//! The handler in [`http`] (`token`) parses the form, looks the client up in the worker's
+//! [`actors::client_cache`], verifies the secret ([`oauth::stored_secret`]), decides what to grant
+//! ([`oauth::grant`]) and signs the token ([`keys`]). It puts the record into the worker's queue
+//! ([`records::queue`]) for the [`actors::batch_writer`], and responds. The flow passes one
+//! mailbox, on its own thread, and makes no database call.
 //!
 //! # Errors, by layer
-//! [`oauth::error::OAuthError`] is what the protocol says, [`db::DbError`] what the database did,
-//! [`admin::OperationError`] why an operation of an operator failed, [`unavailable::Unavailable`] that an answer cannot be
-//! had now, [`server::ServerError`] that the server cannot run,
-//! [`cli::Failure`] what a command tells its user.
+//! - [`oauth::error::OAuthError`]: the error response of the protocol.
+//! - [`db::DbError`]: a failed database operation.
+//! - [`admin::OperationError`]: a failed operator action.
+//! - [`unavailable::Unavailable`]: the answer cannot be obtained now.
+//! - [`server::ServerError`]: the server cannot start or did not stop cleanly.
+//! - [`cli::Failure`]: what a command reports to its user.
 
 #![forbid(unsafe_code)]
-// Here and not in Cargo.toml, whose lints hold for tests and benchmarks as well: helpers of theirs may unwrap.
+// Here and not in Cargo.toml: lints there would also apply to tests and benchmarks, whose helpers
+// may unwrap.
 #![warn(clippy::unwrap_used, missing_docs)]
 
 pub mod actors;

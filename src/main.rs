@@ -1,10 +1,11 @@
-//! The binary: parses the command line and turns what came of it into an exit code.
+//! The binary: runs the command line and returns its exit code.
 
 #![warn(clippy::unwrap_used)]
 
 use std::process::ExitCode;
 
-/// Without huge pages, which took twice the memory; `docs/benchmarks.md` has the comparison.
+/// Configured without huge pages, which doubled the memory; `docs/benchmarks.md` has the
+/// comparison.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,8 +1,8 @@
 //! Counts instructions with valgrind's callgrind.
 //!
-//! A server is counted thread by thread and only while a window is open: its start, the BatchWriter, the ChangeFeed and other
-//! periodic work run on other threads or outside of the window. Valgrind shows the same CPU on every x86-64 machine with AVX2,
-//! so libraries choose the same code there.
+//! Instructions are counted per thread and only while a window is open. Startup, the BatchWriter,
+//! the ChangeFeed and other periodic work run on other threads or outside the window. Valgrind
+//! reports the same CPU on every x86-64 machine with AVX2, so libraries select the same code there.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -15,14 +15,14 @@ use testkit::{Program, Server, eventually};
 /// How long a server may take to become ready under callgrind.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A server under callgrind; killed when dropped.
+/// A server under callgrind, killed on drop.
 pub struct Counted {
     pub server: Server,
     folder: tempfile::TempDir,
 }
 
 impl Counted {
-    /// Starts `serve` under callgrind and waits until its log holds `ready_sign`.
+    /// Starts `serve` under callgrind and waits until its log contains `ready_sign`.
     pub fn start(program: &Program, arguments: &[&str], ready_sign: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let valgrind = valgrind(folder.path());
@@ -37,7 +37,8 @@ impl Counted {
         Self { server, folder }
     }
 
-    /// Instructions of the busiest thread for each request: what 2n requests take more than n, divided by n.
+    /// Instructions of the busiest thread per request: the difference between 2n and n requests,
+    /// divided by n.
     pub fn each(&self, request: &[u8], n: u64) -> Result<f64, String> {
         let mut connection = Connection::open(self.server.address);
         // The first requests parse keys, grow buffers and fill caches.
@@ -47,20 +48,20 @@ impl Counted {
         Ok((twice - once) / n as f64)
     }
 
-    /// Instructions of the busiest thread while `work` is done.
+    /// Instructions of the busiest thread during `work`.
     fn window(&self, work: impl FnOnce()) -> Result<f64, String> {
         self.control("--zero")?;
         work();
         self.control("--dump")?;
-        let mut most = 0f64;
+        let mut busiest = 0f64;
         for path in self.dumps() {
-            most = most.max(total_of(&path));
+            busiest = busiest.max(total_of(&path));
             std::fs::remove_file(path).expect("the dump is ours");
         }
-        if most > 0.0 {
-            return Ok(most);
+        if busiest > 0.0 {
+            return Ok(busiest);
         }
-        Err("callgrind_control brought no counts".into())
+        Err("callgrind_control produced no counts".into())
     }
 
     fn dumps(&self) -> Vec<PathBuf> {
@@ -87,7 +88,7 @@ impl Counted {
     }
 }
 
-/// Instructions inside of one function of this program, which is started again with `argument`.
+/// Instructions inside one function of this program, which is started again with `argument`.
 pub fn inside(function: &str, argument: &str) -> Result<f64, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [valgrind, flags @ ..] = valgrind(folder.path());
@@ -105,13 +106,13 @@ pub fn inside(function: &str, argument: &str) -> Result<f64, String> {
     Ok(total_of(&folder.path().join("counts")))
 }
 
-/// Its program and flags; it writes into `folder`.
+/// The program and its flags; it writes into `folder`.
 fn valgrind(folder: &Path) -> [String; 3] {
     let counts = format!("--callgrind-out-file={}", folder.join("counts").display());
     ["valgrind".to_owned(), "--tool=callgrind".to_owned(), counts]
 }
 
-/// `totals: NUMBER` of a dump.
+/// The value of `totals: NUMBER` in a dump.
 fn total_of(dump: &Path) -> f64 {
     let text = String::from_utf8_lossy(&std::fs::read(dump).unwrap_or_default()).into_owned();
     let total = text.lines().rev().find_map(|line| {
@@ -123,7 +124,8 @@ fn total_of(dump: &Path) -> f64 {
     total.unwrap_or(0.0)
 }
 
-/// One connection in a closed loop: each request is one turn of the server's event loop, in every run.
+/// Uses one connection in a closed loop: each request is one turn of the server's event loop in
+/// every run.
 fn drive(connection: &mut Connection, request: &[u8], times: u64) {
     for _ in 0..times {
         ask(connection, request);

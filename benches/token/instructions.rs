@@ -1,8 +1,10 @@
-//! The guard: instructions of one warm request, compared with the figures that are kept in `benches/instructions.toml`.
+//! The guard: instructions of one warm request, compared with the stored figures of
+//! `benches/instructions.toml`.
 //!
-//! Instruction counts repeat to a thousandth, whatever else the machine does, so an increase of a few per cent comes from a
-//! change of the code. The instructions of an elliptic-curve signature are counted in the same run and subtracted: they depend on
-//! the CPU that valgrind shows, and on no code of this repository.
+//! Instruction counts are reproducible to 0.15 % under any load, so an increase of a few per cent
+//! comes from a change of the code. The instructions of an elliptic-curve signature are counted in
+//! the same run and subtracted: they depend on the CPU that valgrind reports, not on this
+//! repository.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,7 +21,7 @@ use crate::callgrind::{Counted, ask, inside};
 use crate::steps;
 use crate::warm::BODY;
 
-/// A figure may rise by this much: 3 %.
+/// A figure may increase by 3 %.
 const TOLERANCE: f64 = 0.03;
 
 /// Requests in the shorter of the two windows.
@@ -27,12 +29,12 @@ const REQUESTS: u64 = 500;
 
 const HEAD: &str = "\
 # Instructions of one warm request in the worker's thread, counted by callgrind and guarded by scripts/perf-check.
-# docs/benchmarks.md says how; `scripts/perf-check --update` writes this file.
+# docs/benchmarks.md describes the method; `scripts/perf-check --update` writes this file.
 ";
 
 type Figures = BTreeMap<String, f64>;
 
-/// Counts and compares; or writes the counts down.
+/// Counts and compares, or with `update` stores the counts.
 pub fn run(update: bool, steps: bool) -> ExitCode {
     let outcome = if steps { print_steps() } else { guard(update) };
     match outcome {
@@ -48,39 +50,40 @@ pub fn run(update: bool, steps: bool) -> ExitCode {
 fn guard(update: bool) -> Result<bool, String> {
     let counted = count()?;
     if update {
-        std::fs::write(kept_in(), to_text(&counted)).map_err(|error| error.to_string())?;
+        std::fs::write(figures_file(), to_text(&counted)).map_err(|error| error.to_string())?;
         println!("{}", to_text(&counted));
         return Ok(true);
     }
-    let kept = std::fs::read_to_string(kept_in()).map_err(|error| format!("benches/instructions.toml: {error}"))?;
-    let kept: Figures = toml::from_str(&kept).map_err(|error| format!("benches/instructions.toml: {error}"))?;
-    let mut good = kept.len() == counted.len();
+    let stored =
+        std::fs::read_to_string(figures_file()).map_err(|error| format!("benches/instructions.toml: {error}"))?;
+    let stored: Figures = toml::from_str(&stored).map_err(|error| format!("benches/instructions.toml: {error}"))?;
+    let mut good = stored.len() == counted.len();
     for (name, figure) in &counted {
-        let Some(known) = kept.get(name) else {
+        let Some(expected) = stored.get(name) else {
             println!("{name:<18} {figure:>8.0}  is not in benches/instructions.toml");
             good = false;
             continue;
         };
-        let change = figure / known - 1.0;
+        let change = figure / expected - 1.0;
         let verdict = match change {
-            change if change > TOLERANCE => "MORE THAN IT WAS: find out why, or run scripts/perf-check --update",
-            change if change < -TOLERANCE => "less than it was: keep it so with scripts/perf-check --update",
+            change if change > TOLERANCE => "REGRESSION: find the cause, or run scripts/perf-check --update",
+            change if change < -TOLERANCE => "improvement: store it with scripts/perf-check --update",
             _ => "",
         };
         good &= change <= TOLERANCE;
         let percent = change * 100.0;
-        println!("{name:<18} {figure:>8.0} instructions, kept {known:>8.0}, {percent:>+6.2} %  {verdict}");
+        println!("{name:<18} {figure:>8.0} instructions, stored {expected:>8.0}, {percent:>+6.2} %  {verdict}");
     }
     Ok(good)
 }
 
-fn kept_in() -> PathBuf {
+fn figures_file() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/instructions.toml")
 }
 
 fn to_text(figures: &Figures) -> String {
     figures.iter().fold(HEAD.to_owned(), |mut text, (name, figure)| {
-        writeln!(text, "{name:?} = {figure:.1}").expect("a String takes every text");
+        writeln!(text, "{name:?} = {figure:.1}").expect("writing to a String cannot fail");
         text
     })
 }
@@ -99,7 +102,7 @@ fn count() -> Result<Figures, String> {
     Ok(figures)
 }
 
-/// The instructions of each step of a token, beside those of the whole request and of the floor.
+/// The instructions of each step of a token, with those of the whole request and of the floor.
 fn print_steps() -> Result<bool, String> {
     let server = Server::start();
     let (_, token) = server.requests().swap_remove(0);
@@ -140,7 +143,7 @@ impl Server {
         let [hs256, es256] = ["HS256", "ES256"].map(|alg| server::create_client(&program, alg));
         let route = ["route", "add", "--path", "/orders/{id}", "--scope", "orders:read"];
         program.run_json(&route);
-        // The keys are generated here: under callgrind that would take minutes.
+        // The keys are generated here: under callgrind, that would take minutes.
         drop(program.serve(&[]));
         Self {
             counted: Counted::start(&program, &[], "ready "),
@@ -155,7 +158,7 @@ impl Server {
         let response = ask(&mut Connection::open(self.counted.server.address), &token);
         let issued = response.split('"').nth(3).expect("a token");
         let introspection = form(&self.hs256, "/introspect", &format!("token={issued}"));
-        let question = format!(
+        let validation = format!(
             "GET /validate HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {issued}\r\nX-Forwarded-Method: GET\r\n\
              X-Forwarded-Host: shop.example\r\nX-Forwarded-Uri: /orders/17\r\n\r\n"
         );
@@ -163,12 +166,12 @@ impl Server {
             ("token HS256", token),
             ("token ES256", token_es256),
             ("introspect HS256", introspection),
-            ("validate HS256", question.into_bytes()),
+            ("validate HS256", validation.into_bytes()),
         ]
     }
 }
 
-/// Byte for byte what the figures were counted with: another header is other instructions.
+/// The exact bytes with which the stored figures were counted: another header changes the count.
 fn form(client: &TestClient, path: &str, body: &str) -> Vec<u8> {
     let credentials = STANDARD.encode(format!("{}:{}", client.id, client.secret));
     format!(

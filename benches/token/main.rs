@@ -1,8 +1,9 @@
 //! `cargo bench --bench token`: one warm token without HTTP, and its signature alone.
 //!
-//! `token/issue_cached` is everything that a worker does for one warm token between the bytes of the request and those of the
-//! response: parse Basic credentials and form, find the client, compare its secret, decide the grant, sign, record, write the
-//! response. It signs with HS256; `token/issue_cached_ES256` with the default.
+//! `token/issue_cached` is all work of a worker for one warm token, from the bytes of the request
+//! to those of the response: parse Basic credentials and form, look up the client, verify its
+//! secret, decide the grant, sign, record, write the response. It signs with HS256;
+//! `token/issue_cached_ES256` with the default algorithm.
 //!
 //! `-- --instructions` counts instructions instead of time; `scripts/perf-check` runs it.
 
@@ -51,12 +52,12 @@ fn issue_cached(criterion: &mut Criterion) {
     }
 }
 
-/// `Signer::sign`: claims as JSON, encoded, and signed with a key that is parsed once.
+/// `Signer::sign`: claims as JSON, encoded, and signed with a key that was parsed before.
 fn signing(criterion: &mut Criterion) {
     for alg in [Alg::Hs256, Alg::EdDsa, Alg::Es256, Alg::Rs256] {
         let (signer, claims) = (signer(alg), warm::claims());
         criterion.bench_function(&format!("signing/{alg}"), |bencher| {
-            bencher.iter(|| signer.sign(black_box(&claims)).expect("it signs"));
+            bencher.iter(|| signer.sign(black_box(&claims)).expect("signing succeeds"));
         });
     }
 }

@@ -1,7 +1,7 @@
 //! The steps of one warm token, each alone in a loop, to be counted by callgrind.
 //!
-//! Each step has its own function that is never inlined: callgrind counts the instructions inside of it and not those that
-//! prepare it. The names in [`NAMES`] are those functions.
+//! Each step is a function that is never inlined: callgrind counts the instructions inside it and
+//! not its preparation. [`NAMES`] lists these functions.
 
 use std::hint::black_box;
 
@@ -20,24 +20,27 @@ use mintage::oauth::{basic, grant};
 
 use crate::warm::{self, BODY, NOW, Warm};
 
-/// Each step and what it is.
+/// The function of each step, and its description.
 pub const NAMES: [(&str, &str); 10] = [
-    ("step_basic", "Basic credentials read"),
-    ("step_form", "form read"),
-    ("step_cache", "client found (the cache's own work, without its mailbox)"),
+    ("step_basic", "Basic credentials parsed"),
+    ("step_form", "form parsed"),
+    (
+        "step_cache",
+        "client found (the cache alone, without the message to the actor)",
+    ),
     ("step_secret", "secret hashed and compared"),
-    ("step_digest", "of it SHA-256 itself"),
-    ("step_grant", "grant decided, id made"),
-    ("step_sign", "answer written around claims, encoded and signed (HS256)"),
-    ("step_hmac", "of it HMAC-SHA-256 itself"),
-    ("step_record", "record handed over"),
+    ("step_digest", "of which SHA-256"),
+    ("step_grant", "grant decided, token id generated"),
+    ("step_sign", "response written: claims, encoding and signature (HS256)"),
+    ("step_hmac", "of which HMAC-SHA-256"),
+    ("step_record", "record queued"),
     ("step_ecdsa", "one P-256 signature, for comparison"),
 ];
 
 /// How often a step is repeated in its loop.
 pub const TIMES: u64 = 2000;
 
-/// Does one step [`TIMES`] times.
+/// Runs one step [`TIMES`] times.
 pub fn run(name: &str) {
     Warm::with(Alg::Hs256, |mut warm| match name {
         "step_basic" => step_basic(&warm),
@@ -68,7 +71,7 @@ fn step_form() {
     }
 }
 
-/// Ids that are the same in every run, so that they meet in the same buckets as often.
+/// Ids that are the same in every run, so that hash collisions are too.
 fn ids() -> Vec<String> {
     (0..1000).map(|number| format!("client{number:014}")).collect()
 }

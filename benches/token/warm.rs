@@ -1,4 +1,4 @@
-//! The state of a worker that has seen its client before, and the steps of issuing a token.
+//! The state of a worker that has cached its client, and the steps of issuing a token.
 
 use std::future::Future;
 use std::pin::pin;
@@ -34,7 +34,7 @@ pub const BODY: &[u8] = b"grant_type=client_credentials&scope=orders%3Aread";
 const ID: &str = "AbCdEfGhIjKlMnOpQrSt";
 const ISSUER: &str = "http://127.0.0.1:8080";
 
-/// One worker's share of a server that has seen its client before. Records are written nowhere.
+/// One worker's part of a server that has cached its client. Records are discarded.
 pub struct Warm {
     pub header: Vec<u8>,
     pub cache: ClientCache,
@@ -46,7 +46,7 @@ pub struct Warm {
 }
 
 impl Warm {
-    /// Runs `work` on a runtime, which the writer of records needs.
+    /// Runs `work` on a runtime, which the batch writer needs.
     pub fn with(alg: Alg, work: impl FnOnce(Self)) {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let db = Db::open(&Database {
@@ -89,7 +89,7 @@ impl Warm {
         }
     }
 
-    /// One token, from the bytes of the request to those of the answer.
+    /// One token, from the bytes of the request to those of the response.
     pub fn issue(&mut self) -> Vec<u8> {
         let (id, secret) = basic::parse(&self.header).expect("credentials");
         let request = TokenRequest::from_form(BODY).expect("a form");
@@ -104,13 +104,14 @@ impl Warm {
         answer
     }
 
-    /// Signs claims and writes the answer around the token.
+    /// Signs claims and writes the response around the token.
     pub fn answer(&self, claims: &AccessTokenClaims) -> Vec<u8> {
         let sign = |answer: &mut Vec<u8>| self.signer.sign_into(claims, answer);
         response::token(claims.exp - claims.iat, claims.scope.as_str(), sign).expect("a token")
     }
 
-    /// Hands a record over. Asynchronous durability never waits, so one poll is all.
+    /// Queues a record. With asynchronous durability, recording never waits, so it is ready at the
+    /// first poll.
     pub fn record(&self, claims: &AccessTokenClaims) {
         let recording = pin!(self.recorder.record(claims, NOW));
         assert!(recording.poll(&mut Context::from_waker(Waker::noop())).is_ready());
@@ -119,8 +120,8 @@ impl Warm {
 
 /// A cache that never loads.
 pub fn empty_cache() -> ClientCache {
-    let nobody = Rc::new(|_| -> futures_util::future::LocalBoxFuture<'static, _> { Box::pin(async { Ok(None) }) });
-    ClientCache::new(&Cache::default(), nobody, Rc::new(|| false))
+    let no_client = Rc::new(|_| -> futures_util::future::LocalBoxFuture<'static, _> { Box::pin(async { Ok(None) }) });
+    ClientCache::new(&Cache::default(), no_client, Rc::new(|| false))
 }
 
 pub fn client(id: ClientId, secret: &ClientSecret) -> Client {

@@ -1,7 +1,8 @@
-//! Janitor: removes what has expired, `janitor.keep_expired` after it did.
+//! Janitor: removes expired rows once `janitor.keep_expired` has passed since their expiry.
 //!
-//! It works in small batches and rests after each for nine times as long as the batch took, so that the writer and whoever
-//! revokes a token wait for one batch at most, and nine tenths of the time nobody notices it. One instance at a time does it: see [`expired`].
+//! The janitor deletes in small batches. After each batch it rests for nine times as long as the
+//! batch took: the writer and revocations then wait for one batch at most, and it occupies the
+//! database for a tenth of the time at most. Only one instance sweeps at a time: see [`expired`].
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,29 +19,33 @@ use crate::db::expired::{self, BATCH, Leftover, Waiting, Walk};
 use crate::db::{Backend, Db, DbError, partitions};
 use crate::time::UnixMillis;
 
-/// A rest is so many times as long as the batch before it: the janitor takes a tenth of a core and of the disk at most.
-/// That is some 10,000 rows a second, more than most servers issue; one that is behind rests for a third of that.
-const RESTS: u32 = 9;
+/// A rest takes this many times as long as the batch before it, so that the janitor uses at most a
+/// tenth of a core and of the disk. That removes about 10,000 rows per second, more than most
+/// servers issue. A janitor that is behind rests for a third of that time.
+const REST_FACTOR: u32 = 9;
 
 /// The shortest rest between two batches.
-const REST: Duration = Duration::from_millis(2);
+const MIN_REST: Duration = Duration::from_millis(2);
 
-/// The longest: a database that is slow is not to be left alone for ever.
+/// The longest rest between two batches, so that a slow database does not stall the sweep.
 const MAX_REST: Duration = Duration::from_secs(1);
 
-/// Batches of one kind in a round, a million rows. What is left then goes in the next round, which follows at once.
-const BATCHES: usize = 2000;
+/// Batches of one kind per round: a million rows. The rest goes in the next round, which follows
+/// immediately.
+const MAX_BATCHES: usize = 2000;
 
-/// The youngest line of the change log that may go, in milliseconds: no instance that still works is so far behind.
-const CHANGES_KEPT: i64 = 3_600_000;
+/// The minimum age at which a line of the change log is removed, in milliseconds. A running
+/// instance is never that far behind: its change feed reloads everything after half of it.
+const MIN_CHANGE_AGE: i64 = 3_600_000;
 
-/// Between two walks through all of SQLite's old token records, long-lived ones that were passed included.
-const WHOLE_WALK: Duration = Duration::from_secs(3600);
+/// The time between two complete passes over SQLite's old token records, which include the
+/// long-lived ones that were skipped.
+const FULL_WALK_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// So few records that were passed are looked at again in each round.
-const FEW: usize = 10_000;
+/// With fewer skipped records than this, every round passes over all of them.
+const MAX_RECHECKED: usize = 10_000;
 
-/// What it has done since the start. A clone shows the same counts.
+/// The janitor's counters since the start. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct JanitorStats(Arc<Mutex<Counts>>);
 
@@ -57,44 +62,44 @@ struct Counts {
 /// Rows removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Removed {
-    /// Token records that were removed one by one; those in partitions go with their partition.
+    /// Token records removed one by one. Those in a dropped partition are not included.
     pub tokens: u64,
     /// Revocations.
     pub revocations: u64,
-    /// Uses of one-time tokens.
+    /// Redemptions of one-time tokens.
     pub redemptions: u64,
     /// Lines of the change log.
     pub changes: u64,
 }
 
-/// The last round that came to its end.
+/// The last complete round.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 pub struct LastRound {
-    /// How long it took, its rests included.
+    /// Its duration in seconds, including rests.
     pub seconds: f64,
-    /// Rows that it removed.
+    /// The number of rows it removed.
     pub rows: u64,
 }
 
-/// `/admin/janitor/stats`
+/// The body of `/admin/janitor/stats`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct JanitorDocument {
     /// Rows removed since the start.
     pub removed_total: Removed,
     /// Partitions dropped since the start (PostgreSQL).
     pub partitions_dropped_total: u64,
-    /// Rounds that came to their end.
+    /// Completed rounds since the start.
     pub rounds_total: u64,
-    /// Rounds that did not, because the database did not answer or refused.
+    /// Rounds that failed because of a database error.
     pub failures_total: u64,
-    /// Rows past their time that were still there at the end of the last round, counted up to 100,000.
+    /// Rows due for removal that remained after the last round; counting stops at 100,000.
     pub waiting: Waiting,
     /// The last round.
     pub last_round: Option<LastRound>,
 }
 
 impl JanitorStats {
-    /// As they are now.
+    /// A snapshot of the counters.
     pub fn document(&self) -> JanitorDocument {
         let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         JanitorDocument {
@@ -119,7 +124,7 @@ pub struct Janitor {
     stats: JanitorStats,
 }
 
-/// One who removes, and what it remembers from round to round.
+/// What a round needs, and what it remembers for the next one.
 #[derive(Clone)]
 struct Sweep {
     db: Db,
@@ -129,23 +134,23 @@ struct Sweep {
     stats: JanitorStats,
     walk: Walk,
     walk_began: Instant,
-    /// The last round could not remove all that it found.
+    /// The last round left rows behind.
     behind: bool,
 }
 
 /// How a round ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Round {
-    /// Nothing is left to do.
+    /// Nothing is left to remove.
     Done,
-    /// Another instance is at it.
+    /// Another instance is sweeping.
     Elsewhere,
-    /// There is more.
+    /// There is more to remove.
     More,
 }
 
 impl Janitor {
-    /// A janitor of this database.
+    /// Creates a janitor for this database.
     pub fn new(db: Db, clock: Clock, settings: &config::Janitor, stats: JanitorStats) -> Self {
         Self {
             interval: settings.interval.0,
@@ -162,7 +167,17 @@ impl Janitor {
             stats,
         }
     }
+}
 
+impl Actor for Janitor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.sweep_after(self.interval, ctx);
+    }
+}
+
+impl Janitor {
     fn sweep_after(&self, wait: Duration, ctx: &mut Context<Self>) {
         ctx.run_later(wait, |this, ctx| {
             let mut sweep = this.sweep.clone();
@@ -173,7 +188,7 @@ impl Janitor {
             ctx.spawn(round.into_actor(this).map(|(sweep, ended), this, ctx| {
                 this.sweep = sweep;
                 let wait = match ended {
-                    Ok(Round::More) => REST,
+                    Ok(Round::More) => MIN_REST,
                     Ok(Round::Done | Round::Elsewhere) => this.interval,
                     Err(error) => {
                         log::debug!(error:%; "expired rows not removed");
@@ -184,14 +199,6 @@ impl Janitor {
                 this.sweep_after(wait, ctx);
             }));
         });
-    }
-}
-
-impl Actor for Janitor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.sweep_after(self.interval, ctx);
     }
 }
 
@@ -231,7 +238,8 @@ impl Sweep {
         let tokens = match (self.backend, narrow) {
             (Backend::Sqlite, _) => Step::Walk,
             (Backend::Postgres, false) => Step::Rows(Leftover::StrayTokens),
-            // Waiting for a whole partition would keep them for too long.
+            // With so short a retention, rows would outlive it if they waited for their whole
+            // partition.
             (Backend::Postgres, true) => Step::Rows(Leftover::Tokens),
         };
         vec![
@@ -247,7 +255,8 @@ impl Sweep {
         let (db, stats) = (self.db.clone(), self.stats.clone());
         match step {
             Step::Partitions => {
-                // Somebody who reads for long is in its way, and must not be in the way of the rest.
+                // A long-running reader can block the creation of partitions. That must not block
+                // the other steps.
                 if let Err(error) = db.run(move |conn| partitions::create_ahead(conn, now.seconds())).await {
                     log::debug!(error:%; "partitions not created");
                 }
@@ -256,14 +265,14 @@ impl Sweep {
                         return Ok(Round::Done);
                     }
                     stats.count(|counts| counts.partitions_dropped += 1);
-                    tokio::time::sleep(REST).await;
+                    tokio::time::sleep(MIN_REST).await;
                 }
                 Ok(Round::Elsewhere)
             }
             Step::Walk => self.walk(before, rows).await,
             Step::Rows(what) => {
-                let one = || async { db.run(move |conn| expired::remove(conn, what, before)).await };
-                in_batches(self.behind, one, |removed| {
+                let remove_batch = || async { db.run(move |conn| expired::remove(conn, what, before)).await };
+                in_batches(self.behind, remove_batch, |removed| {
                     *rows += removed;
                     stats.count(|counts| match what {
                         Leftover::StrayTokens | Leftover::Tokens => counts.removed.tokens += removed,
@@ -274,12 +283,12 @@ impl Sweep {
                 .await
             }
             Step::Changes => {
-                let kept = now
+                let before = now
                     .0
-                    .saturating_sub(CHANGES_KEPT.max(self.keep_expired.as_millis() as i64));
-                let kept = UnixMillis(kept);
-                let one = || async { db.run(move |conn| expired::remove_changes(conn, kept)).await };
-                in_batches(self.behind, one, |removed| {
+                    .saturating_sub(MIN_CHANGE_AGE.max(self.keep_expired.as_millis() as i64));
+                let before = UnixMillis(before);
+                let remove_batch = || async { db.run(move |conn| expired::remove_changes(conn, before)).await };
+                in_batches(self.behind, remove_batch, |removed| {
                     *rows += removed;
                     stats.count(|counts| counts.removed.changes += removed);
                 })
@@ -292,13 +301,13 @@ impl Sweep {
         rest(began, self.behind).await;
     }
 
-    /// SQLite's token records, from the oldest on. Those that live longer are passed, and looked at again in an hour, or in
-    /// the next round if they are few.
+    /// Removes SQLite's token records from the oldest on. Records that live longer are skipped;
+    /// they are checked again within an hour, or in the next round if there are few of them.
     async fn walk(&mut self, before: i64, rows: &mut u64) -> Result<Round, DbError> {
-        if self.walk.passed < FEW || self.walk_began.elapsed() >= WHOLE_WALK {
+        if self.walk.passed < MAX_RECHECKED || self.walk_began.elapsed() >= FULL_WALK_INTERVAL {
             (self.walk, self.walk_began) = (Walk::default(), Instant::now());
         }
-        for _ in 0..BATCHES {
+        for _ in 0..MAX_BATCHES {
             let began = Instant::now();
             let mut walk = self.walk.clone();
             let walked = self.db.run(move |conn| {
@@ -318,27 +327,31 @@ impl Sweep {
     }
 }
 
-/// A part of a round.
+/// A step of a round.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// The partitions of token records: new ones are made, past ones dropped.
+    /// Partitions of token records: creates the next ones, drops the expired ones.
     Partitions,
-    /// Token records of SQLite.
+    /// Token records in SQLite.
     Walk,
-    /// Rows by their time of expiry.
+    /// Rows by their expiry.
     Rows(Leftover),
     /// The change log.
     Changes,
 }
 
-/// Removes batch after batch until one is not full.
-async fn in_batches<F>(behind: bool, mut one: impl FnMut() -> F, mut removed: impl FnMut(u64)) -> Result<Round, DbError>
+/// Removes batches until one is not full.
+async fn in_batches<F>(
+    behind: bool,
+    mut remove_batch: impl FnMut() -> F,
+    mut removed: impl FnMut(u64),
+) -> Result<Round, DbError>
 where
     F: Future<Output = Result<Option<usize>, DbError>>,
 {
-    for _ in 0..BATCHES {
+    for _ in 0..MAX_BATCHES {
         let began = Instant::now();
-        let Some(rows) = one().await? else {
+        let Some(rows) = remove_batch().await? else {
             return Ok(Round::Elsewhere);
         };
         removed(rows as u64);
@@ -351,6 +364,6 @@ where
 }
 
 async fn rest(began: Instant, behind: bool) {
-    let times = if behind { RESTS / 3 } else { RESTS };
-    tokio::time::sleep((began.elapsed() * times).clamp(REST, MAX_REST)).await;
+    let factor = if behind { REST_FACTOR / 3 } else { REST_FACTOR };
+    tokio::time::sleep((began.elapsed() * factor).clamp(MIN_REST, MAX_REST)).await;
 }

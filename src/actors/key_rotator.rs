@@ -1,8 +1,10 @@
-//! KeyRotator: publishes the next signing key in time and removes the last one when its tokens have expired.
+//! KeyRotator: publishes the next signing key ahead of time, and removes a retired key once its
+//! tokens have expired.
 //!
-//! Every instance has one and all of them decide by the same rules ([`crate::keys::rotation`]). Who decides first has its key
-//! published; the others hear of it by the change feed, or find it when they look once more, under the lock. Nobody has
-//! to make a key active: it signs when its time has come.
+//! Every instance has a rotator, and all decide by the same rules ([`crate::keys::rotation`]). The
+//! instance that decides first publishes its key. The others learn of it from the change feed, or
+//! find it when they check again under the lock. No instance activates a key: a key signs from its
+//! activation time on.
 
 use std::time::Duration;
 
@@ -11,38 +13,23 @@ use actix::prelude::*;
 use crate::backoff::jittered;
 use crate::cluster::keys::Rotation;
 
-/// Time between two looks at the keys in memory, which cost next to nothing.
+/// The average time between two checks. A check reads only the keys in memory and costs almost
+/// nothing.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Time to the next look after a failure: what failed may have been preceded by the making of RSA keys.
-const AFTER_FAILURE: Duration = Duration::from_secs(15);
+/// The average time until the next check after a failure. It is longer because a failed attempt may
+/// have generated RSA keys, which is expensive.
+const RETRY_INTERVAL: Duration = Duration::from_secs(15);
 
-/// The timer.
+/// The actor.
 pub struct KeyRotator {
     rotation: Rotation,
 }
 
 impl KeyRotator {
-    /// One that has not been started.
+    /// Creates a rotator that has not been started.
     pub fn new(rotation: Rotation) -> Self {
         Self { rotation }
-    }
-
-    fn look_again_after(&self, interval: Duration, ctx: &mut Context<Self>) {
-        ctx.run_later(jittered(interval), |this, ctx| {
-            let rotation = this.rotation.clone();
-            let look = async move { rotation.look().await };
-            ctx.spawn(look.into_actor(this).map(|looked, this, ctx| {
-                let interval = match looked {
-                    Ok(()) => INTERVAL,
-                    Err(error) => {
-                        log::warn!(error:%; "signing key rotation failed");
-                        AFTER_FAILURE
-                    }
-                };
-                this.look_again_after(interval, ctx);
-            }));
-        });
     }
 }
 
@@ -50,6 +37,25 @@ impl Actor for KeyRotator {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        self.look_again_after(INTERVAL, ctx);
+        self.check_after(INTERVAL, ctx);
+    }
+}
+
+impl KeyRotator {
+    fn check_after(&self, interval: Duration, ctx: &mut Context<Self>) {
+        ctx.run_later(jittered(interval), |this, ctx| {
+            let rotation = this.rotation.clone();
+            let check = async move { rotation.rotate_if_due().await };
+            ctx.spawn(check.into_actor(this).map(|checked, this, ctx| {
+                let interval = match checked {
+                    Ok(()) => INTERVAL,
+                    Err(error) => {
+                        log::warn!(error:%; "signing key rotation failed");
+                        RETRY_INTERVAL
+                    }
+                };
+                this.check_after(interval, ctx);
+            }));
+        });
     }
 }

@@ -1,6 +1,6 @@
-//! The actors: what must not be done while a request waits, and what must be done by one at a time.
+//! The actors: work that no request may wait for, and work that must be serialized.
 //!
-//! Callers hold typed handles; a dead mailbox is turned into an error there, once.
+//! Callers hold typed handles. A handle maps a dead mailbox to an error, in one place.
 
 pub mod batch_writer;
 pub mod change_feed;

@@ -1,7 +1,7 @@
-//! RevocationSweeper: forgets revocations that have expired, and notices a clock that was set back.
+//! RevocationSweeper: drops expired revocations from memory, and detects a clock that was set back.
 //!
-//! When the clock is set back, some of what was forgotten has not expired any more: until it is read again, a token that may
-//! have been forgotten is not active.
+//! After the clock is set back, some revocations that were dropped are no longer expired. Until
+//! they are loaded again, a token that may be among them is reported as inactive.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::clock::Clock;
 use crate::db::Db;
 use crate::revocation::Revocations;
 
-/// How often what has expired is forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// The time between two removals of expired revocations.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// How often it is looked whether the clock was set back.
-const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(1);
+/// The time between two checks for a clock that was set back.
+const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The actor.
 pub struct RevocationSweeper {
@@ -26,7 +26,7 @@ pub struct RevocationSweeper {
 }
 
 impl RevocationSweeper {
-    /// Looks after a set.
+    /// Creates a sweeper of `revocations`.
     pub fn new(revocations: Revocations, db: Db, clock: Clock) -> Self {
         Self {
             revocations,
@@ -35,10 +35,21 @@ impl RevocationSweeper {
             loading: false,
         }
     }
+}
 
-    fn forget(&mut self) {
+impl Actor for RevocationSweeper {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_interval(SWEEP_INTERVAL, |this, _| this.sweep());
+        ctx.run_interval(CLOCK_CHECK_INTERVAL, Self::check_clock);
+    }
+}
+
+impl RevocationSweeper {
+    fn sweep(&mut self) {
         let now = self.clock.now();
-        if self.revocations.has_forgotten_too_much(now) {
+        if self.revocations.has_forgotten_unexpired(now) {
             return;
         }
         let count = self.revocations.forget_expired(now);
@@ -47,13 +58,13 @@ impl RevocationSweeper {
         }
     }
 
-    fn look_at_clock(&mut self, ctx: &mut Context<Self>) {
-        if self.loading || !self.revocations.has_forgotten_too_much(self.clock.now()) {
+    fn check_clock(&mut self, ctx: &mut Context<Self>) {
+        if self.loading || !self.revocations.has_forgotten_unexpired(self.clock.now()) {
             return;
         }
         self.loading = true;
         let (revocations, db, clock) = (self.revocations.clone(), self.db.clone(), self.clock.clone());
-        // Not Db::run: to read a million of them takes longer than a query may.
+        // Not `Db::run`: reading a million revocations takes longer than the query timeout.
         let work = move || db.run_here(|conn| revocations.load_invalidated(conn, clock.now()));
         let loading = tokio::task::spawn_blocking(work).into_actor(self);
         ctx.spawn(loading.map(|loaded, this, _| {
@@ -64,14 +75,5 @@ impl RevocationSweeper {
                 Err(error) => log::debug!(error:%; "revocations not reloaded"),
             }
         }));
-    }
-}
-
-impl Actor for RevocationSweeper {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        ctx.run_interval(FORGET_EVERY, |this, _| this.forget());
-        ctx.run_interval(LOOK_AT_CLOCK_EVERY, Self::look_at_clock);
     }
 }

@@ -1,7 +1,8 @@
-//! SecretUsage: when each secret was last used, written down a few times a minute instead of at each request.
+//! SecretUsage: when each secret was last used, written four times a minute instead of on every
+//! request.
 //!
-//! A worker notes a use in the client that its cache holds, and passes it on here at most once a minute for each secret
-//! and worker. What a crash loses is the last quarter of a minute of it, and what was noted while the database was away.
+//! A worker notes a use in its cached client, and passes it on at most once a minute per secret. A
+//! crash loses the uses of the last 15 seconds, and those noted while the database was unavailable.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,36 +13,38 @@ use actix::prelude::*;
 use crate::db::{Db, DbError, secrets};
 use crate::time::UnixMillis;
 
-/// Time between two writes.
+/// The time between two writes.
 const INTERVAL: Duration = Duration::from_secs(15);
 
-/// Secrets that may wait to be written, while the database is away; an entry takes about 100 bytes. What comes on top is
-/// forgotten: the next use after a minute tells it again.
+/// The number of secrets that may wait while the database is unavailable; an entry takes about 100
+/// bytes. Further uses are dropped: the worker passes a later use on again, a minute later at the
+/// earliest.
 const MAX_WAITING: usize = 100_000;
 
-/// Secrets written in one transaction: few, since the writer of token records waits for it.
+/// Secrets written per transaction. Few, because the writer of token records waits for the
+/// transaction.
 const BATCH: usize = 500;
 
-/// Where workers leave their notes; a clone is the same place.
+/// The uses not yet written. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct SecretUsage(Arc<Mutex<HashMap<String, UnixMillis>>>);
 
 impl SecretUsage {
-    /// Notes that a secret was used.
+    /// Notes that a secret was used at `now`.
     pub fn note(&self, secret_id: &str, now: UnixMillis) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(noted) = waiting.get_mut(secret_id) {
-            // What could not be written comes back, and may have been overtaken.
+            // A use put back after a failed write may be older than one noted meanwhile.
             *noted = now.max(*noted);
         } else if waiting.len() < MAX_WAITING {
             waiting.insert(secret_id.to_owned(), now);
         }
     }
 
-    /// Writes down what has been noted; what cannot be written is kept for the next time.
+    /// Writes the noted uses. Those that cannot be written are kept for the next write.
     ///
     /// # Errors
-    /// When the database refuses or cannot be reached.
+    /// When the database rejects a write or is unavailable.
     pub async fn write(&self, db: &Db) -> Result<(), DbError> {
         let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let noted: Vec<(String, UnixMillis)> = noted.into_iter().collect();
@@ -61,16 +64,24 @@ impl SecretUsage {
         Ok(())
     }
 
-    /// Writes every quarter of a minute from now on.
+    /// Starts the actor that writes every 15 seconds.
     pub fn start(self, db: Db) -> Addr<SecretUsageWriter> {
         SecretUsageWriter { uses: self, db }.start()
     }
 }
 
-/// The actor: a timer.
+/// The actor.
 pub struct SecretUsageWriter {
     uses: SecretUsage,
     db: Db,
+}
+
+impl Actor for SecretUsageWriter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.write_later(ctx);
+    }
 }
 
 impl SecretUsageWriter {
@@ -88,20 +99,12 @@ impl SecretUsageWriter {
     }
 }
 
-impl Actor for SecretUsageWriter {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.write_later(ctx);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn of_two_uses_the_later_one_is_kept_in_whatever_order_they_come() {
+    fn of_two_uses_of_a_secret_the_later_one_is_kept() {
         let uses = SecretUsage::default();
         for moment in [5, 9, 7] {
             uses.note("secret", UnixMillis(moment));

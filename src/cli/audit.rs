@@ -1,4 +1,5 @@
-//! `mintage audit`: who changed what, when and from where, as JSON lines.
+//! `mintage audit`: prints the audit log (actor, action, time and source of each change) as JSON
+//! lines.
 
 use super::{Context, Failure, print_json};
 use crate::db::audit;
@@ -10,15 +11,15 @@ pub struct Arguments {
     after: i64,
 }
 
-/// Lines read at a time.
-const PAGE: i64 = 500;
+/// Events read per query.
+const PAGE_SIZE: i64 = 500;
 
-/// Prints the trail, the oldest line first: one JSON object a line, for whatever collects logs.
+/// Prints the audit events, oldest first, one JSON object per line, for any log collector.
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let mut after = arguments.after;
     context.with_database(|conn| {
         loop {
-            let page = audit::since(conn, after, PAGE)?;
+            let page = audit::since(conn, after, PAGE_SIZE)?;
             let Some(last) = page.last() else {
                 return Ok(());
             };

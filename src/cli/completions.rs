@@ -1,4 +1,4 @@
-//! `mintage completions`: a completion script for a shell.
+//! `mintage completions`: prints a completion script for a shell.
 
 use super::Failure;
 

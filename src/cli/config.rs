@@ -1,4 +1,4 @@
-//! `mintage config`: checks the configuration, or shows what it comes to.
+//! `mintage config`: checks the configuration, or shows the effective values.
 
 use super::{Context, Failure, dev, print};
 

@@ -1,4 +1,4 @@
-//! [`Context`], [`Failure`] and printing: what every command works with.
+//! [`Context`], [`Failure`] and printing, shared by all commands.
 
 use std::fmt;
 
@@ -7,12 +7,12 @@ use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
 use crate::db::{Conn, Db, DbError, migrations};
 
-/// A command did not do what it was asked; the text is one line that says what to do.
+/// Why a command failed. The text is one line that includes what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// It failed: exit code 1.
+    /// The operation failed: exit code 1.
     Failed(String),
-    /// It was asked wrongly: exit code 2.
+    /// The arguments are invalid: exit code 2.
     Usage(String),
 }
 
@@ -36,7 +36,7 @@ impl From<ConfigError> for Failure {
     }
 }
 
-/// What every command works with.
+/// What every command needs.
 pub struct Context {
     pub sources: Sources,
     pub clock: Clock,
@@ -48,8 +48,9 @@ impl Context {
         Ok(self.sources.load()?)
     }
 
-    /// Who runs this command, for the audit trail: the user of the machine, whoever `sudo` was called by.
-    pub fn author(&self) -> Principal {
+    /// Who runs this command, for the audit log: the user of the machine, or the user who called
+    /// `sudo`.
+    pub fn principal(&self) -> Principal {
         let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
         let user = named("SUDO_USER")
             .or_else(|| named("USER"))
@@ -61,7 +62,7 @@ impl Context {
         }
     }
 
-    /// Runs `work` on the database, whose schema is brought up to date first where the configuration allows it.
+    /// Runs `work` on the database, after migrating its schema if the configuration allows that.
     pub fn with_database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, Failure> {
         let config = self.config()?;
         Ok(open(&config).run_here(|conn| {
@@ -71,7 +72,7 @@ impl Context {
     }
 }
 
-/// A pool of one: a command needs no more.
+/// Opens the database with a single connection, which is enough for a command.
 pub fn open(config: &Config) -> Db {
     let mut database = config.database.clone();
     database.pool.max_size = 1;
@@ -82,7 +83,7 @@ pub fn open(config: &Config) -> Db {
     Db::open(&database)
 }
 
-/// Prints to standard output; a reader that has gone away (`| head`) is no failure.
+/// Prints to standard output. A closed pipe (`| head`) is not an error.
 pub fn print(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n'));
@@ -90,5 +91,5 @@ pub fn print(text: &str) {
 
 /// Prints a document as JSON.
 pub fn print_json(document: &impl serde::Serialize) {
-    print(&serde_json::to_string(document).expect("what a command shows is made of strings and numbers"));
+    print(&serde_json::to_string(document).expect("printed documents consist of strings and numbers"));
 }

@@ -1,4 +1,4 @@
-//! `serve --dev`: two clients with fresh secrets, and the commands that use them, ready to be copied.
+//! `serve --dev`: creates two demo clients with new secrets, and prints curl commands to try.
 
 use std::net::SocketAddr;
 
@@ -15,24 +15,24 @@ pub struct DevClients {
     ops: ClientSecret,
 }
 
-/// Makes `demo` and `ops`, or gives them new secrets.
-pub fn make_clients(context: &Context) -> Result<DevClients, Failure> {
-    let make = |id: &str, scope: &str| -> Result<ClientSecret, Failure> {
+/// Creates the clients `demo` and `ops`, or replaces their secrets, and creates a route.
+pub fn create_clients(context: &Context) -> Result<DevClients, Failure> {
+    let create = |id: &str, scope: &str| -> Result<ClientSecret, Failure> {
         let now = context.clock.now();
         let (secret, stored) = new_secret(now);
         let client = NewClient::named(id, scope).client(stored, now)?;
-        context.with_database(|conn| transactions::replace_client(conn, &context.author(), &client))?;
+        context.with_database(|conn| transactions::replace_client(conn, &context.principal(), &client))?;
         Ok(secret)
     };
-    make_route(context)?;
+    create_route(context)?;
     Ok(DevClients {
-        demo: make("demo", "orders:read orders:write")?,
-        ops: make("ops", "mintage:admin")?,
+        demo: create("demo", "orders:read orders:write")?,
+        ops: create("ops", "mintage:admin")?,
     })
 }
 
-/// A route for `/validate` to decide about; one that is there already stays.
-fn make_route(context: &Context) -> Result<(), Failure> {
+/// Creates a route for `/validate`. An existing one stays unchanged.
+fn create_route(context: &Context) -> Result<(), Failure> {
     let new = NewRoute {
         path: "/orders/{id}".into(),
         scope: "orders:read".into(),
@@ -42,14 +42,16 @@ fn make_route(context: &Context) -> Result<(), Failure> {
     };
     let route = new.route(random_text(12), context.clock.now());
     let route = route.map_err(|malformed| Failure::Failed(malformed.text().into()))?;
-    context.with_database(|conn| match transactions::add_route(conn, &context.author(), &route) {
-        Err(DbError::Conflict) => Ok(()),
-        inserted => inserted,
-    })
+    context.with_database(
+        |conn| match transactions::add_route(conn, &context.principal(), &route) {
+            Err(DbError::Conflict) => Ok(()),
+            inserted => inserted,
+        },
+    )
 }
 
 impl DevClients {
-    /// What to type, for a server that listens on `public`, with `/admin` on `admin`.
+    /// The commands to try, for a server that listens on `public`, with `/admin` on `admin`.
     pub fn instructions(&self, public: SocketAddr, admin: SocketAddr) -> String {
         let (public, admin) = (reachable(public), reachable(admin));
         let (demo, ops) = (self.demo.reveal(), self.ops.reveal());
@@ -81,7 +83,8 @@ curl -s -H \"Authorization: Bearer $ADMIN\" http://{admin}/admin/cache/stats
     }
 }
 
-/// Where a command on this machine reaches the address: a server on all interfaces is asked on loopback.
+/// An address that a command on this machine can connect to: loopback for a server on all
+/// interfaces.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
@@ -94,8 +97,8 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
 
 /// A URL with its passwords masked: between the user and the last `@`, and in the query.
 ///
-/// By its text and not by a URL parser: libpq takes URLs (several hosts, none at all) that such a parser refuses,
-/// and what it refuses would be shown as it is.
+/// Works on the text instead of a URL parser: libpq accepts URLs (several hosts, no host) that such
+/// a parser rejects, and a rejected URL would be shown unmasked.
 pub fn shown(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();

@@ -1,4 +1,5 @@
-//! `mintage key`: the signing keys, without anything private, and new ones before their time.
+//! `mintage key`: lists the signing keys, without private parts, and publishes new ones ahead of
+//! schedule.
 
 use super::{Context, Failure, print, print_json};
 use crate::api::key::KeyDocument;
@@ -78,12 +79,12 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         None => Alg::ALL.to_vec(),
         Some(name) => vec![name.parse().map_err(|error| Failure::Usage(format!("--alg {error}")))?],
     };
-    let takeover = match arguments.immediately {
+    let activation = match arguments.immediately {
         true => Activation::Immediate,
         false => Activation::Scheduled,
     };
     let config = context.config()?;
-    let rotated = context.with_database(|conn| Ok(publish(conn, context, &config, &algs, takeover)))??;
+    let rotated = context.with_database(|conn| Ok(publish(conn, context, &config, &algs, activation)))??;
     let now = context.clock.now();
     let waiting = || algs.iter().filter_map(|alg| waiting(&rotated, *alg, now));
     if rotated.published.is_empty() {
@@ -110,33 +111,40 @@ fn in_words(key: &KeyRecord) -> String {
     format!("{} signs from {}", key.kid, key.activates_at)
 }
 
-/// The key of this algorithm that was published before.
+/// The scheduled key of this algorithm that was published earlier.
 fn waiting(rotated: &Rotated, alg: Alg, now: UnixMillis) -> Option<&KeyRecord> {
     rotation::waiting(&rotated.keys, alg, now).filter(|key| !rotated.published.contains(key))
 }
 
-/// As a server does it. Keys are made before anything is locked.
+/// Rotates keys like a server does. Keys are generated before anything is locked.
 fn publish(
     conn: &mut Conn,
     context: &Context,
     config: &Config,
     algs: &[Alg],
-    takeover: Activation,
+    activation: Activation,
 ) -> Result<Rotated, Failure> {
     let clock = &context.clock;
     let cannot = |error: KeyError| Failure::Failed(error.to_string());
     let keys = &config.keys;
     let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
-    let seal = config.encryption_key()?.map(|key| KeyEncryptionKey::new(&key));
+    let key_encryption_key = config.encryption_key()?.map(|key| KeyEncryptionKey::new(&key));
     let stored = signing_keys::list(conn)?;
-    // Proves that this is the encryption key of the server, which could not read the new keys otherwise.
-    KeyRing::new(&stored, seal.as_ref(), clock.now()).map_err(cannot)?;
+    // Checks that this is the encryption key of the server, which could not read the new keys
+    // otherwise.
+    KeyRing::new(&stored, key_encryption_key.as_ref(), clock.now()).map_err(cannot)?;
     let known: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
-    let wanted = rotation::requested(&known, algs, takeover, &schedule, clock.now());
-    let made = wanted
+    let wanted = rotation::requested(&known, algs, activation, &schedule, clock.now());
+    let generated = wanted
         .iter()
-        .map(|new| SigningKey::generate(new.alg, clock.now(), seal.as_ref()));
-    let made = made.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
-    let decide = |keys: &[KeyRecord], now| rotation::requested(keys, algs, takeover, &schedule, now);
-    Ok(signing_keys::rotate(conn, clock, &context.author(), made, decide)?)
+        .map(|new| SigningKey::generate(new.alg, clock.now(), key_encryption_key.as_ref()));
+    let generated = generated.collect::<Result<Vec<_>, _>>().map_err(cannot)?;
+    let decide = |keys: &[KeyRecord], now| rotation::requested(keys, algs, activation, &schedule, now);
+    Ok(signing_keys::rotate(
+        conn,
+        clock,
+        &context.principal(),
+        generated,
+        decide,
+    )?)
 }

@@ -1,4 +1,4 @@
-//! `mintage migrate`: the database schema, a step at a time.
+//! `mintage migrate`: applies and reverts migrations of the database schema.
 
 use super::{Context, Failure, open, print};
 use crate::db::migrations;

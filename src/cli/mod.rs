@@ -1,4 +1,5 @@
-//! The command line: one file a command. Exit codes: 0 done, 1 failed, 2 wrong usage; an error is one line.
+//! The command line: one file per command. Exit codes: 0 success, 1 failure, 2 invalid usage. An
+//! error is one line.
 
 mod audit;
 mod client;
@@ -66,7 +67,7 @@ enum Command {
     Completions(completions::Arguments),
 }
 
-/// Runs the command that `arguments` name.
+/// Parses `arguments` and runs the command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match CommandLine::try_parse_from(arguments) {
         Ok(line) => line,
@@ -90,7 +91,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // A cause from below may have several lines.
+            // The cause may have several lines.
             let text = failure.to_string();
             let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
             eprintln!("mintage: {}", lines.join(" "));
@@ -102,7 +103,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Help and version go to standard output; of an error, the first line is what is wrong.
+/// Prints help and version to standard output. Of a usage error, prints the first line, which names
+/// the cause.
 fn wrong_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         print!("{error}");
@@ -119,7 +121,7 @@ fn wrong_usage(error: &clap::Error) -> ExitCode {
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
-    // Missing arguments are listed on the lines that follow.
+    // Missing arguments are listed on the following lines.
     let listed: Vec<&str> = lines.take_while(|line| line.starts_with(['<', '-', '['])).collect();
     eprintln!(
         "mintage: {} (see --help)",

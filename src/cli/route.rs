@@ -1,4 +1,4 @@
-//! `mintage route`: what `/validate` lets through.
+//! `mintage route`: manages the forward-auth policy of `/validate`.
 
 use serde::Serialize;
 
@@ -42,7 +42,7 @@ pub enum Command {
     },
 }
 
-/// What `route add` takes.
+/// The arguments of `route add`.
 #[derive(clap::Args)]
 pub struct New {
     /// Path template: literal segments, {name} for one segment, {*rest} for the remainder
@@ -86,12 +86,14 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     let route = new
         .route(random_text(ID_LENGTH), context.clock.now())
         .map_err(|malformed| Failure::Usage(format!("{}: {malformed}", argument(malformed))))?;
-    context.with_database(|conn| match transactions::add_route(conn, &context.author(), &route) {
-        Err(DbError::Conflict) => Ok(Err(Failure::Failed(
-            "a route with this method, host and path already exists: see `mintage route list`".into(),
-        ))),
-        inserted => inserted.map(Ok),
-    })??;
+    context.with_database(
+        |conn| match transactions::add_route(conn, &context.principal(), &route) {
+            Err(DbError::Conflict) => Ok(Err(Failure::Failed(
+                "a route with this method, host and path already exists: see `mintage route list`".into(),
+            ))),
+            inserted => inserted.map(Ok),
+        },
+    )??;
     match json {
         true => print_json(&RouteDocument::from(&route)),
         false => print(&format!("route {} added", route.id)),
@@ -99,7 +101,7 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The argument that is wrong.
+/// The flag of the invalid value.
 fn argument(malformed: MalformedRoute) -> &'static str {
     match malformed {
         MalformedRoute::Method => "--method",
@@ -144,7 +146,7 @@ fn line(route: &Route) -> String {
 
 fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
     let now = context.clock.now();
-    if !context.with_database(|conn| transactions::remove_route(conn, &context.author(), id, now))? {
+    if !context.with_database(|conn| transactions::remove_route(conn, &context.principal(), id, now))? {
         return Err(Failure::Failed(format!(
             "route {id:?} not found: see `mintage route list`"
         )));

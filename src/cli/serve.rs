@@ -1,4 +1,4 @@
-//! `mintage serve`: runs the server until it is told to stop.
+//! `mintage serve`: runs the server until a stop signal.
 
 use super::{Context, Failure, dev};
 use crate::logging;
@@ -20,7 +20,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
     let app = Server::bind(config.clone(), context.sources.clone(), context.clock.clone())
         .map_err(|error| failed(&error))?
-        .notifying(notifier);
+        .with_notifier(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
     log::info!(
         url:% = format_args!("http://{public}"),
@@ -29,8 +29,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         admin_url = app.admin_address().map(|admin| format!("http://{admin}")).as_deref();
         "server listening"
     );
-    // Before the server starts: its clients are then read by it, and not announced to it.
-    let clients = arguments.dev.then(|| dev::make_clients(context)).transpose()?;
+    // Before the server starts, so that it loads the clients and need not be notified of them.
+    let clients = arguments.dev.then(|| dev::create_clients(context)).transpose()?;
     let when_ready = move || {
         if let Some(clients) = clients {
             super::print(&clients.instructions(public, admin));

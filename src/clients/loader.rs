@@ -1,6 +1,6 @@
-//! The two ways to load a client that a worker does not have: from a peer, and from the database.
+//! The two sources of a client that a worker's cache lacks: its peers and the database.
 //!
-//! They are closures, so that the tests of the cache can count and delay what it loads.
+//! Both are closures, so that the tests of the cache can count and delay loads.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use crate::db::{Conn, Db, DbError, changes, clients};
 use crate::oauth::client::{Client, ClientId};
 use crate::time::UnixMillis;
 
-/// Loads a client from the database; with a deadline of its own.
+/// Loads a client from the database, within the query timeout.
 pub type Loader = Rc<dyn Fn(ClientId) -> LocalBoxFuture<'static, Result<Option<Client>, DbError>>>;
 
-/// Asks peers for a client, and says when it was read; `None` is "ask the database". With a short deadline of its own.
+/// Looks a client up among peers, within a short timeout. Returns the client and when it was read
+/// from the database; on `None` the caller reads the database.
 pub type SecondLevel = Rc<dyn Fn(ClientId) -> LocalBoxFuture<'static, Option<(Client, UnixMillis)>>>;
 
-/// Loads clients from the database, for an instance without peers.
+/// Loads clients from the database. For an instance without peers.
 pub fn from_database(db: &Db) -> Loader {
     let db = db.clone();
     Rc::new(move |id| {
@@ -28,7 +29,7 @@ pub fn from_database(db: &Db) -> Loader {
     })
 }
 
-/// Asks peers for clients that are younger than `ttl` says then.
+/// Looks clients up among peers and returns those younger than `ttl()`.
 pub fn from_peers(peers: PeerCache, ttl: impl Fn() -> Duration + 'static) -> SecondLevel {
     Rc::new(move |id| {
         let (peers, ttl) = (peers.clone(), ttl());
@@ -36,14 +37,19 @@ pub fn from_peers(peers: PeerCache, ttl: impl Fn() -> Duration + 'static) -> Sec
     })
 }
 
-/// Loads clients as [`from_database`] does, and tells peers of them.
-pub fn sharing(db: &Db, peers: PeerCache, clock: Clock, ttl: impl Fn() -> Duration + 'static) -> Loader {
+/// Loads clients from the database and shares them with peers for `ttl()`.
+pub fn from_database_and_share(
+    db: &Db,
+    peers: PeerCache,
+    clock: Clock,
+    ttl: impl Fn() -> Duration + 'static,
+) -> Loader {
     let db = db.clone();
     Rc::new(move |id| {
         let (peers, db, ttl) = (peers.clone(), db.clone(), ttl());
         let loaded_at = clock.now();
         Box::pin(async move {
-            // The number first: what is read after it has every change up to it.
+            // The number is read first: the client then contains every change up to it.
             let read = move |conn: &mut Conn| Ok((changes::last(conn)?, clients::find(conn, &id)?));
             let (number, client) = db.read(read).await?;
             if let Some(client) = &client {

@@ -1,4 +1,4 @@
-//! How a client and its secret are found: from a peer or the database, and by a password hash where there is no digest.
+//! Loading clients from peers or the database, and verifying secrets stored as password hashes.
 
 pub mod loader;
 pub mod password_verifier;

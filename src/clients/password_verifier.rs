@@ -1,11 +1,13 @@
-//! [`PasswordVerifier`]: verifies secrets that are kept by a slow hash, off the workers and few at a time, and remembers which were
-//! right.
+//! [`PasswordVerifier`]: verifies secrets stored as password hashes, and remembers which were
+//! correct.
 //!
-//! A hash is verified once in a process for each secret presented; then a generated secret is kept by the fast hash, and
-//! all of this is over for it. One that looks chosen keeps its slow hash in the database, and what is remembered of it
-//! never leaves this process (ADR 18).
+//! Password hashes are slow by design, so they are verified off the workers and few at a time. A
+//! process verifies each presented secret only once. If the secret looks generated, its password
+//! hash is then replaced by a digest, and the verifier is no longer needed for it. A secret that
+//! looks chosen keeps its password hash in the database, and what is remembered of it never leaves
+//! this process (docs/adr/0018-imported-secrets-and-password-hashes.md).
 //!
-//! Nothing here is on the way of a secret with a fast hash.
+//! Secrets stored as digests never come here.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -29,32 +31,37 @@ use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
 
-/// Hashes verified at the same time, each on a thread of its own and with up to 64 MiB: signing goes on beside them.
+/// Concurrent verifications. Each has a thread of its own and takes up to 64 MiB. Two leave CPU
+/// time for signing.
 const MAX_RUNNING: usize = 2;
 
-/// Hashes that may wait for that. With bcrypt at its usual cost the last of them waits two to three seconds.
+/// Verifications that may wait for a turn. With bcrypt at its usual cost the last of them waits two
+/// to three seconds.
 const MAX_WAITING: usize = 64;
 
-/// Of these, how many may be of one secret: who guesses at one client leaves room for the others.
+/// How many of the waiting and running ones may be for the same secret, so that guesses at one
+/// client do not crowd out the others.
 const MAX_WAITING_EACH: usize = 16;
 
-/// How long a request waits for its turn: whoever asks for a token has given up by then.
+/// How long a request waits for its verification. Clients have given up by then.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Right secrets that are remembered; an entry takes about 150 bytes. One that is forgotten is verified again.
-const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("it is not zero");
+/// Correct secrets remembered. An entry takes about 150 bytes. A secret that was evicted is
+/// verified again.
+const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
-/// How long the answer waits for the fast hash to be stored; a database that hangs holds up nobody who is right.
+/// How long a response waits for the digest to be stored. A database that hangs must not delay
+/// correct requests for longer.
 const STORE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Time before storing the fast hash is tried again, in milliseconds.
+/// The time before another attempt to store the digest, in milliseconds.
 const STORE_RETRY_DELAY: i64 = 10_000;
 
-/// A slow hash and a secret, hashed with a key that only this process has: no secret is kept, and nothing that is worth
-/// guessing secrets from outside of this process.
+/// The HMAC of a password hash and a presented secret, with a key that only this process has. It
+/// contains no secret and is useless for guessing one outside of this process.
 type Tag = [u8; 32];
 
-/// The verifier, shared by all workers; a clone is the same one.
+/// The verifier, shared by all workers. Clones share one state.
 #[derive(Clone)]
 pub struct PasswordVerifier(Arc<Inner>);
 
@@ -70,36 +77,37 @@ struct Inner {
 }
 
 struct State {
-    /// What was right. For a secret that should be kept by the fast hash and is not yet: when to try that again.
-    right: LruCache<Tag, Option<UnixMillis>, RandomState>,
-    /// What runs or waits: however many ask the same, it is done once.
-    under_way: HashMap<Tag, Flight>,
+    /// Pairs that were verified as correct. The value is `Some` while the secret should be stored
+    /// as a digest and is not yet: the time of the next attempt.
+    verified: LruCache<Tag, Option<UnixMillis>, RandomState>,
+    /// Verifications that run or wait. Concurrent requests with the same secret share one.
+    in_progress: HashMap<Tag, Verification>,
 }
 
 /// A verification that runs or waits.
-struct Flight {
+struct Verification {
     secret_id: String,
-    /// Who waits for it.
-    waiting: Vec<oneshot::Sender<bool>>,
+    /// The requests that wait for the result.
+    waiters: Vec<oneshot::Sender<bool>>,
 }
 
-/// What it has counted.
+/// The verifier's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PasswordVerifierCounts {
-    /// Hashes verified, whatever came out.
+    /// Password hashes verified, whatever the result.
     pub verified: u64,
-    /// Secrets that are kept by the fast hash since.
+    /// Password hashes replaced by a digest.
     pub replaced: u64,
-    /// Requests that were told to come again because too many waited.
+    /// Requests rejected because too many verifications waited, or because theirs took too long.
     pub busy: u64,
-    /// Verifications that run now.
+    /// Verifications running now.
     pub running: u64,
-    /// Verifications that wait now.
+    /// Verifications waiting now.
     pub waiting: u64,
 }
 
 impl PasswordVerifier {
-    /// With nothing remembered.
+    /// Creates a verifier that remembers nothing.
     pub fn new(db: Db) -> Self {
         let mut key = zeroize::Zeroizing::new([0; 32]);
         aws_lc_rs::rand::fill(&mut *key).expect("the operating system's randomness is available once it has booted");
@@ -108,8 +116,8 @@ impl PasswordVerifier {
             key: hmac::Key::new(hmac::HMAC_SHA256, &*key),
             permits: Arc::new(Semaphore::new(MAX_RUNNING)),
             state: Mutex::new(State {
-                right: LruCache::with_hasher(MAX_REMEMBERED, RandomState::new()),
-                under_way: HashMap::new(),
+                verified: LruCache::with_hasher(MAX_REMEMBERED, RandomState::new()),
+                in_progress: HashMap::new(),
             }),
             running: AtomicU64::new(0),
             verified: AtomicU64::new(0),
@@ -118,10 +126,11 @@ impl PasswordVerifier {
         }))
     }
 
-    /// The one of a client's secrets with slow hashes that `presented` is, unless it has expired at `now`.
+    /// Finds the secret of `client` with a password hash that matches `presented` and has not
+    /// expired at `now`.
     ///
     /// # Errors
-    /// When too many wait already, or it takes too long.
+    /// [`Unavailable`] when too many verifications wait, or this one takes too long.
     pub async fn find<'a>(
         &self,
         presented: &ClientSecret,
@@ -142,23 +151,23 @@ impl PasswordVerifier {
         Ok(None)
     }
 
-    /// What it has counted.
+    /// The current values of the counters.
     pub fn counts(&self) -> PasswordVerifierCounts {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let under_way = self.0.state().under_way.len() as u64;
+        let in_progress = self.0.state().in_progress.len() as u64;
         let running = count(&self.0.running);
         PasswordVerifierCounts {
             verified: count(&self.0.verified),
             replaced: count(&self.0.replaced),
             busy: count(&self.0.busy),
             running,
-            waiting: under_way.saturating_sub(running),
+            waiting: in_progress.saturating_sub(running),
         }
     }
 
     fn tag(&self, hash: &PasswordHash, presented: &ClientSecret) -> Tag {
         let mut context = hmac::Context::with_key(&self.0.key);
-        // No hash holds a zero, so no two pairs are the same bytes.
+        // A password hash contains no NUL byte, so two different pairs never form the same input.
         context.update(hash.text().as_bytes());
         context.update(&[0]);
         context.update(presented.reveal().as_bytes());
@@ -168,7 +177,7 @@ impl PasswordVerifier {
     }
 
     fn is_known(&self, tag: &Tag) -> bool {
-        self.0.state().right.get(tag).is_some()
+        self.0.state().verified.get(tag).is_some()
     }
 
     async fn verify(
@@ -179,43 +188,47 @@ impl PasswordVerifier {
         presented: &ClientSecret,
     ) -> Result<bool, Unavailable> {
         let (answer, waiting) = oneshot::channel();
-        let begins = self.join(tag, &secret.id, answer)?;
-        if begins {
-            let under_way = UnderWay {
+        let is_new = self.join(tag, &secret.id, answer)?;
+        if is_new {
+            let task = VerificationTask {
                 inner: self.0.clone(),
                 tag,
-                ended: false,
+                deregistered: false,
             };
             let (hash, secret) = (hash.clone(), ClientSecret::new(presented.reveal().to_owned()));
-            // On its own: a caller that hangs up takes the answer from nobody else.
-            tokio::spawn(under_way.work(hash, secret));
+            // A task of its own: if the caller disconnects, the other waiters still get the result.
+            tokio::spawn(task.work(hash, secret));
         }
         match timeout(QUEUE_TIMEOUT, waiting).await {
-            Ok(Ok(right)) => Ok(right),
-            Ok(Err(_)) | Err(_) => Err(self.0.busy()),
+            Ok(Ok(correct)) => Ok(correct),
+            Ok(Err(_)) | Err(_) => Err(self.0.reject()),
         }
     }
 
-    /// Waits for a verification under way, or for one that is to begin; `true` when the caller has to begin it.
+    /// Joins the verification of `tag`, or registers a new one; `true` if the caller must start it.
     fn join(&self, tag: Tag, secret_id: &str, answer: oneshot::Sender<bool>) -> Result<bool, Unavailable> {
         let mut state = self.0.state();
-        if let Some(flight) = state.under_way.get_mut(&tag) {
-            flight.waiting.push(answer);
+        if let Some(verification) = state.in_progress.get_mut(&tag) {
+            verification.waiters.push(answer);
             return Ok(false);
         }
-        let of_this = state.under_way.values().filter(|flight| flight.secret_id == secret_id);
-        if state.under_way.len() >= MAX_RUNNING + MAX_WAITING || of_this.count() >= MAX_WAITING_EACH {
-            return Err(self.0.busy());
+        let of_this_secret = state
+            .in_progress
+            .values()
+            .filter(|verification| verification.secret_id == secret_id);
+        if state.in_progress.len() >= MAX_RUNNING + MAX_WAITING || of_this_secret.count() >= MAX_WAITING_EACH {
+            return Err(self.0.reject());
         }
-        let flight = Flight {
+        let verification = Verification {
             secret_id: secret_id.to_owned(),
-            waiting: vec![answer],
+            waiters: vec![answer],
         };
-        state.under_way.insert(tag, flight);
+        state.in_progress.insert(tag, verification);
         Ok(true)
     }
 
-    /// Has a generated secret kept by the fast hash, if that is not done or being done.
+    /// Replaces the password hash of a generated secret by a digest, unless that is done or in
+    /// progress.
     async fn upgrade_to_digest(
         &self,
         tag: Tag,
@@ -224,29 +237,29 @@ impl PasswordVerifier {
         client: &ClientId,
         now: UnixMillis,
     ) {
-        if !self.is_to_be_stored(&tag, now) {
+        if !self.should_store_digest(&tag, now) {
             return;
         }
         let (this, client, id) = (self.clone(), client.clone(), secret.id.clone());
         let (from, to) = (secret.hash.clone(), SecretHash::of(presented));
-        let storing = tokio::spawn(async move { this.store(tag, client, id, (from, to), now).await });
-        // It goes on when the answer does not wait for it any more.
+        let storing = tokio::spawn(async move { this.store_digest(tag, client, id, (from, to), now).await });
+        // Storing continues after the timeout.
         let _ = timeout(STORE_TIMEOUT, storing).await;
     }
 
-    /// Whether the fast hash is to be stored now; of many that ask at once, one is told so.
-    fn is_to_be_stored(&self, tag: &Tag, now: UnixMillis) -> bool {
+    /// Whether to store the digest now. Of concurrent callers only one gets `true`.
+    fn should_store_digest(&self, tag: &Tag, now: UnixMillis) -> bool {
         let mut state = self.0.state();
-        match state.right.get_mut(tag) {
-            Some(Some(try_from)) if *try_from <= now => {
-                *try_from = UnixMillis(now.0.saturating_add(STORE_RETRY_DELAY));
+        match state.verified.get_mut(tag) {
+            Some(Some(next_attempt)) if *next_attempt <= now => {
+                *next_attempt = UnixMillis(now.0.saturating_add(STORE_RETRY_DELAY));
                 true
             }
             _ => false,
         }
     }
 
-    async fn store(
+    async fn store_digest(
         &self,
         tag: Tag,
         client: ClientId,
@@ -263,14 +276,14 @@ impl PasswordVerifier {
             .await;
         match stored {
             Ok(replaced) => {
-                // Done, here or by another instance, or the secret is gone: nothing to try again.
-                self.0.state().right.put(tag, None);
+                // Replaced here or by another instance, or the secret is gone: no further attempt.
+                self.0.state().verified.put(tag, None);
                 if replaced {
                     self.0.replaced.fetch_add(1, Ordering::Relaxed);
                     log::info!(client:%, secret:% = secret_id; "password hash upgraded");
                 }
             }
-            // Later; an outage tells of itself through the breaker.
+            // Tried again later. An outage is logged by the circuit breaker.
             Err(error) if error.is_unavailable() => {
                 log::debug!(client:%, secret:% = secret_id, error:%; "password hash upgrade failed");
             }
@@ -286,76 +299,83 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn busy(&self) -> Unavailable {
+    fn reject(&self) -> Unavailable {
         self.busy.fetch_add(1, Ordering::Relaxed);
         Unavailable
     }
 }
 
-/// The work of a [`Flight`]. However it ends, others can begin one for the same secret then.
-struct UnderWay {
+/// The task of a [`Verification`]. However it ends, the verification is deregistered, so that the
+/// next request can start another.
+struct VerificationTask {
     inner: Arc<Inner>,
     tag: Tag,
-    /// Whether it has left [`State::under_way`].
-    ended: bool,
+    /// Whether it has left [`State::in_progress`].
+    deregistered: bool,
 }
 
-impl UnderWay {
+impl VerificationTask {
     async fn work(mut self, hash: Arc<PasswordHash>, secret: ClientSecret) {
         let Ok(permit) = self.inner.permits.clone().acquire_owned().await else {
             return;
         };
-        if self.ends_abandoned() {
+        if self.end_if_abandoned() {
             return;
         }
         let inner = self.inner.clone();
         let verifying = tokio::task::spawn_blocking(move || {
-            // Held by the thread: one that outlives its caller still counts.
+            // The thread holds the permit, so a verification that outlives its callers still
+            // occupies its slot.
             let _permit = permit;
             inner.running.fetch_add(1, Ordering::Relaxed);
-            let right = hash.verify(&secret).then(|| looks_generated(&secret));
+            let result = hash.verify(&secret).then(|| looks_generated(&secret));
             inner.running.fetch_sub(1, Ordering::Relaxed);
-            right
+            result
         });
-        let Ok(right) = verifying.await else {
+        let Ok(result) = verifying.await else {
             return;
         };
         self.inner.verified.fetch_add(1, Ordering::Relaxed);
-        for waiter in self.end(right) {
-            // A caller that hung up needs no answer.
-            let _ = waiter.send(right.is_some());
+        for waiter in self.end(result) {
+            // The caller may have disconnected.
+            let _ = waiter.send(result.is_some());
         }
     }
 
-    /// Ends it if nobody waits for it any more: then it is not worth its turn.
-    fn ends_abandoned(&mut self) -> bool {
+    /// Ends the task without verifying if every caller has disconnected.
+    fn end_if_abandoned(&mut self) -> bool {
         let mut state = self.inner.state();
-        let flight = state.under_way.get(&self.tag);
-        self.ended = flight.is_none_or(|flight| flight.waiting.iter().all(oneshot::Sender::is_closed));
-        if self.ended {
-            state.under_way.remove(&self.tag);
+        let verification = state.in_progress.get(&self.tag);
+        self.deregistered =
+            verification.is_none_or(|verification| verification.waiters.iter().all(oneshot::Sender::is_closed));
+        if self.deregistered {
+            state.in_progress.remove(&self.tag);
         }
-        self.ended
+        self.deregistered
     }
 
-    /// Notes what came out: `None` for a wrong secret, else whether it looks generated. Answers who waits for it.
+    /// Records the result and returns the waiters. `result` is `None` for a wrong secret, otherwise
+    /// whether the secret looks generated.
     ///
-    /// Both at once: whoever comes later finds it remembered.
-    fn end(&mut self, right: Option<bool>) -> Vec<oneshot::Sender<bool>> {
+    /// Both happen under one lock, so that a later request finds either the running verification or
+    /// its result.
+    fn end(&mut self, result: Option<bool>) -> Vec<oneshot::Sender<bool>> {
         let mut state = self.inner.state();
-        if let Some(generated) = right {
-            state.right.put(self.tag, generated.then_some(UnixMillis(i64::MIN)));
+        if let Some(generated) = result {
+            state.verified.put(self.tag, generated.then_some(UnixMillis(i64::MIN)));
         }
-        self.ended = true;
-        let flight = state.under_way.remove(&self.tag);
-        flight.map(|flight| flight.waiting).unwrap_or_default()
+        self.deregistered = true;
+        let verification = state.in_progress.remove(&self.tag);
+        verification
+            .map(|verification| verification.waiters)
+            .unwrap_or_default()
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for VerificationTask {
     fn drop(&mut self) {
-        if !self.ended {
-            self.inner.state().under_way.remove(&self.tag);
+        if !self.deregistered {
+            self.inner.state().in_progress.remove(&self.tag);
         }
     }
 }
@@ -364,13 +384,13 @@ impl Drop for UnderWay {
 mod tests {
     use super::*;
 
-    /// With a database that nobody asks.
+    /// A verifier whose database is never used.
     fn password_verifier() -> PasswordVerifier {
         PasswordVerifier::new(Db::unreachable())
     }
 
-    /// How many of `count` different secrets that are presented for `secret_id` find room.
-    fn joining(verifier: &PasswordVerifier, secret_id: &str, count: u8) -> usize {
+    /// How many of `count` different secrets presented for `secret_id` are accepted.
+    fn accepted(verifier: &PasswordVerifier, secret_id: &str, count: u8) -> usize {
         let hash = PasswordHash::of(&ClientSecret::new(secret_id.into()));
         let join = |number: u8| {
             let tag = verifier.tag(&hash, &ClientSecret::new(number.to_string()));
@@ -380,25 +400,25 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_at_one_client_leaves_room_for_the_others() {
+    fn guesses_at_one_client_leave_capacity_for_the_others() {
         let verifier = password_verifier();
-        assert_eq!(joining(&verifier, "a", 100), MAX_WAITING_EACH);
-        assert_eq!(joining(&verifier, "b", 1), 1);
+        assert_eq!(accepted(&verifier, "a", 100), MAX_WAITING_EACH);
+        assert_eq!(accepted(&verifier, "b", 1), 1);
         assert_eq!(verifier.counts().busy, 100 - MAX_WAITING_EACH as u64);
     }
 
     #[test]
-    fn all_together_are_bounded() {
+    fn the_total_of_verifications_is_bounded() {
         let verifier = password_verifier();
-        let found_room: usize = ["a", "b", "c", "d", "e"]
+        let accepted: usize = ["a", "b", "c", "d", "e"]
             .iter()
-            .map(|id| joining(&verifier, id, 16))
+            .map(|id| accepted(&verifier, id, 16))
             .sum();
-        assert_eq!(found_room, MAX_RUNNING + MAX_WAITING);
+        assert_eq!(accepted, MAX_RUNNING + MAX_WAITING);
     }
 
     #[test]
-    fn who_brings_the_same_secret_needs_no_room() {
+    fn the_same_secret_joins_the_running_verification() {
         let verifier = password_verifier();
         let join = || verifier.join([7; 32], "a", oneshot::channel().0);
         assert_eq!(join(), Ok(true));
@@ -407,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_is_of_one_hash_one_secret_and_one_process() {
+    fn a_tag_depends_on_the_hash_the_secret_and_the_process() {
         let (verifier, other) = (password_verifier(), password_verifier());
         let secret = |text: &str| ClientSecret::new(text.into());
         let (first, second) = (PasswordHash::of(&secret("a")), PasswordHash::of(&secret("a")));

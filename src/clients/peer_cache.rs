@@ -1,7 +1,8 @@
-//! [`PeerCache`]: the second level of the client caches, which is what peers know.
+//! [`PeerCache`]: the second level of the client caches: the clients that peers have read.
 //!
-//! A worker that misses asks here before it asks the database. What comes is used only if the change log proves that it is
-//! not out of date (`cluster::freshness`), and with the age that it has: coming from somebody else makes no client younger.
+//! On a miss, a worker looks here before it reads the database. A client from a peer is used only
+//! if the change log proves that it is not out of date (`cluster::freshness`). It keeps the time at
+//! which the peer read it, so sharing never extends its lifetime.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::oauth::client::{Client, ClientId};
 use crate::peers::{Peers, SharedClient};
 use crate::time::UnixMillis;
 
-/// A handle; a clone is the same.
+/// The handle; clones share one state.
 #[derive(Clone)]
 pub struct PeerCache {
     peers: Peers,
@@ -20,7 +21,7 @@ pub struct PeerCache {
 }
 
 impl PeerCache {
-    /// What `peers` know, judged by what this instance has read.
+    /// Creates a cache of what `peers` share, checked against `freshness`.
     pub fn new(peers: Peers, freshness: Freshness, clock: Clock) -> Self {
         Self {
             peers,
@@ -29,14 +30,15 @@ impl PeerCache {
         }
     }
 
-    /// The client and when it was read, if a peer knows it and it is younger than `ttl`; within a few milliseconds.
+    /// The client and when it was read from the database, if a peer has it, it is provably fresh,
+    /// and it is younger than `ttl`. Takes at most a few milliseconds.
     pub async fn find(&self, id: &ClientId, ttl: Duration) -> Option<(Client, UnixMillis)> {
-        let found = self.trusted(id, ttl).await;
+        let found = self.find_fresh(id, ttl).await;
         self.peers.count_shared(found.is_some());
         found
     }
 
-    async fn trusted(&self, id: &ClientId, ttl: Duration) -> Option<(Client, UnixMillis)> {
+    async fn find_fresh(&self, id: &ClientId, ttl: Duration) -> Option<(Client, UnixMillis)> {
         if !self.freshness.is_usable(id, self.peers.listening_since()?) {
             return None;
         }
@@ -45,8 +47,8 @@ impl PeerCache {
             number,
             loaded_at,
         } = self.peers.client(id).await?;
-        // Judged when it is there and not when it was asked for: a change that has been read since is invalidated after
-        // this, and a load under way is then done again.
+        // Checked when the reply has arrived, not when it was requested. A change read after this
+        // check invalidates the client, and a running load is then repeated.
         if !self
             .freshness
             .is_fresh(id, number, loaded_at, self.peers.listening_since()?)
@@ -55,12 +57,13 @@ impl PeerCache {
         }
         let now = self.clock.now();
         let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-        // A clock that is ahead of ours makes nothing younger than it can be.
+        // If the clock of a peer is ahead, the client counts as read now at the latest.
         let loaded_at = UnixMillis(loaded_at.0.min(now.0));
         (now.since(loaded_at) < ttl).then_some((client, loaded_at))
     }
 
-    /// Tells peers of a client that was read at `loaded_at`, after the log was seen to have come as far as `number`.
+    /// Shares a client that was read at `loaded_at` with peers. `number` is the end of the change
+    /// log before the read.
     pub fn share(&self, client: &Client, number: i64, loaded_at: UnixMillis, ttl: Duration) {
         let shared = SharedClient {
             client: client.clone(),

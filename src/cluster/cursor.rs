@@ -1,11 +1,14 @@
-//! [`Cursor`]: how far a reader of the change log has come, so that it misses nothing and notices when the log is not the
-//! one that it knows.
+//! [`Cursor`]: how far a reader of the change log has come. It misses no change, and detects when
+//! the log is not the one it has read so far.
 //!
-//! Numbers of the log rise, and Mintage commits them in order. But a number that is missing may still come: whoever writes
-//! to the database by other means, in a transaction of their own, takes no lock. So it is asked for again for a while.
-//! And the line that was read last must still be there, because the janitor leaves the one before what is an hour old: if
-//! it is gone, or another one, the reader was away for too long, or the database has lost commits (a backup, a replica
-//! that was promoted too early), and numbers that it has read may have been given out again.
+//! Change numbers increase, and Mintage commits them in order. A missing number may still appear,
+//! because a program that writes to the database in its own transaction does not take Mintage's
+//! lock. The reader therefore asks for missing numbers again for a while.
+//!
+//! The line read last must still exist: the janitor keeps the newest of the lines that are older
+//! than an hour. If the line is gone or is a different one, the reader was away for too long, or
+//! the database has lost commits (a restored backup, a replica promoted too early). Numbers already
+//! read may then have been assigned again.
 
 use std::time::Duration;
 
@@ -14,31 +17,32 @@ use tokio::time::Instant;
 use crate::db::changes::Line;
 use crate::time::UnixMillis;
 
-/// How long a missing number is asked for: longer than anybody should hold a transaction open.
+/// How long a missing number is asked for. It exceeds the longest transaction that a well-behaved
+/// program holds open.
 const GAP_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// Missing numbers that are asked for at a time, the highest of them. PostgreSQL skips 32 after a crash; each of the
-/// others is somebody's transaction.
+/// Missing numbers asked for at a time; the highest are kept. PostgreSQL skips 32 numbers after a
+/// crash. Every other gap is a foreign transaction.
 const MAX_GAPS: usize = 500;
 
-/// A reader that has just begun looks so far back for numbers that are missing.
+/// How far back a new reader looks for missing numbers.
 const LOOK_BACK: i64 = 500;
 
-/// A place in the log.
+/// A position in the change log.
 #[derive(Clone, Debug)]
 pub struct Cursor {
-    /// Rises when the log turned out to be another one.
+    /// Increases when the log turns out to be another one.
     generation: u32,
-    /// The last line that was read, 0 when there was none.
+    /// The number of the last line read; 0 if there was none.
     seq: i64,
-    /// When that line was written; unknown to a reader that has just begun.
+    /// When that line was written; `None` for a new reader.
     at: Option<UnixMillis>,
-    /// Lower numbers that have not been seen, and since when they are missed.
+    /// Lower numbers not seen yet, and since when they are missing.
     missing: Vec<(i64, Instant)>,
 }
 
 impl Cursor {
-    /// A reader that begins after line `seq`.
+    /// A new reader that starts after line `seq`.
     pub fn new(seq: i64) -> Self {
         Self {
             generation: 0,
@@ -48,7 +52,7 @@ impl Cursor {
         }
     }
 
-    /// The same reader at the end of another log.
+    /// The same reader at the end of another log, whose last line is `seq`.
     pub fn in_another_log(&self, seq: i64) -> Self {
         Self {
             generation: self.generation + 1,
@@ -56,12 +60,12 @@ impl Cursor {
         }
     }
 
-    /// The last number that was read.
+    /// The number of the last line read.
     pub fn seq(&self) -> i64 {
         self.seq
     }
 
-    /// The number from which on to read: that of a line that must be there.
+    /// The number from which to read on. It includes the line read last, which must still exist.
     pub fn from(&self) -> i64 {
         match self.at {
             Some(_) => self.seq,
@@ -69,18 +73,19 @@ impl Cursor {
         }
     }
 
-    /// The numbers to ask for besides.
+    /// The missing numbers to ask for in addition.
     pub fn missing(&self) -> Vec<i64> {
         self.missing.iter().map(|(seq, _)| *seq).collect()
     }
 
-    /// Whether this one is further than another.
+    /// Whether this cursor is ahead of `other`.
     pub fn is_beyond(&self, other: &Self) -> bool {
         (self.generation, self.seq) > (other.generation, other.seq)
     }
 
-    /// Goes on over what was read at `now`, `late` where it was missing and `lines` from [`Cursor::from`] on; answers what
-    /// is new. `None` when the log is not the one that it knows.
+    /// Advances over what was read at `now`: `late` are lines with numbers that were missing,
+    /// `lines` those from [`Cursor::from`] on. Returns the new lines, or `None` when the log is not
+    /// the one read so far.
     pub fn advance(&mut self, late: Vec<Line>, lines: Vec<Line>, now: Instant) -> Option<Vec<Line>> {
         let known = lines.iter().find(|line| line.seq == self.seq);
         let is_known = known.is_some_and(|line| self.at.is_none_or(|at| at == line.at));
@@ -92,7 +97,8 @@ impl Cursor {
             .retain(|(seq, since)| now - *since < GAP_TIMEOUT && late.iter().all(|line| line.seq != *seq));
         let mut before = None;
         for line in &lines {
-            // Lines before the first one have been removed, those after the last one are still to come.
+            // Lines before the first one have been removed by the janitor; a gap needs a line on
+            // both sides.
             let first_missing = before.map_or(line.seq, |before: i64| before + 1);
             let skipped = (line.seq - first_missing).min(MAX_GAPS as i64);
             self.missing
@@ -128,7 +134,7 @@ mod tests {
         lines.map(|lines| lines.iter().map(|line| line.seq).collect())
     }
 
-    /// Has read up to 10.
+    /// A cursor that has read up to 10.
     fn cursor(now: Instant) -> Cursor {
         let mut cursor = Cursor::new(9);
         let read = cursor.advance(vec![], lines(1..=10), now);
@@ -137,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_is_not_new_and_what_follows_is() {
+    fn lines_already_read_are_not_returned_again() {
         let now = Instant::now();
         let mut cursor = cursor(now);
         assert_eq!(cursor.from(), 10);
@@ -147,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_was_passed_over_is_asked_for_until_it_comes() {
+    fn a_missing_number_is_asked_for_until_it_appears() {
         let now = Instant::now();
         let mut cursor = cursor(now);
         assert_eq!(numbers(cursor.advance(vec![], lines([10, 13]), now)), Some(vec![13]));
@@ -160,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_does_not_come_is_given_up() {
+    fn a_missing_number_is_given_up_after_the_timeout() {
         let now = Instant::now();
         let mut cursor = cursor(now);
         cursor.advance(vec![], lines([10, 12]), now);
@@ -171,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_is_asked_for_in_part_only() {
+    fn of_a_large_gap_only_the_highest_numbers_are_asked_for() {
         let now = Instant::now();
         let mut cursor = cursor(now);
         cursor.advance(vec![], lines([10, 1 << 60]), now);
@@ -180,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn who_begins_asks_for_what_is_missing_before() {
+    fn a_new_reader_asks_for_numbers_missing_before_its_start() {
         let mut cursor = Cursor::new(1000);
         assert_eq!(cursor.from(), 500);
         let read = cursor.advance(vec![], lines([990, 999, 1000, 1001]), Instant::now());
@@ -189,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_log_may_begin_anywhere() {
+    fn an_empty_log_may_start_at_any_number() {
         let mut cursor = Cursor::new(0);
         assert_eq!(numbers(cursor.advance(vec![], vec![], Instant::now())), Some(vec![]));
         assert_eq!(
@@ -199,16 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_lacks_the_last_line_is_another_one() {
+    fn a_log_without_the_line_read_last_is_another_log() {
         let now = Instant::now();
-        assert_eq!(cursor(now).advance(vec![], vec![], now), None, "it went back");
-        assert_eq!(cursor(now).advance(vec![], lines([11]), now), None, "it was cut off");
+        assert_eq!(cursor(now).advance(vec![], vec![], now), None, "the log went back");
+        assert_eq!(
+            cursor(now).advance(vec![], lines([11]), now),
+            None,
+            "the log was truncated"
+        );
         let mut other = lines([10, 11]);
         other[0].at = UnixMillis(1);
         assert_eq!(
             cursor(now).advance(vec![], other, now),
             None,
-            "its number was given again"
+            "the number was assigned again"
         );
         let (old, new) = (cursor(now), cursor(now).in_another_log(3));
         assert!(new.is_beyond(&old) && !old.is_beyond(&new));

@@ -1,4 +1,4 @@
-//! [`FeedLag`]: when the change feed last heard from the database, which is how old what this instance knows may be.
+//! [`FeedLag`]: how far behind the change log this instance may be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The moment up to which this instance knows all changes: when the last poll began whose changes are all done.
+/// The moment up to which this instance has applied all changes: the start of the last poll whose
+/// changes are all applied.
 ///
-/// Not when it ended, and not when it was answered: what was written meanwhile is not in the answer, and until a change is
-/// done it might as well not be known.
+/// Neither the end of the poll nor the arrival of its result would be correct: changes committed
+/// meanwhile are not in the result, and a change that is read but not applied has no effect yet.
 ///
-/// Kept by the monotonic clock: were it the wall clock, setting that forward would look like an outage.
+/// Measured with the monotonic clock: with the wall clock, setting it forward would look like an
+/// outage.
 #[derive(Clone, Debug)]
 pub struct FeedLag {
     since: Instant,
-    /// Milliseconds after `since`, plus one; 0 before there was such a poll.
+    /// Milliseconds from `since` to that moment, plus one; 0 before the first complete poll.
     at: Arc<AtomicU64>,
 }
 
@@ -29,16 +31,16 @@ impl Default for FeedLag {
 }
 
 impl FeedLag {
-    /// How long ago that was, or `None` if there was none.
+    /// The time since that moment; `None` before the first complete poll.
     pub fn age(&self) -> Option<Duration> {
         let at = self.at.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.since.elapsed().saturating_sub(Duration::from_millis(at)))
     }
 
-    /// All that was written before this moment is known.
-    pub fn set(&self, asked: Instant) {
-        let at = asked.saturating_duration_since(self.since).as_millis() as u64 + 1;
-        // Of two polls at a time, the one that ends last may have begun first.
+    /// Records that every change committed before `began` is applied.
+    pub fn set(&self, began: Instant) {
+        let at = began.saturating_duration_since(self.since).as_millis() as u64 + 1;
+        // Of two concurrent polls, the one that ends last may have started first.
         self.at.fetch_max(at, Ordering::Relaxed);
     }
 }

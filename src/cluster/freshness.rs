@@ -1,9 +1,10 @@
-//! [`Freshness`]: what this instance has read of the change log, and whether that proves that a client which somebody else
-//! has read is not out of date.
+//! [`Freshness`]: what this instance has read of the change log, and whether that proves that a
+//! client read by a peer is not out of date.
 //!
-//! A client that comes with the number `n` contains every change of it up to `n`. This instance serves none that lacks a
-//! change it has read. So it may be served if none of its changes that have been read is later than `n`: that is known for
-//! changes after `floor`, of which the last number of each client is kept here. The argument in full is in
+//! A client that is shared with number `n` contains all of its changes up to `n`. This instance
+//! must not serve a client that lacks a change the instance has read. So the client is usable if
+//! none of its changes read here has a number above `n`. For that, the number of each client's last
+//! change after `known_after` is kept. The complete argument is in
 //! `docs/adr/0019-clients-from-peers-by-change-number.md`.
 
 use std::collections::HashMap;
@@ -17,28 +18,31 @@ use crate::db::changes::{Change, Line, RecentChanges};
 use crate::oauth::client::ClientId;
 use crate::time::UnixMillis;
 
-/// Clients whose last change is kept, at most: some 10 MB. With more, the proof begins anew at the end of the log.
+/// The maximum number of clients whose last change is kept, which takes about 10 MB. Beyond it, the
+/// proof restarts at the end of the log.
 pub const MAX_CLIENTS: usize = 65_536;
 
-/// An instance that has not read the log for this long guesses nothing more; the same time after which no token is called
-/// active.
-const FRESH: Duration = Duration::from_secs(5);
+/// An instance that has not read the log for this long uses no client from a peer. Tokens are
+/// reported as inactive after the same time.
+const MAX_POLL_AGE: Duration = Duration::from_secs(5);
 
-/// What has been read; a clone is the same.
+/// What this instance has read of the log. Clones share one state.
 #[derive(Clone, Default)]
 pub struct Freshness(Arc<Mutex<Seen>>);
 
 struct Seen {
-    /// Every change up to this number has been done here.
+    /// Every change up to this number is applied here.
     reached: i64,
-    /// Of changes after this number, the last one of each client is known. `i64::MAX` when the log must be read first.
-    floor: i64,
+    /// Of all changes after this number, each client's last one is known. `i64::MAX` until the log
+    /// has been read again.
+    known_after: i64,
     clients: HashMap<ClientId, i64, RandomState>,
-    /// Clients that this instance has changed itself, and when: by which number, the log will tell.
+    /// Clients that this instance has changed and when. The numbers of these changes are known once
+    /// the log is read.
     dirty: HashMap<ClientId, Instant, RandomState>,
-    /// When the last poll began that is done.
+    /// When the last complete poll began.
     polled: Option<Instant>,
-    /// What was read before this moment is not to be used, says an operator.
+    /// Clients read before this moment are not usable, because an operator has cleared the caches.
     not_before: UnixMillis,
 }
 
@@ -46,7 +50,7 @@ impl Default for Seen {
     fn default() -> Self {
         Self {
             reached: 0,
-            floor: i64::MAX,
+            known_after: i64::MAX,
             clients: HashMap::default(),
             dirty: HashMap::default(),
             polled: None,
@@ -56,20 +60,21 @@ impl Default for Seen {
 }
 
 impl Freshness {
-    /// Begins with what the start has read of the log: its number then was `reached`.
+    /// Initializes the state with what the start has read: `reached` was the end of the log,
+    /// `recent` the changes before it.
     pub fn begin(&self, reached: i64, recent: &RecentChanges) {
         let mut seen = self.lock();
         *seen = Seen::default();
         seen.reached = reached;
-        seen.floor = recent.after;
+        seen.known_after = recent.after;
         seen.clients.extend(recent.clients.iter().cloned());
     }
 
-    /// These changes have been read, and are about to be done: to be called before anything is invalidated. The log was
-    /// read from `after` to `end`.
+    /// Notes changes that have been read from the log and are about to be applied. Must be called
+    /// before anything is invalidated. The log was read from `after` to `end`.
     ///
-    /// A line whose number was missing until now counts as if it came after all of them: who read the client before it was
-    /// committed may have seen the end of the log and yet not this.
+    /// A line whose number was missing until now is treated as the newest: an instance that read
+    /// the client before that line was committed may have seen the end of the log without it.
     pub fn note(&self, page: &[Line], after: i64, end: i64) {
         let mut seen = self.lock();
         for line in page {
@@ -79,70 +84,73 @@ impl Freshness {
                     let last = seen.clients.entry(id.clone()).or_insert(number);
                     *last = (*last).max(number);
                 }
-                // Nobody knows which clients that is about.
-                Change::Unknown => seen.floor = seen.floor.max(number),
+                // Such a change may concern any client.
+                Change::Unknown => seen.known_after = seen.known_after.max(number),
                 Change::InvalidatedToken(_) | Change::GlobalNotBefore | Change::Keys | Change::Routes => {}
             }
         }
         if seen.clients.len() > MAX_CLIENTS {
-            seen.floor = i64::MAX;
+            seen.known_after = i64::MAX;
         }
     }
 
-    /// The log is another one, which ends at `last`.
+    /// The log was replaced by another one, whose last number is `last`.
     pub fn begin_in_another_log(&self, last: i64) {
         let mut seen = self.lock();
         seen.reached = last;
-        seen.floor = i64::MAX;
+        seen.known_after = i64::MAX;
     }
 
-    /// Lines of the log may be gone that nobody here has read.
-    pub fn lose(&self) {
-        self.lock().floor = i64::MAX;
+    /// Lines of the log that this instance has not read may have been removed: the proof restarts
+    /// at the end of the log.
+    pub fn restart_proof(&self) {
+        self.lock().known_after = i64::MAX;
     }
 
-    /// Every change up to `reached` has been done, among them all that were committed before `asked`.
-    pub fn reach(&self, reached: i64, asked: Instant) {
+    /// Every change up to `reached` is applied, including all that were committed before `began`.
+    pub fn reach(&self, reached: i64, began: Instant) {
         let mut seen = self.lock();
         seen.reached = seen.reached.max(reached);
-        seen.polled = seen.polled.max(Some(asked));
-        if seen.floor == i64::MAX {
-            seen.floor = seen.reached;
+        seen.polled = seen.polled.max(Some(began));
+        if seen.known_after == i64::MAX {
+            seen.known_after = seen.reached;
             seen.clients = HashMap::default();
         }
-        seen.dirty.retain(|_, since| *since >= asked);
+        seen.dirty.retain(|_, since| *since >= began);
     }
 
-    /// This instance has changed a client: until the log has been read after this, nobody else's word on it counts.
+    /// This instance has changed a client. Until the log has been read after this moment, the
+    /// client is not usable from a peer.
     pub fn mark_dirty(&self, id: &ClientId) {
         let mut seen = self.lock();
         if seen.dirty.len() == MAX_CLIENTS {
-            seen.floor = i64::MAX;
+            seen.known_after = i64::MAX;
             seen.dirty.clear();
         }
         seen.dirty.insert(id.clone(), Instant::now());
     }
 
-    /// An operator has emptied the caches: what was read until now does not count, whoever has read it.
+    /// An operator has cleared the caches: clients read up to `now` are not usable, whichever
+    /// instance has read them.
     pub fn reject_until(&self, now: UnixMillis) {
         let mut seen = self.lock();
         seen.not_before = seen.not_before.max(now);
     }
 
-    /// Whether anything that a peer says of this client can count now. `listening_since`: when the last interruption of
-    /// the announcements ended.
+    /// Whether this client may be used from a peer at all at this moment. `listening_since` is when
+    /// the last interruption of the announcements ended.
     pub fn is_usable(&self, id: &ClientId, listening_since: Instant) -> bool {
         self.lock().is_usable(id, listening_since)
     }
 
-    /// Whether a client that was read at `loaded_at`, when the log had come as far as `number`, is not out of date as far
-    /// as this instance knows.
+    /// Whether a client that was read at `loaded_at`, with the log at `number`, is up to date as
+    /// far as this instance knows.
     pub fn is_fresh(&self, id: &ClientId, number: i64, loaded_at: UnixMillis, listening_since: Instant) -> bool {
         let seen = self.lock();
-        let changed = seen.clients.get(id).copied().unwrap_or(seen.floor);
+        let changed = seen.clients.get(id).copied().unwrap_or(seen.known_after);
         seen.is_usable(id, listening_since)
-            && number >= changed.max(seen.floor)
-            // What is ahead of this instance may as well be from a log that was put back since.
+            && number >= changed.max(seen.known_after)
+            // A number ahead of this instance may come from a log that was rolled back since.
             && number <= seen.reached
             && loaded_at > seen.not_before
     }
@@ -156,7 +164,7 @@ impl Seen {
     fn is_usable(&self, id: &ClientId, listening_since: Instant) -> bool {
         let polled = self
             .polled
-            .is_some_and(|asked| asked >= listening_since && asked.elapsed() <= FRESH);
+            .is_some_and(|began| began >= listening_since && began.elapsed() <= MAX_POLL_AGE);
         polled && !self.dirty.contains_key(id)
     }
 }
@@ -171,7 +179,8 @@ mod tests {
         ClientId::parse(text).unwrap()
     }
 
-    /// An instance that listens and has read the log up to 100; of what came after 40 it knows that `a` changed at 60.
+    /// An instance that listens and has read the log up to 100. It knows all changes after 40; one
+    /// of them changed `a` at 60.
     struct Instance {
         seen: Freshness,
         listening_since: Instant,
@@ -195,17 +204,17 @@ mod tests {
             self.seen.is_fresh(&id(text), number, NOW, self.listening_since)
         }
 
-        /// Numbers of which it believes that a client contains them all.
-        fn believed(&self, text: &str) -> Vec<i64> {
+        /// The numbers with which the client is fresh.
+        fn fresh_numbers(&self, text: &str) -> Vec<i64> {
             (0..=120).filter(|number| self.is_fresh(text, *number)).collect()
         }
 
         async fn polls(&self, page: &[(i64, Change)], reached: i64) {
             tokio::time::advance(Duration::from_millis(1)).await;
-            let asked = Instant::now();
+            let began = Instant::now();
             let after = self.seen.lock().reached;
             self.seen.note(&lines(page), after, reached);
-            self.seen.reach(reached, asked);
+            self.seen.reach(reached, began);
         }
     }
 
@@ -223,76 +232,76 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_believed_lies_between_the_last_change_of_the_client_and_the_end_of_the_log() {
+    async fn a_client_is_fresh_from_its_last_change_to_the_end_of_the_log() {
         let instance = Instance::new();
-        assert_eq!(instance.believed("a"), numbers(60..=100));
-        assert_eq!(instance.believed("b"), numbers(40..=100));
+        assert_eq!(instance.fresh_numbers("a"), numbers(60..=100));
+        assert_eq!(instance.fresh_numbers("b"), numbers(40..=100));
     }
 
     #[tokio::test]
-    async fn a_change_that_is_read_counts_before_it_is_done() {
+    async fn a_change_is_in_effect_from_when_it_is_read_not_when_it_is_applied() {
         let instance = Instance::new();
         let page = [(101, Change::Client(id("b"))), (102, Change::Keys)];
         instance.seen.note(&lines(&page), 100, 102);
-        assert!(instance.believed("b").is_empty());
+        assert!(instance.fresh_numbers("b").is_empty());
         instance.polls(&[], 102).await;
-        assert_eq!(instance.believed("b"), numbers(101..=102));
-        assert_eq!(instance.believed("a"), numbers(60..=102));
+        assert_eq!(instance.fresh_numbers("b"), numbers(101..=102));
+        assert_eq!(instance.fresh_numbers("a"), numbers(60..=102));
     }
 
     #[tokio::test]
-    async fn a_change_that_comes_late_refuses_whoever_may_not_have_seen_it() {
+    async fn a_late_change_excludes_clients_that_may_lack_it() {
         let instance = Instance::new();
         instance.polls(&[(103, Change::Keys)], 103).await;
         instance.polls(&[(101, Change::Client(id("b")))], 103).await;
-        assert!(instance.believed("b").is_empty());
+        assert!(instance.fresh_numbers("b").is_empty());
         instance.polls(&[(104, Change::Keys)], 104).await;
-        assert_eq!(instance.believed("b"), [104]);
+        assert_eq!(instance.fresh_numbers("b"), [104]);
     }
 
     #[tokio::test]
-    async fn of_another_log_only_its_end_is_believed() {
+    async fn in_another_log_only_its_end_is_fresh() {
         let instance = Instance::new();
         instance.seen.begin_in_another_log(50);
-        assert!(instance.believed("a").is_empty());
+        assert!(instance.fresh_numbers("a").is_empty());
         instance.polls(&[], 50).await;
-        assert_eq!(instance.believed("a"), [50]);
+        assert_eq!(instance.fresh_numbers("a"), [50]);
     }
 
     #[tokio::test]
-    async fn a_page_that_is_read_twice_changes_nothing() {
+    async fn reading_a_page_twice_changes_nothing() {
         let instance = Instance::new();
         instance
             .polls(&[(101, Change::Client(id("b"))), (105, Change::Client(id("b")))], 105)
             .await;
         instance.polls(&[(101, Change::Client(id("b")))], 101).await;
-        assert_eq!(instance.believed("b"), [105]);
+        assert_eq!(instance.fresh_numbers("b"), [105]);
     }
 
     #[tokio::test]
-    async fn a_change_that_nobody_understands_may_be_of_any_client() {
+    async fn an_unknown_change_may_concern_any_client() {
         let instance = Instance::new();
         instance.polls(&[(101, Change::Unknown)], 103).await;
-        assert_eq!(instance.believed("a"), numbers(101..=103));
-        assert_eq!(instance.believed("b"), numbers(101..=103));
+        assert_eq!(instance.fresh_numbers("a"), numbers(101..=103));
+        assert_eq!(instance.fresh_numbers("b"), numbers(101..=103));
     }
 
     #[tokio::test]
-    async fn after_a_change_of_its_own_nobody_is_believed_before_the_log_has_been_read() {
+    async fn a_client_changed_by_this_instance_is_not_fresh_until_the_log_is_read() {
         let instance = Instance::new();
-        let asked = Instant::now();
+        let began = Instant::now();
         tokio::time::advance(Duration::from_millis(1)).await;
         instance.seen.mark_dirty(&id("b"));
-        // A poll that began before the change need not have seen it.
-        instance.seen.reach(100, asked);
+        // A poll that began before the change may not contain it.
+        instance.seen.reach(100, began);
         assert!(!instance.seen.is_usable(&id("b"), instance.listening_since));
-        assert!(instance.believed("b").is_empty() && instance.is_fresh("a", 100));
+        assert!(instance.fresh_numbers("b").is_empty() && instance.is_fresh("a", 100));
         instance.polls(&[(101, Change::Client(id("b")))], 101).await;
-        assert_eq!(instance.believed("b"), [101]);
+        assert_eq!(instance.fresh_numbers("b"), [101]);
     }
 
     #[tokio::test]
-    async fn after_an_interruption_nobody_is_believed_before_the_log_has_been_read() {
+    async fn after_an_interruption_no_client_is_fresh_until_the_log_is_read() {
         let mut instance = Instance::new();
         tokio::time::advance(Duration::from_millis(1)).await;
         instance.listening_since = Instant::now();
@@ -302,26 +311,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_has_not_read_the_log_for_long_believes_nobody() {
+    async fn no_client_is_fresh_when_the_log_was_not_read_for_long() {
         let instance = Instance::new();
-        tokio::time::advance(FRESH).await;
+        tokio::time::advance(MAX_POLL_AGE).await;
         assert!(instance.is_fresh("a", 100));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!instance.is_fresh("a", 100));
     }
 
     #[tokio::test]
-    async fn when_lines_of_the_log_may_be_gone_the_proof_begins_anew() {
+    async fn when_lines_of_the_log_may_be_lost_the_proof_restarts_at_its_end() {
         let instance = Instance::new();
-        instance.seen.lose();
-        assert!(instance.believed("a").is_empty());
+        instance.seen.restart_proof();
+        assert!(instance.fresh_numbers("a").is_empty());
         instance.polls(&[], 110).await;
-        assert_eq!(instance.believed("a"), [110]);
-        assert_eq!(instance.believed("b"), [110]);
+        assert_eq!(instance.fresh_numbers("a"), [110]);
+        assert_eq!(instance.fresh_numbers("b"), [110]);
     }
 
     #[tokio::test]
-    async fn what_an_operator_has_thrown_away_does_not_come_back() {
+    async fn a_client_from_before_a_cleared_cache_is_not_fresh() {
         let instance = Instance::new();
         instance.seen.reject_until(NOW);
         let is_fresh = |loaded_at| {
@@ -334,7 +343,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn memory_is_bounded_and_what_is_forgotten_is_not_believed() {
+    async fn memory_is_bounded_and_a_forgotten_client_is_not_fresh() {
         let instance = Instance::new();
         let changes: Vec<(i64, Change)> = (0..=MAX_CLIENTS as i64)
             .map(|number| (101 + number, Change::Client(id(&number.to_string()))))

@@ -1,4 +1,5 @@
-//! The signing keys of all instances: [`Rotation`] publishes and removes them, [`reload`] reads what others have done.
+//! The signing keys of all instances: [`Rotation`] publishes and removes them, [`reload`] reads
+//! what other instances have done.
 
 use std::sync::Arc;
 
@@ -13,47 +14,56 @@ use crate::keys::{KeyEncryptionKey, KeyRecord, KeyStore, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
 
-/// The doing: makes keys off the workers, publishes and removes them in one transaction, and takes the result over.
+/// Rotates keys: generates them off the workers, publishes and removes keys in one transaction, and
+/// applies the result.
 #[derive(Clone)]
 pub struct Rotation {
     db: Db,
     clock: Clock,
     keys: KeyStore,
-    seal: Option<Arc<KeyEncryptionKey>>,
+    key_encryption_key: Option<Arc<KeyEncryptionKey>>,
     schedule: Schedule,
-    /// Held while keys are made and published: two who do it at once on one instance would make keys for nothing.
-    turn: Arc<Mutex<()>>,
+    /// Held while keys are generated and published. Two concurrent rotations of one instance would
+    /// otherwise generate keys for nothing.
+    lock: Arc<Mutex<()>>,
 }
 
 impl Rotation {
-    /// For the keys in `keys`, which are loaded by somebody else at the start.
-    pub fn new(db: Db, clock: Clock, keys: KeyStore, seal: Option<Arc<KeyEncryptionKey>>, schedule: Schedule) -> Self {
+    /// Creates a rotation for `keys`, which must have been loaded by the start.
+    pub fn new(
+        db: Db,
+        clock: Clock,
+        keys: KeyStore,
+        key_encryption_key: Option<Arc<KeyEncryptionKey>>,
+        schedule: Schedule,
+    ) -> Self {
         Self {
             db,
             clock,
             keys,
-            seal,
+            key_encryption_key,
             schedule,
-            turn: Arc::default(),
+            lock: Arc::default(),
         }
     }
 
-    /// Publishes a new key for each of `algs`, except where one waits already; returns when this instance has them.
+    /// Publishes a new key for each of `algs` that has no scheduled key; returns when this instance
+    /// has the keys.
     ///
     /// # Errors
-    /// When no key can be made, or the database refuses or cannot be reached.
-    pub async fn rotate(&self, by: Principal, algs: Vec<Alg>, takeover: Activation) -> Result<Rotated, DbError> {
+    /// When a key cannot be generated, or the database rejects the change or is unavailable.
+    pub async fn rotate(&self, by: Principal, algs: Vec<Alg>, activation: Activation) -> Result<Rotated, DbError> {
         let schedule = self.schedule;
         self.publish(by, move |keys, now| {
-            rotation::requested(keys, &algs, takeover, &schedule, now)
+            rotation::requested(keys, &algs, activation, &schedule, now)
         })
         .await
     }
 
-    /// Does what time has brought about.
-    pub(crate) async fn look(&self) -> Result<(), DbError> {
+    /// Publishes and removes the keys that are due.
+    pub(crate) async fn rotate_if_due(&self) -> Result<(), DbError> {
         let schedule = self.schedule;
-        // None before the start has loaded the keys.
+        // `None` before the start has loaded the keys.
         let due = self
             .keys
             .ring()
@@ -70,46 +80,49 @@ impl Rotation {
         Ok(())
     }
 
-    /// Publishes what `decide` says, and removes what is over.
+    /// Publishes the keys that `decide` returns, and removes retired keys whose tokens have
+    /// expired.
     async fn publish(
         &self,
         by: Principal,
         decide: impl Fn(&[KeyRecord], UnixMillis) -> Vec<Publication> + Send + 'static,
     ) -> Result<Rotated, DbError> {
-        let _turn = self.turn.lock().await;
-        // Another instance may have done it already; then it would be a pity to make RSA keys for nothing.
+        let _lock = self.lock.lock().await;
+        // Read before keys are generated: another instance may have published them already, and RSA
+        // keys are expensive.
         let keys = self.db.run_repeatable(signing_keys::records).await?;
         let now = self.clock.now();
         let algs: Vec<Alg> = decide(&keys, now).iter().map(|publication| publication.alg).collect();
         let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_expired(now)) {
             true => Rotated::nothing(keys),
             false => {
-                let made = self.make(algs).await?;
+                let generated = self.generate(algs).await?;
                 let clock = self.clock.clone();
-                let work = move |conn: &mut Conn| signing_keys::rotate(conn, &clock, &by, made, decide);
+                let work = move |conn: &mut Conn| signing_keys::rotate(conn, &clock, &by, generated, decide);
                 self.db.run(work).await?
             }
         };
         report(&rotated);
-        reload(&self.db, &self.clock, &self.keys, self.seal.as_deref()).await?;
+        reload(&self.db, &self.clock, &self.keys, self.key_encryption_key.as_deref()).await?;
         self.db.catch_up().await?;
         Ok(rotated)
     }
 
-    /// Makes keys on a thread where nobody waits for anything else.
-    async fn make(&self, algs: Vec<Alg>) -> Result<Vec<StoredKey>, DbError> {
-        let (now, seal) = (self.clock.now(), self.seal.clone());
-        let make = move || {
-            let make = |alg| SigningKey::generate(alg, now, seal.as_deref());
-            algs.into_iter().map(make).collect::<Result<Vec<_>, _>>()
+    /// Generates keys on a blocking thread.
+    async fn generate(&self, algs: Vec<Alg>) -> Result<Vec<StoredKey>, DbError> {
+        let (now, key_encryption_key) = (self.clock.now(), self.key_encryption_key.clone());
+        let generate = move || {
+            let generate = |alg| SigningKey::generate(alg, now, key_encryption_key.as_deref());
+            algs.into_iter().map(generate).collect::<Result<Vec<_>, _>>()
         };
-        let made = tokio::task::spawn_blocking(make).await;
-        made.map_err(|stopped| DbError::Unavailable(stopped.to_string()))?
+        let generated = tokio::task::spawn_blocking(generate).await;
+        generated
+            .map_err(|stopped| DbError::Unavailable(stopped.to_string()))?
             .map_err(|error| DbError::Query(error.to_string()))
     }
 }
 
-/// Says what was done to the keys.
+/// Logs the keys that were published and removed.
 fn report(rotated: &Rotated) {
     for key in &rotated.published {
         log::info!(
@@ -122,20 +135,20 @@ fn report(rotated: &Rotated) {
     }
 }
 
-/// Reads the keys again; returns when they count for every worker.
+/// Reloads the keys; returns when they are in effect for every worker.
 ///
 /// # Errors
-/// When the database cannot be reached.
+/// When the database is unavailable.
 pub(crate) async fn reload(
     db: &Db,
     clock: &Clock,
     keys: &KeyStore,
-    seal: Option<&KeyEncryptionKey>,
+    key_encryption_key: Option<&KeyEncryptionKey>,
 ) -> Result<(), DbError> {
     let reading = keys.ticket();
     let stored = db.run_repeatable(signing_keys::list).await?;
-    // The old ring still works; a key that cannot be read must not take the others down.
-    if let Err(error) = keys.apply(reading, &stored, seal, clock.now()) {
+    // The old ring still works. One unreadable key must not disable the others.
+    if let Err(error) = keys.apply(reading, &stored, key_encryption_key, clock.now()) {
         log::error!(error:%; "signing keys not reloaded");
     }
     Ok(())

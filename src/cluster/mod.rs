@@ -1,4 +1,5 @@
-//! What the instances on one database agree on: how far the change log has been read, keys and routes.
+//! The state shared by all instances of one database: the position in the change log, keys and
+//! routes.
 
 pub mod cursor;
 pub mod feed_lag;

@@ -1,8 +1,10 @@
-//! [`Connection`]: the connection that commands go through, kept up by one task; whoever wants it waits for nothing.
+//! [`Connection`]: the connection for commands. One task keeps it open, so no caller waits for a
+//! connection.
 //!
-//! A Redis that hangs looks like one that is down: a ping each second, and one more as soon as anybody is uncertain, must be
-//! answered within [`COMMAND_TIMEOUT`], or the connection is given up. Reads that a request waits for have
-//! [`LOOKUP_TIMEOUT`] and a breaker before them: after the first few that were too slow, the next ones do not ask.
+//! A Redis that hangs is treated like one that is down. A ping every second must be answered within
+//! [`COMMAND_TIMEOUT`], otherwise the connection is closed; a timeout elsewhere triggers a ping at
+//! once. Lookups during a request have [`LOOKUP_TIMEOUT`] and a circuit breaker: after a few
+//! timeouts, requests skip Redis.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,22 +19,25 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backoff::retry_pause;
 use crate::breaker::{Breaker, BreakerSettings};
 
-/// How long a request waits for what a peer may know: a fraction of what the database takes when it is busy.
+/// How long a request waits for a lookup: a fraction of what a busy database takes, and less than a
+/// tenth of what a caller of `/token` waits for a database that hangs.
 pub(super) const LOOKUP_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// How long a connection may take that nobody waits for.
+/// How long connecting may take; no request waits for it.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a command may take that nobody waits for.
+/// How long a background command may take; no request waits for it.
 pub(super) const COMMAND_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A connection that did not last this long counts as one more failure, or one that comes and goes would fill the log.
-const STEADY: Duration = Duration::from_secs(5);
+/// A connection that lasted for less than this counts as one more failure. Otherwise a connection
+/// that opens and fails in turn would flood the log.
+const MIN_UPTIME: Duration = Duration::from_secs(5);
 
-/// Time between two pings.
-pub(super) const PING_EVERY: Duration = Duration::from_secs(1);
+/// The time between two pings.
+pub(super) const PING_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Three reads too slow are enough to stop asking; one a second finds out whether that has changed.
+/// The breaker opens after three slow lookups. It then admits one lookup per second to test for
+/// recovery.
 const BREAKER: BreakerSettings = BreakerSettings {
     failure_rate: 0.5,
     window: 12,
@@ -42,9 +47,9 @@ const BREAKER: BreakerSettings = BreakerSettings {
 pub(super) struct Connection {
     current: ArcSwapOption<MultiplexedConnection>,
     breaker: Mutex<Breaker>,
-    /// Rung by whoever was not answered.
+    /// Notified on a timeout: whether Redis still answers is uncertain.
     uncertain: Notify,
-    /// Connections and commands that failed or took too long.
+    /// Connections and commands that failed or timed out.
     errors: AtomicU64,
 }
 
@@ -64,13 +69,13 @@ impl Connection {
         self.current.load().is_some()
     }
 
-    /// Asks for what a request waits for. `None` at once without a connection and while the breaker is open.
-    pub(super) async fn quickly<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
+    /// Runs a lookup that a request waits for. Returns `None` immediately without a connection or
+    /// with an open breaker.
+    pub(super) async fn lookup<T: FromRedisValue>(&self, command: &Cmd) -> Option<T> {
         let mut connection = self.connected()?;
         if !lock(&self.breaker).admit(now()) {
             return None;
         }
-        // Not a tenth of what a caller of `/token` waits for a hung database.
         let answer = timeout(LOOKUP_TIMEOUT, command.query_async(&mut connection)).await;
         match answer {
             Ok(Ok(value)) => {
@@ -86,8 +91,9 @@ impl Connection {
         }
     }
 
-    /// Does what nobody waits for. A command that Redis refuses is an error among the answers of the others.
-    pub(super) async fn in_time(&self, commands: &Pipeline) -> Option<Vec<Value>> {
+    /// Runs background commands. A command that Redis rejects is an error among the replies; `None`
+    /// means no reply at all.
+    pub(super) async fn run(&self, commands: &Pipeline) -> Option<Vec<Value>> {
         let mut connection = self.connected()?;
         match timeout(COMMAND_TIMEOUT, commands.query_async(&mut connection)).await {
             Ok(Ok(values)) => Some(values),
@@ -111,8 +117,8 @@ impl Connection {
     }
 }
 
-/// Keeps the link up for as long as the process lives.
-pub(super) async fn keep_up(client: &redis::Client, connection: &Connection) {
+/// Keeps the connection open for as long as the process lives.
+pub(super) async fn maintain(client: &redis::Client, connection: &Connection) {
     let mut failures = 0;
     loop {
         match connect(client).await {
@@ -123,7 +129,7 @@ pub(super) async fn keep_up(client: &redis::Client, connection: &Connection) {
                 until_silent(connection, opened).await;
                 connection.current.store(None);
                 log::warn!("redis connection lost");
-                if since.elapsed() > STEADY {
+                if since.elapsed() > MIN_UPTIME {
                     failures = 0;
                 }
             }
@@ -140,10 +146,11 @@ async fn connect(client: &redis::Client) -> Result<MultiplexedConnection, String
     let settings = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
         .set_response_timeout(Some(COMMAND_TIMEOUT));
-    // The connection's own deadline does not cover the greeting.
+    // The library's own timeout does not cover the handshake.
     let connecting = async {
         let mut connection = client.get_multiplexed_async_connection_with_config(&settings).await?;
-        // Or a user who may not do even that would be connected and cut off again and again.
+        // A user without the right even to PING would otherwise be connected and disconnected in a
+        // loop.
         redis::cmd("PING").query_async::<Value>(&mut connection).await?;
         Ok(connection)
     };
@@ -153,7 +160,7 @@ async fn connect(client: &redis::Client) -> Result<MultiplexedConnection, String
     }
 }
 
-/// What may be logged of an error: never the address, which may come with a password.
+/// The loggable part of an error. The address is left out, because it may contain a password.
 pub(super) fn cause(error: &RedisError) -> String {
     match error.code() {
         Some(code) => format!("{} ({code})", error.category()),
@@ -161,11 +168,11 @@ pub(super) fn cause(error: &RedisError) -> String {
     }
 }
 
-/// Returns when a ping is not answered.
+/// Returns when a ping is not answered in time.
 async fn until_silent(shared: &Connection, mut connection: MultiplexedConnection) {
     loop {
-        // A wait and not a test of whether it is time: uncertainty cuts it short.
-        let _ = timeout(PING_EVERY, shared.uncertain.notified()).await;
+        // Not a plain sleep: a timeout elsewhere triggers the next ping at once.
+        let _ = timeout(PING_INTERVAL, shared.uncertain.notified()).await;
         let ping = redis::cmd("PING");
         let pong = timeout(COMMAND_TIMEOUT, ping.query_async::<Value>(&mut connection)).await;
         if !matches!(pong, Ok(Ok(_))) {
@@ -182,7 +189,7 @@ fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
-/// How long to wait after this many failures in a row: 100 ms at first, then twice as long each time, up to 5 s.
+/// The pause after this many failures in a row: 100 ms at first, then doubled each time, up to 5 s.
 pub(super) fn backoff(failures: u32) -> Duration {
     const FIRST: Duration = Duration::from_millis(100);
     const MAX: Duration = Duration::from_secs(5);

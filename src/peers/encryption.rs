@@ -1,8 +1,9 @@
-//! The keys that peers share, and what is done with them: names that say nothing, values that nobody can read or forge.
+//! The keys that the instances of a deployment share: for names in Redis that reveal nothing, and
+//! values that cannot be read or forged.
 //!
-//! All of it is derived from the deployment's secret, which is in the database, and from `keys.encryption_key` if there is
-//! one. Neither is ever in Redis. Two deployments on one Redis have different secrets, and so neither names nor values nor a
-//! channel in common.
+//! All keys are derived from the deployment's secret, which is in the database, and from
+//! `keys.encryption_key` if it is set. Neither is ever in Redis. Two deployments on one Redis have
+//! different secrets, so they share neither names nor values nor a channel.
 
 use std::fmt::Write;
 
@@ -14,15 +15,17 @@ use crate::oauth::client::ClientId;
 use crate::throttle::{Failure, SharedBucket};
 
 pub(super) struct DeploymentKeys {
-    /// Stands in every name, so that a person can tell two deployments apart. In braces: a cluster keeps it together.
+    /// The prefix of every name, by which a person can tell deployments apart. The braces keep a
+    /// deployment in one slot of a Redis cluster.
     prefix: String,
     channel: String,
     names: hmac::Key,
-    /// With SIV, because the instances draw their nonces at random: two that are the same tell at most that two values are.
+    /// SIV, because instances draw nonces at random: a repeated nonce reveals at most that two
+    /// values are equal.
     values: LessSafeKey,
 }
 
-/// A length for `hkdf`.
+/// An output length for `hkdf`.
 struct Bytes(usize);
 
 impl hkdf::KeyType for Bytes {
@@ -55,7 +58,7 @@ impl DeploymentKeys {
         }
     }
 
-    /// Where announcements go.
+    /// The channel for announcements.
     pub(super) fn channel(&self) -> &str {
         &self.channel
     }
@@ -69,16 +72,17 @@ impl DeploymentKeys {
         self.name("failures", &[&per_minute.to_be_bytes(), of])
     }
 
-    /// A list of Redis' keys is then no list of clients and addresses.
+    /// Hashes the parts, so that the key names in Redis do not reveal client ids or addresses.
     fn name(&self, kind: &str, parts: &[&[u8]]) -> String {
         let mut context = hmac::Context::with_key(&self.names);
-        // All but the last part have one length, so no two lists are the same bytes.
+        // All parts but the last have a fixed length, so two different lists never form the same
+        // input.
         context.update(kind.as_bytes());
         parts.iter().for_each(|part| context.update(part));
         format!("{}:{kind}:{}", self.prefix, hex(&context.sign().as_ref()[..16]))
     }
 
-    /// Encrypts `text` so that it can be read as what belongs to `context` and as nothing else.
+    /// Encrypts `text`, bound to `context`; `None` when encryption fails.
     pub(super) fn encrypt(&self, context: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
         let mut nonce = [0; NONCE_LEN];
         rand::fill(&mut nonce).ok()?;
@@ -90,7 +94,8 @@ impl DeploymentKeys {
         Some(encrypted)
     }
 
-    /// Decrypts what [`DeploymentKeys::encrypt`] made; `None` for whatever else it may be.
+    /// Decrypts what [`DeploymentKeys::encrypt`] returned for the same `context`; `None` for any
+    /// other value.
     pub(super) fn decrypt(&self, context: &[u8], encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, text) = encrypted.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

@@ -1,8 +1,10 @@
-//! Failed authentications over all instances: buckets as `throttle` has them, kept by a script in Redis.
+//! Failed authentications across all instances: the buckets of `throttle`, kept in Redis by a
+//! script.
 //!
-//! A bucket is kept as the time at which it will have drained, by the clock of Redis, so that those of the instances need
-//! not agree; it expires then by itself. Whoever can write in Redis can fill a bucket, for a minute, and empty it, but not
-//! below what an instance has counted itself.
+//! A bucket is stored as the time at which it will be empty, by the clock of Redis, so that the
+//! clocks of the instances need not agree. The key expires at that time. Anyone who can write to
+//! Redis can fill a bucket, for a minute, or empty it, but not below what an instance has counted
+//! itself.
 
 use std::time::Duration;
 
@@ -10,8 +12,9 @@ use redis::{FromRedisValue, Pipeline, Value};
 
 use crate::throttle::Failure;
 
-/// Keys are the buckets; arguments are, for each, what a failure adds and what a bucket holds, in microseconds. What is
-/// answered is how full each is, in microseconds. A value that is none counts as empty, one that is too large as full.
+/// KEYS are the buckets. ARGV holds, for each bucket, what a failure adds and the capacity, in
+/// microseconds. The script returns the level of each bucket, in microseconds. An invalid value
+/// counts as empty, one that is too large as full.
 const SCRIPT: &str = r"
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
@@ -27,16 +30,16 @@ return left";
 
 pub(super) fn add(commands: &mut Pipeline, names: &[String], failures: &[Failure]) {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    // Sent whole each time: it is short, and a Redis that was emptied has forgotten it.
+    // Sent in full each time: the script is short, and a Redis that was flushed no longer has it.
     let eval = commands.cmd("EVAL").arg(SCRIPT).arg(names.len()).arg(names);
     for failure in failures {
         eval.arg(micros(failure.each)).arg(micros(failure.whole));
     }
 }
 
-/// Reads the answer of the script.
-pub(super) fn left(answer: Value) -> Option<Vec<Duration>> {
-    let micros = Vec::<i64>::from_redis_value(answer).ok()?;
+/// Parses the reply of the script: the level of each bucket, as the time until it is empty.
+pub(super) fn levels(reply: Value) -> Option<Vec<Duration>> {
+    let micros = Vec::<i64>::from_redis_value(reply).ok()?;
     let time = |micros: i64| Duration::from_micros(micros.max(0).unsigned_abs());
     Some(micros.into_iter().map(time).collect())
 }

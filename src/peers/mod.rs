@@ -1,11 +1,14 @@
-//! What instances on one database tell one another through Redis, to be quicker. The only module that knows Redis.
+//! Messages between the instances of one database, through Redis. The only module that knows Redis.
 //!
-//! Nothing here is ever needed: an instance that receives nothing polls the change log and asks the database, as one
-//! without Redis does. So nothing here is waited for longer than a moment, nothing that comes from there is believed
-//! without proof, and every failure is the same as silence. Three things are told:
-//! - "the change log has come as far as this number" (`subscription`): whoever receives it reads the log at once;
-//! - clients, encrypted (`encryption`, `shared_client`): whether one may be used is for `clients/peer_cache` to judge;
-//! - failed authentications (`failures`): how full a bucket is over all instances.
+//! Redis is an optimization. An instance that receives nothing polls the change log and reads the
+//! database, like one without Redis. So no request waits for Redis for longer than a moment,
+//! nothing from Redis is used without proof, and every failure is treated as absence. Instances
+//! share:
+//! - the number that the change log has reached (`subscription`): the receiver reads the log at
+//!   once;
+//! - clients, encrypted (`encryption`, `shared_client`): `clients/peer_cache` decides whether one
+//!   may be used;
+//! - failed authentications (`failures`): how full a bucket is across all instances.
 
 mod connection;
 mod encryption;
@@ -31,29 +34,32 @@ use subscription::Announcements;
 
 pub use shared_client::SharedClient;
 
-/// The peers of this instance; a clone knows the same ones. Without `redis.url` it knows none and does nothing.
+/// The peers of this instance. Clones share one state. Without `redis.url` there are none, and
+/// every method does nothing.
 #[derive(Clone, Default)]
 pub struct Peers(Option<Arc<Inner>>);
 
-/// `redis.url` cannot be used; it is not shown, because there may be a password in it.
+/// `redis.url` is invalid. The URL is not included, because it may contain a password.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadUrl;
 
 struct Inner {
     client: redis::Client,
-    /// `keys.encryption_key`, if there is one: whoever has only the database cannot forge then.
+    /// `keys.encryption_key`, if set. With it, access to the database alone is not enough to forge
+    /// values.
     encryption_key: Option<Zeroizing<[u8; 32]>>,
-    /// What is derived from the deployment's secret; unknown until the database has told it.
+    /// Keys derived from the deployment's secret; unset until the secret has been read from the
+    /// database.
     keys: OnceLock<DeploymentKeys>,
     connection: Connection,
     announcements: Announcements,
     queue: mpsc::Sender<Job>,
-    /// Taken by whoever empties it.
+    /// Taken by the task that processes the jobs.
     jobs: Mutex<Option<mpsc::Receiver<Job>>>,
     counts: Counts,
 }
 
-/// What is counted here.
+/// The counters.
 #[derive(Default)]
 struct Counts {
     published: AtomicU64,
@@ -62,33 +68,35 @@ struct Counts {
     dropped: AtomicU64,
 }
 
-/// How it goes with Redis.
+/// The state of the Redis connection, and counters since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RedisStats {
-    /// Whether it answers, and announcements come in.
+    /// Whether Redis answers and the subscription is active.
     pub up: bool,
-    /// Connections and commands that failed or took too long.
+    /// Connections and commands that failed or timed out.
     pub errors: u64,
-    /// Announcements sent.
+    /// Announcements published.
     pub published: u64,
     /// Announcements received, those of this instance included.
     pub received: u64,
-    /// Clients that were taken from there.
+    /// Clients used from Redis.
     pub cache_hits: u64,
-    /// Clients that were asked for there and then loaded from the database.
+    /// Clients looked up in Redis and then loaded from the database.
     pub cache_misses: u64,
-    /// What was not told because too much waited.
+    /// Messages dropped because the queue was full or Redis was down.
     pub dropped: u64,
 }
 
-/// What waits to be told. A job is 1 KB or so, and Redis takes thousands a second: past this it does not answer.
+/// The maximum number of queued jobs. A job takes about 1 KB, and Redis handles thousands per
+/// second: a full queue means that Redis does not answer.
 const MAX_JOBS: usize = 1024;
 
 impl Peers {
-    /// For `redis.url`, without connecting. `encryption_key` is `keys.encryption_key`.
+    /// Creates the peers for `redis.url`, without connecting. An empty URL means no peers.
+    /// `encryption_key` is `keys.encryption_key`.
     ///
     /// # Errors
-    /// When the URL cannot be used.
+    /// When the URL is invalid.
     pub fn at(url: &str, encryption_key: Option<Zeroizing<[u8; 32]>>) -> Result<Self, BadUrl> {
         if url.is_empty() {
             return Ok(Self::default());
@@ -107,13 +115,13 @@ impl Peers {
         }))))
     }
 
-    /// Whether there is a Redis to tell them anything through.
+    /// Whether `redis.url` is set.
     pub fn are_configured(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Begins to connect and to listen, as an instance of the deployment with this secret whose caches know the change log
-    /// up to number `read`. Does so once.
+    /// Starts to connect and to listen, as an instance of the deployment with this secret, whose
+    /// caches know the change log up to number `read`. Only the first call has an effect.
     pub fn join(&self, secret: &[u8; 32], read: i64) {
         let Some(inner) = &self.0 else { return };
         let keys = DeploymentKeys::derive(secret, inner.encryption_key.as_deref());
@@ -122,7 +130,7 @@ impl Peers {
         }
         inner.announcements.begin(read);
         let of = inner.clone();
-        tokio::spawn(async move { connection::keep_up(&of.client, &of.connection).await });
+        tokio::spawn(async move { connection::maintain(&of.client, &of.connection).await });
         let of = inner.clone();
         tokio::spawn(async move {
             subscription::listen(&of.client, of.channel(), &of.announcements, &of.connection).await;
@@ -138,29 +146,32 @@ impl Peers {
         }
     }
 
-    /// This instance has appended to the change log, so there is a number after the last that it has read: says so at once.
-    /// Which number it is, the next poll will tell.
+    /// This instance has appended to the change log, so there is a number after the last one it has
+    /// read: announces that number at once. The next poll corrects it.
     pub fn has_written(&self) {
         if let Some(inner) = &self.0 {
             inner.announcements.has_written();
         }
     }
 
-    /// This instance has read the change log up to this number, which others may want to know; does not wait.
+    /// This instance has read the change log up to this number: announces it unless a peer has done
+    /// so. Does not wait.
     pub fn has_read(&self, number: i64) {
         if let Some(inner) = &self.0 {
             inner.announcements.has_read(number);
         }
     }
 
-    /// The change log is another one, which ends at `last`: numbers of the old one say nothing about it.
+    /// The change log was replaced by another one, which ends at `last`. Numbers of the old log
+    /// have no meaning in it.
     pub fn begin_in_another_log(&self, last: i64) {
         if let Some(inner) = &self.0 {
             inner.announcements.begin_in_another_log(last);
         }
     }
 
-    /// Waits until there is reason to read the change log now. One waits at a time, and any number of reasons are one.
+    /// Waits until the change log should be read. Supports one waiter; several announcements wake
+    /// it once.
     pub async fn woken(&self) {
         match &self.0 {
             Some(inner) => inner.announcements.woken().await,
@@ -168,22 +179,22 @@ impl Peers {
         }
     }
 
-    /// Since when every announcement has been received; `None` while some may not be.
+    /// Since when every announcement has been received; `None` while some may be missed.
     pub fn listening_since(&self) -> Option<Instant> {
         self.0.as_ref()?.announcements.listening_since()
     }
 
-    /// The client as a peer knows it. `None` is "ask the database"; it comes within 20 ms.
+    /// Looks a client up in Redis, within 20 ms. On `None` the caller reads the database.
     pub async fn client(&self, id: &ClientId) -> Option<SharedClient> {
         let inner = self.0.as_ref()?;
         let keys = inner.keys.get()?;
         let mut get = redis::cmd("GET");
         get.arg(keys.client_name(id));
-        let value: Option<Vec<u8>> = inner.connection.quickly(&get).await?;
+        let value: Option<Vec<u8>> = inner.connection.lookup(&get).await?;
         shared_client::decrypt(keys, id, &value?)
     }
 
-    /// Counts whether a client could be taken from a peer.
+    /// Counts whether a client from a peer could be used.
     pub fn count_shared(&self, found: bool) {
         let Some(inner) = &self.0 else { return };
         let counts = &inner.counts;
@@ -195,17 +206,17 @@ impl Peers {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Tells peers of a client, for as long as `ttl`; does not wait.
+    /// Shares a client with peers for `ttl`. Does not wait.
     pub fn share(&self, shared: &SharedClient, ttl: Duration) {
         let Some((inner, keys)) = self.joined() else { return };
         if let Some(value) = shared_client::encrypt(keys, shared) {
             let name = keys.client_name(&shared.client.id);
-            inner.send(Job::Keep { name, value, ttl });
+            inner.send(Job::Share { name, value, ttl });
         }
     }
 
-    /// Adds a failed authentication to buckets that all instances share; answers how full they are now, each as the time in
-    /// which it drains. `None` when Redis does not say.
+    /// Adds a failed authentication to buckets that all instances share. Returns the level of each,
+    /// as the time until it is empty; `None` when Redis does not answer.
     pub async fn count_failure(&self, failures: Vec<Failure>) -> Option<Vec<Duration>> {
         let (inner, keys) = self.joined()?;
         let names = failures.iter().map(|failure| keys.bucket_name(failure)).collect();
@@ -218,7 +229,7 @@ impl Peers {
         answered.await.ok()
     }
 
-    /// The figures for `/metrics`; `None` without Redis.
+    /// The values for `/metrics`; `None` without Redis.
     pub fn stats(&self) -> Option<RedisStats> {
         let inner = self.0.as_ref()?;
         let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -240,14 +251,14 @@ impl Peers {
 }
 
 impl Inner {
-    /// Puts a job into the queue, if there is room and anybody to take it.
+    /// Queues a job. Drops it when the queue is full or Redis is down.
     fn send(&self, job: Job) {
         if !self.connection.is_up() || self.queue.try_send(job).is_err() {
             self.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Where announcements go; nobody listens to the empty name, which is that of one who has not joined.
+    /// The channel for announcements; empty before the instance has joined.
     fn channel(&self) -> &str {
         self.keys.get().map_or("", DeploymentKeys::channel)
     }
@@ -258,7 +269,7 @@ mod tests {
     use super::connection::backoff;
     use super::*;
 
-    /// Peers of an instance that has joined and reaches nobody.
+    /// The peers of an instance that has joined and reaches no Redis.
     fn joined(read: i64) -> Peers {
         let peers = Peers::at("redis://127.0.0.1:1", None).unwrap();
         peers.inner().announcements.begin(read);
@@ -274,14 +285,14 @@ mod tests {
             *self.inner().announcements.announced().borrow()
         }
 
-        /// Whether there is reason to read the log.
+        /// Whether the log should be read.
         async fn are_waking(&self) -> bool {
             tokio::time::timeout(Duration::ZERO, self.woken()).await.is_ok()
         }
     }
 
     #[tokio::test]
-    async fn what_is_read_is_announced_unless_somebody_has_done_so() {
+    async fn progress_is_announced_unless_a_peer_has_done_so() {
         let peers = joined(5);
         peers.has_read(5);
         assert_eq!(peers.announced(), 5);
@@ -295,34 +306,34 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_written_is_announced_before_its_number_is_known_and_once_if_that_was_right() {
+    async fn a_write_is_announced_before_its_number_is_known_and_only_once() {
         let peers = joined(5);
         let mut announcements = peers.inner().announcements.announced();
-        let mut told = || {
+        let mut announced = || {
             announcements
                 .has_changed()
                 .unwrap()
                 .then(|| *announcements.borrow_and_update())
         };
         peers.has_written();
-        assert_eq!(told(), Some(6));
+        assert_eq!(announced(), Some(6));
         peers.has_read(6);
-        assert_eq!(told(), None);
+        assert_eq!(announced(), None);
         peers.has_written();
-        assert_eq!(told(), Some(7));
+        assert_eq!(announced(), Some(7));
         peers.has_read(9);
-        assert_eq!(told(), Some(9));
-        // What was written had been read already.
+        assert_eq!(announced(), Some(9));
+        // The write had been read already.
         peers.has_written();
-        assert_eq!(told(), Some(10));
+        assert_eq!(announced(), Some(10));
         peers.has_read(9);
-        assert_eq!(told(), None);
+        assert_eq!(announced(), None);
         peers.has_read(10);
-        assert_eq!(told(), Some(10));
+        assert_eq!(announced(), Some(10));
     }
 
     #[tokio::test]
-    async fn a_claim_beyond_the_log_silences_nobody() {
+    async fn a_false_announcement_beyond_the_log_does_not_silence_an_instance() {
         let peers = joined(5);
         peers.inner().announcements.receive(i64::MAX);
         peers.has_read(5);
@@ -331,7 +342,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_news_is_a_reason_to_read_and_many_are_one() {
+    async fn only_a_new_number_wakes_the_reader_and_several_wake_it_once() {
         let peers = joined(5);
         for number in [i64::MIN, 4, 5] {
             peers.inner().announcements.receive(number);
@@ -348,18 +359,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_redis_there_is_nobody() {
-        let nobody = Peers::at("", None).unwrap();
-        nobody.join(&[0; 32], 1);
-        nobody.has_read(2);
-        assert!(!nobody.are_configured() && !nobody.are_waking().await);
-        assert!(nobody.client(&ClientId::parse("a").unwrap()).await.is_none());
-        assert!(nobody.count_failure(Vec::new()).await.is_none());
-        assert!(nobody.stats().is_none() && nobody.listening_since().is_none());
+    async fn without_redis_there_are_no_peers() {
+        let peers = Peers::at("", None).unwrap();
+        peers.join(&[0; 32], 1);
+        peers.has_read(2);
+        assert!(!peers.are_configured() && !peers.are_waking().await);
+        assert!(peers.client(&ClientId::parse("a").unwrap()).await.is_none());
+        assert!(peers.count_failure(Vec::new()).await.is_none());
+        assert!(peers.stats().is_none() && peers.listening_since().is_none());
     }
 
     #[test]
-    fn it_is_tried_again_ever_more_rarely_up_to_a_bound() {
+    fn retries_have_increasing_pauses_up_to_a_bound() {
         let milliseconds = |failures| backoff(failures).as_millis();
         for (failures, longest) in [(1, 100), (2, 200), (3, 400), (7, 5000), (u32::MAX, 5000)] {
             assert!((longest / 2..=longest).contains(&milliseconds(failures)), "{failures}");

@@ -1,4 +1,5 @@
-//! A client as it stands in Redis: JSON, encrypted, with the number of the change that it is known to be no older than.
+//! A client as stored in Redis: encrypted JSON, with the number of the change log up to which it
+//! contains all changes.
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -10,18 +11,18 @@ use crate::oauth::stored_secret::{LastUsed, StoredSecret};
 use crate::peers::encryption::DeploymentKeys;
 use crate::time::UnixMillis;
 
-/// The version of the form, to be raised with every change of it: instances of two versions may share a Redis, and each
-/// then misses what the other has left there.
+/// The version of the format. Raise it with every change of the format: instances of two versions
+/// may share a Redis, and each must ignore the values of the other.
 const VERSION: u8 = 1;
 
-/// A client, and what is known of how old that is.
+/// A client, and how old it is.
 #[derive(Clone, Debug)]
 pub struct SharedClient {
     /// The client.
     pub client: Client,
-    /// Every change of it up to this number is in it.
+    /// The client contains all of its changes up to this number.
     pub number: i64,
-    /// When it was read from the database, by the clock of who did.
+    /// When it was read from the database, by the clock of the instance that read it.
     pub loaded_at: UnixMillis,
 }
 
@@ -54,7 +55,8 @@ struct Secret {
     last_used_at_ms: Option<i64>,
 }
 
-/// A byte for the version and then what is encrypted; `None` when that fails, and then nobody is told.
+/// Returns the version byte followed by the encrypted client; `None` when encryption fails, and the
+/// client is then not shared.
 pub(super) fn encrypt(keys: &DeploymentKeys, shared: &SharedClient) -> Option<Vec<u8>> {
     let text = serde_json::to_vec(&Value::from(shared)).ok()?;
     let mut value = vec![VERSION];
@@ -62,7 +64,8 @@ pub(super) fn encrypt(keys: &DeploymentKeys, shared: &SharedClient) -> Option<Ve
     Some(value)
 }
 
-/// Reads it; `None` when it is of another version, of another client, or not ours.
+/// Decrypts a stored client; `None` when the value has another version, belongs to another client
+/// or is not authentic.
 pub(super) fn decrypt(keys: &DeploymentKeys, id: &ClientId, value: &[u8]) -> Option<SharedClient> {
     let (version, encrypted) = value.split_first()?;
     if *version != VERSION {
@@ -202,7 +205,7 @@ mod tests {
         DeploymentKeys::derive(&[7; 32], None)
     }
 
-    /// Everything that can be seen of it, and the hashes.
+    /// Everything that `Debug` prints, and the hashes.
     fn all_of(shared: &SharedClient) -> String {
         let hashes: Vec<String> = shared
             .client
@@ -214,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_comes_back_as_it_was() {
+    fn a_client_survives_encryption_and_decryption() {
         let mut plain = shared("b");
         (plain.client.ttl_seconds, plain.client.alg) = (None, None);
         (plain.client.secrets, plain.client.audiences) = (Vec::new(), Vec::new());
@@ -226,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_of_one_client_in_one_deployment() {
+    fn a_value_is_bound_to_its_client_and_deployment() {
         let shared = shared("a");
         let value = encrypt(&keys(), &shared).unwrap();
         assert!(decrypt(&keys(), &ClientId::parse("b").unwrap(), &value).is_none());
@@ -244,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_which_a_bit_was_changed_or_an_end_is_missing_is_none() {
+    fn a_modified_or_truncated_value_is_rejected() {
         let shared = shared("a");
         let value = encrypt(&keys(), &shared).unwrap();
         for place in 0..value.len() {
@@ -259,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_with_another_member_or_one_less_is_of_another_version() {
+    fn a_value_with_an_additional_or_missing_member_is_rejected() {
         let shared = shared("a");
         let encrypted = |change: fn(&mut serde_json::Map<String, serde_json::Value>)| {
             let mut text = serde_json::to_value(Value::from(&shared)).unwrap();

@@ -1,7 +1,8 @@
-//! The subscription: what peers announce, and knowing since when nothing of it was missed.
+//! The subscription: receives the announcements of peers, and knows since when none was missed.
 //!
-//! A message is the number of a change, in decimal digits. It is not signed: it is believed by nobody, it only makes the
-//! log be read, which a flood of them does no more often than `actors/change_feed` allows.
+//! An announcement is the number of a change, in decimal digits. It is not signed, because it is
+//! not trusted: it only triggers a read of the log, and a flood of announcements triggers no more
+//! reads than `actors/change_feed` allows.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -12,19 +13,19 @@ use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, Connection, PING_EVERY, backoff, cause, lock};
+use super::connection::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, Connection, PING_INTERVAL, backoff, cause, lock};
 
-/// How far the change log has come, as this instance and others have announced it.
+/// How far the change log has come, as announced by this instance and its peers.
 pub(super) struct Announcements {
-    /// The highest number that this instance has announced, or is about to.
+    /// The highest number that this instance has announced or is about to announce.
     announced: watch::Sender<i64>,
-    /// The highest number that this instance has read in the change log.
+    /// The highest number that this instance has read from the change log.
     read: AtomicI64,
-    /// The highest number that others have announced, as far as the log has confirmed it.
+    /// The highest number announced by others, limited to what the log has confirmed.
     received: AtomicI64,
-    /// Rung when the log should be read now.
+    /// Notified when the log should be read.
     wake: Notify,
-    /// Since when announcements come in; `None` while they do not.
+    /// Since when announcements are received; `None` while there is no subscription.
     listening_since: Mutex<Option<Instant>>,
     /// Announcements received, those of this instance included.
     count: AtomicU64,
@@ -44,7 +45,8 @@ impl Default for Announcements {
 }
 
 impl Announcements {
-    /// The log has been read up to `read`, and nothing of that needs to be announced.
+    /// Initializes the numbers: the log has been read up to `read`, and none of it needs to be
+    /// announced.
     pub(super) fn begin(&self, read: i64) {
         self.read.store(read, Ordering::SeqCst);
         self.announced.send_replace(read);
@@ -67,7 +69,8 @@ impl Announcements {
     /// See [`super::Peers::has_read`].
     pub(super) fn has_read(&self, number: i64) {
         let read = self.read.fetch_max(number, Ordering::SeqCst).max(number);
-        // What anybody has claimed beyond the end of the log is forgotten, or a false claim would silence this instance for good.
+        // Announced numbers beyond the end of the log are discarded. Otherwise a false one would
+        // silence this instance for good.
         let received = self.received.fetch_min(read, Ordering::SeqCst);
         self.announced.send_if_modified(|announced| {
             let news = number > received.max(*announced);
@@ -76,7 +79,7 @@ impl Announcements {
         });
     }
 
-    /// Somebody has announced this number.
+    /// Handles an announcement of `number`.
     pub(super) fn receive(&self, number: i64) {
         self.count.fetch_add(1, Ordering::Relaxed);
         self.received.fetch_max(number, Ordering::SeqCst);
@@ -90,7 +93,7 @@ impl Announcements {
         self.wake.notified().await;
     }
 
-    /// What this instance is to announce.
+    /// The number for this instance to announce.
     pub(super) fn announced(&self) -> watch::Receiver<i64> {
         self.announced.subscribe()
     }
@@ -100,13 +103,13 @@ impl Announcements {
         *lock(&self.listening_since)
     }
 
-    /// How many were received.
+    /// The number of announcements received.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 }
 
-/// Listens for as long as the process lives.
+/// Keeps the subscription for as long as the process lives.
 pub(super) async fn listen(
     client: &redis::Client,
     channel: &str,
@@ -119,8 +122,8 @@ pub(super) async fn listen(
             Ok(subscription) => {
                 failures = 0;
                 let (sink, messages) = subscription.split();
-                // From here on every announcement is received. What was announced before may have been missed: what a peer
-                // says of a client does not count until the log has been read once more.
+                // From here on every announcement is received. Earlier ones may have been missed,
+                // so no client from a peer is used until the log has been read again.
                 *lock(&announcements.listening_since) = Some(Instant::now());
                 announcements.wake.notify_one();
                 tokio::select! {
@@ -150,7 +153,7 @@ async fn subscribe(client: &redis::Client, channel: &str) -> Result<PubSub, Stri
     }
 }
 
-/// Ends when the other side has closed.
+/// Returns when Redis closes the connection.
 async fn receive_all(announcements: &Announcements, mut messages: PubSubStream) {
     while let Some(message) = messages.next().await {
         let text = std::str::from_utf8(message.get_payload_bytes()).unwrap_or_default();
@@ -160,11 +163,11 @@ async fn receive_all(announcements: &Announcements, mut messages: PubSubStream) 
     }
 }
 
-/// Ends when a ping is not answered and nothing else comes either: a connection that was cut without a word is silent, one
-/// on which the answer waits behind a flood is not.
+/// Returns when a ping is not answered and no message arrives either. On a broken connection
+/// nothing arrives; on a flooded one the reply only waits behind messages.
 async fn until_silent(announcements: &Announcements, mut sink: PubSubSink) {
     loop {
-        sleep(PING_EVERY).await;
+        sleep(PING_INTERVAL).await;
         let before = announcements.count();
         let pong = timeout(COMMAND_TIMEOUT, sink.ping::<Value>()).await;
         if !matches!(pong, Ok(Ok(_))) && announcements.count() == before {

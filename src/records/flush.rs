@@ -1,4 +1,4 @@
-//! One flush: writes a batch, and where the database rejects it, finds the records that it rejects.
+//! One flush: writes a batch, and isolates the records that the database rejects.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -9,34 +9,38 @@ use futures_util::future::LocalBoxFuture;
 use crate::db::tokens::{self, TokenRecord};
 use crate::db::{Db, DbError};
 
-/// Writes some records of a batch in one transaction.
+/// Writes a part of a batch in one transaction.
 pub type Sink = Rc<dyn Fn(Arc<Vec<TokenRecord>>, Range<usize>) -> LocalBoxFuture<'static, Result<(), DbError>>>;
 
-/// Of a batch in which nothing could be written, this many refused records show that the trouble is not theirs.
-const REJECTIONS_OF_AN_OUTAGE: usize = 16;
+/// After this many rejected records in a batch without a written one, the flush stops: the cause is
+/// not in the records.
+const MAX_REJECTIONS: usize = 16;
 
-/// How a flush went for each record.
+/// The result of a flush.
 pub(crate) struct Outcome {
     pub fates: Vec<Fate>,
-    /// Why the `Unwritten` ones were not written.
+    /// Why records are `Unwritten` or `Uncertain`; `None` if the flush succeeded.
     pub failure: Option<DbError>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Written,
-    /// The database takes others and not this one.
+    /// The database rejected this record and accepted others of the batch.
     Rejected,
-    /// It was not tried, or the database was out of reach.
+    /// Not tried, or the database was unavailable.
     Unwritten,
-    /// The database refused it, and no other was written to compare with: it is tried again behind the others.
+    /// The database rejected this record and accepted no other to compare with. It is retried after
+    /// the others.
     Uncertain,
 }
 
-/// Writes a batch; where the database refuses it, halves it until the records that it refuses stand alone.
+/// Writes a batch. Where the database rejects a part, the part is halved until each rejected record
+/// is isolated.
 ///
-/// A record counts as refused only if others of its batch were written: when none is, the trouble is not the
-/// record's (a table is missing, say), and giving it up would lose what a later try may write.
+/// A record is `Rejected` only if others of its batch were written. Otherwise the cause may be
+/// outside of the records (a missing table, for example), and dropping them would lose what a later
+/// attempt can write.
 pub(crate) async fn write(sink: Sink, records: Arc<Vec<TokenRecord>>) -> Outcome {
     let mut fates = vec![Fate::Unwritten; records.len()];
     let whole = 0..records.len();
@@ -58,7 +62,7 @@ pub(crate) async fn write(sink: Sink, records: Arc<Vec<TokenRecord>>) -> Outcome
                 log::debug!(error:%; "token record rejected");
                 fates[part.start] = Fate::Rejected;
                 rejected += 1;
-                if !any_written && (rejected == REJECTIONS_OF_AN_OUTAGE || parts.is_empty()) {
+                if !any_written && (rejected == MAX_REJECTIONS || parts.is_empty()) {
                     failure = Some(error);
                     break;
                 }
@@ -78,7 +82,7 @@ pub(crate) async fn write(sink: Sink, records: Arc<Vec<TokenRecord>>) -> Outcome
     Outcome { fates, failure }
 }
 
-/// The sink of a running server: the `tokens` table.
+/// The sink of a server: the `tokens` table.
 pub fn table_sink(db: Db) -> Sink {
     Rc::new(move |records, part| {
         let db = db.clone();

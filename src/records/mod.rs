@@ -1,4 +1,5 @@
-//! Token records on their way to the table: where they wait, and how a batch of them is written.
+//! Token records between the workers and the `tokens` table: where they wait, and how a batch of
+//! them is written.
 
 pub mod flush;
 pub mod queue;

@@ -1,9 +1,9 @@
 //! Per-worker queues: where records wait between the workers and the BatchWriter.
 //!
-//! A message to another thread for each token would cost about 4 µs of CPU, and actix mailboxes bound neither
-//! `send` nor `do_send`. So a worker puts its records into a queue of its own, behind a lock that only the writer's
-//! collecting ever contends for, and a message goes out only when the writer has to begin something: once a batch.
-//! Records in a queue also survive the worker that put them there.
+//! A message to another thread costs about 4 µs of CPU, too much for every token, and actix bounds
+//! neither `send` nor `do_send`. So each worker puts its records into its own queue, whose lock
+//! only the writer contends for. It sends a message only when the writer must start something: once
+//! per batch. Records in a queue also survive the worker that put them there.
 
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -14,49 +14,49 @@ use crate::config::Writer;
 use crate::db::tokens::TokenRecord;
 use crate::time::UnixMillis;
 
-/// A record was not taken, or not written.
+/// A record was not accepted, or not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRecorded {
-    /// `max_pending` records wait already.
+    /// `max_pending` records are waiting.
     QueueFull,
-    /// The database cannot be reached, refused the record, or did not answer in time.
+    /// The database is unavailable, rejected the record, or did not answer in time.
     Unavailable,
 }
 
-/// Tells whoever waits for a record whether it was written.
+/// Notifies the caller whether its record was written.
 pub(crate) type Ack = oneshot::Sender<Result<(), NotRecorded>>;
 
-/// A record that waits, and who is to be told when it is written.
+/// A waiting record, and the caller to notify, if any.
 pub(crate) struct Pending {
     pub record: TokenRecord,
     pub accepted_at: UnixMillis,
     pub ack: Option<Ack>,
 }
 
-/// What the writer is about to do; a worker reads it to know whether it must be woken.
+/// What the writer is doing, from which a worker decides whether to wake it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
-    /// Nothing waits and no timer runs: the next record must wake it.
+    /// No record waits and no timer runs: the next record must wake the writer.
     Idle = 0,
-    /// A timer runs: the record that makes the batch full must wake it.
+    /// A timer runs: the record that completes the batch must wake the writer.
     Timing = 1,
-    /// A flush is under way or about to be: it looks at the queues by itself when it ends.
+    /// A flush is running or about to start. When it ends, the writer checks the queues by itself.
     Flushing = 2,
 }
 
-/// The queues of all workers, with the counters that both sides read.
+/// The queues of all workers, and the counters that workers and writer share.
 pub(crate) struct WorkerQueues {
     queues: Vec<Mutex<Vec<Pending>>>,
     phase: AtomicU8,
-    /// Records accepted and not settled yet, in queues or in the writer's hands.
+    /// Records accepted and not settled yet, in the queues or in the writer.
     pending: AtomicUsize,
     pub max_pending: usize,
-    /// Records refused because too many wait.
+    /// Records rejected because `max_pending` records waited.
     pub rejected: AtomicU64,
-    /// Records written past the writer, each before its answer (`writer.mode = "sync"`).
+    /// Records written without the writer, each before its response (`writer.mode = "sync"`).
     pub written_directly: AtomicU64,
-    /// Records that make a batch full.
+    /// The number of records that complete a batch.
     pub full_at: AtomicUsize,
 }
 
@@ -73,9 +73,9 @@ impl WorkerQueues {
         }
     }
 
-    /// Takes a record in; `Ok(true)` when the writer must be woken for it.
+    /// Queues a record; `Ok(true)` when the writer must be woken for it.
     ///
-    /// Nothing is counted beyond `max_pending`, so the bound holds however many workers there are.
+    /// The counter is shared by all queues, so `max_pending` holds for any number of workers.
     pub fn push(&self, queue: usize, pending: Pending) -> Result<bool, NotRecorded> {
         let waiting = self.pending.fetch_add(1, Ordering::SeqCst) + 1;
         if waiting > self.max_pending {
@@ -88,7 +88,7 @@ impl WorkerQueues {
         Ok(self.advance(Phase::Idle, Phase::Timing) || full && self.advance(Phase::Timing, Phase::Flushing))
     }
 
-    /// Moves all that waits in the queues to the end of `into`.
+    /// Moves all queued records to the end of `into`.
     pub fn collect(&self, into: &mut std::collections::VecDeque<Pending>) {
         for queue in 0..self.queues.len() {
             let mut queue = self.queue(queue);
@@ -96,12 +96,12 @@ impl WorkerQueues {
         }
     }
 
-    /// Whether any queue holds a record.
+    /// Whether any queue has a record.
     pub fn hold_any(&self) -> bool {
         (0..self.queues.len()).any(|queue| !self.queue(queue).is_empty())
     }
 
-    /// When the record that waits longest in a queue was accepted.
+    /// When the oldest queued record was accepted.
     pub fn oldest(&self) -> Option<UnixMillis> {
         (0..self.queues.len())
             .filter_map(|queue| self.queue(queue).first().map(|first| first.accepted_at))
@@ -116,14 +116,15 @@ impl WorkerQueues {
         self.pending.load(Ordering::SeqCst)
     }
 
-    /// `count` records are written, or given up.
+    /// Notes that `count` records are written or dropped.
     pub fn settled(&self, count: usize) {
         self.pending.fetch_sub(count, Ordering::SeqCst);
     }
 
-    /// Passes from one phase to the next; true for the one caller that did it.
+    /// Moves from one phase to the next; `true` for the one caller that did it.
     fn advance(&self, from: Phase, to: Phase) -> bool {
-        // Read first: most records find the writer busy, and a failed exchange would still take the cache line.
+        // Loaded first: most records find the writer busy, and a failed exchange would still claim
+        // the cache line.
         self.phase.load(Ordering::SeqCst) == from as u8
             && self
                 .phase

@@ -1,4 +1,5 @@
-//! Revocations and redemptions, and whether clients are enabled: what is in memory, and how it is read and written.
+//! Revocations, redemptions and client statuses: the state in memory, and how it is read and
+//! written.
 
 mod set;
 
@@ -12,33 +13,33 @@ use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
-use set::{ClientStatuses, RevocationSet, forgotten_at};
+use set::{ClientStatuses, RevocationSet, forgotten_until};
 
-/// The set and its database; a clone is the same set.
+/// The revocation set and its database. Clones share one set.
 #[derive(Clone)]
 pub struct Revocations(Arc<Inner>);
 
 struct Inner {
     set: RevocationSet,
     db: Db,
-    /// See [`Revocations::reading`].
-    reading: Mutex<()>,
+    /// See [`Revocations::lock_reloads`].
+    reload_lock: Mutex<()>,
 }
 
 impl Revocations {
-    /// An empty set, of what this database holds.
+    /// Creates an empty set for this database.
     pub fn new(db: Db) -> Self {
         Self(Arc::new(Inner {
             set: RevocationSet::default(),
             db,
-            reading: Mutex::default(),
+            reload_lock: Mutex::default(),
         }))
     }
 
-    /// Reads all that counts at `now` from the database.
+    /// Loads everything that is in effect at `now` from the database.
     ///
     /// # Errors
-    /// When the database cannot be reached, or holds what it should not.
+    /// When the database is unavailable, or holds an invalid row.
     pub fn load(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
         self.load_invalidated(conn, now)?;
         let read = ClientStatuses {
@@ -49,34 +50,36 @@ impl Revocations {
         Ok(())
     }
 
-    /// Reads the tokens that count at `now`, also those that had been forgotten by a clock that was fast.
+    /// Loads the invalidated tokens that have not expired at `now`, including those forgotten while
+    /// the clock was fast.
     ///
     /// # Errors
     /// As [`Revocations::load`].
     pub(crate) fn load_invalidated(&self, conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
-        let since = forgotten_at(now);
+        let since = forgotten_until(now);
         revocations::for_each(conn, since, |token| self.invalidate(token))?;
-        self.0.set.starts_after(since);
+        self.0.set.set_forgotten_until(since);
         Ok(())
     }
 
-    /// Whether tokens have been forgotten that count again, because the clock was set back.
-    pub(crate) fn has_forgotten_too_much(&self, now: UnixMillis) -> bool {
-        self.0.set.has_forgotten_too_much(now)
+    /// Whether tokens were forgotten that are no longer expired because the clock was set back.
+    pub(crate) fn has_forgotten_unexpired(&self, now: UnixMillis) -> bool {
+        self.0.set.has_forgotten_unexpired(now)
     }
 
-    /// From now on this token is not active, on any worker.
+    /// Marks a token as invalidated, effective immediately on all workers.
     pub fn invalidate(&self, token: InvalidatedToken) {
         self.0.set.invalidate(token);
     }
 
-    /// From now on these clients stand as the database has it. What was written before this is called is taken over when it
-    /// returns, and nothing that is older comes after it.
+    /// Reloads the statuses of these clients from the database. Changes committed before the call
+    /// are in effect when it returns. Reloads are serialized, so a stale read never overwrites a
+    /// newer one.
     ///
     /// # Errors
-    /// When the database cannot be reached; they stand as before then.
+    /// When the database is unavailable. The statuses are then unchanged.
     pub async fn reload_statuses(&self, ids: Vec<ClientId>) -> Result<(), DbError> {
-        let _reading = self.reading().await;
+        let _reading = self.lock_reloads().await;
         let statuses = self
             .0
             .db
@@ -89,25 +92,28 @@ impl Revocations {
         Ok(())
     }
 
-    /// To be held while statuses are read and applied: of two who do so, who has read earlier must not speak later.
-    pub async fn reading(&self) -> MutexGuard<'_, ()> {
-        self.0.reading.lock().await
+    /// Serializes reloads: hold the guard while statuses are read and applied, so that a stale read
+    /// never overwrites a newer one.
+    pub async fn lock_reloads(&self) -> MutexGuard<'_, ()> {
+        self.0.reload_lock.lock().await
     }
 
-    /// From now on nothing issued to this client before this moment is active; it never goes back in time.
+    /// Makes every token issued to this client before `moment` inactive. A not-before never moves
+    /// back.
     pub fn set_not_before(&self, id: &ClientId, moment: UnixMillis) {
         self.0.set.set_not_before(id, moment);
     }
 
-    /// From now on nothing issued before this moment is active; it never goes back in time either.
+    /// Makes every token issued before `moment` inactive. A not-before never moves back.
     pub fn set_global_not_before(&self, moment: Option<UnixMillis>) {
         self.0.set.set_global_not_before(moment);
     }
 
-    /// Revokes a token, for good: when this returns, the database and every worker of this instance know it.
+    /// Revokes a token permanently. When this returns, the revocation is committed and in effect on
+    /// every worker of this instance.
     ///
     /// # Errors
-    /// [`Unavailable`] when the database did not say that it is written.
+    /// [`Unavailable`] when the database did not confirm the commit.
     pub async fn revoke(&self, token: InvalidatedToken, now: UnixMillis) -> Result<(), Unavailable> {
         self.0
             .db
@@ -119,13 +125,15 @@ impl Revocations {
         Ok(())
     }
 
-    /// Redeems a one-time token; `true` for the one caller, over all instances and restarts, who did it.
+    /// Redeems a one-time token; `true` for exactly one caller, across all instances and restarts.
     ///
     /// # Errors
-    /// [`Unavailable`] when the database did not say: nobody knows then whether it was used, and the answer must be no.
+    /// [`Unavailable`] when the database did not confirm the commit. Whether the token was redeemed
+    /// is then unknown, and the caller must deny the request.
     pub async fn redeem(&self, token: InvalidatedToken, now: UnixMillis) -> Result<bool, Unavailable> {
-        // Done twice it accepts no second use: if the first commit counted and only its answer was lost, the second insert
-        // finds the row, or waits until it is there, and the answer is no.
+        // Repeating the transaction never accepts a second redemption. If the first commit
+        // succeeded and only its confirmation was lost, the second insert finds the row, or waits
+        // for it, and returns `false`.
         let redeemed = self
             .0
             .db
@@ -139,12 +147,12 @@ impl Revocations {
         Ok(redeemed)
     }
 
-    /// How many tokens are known to be invalidated.
+    /// The number of invalidated tokens in memory.
     pub fn known(&self) -> usize {
         self.0.set.known()
     }
 
-    /// Forgets tokens that have been expired long enough; answers how many.
+    /// Forgets tokens past their retention; returns how many.
     pub fn forget_expired(&self, now: UnixMillis) -> usize {
         self.0.set.forget_expired(now)
     }

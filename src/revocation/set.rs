@@ -1,10 +1,13 @@
-//! The set of every revocation and redemption that has not expired, and how clients stand.
+//! The set of all revocations and redemptions that have not expired, and the client statuses.
 //!
-//! It is complete: loaded before the server is ready and fed by the change log, so "not in it" means "not revoked" and
-//! checking a token reads no database. One set serves all workers. A set for each would take `workers` times the memory,
-//! and a revocation would have to wait for each worker's answer before it may be acknowledged; this one counts for the
-//! next request on every worker as soon as it is written. It is cut into shards, so that workers who read and the one
-//! who writes hardly ever meet at the same lock; `docs/adr/` has the measurement.
+//! The set is complete: it is loaded before the server is ready and kept current by the change log.
+//! A token that is not in the set is not revoked, so checking a token reads no database.
+//!
+//! All workers share one set. With one per worker, memory would multiply by the number of workers,
+//! and a revocation could be acknowledged only after every worker has replied. The shared set makes
+//! a revocation effective for the next request on every worker as soon as it is inserted. It is
+//! split into shards, so that readers and the writer rarely contend for a lock; the
+//! measurement is in docs/adr/0009-one-set-of-revocations-for-all-workers.md.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -18,25 +21,26 @@ use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// Ids have 74 random bits, the last ones among them, so they spread evenly.
+/// An id has 74 random bits, which include its low byte, so ids spread evenly over the shards.
 const SHARDS: usize = 64;
 
-/// How long an id is kept after its token has expired, in seconds: the clocks of instances may differ by as much.
+/// How long an id is kept after its token has expired, in seconds. Allows for clock skew between
+/// instances.
 const KEPT_AFTER_EXPIRY: i64 = 300;
 
 type Shard = HashMap<TokenId, i64, RandomState>;
 
-/// The set.
+/// The set, and the client statuses.
 pub(super) struct RevocationSet {
     invalidated: Vec<RwLock<Shard>>,
     known: AtomicUsize,
-    /// Tokens that end by this second may be missing, because they had been expired long enough.
+    /// Tokens that expire at or before this second may be missing, because they were forgotten.
     forgotten_until: AtomicI64,
-    /// Replaced as a whole: clients that were disabled or told to forget their tokens are few.
+    /// Replaced as a whole: few clients are disabled or have a not-before.
     statuses: ArcSwap<ClientStatuses>,
 }
 
-/// How clients stand, as far as that is not the default.
+/// The client statuses that differ from the default.
 #[derive(Clone, Default)]
 pub(super) struct ClientStatuses {
     pub global_not_before: Option<UnixMillis>,
@@ -55,7 +59,7 @@ impl Default for RevocationSet {
 }
 
 impl RevocationSet {
-    /// Takes over how all clients stand. What was taken back here since that was read stays so.
+    /// Applies the statuses of all clients. A not-before set here after they were read is kept.
     pub fn apply(&self, read: &ClientStatuses) {
         self.statuses.rcu(|current| {
             let mut next = read.clone();
@@ -68,17 +72,18 @@ impl RevocationSet {
         });
     }
 
-    /// Tokens that end by this second may be missing from now on, and no others.
-    pub fn starts_after(&self, since: i64) {
+    /// Tokens that expire at or before `since` may be missing from now on; all later ones are
+    /// present.
+    pub fn set_forgotten_until(&self, since: i64) {
         self.forgotten_until.store(since, Ordering::SeqCst);
     }
 
-    /// Whether tokens have been forgotten that count again, because the clock was set back.
-    pub fn has_forgotten_too_much(&self, now: UnixMillis) -> bool {
-        self.forgotten_until.load(Ordering::SeqCst) > forgotten_at(now)
+    /// Whether tokens were forgotten that are no longer expired because the clock was set back.
+    pub fn has_forgotten_unexpired(&self, now: UnixMillis) -> bool {
+        self.forgotten_until.load(Ordering::SeqCst) > forgotten_until(now)
     }
 
-    /// From now on this token is not active, on any worker.
+    /// Marks a token as invalidated, effective immediately on all workers.
     pub fn invalidate(&self, token: InvalidatedToken) {
         let mut shard = self.shard(&token.jti).write().unwrap_or_else(PoisonError::into_inner);
         if shard.insert(token.jti, token.expires_at).is_none() {
@@ -86,9 +91,10 @@ impl RevocationSet {
         }
     }
 
-    /// From now on these clients stand as said; a not-before never goes back in time.
+    /// Sets the statuses of these clients. A not-before never moves back.
     ///
-    /// Whoever read the database a moment earlier may come a moment later: what it brings must not undo a revocation.
+    /// A caller may apply what it read before a concurrent revocation. That must not undo the
+    /// revocation.
     pub fn set_statuses(&self, statuses: &[(ClientId, ClientStatus)]) {
         self.statuses.rcu(|current| {
             let mut next = ClientStatuses::clone(current);
@@ -107,8 +113,8 @@ impl RevocationSet {
         });
     }
 
-    /// From now on nothing issued to this client before this moment is active; whether it is disabled is not touched: the
-    /// change feed may have learnt of that while the moment was written.
+    /// Makes every token issued to this client before `moment` inactive. Whether the client is
+    /// disabled is unchanged: the change feed may have learned of that while `moment` was written.
     pub fn set_not_before(&self, id: &ClientId, moment: UnixMillis) {
         self.statuses.rcu(|current| {
             let mut next = ClientStatuses::clone(current);
@@ -118,7 +124,7 @@ impl RevocationSet {
         });
     }
 
-    /// From now on nothing issued before this moment is active; it never goes back in time either.
+    /// Makes every token issued before `moment` inactive. A not-before never moves back.
     pub fn set_global_not_before(&self, moment: Option<UnixMillis>) {
         self.statuses.rcu(|current| ClientStatuses {
             global_not_before: moment.max(current.global_not_before),
@@ -126,15 +132,16 @@ impl RevocationSet {
         });
     }
 
-    /// How many tokens are known to be invalidated.
+    /// The number of invalidated tokens in memory.
     pub fn known(&self) -> usize {
         self.known.load(Ordering::Relaxed)
     }
 
-    /// Forgets tokens that have been expired long enough; answers how many.
+    /// Forgets tokens past their retention; returns how many.
     pub fn forget_expired(&self, now: UnixMillis) -> usize {
-        let since = forgotten_at(now);
-        // First: whoever does not find a token any more must know why.
+        let since = forgotten_until(now);
+        // Stored first: a reader that no longer finds a token must see that it may have been
+        // forgotten.
         self.forgotten_until.fetch_max(since, Ordering::SeqCst);
         let mut forgotten = 0;
         for shard in &self.invalidated {
@@ -142,7 +149,7 @@ impl RevocationSet {
             let before = shard.len();
             shard.retain(|_, expires_at| *expires_at > since);
             forgotten += before - shard.len();
-            // Or a wave of revocations would hold its memory for good.
+            // Otherwise the memory of a wave of revocations would never be freed.
             if shard.capacity() > 4 * shard.len() + 64 {
                 shard.shrink_to_fit();
             }
@@ -176,8 +183,8 @@ impl RevocationCheck for RevocationSet {
     }
 }
 
-/// What ended by this second may be forgotten at `now`.
-pub(super) fn forgotten_at(now: UnixMillis) -> i64 {
+/// The last second whose expired tokens may be forgotten at `now`.
+pub(super) fn forgotten_until(now: UnixMillis) -> i64 {
     now.seconds() - KEPT_AFTER_EXPIRY
 }
 
@@ -193,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn g1_a_spent_token_is_known_until_it_has_been_expired_for_long() {
+    fn g1_an_invalidated_token_is_known_until_its_retention_ends() {
         let revocations = RevocationSet::default();
         for number in 0..200 {
             revocations.invalidate(invalidated(number, 1000));
@@ -217,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn g1_what_may_have_been_forgotten_is_not_remembered() {
+    fn g1_a_token_that_may_have_been_forgotten_is_not_remembered() {
         let revocations = RevocationSet::default();
         assert!(revocations.remembers(0));
         let later = UnixMillis::from_seconds(1000 + KEPT_AFTER_EXPIRY);
@@ -226,30 +233,30 @@ mod tests {
             (revocations.remembers(1000), revocations.remembers(1001)),
             (false, true)
         );
-        assert!(!revocations.has_forgotten_too_much(later));
+        assert!(!revocations.has_forgotten_unexpired(later));
         assert!(
-            revocations.has_forgotten_too_much(UnixMillis(later.0 - 1000)),
+            revocations.has_forgotten_unexpired(UnixMillis(later.0 - 1000)),
             "the clock was set back"
         );
         revocations.forget_expired(UnixMillis(later.0 - 1000));
-        assert!(!revocations.remembers(1000), "it is not known again by that");
+        assert!(!revocations.remembers(1000), "forgotten for good");
     }
 
     #[test]
-    fn g1_a_moment_changes_nothing_else_and_never_goes_back() {
+    fn g1_a_not_before_changes_nothing_else_and_never_moves_back() {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
-        let stands = |disabled, moment: Option<i64>| ClientStatus {
+        let status = |disabled, moment: Option<i64>| ClientStatus {
             disabled,
             not_before: moment.map(UnixMillis),
         };
-        revocations.set_statuses(&[(id.clone(), stands(true, None))]);
+        revocations.set_statuses(&[(id.clone(), status(true, None))]);
         revocations.set_not_before(&id, UnixMillis(9));
         revocations.set_not_before(&id, UnixMillis(5));
-        assert_eq!(revocations.client_status("demo"), stands(true, Some(9)));
+        assert_eq!(revocations.client_status("demo"), status(true, Some(9)));
     }
 
     #[test]
-    fn g1_what_was_read_before_a_moment_does_not_undo_it() {
+    fn g1_a_stale_read_does_not_undo_a_not_before() {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
         revocations.set_not_before(&id, UnixMillis(9));
         revocations.set_global_not_before(Some(UnixMillis(4)));
@@ -260,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_stands_as_was_last_said() {
+    fn a_client_has_the_status_that_was_set_last() {
         let (revocations, id) = (RevocationSet::default(), ClientId::parse("demo").unwrap());
         let disabled = ClientStatus {
             disabled: true,
@@ -273,14 +280,10 @@ mod tests {
         assert_eq!(revocations.client_status("other").not_before, Some(UnixMillis(9)));
         revocations.set_statuses(&[(id, ClientStatus::default())]);
         revocations.set_global_not_before(None);
-        let enabled_again = ClientStatus {
+        let enabled = ClientStatus {
             disabled: false,
             not_before: Some(UnixMillis(9)),
         };
-        assert_eq!(
-            revocations.client_status("demo"),
-            enabled_again,
-            "what was taken back stays so"
-        );
+        assert_eq!(revocations.client_status("demo"), enabled, "a revocation is kept");
     }
 }

@@ -1,29 +1,31 @@
-//! The drain filter: stops new connections just before a listener closes, without cutting anybody off.
+//! The drain filter: keeps new connections away just before a listener closes, so that no
+//! connection is reset.
 //!
-//! A listening socket that is closed resets what waits in its queue: connections that are made, perhaps with a request on
-//! them, and that nobody has accepted yet. A proxy may not send that request again, because it cannot know whether it was
-//! done. So before the socket is closed, nobody may begin to connect any more, and whoever has begun gets through.
+//! Closing a listening socket resets the connections in its backlog: they are established and may
+//! carry a request, but are not accepted yet. A proxy may not repeat such a request elsewhere,
+//! because it cannot know whether the request was processed. So before the socket is closed, new
+//! connections are dropped, and established ones are still accepted.
 
 use std::net::TcpListener;
 
 use socket2::Socket;
 
-/// The other end of listeners that somebody else accepts from, for the moment before they are closed.
+/// Second handles to the listeners of a server, for the moment before they are closed.
 pub struct DrainFilter(Vec<Socket>);
 
 impl DrainFilter {
-    /// For these listeners.
+    /// Creates a filter for these listeners.
     ///
     /// # Errors
-    /// When the process has no file descriptor left.
+    /// When the process has no free file descriptor.
     pub fn of<'a>(listeners: impl IntoIterator<Item = &'a TcpListener>) -> std::io::Result<Self> {
         let handle = |listener: &TcpListener| listener.try_clone().map(Socket::from);
         listeners.into_iter().map(handle).collect::<Result<_, _>>().map(Self)
     }
 
-    /// From now on the first packet of a connection is not heard, as if it were lost on its way. Who has sent it sends it
-    /// again after a second, and is refused then, because the socket is closed by that time: only a refusal tells a
-    /// proxy that it may ask another server whatever the request is.
+    /// Drops the first packet of every new connection, as if it were lost on the network. The
+    /// client sends it again after a second. By then the socket is closed and the connection is
+    /// refused, and only a refused connection allows a proxy to try another server for any request.
     pub fn attach(&self) {
         for socket in &self.0 {
             if let Err(error) = drop_new_connections(socket) {
@@ -34,21 +36,21 @@ impl DrainFilter {
     }
 }
 
-/// A program for the kernel: of the packets that come to this socket, drop those with the flag SYN.
+/// A BPF program that drops the packets with the SYN flag that arrive at this socket.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn drop_new_connections(socket: &Socket) -> std::io::Result<()> {
     use socket2::SockFilter;
     const LOAD_BYTE: u16 = 0x30;
     const SKIP_UNLESS_SET: u16 = 0x45;
-    const ANSWER: u16 = 0x06;
-    const FLAGS_OF_TCP_HEADER: u32 = 13;
+    const RETURN: u16 = 0x06;
+    const TCP_FLAGS_OFFSET: u32 = 13;
     const SYN: u32 = 0x02;
-    const WHOLE: u32 = u32::MAX;
+    const WHOLE_PACKET: u32 = u32::MAX;
     socket.attach_filter(&[
-        SockFilter::new(LOAD_BYTE, 0, 0, FLAGS_OF_TCP_HEADER),
+        SockFilter::new(LOAD_BYTE, 0, 0, TCP_FLAGS_OFFSET),
         SockFilter::new(SKIP_UNLESS_SET, 0, 1, SYN),
-        SockFilter::new(ANSWER, 0, 0, 0),
-        SockFilter::new(ANSWER, 0, 0, WHOLE),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, WHOLE_PACKET),
     ])
 }
 
@@ -67,7 +69,7 @@ mod tests {
     use crate::server::listener::listen;
 
     #[test]
-    fn behind_the_filter_who_waits_gets_through_and_nobody_else() {
+    fn with_the_filter_only_established_connections_get_through() {
         let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
         let address = listener.local_addr().unwrap();
         let mut waiting = TcpStream::connect(address).unwrap();

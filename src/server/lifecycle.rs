@@ -1,4 +1,5 @@
-//! A server while it runs: waits for its start to be over, for signals and for the writer's exit, and stops in order.
+//! A running server: waits for the end of its start, for signals and for the writer's exit signal,
+//! and stops in order.
 
 use std::future::Future;
 use std::pin::pin;
@@ -18,7 +19,7 @@ use crate::db::Db;
 use crate::http::Shared;
 use crate::systemd::Notifier;
 
-/// The server cannot start, or did not stop as it should; the text is one line.
+/// The server cannot start, or did not stop cleanly. The text is one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerError(pub String);
 
@@ -30,11 +31,11 @@ impl std::fmt::Display for ServerError {
 
 impl std::error::Error for ServerError {}
 
-/// The last part of `server.drain_delay`, in which nobody can begin to connect any more: what has been begun passes through
-/// the acceptor and comes to its worker, with its first request.
-const DRAIN_FILTER_TIME: Duration = Duration::from_millis(100);
+/// The last part of `server.drain_delay`, in which new connections are dropped. Established ones
+/// pass through the acceptor to a worker, with their first request.
+const DRAIN_FILTER_DURATION: Duration = Duration::from_millis(100);
 
-/// What is left to look after while the server runs.
+/// What is needed while the server runs.
 pub(super) struct Running {
     pub config: Config,
     pub sources: Sources,
@@ -45,10 +46,11 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Serves until a signal says stop or something ends that must not, and then stops in order.
+    /// Serves until a stop signal arrives, the start fails or the writer exits; then stops in
+    /// order.
     ///
     /// # Errors
-    /// As [`super::Server::run`].
+    /// See [`super::Server::run`].
     pub async fn run(
         mut self,
         startup: impl Future<Output = Result<(), FatalStartupError>>,
@@ -103,24 +105,27 @@ impl Running {
         failure.map_or(stopped, Err)
     }
 
-    /// Not ready, take leave, drain HTTP, flush the records: in that order, within `server.shutdown_timeout`.
+    /// Stops in order, within `server.shutdown_timeout`: becomes not ready, closes connections,
+    /// drains HTTP, flushes the records.
     ///
-    /// actix closes idle kept-alive connections when it stops, also those on which a request has just been sent. So first
-    /// every answer says that its connection closes, and clients send no more on it; those that are idle have
-    /// `server.drain_delay` to be closed by whoever is at their other end.
+    /// When actix stops, it closes idle keep-alive connections, even those on which a request has
+    /// just been sent. So during `server.drain_delay` every response announces that its connection
+    /// closes, and clients send no further request on it. Idle connections have the same delay to
+    /// be closed by their clients.
     async fn stop(&self, drain_filter: DrainFilter) -> Result<(), ServerError> {
         let deadline = Instant::now() + self.config.server.shutdown_timeout.0;
         log::info!(pending = self.shared.writer.pending(); "server stopping");
         self.shared.readiness.drain();
-        tokio::time::sleep(self.config.server.drain_delay.0.saturating_sub(DRAIN_FILTER_TIME)).await;
+        tokio::time::sleep(self.config.server.drain_delay.0.saturating_sub(DRAIN_FILTER_DURATION)).await;
         drain_filter.attach();
-        tokio::time::sleep(DRAIN_FILTER_TIME).await;
+        tokio::time::sleep(DRAIN_FILTER_DURATION).await;
         drop(drain_filter);
         for server in &self.servers {
-            // Bounded by actix's own shutdown timeout as well; what is not done by then is cut off.
+            // Also bounded by actix's own shutdown timeout. Requests not finished by then are cut
+            // off.
             let _ = timeout_at(deadline, server.stop(true)).await;
         }
-        // When draining took all the time, the records still get a moment of their own.
+        // If draining took the whole timeout, the flush still gets a second.
         let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
         let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
@@ -137,7 +142,7 @@ impl Running {
     }
 }
 
-/// The stop was cut short: what still waits in the writer is lost, and that is said.
+/// The stop was cut short: logs and reports how many records are lost.
 fn lost(writer: &BatchWriterHandle, why: &str) -> ServerError {
     let count = writer.pending();
     log::error!(count; "token records lost");

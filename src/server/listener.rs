@@ -1,19 +1,20 @@
-//! Listening sockets with a backlog of our own choice, which the standard library does not offer.
+//! Listening sockets with a larger backlog than the standard library allows.
 
 use std::net::{SocketAddr, TcpListener};
 
 use socket2::{Domain, Socket, Type};
 
-/// Connections waiting to be accepted; the kernel's own bound (`net.core.somaxconn`) is 4096.
+/// Connections waiting to be accepted. The kernel's own limit (`net.core.somaxconn`) is 4096.
 const BACKLOG: i32 = 4096;
 
-/// Listens.
+/// Binds and listens.
 ///
 /// # Errors
-/// When the address is taken, or not ours.
+/// When the address is in use or not an address of this machine.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-    // Or a restart would have to wait until the kernel has forgotten the connections of the last run.
+    // Otherwise a restart would have to wait until the kernel has dropped the connections of the
+    // previous run.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -1,4 +1,5 @@
-//! The server: [`Server::bind`] takes a configuration and its listeners, [`Server::run`] serves until told to stop.
+//! The server: [`Server::bind`] takes a configuration and binds its listeners, [`Server::run`]
+//! serves until a stop signal.
 //!
 //! This is the only place that wires the modules together, in one straight function.
 
@@ -47,28 +48,28 @@ use startup::Startup;
 
 pub use lifecycle::ServerError;
 
-/// A server that has its listeners and does not serve yet.
+/// A server with bound listeners that does not serve yet.
 pub struct Server {
     config: Config,
     sources: Sources,
     clock: Clock,
     public: TcpListener,
     admin: Option<TcpListener>,
-    seal: Option<Arc<KeyEncryptionKey>>,
+    key_encryption_key: Option<Arc<KeyEncryptionKey>>,
     peers: Peers,
     notifier: Notifier,
 }
 
 impl Server {
-    /// Takes the listeners, so that a port in use is known before anything else is done.
+    /// Binds the listeners, so that a port in use is detected before anything else is done.
     ///
     /// # Errors
-    /// When an address cannot be bound, or the encryption key is not one, or the URL of Redis.
+    /// When an address cannot be bound, or the encryption key or the URL of Redis is invalid.
     pub fn bind(config: Config, sources: Sources, clock: Clock) -> Result<Self, ServerError> {
-        let seal = config
+        let key_encryption_key = config
             .encryption_key()
             .map_err(|error| ServerError(error.to_string()))?;
-        let peers = Peers::at(&config.redis.url, seal.clone())
+        let peers = Peers::at(&config.redis.url, key_encryption_key.clone())
             .map_err(|_| ServerError("redis.url cannot be used: redis://[USER:PASSWORD@]HOST[:PORT][/DB]".into()))?;
         let admin_listen = &config.server.admin_listen;
         Ok(Self {
@@ -76,7 +77,7 @@ impl Server {
             admin: (!admin_listen.is_empty())
                 .then(|| listen("server.admin_listen", admin_listen))
                 .transpose()?,
-            seal: seal.map(|key| Arc::new(KeyEncryptionKey::new(&key))),
+            key_encryption_key: key_encryption_key.map(|key| Arc::new(KeyEncryptionKey::new(&key))),
             peers,
             config,
             sources,
@@ -85,25 +86,25 @@ impl Server {
         })
     }
 
-    /// Tells a service manager when it is ready and when it stops.
-    pub fn notifying(self, notifier: Notifier) -> Self {
+    /// Notifies a service manager when the server is ready and when it stops.
+    pub fn with_notifier(self, notifier: Notifier) -> Self {
         Self { notifier, ..self }
     }
 
-    /// Where the server listens: with the port that it got, if it asked for any.
+    /// The address of the public listener, with the actual port if port 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.public.local_addr().expect("a bound listener has an address")
     }
 
-    /// Where `/admin` listens, if that is on its own.
+    /// The address of the admin listener, if `/admin` has its own.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Serves until a signal says stop, and then stops in order. `when_ready` is called once.
+    /// Serves until a stop signal, then stops in order. `when_ready` is called once.
     ///
     /// # Errors
-    /// When the start failed for good, the writer died, or records were lost at the end.
+    /// When the start failed permanently, the writer died, or records were lost during the stop.
     pub async fn run(self, signals: Signals, when_ready: impl FnOnce()) -> Result<(), ServerError> {
         let config = self.config;
         let workers = match config.server.workers {
@@ -129,7 +130,7 @@ impl Server {
             db.clone(),
             self.clock.clone(),
             keys.clone(),
-            self.seal.clone(),
+            self.key_encryption_key.clone(),
             key_schedule(&config),
         );
         let revocations = Revocations::new(db.clone());
@@ -185,7 +186,7 @@ impl Server {
                 revocations: shared.revocations.clone(),
                 keys: shared.keys.clone(),
                 routes,
-                seal: self.seal,
+                key_encryption_key: self.key_encryption_key,
                 feed_lag: shared.readiness.feed_lag.clone(),
             },
             janitor: (config.janitor.clone(), shared.janitor.clone()),
@@ -234,7 +235,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         trusted_proxies: config.server.trusted_proxies.clone(),
         jwks_max_age: config.keys.jwks_max_age.0,
         schedule: key_schedule(config),
-        metadata: serde_json::to_string(&metadata).expect("the metadata is made of strings"),
+        metadata: serde_json::to_string(&metadata).expect("the metadata consists of strings"),
         cache_capacity: config.cache.capacity,
     }
 }

@@ -1,4 +1,4 @@
-//! SIGHUP: what a running server takes over from a configuration that it reads again, one key and its setter a row.
+//! SIGHUP: reloads the configuration and applies the reloadable keys, one row per key.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ use crate::config::{Config, Sources};
 use crate::http::Shared;
 use crate::oauth::grant::TokenPolicy;
 
-/// A key, or with a dot at its end a section, and what sets it.
+/// A key, or a section with a final dot, and its setter.
 type Row = (&'static str, fn(&mut Config, &Config));
 
-/// Every key that can change while the server runs; the others need a restart.
+/// Every key that can change while the server runs. All others need a restart.
 const RELOADABLE: [Row; 7] = [
     ("token.", |current, fresh| current.token = fresh.token.clone()),
     ("cache.ttl", |current, fresh| current.cache.ttl = fresh.cache.ttl),
@@ -31,7 +31,7 @@ const RELOADABLE: [Row; 7] = [
     }),
 ];
 
-/// Applies what can change while the server runs, and says what cannot.
+/// Applies the reloadable keys that have changed, and logs those that need a restart.
 pub(super) async fn reload(config: &mut Config, sources: &Sources, shared: &Shared) {
     let fresh = match sources.load() {
         Ok(fresh) => fresh,
@@ -57,7 +57,7 @@ pub(super) async fn reload(config: &mut Config, sources: &Sources, shared: &Shar
     log::info!("configuration reloaded");
 }
 
-/// What `[token]` says.
+/// The token policy from `[token]`.
 pub(super) fn token_policy(config: &Config) -> TokenPolicy {
     TokenPolicy {
         issuer: config.server.issuer.as_str().into(),
@@ -74,7 +74,7 @@ mod tests {
 
     use super::*;
 
-    /// The words of `text` in backquotes that look like a key.
+    /// The words of `text` in backticks that look like a key.
     fn keys(text: &str) -> BTreeSet<&str> {
         let quoted = text.split('`').skip(1).step_by(2);
         let part = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_lists_what_a_reload_applies() {
+    fn operations_md_lists_the_reloadable_keys() {
         let document = include_str!("../../docs/operations.md");
         let listed = document
             .split("\n\n")
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_setter_sets_its_key_and_nothing_else() {
+    fn a_setter_sets_only_its_key() {
         let default: toml::Table = toml::Table::try_from(Config::default()).unwrap();
         for (key, set) in RELOADABLE.iter().filter(|(key, _)| !key.ends_with('.')) {
             let (section, name) = key.split_once('.').unwrap();

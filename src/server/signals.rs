@@ -1,41 +1,41 @@
-//! Signals: what the operating system asks of a running server.
+//! Signals of the operating system to a running server.
 
 use tokio::sync::mpsc;
 
-/// What is asked.
+/// What a signal requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
-    /// Stop in order (SIGTERM, SIGINT). Asked twice: stop at once.
+    /// Stop in order (SIGTERM, SIGINT). A second signal stops at once.
     Stop,
-    /// Read the configuration again (SIGHUP).
+    /// Reload the configuration (SIGHUP).
     Reload,
 }
 
-/// Where signals come from.
+/// A source of signals.
 pub struct Signals(mpsc::UnboundedReceiver<Signal>);
 
-/// Sends signals by hand: for tests, which run several servers in one process.
+/// Sends signals from code, for tests that run several servers in one process.
 #[derive(Clone)]
 pub struct SignalSender(mpsc::UnboundedSender<Signal>);
 
 impl SignalSender {
-    /// Asks for something; a server that has stopped is not asked any more.
+    /// Sends a signal; no effect once the server has stopped.
     pub fn send(&self, signal: Signal) {
         let _ = self.0.send(signal);
     }
 }
 
 impl Signals {
-    /// Signals sent by hand.
+    /// Signals that are sent from code.
     pub fn by_hand() -> (SignalSender, Self) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (SignalSender(sender), Self(receiver))
     }
 
-    /// The signals of this process; from now on they do not end it by themselves.
+    /// The signals of this process. From now on they no longer terminate it.
     ///
     /// # Errors
-    /// When the operating system does not let us listen.
+    /// When a signal handler cannot be installed.
     pub fn of_process() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         let (sender, signals) = Self::by_hand();
@@ -56,7 +56,7 @@ impl Signals {
         Ok(signals)
     }
 
-    /// The next signal; never, when there can be no more.
+    /// Waits for the next signal; forever if there can be none.
     pub async fn next(&mut self) -> Signal {
         match self.0.recv().await {
             Some(signal) => signal,

@@ -1,6 +1,8 @@
-//! Startup: what must be done before the server is ready: schema, keys, warm caches, the change feed.
+//! Startup: everything that happens before the server is ready: schema, keys, warm caches, the
+//! change feed.
 //!
-//! A database that is down means "not ready yet" and is tried again; a key that cannot be read ends the process.
+//! While the database is unavailable, the server is not ready and retries. A key that cannot be
+//! read ends the process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,49 +27,51 @@ use crate::peers::Peers;
 use crate::revocation::Revocations;
 use crate::time::UnixMillis;
 
-/// Time between two tries while the database is down.
-const RETRY: Duration = Duration::from_millis(500);
+/// The time between two attempts while the database is unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether all workers are up, which takes them milliseconds.
-const WORKER_CHECK: Duration = Duration::from_millis(2);
+/// The time between two checks whether all workers are up, which takes them milliseconds.
+const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(2);
 
-/// Lines of the change log carry the time of whoever wrote them; a minute, in milliseconds. Were it less than clocks differ,
-/// more would be asked of the database, and nothing else.
-const CLOCKS_DIFFER: i64 = 60_000;
+/// The assumed clock skew in milliseconds: a minute. Lines of the change log carry the time of the
+/// instance that wrote them. With a larger skew, fewer clients from peers are usable and more are
+/// loaded from the database; nothing else changes.
+const MAX_CLOCK_SKEW: i64 = 60_000;
 
-/// Checks before the caches are warmed all the same; a worker that comes later warms itself by its requests.
-const WORKER_CHECKS: u32 = 2500;
+/// The number of checks before the caches are warmed anyway. A worker that starts later fills its
+/// cache with its requests.
+const MAX_WORKER_CHECKS: u32 = 2500;
 
-/// What the start needs to know.
+/// What the start needs.
 pub struct Startup {
     /// The database.
     pub db: Db,
     /// The clock.
     pub clock: Clock,
-    /// What the change feed keeps current.
+    /// The state that the change feed keeps current.
     pub local: LocalState,
-    /// How to remove what has expired, and where to count it.
+    /// The settings of the janitor, and its counters.
     pub janitor: (config::Janitor, JanitorStats),
-    /// What changes the signing keys.
+    /// Publishes and removes signing keys.
     pub rotation: Rotation,
-    /// The instances to hear of through Redis.
+    /// The peers to exchange messages with through Redis.
     pub peers: Peers,
-    /// `cache.ttl`: how far back in the change log to look for clients that changed.
+    /// `cache.ttl`: how far back to read changed clients from the change log.
     pub cache_ttl: Duration,
-    /// Whether to bring the schema up to date.
+    /// Whether to migrate the schema.
     pub auto_migrate: bool,
-    /// How many clients to load.
+    /// How many clients to load into the caches.
     pub warm: usize,
-    /// How many client caches there will be.
+    /// The number of client caches to wait for.
     pub workers: usize,
 }
 
-/// Why a start cannot succeed, however often it is tried.
+/// Why the start failed permanently: a retry would not help.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FatalStartupError {
     /// A key cannot be read.
     Key(KeyError),
-    /// The database refuses, or holds what it should not.
+    /// The database rejects an operation, or holds an invalid row.
     Db(DbError),
 }
 
@@ -80,11 +84,11 @@ impl std::fmt::Display for FatalStartupError {
     }
 }
 
-/// What was read from the database before anything is served.
+/// What the start reads from the database.
 struct Prepared {
     ring: KeyRing,
     seen: i64,
-    /// What peers go by; not read without Redis.
+    /// What is needed to exchange messages with peers; `None` without Redis.
     deployment: Option<(Zeroizing<[u8; 32]>, RecentChanges)>,
     routes: RouteTable,
     clients: Vec<Arc<crate::oauth::client::Client>>,
@@ -92,10 +96,10 @@ struct Prepared {
 }
 
 impl Startup {
-    /// Does it, as often as it takes.
+    /// Prepares the server, with retries while the database is unavailable.
     ///
     /// # Errors
-    /// [`FatalStartupError`] when trying again would not help.
+    /// [`FatalStartupError`] when a retry would not help.
     pub async fn run(self) -> Result<(), FatalStartupError> {
         let mut failures = 0;
         let prepared = loop {
@@ -105,11 +109,11 @@ impl Startup {
                 Err(error) => log::debug!(error:%; "startup attempt failed"),
             }
             failures += 1;
-            tokio::time::sleep(RETRY).await;
+            tokio::time::sleep(RETRY_INTERVAL).await;
         };
         let local = &self.local;
         if let Some((secret, recent)) = &prepared.deployment {
-            // Before any of it can be asked for.
+            // Before any worker can look a client up among peers.
             local.caches.freshness().begin(prepared.seen, recent);
             self.peers.join(secret, prepared.seen);
         }
@@ -123,10 +127,11 @@ impl Startup {
         let (settings, stats) = self.janitor;
         Janitor::new(self.db.clone(), self.clock.clone(), &settings, stats).start();
         let feed = ChangeFeed::new(self.db, self.clock, self.local, prepared.seen)
-            .among(self.peers)
+            .with_peers(self.peers)
             .start();
-        // What others have written since `prepare` began, which may have taken long. If the database is away again, the
-        // feed finds out when it is back, and until then the server is not ready.
+        // Applies what others have written since `prepare` began, which may have taken long. If the
+        // database has become unavailable, the feed polls until it is back, and the server is not
+        // ready before that.
         let _ = feed.send(PollNow).await;
         log::info!(clients_warmed = warmed, revocations; "server ready");
         Ok(())
@@ -134,17 +139,21 @@ impl Startup {
 
     /// The outer error is an outage; the inner one is a fatal error.
     async fn prepare(&self) -> Result<Result<Prepared, FatalStartupError>, DbError> {
-        let (db, clock, seal) = (self.db.clone(), self.clock.clone(), self.local.seal.clone());
+        let (db, clock, key_encryption_key) = (
+            self.db.clone(),
+            self.clock.clone(),
+            self.local.key_encryption_key.clone(),
+        );
         let revocations = self.local.revocations.clone();
         let (auto_migrate, warm) = (self.auto_migrate, self.warm);
         let shared_for = self.peers.are_configured().then_some(self.cache_ttl);
-        // Not Db::run: making RSA keys and migrating may take longer than a query may.
+        // Not `Db::run`: generating RSA keys and migrating may take longer than the query timeout.
         let work = move || {
             db.run_here(|conn| {
                 Ok(prepare(
                     conn,
                     &clock,
-                    seal.as_deref(),
+                    key_encryption_key.as_deref(),
                     &revocations,
                     auto_migrate,
                     warm,
@@ -160,11 +169,11 @@ impl Startup {
     }
 
     async fn wait_for_workers(&self, caches: &ClientCaches) {
-        for _ in 0..WORKER_CHECKS {
+        for _ in 0..MAX_WORKER_CHECKS {
             if caches.count() >= self.workers {
                 return;
             }
-            tokio::time::sleep(WORKER_CHECK).await;
+            tokio::time::sleep(WORKER_CHECK_INTERVAL).await;
         }
     }
 }
@@ -172,19 +181,20 @@ impl Startup {
 fn prepare(
     conn: &mut Conn,
     clock: &Clock,
-    seal: Option<&KeyEncryptionKey>,
+    key_encryption_key: Option<&KeyEncryptionKey>,
     revocations: &Revocations,
     auto_migrate: bool,
     warm: usize,
     shared_for: Option<Duration>,
 ) -> Result<Prepared, FatalStartupError> {
     migrations::ensure_current(conn, auto_migrate).map_err(FatalStartupError::Db)?;
-    // Before the first record is written, or it would fall into none; which it may, if somebody is in the way.
+    // Before the first record is written, so that its partition exists. A failure is not fatal: a
+    // long-running reader can block the creation.
     if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {
         log::warn!(error:%; "partitions not created");
     }
-    let ring = load_keys(conn, clock.now(), seal)?;
-    // Before anything else is read: a change in between is then seen by the feed, and not lost.
+    let ring = load_keys(conn, clock.now(), key_encryption_key)?;
+    // Before anything else is read: the feed then sees every change made in between.
     let seen = changes::last(conn).map_err(FatalStartupError::Db)?;
     let deployment = shared_for
         .map(|ttl| deployment(conn, clock.now(), ttl))
@@ -207,36 +217,42 @@ fn prepare(
     })
 }
 
-/// The secret, and which clients have changed within the age that a shared one may have.
+/// The deployment's secret, and the clients that have changed within the maximum age of a shared
+/// client.
 fn deployment(
     conn: &mut Conn,
     now: UnixMillis,
     ttl: Duration,
 ) -> Result<(Zeroizing<[u8; 32]>, RecentChanges), DbError> {
     let ttl = i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX);
-    let since = UnixMillis(now.0.saturating_sub(ttl.saturating_add(CLOCKS_DIFFER)));
+    let since = UnixMillis(now.0.saturating_sub(ttl.saturating_add(MAX_CLOCK_SKEW)));
     let recent = changes::recent(conn, since, MAX_CLIENTS as i64)?;
     Ok((deployment::secret(conn, now)?, recent))
 }
 
-/// The key ring, with a key for every algorithm: those that are missing are made.
+/// Loads the key ring, and generates a key for every algorithm that has none.
 ///
 /// # Errors
-/// When a key cannot be read or made, or the database refuses.
-fn load_keys(conn: &mut Conn, now: UnixMillis, seal: Option<&KeyEncryptionKey>) -> Result<KeyRing, FatalStartupError> {
-    let make = |alg| {
+/// When a key cannot be read or generated, or the database rejects an operation.
+fn load_keys(
+    conn: &mut Conn,
+    now: UnixMillis,
+    key_encryption_key: Option<&KeyEncryptionKey>,
+) -> Result<KeyRing, FatalStartupError> {
+    let generate = |alg| {
         log::info!(alg:%; "signing key created");
-        SigningKey::generate(alg, now, seal).map_err(|error| DbError::Query(error.to_string()))
+        SigningKey::generate(alg, now, key_encryption_key).map_err(|error| DbError::Query(error.to_string()))
     };
-    let mut stored = signing_keys::complete(conn, now, make).map_err(FatalStartupError::Db)?;
-    if let Some(seal) = seal.filter(|_| stored.iter().any(|key| !key.encrypted)) {
+    let mut stored = signing_keys::complete(conn, now, generate).map_err(FatalStartupError::Db)?;
+    if let Some(key_encryption_key) = key_encryption_key.filter(|_| stored.iter().any(|key| !key.encrypted)) {
         let encrypt = |key: &StoredKey| {
             log::info!(kid:% = key.kid; "signing key encrypted");
-            seal.encrypt(&key.kid, &key.private)
+            key_encryption_key
+                .encrypt(&key.kid, &key.private)
                 .map_err(|error| DbError::Query(error.to_string()))
         };
         signing_keys::encrypt_all(conn, now, encrypt).map_err(FatalStartupError::Db)?;
         stored = signing_keys::list(conn).map_err(FatalStartupError::Db)?;
     }
-    KeyRing::new(&stored, seal, now).map_err(FatalStartupError::Key)
+    KeyRing::new(&stored, key_encryption_key, now).map_err(FatalStartupError::Key)
 }

@@ -1,4 +1,4 @@
-//! The applications behind the listeners, and the [`Worker`] of each of their threads.
+//! The HTTP applications behind the listeners, and the [`Worker`] of each of their threads.
 
 use std::cell::OnceCell;
 use std::net::TcpListener;
@@ -18,10 +18,10 @@ use crate::db::Db;
 use crate::http::{Middleware, Shared, Worker, routes};
 use crate::keys::WorkerKeys;
 
-/// Serves on one socket, with as many workers: the public side, the side for operators, or both.
+/// Serves on one socket with this many workers: the public routes, the admin routes, or both.
 ///
 /// # Errors
-/// When the socket cannot be used.
+/// When the socket is not usable.
 pub(super) fn serve(
     config: &Config,
     db: &Db,
@@ -32,7 +32,7 @@ pub(super) fn serve(
     admin: bool,
 ) -> std::io::Result<Server> {
     let (db, shared, cache) = (db.clone(), shared.clone(), config.cache.clone());
-    // The factory runs on the worker's own thread, once for each socket.
+    // The factory runs on the worker's own thread, once per socket.
     let server = HttpServer::new(move || {
         App::new()
             .app_data(worker_of_this_thread(&db, &shared, &cache))
@@ -73,7 +73,7 @@ fn new_worker(db: &Db, shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
         None => loader::from_database(db),
     };
     let outage_known = Rc::new(move || breaker.state() != BreakerState::Closed);
-    let cache = ClientCache::new(cache, load, outage_known).before_the_database(second_level.map(|(find, _)| find));
+    let cache = ClientCache::new(cache, load, outage_known).with_second_level(second_level.map(|(find, _)| find));
     let cache = ClientCacheHandle::start(cache);
     shared.caches.add(cache.clone());
     Worker {
@@ -87,7 +87,8 @@ fn new_worker(db: &Db, shared: &Arc<Shared>, cache: &config::Cache) -> Worker {
     }
 }
 
-/// Asks peers for a client; and loads one from the database, and tells peers of it.
+/// The two sources of clients among peers: a lookup in Redis, and a loader that shares what it
+/// reads from the database.
 fn second_level(db: &Db, shared: &Arc<Shared>) -> (SecondLevel, Loader) {
     let peers = PeerCache::new(
         shared.peers.clone(),
@@ -96,6 +97,6 @@ fn second_level(db: &Db, shared: &Arc<Shared>) -> (SecondLevel, Loader) {
     );
     let of = shared.clone();
     let ttl = move || **of.cache_ttl.load();
-    let load = loader::sharing(db, peers.clone(), shared.clock.clone(), ttl.clone());
+    let load = loader::from_database_and_share(db, peers.clone(), shared.clock.clone(), ttl.clone());
     (loader::from_peers(peers, ttl), load)
 }

@@ -1,4 +1,5 @@
-//! BatchWriter: when it writes, whom it answers when, and what becomes of a record that cannot be written.
+//! BatchWriter: when it writes, when it acknowledges, and what happens to a record that cannot be
+//! written.
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{migrated, open};
 
-/// A table of token records that takes its time, refuses or is down, as a test says.
+/// A fake table of token records that a test can make slow, rejecting or unavailable.
 #[derive(Clone, Default)]
 struct Table(Arc<Mutex<State>>);
 
@@ -31,13 +32,13 @@ struct State {
     rows: Vec<TokenRecord>,
     /// The size of each batch, or part of one, that was committed.
     commits: Vec<usize>,
-    /// When each try began, and for how many records.
+    /// When each attempt started, and its number of records.
     tries: Vec<(Instant, usize)>,
-    under_way: usize,
-    most_at_once: usize,
+    in_progress: usize,
+    max_concurrent: usize,
     takes: Duration,
     down: bool,
-    refuses_all: bool,
+    rejects_all: bool,
 }
 
 impl Table {
@@ -45,7 +46,7 @@ impl Table {
         self.0.lock().unwrap()
     }
 
-    /// The numbers of the tokens in it, in the order in which they were written.
+    /// The numbers of the written records, in order.
     fn numbers(&self) -> Vec<u32> {
         self.state().rows.iter().map(number).collect()
     }
@@ -60,15 +61,15 @@ impl Table {
             tokio::time::sleep(takes).await;
         }
         let mut state = self.state();
-        state.under_way -= 1;
+        state.in_progress -= 1;
         if state.down {
-            return Err(DbError::Unavailable("the test says so".into()));
+            return Err(DbError::Unavailable("caused by the test".into()));
         }
         let poisoned = records[part.clone()]
             .iter()
             .any(|record| &*record.client_id == "poison");
-        if poisoned || state.refuses_all {
-            return Err(DbError::Query("the test says so".into()));
+        if poisoned || state.rejects_all {
+            return Err(DbError::Query("caused by the test".into()));
         }
         state.commits.push(part.len());
         state.rows.extend_from_slice(&records[part]);
@@ -78,18 +79,18 @@ impl Table {
     fn begin(&self, size: usize) -> Duration {
         let mut state = self.state();
         state.tries.push((Instant::now(), size));
-        state.under_way += 1;
-        state.most_at_once = state.most_at_once.max(state.under_way);
+        state.in_progress += 1;
+        state.max_concurrent = state.max_concurrent.max(state.in_progress);
         state.takes
     }
 }
 
-/// The number that a record was made with.
+/// The number from which the record was created.
 fn number(record: &TokenRecord) -> u32 {
     u32::from_str_radix(&record.jti.to_string()[28..], 16).unwrap()
 }
 
-/// A writer over a table, and the recorder of one worker.
+/// A writer with a fake table, and the recorder of one worker.
 struct Subject {
     time: Time,
     table: Table,
@@ -100,7 +101,7 @@ struct Subject {
     _sqlite: Sqlite,
 }
 
-/// Batches of 4, an interval of 250 ms, room for 100; then as `change` says.
+/// Batches of 4, an interval of 250 ms, at most 100 pending; then modified by `change`.
 fn settings(change: impl Fn(&mut config::Writer)) -> config::Writer {
     let mut settings = config::Writer {
         max_batch: 4,
@@ -118,7 +119,7 @@ fn subject(change: impl Fn(&mut config::Writer)) -> Subject {
     subject_over(table, Sqlite::empty(), |_| move || sink_table.sink(), change)
 }
 
-/// A writer over the true table.
+/// A writer with the real table.
 fn subject_on_sqlite(change: impl Fn(&mut config::Writer)) -> Subject {
     subject_over(Table::default(), migrated(), |db| || table_sink(db), change)
 }
@@ -147,7 +148,7 @@ fn subject_over<S: FnOnce() -> Sink + Send + 'static>(
 
 fn group(settings: &mut config::Writer) {
     settings.durability = Durability::Group;
-    // No answer may ever depend on it.
+    // No test with group commits may depend on it.
     settings.flush_interval = config::Duration::seconds(3600);
 }
 
@@ -179,7 +180,8 @@ impl Subject {
     }
 }
 
-/// A writer that cannot write would never answer; a test must fail then, and not hang.
+/// Flushes with a timeout: a writer that cannot write never returns, and the test must fail instead
+/// of hang.
 async fn flush(writer: &BatchWriterHandle) {
     let flushed = tokio::time::timeout(Duration::from_secs(60), writer.flush()).await;
     assert_eq!(flushed, Ok(Ok(())));
@@ -220,31 +222,31 @@ async fn each_batch_has_an_interval_of_its_own() {
     assert_eq!(
         subject.table.numbers(),
         [1],
-        "the first batch's timer is not the second's"
+        "the timer of the first batch does not flush the second"
     );
     subject.time.passes(4).await;
     assert_eq!(subject.table.numbers(), [1, 2]);
 }
 
 #[actix::test]
-async fn flush_writes_at_once_what_waits() {
+async fn flush_writes_waiting_records_immediately() {
     let subject = subject(|_| {});
     subject.record_all(1..=2).await;
-    let asked = Instant::now();
+    let began = Instant::now();
     subject.flush().await;
     assert_eq!(subject.table.numbers(), [1, 2]);
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
 }
 
 #[actix::test]
-async fn flush_with_nothing_to_write_answers_at_once() {
+async fn flush_with_nothing_to_write_returns_immediately() {
     let subject = subject(|_| {});
     subject.flush().await;
     assert!(subject.table.state().tries.is_empty());
 }
 
 #[actix::test]
-async fn flush_is_answered_when_all_that_was_accepted_before_is_written() {
+async fn flush_returns_when_every_record_accepted_before_is_written() {
     let subject = subject(|settings| settings.max_batch = 1);
     let other = subject.writer.recorder(subject.db.clone());
     subject.table.state().takes = Duration::from_millis(10);
@@ -252,7 +254,7 @@ async fn flush_is_answered_when_all_that_was_accepted_before_is_written() {
     subject.time.passes(1).await;
     other.record(&claims("demo", 2), NOW).await.unwrap();
     let later = async {
-        // In a lane that is emptied before the other one.
+        // In a queue that is collected before the other one.
         tokio::time::sleep(Duration::from_millis(1)).await;
         subject.record_all(3..=5).await;
     };
@@ -265,7 +267,7 @@ async fn flush_is_answered_when_all_that_was_accepted_before_is_written() {
 }
 
 #[actix::test]
-async fn one_flush_at_a_time_and_what_arrives_meanwhile_is_the_next_batch() {
+async fn flushes_are_serialized_and_records_that_arrive_meanwhile_form_the_next_batch() {
     let subject = subject(|_| {});
     subject.table.state().takes = Duration::from_millis(100);
     subject.record_all(1..=4).await;
@@ -274,46 +276,46 @@ async fn one_flush_at_a_time_and_what_arrives_meanwhile_is_the_next_batch() {
     subject.time.passes(1000).await;
     assert_eq!(subject.table.numbers(), (1..=14).collect::<Vec<_>>());
     let state = subject.table.state();
-    assert_eq!((&state.commits[..], state.most_at_once), (&[4, 4, 4, 2][..], 1));
+    assert_eq!((&state.commits[..], state.max_concurrent), (&[4, 4, 4, 2][..], 1));
 }
 
 #[actix::test]
-async fn a_timer_that_ends_just_as_the_batch_becomes_full_begins_no_second_flush() {
+async fn a_timer_that_fires_as_the_batch_becomes_full_starts_no_second_flush() {
     let subject = subject(|_| {});
     subject.table.state().takes = Duration::from_millis(10);
     subject.record(1).await.unwrap();
-    // By its answer the writer has set its timer, at the same moment at which this one begins.
+    // When this returns, the writer has set its timer; the sleep starts at the same moment.
     subject.stats().await;
     tokio::time::sleep(Duration::from_millis(250)).await;
     subject.record_all(2..=8).await;
     subject.time.passes(100).await;
     assert_eq!(subject.table.numbers(), (1..=8).collect::<Vec<_>>());
-    assert_eq!(subject.table.state().most_at_once, 1);
+    assert_eq!(subject.table.state().max_concurrent, 1);
 }
 
 #[actix::test]
-async fn async_an_answer_does_not_wait() {
+async fn async_a_response_does_not_wait_for_the_flush() {
     let subject = subject(|settings| settings.max_batch = 1);
     subject.table.state().takes = Duration::from_secs(1);
-    let asked = Instant::now();
+    let began = Instant::now();
     subject.record_all(1..=3).await;
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
     assert!(subject.table.numbers().is_empty());
     assert_eq!(subject.writer.pending(), 3);
 }
 
 #[actix::test]
-async fn group_an_answer_comes_after_the_commit() {
+async fn group_a_response_waits_for_the_commit() {
     let subject = subject(group);
     subject.table.state().takes = Duration::from_millis(20);
-    let asked = Instant::now();
+    let began = Instant::now();
     subject.record(1).await.unwrap();
     assert_eq!(subject.table.numbers(), [1]);
-    assert!(about(asked.elapsed(), 20), "{:?}", asked.elapsed());
+    assert!(about(began.elapsed(), 20), "{:?}", began.elapsed());
 }
 
 #[actix::test]
-async fn group_batches_form_by_themselves_without_a_timer() {
+async fn group_batches_form_without_a_timer() {
     let subject = subject(|settings| {
         group(settings);
         settings.max_batch = 100;
@@ -324,24 +326,24 @@ async fn group_batches_form_by_themselves_without_a_timer() {
         tokio::time::sleep(Duration::from_millis(5)).await;
         join_all((2..=10).map(|n| subject.record(n))).await
     };
-    let asked = Instant::now();
+    let began = Instant::now();
     let (first, others) = join(first, others).await;
     assert!(first.is_ok() && others.iter().all(Result::is_ok));
-    assert!(about(asked.elapsed(), 40), "{:?}", asked.elapsed());
+    assert!(about(began.elapsed(), 40), "{:?}", began.elapsed());
     assert_eq!(subject.table.state().commits, [1, 9]);
 }
 
 #[actix::test]
-async fn group_without_a_database_the_answer_is_unavailable_after_the_query_timeout() {
+async fn group_without_a_database_a_record_is_unavailable_after_the_query_timeout() {
     let subject = subject(group);
     subject.table.state().down = true;
-    let asked = Instant::now();
+    let began = Instant::now();
     assert_eq!(subject.record(1).await, Err(NotRecorded::Unavailable));
-    assert!(about(asked.elapsed(), 2000), "{:?}", asked.elapsed());
+    assert!(about(began.elapsed(), 2000), "{:?}", began.elapsed());
 }
 
 #[actix::test]
-async fn group_a_record_that_nobody_waits_for_any_more_is_given_up() {
+async fn group_a_record_whose_caller_has_timed_out_is_dropped() {
     let subject = subject(group);
     subject.table.state().down = true;
     assert!(subject.record(1).await.is_err());
@@ -353,15 +355,15 @@ async fn group_a_record_that_nobody_waits_for_any_more_is_given_up() {
 }
 
 #[actix::test]
-async fn group_with_the_breaker_open_the_answer_is_unavailable_at_once() {
+async fn group_with_an_open_breaker_a_record_is_unavailable_immediately() {
     let subject = subject(group);
     while subject.db.breaker_state() != BreakerState::Open {
-        let outage = |_: &mut _| Err::<(), _>(DbError::Unavailable("the test says so".into()));
+        let outage = |_: &mut _| Err::<(), _>(DbError::Unavailable("caused by the test".into()));
         subject.db.run(outage).await.unwrap_err();
     }
-    let asked = Instant::now();
+    let began = Instant::now();
     assert_eq!(subject.record(1).await, Err(NotRecorded::Unavailable));
-    assert_eq!((asked.elapsed(), subject.writer.pending()), (Duration::ZERO, 0));
+    assert_eq!((began.elapsed(), subject.writer.pending()), (Duration::ZERO, 0));
 }
 
 #[actix::test]
@@ -384,7 +386,7 @@ async fn a_failed_flush_keeps_its_records_in_order() {
 }
 
 #[actix::test]
-async fn tries_come_later_and_later_up_to_two_seconds() {
+async fn retry_pauses_increase_up_to_two_seconds() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record_all(1..=4).await;
@@ -398,7 +400,7 @@ async fn tries_come_later_and_later_up_to_two_seconds() {
 }
 
 #[actix::test]
-async fn after_a_recovery_pauses_begin_short_again() {
+async fn after_a_recovery_retry_pauses_start_short_again() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record_all(1..=4).await;
@@ -413,20 +415,20 @@ async fn after_a_recovery_pauses_begin_short_again() {
 }
 
 #[actix::test]
-async fn flush_tries_again_at_once_and_is_answered_when_it_succeeds() {
+async fn flush_retries_immediately_and_returns_when_it_succeeds() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record_all(1..=4).await;
     subject.time.passes(10_000).await;
     subject.table.state().down = false;
-    let asked = Instant::now();
+    let began = Instant::now();
     subject.flush().await;
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(subject.table.numbers(), [1, 2, 3, 4]);
 }
 
 #[actix::test]
-async fn flush_waits_as_long_as_the_database_is_away() {
+async fn flush_waits_while_the_database_is_unavailable() {
     let subject = subject(|_| {});
     subject.table.state().down = true;
     subject.record(1).await.unwrap();
@@ -435,7 +437,7 @@ async fn flush_waits_as_long_as_the_database_is_away() {
 }
 
 #[actix::test]
-async fn a_record_that_the_database_refuses_does_not_hold_up_the_rest() {
+async fn a_rejected_record_does_not_delay_the_others() {
     let subject = subject(|settings| settings.max_batch = 10);
     subject.record_all(1..=3).await;
     subject.record_poison(4).await.unwrap();
@@ -453,7 +455,7 @@ async fn a_record_that_the_database_refuses_does_not_hold_up_the_rest() {
 }
 
 #[actix::test]
-async fn group_only_whose_record_is_refused_is_told_so() {
+async fn group_only_the_caller_of_a_rejected_record_gets_an_error() {
     let subject = subject(|settings| {
         group(settings);
         settings.max_batch = 10;
@@ -465,23 +467,23 @@ async fn group_only_whose_record_is_refused_is_told_so() {
 }
 
 #[actix::test]
-async fn a_batch_in_which_nothing_can_be_written_is_kept() {
+async fn a_batch_without_a_written_record_is_kept() {
     let subject = subject(|settings| settings.max_batch = 50);
-    subject.table.state().refuses_all = true;
+    subject.table.state().rejects_all = true;
     subject.record_all(1..=50).await;
     subject.time.passes(10_000).await;
     let stats = subject.stats().await;
     assert_eq!((stats.pending, stats.dead_lettered_total), (50, 0));
-    subject.table.state().refuses_all = false;
+    subject.table.state().rejects_all = false;
     subject.time.passes(3000).await;
-    // Those that were tried and refused come behind the others: they must not hold them up.
+    // Rejected records are retried after the others and must not delay them.
     let mut numbers = subject.table.numbers();
     numbers.sort();
     assert_eq!(numbers, (1..=50).collect::<Vec<_>>());
 }
 
 #[actix::test]
-async fn many_refused_records_at_the_head_do_not_hold_up_the_rest() {
+async fn many_rejected_records_at_the_front_do_not_delay_the_others() {
     let subject = subject(|settings| settings.max_batch = 20);
     for number in 1..=20 {
         subject.record_poison(number).await.unwrap();
@@ -494,7 +496,7 @@ async fn many_refused_records_at_the_head_do_not_hold_up_the_rest() {
 }
 
 #[actix::test]
-async fn a_refused_record_is_kept_until_others_show_that_it_is_the_trouble() {
+async fn a_rejected_record_is_kept_until_another_one_is_written() {
     let subject = subject(|_| {});
     subject.record_poison(1).await.unwrap();
     subject.time.passes(5000).await;
@@ -512,13 +514,13 @@ async fn a_refused_record_is_kept_until_others_show_that_it_is_the_trouble() {
 }
 
 #[actix::test]
-async fn past_max_pending_records_are_refused_at_once_and_none_is_dropped() {
+async fn beyond_max_pending_records_are_rejected_immediately_and_none_is_lost() {
     let subject = subject(|settings| settings.max_pending = 6);
     subject.table.state().down = true;
     subject.record_all(1..=6).await;
-    let asked = Instant::now();
+    let began = Instant::now();
     assert_eq!(subject.record(7).await, Err(NotRecorded::QueueFull));
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
     let stats = subject.stats().await;
     assert_eq!((stats.pending, stats.max_pending, stats.rejected_total), (6, 6, 1));
     subject.table.state().down = false;
@@ -529,7 +531,7 @@ async fn past_max_pending_records_are_refused_at_once_and_none_is_dropped() {
 }
 
 #[actix::test]
-async fn records_of_a_flush_under_way_count_as_pending() {
+async fn records_of_a_running_flush_are_pending() {
     let subject = subject(|settings| (settings.max_batch, settings.max_pending) = (2, 2));
     subject.table.state().takes = Duration::from_millis(100);
     subject.record_all(1..=2).await;
@@ -540,7 +542,7 @@ async fn records_of_a_flush_under_way_count_as_pending() {
 }
 
 #[actix::test]
-async fn a_record_that_comes_twice_is_written_once() {
+async fn a_duplicate_record_is_written_once() {
     let subject = subject_on_sqlite(|_| {});
     for n in [1, 2, 1, 1] {
         subject.record(n).await.unwrap();
@@ -552,7 +554,7 @@ async fn a_record_that_comes_twice_is_written_once() {
 }
 
 #[actix::test]
-async fn a_flush_whose_commit_got_lost_on_the_way_is_repeated_without_harm() {
+async fn a_flush_whose_commit_confirmation_was_lost_is_repeated_without_harm() {
     let lossy = |db: Db| {
         || -> Sink {
             let (first, table) = (std::cell::Cell::new(true), table_sink(db));
@@ -561,7 +563,7 @@ async fn a_flush_whose_commit_got_lost_on_the_way_is_repeated_without_harm() {
                 Box::pin(async move {
                     writing.await?;
                     match lost {
-                        true => Err(DbError::Unavailable("the answer got lost".into())),
+                        true => Err(DbError::Unavailable("the confirmation was lost".into())),
                         false => Ok(()),
                     }
                 })
@@ -578,7 +580,7 @@ async fn a_flush_whose_commit_got_lost_on_the_way_is_repeated_without_harm() {
 }
 
 #[actix::test]
-async fn stats_tell_how_long_the_oldest_record_has_waited() {
+async fn stats_contain_the_age_of_the_oldest_record() {
     let subject = subject(|_| {});
     assert_eq!(subject.stats().await.oldest_unflushed_seconds, 0.0);
     subject.record(1).await.unwrap();
@@ -590,7 +592,7 @@ async fn stats_tell_how_long_the_oldest_record_has_waited() {
     assert_eq!(
         subject.stats().await.oldest_unflushed_seconds,
         0.5,
-        "the flush is under way"
+        "the flush is running"
     );
     subject.time.passes(300).await;
     let stats = subject.stats().await;
@@ -598,7 +600,7 @@ async fn stats_tell_how_long_the_oldest_record_has_waited() {
 }
 
 #[actix::test]
-async fn stats_tell_of_batches_and_of_the_last_flush() {
+async fn stats_contain_batches_and_the_last_flush() {
     let subject = subject(|_| {});
     subject.table.state().takes = Duration::from_millis(20);
     subject.record_all(1..=7).await;
@@ -613,7 +615,7 @@ async fn stats_tell_of_batches_and_of_the_last_flush() {
 }
 
 #[actix::test]
-async fn another_batch_size_counts_for_what_waits_already() {
+async fn a_new_batch_size_applies_to_waiting_records() {
     let subject = subject(|_| {});
     subject.record_all(1..=3).await;
     subject.time.passes(1).await;
@@ -623,7 +625,7 @@ async fn another_batch_size_counts_for_what_waits_already() {
 }
 
 #[actix::test]
-async fn another_interval_counts_for_what_waits_already() {
+async fn a_new_interval_applies_to_waiting_records() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.time.passes(20).await;
@@ -634,7 +636,7 @@ async fn another_interval_counts_for_what_waits_already() {
 }
 
 #[actix::test]
-async fn sync_a_record_is_written_before_the_answer() {
+async fn sync_a_record_is_written_before_the_response() {
     let subject = subject_on_sqlite(|settings| settings.mode = WriterMode::Sync);
     for n in 1..=3 {
         subject.record(n).await.unwrap();
@@ -645,7 +647,7 @@ async fn sync_a_record_is_written_before_the_answer() {
 }
 
 #[actix::test]
-async fn sync_without_a_database_the_answer_is_unavailable() {
+async fn sync_without_a_database_a_record_is_unavailable() {
     let subject = subject_over(
         Table::default(),
         Sqlite::empty(),
@@ -657,9 +659,9 @@ async fn sync_without_a_database_the_answer_is_unavailable() {
 }
 
 #[actix::test]
-async fn a_writer_that_dies_tells_of_its_death() {
+async fn a_writer_that_dies_sends_the_exit_signal() {
     let arbiter = Arbiter::new();
-    let dying = || -> Sink { Rc::new(|_, _| panic!("the test says so")) };
+    let dying = || -> Sink { Rc::new(|_, _| panic!("caused by the test")) };
     let (writer, exit_signal) = BatchWriterHandle::start(&arbiter.handle(), &settings(group), Clock::System, 1, dying);
     let sqlite = Sqlite::empty();
     let recorder = writer.recorder(open(&sqlite));
@@ -667,15 +669,15 @@ async fn a_writer_that_dies_tells_of_its_death() {
         recorder.record(&claims("demo", 1), NOW).await,
         Err(NotRecorded::Unavailable)
     );
-    let told = tokio::time::timeout(Duration::from_secs(10), exit_signal).await;
-    assert_eq!(told, Ok(Ok(())));
+    let exited = tokio::time::timeout(Duration::from_secs(10), exit_signal).await;
+    assert_eq!(exited, Ok(Ok(())));
     assert_eq!(writer.flush().await, Err(NotRecorded::Unavailable));
     assert_eq!(writer.stats().await, None);
     arbiter.stop();
 }
 
 #[actix::test]
-async fn a_writer_that_is_stopped_does_not_look_like_one_that_died() {
+async fn a_stopped_writer_sends_no_exit_signal() {
     let subject = subject(|_| {});
     subject.record(1).await.unwrap();
     subject.writer.stop().await;
@@ -684,11 +686,11 @@ async fn a_writer_that_is_stopped_does_not_look_like_one_that_died() {
     assert_eq!(
         subject.writer.pending(),
         1,
-        "what was not flushed before is still counted"
+        "records that were not flushed are still pending"
     );
 }
 
-/// In real time, with threads of its own: what paused time cannot show.
+/// In real time and with several threads, which paused time cannot test.
 #[actix::test]
 async fn many_threads_lose_nothing_and_keep_their_order() {
     const THREADS: u32 = 4;

@@ -1,4 +1,4 @@
-//! ChangeFeed: what another process writes reaches the caches and the key ring of this one.
+//! ChangeFeed: changes of other processes reach the caches and the key ring of this one.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use tokio::time::Instant;
 
 use crate::{migrated, open};
 
-/// A feed with two caches over a database that holds the clients `a` and `b`.
+/// A feed with two caches, and a database with the clients `a` and `b`.
 struct Subject {
     time: Time,
     sqlite: Sqlite,
@@ -51,7 +51,7 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
         revocations: Revocations::new(db.clone()),
         keys: KeyStore::default(),
         routes: Default::default(),
-        seal: None,
+        key_encryption_key: None,
         feed_lag: FeedLag::default(),
     };
     let caches: Vec<ClientCacheHandle> = (0..2).map(|_| cache_over(&db)).collect();
@@ -66,14 +66,14 @@ fn subject_on(sqlite: Sqlite, db: Db, seen: i64) -> Subject {
     }
 }
 
-/// As [`subject`], with a Redis that is not there; and a handle to what the feed reads.
+/// As [`subject`], with an unreachable Redis; and the database handle of the feed.
 fn subject_among_peers() -> (Subject, Db) {
     let mut subject = subject();
     let db = open(&subject.sqlite);
     let seen = db.run_here(changes::last).unwrap();
     let peers = Peers::at("redis://127.0.0.1:1", None).unwrap();
     let feed = ChangeFeed::new(db.clone(), subject.time.clock.clone(), subject.local.clone(), seen);
-    subject.feed = feed.among(peers).start();
+    subject.feed = feed.with_peers(peers).start();
     (subject, db)
 }
 
@@ -89,7 +89,7 @@ fn cache_over(db: &Db) -> ClientCacheHandle {
 }
 
 impl Subject {
-    /// What each cache says of a client: whether it is enabled.
+    /// Whether the client is enabled, according to each cache.
     async fn enabled(&self, text: &str) -> Vec<bool> {
         let mut answers = Vec::new();
         for cache in &self.caches {
@@ -107,7 +107,7 @@ impl Subject {
         self.feed.send(PollNow).await.unwrap()
     }
 
-    /// Does as another process would: with a connection of its own.
+    /// Disables a client like another process, with a separate connection.
     fn elsewhere_disable(&self, text: &str) {
         let disable = |conn: &mut _| testkit::sample::set_enabled(conn, &id(text), false, NOW);
         assert!(open(&self.sqlite).run_here(disable).unwrap());
@@ -120,7 +120,7 @@ impl Subject {
 }
 
 #[actix::test]
-async fn a_change_made_elsewhere_is_seen_within_a_second() {
+async fn a_change_of_another_process_is_applied_within_a_second() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.elsewhere_disable("a");
@@ -130,7 +130,7 @@ async fn a_change_made_elsewhere_is_seen_within_a_second() {
 }
 
 #[actix::test]
-async fn polls_come_about_every_250_ms() {
+async fn the_log_is_polled_about_every_250_ms() {
     let subject = subject();
     for _ in 0..4 {
         subject.elsewhere_disable("a");
@@ -143,18 +143,18 @@ async fn polls_come_about_every_250_ms() {
 }
 
 #[actix::test]
-async fn poll_now_is_answered_when_what_the_log_says_is_done() {
+async fn poll_now_returns_when_the_changes_are_applied() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.elsewhere_disable("a");
-    let asked = Instant::now();
+    let began = Instant::now();
     assert_eq!(subject.poll().await, Ok(()));
-    assert!(asked.elapsed() < Duration::from_millis(200));
+    assert!(began.elapsed() < Duration::from_millis(200));
     assert_eq!(subject.enabled("a").await, [false, false]);
 }
 
 #[actix::test]
-async fn only_the_client_that_changed_is_forgotten() {
+async fn only_the_changed_client_is_forgotten() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     assert_eq!(subject.enabled("b").await, [true, true]);
@@ -164,7 +164,7 @@ async fn only_the_client_that_changed_is_forgotten() {
 }
 
 #[actix::test]
-async fn a_change_is_dealt_with_once() {
+async fn a_change_is_applied_once() {
     let subject = subject();
     subject.elsewhere_disable("a");
     for _ in 0..3 {
@@ -174,7 +174,7 @@ async fn a_change_is_dealt_with_once() {
 }
 
 #[actix::test]
-async fn a_client_created_elsewhere_is_visible() {
+async fn a_client_created_by_another_process_is_visible() {
     let subject = subject();
     assert_eq!(subject.enabled("new").await, [false, false]);
     let insert = |conn: &mut _| clients::insert(conn, &client("new"));
@@ -184,11 +184,11 @@ async fn a_client_created_elsewhere_is_visible() {
 }
 
 #[actix::test]
-async fn a_change_of_the_keys_brings_the_new_ring() {
+async fn a_change_of_the_keys_reloads_the_key_ring() {
     let subject = subject();
     assert!(subject.local.keys.ring().is_none());
-    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
-    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, make);
+    let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, generate);
     let stored = open(&subject.sqlite).run_here(complete).unwrap();
     subject.poll().await.unwrap();
     let ring = subject.local.keys.ring().unwrap();
@@ -197,7 +197,7 @@ async fn a_change_of_the_keys_brings_the_new_ring() {
 }
 
 #[actix::test]
-async fn an_unknown_kind_of_change_drops_everything() {
+async fn an_unknown_kind_of_change_clears_every_cache() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     assert_eq!(subject.enabled("b").await, [true, true]);
@@ -225,7 +225,7 @@ async fn a_long_log_is_read_to_its_end() {
 }
 
 #[actix::test]
-async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
+async fn without_a_database_poll_now_is_unavailable_and_the_feed_recovers() {
     let sqlite = Sqlite::empty();
     let db = open(&sqlite);
     let subject = subject_on(sqlite, db, 0);
@@ -234,14 +234,15 @@ async fn without_a_database_poll_now_is_unavailable_and_the_feed_goes_on() {
     subject.time.passes(1000).await;
     let migrate = |conn: &mut _| mintage::db::migrations::up(conn);
     open(&subject.sqlite).run_here(migrate).unwrap();
-    // Long enough for a breaker that the outage has opened, too.
+    // Long enough for the breaker to close again.
     subject.time.passes(20_000).await;
     assert!(subject.local.feed_lag.age().is_some());
 }
 
-/// The janitor removes lines of the log that are an hour old; who was away for longer never reads them.
+/// The janitor removes log lines that are an hour old, so a feed interrupted for longer never reads
+/// them.
 #[actix::test]
-async fn g2_a_feed_that_was_away_for_long_reads_everything() {
+async fn g2_a_feed_that_was_interrupted_for_long_reloads_everything() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
@@ -254,7 +255,7 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     elsewhere
         .run_here(|conn| revocations::revoke(conn, spent, NOW))
         .unwrap();
-    // The last line that was read stays, as if by chance, so that only the time tells.
+    // The line read last stays, so that the feed can detect the gap only by the time.
     elsewhere
         .run_here(|conn| {
             let removed = "DELETE FROM changes WHERE seq > (SELECT min(seq) + 1 FROM changes)";
@@ -262,7 +263,11 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
         })
         .unwrap();
     assert_eq!(subject.poll().await, Ok(()));
-    assert_eq!(subject.enabled("a").await, [true, true], "its line is gone");
+    assert_eq!(
+        subject.enabled("a").await,
+        [true, true],
+        "the line of its change is gone"
+    );
     tokio::time::advance(Duration::from_secs(1900)).await;
     assert_eq!(subject.poll().await, Ok(()));
     assert_eq!(subject.enabled("a").await, [false, false]);
@@ -270,9 +275,10 @@ async fn g2_a_feed_that_was_away_for_long_reads_everything() {
     assert!(subject.local.revocations.client_status("a").disabled);
 }
 
-/// A backup was put in the place of the database, or a replica that lacks the last commits: numbers are given out again.
+/// The database was replaced by a backup, or by a replica that lacks the last commits: numbers are
+/// assigned again.
 #[actix::test]
-async fn g2_a_feed_whose_last_line_is_gone_reads_everything() {
+async fn g2_a_feed_whose_last_line_is_gone_reloads_everything() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
@@ -288,11 +294,15 @@ async fn g2_a_feed_whose_last_line_is_gone_reads_everything() {
     assert!(subject.local.revocations.client_status("a").disabled);
     subject.elsewhere_disable("b");
     assert_eq!(subject.poll().await, Ok(()));
-    assert_eq!(subject.enabled("b").await, [false, false], "it reads on from there");
+    assert_eq!(
+        subject.enabled("b").await,
+        [false, false],
+        "the feed continues from there"
+    );
 }
 
 #[actix::test]
-async fn g2_a_line_that_comes_after_a_higher_number_is_seen() {
+async fn g2_a_line_committed_after_a_higher_number_is_applied() {
     let subject = subject();
     assert_eq!(subject.enabled("a").await, [true, true]);
     subject.poll().await.unwrap();
@@ -312,18 +322,18 @@ async fn g2_a_line_that_comes_after_a_higher_number_is_seen() {
 }
 
 #[actix::test]
-async fn what_this_instance_has_written_is_read_at_once_if_it_has_peers() {
+async fn with_peers_a_write_of_this_instance_triggers_a_poll() {
     let (subject, db) = subject_among_peers();
     subject.time.passes(100).await;
     let age = || subject.local.feed_lag.age();
     assert_eq!(age(), None);
     db.has_written();
     subject.time.passes(5).await;
-    assert!(age().is_some(), "not before its next regular poll");
+    assert!(age().is_some(), "not polled before the next regular poll");
 }
 
 #[actix::test]
-async fn however_much_is_written_the_log_is_read_at_most_fifty_times_a_second_more() {
+async fn writes_trigger_at_most_fifty_additional_polls_per_second() {
     let (subject, db) = subject_among_peers();
     subject.time.passes(10).await;
     let statements = || db.stats().primary.statements_total;
@@ -335,8 +345,8 @@ async fn however_much_is_written_the_log_is_read_at_most_fifty_times_a_second_mo
         db.has_written();
         subject.time.passes(1).await;
     }
-    let made = (statements() - before) / by_one_poll;
-    // And regular polls besides.
+    let triggered = (statements() - before) / by_one_poll;
+    // The regular polls come in addition.
     let polls = |apart: u64| began.elapsed().as_millis() as u64 / apart + 1;
-    assert!((polls(40)..=polls(20) + polls(225)).contains(&made), "{made}");
+    assert!((polls(40)..=polls(20) + polls(225)).contains(&triggered), "{triggered}");
 }

@@ -1,4 +1,4 @@
-//! ClientCache: what a lookup answers, what it costs, and what it must never say.
+//! ClientCache: what a lookup returns, what it costs, and what it must never return.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ use testkit::sample::{NOW, client, id};
 use testkit::time::{Time, about};
 use tokio::time::Instant;
 
-/// A table of clients that takes its time, or is down, as a test says.
+/// A fake table of clients that a test can make slow or unavailable.
 #[derive(Default)]
 struct Table {
     rows: RefCell<HashMap<String, Client>>,
@@ -37,7 +37,7 @@ impl Table {
     }
 }
 
-/// What peers say, and how often they were asked.
+/// The clients that peers have, and the number of lookups among them.
 #[derive(Default)]
 struct Peers {
     known: RefCell<HashMap<String, (Client, UnixMillis)>>,
@@ -45,14 +45,15 @@ struct Peers {
     asked: Cell<usize>,
 }
 
-/// A cache over a table.
+/// A cache with a fake table.
 struct Subject {
     time: Time,
     table: Rc<Table>,
     cache: ClientCacheHandle,
 }
 
-/// A cache over a table with these clients; ttl 10 s, negative ttl 5 s, stale for 60 s, three entries.
+/// A cache with a table of these clients; ttl 10 s, negative ttl 5 s, stale for 60 s, three
+/// entries.
 fn subject(clients: &[&str]) -> Subject {
     subject_with(clients, |_| {})
 }
@@ -69,7 +70,7 @@ fn cache_over(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientC
     ClientCacheHandle::start(new_cache(table, change))
 }
 
-/// A cache over a table, with peers who are asked first.
+/// A cache with a table, and peers that come before the table.
 fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut config::Cache)) -> Subject {
     let time = Time::paused();
     let table = Rc::new(Table::default());
@@ -78,7 +79,7 @@ fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut confi
     let second_level: SecondLevel = Rc::new(move |id| {
         let peers = peers.clone();
         peers.asked.set(peers.asked.get() + 1);
-        // Answered when they were asked, as by a Redis that is slow.
+        // The reply is that of the time of the request, as from a slow Redis.
         let answer = peers.known.borrow().get(id.as_str()).cloned();
         Box::pin(async move {
             if peers.takes.get() > Duration::ZERO {
@@ -87,7 +88,7 @@ fn subject_among(peers: &Rc<Peers>, clients: &[&str], change: impl Fn(&mut confi
             answer
         })
     });
-    let cache = new_cache(&table, change).before_the_database(Some(second_level));
+    let cache = new_cache(&table, change).with_second_level(Some(second_level));
     let cache = ClientCacheHandle::start(cache);
     Subject { time, table, cache }
 }
@@ -105,14 +106,14 @@ fn new_cache(table: &Rc<Table>, change: impl Fn(&mut config::Cache)) -> ClientCa
     let load = Rc::new(move |id: mintage::oauth::client::ClientId| {
         let table = loading.clone();
         table.loads.set(table.loads.get() + 1);
-        // Read when the load begins and handed over when it ends, like a row from a slow database.
+        // Read when the load starts and returned when it ends, like a row from a slow database.
         let row = table.rows.borrow().get(id.as_str()).cloned();
         let loading: futures_util::future::LocalBoxFuture<'static, _> = Box::pin(async move {
             if table.takes.get() > Duration::ZERO {
                 tokio::time::sleep(table.takes.get()).await;
             }
             match table.down.get() {
-                true => Err(DbError::Unavailable("the test says so".into())),
+                true => Err(DbError::Unavailable("caused by the test".into())),
                 false => Ok(row),
             }
         });
@@ -127,14 +128,14 @@ impl Subject {
     }
 
     async fn counts(&self) -> CacheCounts {
-        self.cache.tell(Stats).await.unwrap()
+        self.cache.send(Stats).await.unwrap()
     }
 
     fn loads(&self) -> usize {
         self.table.loads.get()
     }
 
-    /// Changes a client behind the cache's back.
+    /// Disables a client in the table without notifying the cache.
     fn disable(&self, text: &str) {
         let mut changed = client(text);
         changed.enabled = false;
@@ -159,7 +160,7 @@ fn enabled(answer: Answer) -> bool {
 }
 
 #[actix::test]
-async fn a_client_is_loaded_once_and_then_remembered() {
+async fn a_client_is_loaded_once_and_then_cached() {
     let subject = subject(&["a"]);
     for _ in 0..3 {
         assert_eq!(subject.lookup("a").await.unwrap().unwrap().id, id("a"));
@@ -170,14 +171,14 @@ async fn a_client_is_loaded_once_and_then_remembered() {
 }
 
 #[actix::test]
-async fn hits_and_misses_add_up_to_the_lookups_whatever_they_answer() {
+async fn hits_and_misses_add_up_to_the_lookups() {
     let subject = subject(&["a", "b"]);
-    for text in ["a", "a", "b", "nobody", "nobody"] {
+    for text in ["a", "a", "b", "unknown", "unknown"] {
         let _ = subject.lookup(text).await;
     }
     subject.time.passes(10_000).await;
     subject.table.down.set(true);
-    for text in ["a", "b", "nobody", "c"] {
+    for text in ["a", "b", "unknown", "c"] {
         let _ = subject.lookup(text).await;
     }
     let counts = subject.counts().await;
@@ -186,7 +187,7 @@ async fn hits_and_misses_add_up_to_the_lookups_whatever_they_answer() {
 }
 
 #[actix::test]
-async fn an_entry_past_its_ttl_is_loaded_again_when_it_is_asked_for() {
+async fn an_entry_past_its_ttl_is_loaded_again_on_lookup() {
     let subject = subject(&["a"]);
     assert!(enabled(subject.lookup("a").await));
     subject.disable("a");
@@ -199,7 +200,7 @@ async fn an_entry_past_its_ttl_is_loaded_again_when_it_is_asked_for() {
 }
 
 #[actix::test]
-async fn nothing_is_loaded_again_unless_it_is_asked_for() {
+async fn nothing_is_loaded_without_a_lookup() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(60_000).await;
@@ -207,19 +208,19 @@ async fn nothing_is_loaded_again_unless_it_is_asked_for() {
 }
 
 #[actix::test]
-async fn a_clock_that_was_set_back_makes_entries_load_again() {
+async fn after_the_clock_is_set_back_entries_are_loaded_again() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
-    assert!(absent(subject.lookup("nobody").await));
+    assert!(absent(subject.lookup("unknown").await));
     subject.time.clock.advance(-1);
     subject.disable("a");
-    subject.table.insert(client("nobody"));
+    subject.table.insert(client("unknown"));
     assert!(!enabled(subject.lookup("a").await));
-    assert!(found(subject.lookup("nobody").await));
+    assert!(found(subject.lookup("unknown").await));
 }
 
 #[actix::test]
-async fn a_clock_that_was_set_back_makes_no_entry_of_unknown_age_stand_in_for_the_database() {
+async fn after_the_clock_is_set_back_an_entry_of_unknown_age_is_not_served_stale() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.clock.advance(-1);
@@ -239,7 +240,7 @@ async fn a_hundred_lookups_of_one_client_load_it_once() {
 }
 
 #[actix::test]
-async fn a_load_goes_on_when_whoever_asked_first_hangs_up() {
+async fn a_load_continues_when_its_first_caller_disconnects() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     let hanging_up = tokio::time::timeout(Duration::from_millis(5), subject.lookup("a"));
@@ -250,10 +251,10 @@ async fn a_load_goes_on_when_whoever_asked_first_hangs_up() {
 }
 
 #[actix::test]
-async fn the_database_is_asked_once_for_an_id_that_nobody_has() {
+async fn an_unknown_id_is_looked_up_in_the_database_once() {
     let subject = subject(&[]);
     for _ in 0..5 {
-        assert!(absent(subject.lookup("nobody").await));
+        assert!(absent(subject.lookup("unknown").await));
     }
     let counts = subject.counts().await;
     assert_eq!(subject.loads(), 1);
@@ -264,13 +265,13 @@ async fn the_database_is_asked_once_for_an_id_that_nobody_has() {
 }
 
 #[actix::test]
-async fn unknown_ids_never_push_out_a_client() {
+async fn unknown_ids_never_evict_a_client() {
     let subject = subject(&["a", "b", "c"]);
     for text in ["a", "b", "c"] {
         assert!(found(subject.lookup(text).await));
     }
     for n in 0..1500 {
-        assert!(absent(subject.lookup(&format!("nobody {n}")).await));
+        assert!(absent(subject.lookup(&format!("unknown {n}")).await));
     }
     let before = subject.loads();
     for text in ["a", "b", "c"] {
@@ -282,7 +283,7 @@ async fn unknown_ids_never_push_out_a_client() {
 }
 
 #[actix::test]
-async fn that_nobody_has_an_id_is_forgotten_after_the_negative_ttl() {
+async fn an_unknown_id_is_forgotten_after_the_negative_ttl() {
     let subject = subject(&[]);
     assert!(absent(subject.lookup("late").await));
     subject.table.insert(client("late"));
@@ -294,11 +295,11 @@ async fn that_nobody_has_an_id_is_forgotten_after_the_negative_ttl() {
 }
 
 #[actix::test]
-async fn a_client_that_is_created_is_visible_at_once() {
+async fn a_created_client_is_visible_immediately() {
     let subject = subject(&[]);
     assert!(absent(subject.lookup("new").await));
     subject.table.insert(client("new"));
-    subject.cache.tell(Invalidate(id("new"))).await.unwrap();
+    subject.cache.send(Invalidate(id("new"))).await.unwrap();
     assert!(found(subject.lookup("new").await));
 }
 
@@ -308,7 +309,7 @@ async fn an_outage_is_an_error_and_never_looks_like_absence() {
     subject.table.down.set(true);
     for _ in 0..2 {
         assert!(unavailable(subject.lookup("a").await));
-        assert!(unavailable(subject.lookup("nobody").await));
+        assert!(unavailable(subject.lookup("unknown").await));
     }
     let counts = subject.counts().await;
     assert_eq!((counts.load_failures, counts.negative_entries), (4, 0));
@@ -317,7 +318,7 @@ async fn an_outage_is_an_error_and_never_looks_like_absence() {
 }
 
 #[actix::test]
-async fn everyone_who_waits_for_a_load_hears_of_the_outage() {
+async fn every_waiter_of_a_load_gets_the_outage_error() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     subject.table.down.set(true);
@@ -327,14 +328,14 @@ async fn everyone_who_waits_for_a_load_hears_of_the_outage() {
 }
 
 #[actix::test]
-async fn a_stale_entry_is_served_at_once_when_the_outage_is_known() {
+async fn a_stale_entry_is_served_immediately_during_a_known_outage() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
     subject.table.outage_known.set(true);
-    let asked = Instant::now();
+    let began = Instant::now();
     assert!(found(subject.lookup("a").await));
-    assert_eq!(asked.elapsed(), Duration::ZERO);
+    assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!((subject.loads(), subject.counts().await.stale_served), (1, 1));
 }
 
@@ -344,42 +345,42 @@ async fn a_stale_entry_is_served_after_50_ms_when_the_database_does_not_answer()
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
     subject.table.takes.set(Duration::from_secs(2));
-    let asked = Instant::now();
+    let began = Instant::now();
     let answers = join_all((0..3).map(|_| subject.lookup("a"))).await;
     assert!(answers.into_iter().all(found));
-    assert!(about(asked.elapsed(), 50), "{:?}", asked.elapsed());
+    assert!(about(began.elapsed(), 50), "{:?}", began.elapsed());
     assert_eq!((subject.loads(), subject.counts().await.stale_served), (2, 3));
 }
 
 #[actix::test]
-async fn nobody_waits_longer_than_that_for_a_load_that_others_began() {
+async fn later_callers_wait_no_longer_than_50_ms_for_a_running_load() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
     subject.table.takes.set(Duration::from_secs(2));
     assert!(found(subject.lookup("a").await));
-    let asked = Instant::now();
+    let began = Instant::now();
     assert!(found(subject.lookup("a").await));
-    assert!(asked.elapsed() <= Duration::from_millis(50), "{:?}", asked.elapsed());
+    assert!(began.elapsed() <= Duration::from_millis(50), "{:?}", began.elapsed());
     assert_eq!((subject.loads(), subject.counts().await.stale_served), (2, 2));
 }
 
 #[actix::test]
-async fn a_stale_entry_is_served_when_the_load_fails_sooner() {
+async fn a_stale_entry_is_served_when_the_load_fails_within_50_ms() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
     subject.table.takes.set(Duration::from_millis(10));
     subject.table.down.set(true);
-    let asked = Instant::now();
+    let began = Instant::now();
     assert!(found(subject.lookup("a").await));
-    assert!(about(asked.elapsed(), 10), "{:?}", asked.elapsed());
+    assert!(about(began.elapsed(), 10), "{:?}", began.elapsed());
     let counts = subject.counts().await;
     assert_eq!((counts.stale_served, counts.load_failures), (1, 1));
 }
 
 #[actix::test]
-async fn an_answer_that_comes_sooner_is_not_stale() {
+async fn a_load_within_50_ms_is_not_served_stale() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.disable("a");
@@ -403,7 +404,7 @@ async fn nothing_is_served_beyond_ttl_and_stale_if_error() {
 }
 
 #[actix::test]
-async fn a_client_that_is_gone_when_its_entry_is_loaded_again_is_absent() {
+async fn a_client_deleted_before_its_entry_is_loaded_again_is_absent() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.table.rows.borrow_mut().clear();
@@ -414,41 +415,47 @@ async fn a_client_that_is_gone_when_its_entry_is_loaded_again_is_absent() {
 }
 
 #[actix::test]
-async fn after_invalidate_is_acknowledged_nothing_from_before_is_served() {
+async fn after_invalidate_is_acknowledged_no_older_version_is_served() {
     let subject = subject(&["a", "b"]);
     assert!(enabled(subject.lookup("a").await) && enabled(subject.lookup("b").await));
     subject.disable("a");
     subject.disable("b");
-    subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+    subject.cache.send(Invalidate(id("a"))).await.unwrap();
     assert!(!enabled(subject.lookup("a").await));
-    assert!(enabled(subject.lookup("b").await), "only the one that was named");
+    assert!(
+        enabled(subject.lookup("b").await),
+        "only the given client is invalidated"
+    );
     assert_eq!(subject.counts().await.invalidations, 1);
 }
 
 #[actix::test]
-async fn a_load_that_an_invalidation_overtook_is_done_again_for_those_who_wait() {
+async fn a_load_overtaken_by_an_invalidation_is_repeated_for_its_waiters() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     let invalidation = async {
         subject.time.passes(10).await;
         subject.disable("a");
-        subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+        subject.cache.send(Invalidate(id("a"))).await.unwrap();
         subject.lookup("a").await
     };
     let (before, after) = join(subject.lookup("a"), invalidation).await;
     assert!(!enabled(before) && !enabled(after));
-    assert!(!enabled(subject.lookup("a").await), "the outdated row was not kept");
+    assert!(
+        !enabled(subject.lookup("a").await),
+        "the outdated client was not cached"
+    );
     assert_eq!(subject.loads(), 2);
 }
 
 #[actix::test]
-async fn a_load_that_a_clear_overtook_is_done_again_too() {
+async fn a_load_overtaken_by_a_clear_is_repeated() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_millis(20));
     let clear = async {
         subject.time.passes(10).await;
         subject.disable("a");
-        subject.cache.tell(Clear).await.unwrap();
+        subject.cache.send(Clear).await.unwrap();
     };
     let (answer, ()) = join(subject.lookup("a"), clear).await;
     assert!(!enabled(answer));
@@ -457,7 +464,7 @@ async fn a_load_that_a_clear_overtook_is_done_again_too() {
 }
 
 #[actix::test]
-async fn an_invalidated_entry_is_not_served_stale_either() {
+async fn an_invalidated_entry_is_not_served_stale() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
@@ -465,7 +472,7 @@ async fn an_invalidated_entry_is_not_served_stale_either() {
     subject.table.down.set(true);
     let invalidation = async {
         subject.time.passes(10).await;
-        subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+        subject.cache.send(Invalidate(id("a"))).await.unwrap();
     };
     let (answer, ()) = join(subject.lookup("a"), invalidation).await;
     assert!(unavailable(answer));
@@ -475,8 +482,8 @@ async fn an_invalidated_entry_is_not_served_stale_either() {
 #[actix::test]
 async fn clear_forgets_clients_and_unknown_ids() {
     let subject = subject(&["a"]);
-    assert!(found(subject.lookup("a").await) && absent(subject.lookup("nobody").await));
-    subject.cache.tell(Clear).await.unwrap();
+    assert!(found(subject.lookup("a").await) && absent(subject.lookup("unknown").await));
+    subject.cache.send(Clear).await.unwrap();
     let counts = subject.counts().await;
     assert_eq!(
         (counts.entries, counts.negative_entries, counts.invalidations),
@@ -524,11 +531,11 @@ async fn clear_and_warm_reach_every_cache() {
 }
 
 #[actix::test]
-async fn warm_clients_are_hits_and_the_least_recently_used_make_room() {
+async fn warm_clients_are_hits_and_the_least_recently_used_are_evicted() {
     let subject = subject(&[]);
     let clients = ["a", "b", "c", "d"].map(|text| Arc::new(client(text))).to_vec();
     let loaded_at = subject.time.clock.now();
-    subject.cache.tell(Warm { clients, loaded_at }).await.unwrap();
+    subject.cache.send(Warm { clients, loaded_at }).await.unwrap();
     for text in ["b", "c", "d"] {
         assert!(found(subject.lookup(text).await));
     }
@@ -538,20 +545,20 @@ async fn warm_clients_are_hits_and_the_least_recently_used_make_room() {
 }
 
 #[actix::test]
-async fn a_warm_client_is_as_old_as_its_reading() {
+async fn the_age_of_a_warm_client_starts_when_it_was_read() {
     let subject = subject(&["a"]);
     let warm = Warm {
         clients: vec![Arc::new(client("a"))],
         loaded_at: subject.time.clock.now(),
     };
     subject.time.passes(10_000).await;
-    subject.cache.tell(warm).await.unwrap();
+    subject.cache.send(warm).await.unwrap();
     assert!(found(subject.lookup("a").await));
     assert_eq!(subject.loads(), 1);
 }
 
 #[actix::test]
-async fn the_least_recently_used_client_makes_room() {
+async fn the_least_recently_used_client_is_evicted() {
     let subject = subject(&["a", "b", "c", "d"]);
     for text in ["a", "b", "c", "a", "d"] {
         assert!(found(subject.lookup(text).await));
@@ -561,7 +568,7 @@ async fn the_least_recently_used_client_makes_room() {
     for text in ["a", "c", "d"] {
         assert!(found(subject.lookup(text).await));
     }
-    assert_eq!(subject.loads(), 4, "b was pushed out and nobody else");
+    assert_eq!(subject.loads(), 4, "only b was evicted");
 }
 
 #[actix::test]
@@ -577,7 +584,7 @@ async fn there_are_never_more_entries_than_the_capacity() {
 }
 
 #[actix::test]
-async fn loading_an_entry_again_evicts_nobody() {
+async fn loading_an_entry_again_evicts_no_client() {
     let subject = subject(&["a", "b", "c"]);
     for _ in 0..3 {
         for text in ["a", "b", "c"] {
@@ -593,13 +600,13 @@ async fn a_disabled_cache_reads_the_database_each_time() {
     let subject = subject_with(&["a"], |settings| settings.enabled = false);
     for _ in 0..3 {
         assert!(found(subject.lookup("a").await));
-        assert!(absent(subject.lookup("nobody").await));
+        assert!(absent(subject.lookup("unknown").await));
     }
     let warm = Warm {
         clients: vec![Arc::new(client("b"))],
         loaded_at: subject.time.clock.now(),
     };
-    subject.cache.tell(warm).await.unwrap();
+    subject.cache.send(warm).await.unwrap();
     let counts = subject.counts().await;
     assert_eq!((subject.loads(), counts.misses, counts.hits), (6, 6, 0));
     assert_eq!((counts.entries, counts.negative_entries), (0, 0));
@@ -608,17 +615,20 @@ async fn a_disabled_cache_reads_the_database_each_time() {
 }
 
 #[actix::test]
-async fn the_number_of_loads_under_way_is_bounded() {
+async fn the_number_of_concurrent_loads_is_bounded() {
     let subject = subject(&["a"]);
     subject.table.takes.set(Duration::from_secs(1));
-    let texts: Vec<String> = (0..1024).map(|n| format!("stranger {n}")).collect();
+    let texts: Vec<String> = (0..1024).map(|n| format!("unknown {n}")).collect();
     let strangers = join_all(texts.iter().map(|text| subject.lookup(text)));
     let one_more = async {
         subject.time.passes(1).await;
-        let asked = Instant::now();
+        let began = Instant::now();
         assert!(unavailable(subject.lookup("a").await));
-        assert_eq!(asked.elapsed(), Duration::ZERO);
-        assert!(absent(subject.lookup("stranger 7").await), "who joins a load adds none");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        assert!(
+            absent(subject.lookup("unknown 7").await),
+            "joining a running load needs no capacity"
+        );
     };
     let (strangers, ()) = join(strangers, one_more).await;
     assert!(strangers.into_iter().all(absent));
@@ -627,12 +637,12 @@ async fn the_number_of_loads_under_way_is_bounded() {
 }
 
 #[actix::test]
-async fn a_stale_entry_is_served_when_too_many_loads_are_under_way() {
+async fn a_stale_entry_is_served_when_too_many_loads_are_running() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(10_000).await;
     subject.table.takes.set(Duration::from_secs(1));
-    let texts: Vec<String> = (0..1024).map(|n| format!("stranger {n}")).collect();
+    let texts: Vec<String> = (0..1024).map(|n| format!("unknown {n}")).collect();
     let strangers = join_all(texts.iter().map(|text| subject.lookup(text)));
     let one_more = async {
         subject.time.passes(1).await;
@@ -644,7 +654,7 @@ async fn a_stale_entry_is_served_when_too_many_loads_are_under_way() {
 }
 
 #[actix::test]
-async fn another_ttl_counts_from_the_next_lookup_on() {
+async fn a_new_ttl_applies_from_the_next_lookup_on() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));
     subject.time.passes(2_000).await;
@@ -652,12 +662,12 @@ async fn another_ttl_counts_from_the_next_lookup_on() {
         ttl: config::Duration::seconds(2),
         ..Default::default()
     };
-    subject.cache.tell(Tune(Lifetimes::from(&shorter))).await.unwrap();
+    subject.cache.send(Tune(Lifetimes::from(&shorter))).await.unwrap();
     assert!(found(subject.lookup("a").await));
     assert_eq!((subject.loads(), subject.counts().await.expirations), (2, 1));
 }
 
-fn peers_who_know(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
+fn peers_with(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
     let peers = Rc::new(Peers::default());
     for text in clients {
         let known = (client(text), loaded_at);
@@ -667,8 +677,8 @@ fn peers_who_know(clients: &[&str], loaded_at: UnixMillis) -> Rc<Peers> {
 }
 
 #[actix::test]
-async fn a_client_that_a_peer_knows_costs_no_load() {
-    let peers = peers_who_know(&["a"], NOW);
+async fn a_client_from_a_peer_needs_no_load() {
+    let peers = peers_with(&["a"], NOW);
     let subject = subject_among(&peers, &[], |_| {});
     let (first, second) = join(subject.lookup("a"), subject.lookup("a")).await;
     assert!(found(first) && found(second) && found(subject.lookup("a").await));
@@ -678,8 +688,8 @@ async fn a_client_that_a_peer_knows_costs_no_load() {
 }
 
 #[actix::test]
-async fn a_client_that_no_peer_knows_is_loaded() {
-    let peers = peers_who_know(&[], NOW);
+async fn a_client_without_a_peer_that_has_it_is_loaded() {
+    let peers = peers_with(&[], NOW);
     let subject = subject_among(&peers, &["a"], |_| {});
     assert!(found(subject.lookup("a").await) && absent(subject.lookup("b").await));
     assert_eq!((peers.asked.get(), subject.loads()), (2, 2));
@@ -688,8 +698,8 @@ async fn a_client_that_no_peer_knows_is_loaded() {
 }
 
 #[actix::test]
-async fn coming_from_a_peer_makes_no_client_younger() {
-    let peers = peers_who_know(&["a"], UnixMillis(NOW.0 - 9_000));
+async fn a_client_from_a_peer_keeps_its_age() {
+    let peers = peers_with(&["a"], UnixMillis(NOW.0 - 9_000));
     let subject = subject_among(&peers, &["a"], |_| {});
     assert!(found(subject.lookup("a").await));
     subject.time.passes(999).await;
@@ -702,16 +712,16 @@ async fn coming_from_a_peer_makes_no_client_younger() {
 }
 
 #[actix::test]
-async fn what_a_peer_said_before_an_invalidation_is_asked_again() {
-    let peers = peers_who_know(&["a"], NOW);
+async fn a_client_from_a_peer_overtaken_by_an_invalidation_is_looked_up_again() {
+    let peers = peers_with(&["a"], NOW);
     peers.takes.set(Duration::from_millis(15));
     let subject = subject_among(&peers, &["a"], |_| {});
     subject.disable("a");
     let invalidation = async {
         tokio::time::sleep(Duration::from_millis(5)).await;
-        // Whoever invalidates has made sure that peers are not believed any more.
+        // The caller of an invalidation has marked the client dirty, so no peer is used.
         peers.known.borrow_mut().clear();
-        subject.cache.tell(Invalidate(id("a"))).await.unwrap();
+        subject.cache.send(Invalidate(id("a"))).await.unwrap();
     };
     let (answer, ()) = join(subject.lookup("a"), invalidation).await;
     assert!(!enabled(answer));
@@ -719,15 +729,15 @@ async fn what_a_peer_said_before_an_invalidation_is_asked_again() {
 }
 
 #[actix::test]
-async fn without_a_cache_peers_are_not_asked() {
-    let peers = peers_who_know(&["a"], NOW);
+async fn without_a_cache_peers_are_not_used() {
+    let peers = peers_with(&["a"], NOW);
     let subject = subject_among(&peers, &["a"], |cache| cache.enabled = false);
     assert!(found(subject.lookup("a").await));
     assert_eq!((peers.asked.get(), subject.loads()), (0, 1));
 }
 
 #[actix::test]
-async fn whoever_changes_a_client_believes_no_peer_about_it_before_the_log_is_read() {
+async fn a_client_changed_by_this_instance_is_not_usable_from_a_peer_until_the_log_is_read() {
     let subject = subject(&["a"]);
     let caches = ClientCaches::default();
     caches.add(subject.cache.clone());

@@ -1,4 +1,5 @@
-//! KeyRotator: new keys in time, old ones gone when their time is over, and one new key however many instances there are.
+//! KeyRotator: publishes keys ahead of time, removes retired ones, and publishes once for any
+//! number of instances.
 
 use std::time::Duration;
 
@@ -18,12 +19,12 @@ use crate::{migrated, open};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A new key takes over every minute, and is published 20 s before.
+/// A new key is activated every minute, and published 20 s before.
 fn schedule() -> Schedule {
     Schedule::new(60 * SECOND, 20 * SECOND, SECOND)
 }
 
-/// A database with a key of every algorithm, made now.
+/// A database with a key for every algorithm, created now.
 struct Subject {
     time: Time,
     sqlite: Sqlite,
@@ -31,9 +32,9 @@ struct Subject {
 
 fn subject() -> Subject {
     let sqlite = migrated();
-    let make = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
+    let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
     open(&sqlite)
-        .run_here(|conn| signing_keys::complete(conn, NOW, make))
+        .run_here(|conn| signing_keys::complete(conn, NOW, generate))
         .unwrap();
     Subject {
         time: Time::paused(),
@@ -42,7 +43,7 @@ fn subject() -> Subject {
 }
 
 impl Subject {
-    /// What one instance has: its keys as they are stored now, and what changes them.
+    /// The state of one instance: its keys as stored now, and their rotation.
     fn instance(&self) -> (KeyStore, Rotation) {
         let db = open(&self.sqlite);
         let stored: Vec<StoredKey> = db.run_here(signing_keys::list).unwrap();
@@ -56,8 +57,9 @@ impl Subject {
         open(&self.sqlite).run_here(signing_keys::records).unwrap()
     }
 
-    /// Lets the clock pass a time in which nothing is due, and the timer look once more.
-    async fn looks_after(&self, time: Duration) {
+    /// Advances the clock by a time in which no timer is due, then lets the rotator check once
+    /// more.
+    async fn checks_after(&self, time: Duration) {
         self.time.clock.advance(time.as_millis() as i64);
         self.time.passes(1200).await;
     }
@@ -68,7 +70,7 @@ fn waiting(keys: &[KeyRecord], now: UnixMillis) -> usize {
 }
 
 #[actix::test]
-async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
+async fn p50_the_next_keys_are_published_ahead_and_activate_by_the_clock() {
     let subject = subject();
     let (keys, rotation) = subject.instance();
     KeyRotator::new(rotation).start();
@@ -81,9 +83,9 @@ async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
             .clone()
     };
     let first = Alg::ALL.map(signer);
-    subject.looks_after(38 * SECOND).await;
+    subject.checks_after(38 * SECOND).await;
     assert_eq!(subject.stored().len(), 5);
-    subject.looks_after(SECOND).await;
+    subject.checks_after(SECOND).await;
     assert_eq!(waiting(&subject.stored(), subject.time.clock.now()), 5);
     assert_eq!(keys.ring().unwrap().keys().len(), 10);
     assert_eq!(Alg::ALL.map(signer), first);
@@ -92,13 +94,13 @@ async fn p50_the_next_keys_are_published_in_time_and_take_over_by_themselves() {
 }
 
 #[actix::test]
-async fn of_two_instances_one_publishes_and_both_have_the_key() {
+async fn of_two_instances_one_publishes_and_both_have_the_keys() {
     let subject = subject();
     let ((ours, first), (theirs, second)) = (subject.instance(), subject.instance());
     KeyRotator::new(first).start();
     KeyRotator::new(second).start();
-    subject.looks_after(40 * SECOND).await;
-    subject.looks_after(SECOND).await;
+    subject.checks_after(40 * SECOND).await;
+    subject.checks_after(SECOND).await;
     assert_eq!(subject.stored().len(), 10);
     for keys in [ours, theirs] {
         assert_eq!(keys.ring().unwrap().keys().len(), 10);
@@ -139,7 +141,7 @@ async fn a_key_is_removed_when_its_last_token_has_expired() {
 }
 
 #[actix::test]
-async fn who_asks_twice_gets_one_key() {
+async fn two_concurrent_rotations_publish_one_key() {
     let subject = subject();
     let (_, rotation) = subject.instance();
     let ask = || rotation.rotate(testkit::sample::operator(), vec![Alg::Hs256], Activation::Scheduled);
@@ -149,22 +151,28 @@ async fn who_asks_twice_gets_one_key() {
 }
 
 #[actix::test]
-async fn new_keys_are_encrypted_where_the_others_are() {
+async fn new_keys_are_encrypted_if_the_others_are() {
     let subject = subject();
-    let seal = std::sync::Arc::new(KeyEncryptionKey::new(&[7; 32]));
-    let encrypt = |key: &StoredKey| Ok(seal.encrypt(&key.kid, &key.private).unwrap());
+    let key_encryption_key = std::sync::Arc::new(KeyEncryptionKey::new(&[7; 32]));
+    let encrypt = |key: &StoredKey| Ok(key_encryption_key.encrypt(&key.kid, &key.private).unwrap());
     let db = open(&subject.sqlite);
     db.run_here(|conn| signing_keys::encrypt_all(conn, NOW, encrypt))
         .unwrap();
     let (clock, keys) = (subject.time.clock.clone(), KeyStore::default());
-    let rotation = Rotation::new(db.clone(), clock.clone(), keys.clone(), Some(seal.clone()), schedule());
+    let rotation = Rotation::new(
+        db.clone(),
+        clock.clone(),
+        keys.clone(),
+        Some(key_encryption_key.clone()),
+        schedule(),
+    );
     rotation
         .rotate(testkit::sample::operator(), vec![Alg::EdDsa], Activation::Scheduled)
         .await
         .unwrap();
     assert!(subject.stored().iter().all(|key| key.encrypted));
     assert_eq!(keys.ring().unwrap().keys().len(), 6);
-    // One that does not know the encryption key makes nothing that the others could not read.
+    // An instance without the encryption key must not publish keys that the others cannot read.
     let blind = Rotation::new(db, clock, KeyStore::default(), None, schedule());
     assert!(
         blind

@@ -1,7 +1,7 @@
-//! The actors, driven directly, without HTTP.
+//! The actors, tested directly, without HTTP.
 //!
-//! Time is paused: it moves only when everything has come to rest, and then at once to the next timer. So a test that
-//! waits an hour takes no time, and what is due at the same moment is due in every run.
+//! Time is paused: it advances only when every task is idle, and then jumps to the next timer. So a
+//! test that waits an hour takes no time, and the order of timers is the same in every run.
 
 mod batch_writer;
 mod change_feed;
@@ -18,7 +18,7 @@ fn migrated() -> Sqlite {
     sqlite
 }
 
-/// Another handle to a database, with connections of its own.
+/// Another handle to the database, with its own connections.
 fn open(sqlite: &Sqlite) -> Db {
     Db::open(&sqlite.settings())
 }

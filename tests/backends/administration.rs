@@ -1,4 +1,4 @@
-//! What operators do: each change and the line of the audit trail that tells of it, together or not at all.
+//! Operator actions: each change is committed together with its audit event, or not at all.
 
 use diesel::RunQueryDsl;
 use mintage::api::audit::AuditDocument;
@@ -19,33 +19,33 @@ use testkit::sample::{NOW, client, id, operator};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    a_client_that_is_made_is_in_the_trail_without_its_secret
-    a_change_tells_what_was_and_what_is
-    a_change_that_is_refused_leaves_no_trace
-    what_is_not_there_leaves_no_line
-    a_line_that_cannot_be_written_undoes_the_change
-    a_client_that_is_not_as_it_must_be_is_not_deleted
-    every_change_is_in_the_change_log_too
-    secrets_are_added_side_by_side_up_to_a_bound
-    the_other_secrets_can_be_given_an_end
-    a_secret_is_taken_away_from_its_own_client_only
-    uses_of_secrets_are_written_down_and_never_go_back
-    the_trail_is_read_in_pages_from_both_ends
-    many_clients_are_imported_each_with_its_lines
-    an_import_with_a_taken_id_writes_nothing_or_the_others
-    an_import_that_fails_in_its_last_line_leaves_nothing
-    a_hash_is_replaced_only_if_it_is_still_the_one
+    a_created_client_is_in_the_audit_log_without_its_secret
+    the_audit_event_of_a_change_has_the_old_and_the_new_value
+    a_rejected_change_leaves_no_trace
+    a_change_of_something_unknown_leaves_no_audit_event
+    an_audit_event_that_cannot_be_written_rolls_the_change_back
+    a_client_that_fails_the_precondition_is_not_deleted
+    every_operator_change_is_in_the_change_log
+    a_client_may_have_several_secrets_up_to_a_maximum
+    adding_a_secret_can_set_an_expiry_on_the_others
+    a_secret_is_revoked_only_for_its_own_client
+    the_last_use_of_a_secret_is_recorded_and_never_moves_back
+    the_audit_log_is_read_in_pages_from_both_ends
+    each_imported_client_has_its_change_and_its_audit_event
+    an_import_with_an_existing_id_writes_nothing_or_only_the_others
+    an_import_that_fails_late_leaves_nothing
+    a_hash_is_replaced_only_if_it_is_unchanged
 }
 
-fn trail(store: &Store) -> Vec<AuditDocument> {
+fn audit_log(store: &Store) -> Vec<AuditDocument> {
     store.run(|conn| audit::since(conn, 0, 100))
 }
 
 fn actions(store: &Store) -> Vec<String> {
-    trail(store).into_iter().map(|line| line.action).collect()
+    audit_log(store).into_iter().map(|line| line.action).collect()
 }
 
-/// A database with the client `a`, made by an operator.
+/// A database with the client `a`, created by an operator.
 fn with_client(store: Store) -> (Store, ClientSecret) {
     let store = store.migrated();
     let secret = ClientSecret::generate();
@@ -69,9 +69,9 @@ fn find(store: &Store) -> Client {
     store.run(|conn| clients::find(conn, &id("a"))).unwrap()
 }
 
-fn a_client_that_is_made_is_in_the_trail_without_its_secret(store: Store) {
+fn a_created_client_is_in_the_audit_log_without_its_secret(store: Store) {
     let (store, secret) = with_client(store);
-    let lines = trail(&store);
+    let lines = audit_log(&store);
     assert_eq!(lines.len(), 1);
     let line = serde_json::to_string(&lines[0]).unwrap();
     assert!(!line.contains(secret.reveal()) && !line.contains(&SecretHash::of(&secret).to_stored()[7..]));
@@ -87,55 +87,55 @@ fn a_client_that_is_made_is_in_the_trail_without_its_secret(store: Store) {
     assert_eq!(lines[0].at, "2026-11-24T00:00:00.000Z");
 }
 
-fn a_change_tells_what_was_and_what_is(store: Store) {
+fn the_audit_event_of_a_change_has_the_old_and_the_new_value(store: Store) {
     let (store, _) = with_client(store);
     assert!(matches!(
         store.run(|conn| rename(conn, "new", "a")),
         Changed::Done { .. }
     ));
-    let detail = &trail(&store)[1].detail;
+    let detail = &audit_log(&store)[1].detail;
     assert_eq!(detail["name"], json!({ "before": "the client a", "after": "new" }));
-    assert_eq!(detail.get("scope"), None, "what did not change");
+    assert_eq!(detail.get("scope"), None, "unchanged fields are not listed");
     let after = find(&store);
     assert_eq!((after.name.as_str(), after.secrets.len()), ("new", 1));
 }
 
-fn a_change_that_is_refused_leaves_no_trace(store: Store) {
+fn a_rejected_change_leaves_no_trace(store: Store) {
     let (store, _) = with_client(store);
     assert!(matches!(store.run(|conn| rename(conn, "", "a")), Changed::Rejected(())));
     assert_eq!(actions(&store), ["client.create"]);
     assert_eq!(find(&store).name, "the client a");
 }
 
-fn what_is_not_there_leaves_no_line(store: Store) {
+fn a_change_of_something_unknown_leaves_no_audit_event(store: Store) {
     let store = store.migrated();
     assert!(matches!(
-        store.run(|conn| rename(conn, "new", "nobody")),
+        store.run(|conn| rename(conn, "new", "unknown")),
         Changed::Missing
     ));
-    assert!(!store.run(|conn| transactions::delete_client(conn, &operator(), &id("nobody"), NOW)));
-    let revoked = store.run(|conn| transactions::revoke_client_tokens(conn, &operator(), &id("nobody"), NOW));
+    assert!(!store.run(|conn| transactions::delete_client(conn, &operator(), &id("unknown"), NOW)));
+    let revoked = store.run(|conn| transactions::revoke_client_tokens(conn, &operator(), &id("unknown"), NOW));
     assert_eq!(revoked, None);
-    assert!(!store.run(|conn| transactions::revoke_secret(conn, &operator(), &id("nobody"), "s", NOW)));
+    assert!(!store.run(|conn| transactions::revoke_secret(conn, &operator(), &id("unknown"), "s", NOW)));
     assert!(!store.run(|conn| transactions::remove_route(conn, &operator(), "none", NOW)));
     assert_eq!(actions(&store), [""; 0]);
 }
 
-fn a_line_that_cannot_be_written_undoes_the_change(store: Store) {
+fn an_audit_event_that_cannot_be_written_rolls_the_change_back(store: Store) {
     let (store, _) = with_client(store);
     store.run(|conn| Ok(diesel::sql_query("ALTER TABLE audit RENAME TO elsewhere").execute(conn)?));
     assert!(store.try_run(|conn| rename(conn, "new", "a")).is_err());
     assert_eq!(find(&store).name, "the client a");
 }
 
-fn a_client_that_is_not_as_it_must_be_is_not_deleted(store: Store) {
+fn a_client_that_fails_the_precondition_is_not_deleted(store: Store) {
     let (store, _) = with_client(store);
     let delete_if = |whose: &str, name: &str| {
         store.run(|conn| {
             transactions::delete_client_if(conn, &operator(), &id(whose), NOW, |client| client.name == name)
         })
     };
-    assert_eq!(delete_if("nobody", "x"), Deleted::Missing);
+    assert_eq!(delete_if("unknown", "x"), Deleted::Missing);
     assert_eq!(delete_if("a", "x"), Deleted::Rejected);
     assert_eq!(
         (actions(&store), find(&store).secrets.len()),
@@ -146,7 +146,7 @@ fn a_client_that_is_not_as_it_must_be_is_not_deleted(store: Store) {
     assert!(store.run(|conn| clients::find(conn, &id("a"))).is_none());
 }
 
-fn every_change_is_in_the_change_log_too(store: Store) {
+fn every_operator_change_is_in_the_change_log(store: Store) {
     let (store, _) = with_client(store);
     let mut before = store.run(changes::last);
     let mut grows = |what: &str| {
@@ -178,7 +178,7 @@ fn every_change_is_in_the_change_log_too(store: Store) {
     );
 }
 
-fn secrets_are_added_side_by_side_up_to_a_bound(store: Store) {
+fn a_client_may_have_several_secrets_up_to_a_maximum(store: Store) {
     let (store, first) = with_client(store);
     let add = || {
         let secret = StoredSecret::new(&ClientSecret::generate(), NOW);
@@ -193,7 +193,7 @@ fn secrets_are_added_side_by_side_up_to_a_bound(store: Store) {
     assert!(mintage::oauth::stored_secret::verify(&first, &secrets, NOW).is_some());
 }
 
-fn the_other_secrets_can_be_given_an_end(store: Store) {
+fn adding_a_secret_can_set_an_expiry_on_the_others(store: Store) {
     let (store, _) = with_client(store);
     let mut soon = StoredSecret::new(&ClientSecret::generate(), UnixMillis(NOW.0 + 1));
     soon.expires_at = Some(UnixMillis(NOW.0 + 10));
@@ -202,10 +202,10 @@ fn the_other_secrets_can_be_given_an_end(store: Store) {
     store.run(|conn| secrets::add(conn, &id("a"), &soon, None));
     store.run(|conn| secrets::add(conn, &id("a"), &newest, Some(end)));
     let ends: Vec<Option<UnixMillis>> = find(&store).secrets.iter().map(|secret| secret.expires_at).collect();
-    assert_eq!(ends, [Some(end), soon.expires_at, None], "an earlier end stays");
+    assert_eq!(ends, [Some(end), soon.expires_at, None], "an earlier expiry stays");
 }
 
-fn a_secret_is_taken_away_from_its_own_client_only(store: Store) {
+fn a_secret_is_revoked_only_for_its_own_client(store: Store) {
     let (store, _) = with_client(store);
     store.run(|conn| clients::insert(conn, &client("b")));
     let secret_id = find(&store).secrets[0].id.clone();
@@ -214,7 +214,7 @@ fn a_secret_is_taken_away_from_its_own_client_only(store: Store) {
     assert!(find(&store).secrets.is_empty());
 }
 
-fn uses_of_secrets_are_written_down_and_never_go_back(store: Store) {
+fn the_last_use_of_a_secret_is_recorded_and_never_moves_back(store: Store) {
     let (store, _) = with_client(store);
     let secret_id = find(&store).secrets[0].id.clone();
     let used = |moment| store.run(|conn| secrets::used(conn, &[(secret_id.clone(), UnixMillis(moment))]));
@@ -225,7 +225,7 @@ fn uses_of_secrets_are_written_down_and_never_go_back(store: Store) {
     assert_eq!(last(), Some(UnixMillis(NOW.0 + 5)));
 }
 
-fn the_trail_is_read_in_pages_from_both_ends(store: Store) {
+fn the_audit_log_is_read_in_pages_from_both_ends(store: Store) {
     let (store, _) = with_client(store);
     for name in ["one", "two", "three"] {
         store.run(|conn| rename(conn, name, "a"));
@@ -233,18 +233,18 @@ fn the_trail_is_read_in_pages_from_both_ends(store: Store) {
     let newest = store.run(|conn| audit::list(conn, None, 2));
     let older = store.run(|conn| audit::list(conn, Some(newest[1].id), 2));
     let names = |lines: &[AuditDocument]| -> Vec<String> {
-        let name = |line: &AuditDocument| line.detail["name"]["after"].as_str().unwrap_or("made").to_owned();
+        let name = |line: &AuditDocument| line.detail["name"]["after"].as_str().unwrap_or("created").to_owned();
         lines.iter().map(name).collect()
     };
     assert_eq!(
         (names(&newest), names(&older)),
-        (vec!["three".into(), "two".into()], vec!["one".into(), "made".into()])
+        (vec!["three".into(), "two".into()], vec!["one".into(), "created".into()])
     );
     let since = store.run(|conn| audit::since(conn, older[0].id, 1));
     assert_eq!(names(&since), ["two"]);
 }
 
-/// More than one statement takes, each with a secret.
+/// More than one statement inserts, each with a secret.
 fn clients_to_import(count: usize) -> Vec<Client> {
     let one = |number: usize| {
         let mut client = client(&format!("import-{number:04}"));
@@ -258,7 +258,7 @@ fn import(conn: &mut Conn, all: &[Client], skip_taken: bool) -> Result<Imported,
     transactions::import_clients(conn, &operator(), all, NOW, skip_taken, |_| {})
 }
 
-fn many_clients_are_imported_each_with_its_lines(store: Store) {
+fn each_imported_client_has_its_change_and_its_audit_event(store: Store) {
     let store = store.migrated();
     let all = clients_to_import(1203);
     let mut written = 0;
@@ -281,7 +281,7 @@ fn many_clients_are_imported_each_with_its_lines(store: Store) {
     assert_eq!(change.change, Change::Client(id("import-1202")));
 }
 
-fn an_import_with_a_taken_id_writes_nothing_or_the_others(store: Store) {
+fn an_import_with_an_existing_id_writes_nothing_or_only_the_others(store: Store) {
     let store = store.migrated();
     let all = clients_to_import(3);
     store.run(|conn| clients::insert(conn, &client("import-0001")));
@@ -292,10 +292,10 @@ fn an_import_with_a_taken_id_writes_nothing_or_the_others(store: Store) {
     assert!(store.run(|conn| import(conn, &all, true)).done);
     assert_eq!((count(), actions(&store).len()), (3, 2));
     let there = store.run(|conn| clients::find(conn, &id("import-0001"))).unwrap();
-    assert!(there.secrets.is_empty(), "it is as it was");
+    assert!(there.secrets.is_empty(), "the existing client is unchanged");
 }
 
-fn an_import_that_fails_in_its_last_line_leaves_nothing(store: Store) {
+fn an_import_that_fails_late_leaves_nothing(store: Store) {
     let store = store.migrated();
     store.execute("DROP TABLE changes", "DROP TABLE changes");
     assert!(
@@ -312,7 +312,7 @@ fn an_import_that_fails_in_its_last_line_leaves_nothing(store: Store) {
     }
 }
 
-fn a_hash_is_replaced_only_if_it_is_still_the_one(store: Store) {
+fn a_hash_is_replaced_only_if_it_is_unchanged(store: Store) {
     let (store, old) = with_client(store);
     let (secret_id, new) = (find(&store).secrets[0].id.clone(), ClientSecret::generate());
     let rehash = |client: &str, secret_id: &str, from: &ClientSecret| {
@@ -333,7 +333,7 @@ fn a_hash_is_replaced_only_if_it_is_still_the_one(store: Store) {
     assert!(!rehash("a", "other", &old), "another secret");
     assert_eq!(store.run(changes::last), before);
     assert!(rehash("a", &secret_id, &old));
-    assert!(!rehash("a", &secret_id, &old), "it is done");
+    assert!(!rehash("a", &secret_id, &old), "replaced already");
     assert_eq!(store.run(changes::last), before + 1);
     assert_eq!(
         find(&store).secrets[0].hash.to_stored(),

@@ -11,16 +11,16 @@ use crate::{Store, on_both_backends};
 
 on_both_backends! {
     a_new_log_is_empty
-    changes_come_back_in_their_order_and_in_pages
-    what_is_rolled_back_was_never_in_the_log
-    what_a_newer_version_writes_is_unknown
-    a_reader_misses_nothing_however_many_write
-    a_number_never_comes_again
-    lines_are_found_by_their_numbers
-    the_clients_that_changed_lately_are_known_with_their_last_numbers
-    with_too_many_changes_only_the_end_of_the_log_is_known
-    a_change_that_nobody_understands_ends_what_is_known
-    of_a_log_whose_beginning_was_removed_the_rest_is_known
+    changes_are_read_in_order_and_in_pages
+    a_change_that_was_rolled_back_is_not_in_the_log
+    a_change_by_a_newer_version_reads_as_unknown
+    a_reader_misses_no_change_of_concurrent_writers
+    a_number_is_never_assigned_again
+    entries_are_found_by_their_numbers
+    recently_changed_clients_are_listed_with_their_last_numbers
+    with_too_many_recent_changes_only_the_end_of_the_log_is_known
+    an_unknown_change_limits_what_is_known_about_recent_changes
+    of_a_pruned_log_the_remaining_changes_are_known
 }
 
 fn append(store: &Store, change: &Change) {
@@ -42,7 +42,7 @@ fn a_new_log_is_empty(store: Store) {
     assert!(after(&store, 0, 100).is_empty());
 }
 
-fn changes_come_back_in_their_order_and_in_pages(store: Store) {
+fn changes_are_read_in_order_and_in_pages(store: Store) {
     let store = store.migrated();
     let written = [client("b"), Change::Keys, client("a b:%"), Change::Unknown, client("b")];
     written.iter().for_each(|change| append(&store, change));
@@ -58,7 +58,7 @@ fn changes_come_back_in_their_order_and_in_pages(store: Store) {
     assert!(after(&store, 5, 2).is_empty());
 }
 
-fn what_is_rolled_back_was_never_in_the_log(store: Store) {
+fn a_change_that_was_rolled_back_is_not_in_the_log(store: Store) {
     let store = store.migrated();
     let outcome = store.try_run(|conn| {
         conn.write(|conn| {
@@ -70,7 +70,7 @@ fn what_is_rolled_back_was_never_in_the_log(store: Store) {
     assert!(after(&store, 0, 100).is_empty());
 }
 
-fn what_a_newer_version_writes_is_unknown(store: Store) {
+fn a_change_by_a_newer_version_reads_as_unknown(store: Store) {
     let store = store.migrated();
     for (kind, subject) in [("route", "r"), ("client", ""), ("client", "é"), ("CLIENT", "a")] {
         let insert = format!("INSERT INTO changes (kind, subject, at_ms) VALUES ('{kind}', '{subject}', 1)");
@@ -80,8 +80,9 @@ fn what_a_newer_version_writes_is_unknown(store: Store) {
     assert_eq!(read, [const { Change::Unknown }; 4]);
 }
 
-/// PostgreSQL numbers rows before they are committed: a number could become visible after a higher one was read.
-fn a_reader_misses_nothing_however_many_write(store: Store) {
+/// PostgreSQL numbers rows before they are committed: a number could become visible after a higher
+/// one was read.
+fn a_reader_misses_no_change_of_concurrent_writers(store: Store) {
     const WRITERS: usize = 3;
     const EACH: usize = 60;
     let store = store.migrated();
@@ -117,7 +118,7 @@ fn a_reader_misses_nothing_however_many_write(store: Store) {
     }
 }
 
-fn a_number_never_comes_again(store: Store) {
+fn a_number_is_never_assigned_again(store: Store) {
     let store = store.migrated();
     (0..3).for_each(|_| append(&store, &Change::Keys));
     let prune = "DELETE FROM changes";
@@ -126,7 +127,7 @@ fn a_number_never_comes_again(store: Store) {
     assert_eq!(after(&store, 3, 100), [(4, Change::Keys)]);
 }
 
-fn lines_are_found_by_their_numbers(store: Store) {
+fn entries_are_found_by_their_numbers(store: Store) {
     let store = store.migrated();
     (0..3).for_each(|_| append(&store, &Change::Keys));
     let found = |numbers: &[i64]| -> Vec<(i64, i64)> {
@@ -141,7 +142,7 @@ fn append_at(store: &Store, change: &Change, at_ms: i64) {
     store.run(|conn| changes::append(conn, change, UnixMillis(at_ms)));
 }
 
-/// What is known of changes since 1000, with at most three clients.
+/// The changes since 1000, with at most three clients.
 fn recent(store: &Store) -> (i64, Vec<(String, i64)>) {
     let recent = store.run(|conn| changes::recent(conn, UnixMillis(1000), 3));
     let mut clients: Vec<_> = recent
@@ -153,7 +154,7 @@ fn recent(store: &Store) -> (i64, Vec<(String, i64)>) {
     (recent.after, clients)
 }
 
-fn the_clients_that_changed_lately_are_known_with_their_last_numbers(store: Store) {
+fn recently_changed_clients_are_listed_with_their_last_numbers(store: Store) {
     let store = store.migrated();
     assert_eq!(recent(&store), (0, vec![]));
     append_at(&store, &client("old"), 900);
@@ -171,7 +172,7 @@ fn the_clients_that_changed_lately_are_known_with_their_last_numbers(store: Stor
     assert_eq!(recent(&store), (2, vec![("a".into(), 6), ("b".into(), 5)]));
 }
 
-fn with_too_many_changes_only_the_end_of_the_log_is_known(store: Store) {
+fn with_too_many_recent_changes_only_the_end_of_the_log_is_known(store: Store) {
     let store = store.migrated();
     ["a", "b", "c"]
         .iter()
@@ -181,7 +182,7 @@ fn with_too_many_changes_only_the_end_of_the_log_is_known(store: Store) {
     assert_eq!(recent(&store), (4, vec![]));
 }
 
-fn a_change_that_nobody_understands_ends_what_is_known(store: Store) {
+fn an_unknown_change_limits_what_is_known_about_recent_changes(store: Store) {
     let store = store.migrated();
     for change in [client("a"), Change::Unknown, client("b")] {
         append_at(&store, &change, 1000);
@@ -189,7 +190,7 @@ fn a_change_that_nobody_understands_ends_what_is_known(store: Store) {
     assert_eq!(recent(&store), (2, vec![("b".into(), 3)]));
 }
 
-fn of_a_log_whose_beginning_was_removed_the_rest_is_known(store: Store) {
+fn of_a_pruned_log_the_remaining_changes_are_known(store: Store) {
     let store = store.migrated();
     ["a", "b", "c"]
         .iter()

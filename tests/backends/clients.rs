@@ -14,24 +14,24 @@ use testkit::sample::{NOW, claims, client, id};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    a_client_comes_back_as_it_was_written
-    a_client_without_anything_optional_comes_back_too
-    a_default_scope_of_nothing_is_not_the_default
-    nobody_is_found_under_an_unknown_id
-    ids_differ_by_case
-    secrets_come_back_oldest_first_and_verify
-    an_id_that_is_taken_is_a_conflict_and_changes_nothing
-    a_secret_without_a_client_is_refused
-    those_that_exist_are_found_among_many
-    a_list_is_in_the_order_of_the_ids_and_goes_on_where_it_ended
-    the_clients_that_got_a_token_last_come_first
-    replace_adds_a_client_that_is_missing
+    a_client_is_read_as_it_was_written
+    a_client_without_optional_fields_is_read_as_it_was_written
+    an_empty_default_scope_differs_from_an_unset_one
+    an_unknown_id_finds_no_client
+    client_ids_are_case_sensitive
+    secrets_are_read_oldest_first_and_verify
+    an_existing_id_is_a_conflict_and_changes_nothing
+    a_secret_without_a_client_is_rejected
+    existing_clients_are_found_among_many_ids
+    a_list_is_ordered_by_id_and_continues_after_the_last_id
+    the_most_recently_used_clients_come_first
+    replace_adds_a_missing_client
     replace_leaves_nothing_of_the_old_client
     a_client_is_disabled_and_enabled_again
     a_deleted_client_is_gone_with_its_secrets
     every_write_appends_to_the_change_log
-    a_row_that_does_not_read_as_a_client_is_inconsistent
-    a_secret_whose_hash_is_none_is_inconsistent
+    a_malformed_client_row_is_inconsistent
+    a_malformed_secret_hash_is_inconsistent
 }
 
 fn find(store: &Store, text: &str) -> Option<Client> {
@@ -56,7 +56,7 @@ fn secret(text: &str, name: &str, created_at: i64) -> StoredSecret {
     }
 }
 
-/// A client whose every field differs from that of the sample.
+/// A client whose every field differs from the sample's.
 fn full(text: &str) -> Client {
     let mut expiring = secret("one", "secret-of-full", 7);
     expiring.expires_at = Some(UnixMillis(8));
@@ -77,20 +77,20 @@ fn full(text: &str) -> Client {
     }
 }
 
-/// The client as text, hashes included, so that nothing is left out of a comparison.
+/// The client as text, hashes included, so that the comparison covers every field.
 fn shown(client: &Client) -> String {
     let hashes: Vec<String> = client.secrets.iter().map(|secret| secret.hash.to_stored()).collect();
     format!("{client:?} {hashes:?}")
 }
 
-fn a_client_comes_back_as_it_was_written(store: Store) {
+fn a_client_is_read_as_it_was_written(store: Store) {
     let store = store.migrated();
     let written = full("a b:%+~");
     insert(&store, &written);
     assert_eq!(shown(&find(&store, "a b:%+~").unwrap()), shown(&written));
 }
 
-fn a_client_without_anything_optional_comes_back_too(store: Store) {
+fn a_client_without_optional_fields_is_read_as_it_was_written(store: Store) {
     let store = store.migrated();
     let mut written = client("a");
     (written.scope, written.default_scope) = (Scope::empty(), Scope::empty());
@@ -99,7 +99,7 @@ fn a_client_without_anything_optional_comes_back_too(store: Store) {
     assert_eq!(shown(&find(&store, "a").unwrap()), shown(&written));
 }
 
-fn a_default_scope_of_nothing_is_not_the_default(store: Store) {
+fn an_empty_default_scope_differs_from_an_unset_one(store: Store) {
     let store = store.migrated();
     let (mut nothing, mut reserved) = (client("nothing"), client("reserved"));
     nothing.default_scope = Scope::empty();
@@ -115,7 +115,7 @@ fn a_default_scope_of_nothing_is_not_the_default(store: Store) {
     );
 }
 
-fn nobody_is_found_under_an_unknown_id(store: Store) {
+fn an_unknown_id_finds_no_client(store: Store) {
     let store = store.migrated();
     insert(&store, &client("a"));
     for unknown in ["b", "a ", "%", "' OR 1=1 --"] {
@@ -123,7 +123,7 @@ fn nobody_is_found_under_an_unknown_id(store: Store) {
     }
 }
 
-fn ids_differ_by_case(store: Store) {
+fn client_ids_are_case_sensitive(store: Store) {
     let store = store.migrated();
     insert(&store, &client("Reporter"));
     assert!(find(&store, "reporter").is_none());
@@ -131,7 +131,7 @@ fn ids_differ_by_case(store: Store) {
     assert_eq!(find(&store, "reporter").unwrap().id, id("reporter"));
 }
 
-fn secrets_come_back_oldest_first_and_verify(store: Store) {
+fn secrets_are_read_oldest_first_and_verify(store: Store) {
     let store = store.migrated();
     let mut written = client("a");
     written.secrets = vec![secret("new", "s-1", 20), secret("old", "s-2", 10)];
@@ -148,7 +148,7 @@ fn secrets_come_back_oldest_first_and_verify(store: Store) {
     );
 }
 
-fn an_id_that_is_taken_is_a_conflict_and_changes_nothing(store: Store) {
+fn an_existing_id_is_a_conflict_and_changes_nothing(store: Store) {
     let store = store.migrated();
     insert(&store, &client("a"));
     let outcome = store.try_run(|conn| clients::insert(conn, &full("a")));
@@ -162,23 +162,23 @@ fn an_id_that_is_taken_is_a_conflict_and_changes_nothing(store: Store) {
     assert_eq!(outcome, Err(DbError::Conflict));
     assert!(
         find(&store, "c").is_none(),
-        "the row before the refused one is gone too"
+        "the row inserted before the rejected one is gone too"
     );
 }
 
-fn a_secret_without_a_client_is_refused(store: Store) {
+fn a_secret_without_a_client_is_rejected(store: Store) {
     let store = store.migrated();
-    let orphan = "INSERT INTO secrets (secret_id, client_id, hash, created_at_ms) VALUES ('s', 'nobody', 'h', 1)";
+    let orphan = "INSERT INTO secrets (secret_id, client_id, hash, created_at_ms) VALUES ('s', 'unknown', 'h', 1)";
     let outcome = store.try_run(|conn| Ok(diesel::RunQueryDsl::execute(diesel::sql_query(orphan), conn)?));
     assert!(matches!(outcome, Err(DbError::Query(_))), "{outcome:?}");
 }
 
-fn those_that_exist_are_found_among_many(store: Store) {
+fn existing_clients_are_found_among_many_ids(store: Store) {
     let store = store.migrated();
     for text in ["a", "b", "c"] {
         insert(&store, &client(text));
     }
-    let many: Vec<String> = (0..2000).map(|n| format!("nobody {n}")).collect();
+    let many: Vec<String> = (0..2000).map(|n| format!("unknown {n}")).collect();
     let asked: Vec<&str> = ["a", "c", "d"]
         .into_iter()
         .chain(many.iter().map(String::as_str))
@@ -189,7 +189,7 @@ fn those_that_exist_are_found_among_many(store: Store) {
     assert!(store.run(|conn| clients::find_many(conn, &[])).is_empty());
 }
 
-fn a_list_is_in_the_order_of_the_ids_and_goes_on_where_it_ended(store: Store) {
+fn a_list_is_ordered_by_id_and_continues_after_the_last_id(store: Store) {
     let store = store.migrated();
     let in_order = ["10", "9", "B", "_x", "a", "a b", "a-b", "ab", "c"];
     for text in in_order.iter().rev() {
@@ -208,7 +208,7 @@ fn a_list_is_in_the_order_of_the_ids_and_goes_on_where_it_ended(store: Store) {
     assert_eq!(listed, in_order);
 }
 
-fn the_clients_that_got_a_token_last_come_first(store: Store) {
+fn the_most_recently_used_clients_come_first(store: Store) {
     let store = store.migrated();
     let used = [("a", 1), ("b", 2), ("c", 3), ("a", 4), ("a", 5)];
     let records: Vec<_> = used
@@ -220,7 +220,7 @@ fn the_clients_that_got_a_token_last_come_first(store: Store) {
     assert!(store.run(|conn| clients::recently_used(conn, 0)).is_empty());
 }
 
-fn replace_adds_a_client_that_is_missing(store: Store) {
+fn replace_adds_a_missing_client(store: Store) {
     let store = store.migrated();
     store.run(|conn| clients::replace(conn, &full("a")));
     assert_eq!(shown(&find(&store, "a").unwrap()), shown(&full("a")));
@@ -250,7 +250,7 @@ fn a_client_is_disabled_and_enabled_again(store: Store) {
     assert!(find(&store, "b").unwrap().enabled);
     assert!(store.run(|conn| testkit::sample::set_enabled(conn, &id("a"), true, later)));
     assert!(find(&store, "a").unwrap().enabled);
-    assert!(!store.run(|conn| testkit::sample::set_enabled(conn, &id("nobody"), true, later)));
+    assert!(!store.run(|conn| testkit::sample::set_enabled(conn, &id("unknown"), true, later)));
 }
 
 fn a_deleted_client_is_gone_with_its_secrets(store: Store) {
@@ -274,7 +274,7 @@ fn every_write_appends_to_the_change_log(store: Store) {
     assert_eq!(changed, ["a", "b", "a", "b"].map(|text| Change::Client(id(text))));
 }
 
-fn a_row_that_does_not_read_as_a_client_is_inconsistent(store: Store) {
+fn a_malformed_client_row_is_inconsistent(store: Store) {
     let store = store.migrated();
     insert(&store, &client("a"));
     let columns = [
@@ -293,7 +293,7 @@ fn a_row_that_does_not_read_as_a_client_is_inconsistent(store: Store) {
     }
 }
 
-fn a_secret_whose_hash_is_none_is_inconsistent(store: Store) {
+fn a_malformed_secret_hash_is_inconsistent(store: Store) {
     let store = store.migrated();
     insert(&store, &full("a"));
     let spoil = "UPDATE secrets SET hash = 'md5:00'";

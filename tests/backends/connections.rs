@@ -1,4 +1,5 @@
-//! Connections, transactions, and what the handle makes of a database that is slow, locked or gone.
+//! Connections, transactions, and the handle's behavior with a slow, locked or unavailable
+//! database.
 
 use std::time::Duration;
 
@@ -11,20 +12,20 @@ use testkit::sample::NOW;
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    a_transaction_is_seen_by_others_when_it_is_committed
-    a_transaction_that_fails_leaves_nothing_behind
-    after_a_failed_transaction_the_connection_is_as_good_as_new
-    transactions_that_read_before_they_write_wait_for_each_other
-    a_call_that_takes_too_long_is_unavailable
-    a_lock_held_elsewhere_is_an_outage_and_ends_in_time
-    a_statement_that_is_refused_is_no_outage
-    a_database_that_is_not_there_is_unavailable
-    the_pool_tells_which_database_it_is_of
-    connections_that_were_killed_are_not_handed_out
-    work_that_may_be_done_twice_outlives_its_connection
-    a_connection_in_use_is_not_asked_whether_it_lives
-    a_call_that_waits_for_a_connection_is_seen_to_have_waited
-    a_call_that_gets_no_connection_is_seen_to_have_given_up
+    a_transaction_is_visible_to_others_once_it_is_committed
+    a_failed_transaction_is_rolled_back
+    a_connection_is_usable_after_a_failed_transaction
+    transactions_that_read_before_they_write_are_serialized
+    a_call_that_times_out_is_unavailable
+    a_lock_held_by_another_connection_is_an_outage_and_times_out
+    a_rejected_statement_is_not_an_outage
+    a_missing_database_is_unavailable
+    the_pool_stats_name_the_database
+    killed_connections_are_not_handed_out
+    idempotent_work_survives_the_loss_of_its_connection
+    a_recently_used_connection_is_not_validated
+    the_wait_for_a_connection_is_measured
+    a_timeout_while_waiting_for_a_connection_is_counted
     every_statement_is_counted
 }
 
@@ -37,8 +38,8 @@ fn execute(conn: &mut Conn, statement: &str) -> Result<(), DbError> {
     Ok(())
 }
 
-/// The same database behind a handle that gives up soon.
-fn impatient(store: &Store) -> Db {
+/// A handle to the same database with short timeouts.
+fn with_short_timeouts(store: &Store) -> Db {
     let mut settings = store.settings.clone();
     settings.query_timeout = config::Duration::millis(300);
     Db::open(&settings)
@@ -58,7 +59,7 @@ fn run<T: Send + 'static>(
     outcome
 }
 
-fn a_transaction_is_seen_by_others_when_it_is_committed(store: Store) {
+fn a_transaction_is_visible_to_others_once_it_is_committed(store: Store) {
     let store = store.migrated();
     store.run(|conn| {
         conn.write(|conn| {
@@ -70,7 +71,7 @@ fn a_transaction_is_seen_by_others_when_it_is_committed(store: Store) {
     assert_eq!(store.run(changes::last), 1);
 }
 
-fn a_transaction_that_fails_leaves_nothing_behind(store: Store) {
+fn a_failed_transaction_is_rolled_back(store: Store) {
     let store = store.migrated();
     let outcome = store.try_run(|conn| {
         conn.write(|conn| {
@@ -82,7 +83,7 @@ fn a_transaction_that_fails_leaves_nothing_behind(store: Store) {
     assert_eq!(store.run(changes::last), 0);
 }
 
-fn after_a_failed_transaction_the_connection_is_as_good_as_new(store: Store) {
+fn a_connection_is_usable_after_a_failed_transaction(store: Store) {
     let store = store.migrated();
     store.run(|conn| {
         let failed = conn.write(|conn| execute(conn, "nonsense"));
@@ -92,7 +93,7 @@ fn after_a_failed_transaction_the_connection_is_as_good_as_new(store: Store) {
     assert_eq!(store.run(changes::last), 1);
 }
 
-fn transactions_that_read_before_they_write_wait_for_each_other(store: Store) {
+fn transactions_that_read_before_they_write_are_serialized(store: Store) {
     let store = store.migrated();
     let read_and_write = |conn: &mut Conn| {
         changes::last(conn)?;
@@ -106,11 +107,11 @@ fn transactions_that_read_before_they_write_wait_for_each_other(store: Store) {
     assert_eq!(store.run(changes::last), 150);
 }
 
-fn a_call_that_takes_too_long_is_unavailable(store: Store) {
-    let db = impatient(&store);
+fn a_call_that_times_out_is_unavailable(store: Store) {
+    let db = with_short_timeouts(&store);
     let outcome = run(&db, |conn| match conn {
         Conn::Postgres(_) => execute(conn, "SELECT pg_sleep(30)"),
-        // SQLite has nothing that sleeps; what counts is that the caller does not wait for it.
+        // SQLite has no sleep function; the caller must not wait for the call.
         Conn::Sqlite(_) => {
             std::thread::sleep(Duration::from_millis(600));
             Ok(())
@@ -119,13 +120,13 @@ fn a_call_that_takes_too_long_is_unavailable(store: Store) {
     assert!(outcome.unwrap_err().is_unavailable());
 }
 
-fn a_lock_held_elsewhere_is_an_outage_and_ends_in_time(store: Store) {
+fn a_lock_held_by_another_connection_is_an_outage_and_times_out(store: Store) {
     let store = store.migrated();
-    let db = impatient(&store);
+    let db = with_short_timeouts(&store);
     store.run(|conn| {
         conn.write(|conn| {
             append(conn)?;
-            // On this thread, without the deadline of a call: the database's own limit must end it.
+            // On this thread, without the timeout of a call: the database's own limit must end it.
             let outcome = db.run_here(|conn| conn.write(append));
             assert!(outcome.as_ref().is_err_and(DbError::is_unavailable), "{outcome:?}");
             Ok(())
@@ -134,12 +135,12 @@ fn a_lock_held_elsewhere_is_an_outage_and_ends_in_time(store: Store) {
     db.run_here(|conn| conn.write(append)).unwrap();
 }
 
-fn a_statement_that_is_refused_is_no_outage(store: Store) {
+fn a_rejected_statement_is_not_an_outage(store: Store) {
     let outcome = run(&store.db, |conn| execute(conn, "SELECT * FROM nowhere"));
     assert!(matches!(outcome, Err(DbError::Query(_))), "{outcome:?}");
 }
 
-fn a_database_that_is_not_there_is_unavailable(store: Store) {
+fn a_missing_database_is_unavailable(store: Store) {
     let mut settings = store.settings.clone();
     settings.url.push_str("/nowhere");
     settings.pool.connection_timeout = config::Duration::millis(300);
@@ -147,7 +148,7 @@ fn a_database_that_is_not_there_is_unavailable(store: Store) {
     assert!(outcome.unwrap_err().is_unavailable());
 }
 
-fn the_pool_tells_which_database_it_is_of(store: Store) {
+fn the_pool_stats_name_the_database(store: Store) {
     let stats = serde_json::to_value(store.db.stats()).unwrap();
     let expected = match store.backend {
         Backend::Sqlite => "sqlite",
@@ -185,7 +186,7 @@ fn postgres_every_connection_has_its_limits() {
 }
 
 #[test]
-fn postgres_a_connection_that_was_cut_is_an_outage_and_replaced() {
+fn postgres_a_terminated_connection_is_an_outage_and_is_replaced() {
     let mut store = Store::postgres();
     (store.settings.pool.max_size, store.settings.pool.min_idle) = (1, 1);
     let db = Db::open(&store.settings);
@@ -196,7 +197,7 @@ fn postgres_a_connection_that_was_cut_is_an_outage_and_replaced() {
     assert_eq!(run(&db, |conn| execute(conn, "SELECT 1")), Ok(()));
 }
 
-/// Ends every connection to the database but the caller's own, as a restart of the server would.
+/// Ends every other connection to the database, as a restart of the database server would.
 fn kill_connections(store: &Store) {
     store.run(|conn| match conn {
         Conn::Postgres(_) => execute(
@@ -204,7 +205,7 @@ fn kill_connections(store: &Store) {
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
              WHERE datname = current_database() AND pid <> pg_backend_pid()",
         ),
-        // Nobody can take a connection to a file away.
+        // A connection to a file cannot be cut.
         Conn::Sqlite(_) => Ok(()),
     });
 }
@@ -233,7 +234,7 @@ fn three_connections(store: &Store) -> Db {
     db
 }
 
-fn connections_that_were_killed_are_not_handed_out(store: Store) {
+fn killed_connections_are_not_handed_out(store: Store) {
     let db = three_connections(&store);
     kill_connections(&store);
     let outcomes: Vec<bool> = (0..10)
@@ -243,11 +244,11 @@ fn connections_that_were_killed_are_not_handed_out(store: Store) {
     let allowed = usize::from(store.backend == Backend::Postgres);
     assert!(
         failures <= allowed,
-        "the first to be found dead is the last: {outcomes:?}"
+        "the first dead connection is the last: {outcomes:?}"
     );
 }
 
-fn work_that_may_be_done_twice_outlives_its_connection(store: Store) {
+fn idempotent_work_survives_the_loss_of_its_connection(store: Store) {
     let db = three_connections(&store);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -260,7 +261,7 @@ fn work_that_may_be_done_twice_outlives_its_connection(store: Store) {
     }
 }
 
-fn a_connection_in_use_is_not_asked_whether_it_lives(store: Store) {
+fn a_recently_used_connection_is_not_validated(store: Store) {
     let db = three_connections(&store);
     let before = stats(&db)["validations_total"].clone();
     for _ in 0..100 {
@@ -270,9 +271,9 @@ fn a_connection_in_use_is_not_asked_whether_it_lives(store: Store) {
     assert_eq!(stats(&db)["discarded_total"], 0);
 }
 
-/// A server that lost its place to another answers every ping; a new connection finds the other.
+/// A primary that was demoted still answers pings; a new connection reaches the new primary.
 #[test]
-fn postgres_a_connection_that_only_reads_is_replaced() {
+fn postgres_a_read_only_connection_is_replaced() {
     let store = Store::postgres().migrated();
     store.run(|conn| execute(conn, "SET default_transaction_read_only = on"));
     let outcome = store.try_run(|conn| conn.write(append));
@@ -290,7 +291,8 @@ fn every_statement_is_counted(store: Store) {
     assert_eq!(counted() - before, 1 + 3, "BEGIN and COMMIT count");
 }
 
-/// A call that holds the only connection for a while, and another that comes meanwhile; how the other one ended.
+/// One call holds the only connection for a while, another arrives meanwhile; returns the outcome
+/// of the latter.
 fn two_calls_for_one_connection(db: &Db, held: Duration) -> Result<(), DbError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -316,17 +318,17 @@ fn pool_of_one(store: &Store, connection_timeout: config::Duration) -> Db {
     Db::open(&settings)
 }
 
-/// Calls that waited longer than `seconds`, and all of them.
+/// The number of calls that waited longer than `seconds`, and of all calls.
 fn waits_above(db: &Db, seconds: f64) -> (u64, u64) {
     let waits = db.stats().primary.waits;
     let within = waits.cumulative().filter(|(bound, _)| *bound <= seconds).last();
     (waits.count() - within.unwrap().1, waits.count())
 }
 
-/// One call, one wait: for its turn and for the connection together.
-fn a_call_that_waits_for_a_connection_is_seen_to_have_waited(store: Store) {
+/// One wait per call: for its turn and for the connection together.
+fn the_wait_for_a_connection_is_measured(store: Store) {
     let db = pool_of_one(&store, config::Duration::seconds(10));
-    // Its wait is that for the pool to connect.
+    // The first call waits for the pool to connect.
     run(&db, |_| Ok(())).unwrap();
     let (long_before, all_before) = waits_above(&db, 0.2);
     two_calls_for_one_connection(&db, Duration::from_millis(300)).unwrap();
@@ -337,7 +339,7 @@ fn a_call_that_waits_for_a_connection_is_seen_to_have_waited(store: Store) {
     assert_eq!(stats.timeouts_total, 0);
 }
 
-fn a_call_that_gets_no_connection_is_seen_to_have_given_up(store: Store) {
+fn a_timeout_while_waiting_for_a_connection_is_counted(store: Store) {
     let db = pool_of_one(&store, config::Duration::millis(500));
     run(&db, |_| Ok(())).unwrap();
     let (long_before, _) = waits_above(&db, 0.2);
@@ -347,20 +349,20 @@ fn a_call_that_gets_no_connection_is_seen_to_have_given_up(store: Store) {
     assert_eq!(waits_above(&db, 0.2).0 - long_before, 1);
 }
 
-/// Its locks would hold up every change on every instance.
+/// Its locks would block every change on every instance.
 #[test]
-fn on_postgres_who_stops_in_the_middle_of_a_transaction_loses_it() {
+fn postgres_an_idle_transaction_is_ended() {
     let store = Store::postgres().migrated();
-    let (stopped, others) = (impatient(&store), &store);
+    let (stopped, others) = (with_short_timeouts(&store), &store);
     let outcome = stopped.run_here(|conn| {
         conn.write(|conn| {
             append(conn)?;
-            // Waits for the lock of the log, longer than the one that has it may do nothing.
+            // Waits for the change log's lock for longer than the holder's transaction may be idle.
             others.run(append);
             append(conn)
         })
     });
     assert!(matches!(outcome, Err(DbError::Disconnected(_))), "{outcome:?}");
     let lines = store.run(|conn| changes::from(conn, 0, 10));
-    assert_eq!(lines.len(), 1, "the other's");
+    assert_eq!(lines.len(), 1, "the other transaction's");
 }

@@ -1,4 +1,4 @@
-//! The removal of what has expired, and where token records lie until then.
+//! The removal of expired rows, and the partitions of the token records.
 
 use diesel::RunQueryDsl;
 use mintage::db::changes::{self, Change};
@@ -13,19 +13,19 @@ use testkit::sample::{NOW, claims};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    what_expired_goes_and_the_rest_stays
+    expired_records_are_removed_and_others_stay
     a_batch_is_bounded
-    a_walk_passes_what_lives_longer_and_comes_back_for_it
-    revocations_and_uses_go_by_their_expiry
-    the_last_line_of_the_change_log_stays
-    lines_of_the_change_log_go_oldest_first
-    lines_of_the_change_log_go_a_batch_at_a_time
-    what_waits_is_counted
-    a_record_written_twice_is_one_row_whatever_the_partitions
-    the_statements_of_the_version_before_still_work
+    a_walk_skips_unexpired_records_and_returns_to_them
+    revocations_and_redemptions_are_removed_by_their_expiry
+    the_last_entry_of_the_change_log_stays
+    entries_of_the_change_log_are_removed_oldest_first
+    entries_of_the_change_log_are_removed_in_batches
+    rows_due_for_removal_are_counted
+    a_duplicate_record_is_one_row_with_any_partition
+    the_statements_of_the_previous_version_still_work
 }
 
-/// Number `n` of the records, which ends `after` seconds after [`NOW`].
+/// Record number `n`, which expires `after` seconds after [`NOW`].
 fn record(n: u32, after: i64) -> TokenRecord {
     TokenRecord {
         expires_at: NOW.seconds() + after,
@@ -41,7 +41,8 @@ fn left(store: &Store) -> i64 {
     store.run(tokens::count)
 }
 
-/// Removes token records as the janitor does, until there is nothing left to remove; answers how many batches it took.
+/// Removes token records as the janitor does, until none is left to remove; returns the number of
+/// batches.
 fn sweep(conn: &mut Conn, before: i64) -> Result<usize, mintage::db::DbError> {
     let mut walk = Walk::default();
     for batches in 0..100 {
@@ -53,10 +54,10 @@ fn sweep(conn: &mut Conn, before: i64) -> Result<usize, mintage::db::DbError> {
             return Ok(batches);
         }
     }
-    panic!("it does not end");
+    panic!("the removal does not end");
 }
 
-fn what_expired_goes_and_the_rest_stays(store: Store) {
+fn expired_records_are_removed_and_others_stay(store: Store) {
     let store = store.migrated();
     insert(&store, &[record(0, 10), record(1, 20), record(2, 30)]);
     store.run(|conn| sweep(conn, NOW.seconds() + 20));
@@ -75,7 +76,7 @@ fn a_batch_is_bounded(store: Store) {
     assert_eq!(left(&store), 0);
 }
 
-fn a_walk_passes_what_lives_longer_and_comes_back_for_it(store: Store) {
+fn a_walk_skips_unexpired_records_and_returns_to_them(store: Store) {
     let store = store.migrated();
     insert(&store, &[record(0, 1000), record(1, 10)]);
     store.run(|conn| sweep(conn, NOW.seconds() + 20));
@@ -84,18 +85,18 @@ fn a_walk_passes_what_lives_longer_and_comes_back_for_it(store: Store) {
     assert_eq!(left(&store), 0);
 }
 
-fn spent(n: u32, after: i64) -> InvalidatedToken {
+fn invalidated(n: u32, after: i64) -> InvalidatedToken {
     InvalidatedToken {
         jti: claims("demo", n).jti,
         expires_at: NOW.seconds() + after,
     }
 }
 
-fn revocations_and_uses_go_by_their_expiry(store: Store) {
+fn revocations_and_redemptions_are_removed_by_their_expiry(store: Store) {
     let store = store.migrated();
     for (n, after) in [(0, 10), (1, 30)] {
-        store.run(|conn| revocations::revoke(conn, spent(n, after), NOW));
-        store.run(|conn| revocations::redeem(conn, spent(n, after), NOW));
+        store.run(|conn| revocations::revoke(conn, invalidated(n, after), NOW));
+        store.run(|conn| revocations::redeem(conn, invalidated(n, after), NOW));
     }
     for what in [Leftover::Revocations, Leftover::Redemptions] {
         assert_eq!(
@@ -108,7 +109,7 @@ fn revocations_and_uses_go_by_their_expiry(store: Store) {
         );
     }
     let mut kept = Vec::new();
-    store.run(|conn| revocations::for_each(conn, 0, |spent| kept.push(spent.expires_at)));
+    store.run(|conn| revocations::for_each(conn, 0, |token| kept.push(token.expires_at)));
     assert_eq!(kept, [NOW.seconds() + 30; 2]);
 }
 
@@ -116,17 +117,17 @@ fn append(store: &Store, at: i64) {
     store.run(|conn| conn.write(|conn| changes::append(conn, &Change::Keys, UnixMillis(at))));
 }
 
-fn the_last_line_of_the_change_log_stays(store: Store) {
+fn the_last_entry_of_the_change_log_stays(store: Store) {
     let store = store.migrated();
     for at in [1, 2, 3] {
         append(&store, at);
     }
     assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), Some(2));
     assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), Some(0));
-    assert_eq!(store.run(changes::last), 3, "it says how far the log has come");
+    assert_eq!(store.run(changes::last), 3, "the last number is still known");
 }
 
-fn lines_of_the_change_log_go_oldest_first(store: Store) {
+fn entries_of_the_change_log_are_removed_oldest_first(store: Store) {
     let store = store.migrated();
     for at in [10, 20, 30, 40] {
         append(&store, at);
@@ -137,10 +138,10 @@ fn lines_of_the_change_log_go_oldest_first(store: Store) {
         .iter()
         .map(|line| line.at.0)
         .collect();
-    assert_eq!(left, [20, 30, 40], "whoever has read the last old one finds it again");
+    assert_eq!(left, [20, 30, 40], "a reader of the last old entry still finds it");
 }
 
-fn lines_of_the_change_log_go_a_batch_at_a_time(store: Store) {
+fn entries_of_the_change_log_are_removed_in_batches(store: Store) {
     let store = store.migrated();
     let many = |conn: &mut Conn| (0..=BATCH).try_for_each(|at| changes::append(conn, &Change::Keys, UnixMillis(at)));
     store.run(|conn| conn.write(many));
@@ -151,10 +152,10 @@ fn lines_of_the_change_log_go_a_batch_at_a_time(store: Store) {
     assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), Some(0));
 }
 
-fn what_waits_is_counted(store: Store) {
+fn rows_due_for_removal_are_counted(store: Store) {
     let store = store.migrated();
     insert(&store, &[record(0, 10), record(1, 10), record(2, 30)]);
-    store.run(|conn| revocations::revoke(conn, spent(0, 10), NOW));
+    store.run(|conn| revocations::revoke(conn, invalidated(0, 10), NOW));
     let waiting = |before| store.run(|conn| expired::waiting(conn, NOW.seconds() + before));
     let expected = Waiting {
         tokens: 2,
@@ -165,10 +166,10 @@ fn what_waits_is_counted(store: Store) {
     assert_eq!(waiting(0), Waiting::default());
 }
 
-fn a_record_written_twice_is_one_row_whatever_the_partitions(store: Store) {
+fn a_duplicate_record_is_one_row_with_any_partition(store: Store) {
     let store = store.migrated();
     store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
-    // Into three partitions, one of them the default one.
+    // Into three partitions, one of them the default partition.
     let records: Vec<TokenRecord> = [(0, 10), (1, WIDTH + 10), (2, 90 * 24 * 3600)]
         .map(|(n, after)| record(n, after))
         .into();
@@ -177,8 +178,8 @@ fn a_record_written_twice_is_one_row_whatever_the_partitions(store: Store) {
     assert_eq!(left(&store), 3);
 }
 
-/// What the version before this one says to the tables that this one has changed.
-fn the_statements_of_the_version_before_still_work(store: Store) {
+/// The statements of the previous version on the tables that this version has changed.
+fn the_statements_of_the_previous_version_still_work(store: Store) {
     let store = store.migrated();
     let row = |n: u32| {
         let record = record(n, 10);
@@ -197,7 +198,7 @@ fn the_statements_of_the_version_before_still_work(store: Store) {
     assert_eq!(store.run(|conn| tokens::expiry(conn, jti)), Some(NOW.seconds() + 10));
     let newest = store.texts("SELECT jti AS value FROM tokens ORDER BY jti DESC LIMIT 10000");
     assert_eq!(newest[0], jti.to_string());
-    store.run(|conn| revocations::revoke(conn, spent(1, 10), NOW));
+    store.run(|conn| revocations::revoke(conn, invalidated(1, 10), NOW));
 }
 
 fn partition_count(store: &Store) -> i64 {
@@ -205,37 +206,37 @@ fn partition_count(store: &Store) -> i64 {
 }
 
 #[test]
-fn postgres_partitions_reach_as_far_as_the_longest_token() {
+fn postgres_partitions_cover_the_longest_token_lifetime() {
     let store = Store::postgres().migrated();
-    let made = store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
-    assert_eq!(partition_count(&store), made as i64 + 1, "and the default one");
+    let created = store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
+    assert_eq!(partition_count(&store), created as i64 + 1, "and the default partition");
     insert(&store, &[record(0, 1), record(1, 30 * 24 * 3600)]);
     assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
     assert_eq!(
         store.run(|conn| partitions::create_ahead(conn, NOW.seconds())),
         0,
-        "they are there"
+        "they exist already"
     );
     let later = NOW.seconds() + WIDTH;
     assert_eq!(
         store.run(|conn| partitions::create_ahead(conn, later)),
         1,
-        "one more at the far end"
+        "one more at the end"
     );
 }
 
 #[test]
-fn postgres_rows_of_the_default_partition_keep_a_partition_from_being_made() {
+fn postgres_rows_in_the_default_partition_prevent_the_creation_of_their_partition() {
     let store = Store::postgres().migrated();
     insert(&store, &[record(0, 1)]);
-    let made = store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
+    let created = store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     store.run(|conn| expired::remove(conn, Leftover::StrayTokens, NOW.seconds() + 2));
     assert_eq!(store.run(|conn| partitions::create_ahead(conn, NOW.seconds())), 1);
-    assert_eq!(partition_count(&store), made as i64 + 2);
+    assert_eq!(partition_count(&store), created as i64 + 2);
 }
 
 #[test]
-fn postgres_a_partition_goes_when_all_in_it_has_expired() {
+fn postgres_a_partition_is_dropped_when_all_its_rows_have_expired() {
     let store = Store::postgres().migrated();
     store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(0, 1), record(1, WIDTH + 1)]);
@@ -246,13 +247,13 @@ fn postgres_a_partition_goes_when_all_in_it_has_expired() {
     assert_eq!(drop_one(start + WIDTH), Some(true));
     assert_eq!(drop_one(start + WIDTH), Some(false));
     assert_eq!(left(&store), 1);
-    // A record that comes late is not lost: the default partition takes it.
+    // A late record is not lost: the default partition accepts it.
     insert(&store, &[record(0, 1)]);
     assert_eq!(left(&store), 2);
 }
 
 #[test]
-fn postgres_one_instance_at_a_time_removes() {
+fn postgres_one_instance_removes_at_a_time() {
     let store = Store::postgres().migrated();
     store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(0, 1)]);
@@ -260,7 +261,7 @@ fn postgres_one_instance_at_a_time_removes() {
     store.run(|conn| {
         conn.write(|conn| {
             assert_eq!(expired::remove(conn, Leftover::Tokens, NOW.seconds())?, Some(0));
-            // Another instance, while this one's batch is not committed.
+            // Another instance, before the batch of this one is committed.
             assert_eq!(store.run(|conn| expired::remove(conn, Leftover::Tokens, far)), None);
             assert_eq!(store.run(|conn| expired::remove_changes(conn, NOW)), None);
             assert_eq!(store.run(|conn| partitions::drop_one(conn, far)), None);
@@ -271,7 +272,7 @@ fn postgres_one_instance_at_a_time_removes() {
 }
 
 #[test]
-fn postgres_the_way_back_keeps_every_row() {
+fn postgres_migrating_down_keeps_every_row() {
     let store = Store::postgres().migrated();
     insert(&store, &[record(0, 1)]);
     store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
@@ -291,9 +292,9 @@ fn only_postgres_has_partitions() {
 }
 
 #[test]
-fn postgres_the_records_from_before_become_one_partition() {
+fn postgres_existing_records_become_one_partition() {
     let store = Store::postgres().migrated();
-    // Back to the table as it was, and forward again with rows in it.
+    // Down to the unpartitioned table, and up again with rows in it.
     while store.number("SELECT count(*) AS value FROM pg_class WHERE relname = 'tokens_default'") > 0 {
         store.run(mintage::db::migrations::down);
     }
@@ -302,7 +303,7 @@ fn postgres_the_records_from_before_become_one_partition() {
     assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
     store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));
     insert(&store, &[record(1, 2 * WIDTH), record(2, 1), record(3, 4 * WIDTH)]);
-    assert_eq!(left(&store), 4, "what is there already is there once");
+    assert_eq!(left(&store), 4, "existing records are not duplicated");
     let end = NOW.seconds() - NOW.seconds().rem_euclid(WIDTH) + 3 * WIDTH;
     assert_eq!(store.run(|conn| partitions::drop_one(conn, end - 1)), Some(false));
     assert_eq!(store.run(|conn| partitions::drop_one(conn, end)), Some(true));
@@ -310,13 +311,13 @@ fn postgres_the_records_from_before_become_one_partition() {
 }
 
 #[test]
-fn postgres_who_reads_for_long_is_not_waited_for() {
+fn postgres_a_long_read_does_not_block_the_creation_of_partitions() {
     let store = Store::postgres().migrated();
     store.run(|conn| {
         conn.write(|conn| {
             diesel::sql_query("SELECT 1 FROM tokens_default").execute(conn)?;
-            let made = store.try_run(|conn| partitions::create_ahead(conn, NOW.seconds()));
-            assert!(made.is_err_and(|error| error.is_unavailable()));
+            let created = store.try_run(|conn| partitions::create_ahead(conn, NOW.seconds()));
+            assert!(created.is_err_and(|error| error.is_unavailable()));
             Ok(())
         })
     });

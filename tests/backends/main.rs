@@ -1,8 +1,8 @@
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test that waits for a true replica measures real time"
+    reason = "a test that waits for a real replica measures real time"
 )]
-//! Every query on SQLite and on PostgreSQL: what the one database answers, the other answers too.
+//! Every query on SQLite and on PostgreSQL: both databases must give the same results.
 
 mod administration;
 mod changes;
@@ -12,7 +12,7 @@ mod deployment;
 mod expired;
 mod migrations;
 mod replicas;
-mod secret_uses;
+mod secret_usage;
 mod signing_keys;
 mod tokens;
 
@@ -23,17 +23,17 @@ use mintage::db::{Backend, Conn, Db, DbError};
 use testkit::postgres;
 use testkit::sqlite::Sqlite;
 
-/// A database of either kind, for one test.
+/// A database of either backend, for one test.
 struct Store {
     db: Db,
     settings: config::Database,
     backend: Backend,
-    /// Where an embedded database lives as long as the test.
+    /// Holds the folder of an embedded database for the lifetime of the test.
     _folder: Option<Sqlite>,
 }
 
 impl Store {
-    /// An SQLite database without a schema.
+    /// A SQLite database without a schema.
     fn sqlite() -> Self {
         let sqlite = Sqlite::empty();
         Self::new(sqlite.settings(), Some(sqlite))
@@ -45,7 +45,7 @@ impl Store {
     }
 
     fn new(mut settings: config::Database, folder: Option<Sqlite>) -> Self {
-        // A machine that is busy with other things must not look like an outage.
+        // A busy machine must not look like an outage.
         settings.query_timeout = config::Duration::seconds(20);
         settings.pool.connection_timeout = config::Duration::seconds(20);
         Self {
@@ -61,7 +61,7 @@ impl Store {
         self
     }
 
-    /// Does what must succeed.
+    /// Runs work that must succeed.
     fn run<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> T {
         self.try_run(work).unwrap()
     }
@@ -70,7 +70,7 @@ impl Store {
         self.db.run_here(work)
     }
 
-    /// Statements of the test's own, in the dialect of the database.
+    /// Runs a statement of the test itself, in the dialect of the database.
     fn execute(&self, on_sqlite: &str, on_postgres: &str) {
         let statement = match self.backend {
             Backend::Sqlite => on_sqlite,
@@ -85,7 +85,7 @@ impl Store {
         rows[0].value
     }
 
-    /// Texts, in the order in which they come.
+    /// Texts, in the order of the query.
     fn texts(&self, query: &str) -> Vec<String> {
         let rows: Vec<Words> = self.run(|conn| Ok(diesel::sql_query(query).load(conn)?));
         rows.into_iter().map(|row| row.value).collect()
@@ -104,7 +104,8 @@ struct Words {
     value: String,
 }
 
-/// Makes two tests of each function: it is given a database of each kind. One that is left out here is dead code.
+/// Generates two tests from each function, one per backend. A function that is not listed is dead
+/// code.
 macro_rules! on_both_backends {
     ($($test:ident)*) => {
         mod on_sqlite {

@@ -7,14 +7,14 @@ use mintage::db::migrations::{self, MigrationStatus};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    a_new_database_has_none
+    a_new_database_has_no_migrations
     up_applies_all_and_then_nothing
-    down_takes_back_the_last_one
+    down_reverts_the_last_migration
     down_on_a_new_database_does_nothing
-    what_was_taken_back_can_be_applied_again
-    of_several_migrators_at_once_one_applies_each
-    of_several_migrators_on_an_older_database_one_applies_each
-    several_may_ask_for_the_status_of_a_new_database_at_once
+    reverted_migrations_can_be_applied_again
+    of_concurrent_migrators_one_applies_each_migration
+    of_concurrent_migrators_on_an_older_database_one_applies_the_rest
+    the_status_of_a_new_database_can_be_read_concurrently
     a_connection_keeps_its_limits_after_migrating
 }
 
@@ -28,7 +28,7 @@ fn names(store: &Store) -> Vec<String> {
     status.into_iter().map(|migration| migration.name).collect()
 }
 
-fn a_new_database_has_none(store: Store) {
+fn a_new_database_has_no_migrations(store: Store) {
     let status = store.run(migrations::status);
     let first = MigrationStatus {
         name: "2026-11-24-000000_main_path".into(),
@@ -47,7 +47,7 @@ fn up_applies_all_and_then_nothing(store: Store) {
     assert_eq!(store.number("SELECT count(*) AS value FROM clients"), 0);
 }
 
-fn down_takes_back_the_last_one(store: Store) {
+fn down_reverts_the_last_migration(store: Store) {
     let versions = store.run(migrations::up);
     assert_eq!(store.run(migrations::down), versions.last().cloned());
     let status = applied(&store);
@@ -59,7 +59,7 @@ fn down_on_a_new_database_does_nothing(store: Store) {
     assert_eq!(store.run(migrations::down), None);
 }
 
-fn what_was_taken_back_can_be_applied_again(store: Store) {
+fn reverted_migrations_can_be_applied_again(store: Store) {
     let versions = store.run(migrations::up);
     for version in versions.iter().rev() {
         assert_eq!(store.run(migrations::down).as_ref(), Some(version));
@@ -68,13 +68,13 @@ fn what_was_taken_back_can_be_applied_again(store: Store) {
     assert_eq!(store.run(migrations::up), versions);
 }
 
-fn of_several_migrators_at_once_one_applies_each(store: Store) {
+fn of_concurrent_migrators_one_applies_each_migration(store: Store) {
     let outcomes = four_at_once(&store, migrations::up);
     let applied: usize = outcomes.iter().map(|versions| versions.len()).sum();
     assert_eq!(applied, names(&store).len());
 }
 
-fn of_several_migrators_on_an_older_database_one_applies_each(store: Store) {
+fn of_concurrent_migrators_on_an_older_database_one_applies_the_rest(store: Store) {
     store.run(migrations::up);
     store.run(migrations::down);
     let outcomes = four_at_once(&store, migrations::up);
@@ -82,12 +82,12 @@ fn of_several_migrators_on_an_older_database_one_applies_each(store: Store) {
     assert_eq!(applied.len(), 1, "{applied:?}");
 }
 
-fn several_may_ask_for_the_status_of_a_new_database_at_once(store: Store) {
+fn the_status_of_a_new_database_can_be_read_concurrently(store: Store) {
     let outcomes = four_at_once(&store, migrations::status);
     assert!(outcomes.iter().flatten().all(|migration| !migration.applied));
 }
 
-/// Runs the same on four connections that begin together; all must succeed.
+/// Runs `work` on four connections that begin together; all must succeed.
 fn four_at_once<T: Send>(store: &Store, work: fn(&mut mintage::db::Conn) -> Result<T, mintage::db::DbError>) -> Vec<T> {
     let start = Barrier::new(4);
     let at_once = || {

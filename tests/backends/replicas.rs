@@ -1,4 +1,4 @@
-//! Read replicas: which database a read goes to. The primary and its streaming replica are true ones.
+//! Read replicas: which database a read uses. The primary and its streaming replica are real.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -31,8 +31,8 @@ impl Replicated {
         let db = &replicated.db;
         db.run_here(migrations::up).unwrap();
         db.run_here(|conn| clients::insert(conn, &client("billing"))).unwrap();
-        replicated.know_what_is_written();
-        replicated.wait_until_the_replica_has_it();
+        replicated.record_last_change();
+        replicated.wait_until_replicated();
         replicated
     }
 
@@ -48,12 +48,12 @@ impl Replicated {
     }
 
     /// As the change feed does.
-    fn know_what_is_written(&self) {
+    fn record_last_change(&self) {
         self.db.knows_change(self.db.run_here(changes::last).unwrap());
     }
 
-    fn wait_until_the_replica_has_it(&self) {
-        until("the replica follows", Duration::from_secs(30), || {
+    fn wait_until_replicated(&self) {
+        until("the replica has caught up", Duration::from_secs(30), || {
             let before = reads(&self.db);
             name(&self.runtime, &self.db).is_ok() && reads(&self.db).0 > before.0
         });
@@ -88,7 +88,7 @@ fn name(runtime: &tokio::runtime::Runtime, db: &Db) -> Result<String, DbError> {
         .map(|client| client.map_or_else(String::new, |client| client.name))
 }
 
-/// How many reads a replica answered, and how many it did not.
+/// The number of reads that a replica answered, and that fell back to the primary.
 fn reads(db: &Db) -> (u64, u64) {
     let stats = serde_json::to_value(db.stats()).unwrap();
     let count = |name: &str| stats[name].as_u64().unwrap();
@@ -104,26 +104,26 @@ fn a_client_is_read_from_the_replica() {
 }
 
 #[test]
-fn a_replica_that_is_behind_the_change_log_is_passed_over() {
+fn a_replica_behind_the_change_log_is_skipped() {
     let replicated = Replicated::new();
     replicated.on_replica("SELECT pg_wal_replay_pause()");
     replicated.rename("new");
     assert_eq!(
         replicated.name(),
         "the client billing",
-        "nobody here knows of the change"
+        "no change is known on this instance"
     );
-    replicated.know_what_is_written();
+    replicated.record_last_change();
     let (answered, fallbacks) = reads(&replicated.db);
     assert_eq!(replicated.name(), "new");
     assert_eq!(reads(&replicated.db), (answered, fallbacks + 1));
     replicated.on_replica("SELECT pg_wal_replay_resume()");
-    replicated.wait_until_the_replica_has_it();
+    replicated.wait_until_replicated();
     assert_eq!(replicated.name(), "new");
 }
 
 #[test]
-fn what_was_written_here_is_read_here() {
+fn an_instance_reads_its_own_writes() {
     let replicated = Replicated::new();
     replicated.on_replica("SELECT pg_wal_replay_pause()");
     replicated.rename("new");
@@ -132,11 +132,11 @@ fn what_was_written_here_is_read_here() {
 }
 
 #[test]
-fn a_replica_that_is_gone_is_no_outage_and_after_a_while_not_asked() {
+fn a_replica_that_is_gone_is_no_outage_and_is_soon_skipped() {
     let replicated = Replicated::new();
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let db = replicated.with_replica(
-        format!("postgres://postgres@{nobody}/postgres"),
+        format!("postgres://postgres@{closed}/postgres"),
         config::Duration::millis(300),
     );
     for _ in 0..6 {
@@ -148,9 +148,9 @@ fn a_replica_that_is_gone_is_no_outage_and_after_a_while_not_asked() {
 }
 
 #[test]
-fn a_replica_that_hangs_leaves_the_primary_its_time() {
+fn a_hanging_replica_leaves_the_primary_enough_time() {
     let replicated = Replicated::new();
-    // The kernel accepts connections for it; it never answers one.
+    // The kernel accepts connections, and nothing answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
     let db = replicated.with_replica(

@@ -16,25 +16,25 @@ use zeroize::Zeroizing;
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    a_new_database_has_none
-    a_key_of_every_algorithm_is_made_once
-    a_key_comes_back_as_it_was_written
-    only_what_is_missing_is_made
-    when_a_key_cannot_be_made_none_is_kept
-    of_several_instances_at_once_one_makes_the_keys
+    a_new_database_has_no_keys
+    a_key_of_every_algorithm_is_created_once
+    a_key_is_read_as_it_was_written
+    only_missing_keys_are_created
+    when_a_key_cannot_be_created_none_is_kept
+    of_concurrent_instances_one_creates_the_keys
     a_key_of_an_unknown_algorithm_is_inconsistent
-    records_are_all_of_a_key_but_the_key
-    a_published_key_ends_the_others_of_its_algorithm
-    a_key_that_ends_earlier_keeps_its_end
-    what_takes_over_at_once_leaves_nothing_of_the_others
-    a_key_that_is_over_is_removed
-    where_there_is_nothing_to_do_nothing_is_written
-    of_several_instances_at_once_one_publishes
-    a_publication_without_a_key_is_left_for_another_time
-    a_key_that_is_encrypted_unlike_the_others_is_refused
+    a_key_record_holds_everything_except_the_private_key
+    a_published_key_retires_the_others_of_its_algorithm
+    a_key_that_retires_earlier_keeps_its_time
+    an_immediate_activation_removes_the_other_keys
+    a_retired_key_is_removed
+    a_rotation_without_a_due_key_writes_nothing
+    of_concurrent_instances_one_publishes
+    a_publication_without_a_key_is_postponed
+    a_key_encrypted_unlike_the_others_is_rejected
 }
 
-/// Bytes that are no text in any encoding.
+/// Bytes that are not text in any encoding.
 const PRIVATE: [u8; 5] = [0, 0xff, 0xfe, b'\'', 0x80];
 
 /// A key that need not sign anything.
@@ -54,26 +54,26 @@ fn complete(store: &Store) -> Vec<StoredKey> {
     store.run(|conn| signing_keys::complete(conn, NOW, |alg| Ok(key(alg))))
 }
 
-fn a_new_database_has_none(store: Store) {
+fn a_new_database_has_no_keys(store: Store) {
     assert!(store.migrated().run(signing_keys::list).is_empty());
 }
 
-/// What the change log says after this number.
+/// The entries of the change log after this number.
 fn announced(store: &Store, before: i64) -> Vec<(i64, Change)> {
     let lines = store.run(|conn| changes::from(conn, before + 1, 10));
     lines.into_iter().map(|line| (line.seq, line.change)).collect()
 }
 
-fn a_key_of_every_algorithm_is_made_once(store: Store) {
+fn a_key_of_every_algorithm_is_created_once(store: Store) {
     let store = store.migrated();
     let algs = |keys: Vec<StoredKey>| keys.iter().map(|key| key.alg).collect::<Vec<_>>();
     assert_eq!(algs(complete(&store)), Alg::ALL);
-    let again = store.run(|conn| signing_keys::complete(conn, NOW, |alg| panic!("{alg} is there")));
+    let again = store.run(|conn| signing_keys::complete(conn, NOW, |alg| panic!("{alg} exists")));
     assert_eq!(algs(again), Alg::ALL);
     assert_eq!(announced(&store, 0), [(1, Change::Keys)]);
 }
 
-fn a_key_comes_back_as_it_was_written(store: Store) {
+fn a_key_is_read_as_it_was_written(store: Store) {
     let store = store.migrated();
     complete(&store);
     for found in store.run(signing_keys::list) {
@@ -90,22 +90,22 @@ fn a_key_comes_back_as_it_was_written(store: Store) {
     }
 }
 
-fn only_what_is_missing_is_made(store: Store) {
+fn only_missing_keys_are_created(store: Store) {
     let store = store.migrated();
     complete(&store);
     let remove = "DELETE FROM signing_keys WHERE alg = 'PS256'";
     store.execute(remove, remove);
-    let made = std::cell::RefCell::new(Vec::new());
+    let created = std::cell::RefCell::new(Vec::new());
     let keys = store.run(|conn| {
         signing_keys::complete(conn, NOW, |alg| {
-            made.borrow_mut().push(alg);
+            created.borrow_mut().push(alg);
             Ok(key(alg))
         })
     });
-    assert_eq!((keys.len(), made.into_inner()), (5, vec![Alg::Ps256]));
+    assert_eq!((keys.len(), created.into_inner()), (5, vec![Alg::Ps256]));
 }
 
-fn when_a_key_cannot_be_made_none_is_kept(store: Store) {
+fn when_a_key_cannot_be_created_none_is_kept(store: Store) {
     let store = store.migrated();
     let no_rsa = |alg| match alg {
         Alg::Rs256 => Err(DbError::Query("no randomness".into())),
@@ -117,7 +117,7 @@ fn when_a_key_cannot_be_made_none_is_kept(store: Store) {
     assert_eq!(store.run(changes::last), 0);
 }
 
-fn of_several_instances_at_once_one_makes_the_keys(store: Store) {
+fn of_concurrent_instances_one_creates_the_keys(store: Store) {
     let store = store.migrated();
     let start = Barrier::new(4);
     let instance = || {
@@ -146,7 +146,7 @@ fn a_key_of_an_unknown_algorithm_is_inconsistent(store: Store) {
     assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
 }
 
-/// Keys of a database whose private keys are all stored in the clear.
+/// Creates keys whose private keys are all stored unencrypted.
 fn complete_in_the_clear(store: &Store) {
     store.run(|conn| {
         signing_keys::complete(conn, NOW, |alg| {
@@ -158,7 +158,7 @@ fn complete_in_the_clear(store: &Store) {
     });
 }
 
-/// A key to be published.
+/// A key for a publication.
 fn new_key(kid: &str, alg: Alg) -> StoredKey {
     StoredKey {
         kid: kid.into(),
@@ -177,9 +177,9 @@ fn publication(alg: Alg, activates_at: i64, others_until: i64) -> Publication {
 
 /// Publishes one ES256 key at `now`.
 fn rotate(store: &Store, now: i64, kid: &str, publication: Publication) -> Rotated {
-    let (clock, made) = (Clock::mock(UnixMillis(now)), vec![new_key(kid, Alg::Es256)]);
+    let (clock, created) = (Clock::mock(UnixMillis(now)), vec![new_key(kid, Alg::Es256)]);
     store.run(|conn| {
-        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, |_, _| {
+        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, |_, _| {
             vec![publication]
         })
     })
@@ -189,14 +189,14 @@ fn record<'a>(keys: &'a [KeyRecord], kid: &str) -> &'a KeyRecord {
     keys.iter().find(|key| key.kid == kid).unwrap()
 }
 
-fn records_are_all_of_a_key_but_the_key(store: Store) {
+fn a_key_record_holds_everything_except_the_private_key(store: Store) {
     let store = store.migrated();
     let stored = complete(&store);
     let expected: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
     assert_eq!(store.run(signing_keys::records), expected);
 }
 
-fn a_published_key_ends_the_others_of_its_algorithm(store: Store) {
+fn a_published_key_retires_the_others_of_its_algorithm(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let before = store.run(changes::last);
@@ -214,7 +214,7 @@ fn a_published_key_ends_the_others_of_its_algorithm(store: Store) {
     assert_eq!(announced(&store, before), [(before + 1, Change::Keys)]);
 }
 
-fn a_key_that_ends_earlier_keeps_its_end(store: Store) {
+fn a_key_that_retires_earlier_keeps_its_time(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     rotate(&store, 25, "second", publication(Alg::Es256, 26, 90));
@@ -226,7 +226,7 @@ fn a_key_that_ends_earlier_keeps_its_end(store: Store) {
     );
 }
 
-fn what_takes_over_at_once_leaves_nothing_of_the_others(store: Store) {
+fn an_immediate_activation_removes_the_other_keys(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     rotate(&store, 25, "waits", publication(Alg::Es256, 50, 90));
@@ -237,11 +237,11 @@ fn what_takes_over_at_once_leaves_nothing_of_the_others(store: Store) {
     assert_eq!(left, ["new"]);
 }
 
-fn a_key_that_is_over_is_removed(store: Store) {
+fn a_retired_key_is_removed(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(29)));
-    // The RS256 key ends at 30.
+    // The RS256 key retires at 30.
     let look = || {
         store.run(|conn| {
             signing_keys::rotate(conn, &clock, &testkit::sample::operator(), Vec::new(), |_, _| {
@@ -259,30 +259,30 @@ fn a_key_that_is_over_is_removed(store: Store) {
     );
 }
 
-fn where_there_is_nothing_to_do_nothing_is_written(store: Store) {
+fn a_rotation_without_a_due_key_writes_nothing(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(25)));
-    let made = vec![new_key("for nothing", Alg::Es256)];
+    let created = vec![new_key("for nothing", Alg::Es256)];
     let rotated =
-        store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, |_, _| Vec::new()));
+        store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, |_, _| Vec::new()));
     assert_eq!(rotated, Rotated::nothing(store.run(signing_keys::records)));
     assert_eq!((rotated.keys.len(), store.run(changes::last)), (5, before));
 }
 
-fn of_several_instances_at_once_one_publishes(store: Store) {
+fn of_concurrent_instances_one_publishes(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let start = Barrier::new(4);
     let hour = std::time::Duration::from_secs(3600);
     let schedule = Schedule::new(hour, hour, hour / 4);
     let instance = |number: usize| {
-        let made = |alg| new_key(&format!("{alg} of {number}"), alg);
-        let made = Alg::ALL.into_iter().map(made).collect();
+        let created = |alg| new_key(&format!("{alg} of {number}"), alg);
+        let created = Alg::ALL.into_iter().map(created).collect();
         store.run(|conn| {
             start.wait();
             let clock = Clock::mock(UnixMillis(25));
-            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, |keys, now| {
+            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, |keys, now| {
                 due(keys, &schedule, now).publish
             })
         })
@@ -296,18 +296,18 @@ fn of_several_instances_at_once_one_publishes(store: Store) {
     assert_eq!((published, store.run(signing_keys::list).len()), (5, 10));
 }
 
-fn a_publication_without_a_key_is_left_for_another_time(store: Store) {
+fn a_publication_without_a_key_is_postponed(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let both = |_: &[KeyRecord], _| vec![publication(Alg::EdDsa, 40, 90), publication(Alg::Es256, 40, 90)];
-    let made = vec![new_key("new", Alg::Es256)];
+    let created = vec![new_key("new", Alg::Es256)];
     let clock = Clock::mock(UnixMillis(25));
-    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), made, both));
+    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, both));
     assert_eq!(rotated.published.len(), 1);
     assert_eq!(record(&rotated.keys, "kid of EdDSA").retires_at, None);
 }
 
-fn a_key_that_is_encrypted_unlike_the_others_is_refused(store: Store) {
+fn a_key_encrypted_unlike_the_others_is_rejected(store: Store) {
     let store = store.migrated();
     complete_in_the_clear(&store);
     let mut new = new_key("new", Alg::Es256);

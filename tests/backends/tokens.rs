@@ -1,4 +1,4 @@
-//! The records of issued tokens.
+//! Token records.
 
 use diesel::sql_types::{BigInt, Bool, Text};
 use diesel::{QueryableByName, RunQueryDsl};
@@ -11,19 +11,19 @@ use crate::{Store, on_both_backends};
 
 on_both_backends! {
     a_record_is_written_with_every_column
-    nothing_is_written_of_an_empty_batch
+    an_empty_batch_writes_nothing
     a_batch_may_be_larger_than_one_statement
-    a_record_that_is_there_already_is_left_as_it_is
-    a_record_may_come_twice_in_one_batch
-    a_batch_with_a_refused_record_writes_nothing
-    texts_come_back_as_they_were
-    a_connection_is_of_use_after_a_repeated_batch
-    batches_of_several_connections_do_not_disturb_each_other
-    the_records_of_a_client_are_walked_newest_first_within_a_bound
+    an_existing_record_is_not_changed
+    a_batch_may_contain_a_record_twice
+    a_batch_with_a_rejected_record_writes_nothing
+    texts_are_read_as_they_were_written
+    a_connection_is_usable_after_a_repeated_batch
+    concurrent_batches_do_not_interfere
+    the_records_of_a_client_are_listed_newest_first_within_a_bound
     a_walk_reads_back_every_column
 }
 
-/// The row as the database has it.
+/// A row as stored in the database.
 #[derive(QueryableByName, Debug, PartialEq)]
 struct Row {
     #[diesel(sql_type = Text)]
@@ -58,9 +58,9 @@ fn count(store: &Store) -> i64 {
     store.run(tokens::count)
 }
 
-fn the_records_of_a_client_are_walked_newest_first_within_a_bound(store: Store) {
+fn the_records_of_a_client_are_listed_newest_first_within_a_bound(store: Store) {
     let store = store.migrated();
-    // Every third is the client's: 0, 3, 6, …
+    // Every third record is the client's: 0, 3, 6, …
     let client_of = |n: u32| if n.is_multiple_of(3) { "demo" } else { "other" };
     let all: Vec<TokenRecord> = (0..20).map(|n| TokenRecord::from(&claims(client_of(n), n))).collect();
     insert(&store, &all);
@@ -77,7 +77,7 @@ fn the_records_of_a_client_are_walked_newest_first_within_a_bound(store: Store) 
     assert_eq!(walk(None, 2, 100), (vec![18, 15], Some(all[15].jti)));
     assert_eq!(walk(Some(all[15].jti), 5, 100), (vec![12, 9, 6, 3, 0], None));
     assert_eq!(walk(Some(all[15].jti), 4, 100), (vec![12, 9, 6, 3], Some(all[3].jti)));
-    // Past two records at a time, with or without one of the client's among them.
+    // Two records at a time, whether or not one of them is the client's.
     let (mut found, mut before, mut steps) = (Vec::new(), None, 0);
     while steps < 20 {
         let (numbers, next) = walk(before, 100, 2);
@@ -120,7 +120,7 @@ fn a_record_is_written_with_every_column(store: Store) {
     assert_eq!(rows(&store), [expected]);
 }
 
-fn nothing_is_written_of_an_empty_batch(store: Store) {
+fn an_empty_batch_writes_nothing(store: Store) {
     let store = store.migrated();
     insert(&store, &[]);
     assert_eq!(count(&store), 0);
@@ -135,24 +135,24 @@ fn a_batch_may_be_larger_than_one_statement(store: Store) {
     assert_eq!(written, expected);
 }
 
-fn a_record_that_is_there_already_is_left_as_it_is(store: Store) {
+fn an_existing_record_is_not_changed(store: Store) {
     let store = store.migrated();
     insert(&store, &records(0..3));
     let mut again = records(0..5);
-    again[0].client_id = "somebody else".into();
+    again[0].client_id = "other".into();
     insert(&store, &again);
     assert_eq!(count(&store), 5);
     assert_eq!(rows(&store)[0].client_id, "demo");
 }
 
-fn a_record_may_come_twice_in_one_batch(store: Store) {
+fn a_batch_may_contain_a_record_twice(store: Store) {
     let store = store.migrated();
     let twice = [records(0..3), records(0..3)].concat();
     insert(&store, &twice);
     assert_eq!(count(&store), 3);
 }
 
-fn a_batch_with_a_refused_record_writes_nothing(store: Store) {
+fn a_batch_with_a_rejected_record_writes_nothing(store: Store) {
     let store = store.migrated();
     store.execute(
         "CREATE TRIGGER poison BEFORE INSERT ON tokens WHEN new.client_id = 'poison'
@@ -168,7 +168,7 @@ fn a_batch_with_a_refused_record_writes_nothing(store: Store) {
     assert_eq!(count(&store), 1999);
 }
 
-fn texts_come_back_as_they_were(store: Store) {
+fn texts_are_read_as_they_were_written(store: Store) {
     let store = store.migrated();
     let mut written = records(0..2);
     for (record, scope) in written.iter_mut().zip(["", "Orders:READ ~!#"]) {
@@ -184,8 +184,8 @@ fn texts_come_back_as_they_were(store: Store) {
     }
 }
 
-/// As a retry does whose first try was written although its answer was lost.
-fn a_connection_is_of_use_after_a_repeated_batch(store: Store) {
+/// As in a retry after a commit whose response was lost.
+fn a_connection_is_usable_after_a_repeated_batch(store: Store) {
     let store = store.migrated();
     store.run(|conn| {
         for _ in 0..3 {
@@ -197,14 +197,15 @@ fn a_connection_is_of_use_after_a_repeated_batch(store: Store) {
     assert_eq!(count(&store), 1601);
 }
 
-fn batches_of_several_connections_do_not_disturb_each_other(store: Store) {
+fn concurrent_batches_do_not_interfere(store: Store) {
     let store = store.migrated();
     std::thread::scope(|scope| {
         for worker in 0..4 {
             let store = &store;
             scope.spawn(move || {
                 for batch in 0..10 {
-                    // Half of each batch is also in the next one, and the workers share the last of their records.
+                    // Half of each batch is also in the next one, and the workers share the last of
+                    // their records.
                     let first = worker * 1000 + batch * 50;
                     insert(store, &[records(first..first + 100), records(9000..9010)].concat());
                 }

@@ -1,4 +1,5 @@
-//! G2: an instance that does not hear what others took back does not guess whether a token is active.
+//! G2: an instance that has not received recent revocations answers 503 instead of guessing whether
+//! a token is active.
 
 use std::time::{Duration, Instant};
 
@@ -12,26 +13,27 @@ use testkit::{TestClient, eventually};
 
 use crate::scene::Scene;
 
-/// The oldest change log by which tokens are judged.
+/// The maximum age of the change log for answers about tokens.
 const LAG: Duration = Duration::from_secs(5);
 
-/// A token that an instance calls active, and who asks about it.
-struct Question {
+/// A token that an instance reports as active, and the clients that ask about it.
+struct ObservedToken {
     scene: Scene,
     client: TestClient,
     observer: TestClient,
     token: String,
-    /// To one worker: once the instance is cut off, the others could not find out who asks.
+    /// Pinned to one worker: once the instance is cut off, its other workers could not authenticate
+    /// the observer.
     connection: Connection,
 }
 
-impl Question {
+impl ObservedToken {
     fn prepare() -> Self {
         let scene = Scene::new(&[]);
         let route = ["route", "add", "--path", "/orders", "--scope", "orders:read"];
         scene.server.run_json(&route);
         let client = scene.client();
-        let mut question = Self {
+        let mut observed = Self {
             observer: scene.server.client_at(&scene.direct_url(), "mintage:introspect", &[]),
             token: scene.token(&client),
             connection: Connection::open(scene.server.address),
@@ -39,73 +41,73 @@ impl Question {
             scene,
         };
         eventually("the token is active", Duration::from_secs(5), || {
-            let (told, let_through) = question.ask();
-            (told.json()["active"] == true && let_through.status == 200).then_some(())
+            let (introspection, validation) = observed.check();
+            (introspection.json()["active"] == true && validation.status == 200).then_some(())
         });
-        question
+        observed
     }
 
-    /// What `/introspect` and `/validate` say of the token.
-    fn ask(&mut self) -> (Response, Response) {
-        let introspection = about_token("/introspect", &self.observer, &self.token);
-        let told = self.connection.ask(&introspection);
+    /// The responses of `/introspect` and `/validate` for the token.
+    fn check(&mut self) -> (Response, Response) {
+        let request = about_token("/introspect", &self.observer, &self.token);
+        let introspection = self.connection.ask(&request);
         (
-            told,
+            introspection,
             self.connection.ask(&forwarded("GET", "/orders").bearer(&self.token)),
         )
     }
 
-    /// The token has been taken back where the instance cannot see it: it may not know for as long as its change log may
-    /// be old, and then it must say that it does not.
-    fn assert_not_guessed(&mut self) {
+    /// The token has been revoked where the instance cannot see it. The instance may call it active
+    /// until its change log is older than the maximum, and must answer 503 afterwards.
+    fn assert_unavailable_once_stale(&mut self) {
         let began = Instant::now();
-        // As much again as a poll may take that began before.
+        // The rest allows for a poll that began before the cut.
         while began.elapsed() < LAG + Duration::from_secs(2) {
-            let (told, let_through) = self.ask();
+            let (introspection, validation) = self.check();
             if began.elapsed() > LAG + Duration::from_millis(100) {
-                told.assert_unavailable();
-                let_through.assert_unavailable();
+                introspection.assert_unavailable();
+                validation.assert_unavailable();
             }
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// It can see it again: when it answers again, it knows.
-    fn assert_known(&mut self) {
-        eventually("it judges again", Duration::from_secs(15), || {
-            let (told, let_through) = self.ask();
-            if told.status == 503 || let_through.status == 503 {
+    /// The instance is connected again: its first answer already knows the revocation.
+    fn assert_inactive_once_available(&mut self) {
+        eventually("the instance answers again", Duration::from_secs(15), || {
+            let (introspection, validation) = self.check();
+            if introspection.status == 503 || validation.status == 503 {
                 return None;
             }
-            assert_eq!(told.json(), json!({"active": false}));
-            assert_eq!(let_through.status, 401);
+            assert_eq!(introspection.json(), json!({"active": false}));
+            assert_eq!(validation.status, 401);
             Some(())
         });
     }
 }
 
 #[test]
-fn g2_cut_off_from_the_database_it_does_not_guess() {
-    let mut question = Question::prepare();
-    let other = testkit::program!().on(&question.scene.direct_url(), &[]).serve(&[]);
-    question.scene.proxy.set(Conduct::Hold);
-    let revocation = about_token("/revoke", &question.client, &question.token);
+fn g2_an_instance_cut_off_from_the_database_answers_503_instead_of_guessing() {
+    let mut observed = ObservedToken::prepare();
+    let other = testkit::program!().on(&observed.scene.direct_url(), &[]).serve(&[]);
+    observed.scene.proxy.set(Conduct::Hold);
+    let revocation = about_token("/revoke", &observed.client, &observed.token);
     assert_eq!(other.send(&revocation).status, 200);
-    question.assert_not_guessed();
-    question.scene.proxy.set(Conduct::Pass);
-    question.assert_known();
+    observed.assert_unavailable_once_stale();
+    observed.scene.proxy.set(Conduct::Pass);
+    observed.assert_inactive_once_available();
 }
 
 #[test]
-fn g2_told_that_a_client_changed_but_not_how_it_does_not_guess() {
-    let mut question = Question::prepare();
-    let mut holder = question.scene.cluster.connect();
-    holder
+fn g2_an_instance_that_cannot_load_a_changed_client_answers_503_instead_of_guessing() {
+    let mut observed = ObservedToken::prepare();
+    let mut lock_holder = observed.scene.cluster.connect();
+    lock_holder
         .batch_execute("BEGIN; LOCK TABLE not_before IN ACCESS EXCLUSIVE MODE")
         .unwrap();
-    let disable = ["client", "disable", &question.client.id];
-    question.scene.server.run_json(&disable);
-    question.assert_not_guessed();
-    holder.batch_execute("ROLLBACK").unwrap();
-    question.assert_known();
+    let disable = ["client", "disable", &observed.client.id];
+    observed.scene.server.run_json(&disable);
+    observed.assert_unavailable_once_stale();
+    lock_holder.batch_execute("ROLLBACK").unwrap();
+    observed.assert_inactive_once_available();
 }

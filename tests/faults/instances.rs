@@ -1,4 +1,5 @@
-//! Two instances on one PostgreSQL: what is taken away on the command line is gone on both, and stays gone.
+//! Two instances on one PostgreSQL: access that the command line removes is gone on both, and stays
+//! gone.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ use testkit::load::Load;
 use testkit::token::token_request;
 use testkit::{Server, TestClient};
 
-/// Polls for this long: a second in which the change must be seen, and one in which it must stay.
+/// The time to poll: one second within which the change must be visible, and the rest in which it
+/// must stay visible.
 const WATCH: Duration = Duration::from_millis(2500);
 
 struct Pair {
@@ -34,8 +36,8 @@ impl Pair {
         }
     }
 
-    /// Polls every worker of both instances under load while `change` is made; the answers to a request for a token must
-    /// become `status` within a second, and then never be anything else.
+    /// Polls every worker of both instances under load while `change` is made. The status of a
+    /// token request must become `status` within a second and must not change afterwards.
     fn assert_changes(&self, request: &Request, status: u16, change: impl FnOnce()) {
         let others: Vec<TestClient> = (0..2).map(|_| self.instances[0].client("a", &[])).collect();
         let loads = self
@@ -44,7 +46,7 @@ impl Pair {
             .map(|instance| Load::start(instance.address, &others, 2, Duration::from_millis(2)));
         let end = Instant::now() + WATCH + Duration::from_secs(1);
         let (changed, timelines) = std::thread::scope(|scope| {
-            // Connections go to the workers in turn, so that four of them reach both.
+            // Connections are assigned to the workers in turn, so four of them reach both workers.
             let poll = |instance: &Server| {
                 let address = instance.address;
                 scope.spawn(move || poll_until(&mut Connection::open(address), request, end))
@@ -61,12 +63,12 @@ impl Pair {
         });
         for timeline in timelines {
             let first = timeline.iter().position(|(_, answer)| *answer == status);
-            let first = first.expect("it is seen");
+            let first = first.expect("the change is visible");
             let seen = timeline[first].0;
             assert!(seen < changed + Duration::from_secs(1), "after {:?}", seen - changed);
             assert!(
                 timeline[first..].iter().all(|(_, answer)| *answer == status),
-                "taken back"
+                "the change was undone"
             );
         }
         for load in loads {
@@ -86,7 +88,7 @@ fn poll_until(connection: &mut Connection, request: &Request, end: Instant) -> V
 }
 
 #[test]
-fn g2_a_client_that_was_disabled_gets_no_token_anywhere_within_a_second() {
+fn g2_a_disabled_client_gets_no_token_on_any_instance_after_one_second() {
     let pair = Pair::start();
     let client = pair.instances[0].client("a", &[]);
     pair.assert_changes(&token_request(&client, &[]), 401, || {
@@ -97,7 +99,7 @@ fn g2_a_client_that_was_disabled_gets_no_token_anywhere_within_a_second() {
     });
 }
 
-/// Gives a client another secret in place of the one it has, as another process does.
+/// Replaces a client's secret, as another process does.
 fn rotate(pair: &Pair, client: &TestClient, secret: &ClientSecret) {
     let database = config::Database {
         url: pair.cluster.url(pair.cluster.address(), "mintage"),
@@ -114,7 +116,7 @@ fn rotate(pair: &Pair, client: &TestClient, secret: &ClientSecret) {
 }
 
 #[test]
-fn g2_a_secret_that_was_replaced_gets_no_token_anywhere_within_a_second() {
+fn g2_a_replaced_secret_gets_no_token_on_any_instance_after_one_second() {
     let pair = Pair::start();
     let client = pair.instances[0].client("a", &[]);
     let secret = ClientSecret::generate();

@@ -1,4 +1,4 @@
-//! A commit whose answer is lost: it is done, and whoever asked for it does not know.
+//! A commit whose response is lost: the change is done, but the caller does not know.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use testkit::{TestClient, eventually};
 
 use crate::scene::Scene;
 
-/// The batch is written again, and its rows are there once.
+/// The batch is written again, and each of its rows exists once.
 fn lost_batches(durability: &str) {
     let scene = Scene::new(&[("MINTAGE_WRITER__DURABILITY", durability)]);
     let client = scene.client();
@@ -18,38 +18,40 @@ fn lost_batches(durability: &str) {
     scene.wait_until_all_is_written();
     scene.proxy.cut_commits(3);
     let load = Load::start(scene.server.address, &[client], 4, Duration::from_millis(5));
-    eventually("three batches were written in vain", Duration::from_secs(20), || {
-        (scene.proxy.cuts_left() == 0).then_some(())
-    });
+    eventually(
+        "the responses to three batches were lost",
+        Duration::from_secs(20),
+        || (scene.proxy.cuts_left() == 0).then_some(()),
+    );
     let receipts = load.stop();
     scene.assert_all_recorded(&receipts);
     let recorded = scene.cluster.recorded();
     let twice = recorded.windows(2).filter(|pair| pair[0] == pair[1]).count();
     assert_eq!(twice, 0);
     let writer = scene.statistics("writer");
-    // A flush is tried a second time at once: two cuts are one failure.
+    // A flush is retried immediately, so two lost responses are one failure.
     assert!(writer["flush_failures_total"].as_u64() >= Some(1), "{writer}");
     assert_eq!(writer["dead_lettered_total"], 0);
 }
 
 #[test]
-fn g4_a_batch_whose_commit_is_not_answered_is_written_once() {
+fn g4_a_batch_whose_commit_response_is_lost_is_written_once() {
     lost_batches("async");
 }
 
 #[test]
-fn g3_a_batch_whose_commit_is_not_answered_is_written_once() {
+fn g3_a_batch_whose_commit_response_is_lost_is_written_once() {
     lost_batches("group");
 }
 
-/// Loses the answers to the next commits of one who asks. The records of tokens are written by then, so they are no
-/// others'.
+/// Loses the responses to the next `count` commits. All token records are written before, so the
+/// commits are those of the caller.
 fn cut_next_commits(scene: &Scene, count: usize) {
     scene.wait_until_all_is_written();
     scene.proxy.cut_commits(count);
 }
 
-/// A call that may be done twice is: two answers must be lost for it to fail.
+/// An idempotent call is retried once: it fails only if two responses are lost.
 const ONE_OR_BOTH_TRIES: [usize; 2] = [1, 2];
 
 fn introspected(scene: &Scene, client: &TestClient, token: &str) -> serde_json::Value {
@@ -57,7 +59,7 @@ fn introspected(scene: &Scene, client: &TestClient, token: &str) -> serde_json::
 }
 
 #[test]
-fn g1_a_revocation_whose_commit_is_not_answered_is_not_reported_as_done_before_it_counts() {
+fn g1_a_revocation_whose_commit_response_is_lost_is_not_acknowledged_before_it_is_in_effect() {
     let scene = Scene::new(&[]);
     let client = scene.client();
     for cuts in ONE_OR_BOTH_TRIES {
@@ -77,7 +79,7 @@ fn g1_a_revocation_whose_commit_is_not_answered_is_not_reported_as_done_before_i
 }
 
 #[test]
-fn g1_a_revocation_whose_commit_is_not_answered_counts_even_if_nobody_tries_again() {
+fn g1_a_revocation_whose_commit_response_is_lost_takes_effect_without_a_retry() {
     let scene = Scene::new(&[]);
     let client = scene.client();
     let token = scene.token(&client);
@@ -92,14 +94,14 @@ fn g1_a_revocation_whose_commit_is_not_answered_counts_even_if_nobody_tries_agai
 }
 
 #[test]
-fn g5_a_use_whose_commit_is_not_answered_is_refused_and_there_is_no_other() {
+fn g5_a_redemption_whose_commit_response_is_lost_is_denied_and_the_token_stays_redeemed() {
     let scene = Scene::new(&[]);
     let client = scene.client();
     scene
         .server
         .run_json(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
     let ordinary = scene.token(&client);
-    eventually("the route counts", Duration::from_secs(5), || {
+    eventually("the route is in effect", Duration::from_secs(5), || {
         (scene.server.send(&forwarded("GET", "/orders").bearer(&ordinary)).status == 200).then_some(())
     });
     for cuts in ONE_OR_BOTH_TRIES {
@@ -108,8 +110,8 @@ fn g5_a_use_whose_commit_is_not_answered_is_refused_and_there_is_no_other() {
             .send(&token_request(&client, &[("one_time", "true")]))
             .access_token();
         cut_next_commits(&scene, cuts);
-        let refused = scene.server.send(&forwarded("GET", "/orders").bearer(&token)).status;
-        assert!([401, 503].contains(&refused), "{refused}");
+        let status = scene.server.send(&forwarded("GET", "/orders").bearer(&token)).status;
+        assert!([401, 503].contains(&status), "{status}");
         assert_eq!(scene.proxy.cuts_left(), 0);
         for _ in 0..20 {
             assert_eq!(
@@ -123,7 +125,7 @@ fn g5_a_use_whose_commit_is_not_answered_is_refused_and_there_is_no_other() {
 }
 
 #[test]
-fn a_command_whose_commit_is_not_answered_does_not_say_that_it_is_done() {
+fn a_command_whose_commit_response_is_lost_fails_without_reporting_success() {
     let scene = Scene::new(&[]);
     cut_next_commits(&scene, 1);
     let create = [
@@ -139,7 +141,7 @@ fn a_command_whose_commit_is_not_answered_does_not_say_that_it_is_done() {
             && outcome.stderr.lines().count() == 1,
         "{outcome:?}"
     );
-    // It was done all the same, and who tries again is told so.
+    // The client was created all the same, and a second attempt reports that.
     let outcome = scene.server.program.run_with(&[], &create);
     assert_eq!(outcome.stderr, "mintage: client \"new\" already exists\n");
 }

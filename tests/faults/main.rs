@@ -1,8 +1,9 @@
-//! Faults, made on purpose: each test checks a promise with records of its own, kept outside the process under test.
+//! Injected faults. Each test checks a guarantee against records that it keeps outside the process
+//! under test.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long a running program takes is measured with the true clock"
+    reason = "how long a running program takes is measured with the real clock"
 )]
 
 mod feed;

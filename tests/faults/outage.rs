@@ -1,4 +1,4 @@
-//! G7: the database is away for a while, refusing, hanging or slow, and comes back.
+//! G7: the database is unavailable for a while (stopped, hung or slow) and returns.
 
 use std::time::{Duration, Instant};
 
@@ -12,16 +12,16 @@ use testkit::{TestClient, eventually};
 
 use crate::scene::Scene;
 
-/// How the database goes away.
+/// How the database becomes unavailable.
 #[derive(Clone, Copy)]
 enum Fault {
     /// Connections are refused.
     Stopped,
-    /// Connections are made, and nobody answers.
+    /// Connections are accepted, and nothing is answered.
     Hung,
-    /// Every answer takes longer than a call may.
+    /// Every response takes longer than a call may take.
     Slow,
-    /// So it does because it comes byte by byte: the connection is never silent for long.
+    /// Every response arrives byte by byte and takes too long, but the connection is never silent.
     Dripping,
 }
 
@@ -44,42 +44,42 @@ impl Fault {
     }
 }
 
-/// Those who ask the server.
+/// A server with clients that are cached and one that is not.
 struct Outage {
     scene: Scene,
-    /// In the cache of every worker that they ask.
-    known: Vec<TestClient>,
+    /// In the cache of every worker that they use.
+    cached: Vec<TestClient>,
     /// In the database and in no cache.
-    stranger: TestClient,
+    uncached: TestClient,
 }
 
 impl Outage {
     fn prepare() -> Self {
-        // Entries become too old during the outage, or `stale_served` would have nothing to count.
+        // A short TTL, so that entries become stale during the outage and `stale_served` increases.
         let scene = Scene::new(&[("MINTAGE_CACHE__TTL", "2s")]);
         Self {
-            known: (0..4).map(|_| scene.client()).collect(),
-            stranger: scene.client(),
+            cached: (0..4).map(|_| scene.client()).collect(),
+            uncached: scene.client(),
             scene,
         }
     }
 
-    /// Asks for all that an outage forbids, until `end`.
-    fn ask_in_vain(&self, token: &str, end: Instant) {
-        let revocation = about_token("/revoke", &self.known[0], token);
+    /// Until `end`, sends requests that cannot succeed during an outage, and expects 503 for each.
+    fn assert_unavailable_until(&self, token: &str, end: Instant) {
+        let revocation = about_token("/revoke", &self.cached[0], token);
         let route = Request::post("/admin/routes").json(&json!({"path": "/orders", "scope": "orders:read"}));
         let unknown = TestClient {
-            id: "nobody".into(),
+            id: "unknown".into(),
             secret: "none".into(),
         };
-        let refused = [
-            token_request(&self.stranger, &[]),
+        let requests = [
+            token_request(&self.uncached, &[]),
             token_request(&unknown, &[]),
             revocation,
             self.scene.operator(route),
         ];
         std::thread::scope(|scope| {
-            for request in &refused {
+            for request in &requests {
                 scope.spawn(move || {
                     while Instant::now() < end {
                         self.scene.server.send(request).assert_unavailable();
@@ -109,7 +109,8 @@ impl Outage {
         }
     }
 
-    /// Waits until it is ready again and the backlog is written; how long each took.
+    /// Waits until the server is ready again and the backlog is written; returns how long each
+    /// took.
     fn recover(&self) -> (Duration, Duration) {
         let began = Instant::now();
         eventually("ready again", Duration::from_secs(10), || {
@@ -121,22 +122,22 @@ impl Outage {
             let oldest = self.scene.statistics("writer")["oldest_unflushed_seconds"]
                 .as_f64()
                 .unwrap();
-            // The load goes on, so there is always something that waits.
+            // The load continues, so the queue is never empty.
             (oldest < 1.0).then_some(())
         });
         (ready, began.elapsed())
     }
 }
 
-/// The database is away for `length`; the time within which 99 % of the answers to known clients came, before and
-/// meanwhile.
+/// Makes the database unavailable for `length`; returns the 99th percentile of the latency of
+/// cached clients before and during the outage.
 fn outage(fault: Fault, length: Duration, connections: usize) -> (Duration, Duration) {
     let outage = Outage::prepare();
     let scene = &outage.scene;
-    let token = scene.token(&outage.known[0]);
+    let token = scene.token(&outage.cached[0]);
     let load = Load::start(
         scene.server.address,
-        &outage.known,
+        &outage.cached,
         connections,
         Duration::from_millis(5),
     );
@@ -145,14 +146,14 @@ fn outage(fault: Fault, length: Duration, connections: usize) -> (Duration, Dura
 
     let began = Instant::now();
     fault.begin(&scene.cluster, &scene.proxy);
-    outage.ask_in_vain(&token, Instant::now() + length);
+    outage.assert_unavailable_until(&token, Instant::now() + length);
     let ended = Instant::now();
     fault.end(&scene.cluster, &scene.proxy);
 
     let (ready, written) = outage.recover();
     let receipts = load.stop();
     let failures = receipts.iter().filter(|receipt| receipt.status != 200).count();
-    assert_eq!(failures, 0, "of {} requests of known clients", receipts.len());
+    assert_eq!(failures, 0, "of {} requests of cached clients", receipts.len());
     scene.assert_all_recorded(&receipts);
     assert!(scene.statistics("cache")["stale_served"].as_u64() > Some(0));
     let writer = scene.statistics("writer");
@@ -162,16 +163,16 @@ fn outage(fault: Fault, length: Duration, connections: usize) -> (Duration, Dura
         (&json!(0), &json!(0))
     );
 
-    // What was refused can be done now, and counts.
-    assert_eq!(scene.server.send(&token_request(&outage.stranger, &[])).status, 200);
-    let known = &outage.known[0];
-    assert_eq!(scene.server.send(&about_token("/revoke", known, &token)).status, 200);
-    let told = scene.server.send(&about_token("/introspect", known, &token)).json();
-    assert_eq!(told, json!({"active": false}));
+    // The requests that failed during the outage succeed now, and take effect.
+    assert_eq!(scene.server.send(&token_request(&outage.uncached, &[])).status, 200);
+    let client = &outage.cached[0];
+    assert_eq!(scene.server.send(&about_token("/revoke", client, &token)).status, 200);
+    let introspection = scene.server.send(&about_token("/introspect", client, &token)).json();
+    assert_eq!(introspection, json!({"active": false}));
 
     let (before, during) = (p99(&receipts, started, began), p99(&receipts, began, ended));
     println!(
-        "away for {:.1?}: {} tokens, p99 {before:.2?} before and {during:.2?} during, ready after {ready:.1?}, \
+        "unavailable for {:.1?}: {} tokens, p99 {before:.2?} before and {during:.2?} during, ready after {ready:.1?}, \
          backlog written after {written:.1?}",
         ended - began,
         receipts.len()
@@ -183,48 +184,48 @@ const SHORT: Duration = Duration::from_secs(7);
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
-fn g7_postgres_stopped() {
+fn g7_postgres_stopped_loses_no_token_of_a_cached_client() {
     outage(Fault::Stopped, SHORT, 1);
 }
 
 #[test]
-fn g7_postgres_hung() {
+fn g7_postgres_hung_loses_no_token_of_a_cached_client() {
     outage(Fault::Hung, SHORT, 1);
 }
 
 #[test]
-fn g7_postgres_slow() {
+fn g7_postgres_slow_loses_no_token_of_a_cached_client() {
     outage(Fault::Slow, SHORT, 1);
 }
 
 #[test]
-fn g7_postgres_dripping() {
+fn g7_postgres_answering_byte_by_byte_loses_no_token_of_a_cached_client() {
     outage(Fault::Dripping, SHORT, 1);
 }
 
 #[test]
 #[ignore = "takes more than a minute: scripts/test --soak"]
-fn soak_g7_postgres_stopped_for_a_minute() {
+fn soak_g7_postgres_stopped_for_a_minute_loses_no_token_of_a_cached_client() {
     let (before, during) = outage(Fault::Stopped, LONG, 2);
     assert_as_quick(before, during);
 }
 
 #[test]
 #[ignore = "takes more than a minute: scripts/test --soak"]
-fn soak_g7_postgres_hung_for_a_minute() {
+fn soak_g7_postgres_hung_for_a_minute_loses_no_token_of_a_cached_client() {
     let (before, during) = outage(Fault::Hung, LONG, 2);
     assert_as_quick(before, during);
 }
 
 #[test]
 #[ignore = "takes more than a minute: scripts/test --soak"]
-fn soak_g7_postgres_slow_for_a_minute() {
+fn soak_g7_postgres_slow_for_a_minute_loses_no_token_of_a_cached_client() {
     let (before, during) = outage(Fault::Slow, LONG, 2);
     assert_as_quick(before, during);
 }
 
 #[test]
-fn a_table_of_tokens_that_takes_too_long_holds_up_nothing_else() {
+fn a_slow_tokens_table_delays_no_other_query() {
     let outage = Outage::prepare();
     let scene = &outage.scene;
     scene.cluster.sql(
@@ -232,10 +233,10 @@ fn a_table_of_tokens_that_takes_too_long_holds_up_nothing_else() {
             'BEGIN PERFORM pg_sleep(10); RETURN NEW; END';
          CREATE TRIGGER dawdle BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION dawdle()",
     );
-    let load = Load::start(scene.server.address, &outage.known, 1, Duration::from_millis(5));
+    let load = Load::start(scene.server.address, &outage.cached, 1, Duration::from_millis(5));
     eventually("two flushes have failed", Duration::from_secs(15), || {
-        let stranger = scene.client();
-        let answer = scene.server.send(&token_request(&stranger, &[]));
+        let uncached = scene.client();
+        let answer = scene.server.send(&token_request(&uncached, &[]));
         assert_eq!(
             answer.status,
             200,

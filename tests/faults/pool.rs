@@ -1,4 +1,5 @@
-//! The pool and its breaker: all connections busy, all of them dead, and a database that is left alone while it is away.
+//! The pool and its circuit breaker: all connections busy, all connections dead, and a database
+//! that receives only probes while it is unavailable.
 
 use std::time::{Duration, Instant};
 
@@ -12,24 +13,24 @@ use testkit::{TestClient, eventually};
 use crate::scene::Scene;
 
 #[test]
-fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_are_told_to_come_again() {
+fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_get_503_with_retry_after() {
     let scene = Scene::new(&[
         ("MINTAGE_DATABASE__POOL__MAX_SIZE", "2"),
         ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
     ]);
-    let strangers: Vec<TestClient> = (0..8).map(|_| scene.client()).collect();
-    let mut holder = scene.cluster.connect();
-    holder
+    let clients: Vec<TestClient> = (0..8).map(|_| scene.client()).collect();
+    let mut lock_holder = scene.cluster.connect();
+    lock_holder
         .batch_execute("BEGIN; LOCK TABLE clients IN ACCESS EXCLUSIVE MODE")
         .unwrap();
     let began = Instant::now();
     std::thread::scope(|scope| {
         let scene = &scene;
-        let waiting: Vec<_> = strangers
+        let waiting: Vec<_> = clients
             .iter()
-            .map(|stranger| {
+            .map(|client| {
                 scope.spawn(move || {
-                    scene.server.send(&token_request(stranger, &[])).assert_unavailable();
+                    scene.server.send(&token_request(client, &[])).assert_unavailable();
                     began.elapsed()
                 })
             })
@@ -45,34 +46,36 @@ fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_are_told_to_co
             std::thread::sleep(Duration::from_millis(20));
         }
         for thread in waiting {
-            // The default connection_timeout and query_timeout, and what a busy machine adds.
+            // The default connection_timeout and query_timeout, plus an allowance for a busy
+            // machine.
             let waited = thread.join().unwrap();
             assert!(waited < Duration::from_secs(4), "{waited:?}");
         }
     });
     assert!(scene.statistics("pool")["timeouts_total"].as_u64() > Some(0));
-    holder.batch_execute("ROLLBACK").unwrap();
-    eventually("all of them get tokens", Duration::from_secs(15), || {
-        let tokens = |stranger| scene.server.send(&token_request(stranger, &[])).status == 200;
-        strangers.iter().all(tokens).then_some(())
+    lock_holder.batch_execute("ROLLBACK").unwrap();
+    eventually("all clients get tokens", Duration::from_secs(15), || {
+        let issued = |client| scene.server.send(&token_request(client, &[])).status == 200;
+        clients.iter().all(issued).then_some(())
     });
 }
 
-/// All connections of a server die while nobody uses them; whoever asks first afterwards does not notice, and nobody else.
+/// All connections of a server die while they are idle. No request fails afterwards, neither the
+/// first one nor any other.
 fn dead_connections(kill: impl Fn(&Scene)) {
     let scene = Scene::new(&[]);
     let route = ["route", "add", "--path", "/orders", "--scope", "orders:read"];
     scene.server.run_json(&route);
-    let strangers: Vec<TestClient> = (0..12).map(|_| scene.client()).collect();
-    let known = scene.client();
-    let revoked = scene.token(&known);
-    let once = scene.server.send(&token_request(&known, &[("one_time", "true")]));
-    let revoke_all = Request::post(&format!("/admin/clients/{}/revoke-tokens", known.id));
+    let uncached: Vec<TestClient> = (0..12).map(|_| scene.client()).collect();
+    let client = scene.client();
+    let token = scene.token(&client);
+    let one_time = scene.server.send(&token_request(&client, &[("one_time", "true")]));
+    let revoke_all = Request::post(&format!("/admin/clients/{}/revoke-tokens", client.id));
     let first = [
-        forwarded("GET", "/orders").bearer(&once.access_token()),
-        about_token("/revoke", &known, &revoked),
+        forwarded("GET", "/orders").bearer(&one_time.access_token()),
+        about_token("/revoke", &client, &token),
         scene.operator(revoke_all),
-        token_request(&strangers[0], &[]),
+        token_request(&uncached[0], &[]),
     ];
     for request in first {
         scene.wait_until_all_is_written();
@@ -84,11 +87,11 @@ fn dead_connections(kill: impl Fn(&Scene)) {
         assert!([200, 204].contains(&answer.status), "{request:?}: {}", answer.text());
     }
     let answers = std::thread::scope(|scope| {
-        let ask = |stranger| {
+        let ask = |client| {
             let scene = &scene;
-            scope.spawn(move || scene.server.send(&token_request(stranger, &[])).status)
+            scope.spawn(move || scene.server.send(&token_request(client, &[])).status)
         };
-        let asking: Vec<_> = strangers[1..].iter().map(ask).collect();
+        let asking: Vec<_> = uncached[1..].iter().map(ask).collect();
         asking
             .into_iter()
             .map(|thread| thread.join().unwrap())
@@ -98,20 +101,20 @@ fn dead_connections(kill: impl Fn(&Scene)) {
 }
 
 #[test]
-fn nobody_notices_that_every_connection_was_ended() {
+fn no_request_fails_after_postgres_has_ended_every_connection() {
     dead_connections(|scene| scene.cluster.end_all_connections());
 }
 
 #[test]
-fn nobody_notices_that_the_server_was_restarted_in_a_quiet_moment() {
+fn no_request_fails_after_postgres_was_restarted_while_idle() {
     dead_connections(|scene| {
         scene.cluster.stop();
         scene.cluster.start_again();
     });
 }
 
-/// The states of the breaker, each once, until it is closed again. Without an answer, because the change log is too old
-/// to judge the operator's token by, nothing is seen.
+/// The distinct states of the breaker in order, until it is closed again. A 503 shows no state: the
+/// operator's token cannot be validated while the change log is too old.
 fn watch_breaker(scene: &Scene) -> Vec<String> {
     let mut seen = Vec::new();
     eventually("the breaker opens and closes", Duration::from_secs(30), || {
@@ -126,40 +129,42 @@ fn watch_breaker(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn an_open_breaker_leaves_the_database_alone_but_for_probes() {
+fn an_open_breaker_sends_nothing_but_probes_to_the_database() {
     const OPEN_FOR: Duration = Duration::from_secs(1);
     let scene = Scene::new(&[("MINTAGE_DATABASE__BREAKER__OPEN_FOR", "1s")]);
-    let strangers: Vec<TestClient> = (0..8).map(|_| scene.client()).collect();
-    let ask_in_vain = |stranger: &TestClient| scene.server.send(&token_request(stranger, &[])).assert_unavailable();
+    let uncached: Vec<TestClient> = (0..8).map(|_| scene.client()).collect();
+    let assert_fails = |client: &TestClient| scene.server.send(&token_request(client, &[])).assert_unavailable();
     let (asked, statements, seen) = std::thread::scope(|scope| {
         let watching = scope.spawn(|| watch_breaker(&scene));
         // Longer than a call may take.
         scene.proxy.set(Conduct::Delay(Duration::from_millis(2500)));
         std::thread::scope(|scope| {
-            for stranger in &strangers {
-                scope.spawn(move || ask_in_vain(stranger));
+            for client in &uncached {
+                scope.spawn(move || assert_fails(client));
             }
         });
         let (began, statements) = (Instant::now(), scene.proxy.statements());
         let mut asked = 0;
-        for stranger in strangers
+        for client in uncached
             .iter()
             .cycle()
             .take_while(|_| began.elapsed() < Duration::from_secs(5))
         {
-            ask_in_vain(stranger);
+            assert_fails(client);
             asked += 1;
         }
         let statements = scene.proxy.statements() - statements;
         scene.proxy.set(Conduct::Pass);
         (asked, statements, watching.join().unwrap())
     });
-    // A probe takes as long as a call may, so there is at most one in that time and what it was open for.
+    // A probe takes as long as a call may take, so there is at most one per open period plus call
+    // timeout.
     let probes = 1 + Duration::from_secs(5).as_millis() / (OPEN_FOR + Duration::from_secs(2)).as_millis();
-    // Three to a call: whether the connection lives, a client, its secrets. Those under way when it opened have two left.
-    let allowed = 3 * probes as usize + 2 * (strangers.len() + 1);
+    // Each call is three statements: connection check, client, secrets. The calls in progress when
+    // the breaker opened have two left.
+    let allowed = 3 * probes as usize + 2 * (uncached.len() + 1);
     assert!(statements <= allowed, "{statements} statements, {allowed} allowed");
-    assert!(asked > 100, "{asked} were refused at once");
+    assert!(asked > 100, "{asked} were rejected immediately");
     assert_eq!(seen[..3], ["closed", "open", "half_open"]);
-    assert_eq!(scene.server.send(&token_request(&strangers[0], &[])).status, 200);
+    assert_eq!(scene.server.send(&token_request(&uncached[0], &[])).status, 200);
 }

@@ -1,4 +1,5 @@
-//! Records of tokens that PostgreSQL does not take: one that it refuses, and more than may wait.
+//! Token records that PostgreSQL does not accept: one that it rejects, and more than may be
+//! pending.
 
 use std::time::Duration;
 
@@ -10,16 +11,16 @@ use testkit::token::{jti, token_request};
 use crate::scene::Scene;
 
 #[test]
-fn a_record_that_is_refused_is_given_up_alone() {
-    // Long enough to find out an id and to forbid it, before anything is written.
+fn only_the_record_that_the_database_rejects_becomes_a_dead_letter() {
+    // Long enough to read an id and to reject it before anything is written.
     let scene = Scene::new(&[("MINTAGE_WRITER__FLUSH_INTERVAL", "3s")]);
     let client = scene.client();
     let mut ids: Vec<String> = (0..40).map(|_| jti(&scene.token(&client))).collect();
     let poison = ids.remove(17);
     scene.cluster.sql(&format!(
-        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS
             'BEGIN IF NEW.jti = ''{poison}'' THEN RAISE ''this row is poison''; END IF; RETURN NEW; END';
-         CREATE TRIGGER refuse BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION refuse()"
+         CREATE TRIGGER reject BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION reject()"
     ));
     scene.wait_until_all_is_written();
     let recorded = scene.cluster.recorded();
@@ -28,13 +29,6 @@ fn a_record_that_is_refused_is_given_up_alone() {
     assert_eq!(scene.statistics("writer")["dead_lettered_total"], 1);
     let line = format!("token record dead-lettered jti={poison}");
     assert!(scene.server.log().contains(&line));
-}
-
-/// Resident memory of the server, in KiB.
-fn memory(scene: &Scene) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", scene.server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
 #[test]
@@ -52,12 +46,12 @@ fn past_max_pending_tokens_are_refused_and_counted_and_nothing_grows() {
     eventually("the queue is full", Duration::from_secs(10), || {
         (connection.ask(&request).status == 503).then_some(())
     });
-    let before = memory(&scene);
+    let before = scene.server.resident_memory_kib();
     for _ in 0..5000 {
         connection.ask(&request).assert_unavailable();
     }
     let receipts = load.stop();
-    let grown = memory(&scene).saturating_sub(before);
+    let grown = scene.server.resident_memory_kib().saturating_sub(before);
     assert!(grown < 4096, "by {grown} KiB");
     scene.cluster.start_again();
     eventually("ready again", Duration::from_secs(10), || {
@@ -66,15 +60,16 @@ fn past_max_pending_tokens_are_refused_and_counted_and_nothing_grows() {
     scene.assert_all_recorded(&receipts);
     let refused = receipts.iter().filter(|receipt| receipt.status == 503).count();
     let rejected = scene.statistics("writer")["rejected_total"].as_u64().unwrap() as usize;
-    // Those on the connection of the test's own are not among the receipts: the one that found out, and the 5,000.
+    // The test's own requests are not among the receipts: the one that found the queue full, and
+    // the 5,000.
     assert_eq!(rejected, refused + 1 + 5000);
 }
 
 #[test]
-fn g6_what_cannot_be_written_before_the_end_is_counted_as_lost() {
+fn g6_records_that_cannot_be_written_before_the_shutdown_timeout_are_logged_as_lost() {
     let mut scene = Scene::new(&[("MINTAGE_SERVER__SHUTDOWN_TIMEOUT", "1s")]);
     let client = scene.client();
-    // To one worker, whose cache knows the client from now on.
+    // Pinned to one worker, whose cache holds the client from now on.
     let mut connection = Connection::open(scene.server.address);
     connection.ask(&token_request(&client, &[])).access_token();
     scene.wait_until_all_is_written();

@@ -1,4 +1,4 @@
-//! [`Scene`]: a server that reaches its PostgreSQL through a proxy, and those who ask it.
+//! [`Scene`]: a server that reaches its PostgreSQL through a proxy, and the clients that use it.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use testkit::proxy::PostgresProxy;
 use testkit::token::token_request;
 use testkit::{Server, TestClient, eventually};
 
-/// What the operator of the scene may do.
+/// The scope of the scene's operator.
 const OPERATOR: &str = "mintage:admin";
 
 pub struct Scene {
@@ -22,7 +22,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A server that is ready, with these variables in its environment.
+    /// A server that is ready, with the given environment variables.
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let cluster = Cluster::start();
         let proxy = PostgresProxy::before(cluster.address());
@@ -39,30 +39,35 @@ impl Scene {
             server,
             operator_token,
         };
-        // Or what is heard next could still be about the operator.
-        eventually("every worker has heard of the operator", Duration::from_secs(5), || {
-            (scene.heard() >= 2).then_some(())
-        });
+        // Otherwise, the next invalidation could still be about the operator.
+        eventually(
+            "every worker has received the operator's creation",
+            Duration::from_secs(5),
+            || (scene.invalidations() >= 2).then_some(()),
+        );
         scene
     }
 
-    /// How often workers have been told to forget a client.
-    fn heard(&self) -> u64 {
+    /// How many clients the workers have invalidated.
+    fn invalidations(&self) -> u64 {
         self.statistics("cache")["invalidations"].as_u64().unwrap()
     }
 
-    /// The URL of the database that does not go through the proxy.
+    /// The URL of the database that bypasses the proxy.
     pub fn direct_url(&self) -> String {
         self.cluster.url(self.cluster.address(), "mintage")
     }
 
-    /// Makes a client, and waits until the server has heard of it: nothing that is cached from now on is dropped again.
+    /// Creates a client and waits until every worker has received the change: nothing that is
+    /// cached from now on is invalidated by it.
     pub fn client(&self) -> TestClient {
-        let before = self.heard();
+        let before = self.invalidations();
         let client = self.server.client_at(&self.direct_url(), "orders:read", &[]);
-        eventually("every worker has heard of the client", Duration::from_secs(5), || {
-            (self.heard() >= before + 2).then_some(())
-        });
+        eventually(
+            "every worker has received the client's creation",
+            Duration::from_secs(5),
+            || (self.invalidations() >= before + 2).then_some(()),
+        );
         client
     }
 
@@ -77,7 +82,7 @@ impl Scene {
         request.bearer(&self.operator_token)
     }
 
-    /// What `/admin/…/stats` says; it must say something.
+    /// The document of `/admin/…/stats`; the request must succeed.
     #[track_caller]
     pub fn statistics(&self, of: &str) -> Value {
         let answer = self.ask_statistics(of);
@@ -98,13 +103,14 @@ impl Scene {
     #[track_caller]
     pub fn wait_until_all_is_written(&self) {
         eventually("everything is written", Duration::from_secs(15), || {
-            // It may have been ready by what it heard before an outage, and not know yet what was taken back in it.
+            // The server may be ready by what it received before an outage, and still answer 503
+            // because it has not yet received the revocations of the outage.
             let answer = self.ask_statistics("writer");
             (answer.status == 200 && answer.json()["pending"] == 0).then_some(())
         });
     }
 
-    /// That every token that somebody received is a row, as soon as nothing waits any more.
+    /// Asserts that every token that a client received is a row, as soon as nothing is pending.
     #[track_caller]
     pub fn assert_all_recorded(&self, receipts: &[Receipt]) {
         self.wait_until_all_is_written();

@@ -1,5 +1,6 @@
-//! Slow clients: slowhttptest sends heads, bodies and reads answers as slowly as it can, and thousands of connections do
-//! nothing at all. Others must not notice. On SQLite, because no database is in the way.
+//! Slow clients: slowhttptest sends heads and bodies and reads responses as slowly as it can, and
+//! thousands of connections are idle. Other clients must not be delayed. On SQLite, so that no
+//! database server affects the figures.
 
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -10,9 +11,11 @@ use testkit::load::{Load, assert_as_quick, p99};
 use testkit::token::token_request;
 use testkit::{Server, TestClient};
 
-/// Open files for this process and the servers that it starts: a connection has an end in each.
+/// Raises the limit of open files for this process and the servers that it starts: a connection has
+/// an end in each.
 ///
-/// The limit of a running process cannot be raised without unsafe code; `prlimit` (util-linux) does it from outside.
+/// The limit of a running process cannot be raised without unsafe code; `prlimit` (util-linux) does
+/// it from outside.
 fn raise_limit(files: usize) {
     let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
     let limit = limits
@@ -42,8 +45,9 @@ impl Scene {
         Self { server, clients }
     }
 
-    /// Asks for tokens while `nuisance` goes on, on connections kept alive and on new ones; every request must succeed.
-    /// Answers the time within which 99 % of those on the former were answered, before and meanwhile.
+    /// Requests tokens during `nuisance`, on persistent and on new connections; every request must
+    /// succeed. Returns the 99th percentile of the latency on persistent connections, before and
+    /// during.
     fn undisturbed(&self, what: &str, quiet: Duration, nuisance: impl FnOnce(SocketAddr)) -> (Duration, Duration) {
         let load = Load::start(self.server.address, &self.clients, 1, Duration::from_millis(5));
         let started = Instant::now();
@@ -51,7 +55,7 @@ impl Scene {
         let began = Instant::now();
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            scope.spawn(|| self.arrive_until(&over));
+            scope.spawn(|| self.send_on_new_connections(&over));
             nuisance(self.server.address);
             over.store(true, Ordering::Relaxed);
         });
@@ -69,8 +73,9 @@ impl Scene {
 }
 
 impl Scene {
-    /// Sends each request on a connection of its own, as one who comes and waits no longer than most clients do.
-    fn arrive_until(&self, over: &AtomicBool) {
+    /// Sends each request on a new connection, and fails if a response takes longer than most
+    /// clients wait.
+    fn send_on_new_connections(&self, over: &AtomicBool) {
         while !over.load(Ordering::Relaxed) {
             let arrived = Instant::now();
             let answer = self.server.send(&token_request(&self.clients[0], &[]));
@@ -85,7 +90,7 @@ impl Scene {
     }
 }
 
-/// Runs slowhttptest for some seconds, on 500 connections of which it opens 200 a second.
+/// Runs slowhttptest for some seconds, on 500 connections, of which it opens 200 per second.
 fn slowhttptest(address: SocketAddr, seconds: u32, attack: &[&str]) {
     let (url, seconds) = (format!("http://{address}/token"), seconds.to_string());
     let common = ["-u", &url, "-c", "500", "-r", "200", "-l", &seconds, "-p", "3"];
@@ -94,12 +99,12 @@ fn slowhttptest(address: SocketAddr, seconds: u32, attack: &[&str]) {
         .args(attack)
         .stdin(Stdio::null())
         .output()
-        .expect("slowhttptest is there: scripts/test gets it");
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(said.contains("slow HTTP test status"), "{said}");
+        .expect("slowhttptest is installed: scripts/test gets it");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.contains("slow HTTP test status"), "{report}");
 }
 
-/// The three ways of being slow: heads, bodies, reading.
+/// The three ways to be slow: sending heads, sending bodies, reading.
 const ATTACKS: [&[&str]; 3] = [
     &["-H", "-i", "1", "-x", "24"],
     &["-B", "-i", "1", "-s", "8192", "-x", "10", "-t", "POST"],
@@ -113,7 +118,7 @@ fn slow_requests(seconds: u32) -> [(Duration, Duration); 3] {
     ATTACKS.map(|attack| scene.undisturbed(attack[0], quiet, |address| slowhttptest(address, seconds, attack)))
 }
 
-/// Opens `count` connections that say nothing, and opens another for each that the server closes, for `length`.
+/// Opens `count` idle connections, and reopens each that the server closes, for `length`.
 fn stay_connected(address: SocketAddr, count: usize, length: Duration) {
     let end = Instant::now() + length;
     let open = || TcpStream::connect(address).unwrap();
@@ -138,18 +143,18 @@ fn idle_connections(count: usize, length: Duration) -> (Duration, Duration) {
 }
 
 #[test]
-fn slow_requests_disturb_nobody() {
+fn slow_requests_do_not_delay_other_clients() {
     slow_requests(4);
 }
 
 #[test]
-fn idle_connections_disturb_nobody() {
+fn idle_connections_do_not_delay_other_clients() {
     idle_connections(2000, Duration::from_secs(4));
 }
 
 #[test]
 #[ignore = "takes more than a minute: scripts/test --soak"]
-fn soak_slow_requests_take_no_time_from_others() {
+fn soak_slow_requests_do_not_delay_other_clients() {
     for (before, during) in slow_requests(20) {
         assert_as_quick(before, during);
     }
@@ -157,7 +162,7 @@ fn soak_slow_requests_take_no_time_from_others() {
 
 #[test]
 #[ignore = "opens 10,000 connections: scripts/test --soak"]
-fn soak_idle_connections_take_no_time_from_others() {
+fn soak_idle_connections_do_not_delay_other_clients() {
     let (before, during) = idle_connections(10_000, Duration::from_secs(20));
     assert_as_quick(before, during);
 }

@@ -1,4 +1,4 @@
-//! Starts on a PostgreSQL that is not there yet, and of two instances at once.
+//! Starts on a PostgreSQL that is not available yet, and simultaneous starts of two instances.
 
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,8 @@ fn started_late(length: Duration) {
     let mut server = testkit::program!()
         .on(&cluster.url(cluster.address(), "mintage"), &[])
         .serve_unready(&[]);
-    let anybody = TestClient {
-        id: "anybody".into(),
+    let unknown = TestClient {
+        id: "unknown".into(),
         secret: "none".into(),
     };
     let began = Instant::now();
@@ -27,7 +27,7 @@ fn started_late(length: Duration) {
         answer.assert_unavailable();
         let reason = "the server is starting: keys and clients are not loaded yet";
         assert_eq!(answer.json(), json!({"status": "unavailable", "reason": reason}));
-        server.send(&token_request(&anybody, &[])).assert_unavailable();
+        server.send(&token_request(&unknown, &[])).assert_unavailable();
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!(
@@ -36,7 +36,7 @@ fn started_late(length: Duration) {
             .contains("startup attempt failed error=\"the database cannot be reached: ")
     );
     cluster.start_again();
-    eventually("it is ready", Duration::from_secs(10), || {
+    eventually("the server is ready", Duration::from_secs(10), || {
         (server.send(&Request::get("/readyz")).status == 200).then_some(())
     });
     let client = server.client("a", &[]);
@@ -46,7 +46,7 @@ fn started_late(length: Duration) {
 }
 
 #[test]
-fn a_server_waits_for_a_database_that_comes_later() {
+fn a_server_waits_for_a_database_that_starts_later() {
     started_late(Duration::from_secs(3));
 }
 
@@ -57,10 +57,10 @@ fn soak_a_server_waits_half_a_minute_for_its_database() {
 }
 
 #[test]
-fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
+fn two_instances_that_start_at_once_on_an_empty_database_share_its_keys_and_clients() {
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "empty");
-    // Both wait for the same moment.
+    // Both continue at the same moment.
     cluster.hang();
     let instances = [
         testkit::program!().on(&url, &[]).serve_unready(&[]),
@@ -76,31 +76,33 @@ fn two_instances_that_start_at_once_on_an_empty_database_become_one_server() {
     assert_eq!(key_sets[0], key_sets[1]);
     let client = instances[0].client("a", &[]);
     let token = instances[0].send(&token_request(&client, &[])).access_token();
-    let told = instances[1].send(&about_token("/introspect", &client, &token)).json();
-    assert_eq!(told["active"], true, "{told}");
+    let introspection = instances[1].send(&about_token("/introspect", &client, &token)).json();
+    assert_eq!(introspection["active"], true, "{introspection}");
 }
 
 #[test]
-fn g2_what_is_taken_back_while_an_instance_starts_counts_before_it_is_ready() {
+fn g2_a_token_revoked_while_an_instance_starts_is_inactive_before_the_instance_is_ready() {
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "mintage");
     let first = testkit::program!().on(&url, &[]).serve(&[]);
     let client = first.client("a", &[]);
     let token = first.send(&token_request(&client, &[])).access_token();
-    // The second has read all revocations when it comes to the routes.
-    let mut holder = cluster.connect();
-    holder
+    // The second instance has loaded all revocations when it reads the routes.
+    let mut lock_holder = cluster.connect();
+    lock_holder
         .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
         .unwrap();
     let second = testkit::program!().on(&url, &[]).serve_unready(&[]);
-    eventually("the second waits for the routes", Duration::from_secs(10), || {
-        (cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(())
-    });
+    eventually(
+        "the second instance waits for the routes",
+        Duration::from_secs(10),
+        || (cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(()),
+    );
     assert_eq!(first.send(&about_token("/revoke", &client, &token)).status, 200);
-    holder.batch_execute("ROLLBACK").unwrap();
-    let question = about_token("/introspect", &client, &token);
-    let told = eventually("the second judges", Duration::from_secs(10), || {
-        Some(second.send(&question)).filter(|answer| answer.status == 200)
+    lock_holder.batch_execute("ROLLBACK").unwrap();
+    let request = about_token("/introspect", &client, &token);
+    let introspection = eventually("the second instance answers", Duration::from_secs(10), || {
+        Some(second.send(&request)).filter(|answer| answer.status == 200)
     });
-    assert_eq!(told.json(), json!({"active": false}));
+    assert_eq!(introspection.json(), json!({"active": false}));
 }

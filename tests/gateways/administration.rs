@@ -5,18 +5,18 @@ use testkit::gateway::HOST;
 use testkit::http::{Request, Response};
 use testkit::{Server, TestClient};
 
-struct Setting {
+struct Fixture {
     server: Server,
     demo: TestClient,
     admin: String,
     reader: String,
 }
 
-fn setting() -> Setting {
+fn fixture() -> Fixture {
     let server = crate::start();
     let demo = server.client_with_id("demo", "orders:read orders:write", &[]);
     let ops = server.client_with_id("ops", "mintage:admin mintage:read", &[]);
-    Setting {
+    Fixture {
         admin: server.token(&ops, "mintage:admin", &[]),
         reader: server.token(&ops, "mintage:read", &[]),
         server,
@@ -24,7 +24,7 @@ fn setting() -> Setting {
     }
 }
 
-impl Setting {
+impl Fixture {
     fn post(&self, path: &str, document: &Value) -> Response {
         let request = Request::to_host(HOST, "POST", path).bearer(&self.admin).json(document);
         request.send_and_close(self.server.address)
@@ -50,36 +50,36 @@ fn assert_problem(response: &Response, status: u16) {
 }
 
 #[test]
-fn a_write_counts_on_every_worker_when_it_is_answered() {
-    let setting = setting();
-    let server = &setting.server;
-    let token = server.token(&setting.demo, "orders:read", &[]);
+fn a_write_is_in_effect_on_every_worker_when_it_is_acknowledged() {
+    let fixture = fixture();
+    let server = &fixture.server;
+    let token = server.token(&fixture.demo, "orders:read", &[]);
     let route = json!({"method": "GET", "path": "/orders/{id}", "scope": "orders:read"});
     for _ in 0..5 {
-        let made = setting.post("/admin/routes", &route);
-        assert_eq!(made.status, 201, "{made:?}");
-        let id = made.json()["id"].as_str().unwrap().to_owned();
+        let created = fixture.post("/admin/routes", &route);
+        assert_eq!(created.status, 201, "{created:?}");
+        let id = created.json()["id"].as_str().unwrap().to_owned();
         let expected = json!({"id": id, "method": "GET", "host": null, "path": "/orders/{id}", "scope": "orders:read", "audience": null});
-        assert_eq!(made.json(), expected);
-        // Each on a connection of its own: both workers get some of them.
+        assert_eq!(created.json(), expected);
+        // Each on a new connection, so that both workers get some of them.
         assert!((0..8).all(|_| server.validate("GET", "/orders/1", &token).status == 200));
         assert_eq!(
-            setting.get_routes().json(),
+            fixture.get_routes().json(),
             json!({"items": [expected], "next_cursor": null})
         );
-        let removed = setting.delete(&id);
+        let removed = fixture.delete(&id);
         assert_eq!((removed.status, removed.text().as_str()), (204, ""));
         assert!((0..8).all(|_| server.validate("GET", "/orders/1", &token).status == 403));
     }
 }
 
 #[test]
-fn what_cannot_be_done_is_a_problem_document() {
-    let setting = setting();
+fn rejected_writes_are_problem_documents() {
+    let fixture = fixture();
     let route = json!({"path": "/orders/{id}", "scope": "orders:read", "host": "API.example", "audience": "https://api.example"});
-    assert_eq!(setting.post("/admin/routes", &route).json()["host"], "api.example");
-    assert_problem(&setting.post("/admin/routes", &route), 409);
-    assert_problem(&setting.delete("nobody"), 404);
+    assert_eq!(fixture.post("/admin/routes", &route).json()["host"], "api.example");
+    assert_problem(&fixture.post("/admin/routes", &route), 409);
+    assert_problem(&fixture.delete("unknown"), 404);
     for bad in [
         json!({}),
         json!([]),
@@ -93,43 +93,43 @@ fn what_cannot_be_done_is_a_problem_document() {
         json!({"path": "/{*rest}/a", "scope": "a"}),
         json!({"path": 1, "scope": "a"}),
     ] {
-        assert_problem(&setting.post("/admin/routes", &bad), 400);
+        assert_problem(&fixture.post("/admin/routes", &bad), 400);
     }
     let twice = r#"{"path":"/a","path":"/b","scope":"a"}"#;
     let request = Request::to_host(HOST, "POST", "/admin/routes")
-        .bearer(&setting.admin)
+        .bearer(&fixture.admin)
         .body("application/json", twice);
-    assert_problem(&request.send_and_close(setting.server.address), 400);
-    assert_eq!(setting.get_routes().json()["items"].as_array().unwrap().len(), 1);
+    assert_problem(&request.send_and_close(fixture.server.address), 400);
+    assert_eq!(fixture.get_routes().json()["items"].as_array().unwrap().len(), 1);
     for (method, path, allowed) in [
         ("PUT", "/admin/routes", "GET, HEAD, POST"),
         ("GET", "/admin/routes/x", "DELETE"),
         ("GET", "/admin/routes/explain", "POST"),
     ] {
         let response = Request::to_host(HOST, method, path)
-            .bearer(&setting.admin)
-            .send_and_close(setting.server.address);
+            .bearer(&fixture.admin)
+            .send_and_close(fixture.server.address);
         assert_problem(&response, 405);
         assert_eq!(response.header("allow"), Some(allowed));
     }
 }
 
 #[test]
-fn the_bearer_is_judged_before_the_body_and_the_body_is_bounded() {
-    let setting = setting();
-    let address = setting.server.address;
-    let demo = setting.server.token(&setting.demo, "orders:read", &[]);
+fn the_bearer_token_is_checked_before_the_body_and_the_body_is_bounded() {
+    let fixture = fixture();
+    let address = fixture.server.address;
+    let demo = fixture.server.token(&fixture.demo, "orders:read", &[]);
     for (method, path) in [
         ("POST", "/admin/routes"),
         ("POST", "/admin/routes/explain"),
         ("DELETE", "/admin/routes/x"),
     ] {
-        // A body that never comes whole: whoever waits for it does not answer.
-        let endless = |request: Request| request.header("Content-Length", "10").send_and_close(address);
-        assert_problem(&endless(Request::to_host(HOST, method, path)), 401);
-        assert_problem(&endless(Request::to_host(HOST, method, path).bearer(&demo)), 403);
+        // The body never arrives completely: a server that waited for it would not answer.
+        let incomplete = |request: Request| request.header("Content-Length", "10").send_and_close(address);
+        assert_problem(&incomplete(Request::to_host(HOST, method, path)), 401);
+        assert_problem(&incomplete(Request::to_host(HOST, method, path).bearer(&demo)), 403);
         assert_problem(
-            &endless(Request::to_host(HOST, method, path).bearer(&setting.reader)),
+            &incomplete(Request::to_host(HOST, method, path).bearer(&fixture.reader)),
             403,
         );
     }
@@ -146,7 +146,7 @@ fn the_bearer_is_judged_before_the_body_and_the_body_is_bounded() {
     let large = vec![b' '; (16 << 10) + 1];
     for path in ["/admin/routes", "/admin/routes/explain"] {
         let request = Request::to_host(HOST, "POST", path)
-            .bearer(&setting.admin)
+            .bearer(&fixture.admin)
             .header("Content-Type", "application/json");
         assert_problem(&request.clone().body("", &large).send_and_close(address), 413);
         assert_problem(&request.chunked(&large).send_and_close(address), 413);
@@ -154,21 +154,21 @@ fn the_bearer_is_judged_before_the_body_and_the_body_is_bounded() {
 }
 
 #[test]
-fn explain_says_which_route_decides_and_why() {
-    let setting = setting();
-    let server = &setting.server;
-    let general = server.route("*", "/orders/{id}", "orders:write", &[]);
-    let special = server.route("GET", "/orders/{id}", "orders:read", &[]);
-    let question = json!({"method": "HEAD", "url": "https://api.example/orders/1?x"});
-    let by_http = setting.post("/admin/routes/explain", &question);
+fn explain_names_the_deciding_route_and_the_reason() {
+    let fixture = fixture();
+    let server = &fixture.server;
+    let generic = server.route("*", "/orders/{id}", "orders:write", &[]);
+    let specific = server.route("GET", "/orders/{id}", "orders:read", &[]);
+    let query = json!({"method": "HEAD", "url": "https://api.example/orders/1?x"});
+    let by_http = fixture.post("/admin/routes/explain", &query);
     assert_eq!(by_http.status, 200, "{by_http:?}");
-    let by_hand = server.run_json(&["route", "explain", "HEAD", "https://api.example/orders/1?x"]);
-    assert_eq!(by_http.json(), by_hand);
-    assert_eq!(by_hand["decision"], "route");
-    assert_eq!(by_hand["route"]["id"], *special);
-    assert_eq!(by_hand["reason"], "it is the most specific of 2 routes that match");
-    assert_eq!(by_hand["others"][0]["route"]["id"], *general);
-    assert_eq!(by_hand["others"][0]["reason"], "the deciding route names the method");
+    let by_command = server.run_json(&["route", "explain", "HEAD", "https://api.example/orders/1?x"]);
+    assert_eq!(by_http.json(), by_command);
+    assert_eq!(by_command["decision"], "route");
+    assert_eq!(by_command["route"]["id"], *specific);
+    assert_eq!(by_command["reason"], "it is the most specific of 2 routes that match");
+    assert_eq!(by_command["others"][0]["route"]["id"], *generic);
+    assert_eq!(by_command["others"][0]["reason"], "the deciding route names the method");
     let denied = server.run_json(&["route", "explain", "GET", "https://api.example/orders/../orders/1"]);
     assert_eq!(
         (&denied["decision"], &denied["route"]),
@@ -181,18 +181,18 @@ fn explain_says_which_route_decides_and_why() {
         words.starts_with("decided by  ") && words.contains("\nnot by "),
         "{words}"
     );
-    assert_problem(&setting.post("/admin/routes/explain", &json!({"method": "GET"})), 400);
+    assert_problem(&fixture.post("/admin/routes/explain", &json!({"method": "GET"})), 400);
 }
 
 #[test]
-fn what_the_command_line_does_counts_within_a_second() {
-    let setting = setting();
-    let server = &setting.server;
-    let token = server.token(&setting.demo, "orders:read", &[]);
+fn a_change_by_the_command_line_is_in_effect_within_a_second() {
+    let fixture = fixture();
+    let server = &fixture.server;
+    let token = server.token(&fixture.demo, "orders:read", &[]);
     assert_eq!(server.validate("GET", "/orders/1", &token).status, 403);
     let id = server.route("GET", "/orders/{id}", "orders:read", &[]);
     server.validates_within_a_second("GET", "/orders/1", &token, 200);
-    assert_eq!(server.run_json(&["route", "list"]), setting.get_routes().json());
+    assert_eq!(server.run_json(&["route", "list"]), fixture.get_routes().json());
     assert_eq!(
         server.run_json(&["route", "remove", &id]),
         json!({"id": id, "removed": true})
@@ -201,21 +201,21 @@ fn what_the_command_line_does_counts_within_a_second() {
 }
 
 #[test]
-fn the_command_line_says_what_is_wrong_in_one_line() {
+fn the_command_line_reports_an_error_in_one_line() {
     let server = crate::start();
     server.route("GET", "/orders/{id}", "orders:read", &[]);
-    let refused = |arguments: &[&str], code: i32, beginning: &str| {
+    let rejected = |arguments: &[&str], code: i32, beginning: &str| {
         let outcome = server.program.run(&[&["route"], arguments].concat());
         let line = outcome.failed(code);
         assert!(line.starts_with(&format!("mintage: {beginning}")), "{line}");
     };
-    let add = |more: &[&str], beginning: &str| refused(&[&["add"], more].concat(), 2, beginning);
+    let add = |more: &[&str], beginning: &str| rejected(&[&["add"], more].concat(), 2, beginning);
     add(&["--path", "/a//b", "--scope", "a"], "--path: ");
     add(&["--path", "/a", "--scope", "a  b"], "--scope: ");
     add(&["--path", "/a", "--scope", "a", "--method", "get"], "--method: ");
     add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
     add(&["--path", "/a", "--scope", "a", "--audience", "a"], "--audience: ");
-    let again = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
-    refused(&again, 1, "a route with this method");
-    refused(&["remove", "nobody"], 1, "route \"nobody\" not found");
+    let duplicate = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
+    rejected(&duplicate, 1, "a route with this method");
+    rejected(&["remove", "nobody"], 1, "route \"nobody\" not found");
 }

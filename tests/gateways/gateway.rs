@@ -1,4 +1,5 @@
-//! [`Gateway`]: a real gateway between an attacker and an [`Upstream`], and what it must withstand.
+//! [`Gateway`]: a real gateway between an attacker and an [`Upstream`], and the attacks that it
+//! must withstand.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,7 +16,7 @@ use crate::upstream::Upstream;
 
 const DOCUMENT: &str = include_str!("../../docs/gateways.md");
 
-/// What a weak and a strong token may do differs; where they stand, `*` is any method.
+/// The weak and the strong token of the tests allow different routes. Method `*` is any method.
 const ROUTES: [(&str, &str, &str); 5] = [
     ("*", "/public/{*rest}", "public:read"),
     ("GET", "/orders/{id}", "orders:read"),
@@ -24,7 +25,7 @@ const ROUTES: [(&str, &str, &str); 5] = [
     ("*", "/a b/{*rest}", "orders:read"),
 ];
 
-/// A gateway that asks a [`Server`] about everything on its way to an [`Upstream`]. Dropped, it is killed.
+/// A gateway that authorizes each request to an [`Upstream`] with a [`Server`]. Killed on drop.
 pub struct Gateway {
     pub address: SocketAddr,
     pub server: Server,
@@ -35,8 +36,9 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts `program` with the block of `docs/gateways.md` in this language. `configure` gets a folder, the port to
-    /// listen on and the block with the addresses of this test, and makes the command that runs in the foreground.
+    /// Starts `program` with the block of `docs/gateways.md` in this language. `configure` gets a
+    /// folder, the port to listen on and the block with the addresses of this test, and returns the
+    /// command that runs in the foreground.
     pub fn start(program: &str, language: &str, configure: impl Fn(&TempDir, u16, String) -> Command) -> Self {
         let server = crate::start();
         let upstream = Upstream::start();
@@ -72,23 +74,23 @@ impl Gateway {
             }
             TcpStream::connect(gateway.address).ok()
         });
-        // The last of the routes counts: it asks for a token.
+        // Once the last route is in effect, `/validate` asks for a valid token.
         let last = "/a%20b/x";
         gateway.server.validates_within_a_second("GET", last, "wrong", 401);
         gateway
     }
 
-    /// A token that may only read what is public.
+    /// A token for public resources only.
     pub fn weak(&self) -> String {
         self.server.token(&self.client, "public:read", &[])
     }
 
-    /// A token that may read orders.
+    /// A token that allows reading orders.
     pub fn strong(&self) -> String {
         self.server.token(&self.client, "orders:read", &[])
     }
 
-    /// Sends a request; the answer, and what reached the upstream.
+    /// Sends a request; returns the response and the heads that reached the upstream.
     pub fn ask(&self, request: &Request) -> (Response, Vec<String>) {
         self.upstream.take_seen();
         let response = request.send_and_close(self.address);
@@ -102,10 +104,10 @@ impl Gateway {
         assert_eq!(seen, [""; 0], "{what}: {response:?}");
     }
 
-    /// That it lets pass what may, and tells the upstream who it is.
-    pub fn assert_lets_pass_what_may(&self) {
+    /// Asserts that authorized requests pass, and that the upstream receives the client's identity.
+    pub fn assert_passes_authorized_requests(&self) {
         let strong = self.strong();
-        let lies = [
+        let forged = [
             ("X-Client-Id", "admin"),
             ("X-Token-Scope", "orders:write"),
             ("X-Token-Id", "1"),
@@ -116,7 +118,7 @@ impl Gateway {
             ("X-Forwarded-Uri", "/nowhere"),
         ];
         let mut request = Request::to_host(HOST, "GET", "/orders/1?page=2").bearer(&strong);
-        for (name, value) in lies {
+        for (name, value) in forged {
             request = request.header(name, value);
         }
         let (response, seen) = self.ask(&request);
@@ -148,8 +150,8 @@ impl Gateway {
         );
     }
 
-    /// That it stops what may not, and says why.
-    pub fn assert_stops_what_may_not(&self) {
+    /// Asserts that unauthorized requests are stopped with the right status and challenge.
+    pub fn assert_stops_unauthorized_requests(&self) {
         let (response, seen) = self.ask(&Request::to_host(HOST, "GET", "/orders/1"));
         assert_eq!((response.status, seen.len()), (401, 0), "{response:?}");
         assert_eq!(response.header("www-authenticate"), Some("Bearer realm=\"mintage\""));
@@ -175,8 +177,8 @@ impl Gateway {
         }
     }
 
-    /// P44: no spelling of a path gets a weak token at an order.
-    pub fn assert_withstands_tricks_with_paths(&self) {
+    /// P44: no spelling of a path gives a weak token access to an order.
+    pub fn assert_withstands_path_tricks(&self) {
         let weak = self.weak();
         for target in [
             "/public/../orders/1",
@@ -217,8 +219,8 @@ impl Gateway {
         }
     }
 
-    /// P43: what a client says in the names of the gateway's own headers counts for nothing.
-    pub fn assert_withstands_lies_in_headers(&self) {
+    /// P43: a client cannot influence the decision through the gateway's own headers.
+    pub fn assert_withstands_forged_headers(&self) {
         let weak = self.weak();
         let order = Request::to_host(HOST, "GET", "/orders/1").bearer(&weak);
         let public = [("Method", "GET"), ("Host", "api.example"), ("Uri", "/public/a")];
@@ -264,7 +266,7 @@ impl Gateway {
         self.assert_stopped(&two_hosts, "two hosts");
     }
 
-    /// CL/TE: whatever two parsers make of the ends of a message, the order is not served.
+    /// CL/TE: however two parsers disagree about the end of a message, the order is not served.
     pub fn assert_withstands_smuggling(&self) {
         let weak = self.weak();
         let hidden = format!(
@@ -351,19 +353,20 @@ impl Gateway {
         .enumerate()
         {
             self.upstream.take_seen();
-            // What the gateway has answered may still be on its way to the upstream when the next one is sent.
+            // Responses to the previous message may still be on their way when the next one is
+            // sent.
             let case = format!("/public/a?case={number} ");
             let message = message.replacen("/public/a ", &case, 1);
             let responses = exchange(self.address, message.as_bytes());
             let seen = self.upstream.take_seen();
-            assert!(!responses.is_empty(), "{what}: no answer at all");
+            assert!(!responses.is_empty(), "{what}: no response at all");
             assert!(
                 seen.iter()
                     .all(|head| head.starts_with("POST /public/a") || head.starts_with("GET /public/a")),
                 "{what}: {seen:?}"
             );
-            let of_this = seen.iter().filter(|head| head.contains(&case));
-            assert!(of_this.count() <= 1, "{what}: {seen:?}");
+            let of_this_case = seen.iter().filter(|head| head.contains(&case));
+            assert!(of_this_case.count() <= 1, "{what}: {seen:?}");
             assert!(
                 responses[1..].iter().all(|response| response.status != 200),
                 "{what}: {responses:?}"
@@ -379,8 +382,8 @@ impl Drop for Gateway {
     }
 }
 
-/// A port that was free a moment ago. It is below those that the kernel hands out by itself, or somebody who asks for
-/// any port could get it in between, and be taken for the gateway.
+/// A port that was free a moment ago. It is below the kernel's ephemeral ports: otherwise another
+/// process could be assigned it in between, and be taken for the gateway.
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + (std::process::id() % 100) as u16 * 100;
@@ -392,7 +395,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// The one fenced block of the document in a language.
+/// The only fenced block of the document in a language.
 fn block(language: &str) -> String {
     let fence = format!("\n```{language}\n");
     let mut blocks = DOCUMENT.split(&fence).skip(1);

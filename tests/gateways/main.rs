@@ -1,11 +1,12 @@
-//! `/validate` as gateways use it: asked by hand, and by nginx and Caddy with the configurations of `docs/gateways.md`.
+//! `/validate` as gateways use it: called directly, and by nginx and Caddy with the configurations
+//! of `docs/gateways.md`.
 //!
-//! nginx and Caddy are Debian's packages (`scripts/test` gets them). One that is missing is a failure, not a skip: these
-//! tests are the reason to believe the document.
+//! nginx and Caddy are Debian's packages (`scripts/test` gets them). A missing one is a failure,
+//! not a skip: these tests are the evidence for the document.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long a running program takes is measured with the true clock"
+    reason = "how long a running program takes is measured with the real clock"
 )]
 
 mod administration;
@@ -19,10 +20,11 @@ use std::time::Duration;
 
 use testkit::Server;
 
-/// How long anything may take here that is not measured.
+/// The maximum time for anything that is not measured.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server with these variables in its environment. Failed authentications are limited as by default.
+/// A server with the given environment variables. The limit of failed authentications is the
+/// default.
 fn start_with(environment: &[(&str, &str)]) -> Server {
     testkit::program!()
         .with_database()

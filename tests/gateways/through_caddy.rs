@@ -22,20 +22,20 @@ fn caddy() -> Gateway {
 }
 
 #[test]
-fn p43_caddy_lets_pass_what_may_and_stops_what_may_not() {
+fn p43_caddy_passes_authorized_requests_and_stops_others() {
     let caddy = caddy();
-    caddy.assert_lets_pass_what_may();
-    caddy.assert_stops_what_may_not();
+    caddy.assert_passes_authorized_requests();
+    caddy.assert_stops_unauthorized_requests();
 }
 
 #[test]
-fn p44_caddy_withstands_tricks_with_paths() {
-    caddy().assert_withstands_tricks_with_paths();
+fn p44_caddy_withstands_path_tricks() {
+    caddy().assert_withstands_path_tricks();
 }
 
 #[test]
-fn p43_caddy_withstands_lies_in_headers() {
-    caddy().assert_withstands_lies_in_headers();
+fn p43_caddy_withstands_forged_headers() {
+    caddy().assert_withstands_forged_headers();
 }
 
 #[test]

@@ -12,20 +12,20 @@ fn nginx() -> Gateway {
 }
 
 #[test]
-fn p43_nginx_lets_pass_what_may_and_stops_what_may_not() {
+fn p43_nginx_passes_authorized_requests_and_stops_others() {
     let nginx = nginx();
-    nginx.assert_lets_pass_what_may();
-    nginx.assert_stops_what_may_not();
+    nginx.assert_passes_authorized_requests();
+    nginx.assert_stops_unauthorized_requests();
 }
 
 #[test]
-fn p44_nginx_withstands_tricks_with_paths() {
-    nginx().assert_withstands_tricks_with_paths();
+fn p44_nginx_withstands_path_tricks() {
+    nginx().assert_withstands_path_tricks();
 }
 
 #[test]
-fn p43_nginx_withstands_lies_in_headers() {
-    nginx().assert_withstands_lies_in_headers();
+fn p43_nginx_withstands_forged_headers() {
+    nginx().assert_withstands_forged_headers();
 }
 
 #[test]

@@ -1,10 +1,10 @@
-//! [`Upstream`]: the service behind a gateway. It remembers what it saw, and says so.
+//! [`Upstream`]: the service behind a gateway. It records each request and returns its head.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-/// What reached it: the head of each request.
+/// The head of each request that reached the upstream.
 type Seen = Arc<Mutex<Vec<String>>>;
 
 /// A running service. Its thread ends with the process.
@@ -30,13 +30,13 @@ impl Upstream {
         upstream
     }
 
-    /// The heads of what has come since the last call.
+    /// The heads of the requests since the last call.
     pub fn take_seen(&self) -> Vec<String> {
         std::mem::take(&mut *self.seen.lock().unwrap())
     }
 }
 
-/// Answers every request on a connection with its own head.
+/// Responds to every request on a connection with the request's own head.
 fn serve(stream: TcpStream, seen: &Seen) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {

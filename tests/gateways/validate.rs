@@ -1,4 +1,4 @@
-//! P39 to P46 at `/validate` itself, asked as a gateway would.
+//! P39 to P46 at `/validate` itself, called as a gateway would.
 
 use testkit::app::ORDERS;
 use testkit::gateway::{HOST, forwarded, original};
@@ -16,18 +16,18 @@ const UNDERSCORES: &str = "a header about the request is spelled with underscore
 const IN_CONNECTION: &str = "a header about the request is named in Connection";
 const NO_ROUTE: &str = "no route allows this request";
 
-/// A server with some routes, a client that may have their scopes, and a token to read orders.
-struct Setting {
+/// A server with some routes, a client that may have their scopes, and a token for reading orders.
+struct Fixture {
     server: Server,
     client: TestClient,
     token: String,
 }
 
-fn setting() -> Setting {
-    setting_with(&[])
+fn fixture() -> Fixture {
+    fixture_with(&[])
 }
 
-fn setting_with(environment: &[(&'static str, &str)]) -> Setting {
+fn fixture_with(environment: &[(&'static str, &str)]) -> Fixture {
     let server = crate::start_with(environment);
     server.route("GET", "/orders/{id}", "orders:read", &[]);
     server.route("*", "/orders/{id}", "orders:write", &[]);
@@ -37,12 +37,12 @@ fn setting_with(environment: &[(&'static str, &str)]) -> Setting {
     let scope = "orders:read orders:write public:read";
     let client = server.client_with_id("demo", scope, &["--audience", ORDERS]);
     let token = server.token(&client, "orders:read", &[]);
-    eventually("the routes count", TIMEOUT, || {
-        let asked = server.validate("GET", "/elsewhere", &token).status;
-        // Nobody else is trusted in one of the tests.
-        (asked == 401 || environment.iter().any(|(name, _)| name.ends_with("TRUSTED_PROXIES"))).then_some(())
+    eventually("the routes are in effect", TIMEOUT, || {
+        let status = server.validate("GET", "/elsewhere", &token).status;
+        // In one of the tests, this peer is not trusted.
+        (status == 401 || environment.iter().any(|(name, _)| name.ends_with("TRUSTED_PROXIES"))).then_some(())
     });
-    Setting { server, client, token }
+    Fixture { server, client, token }
 }
 
 #[track_caller]
@@ -51,8 +51,8 @@ fn assert_passes(response: &Response) {
 }
 
 #[test]
-fn p45_a_token_that_may_pass_is_told_to_the_upstream_and_nothing_else() {
-    let Setting { server, token, .. } = setting();
+fn p45_a_valid_token_passes_and_its_claims_are_sent_to_the_upstream() {
+    let Fixture { server, token, .. } = fixture();
     let response = server.validate("GET", "/orders/1", &token);
     assert_passes(&response);
     assert_eq!(response.header("x-client-id"), Some("demo"));
@@ -66,8 +66,8 @@ fn p45_a_token_that_may_pass_is_told_to_the_upstream_and_nothing_else() {
 }
 
 #[test]
-fn p39_without_a_token_the_answer_has_no_error_code() {
-    let Setting { server, token, .. } = setting();
+fn p39_without_a_token_the_challenge_has_no_error_code() {
+    let Fixture { server, token, .. } = fixture();
     let ask = |request: Request| request.send_and_close(server.address);
     ask(forwarded("GET", "/orders/1")).assert_validate_error(401, "invalid_request", REALM);
     for header in ["Basic ZGVtbzpkZW1v", "Digest x", "Negotiate"] {
@@ -81,8 +81,8 @@ fn p39_without_a_token_the_answer_has_no_error_code() {
 }
 
 #[test]
-fn p40_a_malformed_or_doubled_header_is_401() {
-    let Setting { server, token, .. } = setting();
+fn p40_a_malformed_or_repeated_authorization_header_is_401() {
+    let Fixture { server, token, .. } = fixture();
     let challenge = "Bearer realm=\"mintage\", error=\"invalid_request\"";
     for header in [
         "Bearer",
@@ -103,8 +103,8 @@ fn p40_a_malformed_or_doubled_header_is_401() {
 }
 
 #[test]
-fn p41_a_token_that_is_not_active_is_401() {
-    let Setting { server, client, token } = setting();
+fn p41_an_inactive_token_is_401() {
+    let Fixture { server, client, token } = fixture();
     let parts: Vec<&str> = token.split('.').collect();
     let unsigned = format!("{}.{}.", parts[0], parts[1]);
     let long = "a".repeat(9000);
@@ -132,8 +132,8 @@ fn p41_a_token_that_is_not_active_is_401() {
 }
 
 #[test]
-fn p41_a_missing_scope_is_403_and_named() {
-    let Setting { server, token, .. } = setting();
+fn p41_a_missing_scope_is_403_and_the_challenge_names_it() {
+    let Fixture { server, token, .. } = fixture();
     let lacking = |scope: &str| format!("{REALM}, error=\"insufficient_scope\", scope=\"{scope}\"");
     for (method, target, scope) in [
         ("POST", "/orders/1", "orders:write"),
@@ -146,8 +146,8 @@ fn p41_a_missing_scope_is_403_and_named() {
 }
 
 #[test]
-fn p41_the_audience_is_the_routes_or_the_default_one() {
-    let Setting { server, client, token } = setting();
+fn p41_the_audience_must_be_the_routes_or_the_default() {
+    let Fixture { server, client, token } = fixture();
     let elsewhere = server.token(&client, "orders:read", &[("resource", ORDERS)]);
     assert_passes(&server.validate("GET", "/elsewhere", &elsewhere));
     for (target, token) in [("/elsewhere", &token), ("/orders/1", &elsewhere)] {
@@ -157,8 +157,8 @@ fn p41_the_audience_is_the_routes_or_the_default_one() {
 }
 
 #[test]
-fn p42_a_token_in_the_query_is_not_a_token() {
-    let Setting { server, token, .. } = setting();
+fn p42_a_token_in_the_query_is_ignored() {
+    let Fixture { server, token, .. } = fixture();
     let query = format!("access_token={token}");
     let in_original = forwarded("GET", &format!("/orders/1?{query}"));
     let own = Request::to_host(HOST, "GET", &format!("/validate/orders/1?{query}"));
@@ -170,25 +170,26 @@ fn p42_a_token_in_the_query_is_not_a_token() {
 }
 
 #[test]
-fn p43_there_are_three_ways_to_name_the_original_request() {
-    let Setting { server, token, .. } = setting();
+fn p43_the_original_request_is_named_in_one_of_three_ways() {
+    let Fixture { server, token, .. } = fixture();
     let pass = |request: Request| assert_passes(&request.bearer(&token).send_and_close(server.address));
     pass(forwarded("GET", "/orders/1?x=1"));
     pass(original("GET", "/orders/1?x=1"));
     pass(Request::to_host(HOST, "GET", "/validate/orders/1?x=1"));
-    // The method of the question is the gateway's own, unless the question is the request.
+    // The method of the authorization request is the gateway's own, unless it is the original
+    // request.
     for method in ["GET", "HEAD", "POST", "DELETE"] {
-        let mut question = Request::to_host(HOST, method, "/validate");
-        question = question
+        let mut auth_request = Request::to_host(HOST, method, "/validate");
+        auth_request = auth_request
             .header("X-Original-Method", "GET")
             .header("X-Original-URI", "/orders/1");
-        pass(question);
+        pass(auth_request);
     }
     let lacking = Request::to_host(HOST, "DELETE", "/validate/orders/1")
         .bearer(&token)
         .send_and_close(server.address);
     assert_eq!(lacking.json()["error"], "insufficient_scope");
-    // All three at once, in agreement.
+    // All three at once, consistently.
     pass(
         Request::to_host(HOST, "GET", "/validate/orders/1")
             .header("X-Forwarded-Method", "GET")
@@ -200,27 +201,39 @@ fn p43_there_are_three_ways_to_name_the_original_request() {
 }
 
 #[test]
-fn p43_two_sources_that_disagree_are_refused() {
-    let Setting { server, token, .. } = setting();
+fn p43_conflicting_sources_are_denied() {
+    let Fixture { server, token, .. } = fixture();
     let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
     let with_original = |method: &str, target: &str| {
         let request = forwarded("GET", "/orders/1").header("X-Original-Method", method);
         request.header("X-Original-URI", target)
     };
-    // The host of the question is the gateway's, so it is another than the forwarded one.
+    // The authorization request's host is the gateway's, so it differs from the forwarded one.
     denied(with_original("GET", "/orders/1"), DISAGREE);
     let own = |host: &str| Request::to_host(host, "GET", "/validate/orders/1");
-    let says = |request: Request, method: &str, host: &str, target: &str| {
+    let forwards = |request: Request, method: &str, host: &str, target: &str| {
         let request = request
             .header("X-Forwarded-Method", method)
             .header("X-Forwarded-Host", host);
         request.header("X-Forwarded-Uri", target)
     };
-    denied(says(own("api.example"), "POST", "api.example", "/orders/1"), DISAGREE);
-    denied(says(own("api.example"), "GET", "other.example", "/orders/1"), DISAGREE);
-    denied(says(own("api.example"), "GET", "api.example", "/orders/2"), DISAGREE);
-    denied(says(own("api.example"), "GET", "api.example", "/%6frders/1"), DISAGREE);
-    denied(says(own("a..b"), "GET", "a..c", "/orders/1"), DISAGREE);
+    denied(
+        forwards(own("api.example"), "POST", "api.example", "/orders/1"),
+        DISAGREE,
+    );
+    denied(
+        forwards(own("api.example"), "GET", "other.example", "/orders/1"),
+        DISAGREE,
+    );
+    denied(
+        forwards(own("api.example"), "GET", "api.example", "/orders/2"),
+        DISAGREE,
+    );
+    denied(
+        forwards(own("api.example"), "GET", "api.example", "/%6frders/1"),
+        DISAGREE,
+    );
+    denied(forwards(own("a..b"), "GET", "a..c", "/orders/1"), DISAGREE);
     denied(
         original("GET", "/orders/1").header("X-Forwarded-Host", "other.example"),
         DISAGREE,
@@ -229,8 +242,8 @@ fn p43_two_sources_that_disagree_are_refused() {
 }
 
 #[test]
-fn p43_half_a_source_and_none_are_refused() {
-    let Setting { server, token, .. } = setting();
+fn p43_an_incomplete_or_missing_source_is_denied() {
+    let Fixture { server, token, .. } = fixture();
     let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
     denied(Request::to_host(HOST, "GET", "/validate"), NO_REQUEST);
     denied(Request::to_host(HOST, "GET", "/validate?x=/orders/1"), NO_REQUEST);
@@ -259,8 +272,8 @@ fn p43_half_a_source_and_none_are_refused() {
 }
 
 #[test]
-fn p43_doubled_headers_are_refused() {
-    let Setting { server, token, .. } = setting();
+fn p43_repeated_headers_are_denied() {
+    let Fixture { server, token, .. } = fixture();
     let denied = |request: Request| {
         let response = request.bearer(&token).send_and_close(server.address);
         response.assert_denied(TWICE);
@@ -279,7 +292,7 @@ fn p43_doubled_headers_are_refused() {
     let two_hosts = original("GET", "/orders/1").header("Host", "api.example");
     let response = two_hosts.bearer(&token).send_and_close(server.address);
     assert!(matches!(response.status, 400 | 403), "{response:?}");
-    // One header that holds two values is no better.
+    // A single header with two values is denied too.
     for (method, target) in [("GET, GET", "/orders/1"), ("GET", "/orders/1, /orders/1")] {
         let response = server.validate(method, target, &token);
         assert_eq!(response.status, 403, "{response:?}");
@@ -287,8 +300,8 @@ fn p43_doubled_headers_are_refused() {
 }
 
 #[test]
-fn p43_disguised_headers_are_refused() {
-    let Setting { server, token, .. } = setting();
+fn p43_disguised_headers_are_denied() {
+    let Fixture { server, token, .. } = fixture();
     let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
     for name in [
         "X_Forwarded_Uri",
@@ -323,9 +336,9 @@ fn p43_disguised_headers_are_refused() {
 }
 
 #[test]
-fn p43_only_trusted_peers_are_believed() {
+fn p43_only_trusted_peers_may_name_an_original_request() {
     let strangers = "only a gateway named in server.trusted_proxies may ask about other requests";
-    let Setting { server, token, .. } = setting_with(&[("MINTAGE_SERVER__TRUSTED_PROXIES", r#"["10.0.0.0/8","::1"]"#)]);
+    let Fixture { server, token, .. } = fixture_with(&[("MINTAGE_SERVER__TRUSTED_PROXIES", r#"["10.0.0.0/8","::1"]"#)]);
     for request in [
         forwarded("GET", "/orders/1"),
         original("GET", "/orders/1"),
@@ -339,13 +352,13 @@ fn p43_only_trusted_peers_are_believed() {
             .assert_denied(strangers);
     }
     assert!(server.log().contains("reason=untrusted_peer"), "{}", server.log());
-    let Setting { server, token, .. } = setting_with(&[("MINTAGE_SERVER__TRUSTED_PROXIES", r#"["127.0.0.0/8"]"#)]);
+    let Fixture { server, token, .. } = fixture_with(&[("MINTAGE_SERVER__TRUSTED_PROXIES", r#"["127.0.0.0/8"]"#)]);
     server.validates_within_a_second("GET", "/orders/1", &token, 200);
 }
 
 #[test]
-fn p44_a_path_that_could_be_read_in_two_ways_is_refused_in_every_dialect() {
-    let Setting { server, client, .. } = setting();
+fn p44_an_ambiguous_path_is_denied_from_every_source() {
+    let Fixture { server, client, .. } = fixture();
     let token = server.token(&client, "public:read", &[]);
     assert_passes(&server.validate("GET", "/public/a%20b?c=../%2f;//", &token));
     for path in [
@@ -370,7 +383,7 @@ fn p44_a_path_that_could_be_read_in_two_ways_is_refused_in_every_dialect() {
             Request::to_host(HOST, "GET", &format!("/validate{path}")),
         ] {
             let response = request.bearer(&token).send_and_close(server.address);
-            // What the HTTP library cannot read as a request at all is a 400.
+            // A request that the HTTP library cannot parse is a 400.
             assert!(matches!(response.status, 400 | 403), "{path}: {response:?}");
             if response.status == 403 {
                 response.assert_validate_error(403, "access_denied", REALM);
@@ -404,8 +417,8 @@ fn p44_a_path_that_could_be_read_in_two_ways_is_refused_in_every_dialect() {
 }
 
 #[test]
-fn p44_methods_and_hosts_that_could_be_read_in_two_ways_are_refused() {
-    let Setting { server, client, .. } = setting();
+fn p44_ambiguous_methods_and_hosts_are_denied() {
+    let Fixture { server, client, .. } = fixture();
     let token = server.token(&client, "public:read", &[]);
     for method in ["get", "Get", "G T", "GET;", "*"] {
         assert_eq!(server.validate(method, "/public/a", &token).status, 403, "{method}");
@@ -429,8 +442,8 @@ fn p44_methods_and_hosts_that_could_be_read_in_two_ways_are_refused() {
 }
 
 #[test]
-fn p44_the_most_specific_route_decides_and_without_one_the_answer_is_no() {
-    let Setting { server, client, token } = setting();
+fn p44_the_most_specific_route_decides_and_a_request_without_a_route_is_denied() {
+    let Fixture { server, client, token } = fixture();
     assert_passes(&server.validate("HEAD", "/orders/1", &token));
     for target in ["/", "/orders", "/orders/", "/orders/1/", "/orders/1/lines", "/ORDERS/1"] {
         server.validate("GET", target, &token).assert_denied(NO_ROUTE);
@@ -443,7 +456,7 @@ fn p44_the_most_specific_route_decides_and_without_one_the_answer_is_no() {
         request.bearer(&public).send_and_close(server.address).status
     };
     assert_eq!((at("api.example:8443"), at("other.example")), (403, 200));
-    // Where hosts count, a gateway that does not name the host gets at nothing.
+    // If routes depend on the host, a request without one is denied.
     let unnamed = Request::to_host(HOST, "GET", "/validate").header("X-Forwarded-Method", "GET");
     let unnamed = unnamed.header("X-Forwarded-Uri", "/public/a").bearer(&public);
     unnamed
@@ -452,59 +465,63 @@ fn p44_the_most_specific_route_decides_and_without_one_the_answer_is_no() {
 }
 
 #[test]
-fn p46_a_token_for_one_use_that_lacks_the_scope_is_refused_before_it_is_used() {
-    let Setting { server, client, .. } = setting();
-    let once = server.token(&client, "orders:read", &[("one_time", "true")]);
+fn p46_a_one_time_token_without_the_scope_is_denied_and_not_redeemed() {
+    let Fixture { server, client, .. } = fixture();
+    let one_time = server.token(&client, "orders:read", &[("one_time", "true")]);
     for (method, target) in [
         ("POST", "/orders/1"),
         ("GET", "/public/a"),
         ("GET", "/public/../orders/1"),
     ] {
-        assert_eq!(server.validate(method, target, &once).status, 403, "{method} {target}");
+        assert_eq!(
+            server.validate(method, target, &one_time).status,
+            403,
+            "{method} {target}"
+        );
     }
     server
-        .validate("GET", "/elsewhere", &once)
+        .validate("GET", "/elsewhere", &one_time)
         .assert_validate_error(401, "invalid_token", INVALID);
 }
 
 #[test]
-fn a_body_counts_for_nothing_but_is_bounded() {
-    let Setting { server, token, .. } = setting();
+fn a_body_is_ignored_but_bounded() {
+    let Fixture { server, token, .. } = fixture();
     let ask = |request: Request| request.bearer(&token).send_and_close(server.address);
-    let question = |method: &str| {
+    let auth_request = |method: &str| {
         let request = Request::to_host(HOST, method, "/validate").header("X-Original-Method", "GET");
         request.header("X-Original-URI", "/orders/1")
     };
-    assert_passes(&ask(question("POST").body("", "method=DELETE")));
-    assert_passes(&ask(question("POST").chunked(b"method=DELETE")));
+    assert_passes(&ask(auth_request("POST").body("", "method=DELETE")));
+    assert_passes(&ask(auth_request("POST").chunked(b"method=DELETE")));
     let large = vec![b'x'; (16 << 10) + 1];
-    assert_eq!(ask(question("POST").body("", &large)).status, 413);
-    let mut chunked = question("POST").bearer(&token);
+    assert_eq!(ask(auth_request("POST").body("", &large)).status, 413);
+    let mut chunked = auth_request("POST").bearer(&token);
     chunked = chunked.chunked(&large);
     assert_eq!(chunked.send_and_close(server.address).status, 413);
 }
 
 #[test]
-fn a_request_in_the_body_of_a_refused_question_is_not_answered() {
-    let Setting { server, token, .. } = setting();
+fn a_request_in_the_body_of_a_denied_request_is_not_answered() {
+    let Fixture { server, token, .. } = fixture();
     let hidden = forwarded("GET", "/orders/1").bearer(&token).bytes();
-    for question in [original("GET", "/orders/1"), original("GET", "/nowhere").bearer(&token)] {
-        let responses = exchange(server.address, &question.body("", &hidden).bytes());
+    for auth_request in [original("GET", "/orders/1"), original("GET", "/nowhere").bearer(&token)] {
+        let responses = exchange(server.address, &auth_request.body("", &hidden).bytes());
         assert!(
             !responses.is_empty() && responses.iter().all(|one| one.status != 200),
             "{responses:?}"
         );
     }
-    let question = original("GET", "/nowhere")
+    let auth_request = original("GET", "/nowhere")
         .bearer(&token)
         .header("Transfer-Encoding", "chunked");
-    let responses = exchange(server.address, &question.body("", &hidden).bytes());
+    let responses = exchange(server.address, &auth_request.body("", &hidden).bytes());
     assert!(responses.iter().all(|one| one.status != 200), "{responses:?}");
 }
 
 #[test]
-fn an_id_that_a_header_cannot_say_is_refused() {
-    let Setting { server, .. } = setting();
+fn a_client_id_that_a_header_cannot_carry_is_denied() {
+    let Fixture { server, .. } = fixture();
     let spaced = server.client_with_id(" demo", "orders:read", &[]);
     let token = server.token(&spaced, "orders:read", &[]);
     let why = "the client id begins or ends with a space, which a header cannot carry";

@@ -1,4 +1,4 @@
-//! The database fails over: it is stopped in the middle of whatever it does, and goes on elsewhere.
+//! The database fails over: it is stopped during operation and continues at another address.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use testkit::sample::set_enabled;
 use testkit::token::{about_token, token_request};
 use testkit::{Server, eventually};
 
-use crate::trio::{PATIENCE, Trio, lag, question, route};
+use crate::trio::{CONVERGENCE_TIMEOUT, Trio, lag, validation};
 
 /// How long instances may take to be ready again.
-const BACK: Duration = Duration::from_secs(20);
+const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Instances that know both places, and the port of the other one.
+/// Instances that know both addresses, and the port of the standby.
 fn with_a_standby() -> (Trio, u16) {
     let standby = free_port();
     let trio = Trio::of(Cluster::start(), |cluster, _| {
@@ -33,16 +33,11 @@ fn with_a_standby() -> (Trio, u16) {
 }
 
 #[test]
-fn g2_g5_when_the_database_goes_on_elsewhere_all_that_was_promised_holds() {
+fn g2_g5_revocations_and_redemptions_survive_a_database_failover() {
     let (trio, standby) = with_a_standby();
     let client = trio.client();
-    let add = Request::post("/admin/routes").json(&route("/once"));
-    assert_eq!(trio.instances[0].send(&trio.operator(add)).status, 201);
-    let usual = trio.token(&client);
-    trio.assert_soon("the route is known", &question(&usual, "/once"), |answer| {
-        answer.status == 200
-    });
-    // Every worker knows the client, and there is traffic when it happens.
+    let usual = trio.add_route(&client, "/once");
+    // Every worker has cached the client, and there is traffic during the failover.
     trio.assert_soon("the client is known", &token_request(&client, &[]), |answer| {
         answer.status == 200
     });
@@ -54,31 +49,35 @@ fn g2_g5_when_the_database_goes_on_elsewhere_all_that_was_promised_holds() {
             Duration::from_millis(5),
         )
     });
-    let mut spent = Vec::new();
+    let mut invalidated = Vec::new();
     for (number, instance) in trio.instances.iter().enumerate() {
-        let (revoked, used) = (trio.token(&client), token_request(&client, &[("one_time", "true")]));
+        let (revoked, one_time) = (trio.token(&client), token_request(&client, &[("one_time", "true")]));
         assert_eq!(instance.send(&about_token("/revoke", &client, &revoked)).status, 200);
-        let used = instance.send(&used).access_token();
-        assert_eq!(instance.send(&question(&used, "/once")).status, 200);
-        spent.extend([(number, revoked), (number, used)]);
+        let redeemed = instance.send(&one_time).access_token();
+        assert_eq!(instance.send(&validation(&redeemed, "/once")).status, 200);
+        invalidated.extend([(number, revoked), (number, redeemed)]);
     }
     trio.cluster.stop();
-    let refused = trio.instances[1].send(&about_token("/revoke", &client, &usual));
-    assert_eq!(refused.status, 503, "{}", refused.text());
+    let failed = trio.instances[1].send(&about_token("/revoke", &client, &usual));
+    assert_eq!(failed.status, 503, "{}", failed.text());
     trio.cluster.start_elsewhere(standby);
     for instance in &trio.instances {
-        eventually("it is ready again", BACK, || {
+        eventually("the instance is ready again", RECOVERY_TIMEOUT, || {
             (instance.send(&Request::get("/readyz")).status == 200).then_some(())
         });
     }
-    for (number, token) in &spent {
+    for (number, token) in &invalidated {
         let ask = about_token("/introspect", &client, token);
         let here = &trio.instances[*number];
-        assert_ne!(here.send(&ask).json()["active"], true, "who took it back knows it");
-        trio.assert_soon("all know it", &ask, |answer| {
+        assert_ne!(
+            here.send(&ask).json()["active"],
+            true,
+            "the instance that revoked it knows"
+        );
+        trio.assert_soon("all instances know it", &ask, |answer| {
             answer.status == 200 && answer.json()["active"] == false
         });
-        trio.assert_soon("it opens nothing", &question(token, "/once"), |answer| {
+        trio.assert_soon("the token is denied", &validation(token, "/once"), |answer| {
             answer.status == 401
         });
     }
@@ -94,18 +93,18 @@ fn g2_g5_when_the_database_goes_on_elsewhere_all_that_was_promised_holds() {
         let receipts = load.stop();
         assert!(
             receipts.iter().all(|receipt| receipt.status == 200),
-            "a known client was refused"
+            "a request of a cached client failed"
         );
         let tokens = received(&receipts);
-        eventually("every token is recorded", BACK, || {
+        eventually("every token is recorded", RECOVERY_TIMEOUT, || {
             let recorded: HashSet<String> = trio.cluster.recorded().into_iter().collect();
             tokens.iter().all(|token| recorded.contains(token)).then_some(())
         });
     }
 }
 
-/// A replica that was promoted before it had everything, or a backup: its change log ends earlier, and numbers that were
-/// read are given out again for other changes.
+/// A replica that was promoted too early, or a restored backup: its change log is shorter, and it
+/// assigns numbers that instances have already read to other changes.
 #[test]
 fn g2_instances_follow_a_database_that_has_lost_commits() {
     let trio = Trio::start();
@@ -123,10 +122,10 @@ fn g2_instances_follow_a_database_that_has_lost_commits() {
     set(&before, false);
     let ask = token_request(&before, &[]);
     trio.assert_soon("the change is known", &ask, |answer| answer.status == 401);
-    // What has been done but not yet noted as read would not be missed.
+    // An instance that has not yet recorded the change as read would not notice its absence.
     let known = Instant::now();
     for instance in &trio.instances {
-        eventually("a poll that began after that has ended", PATIENCE, || {
+        eventually("a poll that began after that has ended", CONVERGENCE_TIMEOUT, || {
             (lag(instance) < known.elapsed().as_secs_f64()).then_some(())
         });
     }
@@ -134,19 +133,19 @@ fn g2_instances_follow_a_database_that_has_lost_commits() {
         "BEGIN; DELETE FROM changes WHERE seq > {kept}; DELETE FROM revocations; UPDATE clients SET enabled = true;
          SELECT setval(pg_get_serial_sequence('changes', 'seq'), {kept}); COMMIT"
     ));
-    trio.assert_soon("the client is as it was", &ask, |answer| answer.status == 200);
-    let asked = about_token("/introspect", &before, &token);
+    trio.assert_soon("the client is enabled again", &ask, |answer| answer.status == 200);
+    let introspection = about_token("/introspect", &before, &token);
     for instance in &trio.instances {
         assert_eq!(
-            instance.send(&asked).json()["active"],
+            instance.send(&introspection).json()["active"],
             false,
-            "what an instance has taken back stays so"
+            "a token that an instance has revoked stays revoked"
         );
     }
     set(&after, false);
     let ask = token_request(&after, &[]);
-    trio.assert_soon("what comes now is known", &ask, |answer| answer.status == 401);
-    eventually("nobody has lost its way", PATIENCE, || {
+    trio.assert_soon("a new change is known", &ask, |answer| answer.status == 401);
+    eventually("every instance is ready", CONVERGENCE_TIMEOUT, || {
         let ready = |instance: &Server| instance.send(&Request::get("/readyz")).status == 200;
         trio.instances.iter().all(ready).then_some(())
     });

@@ -1,17 +1,17 @@
-//! Three true instances on one true PostgreSQL: what one changes the others know, one does what one must do, and restarts
-//! and failovers that nobody notices.
+//! Three real instances on one real PostgreSQL: changes on one instance reach the others, jobs that
+//! must run once run once, and restarts and failovers cause no errors.
 //!
-//! `cargo test --test instances propagation -- --nocapture` prints how long changes take to be known.
+//! `cargo test --test instances propagation -- --nocapture` prints how long changes take.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long a running program takes is measured with the true clock"
+    reason = "how long a running program takes is measured with the real clock"
 )]
 
 mod failover;
-mod late;
-mod once;
+mod one_time;
+mod out_of_order;
 mod propagation;
 mod rolling;
-mod single;
+mod single_runner;
 mod trio;

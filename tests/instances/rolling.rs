@@ -1,5 +1,5 @@
-//! Instances are restarted one after the other, behind nginx as `docs/instances.md` has it, and a client that tries
-//! nothing twice sees no error.
+//! Instances are restarted in turn behind nginx, configured as in `docs/instances.md`. A client
+//! that never retries sees no error.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -17,17 +17,17 @@ use testkit::postgres::free_port;
 use testkit::token::{about_token, token_request};
 use testkit::{Program, Server, eventually};
 
-use crate::trio::{PATIENCE, Trio, question};
+use crate::trio::{CONVERGENCE_TIMEOUT, Trio, validation};
 
 const DOCUMENT: &str = include_str!("../../docs/instances.md");
 
-/// As the document says it must be set with this nginx.
+/// The value that the document requires for its nginx configuration.
 const DRAIN_DELAY: &str = "5s";
 
 /// How long an instance may take to stop and to be ready again.
-const RESTART: Duration = Duration::from_secs(30);
+const RESTART_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// nginx with the block of the document. Dropped, it is killed.
+/// nginx with the block of the document, killed on drop.
 struct Nginx {
     address: SocketAddr,
     child: Child,
@@ -43,7 +43,7 @@ impl Nginx {
             .spawn()
             .unwrap_or_else(|error| panic!("nginx does not start ({error}): scripts/test --only-get installs it"));
         let mut nginx = Self { address, child, folder };
-        eventually("nginx listens", PATIENCE, || {
+        eventually("nginx listens", CONVERGENCE_TIMEOUT, || {
             let ended = nginx.child.try_wait().unwrap();
             assert!(ended.is_none(), "nginx ended: {}", nginx.log());
             TcpStream::connect(nginx.address).ok()
@@ -67,7 +67,7 @@ impl Drop for Nginx {
     }
 }
 
-/// The document's own block, with the addresses of this test.
+/// The block of the document, with the addresses of this test.
 fn block(address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
     let (_, rest) = DOCUMENT.split_once("```nginx\n").unwrap();
     let (block, _) = rest.split_once("```").unwrap();
@@ -81,7 +81,7 @@ fn block(address: SocketAddr, instances: &[SocketAddr; 3]) -> String {
     block
 }
 
-/// Ends who asks, also when a restart fails.
+/// Ends the polling thread, also when a restart fails.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -108,11 +108,11 @@ fn restart_in_turn(rounds: usize) {
     let client = trio.client();
     let token = trio.token(&client);
     let nginx = Nginx::before(&addresses);
-    // Some connections are always busy, others idle for long enough to be forgotten.
+    // Some connections are always busy, others idle for longer than the keep-alive.
     let clients = std::slice::from_ref(&client);
     let busy = Load::start(nginx.address, clients, 4, Duration::from_millis(2));
     let idle = Load::start(nginx.address, clients, 8, Duration::from_millis(900));
-    let question = about_token("/introspect", &client, &token);
+    let introspection = about_token("/introspect", &client, &token);
     let over = AtomicBool::new(false);
     let answers = std::thread::scope(|scope| {
         let end = End(&over);
@@ -120,7 +120,7 @@ fn restart_in_turn(rounds: usize) {
             let mut answers = Vec::new();
             while !over.load(Ordering::Relaxed) {
                 let mut connection = Connection::open(nginx.address);
-                let answer = connection.try_ask(&question);
+                let answer = connection.try_ask(&introspection);
                 answers.push(answer.map(|answer| (answer.status, answer.text())));
                 std::thread::sleep(Duration::from_millis(10));
             }
@@ -136,7 +136,7 @@ fn restart_in_turn(rounds: usize) {
     });
     let receipts = [busy.stop(), idle.stop()].concat();
     for answer in answers {
-        let (status, text) = answer.expect("every question is answered");
+        let (status, text) = answer.expect("every introspection request is answered");
         assert!(status == 200 && text.contains("\"active\":true"), "{status} {text}");
     }
     assert_nothing_failed(&trio, &receipts);
@@ -145,12 +145,12 @@ fn restart_in_turn(rounds: usize) {
 fn restart(instance: &mut Server, program: &Program) {
     let began = Instant::now();
     instance.signal("TERM");
-    eventually("it says that it is not ready", PATIENCE, || {
+    eventually("the instance reports that it is not ready", CONVERGENCE_TIMEOUT, || {
         (instance.send(&Request::get("/readyz")).status == 503).then_some(())
     });
     assert_eq!(instance.exit_code(), Some(0), "{}", instance.log());
     *instance = program.serve(&[]);
-    assert!(began.elapsed() < RESTART, "{:?}", began.elapsed());
+    assert!(began.elapsed() < RESTART_TIMEOUT, "{:?}", began.elapsed());
 }
 
 #[track_caller]
@@ -162,7 +162,7 @@ fn assert_nothing_failed(trio: &Trio, receipts: &[Receipt]) {
         .collect();
     assert!(failed.is_empty(), "{failed:?} of {}", receipts.len());
     let tokens = received(receipts);
-    eventually("every token is recorded", PATIENCE, || {
+    eventually("every token is recorded", CONVERGENCE_TIMEOUT, || {
         let recorded: HashSet<String> = trio.cluster.recorded().into_iter().collect();
         tokens.iter().all(|token| recorded.contains(token)).then_some(())
     });
@@ -174,24 +174,24 @@ fn assert_nothing_failed(trio: &Trio, receipts: &[Receipt]) {
 }
 
 #[test]
-fn g6_three_restarts_behind_nginx_are_seen_by_nobody() {
+fn g6_three_restarts_behind_nginx_cause_no_error() {
     restart_in_turn(1);
 }
 
 #[test]
 #[ignore = "takes minutes: scripts/test --soak"]
-fn soak_g6_sixty_restarts_behind_nginx_are_seen_by_nobody() {
+fn soak_g6_sixty_restarts_behind_nginx_cause_no_error() {
     restart_in_turn(20);
 }
 
-/// nginx sends requests to whatever listens.
+/// nginx sends requests to every instance that listens.
 #[test]
-fn requests_that_come_before_an_instance_is_ready_wait_for_it() {
+fn requests_to_an_instance_that_is_not_ready_wait_for_it() {
     let trio = Trio::start();
     let client = trio.client();
     let token = trio.token(&client);
-    let mut holder = trio.cluster.connect();
-    holder
+    let mut lock_holder = trio.cluster.connect();
+    lock_holder
         .batch_execute("BEGIN; LOCK TABLE routes IN ACCESS EXCLUSIVE MODE")
         .unwrap();
     let cold = testkit::program!()
@@ -202,30 +202,30 @@ fn requests_that_come_before_an_instance_is_ready_wait_for_it() {
         about_token("/introspect", &client, &token),
         about_token("/revoke", &client, "no token"),
         Request::get("/.well-known/jwks.json"),
-        question(&token, "/nowhere"),
+        validation(&token, "/nowhere"),
     ];
     let statuses = std::thread::scope(|scope| {
         let asking: Vec<_> = requests
             .iter()
             .map(|request| scope.spawn(|| cold.send(request).status))
             .collect();
-        eventually("the start waits for the routes", PATIENCE, || {
+        eventually("the start waits for the routes", CONVERGENCE_TIMEOUT, || {
             (trio.cluster.number("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0).then_some(())
         });
         assert_eq!(cold.send(&Request::get("/readyz")).status, 503);
         assert_eq!(cold.send(&Request::get("/livez")).status, 200);
-        holder.batch_execute("ROLLBACK").unwrap();
+        lock_holder.batch_execute("ROLLBACK").unwrap();
         asking
             .into_iter()
             .map(|thread| thread.join().unwrap())
             .collect::<Vec<u16>>()
     });
-    // There is no route, so nobody passes.
+    // No route allows the last request.
     assert_eq!(statuses, [200, 200, 200, 200, 403]);
 }
 
 #[test]
-fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_delay() {
+fn g6_an_unready_instance_serves_until_the_end_of_its_drain_delay() {
     let trio = Trio::start();
     let request = token_request(&trio.client(), &[]);
     let url = trio.cluster.url(trio.cluster.address(), "mintage");
@@ -235,12 +235,12 @@ fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_d
     let mut idle = Connection::open(server.address);
     assert_eq!(idle.ask(&request).status, 200);
     server.signal("TERM");
-    eventually("it says that it is not ready", PATIENCE, || {
+    eventually("the server reports that it is not ready", CONVERGENCE_TIMEOUT, || {
         (server.send(&Request::get("/readyz")).status == 503).then_some(())
     });
     assert!(
         !idle.closes_within(Duration::from_secs(1)),
-        "it is for the other end to close"
+        "the client closes an idle connection, not the server"
     );
     for mut connection in [idle, Connection::open(server.address)] {
         let answer = connection.ask(&request);
@@ -251,7 +251,7 @@ fn g6_an_instance_that_is_not_ready_any_more_serves_until_the_end_of_its_drain_d
 }
 
 #[test]
-fn a_connection_may_be_idle_for_as_long_as_is_set() {
+fn an_idle_connection_is_kept_for_the_configured_time() {
     let trio = Trio::start();
     let url = trio.cluster.url(trio.cluster.address(), "mintage");
     let short = testkit::program!()
@@ -262,8 +262,8 @@ fn a_connection_may_be_idle_for_as_long_as_is_set() {
         assert_eq!(connection.ask(&Request::get("/livez")).status, 200);
     }
     let [closed, kept] = &mut connections;
-    assert!(closed.closes_within(PATIENCE));
-    // Longer than servers do that are not made for proxies.
+    assert!(closed.closes_within(CONVERGENCE_TIMEOUT));
+    // Longer than the default of servers that are not designed for proxies.
     assert!(!kept.closes_within(Duration::from_secs(7)));
     assert_eq!(kept.ask(&Request::get("/livez")).status, 200);
 }

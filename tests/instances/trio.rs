@@ -1,4 +1,4 @@
-//! [`Trio`]: three instances on one database, each with an operator's token.
+//! [`Trio`]: three instances on one database, with an operator's token.
 
 use std::time::Duration;
 
@@ -10,8 +10,9 @@ use testkit::http::{Connection, Request, Response};
 use testkit::token::token_request;
 use testkit::{Server, TestClient, eventually};
 
-/// How long anything may take here, so that a busy machine is no failure; how long it does take is for the soak to judge.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a change may take to be in effect, with an allowance for a busy machine. The soak test
+/// measures how long it does take.
+pub const CONVERGENCE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The scope of every client here.
 pub const SCOPE: &str = "orders:read";
@@ -29,11 +30,11 @@ impl Trio {
         Self::with(&[])
     }
 
-    /// Three instances with these variables in their environment.
+    /// Three instances with the given environment variables.
     pub fn with(environment: &[(&str, &str)]) -> Self {
         let cluster = Cluster::start();
         Self::of(cluster, |cluster, number| {
-            // The database shows by this name who is who.
+            // By this name, `pg_stat_activity` shows which instance a connection belongs to.
             let url = format!(
                 "{}?application_name=instance{number}",
                 cluster.url(cluster.address(), "mintage")
@@ -42,7 +43,7 @@ impl Trio {
         })
     }
 
-    /// Instances that are started somehow, by number.
+    /// Instances started by the given function, by number.
     pub fn of(cluster: Cluster, instance: impl Fn(&Cluster, usize) -> Server) -> Self {
         let instances = [0, 1, 2].map(|number| instance(&cluster, number));
         let operator = instances[0].client_at(&cluster.url(cluster.address(), "mintage"), "mintage:admin", &[]);
@@ -60,7 +61,7 @@ impl Trio {
         }
     }
 
-    /// Does what the command line does, in this process.
+    /// Runs what the command line runs, in this process.
     pub fn elsewhere<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> T {
         self.db.run_here(work).unwrap()
     }
@@ -81,19 +82,34 @@ impl Trio {
         self.instances[0].send(&token_request(client, &[])).access_token()
     }
 
+    /// Adds a route for the scope of the clients and waits until all instances know it. Returns a
+    /// token of the client that the route accepts.
+    #[track_caller]
+    pub fn add_route(&self, client: &TestClient, path: &str) -> String {
+        let add = Request::post("/admin/routes").json(&route(path));
+        assert_eq!(self.instances[0].send(&self.operator(add)).status, 201);
+        let token = self.token(client);
+        self.assert_soon("the route is known", &validation(&token, path), |answer| {
+            answer.status == 200
+        });
+        token
+    }
+
     /// A request of the operator.
     pub fn operator(&self, request: Request) -> Request {
         request.bearer(&self.operator_token)
     }
 
-    /// That all workers of all instances come to answer so.
+    /// Asserts that all workers of all instances eventually answer as expected.
     #[track_caller]
     pub fn assert_soon(&self, what: &str, request: &Request, known: impl Fn(&Response) -> bool) {
         for instance in &self.instances {
             // Connections go to the two workers in turn.
             for _ in 0..2 {
                 let mut connection = Connection::open(instance.address);
-                eventually(what, PATIENCE, || known(&connection.ask(request)).then_some(()));
+                eventually(what, CONVERGENCE_TIMEOUT, || {
+                    known(&connection.ask(request)).then_some(())
+                });
             }
         }
     }
@@ -104,13 +120,13 @@ pub fn route(path: &str) -> serde_json::Value {
     serde_json::json!({"path": path, "scope": SCOPE})
 }
 
-/// What a gateway asks about a `GET` of this path.
-pub fn question(token: &str, path: &str) -> Request {
+/// The request of a gateway about a `GET` of this path.
+pub fn validation(token: &str, path: &str) -> Request {
     forwarded("GET", path).bearer(token)
 }
 
-/// The age of what an instance knows, as it tells Prometheus.
+/// The age of the change log in the metrics of an instance.
 pub fn lag(instance: &Server) -> f64 {
     let lag = instance.metrics().value("mintage_change_feed_lag_seconds");
-    lag.expect("it is connected")
+    lag.expect("the instance is connected")
 }

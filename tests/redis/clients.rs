@@ -1,27 +1,30 @@
-//! The second level of the client cache: what peers know, and what they are not believed.
+//! The second level of the client cache: clients that peers have loaded, and which of them are not
+//! trusted.
 
 use serde_json::json;
 use testkit::http::Request;
 use testkit::{TestClient, eventually};
 
-use crate::site::{PATIENCE, Shared, Site, count, token_status, with_wrong_secret};
+use crate::site::{POLL_TIMEOUT, Shared, Site, count, token_status, with_wrong_secret};
 
-/// Two instances, of which the second takes clients from the first, and a client that it does not know yet.
+/// Two instances, of which the second takes clients from the first, and a client that it has not
+/// cached.
 fn one_shared() -> (Site, Shared) {
     let site = Site::of(2, &[]);
     let shared = site.share();
-    // In this order: it has then read the log further than the client's creation, which it would not believe before.
-    site.await_trust(&site.instances[1]);
+    // In this order: the second instance uses the shared value only after it has read the change
+    // log past the client's creation.
+    site.await_peer_cache(&site.instances[1]);
     (site, shared)
 }
 
 #[test]
-fn a_cold_instance_does_not_ask_the_database_for_clients_that_its_peers_know() {
+fn a_cold_instance_takes_clients_from_peers_instead_of_the_database() {
     let mut site = Site::of(1, &[]);
     let clients = site.shared_clients(20);
     site.add(&[]);
     let cold = &site.instances[1];
-    site.await_trust(cold);
+    site.await_peer_cache(cold);
     let loads = || count(cold, "mintage_client_cache_loads_total");
     let before = loads();
     let hits = site.hits(cold, || {
@@ -31,16 +34,16 @@ fn a_cold_instance_does_not_ask_the_database_for_clients_that_its_peers_know() {
         }
     });
     assert_eq!(hits + loads() - before, 20);
-    // On a machine that is busy Redis may now and then not answer within 20 ms.
+    // On a busy machine, Redis may sometimes not answer within 20 ms.
     assert!(hits >= 15, "{hits} of 20");
 }
 
 #[test]
-fn g8_what_stands_in_redis_tells_neither_secrets_nor_clients() {
+fn g8_redis_holds_no_readable_secrets_or_clients() {
     let site = Site::of(1, &[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "10")]);
     let Shared { client, key, .. } = site.share();
     assert_eq!(token_status(&site.instances[0], &with_wrong_secret(&client)), 401);
-    eventually("the failure is there", PATIENCE, || {
+    eventually("the failure is recorded", POLL_TIMEOUT, || {
         (site.redis.keys().len() >= 3).then_some(())
     });
     let all: Vec<u8> = site
@@ -65,25 +68,26 @@ fn g8_what_stands_in_redis_tells_neither_secrets_nor_clients() {
 }
 
 #[test]
-fn a_value_that_somebody_moved_or_changed_authenticates_nobody() {
-    let (site, mine) = one_shared();
+fn a_moved_or_modified_value_authenticates_no_one() {
+    let (site, own) = one_shared();
     let victim = site.share();
     let other = &site.instances[1];
-    site.await_trust(other);
-    // My client, under the name of another: its secret would open that one.
-    site.redis.ask(&[b"SET", victim.key.as_bytes(), &mine.value]);
+    site.await_peer_cache(other);
+    // The attacker's own client under the key of another one: its secret would authenticate as the
+    // victim.
+    site.redis.ask(&[b"SET", victim.key.as_bytes(), &own.value]);
     let forged = TestClient {
         id: victim.client.id.clone(),
-        secret: mine.client.secret.clone(),
+        secret: own.client.secret.clone(),
     };
-    // And with a bit changed.
-    let mut changed = mine.value.clone();
-    *changed.last_mut().unwrap() ^= 1;
-    site.redis.ask(&[b"SET", mine.key.as_bytes(), &changed]);
+    // And with one bit changed.
+    let mut modified = own.value.clone();
+    *modified.last_mut().unwrap() ^= 1;
+    site.redis.ask(&[b"SET", own.key.as_bytes(), &modified]);
     let hits = site.hits(other, || {
         assert_eq!(token_status(other, &forged), 401);
         assert_eq!(token_status(other, &victim.client), 200);
-        assert_eq!(token_status(other, &mine.client), 200);
+        assert_eq!(token_status(other, &own.client), 200);
     });
     assert_eq!(hits, 0);
 }
@@ -98,9 +102,9 @@ fn a_value_of_another_version_is_a_miss() {
     assert_eq!(hits, 0);
 }
 
-/// Redis still holds the client as it was.
+/// Redis still holds the old value.
 #[test]
-fn what_an_instance_changes_itself_counts_there_with_the_next_request() {
+fn a_change_on_an_instance_is_in_effect_there_with_the_next_request() {
     let (site, Shared { client, .. }) = one_shared();
     let instance = &site.instances[1];
     let operator = instance.client("mintage:admin", &[]);
@@ -115,18 +119,19 @@ fn what_an_instance_changes_itself_counts_there_with_the_next_request() {
     }
 }
 
-/// The value is authentic and young, so only the change log can tell.
+/// The value is authentic and recent, so only the change log shows that it is outdated.
 #[test]
-fn what_is_older_than_the_last_change_of_a_client_is_not_used_by_whoever_was_there() {
+fn a_value_older_than_the_clients_last_change_is_not_used_by_a_running_instance() {
     let (site, shared) = one_shared();
     let other = &site.instances[1];
-    // It has never met the client; it only reads the log, and what it does about a later change shows how far.
+    // The instance has not cached the client. When the change of the marker is in effect, the
+    // instance has read the change of the client too.
     let marker = site.client();
     assert_eq!(token_status(other, &marker), 200);
     for client in [&shared.client, &marker] {
         site.instances[0].run_json(&["client", "disable", &client.id]);
     }
-    eventually("it has read so far", PATIENCE, || {
+    eventually("the instance has read the change", POLL_TIMEOUT, || {
         (token_status(other, &marker) == 401).then_some(())
     });
     site.redis.ask(&[b"SET", shared.key.as_bytes(), &shared.value]);
@@ -135,19 +140,19 @@ fn what_is_older_than_the_last_change_of_a_client_is_not_used_by_whoever_was_the
 }
 
 #[test]
-fn what_is_older_than_the_last_change_of_a_client_is_not_used_by_whoever_comes_later() {
+fn a_value_older_than_the_clients_last_change_is_not_used_by_a_new_instance() {
     let (mut site, shared) = one_shared();
     site.instances[0].run_json(&["client", "disable", &shared.client.id]);
     site.add(&[]);
     let late = &site.instances[2];
-    site.await_trust(late);
+    site.await_peer_cache(late);
     site.redis.ask(&[b"SET", shared.key.as_bytes(), &shared.value]);
     let hits = site.hits(late, || assert_eq!(token_status(late, &shared.client), 401));
     assert_eq!(hits, 0);
 }
 
 #[test]
-fn a_change_of_one_client_does_not_make_the_others_strangers() {
+fn a_change_of_one_client_does_not_invalidate_other_clients_in_redis() {
     let mut site = Site::of(1, &[]);
     let clients = site.shared_clients(10);
     for client in &clients[..5] {
@@ -155,18 +160,18 @@ fn a_change_of_one_client_does_not_make_the_others_strangers() {
     }
     site.add(&[]);
     let late = &site.instances[1];
-    site.await_trust(late);
+    site.await_peer_cache(late);
     let hits = site.hits(late, || {
         for client in &clients[5..] {
             assert_eq!(token_status(late, client), 200);
         }
     });
-    // On a machine that is busy Redis may now and then not answer within 20 ms.
+    // On a busy machine, Redis may sometimes not answer within 20 ms.
     assert!(hits >= 2, "{hits} of 5");
 }
 
 #[test]
-fn what_an_operator_has_thrown_away_does_not_come_back_from_redis() {
+fn after_a_cache_clear_older_values_in_redis_are_not_used() {
     let (site, shared) = one_shared();
     let other = &site.instances[1];
     let operator = site.instances[0].client("mintage:admin", &[]);
@@ -176,56 +181,56 @@ fn what_an_operator_has_thrown_away_does_not_come_back_from_redis() {
     assert_eq!(other.send(&clear).status, 204);
     let hits = site.hits(other, || assert_eq!(token_status(other, &shared.client), 200));
     assert_eq!(hits, 0);
-    site.await_trust(other);
+    site.await_peer_cache(other);
 }
 
 #[test]
-fn that_there_is_no_client_is_not_shared() {
+fn the_absence_of_a_client_is_not_shared() {
     let site = Site::of(2, &[]);
-    let nobody = TestClient {
-        id: "nobody".into(),
+    let unknown = TestClient {
+        id: "unknown".into(),
         secret: "x".into(),
     };
-    site.await_trust(&site.instances[1]);
+    site.await_peer_cache(&site.instances[1]);
     let keys = site.redis.keys();
     for instance in &site.instances {
         let loads = || count(instance, "mintage_client_cache_loads_total");
         let before = loads();
-        assert_eq!(token_status(instance, &nobody), 401);
+        assert_eq!(token_status(instance, &unknown), 401);
         assert_eq!(loads(), before + 1);
     }
     assert_eq!(site.redis.keys(), keys);
 }
 
 #[test]
-fn whoever_does_not_hear_announcements_does_not_believe_what_is_said_of_clients() {
+fn an_instance_without_a_subscription_does_not_use_the_peer_cache() {
     let mut site = Site::of(1, &[]);
     let clients = site.shared_clients(10);
     site.add(&[]);
-    let deaf = &site.instances[1];
-    site.await_trust(deaf);
-    // Commands still pass, and a subscription does not.
+    let unsubscribed = &site.instances[1];
+    site.await_peer_cache(unsubscribed);
+    // Commands are still allowed, a subscription is not.
     site.redis.say(&["ACL", "SETUSER", "default", "-subscribe"]);
     site.redis.say(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     let subscribers = || site.redis.say(&["PUBSUB", "CHANNELS"]);
-    eventually("nobody listens", PATIENCE, || {
+    eventually("no instance is subscribed", POLL_TIMEOUT, || {
         subscribers().starts_with("*0").then_some(())
     });
-    // The server notices that by itself, a moment later.
-    let misses = || count(deaf, "mintage_redis_cache_misses_total");
-    let hits = || count(deaf, "mintage_redis_cache_hits_total");
-    let mut strangers = clients.iter();
-    eventually("it trusts nobody", PATIENCE, || {
+    // The server notices a moment later.
+    let misses = || count(unsubscribed, "mintage_redis_cache_misses_total");
+    let hits = || count(unsubscribed, "mintage_redis_cache_hits_total");
+    let mut uncached = clients.iter();
+    eventually("the instance does not use the peer cache", POLL_TIMEOUT, || {
         let before = misses();
-        assert_eq!(token_status(deaf, strangers.next().unwrap()), 200);
+        assert_eq!(token_status(unsubscribed, uncached.next().unwrap()), 200);
         (misses() > before).then_some(())
     });
     let before = hits();
-    for client in strangers.by_ref().take(5) {
-        assert_eq!(token_status(deaf, client), 200);
+    for client in uncached.by_ref().take(5) {
+        assert_eq!(token_status(unsubscribed, client), 200);
     }
     assert_eq!(hits(), before);
-    assert_eq!(count(deaf, "mintage_redis_up"), 0);
+    assert_eq!(count(unsubscribed, "mintage_redis_up"), 0);
     site.redis.say(&["ACL", "SETUSER", "default", "+subscribe"]);
-    site.await_trust(deaf);
+    site.await_peer_cache(unsubscribed);
 }

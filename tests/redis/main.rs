@@ -1,14 +1,15 @@
-//! Several instances on one PostgreSQL, with a true Redis: what it makes quicker, and that it can do nothing else.
+//! Several instances on one PostgreSQL, with a real Redis: what it speeds up, and that it affects
+//! nothing else.
 //!
-//! "Cold" are instances that load no clients before they are ready, so that each one is a miss.
+//! A "cold" instance loads no clients before it is ready, so the first request of each is a miss.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long running programs take is measured with the true clock"
+    reason = "how long running programs take is measured with the real clock"
 )]
 
 mod announcements;
+mod auth_failures;
 mod clients;
-mod failures;
 mod faults;
 mod site;

@@ -1,4 +1,5 @@
-//! [`Site`]: instances of the true program on one database, with one Redis, and what the tests ask of them.
+//! [`Site`]: instances of the real program on one database, with one Redis, and the requests of the
+//! tests.
 
 use std::time::Duration;
 
@@ -7,8 +8,8 @@ use testkit::postgres;
 use testkit::redis::Redis;
 use testkit::{Server, TestClient, eventually};
 
-/// How long something may take that takes milliseconds on a machine that does nothing else.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// How long something may take that takes milliseconds on an idle machine.
+pub const POLL_TIMEOUT: Duration = Duration::from_secs(15);
 
 pub struct Site {
     pub redis: Redis,
@@ -17,7 +18,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Instances that are ready, cold and connected.
+    /// Ready, cold and connected instances.
     pub fn of(instances: usize, environment: &[(&str, &str)]) -> Self {
         let mut site = Self::on(Redis::start());
         for _ in 0..instances {
@@ -35,40 +36,41 @@ impl Site {
         }
     }
 
-    /// Adds an instance that is ready, cold and connected.
+    /// Adds a ready, cold and connected instance.
     pub fn add(&mut self, environment: &[(&str, &str)]) {
         let url = self.redis.url();
         self.add_through(&url, environment);
     }
 
-    /// As [`Site::add`], with another way to Redis.
+    /// As [`Site::add`], with another URL of Redis.
     pub fn add_through(&mut self, redis: &str, environment: &[(&str, &str)]) {
         let instance = start(&self.database, redis, environment);
         await_redis(&instance);
         self.instances.push(instance);
     }
 
-    /// Makes a client.
+    /// Creates a client.
     pub fn client(&self) -> TestClient {
         self.instances[0].client("orders:read", &[])
     }
 
-    /// Makes some, and has the first instance tell Redis of them.
+    /// Creates clients that the first instance shares through Redis.
     pub fn shared_clients(&self, number: usize) -> Vec<TestClient> {
         let clients: Vec<TestClient> = (0..number).map(|_| self.client()).collect();
         let before = self.redis.keys().len();
-        // Told one after the other: on a machine that is busy, Redis may be asked in vain and nothing be shared.
-        for (told, client) in clients.iter().enumerate() {
-            eventually("a client is shared", PATIENCE, || {
+        // One after the other: on a busy machine, a write to Redis may time out and must be
+        // repeated.
+        for (shared, client) in clients.iter().enumerate() {
+            eventually("a client is shared", POLL_TIMEOUT, || {
                 assert_eq!(token_status(&self.instances[0], client), 200);
-                (self.redis.keys().len() > before + told).then_some(())
+                (self.redis.keys().len() > before + shared).then_some(())
             });
         }
         clients
     }
 }
 
-/// A client that the first instance has shared, and the key under which it stands.
+/// A client that the first instance has shared, with its key and value in Redis.
 pub struct Shared {
     pub client: TestClient,
     pub key: String,
@@ -76,14 +78,14 @@ pub struct Shared {
 }
 
 impl Site {
-    /// Has the first instance share a client.
+    /// Makes the first instance share a client.
     pub fn share(&self) -> Shared {
         let before = self.redis.keys();
         let client = self.shared_clients(1).remove(0);
         let mut keys = self.redis.keys();
         keys.retain(|key| !before.contains(key));
         let [key] = &keys[..] else { panic!("{keys:?}") };
-        let value = self.redis.value(key).expect("it was there a moment ago");
+        let value = self.redis.value(key).expect("the key has just been listed");
         Shared {
             client,
             key: key.clone(),
@@ -91,17 +93,18 @@ impl Site {
         }
     }
 
-    /// Waits until an instance takes clients from its peers: it listens, and has read the log since.
-    pub fn await_trust(&self, instance: &Server) {
+    /// Waits until an instance uses the clients of its peers: it is subscribed, and has read the
+    /// change log since.
+    pub fn await_peer_cache(&self, instance: &Server) {
         let hits = || count(instance, "mintage_redis_cache_hits_total");
         let before = hits();
-        eventually("it trusts its siblings", PATIENCE, || {
+        eventually("the instance uses the peer cache", POLL_TIMEOUT, || {
             assert_eq!(token_status(instance, &self.share().client), 200);
             (hits() > before).then_some(())
         });
     }
 
-    /// How many clients an instance takes from its peers while `work` is done.
+    /// The number of clients that an instance takes from its peers during `work`.
     pub fn hits(&self, instance: &Server, work: impl FnOnce()) -> u64 {
         let hits = || count(instance, "mintage_redis_cache_hits_total");
         let before = hits();
@@ -115,7 +118,7 @@ pub fn start(database: &str, redis: &str, environment: &[(&str, &str)]) -> Serve
     let settings = [
         ("MINTAGE_REDIS__URL", redis),
         ("MINTAGE_CACHE__WARM", "0"),
-        // So that what one worker has loaded is there for the next request.
+        // One worker, so that what it has loaded is cached for the next request.
         ("MINTAGE_SERVER__WORKERS", "1"),
         ("MINTAGE_DATABASE__POOL__MAX_SIZE", "4"),
         ("MINTAGE_DATABASE__POOL__MIN_IDLE", "1"),
@@ -125,19 +128,19 @@ pub fn start(database: &str, redis: &str, environment: &[(&str, &str)]) -> Serve
         .serve(&[])
 }
 
-/// Waits until the instance hears of others: what it announces itself, it hears too.
+/// Waits until the instance is connected to Redis, subscription included.
 pub fn await_redis(instance: &Server) {
-    eventually("it is connected", PATIENCE, || {
+    eventually("the instance is connected", POLL_TIMEOUT, || {
         (metric(instance, "mintage_redis_up") == Some(1.0)).then_some(())
     });
 }
 
-/// What the scrape of an instance says.
+/// The value of a metric of an instance.
 pub fn metric(instance: &Server, name: &str) -> Option<f64> {
     instance.metrics().value(name)
 }
 
-/// As [`metric`], of a counter, which is always there.
+/// As [`metric`], for a counter, which always exists.
 pub fn count(instance: &Server, name: &str) -> u64 {
     metric(instance, name).unwrap_or_else(|| panic!("there is no {name}")) as u64
 }
@@ -151,7 +154,7 @@ pub fn token_status(instance: &Server, client: &TestClient) -> u16 {
     token(instance, client).status
 }
 
-/// The client with a secret that is not its.
+/// The client with a wrong secret.
 pub fn with_wrong_secret(client: &TestClient) -> TestClient {
     TestClient {
         id: client.id.clone(),
@@ -159,13 +162,13 @@ pub fn with_wrong_secret(client: &TestClient) -> TestClient {
     }
 }
 
-/// Takes a token back at one instance.
+/// Revokes a token at one instance.
 pub fn revoke(instance: &Server, client: &TestClient, token: &str) {
     let answer = instance.send(&Request::post("/revoke").basic(client).form(&[("token", token)]));
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
-/// Whether an instance calls a token active.
+/// Whether an instance reports a token as active.
 pub fn is_active(instance: &Server, client: &TestClient, token: &str) -> bool {
     let answer = instance.send(&Request::post("/introspect").basic(client).form(&[("token", token)]));
     assert_eq!(answer.status, 200, "{}", answer.text());

@@ -340,6 +340,13 @@ impl Server {
         self.child.id()
     }
 
+    /// Resident memory of the process, in KiB.
+    pub fn resident_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");

@@ -14,7 +14,7 @@ pub struct Time {
 }
 
 impl Time {
-    /// Pauses the timers of the current runtime.
+    /// Pauses the time of this test's runtime.
     pub fn paused() -> Self {
         tokio::time::pause();
         Self {
@@ -22,7 +22,7 @@ impl Time {
         }
     }
 
-    /// Lets time pass, for the clock and for the timers. Everything that becomes due happens in order.
+    /// Advances the clock and the timers together; everything that becomes due runs in order.
     pub async fn passes(&self, millis: u64) {
         let began = Instant::now();
         for passed in 1..=millis {
@@ -32,7 +32,7 @@ impl Time {
     }
 }
 
-/// Whether `elapsed` is `millis` within 2 ms: tokio rounds each timer up to a whole millisecond.
+/// Whether about `millis` have passed; tokio rounds each timer up to a whole millisecond.
 pub fn about(elapsed: Duration, millis: u64) -> bool {
     elapsed.abs_diff(Duration::from_millis(millis)) <= Duration::from_millis(2)
 }

@@ -1,16 +1,20 @@
 //! BatchWriter: writes the records of issued tokens in batches, one flush at a time.
 //!
-//! One for the process, on an arbiter of its own, never on a worker. A batch is flushed when `max_batch` records
-//! wait, when `flush_interval` has passed since the first of them, on `Flush`, and at shutdown. What arrives
-//! meanwhile is the next batch.
+//! The process has one writer. It runs on its own arbiter, never on a worker, so that a flush
+//! delays no request. A batch is flushed when it holds `max_batch` records, when `flush_interval`
+//! has passed since its first record, on `Flush`, and at shutdown. Records that arrive during a
+//! flush form the next batch.
 //!
-//! With `durability = "async"` an answer does not wait: a crash loses what was accepted within `flush_interval` plus
-//! one flush (exported as `oldest_unflushed_seconds`). With `"group"` it waits for the commit of its batch, and the
-//! next batch begins when the last one ends, without a timer.
+//! With `durability = "async"` a response does not wait for the flush. A crash then loses the
+//! records accepted within `flush_interval` plus the duration of one flush;
+//! `oldest_unflushed_seconds` exports how old the oldest of them is. With `"group"` a response
+//! waits for the commit of its batch, and the next batch starts as soon as the previous one ends,
+//! without a timer.
 //!
-//! Records wait in per-worker queues (`records/queue.rs`) and are never dropped in silence: a failed flush keeps them and tries
-//! again, later and later; a record that the database refuses while it takes others is logged and given up; past
-//! `max_pending`, new ones are refused.
+//! Records wait in per-worker queues (`records/queue.rs`) and are never dropped silently:
+//! - a failed flush keeps its records and retries with increasing pauses;
+//! - a record that the database rejects while it accepts others is logged and dead-lettered;
+//! - once `max_pending` records wait, new ones are rejected.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,7 +25,7 @@ use actix::prelude::*;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::messages::{Flush, LastFlush, Stats, Stop, Tune, Wake, WriterStats};
+use super::messages::{ExitSignalSender, Flush, LastFlush, Stats, Stop, Tune, Wake, WriterStats};
 use crate::backoff::retry_pause;
 use crate::clock::Clock;
 use crate::config::{Durability, Writer};
@@ -31,10 +35,11 @@ use crate::records::flush::{Fate, Outcome, Sink, write};
 use crate::records::queue::{NotRecorded, Pending, Phase, WorkerQueues};
 use crate::time::UnixMillis;
 
-/// The first pause after a failed flush; it doubles with each further failure.
+/// The first pause after a failed flush; each further failure doubles it.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 
-/// The longest pause between tries. Short, because the backlog is to be written soon after the database is back.
+/// The longest pause between retries. It is short so that the backlog is written soon after the
+/// database recovers.
 const MAX_RETRY: Duration = Duration::from_secs(2);
 
 /// The actor.
@@ -43,12 +48,13 @@ pub struct BatchWriter {
     clock: Clock,
     sink: Sink,
     queues: Arc<WorkerQueues>,
-    /// Collected from the queues, in order; a failed flush puts its records back in front.
+    /// Records taken from the queues, in order. A failed flush puts its records back at the front.
     waiting: VecDeque<Pending>,
     state: State,
-    /// Who waits for how many records to be settled.
+    /// Callers of `Flush`, each with the value of `settled` at which it is answered.
     flushes: Vec<(u64, oneshot::Sender<()>)>,
-    /// Records written or given up since the start.
+    /// Records written or dropped since the start. A record is dropped when it is dead-lettered, or
+    /// when its caller has stopped waiting.
     settled: u64,
     failures_in_a_row: u32,
     flushed: u64,
@@ -57,36 +63,25 @@ pub struct BatchWriter {
     dead_lettered: u64,
     last_flush: LastFlush,
     flush_durations: HistogramCounts,
-    /// When the oldest record of the flush under way was accepted.
+    /// When the oldest record of the running flush was accepted.
     flushing_since: Option<UnixMillis>,
     exit_signal: ExitSignalSender,
 }
 
 enum State {
-    /// Nothing waits.
+    /// No record waits.
     Idle,
-    /// Waits for the batch to fill up.
+    /// The batch is filling; the timer ends it.
     Timing(SpawnHandle),
-    /// A flush is under way.
+    /// A flush is running.
     Flushing,
-    /// Waits before the next try.
+    /// A flush failed; the timer starts the retry.
     Pausing(SpawnHandle),
 }
 
-/// Tells whoever runs the server when the writer is gone: better down than issuing tokens that nobody records.
-struct ExitSignalSender(Option<oneshot::Sender<()>>);
-
-impl Drop for ExitSignalSender {
-    fn drop(&mut self) {
-        if let Some(died) = self.0.take() {
-            // Nobody listens any more once the server itself stops.
-            let _ = died.send(());
-        }
-    }
-}
-
 impl BatchWriter {
-    /// A writer of what waits in `queues`. `exited` resolves to `Ok` when it dies, and to an error when it is stopped.
+    /// Creates a writer for the records in `queues`. `exited` resolves to `Ok` when the writer
+    /// dies, and to an error when it is stopped.
     pub(super) fn new(
         settings: Writer,
         clock: Clock,
@@ -114,8 +109,69 @@ impl BatchWriter {
             exit_signal: ExitSignalSender(Some(exited)),
         }
     }
+}
 
-    /// Begins the next flush if one is due, or decides what to wait for.
+impl Actor for BatchWriter {
+    type Context = Context<Self>;
+}
+
+impl Handler<Wake> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
+        self.proceed(ctx);
+    }
+}
+
+impl Handler<Flush> for BatchWriter {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        // Collected first, so that no record that arrives later is written before these.
+        self.queues.collect(&mut self.waiting);
+        self.flushes.push((self.settled + self.queues.pending() as u64, answer));
+        if let State::Pausing(_) = self.state {
+            self.cancel_timer(ctx);
+        }
+        self.proceed(ctx);
+        Box::pin(async move {
+            // The actor owns the sender. If the actor is gone, so is the mailbox of this reply.
+            let _ = answered.await;
+        })
+    }
+}
+
+impl Handler<Stats> for BatchWriter {
+    type Result = MessageResult<Stats>;
+
+    fn handle(&mut self, _: Stats, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(self.stats())
+    }
+}
+
+impl Handler<Tune> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, tune: Tune, ctx: &mut Context<Self>) {
+        self.settings.flush_interval = tune.flush_interval;
+        self.settings.max_batch = tune.max_batch;
+        self.queues.full_at.store(tune.max_batch, Ordering::Relaxed);
+        self.proceed(ctx);
+    }
+}
+
+impl Handler<Stop> for BatchWriter {
+    type Result = ();
+
+    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
+        self.exit_signal.0 = None;
+        ctx.stop();
+    }
+}
+
+impl BatchWriter {
+    /// Starts a flush if one is due; otherwise sets the timer or becomes idle.
     fn proceed(&mut self, ctx: &mut Context<Self>) {
         if let State::Flushing | State::Pausing(_) = self.state {
             return;
@@ -127,21 +183,22 @@ impl BatchWriter {
                 self.answer_flushes();
                 self.queues.set_phase(Phase::Idle);
                 if self.queues.hold_any() {
-                    // It came before the phase was set, so nobody will wake us for it.
+                    // The record arrived before the phase was set, so its sender does not wake the
+                    // writer.
                     continue;
                 }
                 return;
             };
             let interval = self.settings.flush_interval.as_millis();
             let age = self.clock.now().since(first.accepted_at);
-            let at_once = self.settings.durability == Durability::Group || !self.flushes.is_empty();
-            if at_once || age >= interval || self.waiting.len() >= self.settings.max_batch {
+            let immediately = self.settings.durability == Durability::Group || !self.flushes.is_empty();
+            if immediately || age >= interval || self.waiting.len() >= self.settings.max_batch {
                 return self.flush(ctx);
             }
             self.queues.set_phase(Phase::Timing);
             self.queues.collect(&mut self.waiting);
             if self.waiting.len() >= self.settings.max_batch {
-                // The batch became full before the phase was set, so nobody will wake us for it.
+                // The batch became full before the phase was set, so no sender wakes the writer.
                 continue;
             }
             let rest = Duration::from_millis((interval - age).clamp(1, interval) as u64);
@@ -151,7 +208,8 @@ impl BatchWriter {
     }
 
     fn timer_ended(&mut self, ctx: &mut Context<Self>) {
-        // actix polls a timer once more after it was cancelled: one that is due then ends all the same.
+        // actix polls a cancelled timer once more. If it is due by then, it fires in spite of the
+        // cancellation.
         match self.state {
             State::Timing(timer) | State::Pausing(timer) if timer == ctx.handle() => {}
             _ => return,
@@ -218,7 +276,7 @@ impl BatchWriter {
                     log::error!(jti:% = pending.record.jti; "token record dead-lettered");
                     Err(NotRecorded::Unavailable)
                 }
-                // Whoever waited for it has had its 503 by now: nobody holds this token.
+                // The caller has timed out and answered 503, so the token was never handed out.
                 Fate::Unwritten | Fate::Uncertain if pending.ack.as_ref().is_some_and(oneshot::Sender::is_closed) => {
                     given_up += 1;
                     continue;
@@ -233,7 +291,7 @@ impl BatchWriter {
                 }
             };
             if let Some(ack) = pending.ack {
-                // A caller that hung up needs no answer.
+                // The caller may have disconnected.
                 let _ = ack.send(answer);
             }
         }
@@ -264,7 +322,7 @@ impl BatchWriter {
         }
     }
 
-    /// The flush failed: what it did not write waits in front, and the next try comes later each time.
+    /// Keeps the records of a failed flush at the front and schedules the retry.
     fn pause(&mut self, error: &DbError, ctx: &mut Context<Self>) {
         self.flush_failures += 1;
         if self.failures_in_a_row == 0 {
@@ -273,8 +331,9 @@ impl BatchWriter {
         self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
         let mut pause = retry_pause(FIRST_RETRY, MAX_RETRY, self.failures_in_a_row);
         if !error.is_unavailable() {
-            // It answers, and refuses what is tried first: what comes meanwhile must not wait for that, and tells whether
-            // others are refused too.
+            // The database is available but rejects the first records. New records must not wait
+            // for the full pause, and writing them shows whether the database rejects all records
+            // or only some.
             let interval = Duration::from_millis(self.settings.flush_interval.as_millis() as u64);
             pause = pause.min(interval.max(FIRST_RETRY));
         }
@@ -288,14 +347,15 @@ impl BatchWriter {
         self.state = State::Idle;
     }
 
-    /// Answers those whose records are all settled: records are settled in the order in which they came.
+    /// Answers the callers of `Flush` whose records are all settled. Records settle in order of
+    /// arrival.
     fn answer_flushes(&mut self) {
         let (settled, nothing_waits) = (self.settled, self.queues.pending() == 0);
         for (_, answer) in self
             .flushes
             .extract_if(.., |(target, _)| settled >= *target || nothing_waits)
         {
-            // A caller that gave up waiting needs no answer.
+            // The caller may have stopped waiting.
             let _ = answer.send(());
         }
     }
@@ -322,64 +382,5 @@ impl BatchWriter {
             last_flush: self.last_flush,
             flush_durations: self.flush_durations,
         }
-    }
-}
-
-impl Actor for BatchWriter {
-    type Context = Context<Self>;
-}
-
-impl Handler<Wake> for BatchWriter {
-    type Result = ();
-
-    fn handle(&mut self, _: Wake, ctx: &mut Context<Self>) {
-        self.proceed(ctx);
-    }
-}
-
-impl Handler<Flush> for BatchWriter {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: Flush, ctx: &mut Context<Self>) -> Self::Result {
-        let (answer, answered) = oneshot::channel();
-        // In front of what comes later: a queue that is emptied first could otherwise overtake another.
-        self.queues.collect(&mut self.waiting);
-        self.flushes.push((self.settled + self.queues.pending() as u64, answer));
-        if let State::Pausing(_) = self.state {
-            self.cancel_timer(ctx);
-        }
-        self.proceed(ctx);
-        Box::pin(async move {
-            // The sender lives in the actor: when that is gone, so is the mailbox that this answer comes from.
-            let _ = answered.await;
-        })
-    }
-}
-
-impl Handler<Stats> for BatchWriter {
-    type Result = MessageResult<Stats>;
-
-    fn handle(&mut self, _: Stats, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(self.stats())
-    }
-}
-
-impl Handler<Tune> for BatchWriter {
-    type Result = ();
-
-    fn handle(&mut self, tune: Tune, ctx: &mut Context<Self>) {
-        self.settings.flush_interval = tune.flush_interval;
-        self.settings.max_batch = tune.max_batch;
-        self.queues.full_at.store(tune.max_batch, Ordering::Relaxed);
-        self.proceed(ctx);
-    }
-}
-
-impl Handler<Stop> for BatchWriter {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, ctx: &mut Context<Self>) {
-        self.exit_signal.0 = None;
-        ctx.stop();
     }
 }

@@ -18,7 +18,7 @@ use crate::records::flush::Sink;
 use crate::records::queue::{Ack, NotRecorded, Pending, WorkerQueues};
 use crate::time::UnixMillis;
 
-/// The handle to the writer; a clone is the same writer.
+/// The handle to the writer. Clones share one writer.
 #[derive(Clone)]
 pub struct BatchWriterHandle {
     writer: Addr<BatchWriter>,
@@ -27,11 +27,12 @@ pub struct BatchWriterHandle {
     next_queue: Arc<AtomicUsize>,
 }
 
-/// Resolves to `Ok` when the writer has died, and to an error when it was stopped.
+/// Resolves to `Ok` when the writer dies, and to an error when it is stopped.
 pub type ExitSignal = oneshot::Receiver<()>;
 
 impl BatchWriterHandle {
-    /// Starts a writer on an arbiter, with as many queues as there are workers. `sink` is made over there.
+    /// Starts a writer on `arbiter` with `queues` queues, one per worker. `sink` is called on that
+    /// arbiter.
     pub fn start(
         arbiter: &ArbiterHandle,
         settings: &Writer,
@@ -65,7 +66,7 @@ impl BatchWriterHandle {
         }
     }
 
-    /// Waits until all that was accepted before is written.
+    /// Waits until every record accepted before this call is settled: written or dropped.
     ///
     /// # Errors
     /// [`NotRecorded::Unavailable`] when the writer is gone.
@@ -73,34 +74,34 @@ impl BatchWriterHandle {
         self.writer.send(Flush).await.map_err(|_| NotRecorded::Unavailable)
     }
 
-    /// What the writer has counted; `None` when it is gone.
+    /// The writer's counters; `None` when it is gone.
     pub async fn stats(&self) -> Option<WriterStats> {
         self.writer.send(Stats).await.ok()
     }
 
-    /// Records accepted and not written yet.
+    /// The number of records accepted and not yet written.
     pub fn pending(&self) -> usize {
         self.queues.pending()
     }
 
-    /// Changes interval and batch size.
+    /// Applies another flush interval and batch size.
     pub async fn tune(&self, writer: &Writer) {
         let tune = Tune {
             flush_interval: writer.flush_interval,
             max_batch: writer.max_batch,
         };
-        // A writer that is gone has nothing to tune.
+        // Nothing to do if the writer is gone.
         let _ = self.writer.send(tune).await;
     }
 
-    /// Stops the writer for good.
+    /// Stops the writer without writing the records that wait.
     pub async fn stop(&self) {
-        // A writer that is gone is stopped.
+        // Nothing to do if the writer is gone.
         let _ = self.writer.send(Stop).await;
     }
 }
 
-/// Hands the records of one worker over.
+/// Records the tokens that one worker issues.
 pub struct Recorder {
     queue: usize,
     writer: BatchWriterHandle,
@@ -108,13 +109,14 @@ pub struct Recorder {
 }
 
 impl Recorder {
-    /// Records an issued token, as `writer.mode` and `writer.durability` say.
+    /// Records an issued token, with the guarantees of `writer.mode` and `writer.durability`.
     ///
     /// # Errors
-    /// [`NotRecorded`]: the token must not be given out then.
+    /// [`NotRecorded`]: the token must not be sent to the client.
     pub async fn record(&self, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), NotRecorded> {
         let record = TokenRecord::from(claims);
-        // Boxed, or every request would carry about the room that waiting takes, whether it waits or not.
+        // Boxed: otherwise the future of every request would reserve space for the waiting
+        // variants.
         if self.writer.settings.mode == WriterMode::Sync {
             return Box::pin(self.write_now(record)).await;
         }

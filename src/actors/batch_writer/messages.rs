@@ -1,27 +1,28 @@
-//! What the writer can be told and asked, and what it has counted.
+//! The messages of the writer, its exit signal and its counters.
 
 use actix::prelude::*;
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 use crate::config::{self, Durability, WriterMode};
 use crate::metrics::HistogramCounts;
 
-/// Look at the queues: something waits there.
+/// Check the queues: a record is waiting.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Wake;
 
-/// Write all that was accepted before; answered when it is written.
+/// Write every record accepted so far; answered when they are settled.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Flush;
 
-/// How is it going?
+/// Return the counters.
 #[derive(Message)]
 #[rtype(result = "WriterStats")]
 pub struct Stats;
 
-/// Use another interval and batch size from now on (a reload of the configuration).
+/// Use another interval and batch size from now on (a configuration reload).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Tune {
@@ -31,12 +32,25 @@ pub struct Tune {
     pub max_batch: usize,
 }
 
-/// Stop; nothing that waits is written any more.
+/// Stop. Waiting records are not written.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// `/admin/writer/stats`
+/// Signals to the server that the writer is gone. The server then stops: issuing tokens that are
+/// not recorded would be worse.
+pub struct ExitSignalSender(pub(super) Option<oneshot::Sender<()>>);
+
+impl Drop for ExitSignalSender {
+    fn drop(&mut self) {
+        if let Some(exited) = self.0.take() {
+            // The receiver is gone once the server itself stops.
+            let _ = exited.send(());
+        }
+    }
+}
+
+/// The body of `/admin/writer/stats`.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct WriterStats {
     /// `writer.mode`
@@ -45,25 +59,25 @@ pub struct WriterStats {
     /// `writer.durability`
     #[schema(value_type = String)]
     pub durability: Durability,
-    /// Records accepted and not written yet.
+    /// Records accepted and not yet written.
     pub pending: usize,
-    /// The most that may be.
+    /// The maximum of `pending`; beyond it new records are rejected.
     pub max_pending: usize,
-    /// How long the oldest of them has waited.
+    /// How long the oldest pending record has waited.
     pub oldest_unflushed_seconds: f64,
     /// Records written.
     pub flushed_total: u64,
     /// Batches written.
     pub batches_total: u64,
-    /// Flushes that failed, each try counted.
+    /// Flushes that failed; every attempt counts.
     pub flush_failures_total: u64,
-    /// Records refused because too many waited.
+    /// Records rejected because `max_pending` records waited.
     pub rejected_total: u64,
-    /// Records given up because the database refused them.
+    /// Records dropped because the database rejected them.
     pub dead_lettered_total: u64,
-    /// The last flush that wrote something.
+    /// The last flush that wrote at least one record.
     pub last_flush: LastFlush,
-    /// How long flushes took, failed ones too; for `/metrics`.
+    /// Durations of all flushes, including failed ones; for `/metrics`.
     #[serde(skip)]
     pub flush_durations: HistogramCounts,
 }
@@ -71,8 +85,8 @@ pub struct WriterStats {
 /// The last flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct LastFlush {
-    /// Records written.
+    /// The number of records written.
     pub rows: usize,
-    /// How long it took.
+    /// The duration in seconds.
     pub seconds: f64,
 }

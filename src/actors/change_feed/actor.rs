@@ -1,8 +1,9 @@
-//! ChangeFeed: polls the change log and tells the caches what to drop.
+//! ChangeFeed: polls the change log and invalidates the caches accordingly.
 //!
-//! What another process writes (the command line, another instance) reaches this one here, within one interval. The
-//! actor also keeps the moment up to which everything in the log has been done: by it the server judges whether it may
-//! still call a token active, and whether it is ready.
+//! Through the change log a write of another process (the command line, another instance) reaches
+//! this instance within one interval. The actor also records up to which moment the whole log has
+//! been applied. From that moment the server decides whether it is ready and whether it may still
+//! report a token as active.
 
 use std::time::Duration;
 
@@ -18,20 +19,21 @@ use crate::db::{Db, DbError};
 use crate::peers::Peers;
 use crate::unavailable::Unavailable;
 
-/// Time between two polls, more or less: changes must be seen within 1 s.
+/// The average time between two polls. A change must be applied within 1 s.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// The least time between two polls that somebody asks for: the first is at once, and many revocations in a row, or
-/// somebody who floods the channel, make at most 50 more of them a second.
-const SPACING: Duration = Duration::from_millis(20);
+/// The minimum time between the starts of two polls on demand. The first is immediate. Many
+/// revocations in a row, or a flood of announcements, cause at most 50 additional polls per second.
+const MIN_POLL_SPACING: Duration = Duration::from_millis(20);
 
-/// Changes read by one poll; when there are more, the next poll follows at once.
+/// Changes read per poll. If there are more, the next page follows immediately.
 const PAGE: i64 = 1000;
 
-/// A feed that has been away for this long reads everything anew: the janitor removes lines that are an hour old.
-const LOST: Duration = Duration::from_secs(1800);
+/// After this long without a complete poll, the feed reloads everything: the janitor removes log
+/// lines that are an hour old.
+const MAX_FEED_GAP: Duration = Duration::from_secs(1800);
 
-/// Read the log now; answered when what it says is done.
+/// Poll now; answered when the changes read are applied.
 #[derive(Message)]
 #[rtype(result = "Result<(), Unavailable>")]
 pub struct PollNow;
@@ -41,13 +43,14 @@ pub struct ChangeFeed {
     db: Db,
     clock: Clock,
     local: LocalState,
-    /// What has been dealt with.
+    /// Up to where the log is applied.
     seen: Cursor,
     peers: Peers,
 }
 
 impl ChangeFeed {
-    /// A feed that begins after number `seen`: to be read before the caches are filled.
+    /// Creates a feed that starts after the change number `seen`. Read that number before the
+    /// caches are filled, so that no change in between is missed.
     pub fn new(db: Db, clock: Clock, local: LocalState, seen: i64) -> Self {
         Self {
             db,
@@ -58,17 +61,40 @@ impl ChangeFeed {
         }
     }
 
-    /// Reads the log at once when peers say so, and when this instance has written; and tells them how far it came.
-    pub fn among(self, peers: Peers) -> Self {
+    /// Also polls when a peer announces a change and when this instance has written one, and
+    /// announces its own progress.
+    pub fn with_peers(self, peers: Peers) -> Self {
         Self { peers, ..self }
     }
+}
 
+impl Actor for ChangeFeed {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.poll_again_later(ctx);
+        if self.peers.are_configured() {
+            let work = poll_on_wake(ctx.address(), self.db.clone(), self.peers.clone());
+            ctx.spawn(work.into_actor(self));
+        }
+    }
+}
+
+impl Handler<PollNow> for ChangeFeed {
+    type Result = ResponseActFuture<Self, Result<(), Unavailable>>;
+
+    fn handle(&mut self, _: PollNow, _: &mut Context<Self>) -> Self::Result {
+        Box::pin(self.poll().map(|result, _, _| result.map_err(|_| Unavailable)))
+    }
+}
+
+impl ChangeFeed {
     fn poll(&self) -> ResponseActFuture<Self, Result<(), DbError>> {
         let (db, clock, local) = (self.db.clone(), self.clock.clone(), self.local.clone());
         let (peers, seen) = (self.peers.clone(), self.seen.clone());
         let work = async move { follow(&db, &clock, &local, &peers, seen).await };
         Box::pin(work.into_actor(self).map(|(seen, result), this, _| {
-            // A poll asked for in between may have come further.
+            // A concurrent poll may have advanced further.
             if !this.seen.is_beyond(&seen) {
                 this.seen = seen;
             }
@@ -88,7 +114,7 @@ impl ChangeFeed {
     }
 }
 
-/// Reads the log from `seen` on and does what it says; answers how far it came.
+/// Reads the log from `seen` on and applies it; returns how far it got.
 async fn follow(
     db: &Db,
     clock: &Clock,
@@ -96,9 +122,9 @@ async fn follow(
     peers: &Peers,
     mut seen: Cursor,
 ) -> (Cursor, Result<(), DbError>) {
-    if local.feed_lag.age().is_some_and(|age| age > LOST) {
-        local.caches.freshness().lose();
-        if let Err(error) = local.read_all(db, clock).await {
+    if local.feed_lag.age().is_some_and(|age| age > MAX_FEED_GAP) {
+        local.caches.freshness().restart_proof();
+        if let Err(error) = local.reload_all(db, clock).await {
             return (seen, Err(error));
         }
     }
@@ -111,7 +137,7 @@ async fn follow(
     }
 }
 
-/// Reads one page and does what it says; answers whether there is more.
+/// Reads and applies one page; returns whether there is more.
 async fn follow_a_page(
     db: &Db,
     clock: &Clock,
@@ -119,48 +145,39 @@ async fn follow_a_page(
     peers: &Peers,
     seen: &mut Cursor,
 ) -> Result<bool, DbError> {
-    let asked = Instant::now();
+    let began = Instant::now();
     let (from, missing) = (seen.from(), seen.missing());
     let read = db.run_repeatable(move |conn| Ok((changes::at(conn, &missing)?, changes::from(conn, from, PAGE)?)));
     let (late, lines) = read.await?;
     let more = lines.len() as i64 == PAGE;
     let mut advanced = seen.clone();
-    let Some(new) = advanced.advance(late, lines, asked) else {
-        *seen = local.begin_again(db, clock, peers, seen).await?;
+    let Some(new) = advanced.advance(late, lines, began) else {
+        *seen = local.resync_with_other_log(db, clock, peers, seen).await?;
         return Ok(true);
     };
     if !new.is_empty() {
-        // Before anything is invalidated: what is loaded again must not come from before.
+        // Before anything is invalidated: a client that is loaded again must not come from an older
+        // state.
         db.knows_change(advanced.seq());
         local.caches.freshness().note(&new, seen.seq(), advanced.seq());
     }
     if !more {
-        // Before it is done here, so that it is done everywhere at about the same time.
+        // Announced before it is applied here, so that all instances apply it at about the same
+        // time.
         peers.has_read(advanced.seq());
     }
     local.apply(db, clock, &new).await?;
     *seen = advanced;
     if !more {
-        local.caches.freshness().reach(seen.seq(), asked);
-        local.feed_lag.set(asked);
+        local.caches.freshness().reach(seen.seq(), began);
+        local.feed_lag.set(began);
     }
     Ok(more)
 }
 
-impl Actor for ChangeFeed {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Context<Self>) {
-        self.poll_again_later(ctx);
-        if self.peers.are_configured() {
-            let work = poll_when_told(ctx.address(), self.db.clone(), self.peers.clone());
-            ctx.spawn(work.into_actor(self));
-        }
-    }
-}
-
-/// Polls besides the regular polls: one at a time, and no more often than [`SPACING`].
-async fn poll_when_told(feed: Addr<ChangeFeed>, db: Db, peers: Peers) {
+/// Polls on demand, in addition to the regular polls: one at a time, spaced by
+/// [`MIN_POLL_SPACING`].
+async fn poll_on_wake(feed: Addr<ChangeFeed>, db: Db, peers: Peers) {
     loop {
         tokio::select! {
             () = peers.woken() => {}
@@ -170,14 +187,6 @@ async fn poll_when_told(feed: Addr<ChangeFeed>, db: Db, peers: Peers) {
         if feed.send(PollNow).await.is_err() {
             return;
         }
-        tokio::time::sleep_until(began + SPACING).await;
-    }
-}
-
-impl Handler<PollNow> for ChangeFeed {
-    type Result = ResponseActFuture<Self, Result<(), Unavailable>>;
-
-    fn handle(&mut self, _: PollNow, _: &mut Context<Self>) -> Self::Result {
-        Box::pin(self.poll().map(|result, _, _| result.map_err(|_| Unavailable)))
+        tokio::time::sleep_until(began + MIN_POLL_SPACING).await;
     }
 }

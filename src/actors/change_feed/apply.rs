@@ -1,4 +1,5 @@
-//! [`LocalState`]: what the change feed keeps current on this instance, and how a page of the log is applied to it.
+//! [`LocalState`]: the state of this instance that the change feed keeps current, and how it
+//! applies a page of the log.
 
 use std::sync::Arc;
 
@@ -16,26 +17,26 @@ use crate::peers::Peers;
 use crate::revocation::Revocations;
 use crate::snapshot::Snapshot;
 
-/// What the feed acts on.
+/// The state to which the feed applies changes.
 #[derive(Clone)]
 pub struct LocalState {
     /// The client caches of all workers.
     pub caches: ClientCaches,
-    /// What has been taken back.
+    /// The revocations in effect.
     pub revocations: Revocations,
     /// The key ring.
     pub keys: KeyStore,
     /// The forward-auth policy.
     pub routes: Snapshot<RouteTable>,
-    /// What private keys are encrypted with.
-    pub seal: Option<Arc<KeyEncryptionKey>>,
-    /// Where the time of the last answer is kept.
+    /// The key that encrypts private keys at rest.
+    pub key_encryption_key: Option<Arc<KeyEncryptionKey>>,
+    /// Up to which moment the log has been applied.
     pub feed_lag: FeedLag,
 }
 
 impl LocalState {
-    /// Reads how everything stands, because the log is not the one that was read so far; answers where it ends.
-    pub(super) async fn begin_again(
+    /// Reloads everything because the log is not the one read so far; returns a cursor at its end.
+    pub(super) async fn resync_with_other_log(
         &self,
         db: &Db,
         clock: &Clock,
@@ -49,17 +50,17 @@ impl LocalState {
         db.knows_change_of_another_log(last);
         self.caches.freshness().begin_in_another_log(last);
         peers.begin_in_another_log(last);
-        self.read_all(db, clock).await?;
+        self.reload_all(db, clock).await?;
         Ok(seen.in_another_log(last))
     }
 
     /// Reads how everything stands, because lines of the log may be gone that nobody here has read.
-    pub(super) async fn read_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
+    pub(super) async fn reload_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
         log::warn!("full state reload started");
         let (revocations, now) = (self.revocations.clone(), clock.now());
-        let reading = self.revocations.reading().await;
+        let reading = self.revocations.lock_reloads().await;
         let database = db.clone();
-        // Not Db::run: to read a million of them takes longer than a query may.
+        // Not `Db::run`: reading a million revocations takes longer than the query timeout.
         let work = move || database.run_here(|conn| revocations.load(conn, now));
         let read = tokio::task::spawn_blocking(work).await;
         read.map_err(|stopped| DbError::Unavailable(stopped.to_string()))??;
@@ -72,7 +73,8 @@ impl LocalState {
         self.apply(db, clock, &[anything]).await
     }
 
-    /// Does what a page of the log says. Done twice it does no harm: it reads how things stand now.
+    /// Applies a page of the log. Applying it twice is harmless: each change reloads the present
+    /// state.
     pub(super) async fn apply(&self, db: &Db, clock: &Clock, page: &[Line]) -> Result<(), DbError> {
         let mut clients: Vec<ClientId> = Vec::new();
         let (mut global_not_before, mut keys, mut routes, mut unknown) = (false, false, false, false);
@@ -101,7 +103,7 @@ impl LocalState {
             self.caches.clear().await;
         }
         if keys || unknown {
-            keys::reload(db, clock, &self.keys, self.seal.as_deref()).await?;
+            keys::reload(db, clock, &self.keys, self.key_encryption_key.as_deref()).await?;
         }
         if routes || unknown {
             self.reload_routes(db).await?;
@@ -111,7 +113,8 @@ impl LocalState {
 
     async fn reload_routes(&self, db: &Db) -> Result<(), DbError> {
         match routes::reload(db, &self.routes).await {
-            // The old routes still hold; leaving out the one that cannot be read could let more pass than either.
+            // The old routes stay in effect. Dropping only the unreadable route could let more
+            // requests pass than either table.
             Err(error @ DbError::Inconsistent(_)) => {
                 log::error!(error:%; "routes not reloaded");
                 Ok(())

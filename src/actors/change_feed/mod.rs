@@ -1,4 +1,4 @@
-//! The change feed: the actor that polls the change log, and what it applies the changes to.
+//! The change feed: the actor that polls the change log, and the state to which it applies changes.
 
 mod actor;
 mod apply;

@@ -1,13 +1,16 @@
-//! ClientCache: the clients that one worker has met lately, in an LRU map that the actor owns without locks.
+//! ClientCache: the recently used clients of one worker, in an LRU map that the actor owns without
+//! locks.
 //!
-//! There is one on each HTTP worker thread, so a lookup never leaves its thread: a message within a thread costs
-//! 0.2 to 0.6 µs, one across threads 5 to 9 µs. What it promises:
-//! - a miss loads once, however many ask for the same client meanwhile;
-//! - "no such client" is `Ok(None)`, an outage is an error, and the one never looks like the other;
-//! - unknown ids have a small map of their own: strangers who try ids can neither evict a real client nor reach the
-//!   database twice with the same id;
-//! - past its ttl an entry is loaded again; while the database is away it is served stale, up to `stale_if_error`;
-//! - after `Invalidate` is acknowledged, nothing from before is served.
+//! Each HTTP worker thread has one cache, so a lookup never leaves its thread: a message within a
+//! thread costs 0.2 to 0.6 µs, a message across threads 5 to 9 µs. Guarantees:
+//! - A miss loads a client once, however many requests wait for it.
+//! - "No such client" is `Ok(None)` and an outage is an error. Neither is ever reported as the
+//!   other.
+//! - Unknown ids have their own small map. Requests with guessed ids can neither evict a real
+//!   client nor reach the database twice with the same id.
+//! - An entry past its ttl is loaded again. During a database outage it is served stale, up to
+//!   `stale_if_error` past its ttl.
+//! - Once `Invalidate` is acknowledged, no older version of the client is served.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -28,32 +31,34 @@ use crate::oauth::client::{Client, ClientId};
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
 
-/// What a lookup answers; `None` is "no such client".
+/// The result of a lookup; `None` means "no such client".
 pub type Answer = Result<Option<Arc<Client>>, Unavailable>;
 
-/// Whether the database is known to be out of reach, so that a stale entry is served without waiting.
+/// Whether the database is known to be unavailable. A stale entry is then served without waiting.
 pub type OutageKnown = Rc<dyn Fn() -> bool>;
 
-/// Unknown ids remembered by each worker. An id takes at most 128 bytes, so this is at most about 200 KB.
+/// Unknown ids that each worker remembers. An id has at most 128 bytes, so they take at most about
+/// 200 KB.
 const UNKNOWN_CAPACITY: NonZeroUsize = NonZeroUsize::new(1000).expect("not zero");
 
-/// Loads that one worker has under way. The pool answers far fewer at a time; what comes on top waits for nothing.
+/// Concurrent loads per worker. The pool serves far fewer at a time, so a load beyond this bound
+/// would only wait; its caller gets an error or a stale entry immediately.
 const MAX_LOADS: usize = 1024;
 
-/// How long a caller waits for the database before it gets a stale entry instead.
+/// How long a caller waits for the database before it receives a stale entry instead.
 const STALE_AFTER: Duration = Duration::from_millis(50);
 
-/// Who is this client?
+/// Look up a client.
 #[derive(Message)]
 #[rtype(result = "Answer")]
 pub struct Lookup {
-    /// Its id.
+    /// The client's id.
     pub id: ClientId,
-    /// The time of the request; an entry's age is judged by it.
+    /// The time of the request, from which an entry's age is computed.
     pub now: UnixMillis,
 }
 
-/// Forget this client. Acknowledged when nothing from before can be served any more.
+/// Forget this client. Acknowledged once no older version of it can be served.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub struct Invalidate(pub ClientId);
@@ -63,7 +68,7 @@ pub struct Invalidate(pub ClientId);
 #[rtype(result = "()")]
 pub struct Clear;
 
-/// Take these clients in, least recently used first, as read at `loaded_at`.
+/// Insert these clients, least recently used first.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub struct Warm {
@@ -73,30 +78,30 @@ pub struct Warm {
     pub loaded_at: UnixMillis,
 }
 
-/// Use other lifetimes from now on (a reload of the configuration).
+/// Use other lifetimes from now on (a configuration reload).
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
 pub struct Tune(pub Lifetimes);
 
-/// How is it going?
+/// Return the counters.
 #[derive(Message)]
 #[rtype(result = "CacheCounts")]
 pub struct Stats;
 
-/// A load came to an end.
+/// A load has ended.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Loaded {
     id: ClientId,
     result: Result<Option<Client>, DbError>,
-    /// When a peer read it; `None` when it comes from the database.
+    /// When a peer read the client; `None` if it was read from the database.
     loaded_at: Option<UnixMillis>,
 }
 
-/// No peer knows the client.
+/// No peer has the client.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct NotShared(ClientId);
+struct PeerMiss(ClientId);
 
 /// The lifetimes of `[cache]`, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -116,24 +121,24 @@ impl From<&config::Cache> for Lifetimes {
     }
 }
 
-/// What one cache has counted. `hits + misses` is the number of lookups.
+/// The counters of one cache. `hits + misses` is the number of lookups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct CacheCounts {
     /// Lookups answered from memory, negative hits included.
     pub hits: u64,
-    /// Lookups that memory did not answer.
+    /// Lookups not answered from memory.
     pub misses: u64,
-    /// Misses that were answered with an entry past its ttl.
+    /// Misses answered with an entry past its ttl.
     pub stale_served: u64,
-    /// Hits that answered "no such client".
+    /// Hits whose answer was "no such client".
     pub negative_hits: u64,
-    /// Loads begun.
+    /// Loads started.
     pub loads: u64,
-    /// Loads that the database did not answer.
+    /// Loads that failed.
     pub load_failures: u64,
-    /// Entries that made room for others.
+    /// Entries evicted to make space for others.
     pub evictions: u64,
-    /// Entries that were asked for past their ttl.
+    /// Entries found to be past their ttl.
     pub expirations: u64,
     /// Invalidations of one client or of all.
     pub invalidations: u64,
@@ -163,8 +168,8 @@ impl std::ops::AddAssign for CacheCounts {
 pub struct ClientCache {
     enabled: bool,
     lifetimes: Lifetimes,
-    // Ids are chosen by strangers: ahash is keyed at random for each map, so nobody can aim at one bucket. It takes
-    // a third of the time that std's SipHash takes for a client id.
+    // Callers choose the ids. ahash is keyed at random per map, so no caller can aim at one bucket.
+    // For a client id it takes a third of the time of std's SipHash.
     entries: LruCache<ClientId, Entry, RandomState>,
     unknown: LruCache<ClientId, UnixMillis, RandomState>,
     loads: HashMap<ClientId, Load>,
@@ -179,25 +184,26 @@ struct Entry {
     loaded_at: UnixMillis,
 }
 
-/// A load under way and who waits for it.
+/// A running load and its waiters.
 struct Load {
     began: UnixMillis,
     waiters: Vec<oneshot::Sender<Answer>>,
-    /// What to serve if the database does not answer.
+    /// The entry to serve if the database does not answer.
     stale: Option<Arc<Client>>,
-    /// The client was invalidated meanwhile: what this load brings is from before.
+    /// The client was invalidated during the load, so the result may be older than the
+    /// invalidation.
     outdated: bool,
-    /// It has taken so long that whoever has a stale entry is not to wait for it.
+    /// The load has exceeded [`STALE_AFTER`]: callers with a stale entry do not wait for it.
     overdue: bool,
 }
 
-/// What the map says to a lookup, before anything is loaded.
+/// What the cache knows about an id before anything is loaded.
 pub enum Remembered {
-    /// In memory and not too old.
+    /// In memory and within its ttl.
     Known(Arc<Client>),
     /// Known not to exist.
     Unknown,
-    /// In memory, past its ttl, but not too old for an outage.
+    /// In memory and past its ttl, but still usable during an outage.
     Stale(Arc<Client>),
     /// Not in memory.
     Nothing,
@@ -220,15 +226,17 @@ impl ClientCache {
         }
     }
 
-    /// With peers who are asked before the database is.
-    pub fn before_the_database(self, second_level: Option<SecondLevel>) -> Self {
+    /// Looks clients up among peers before it reads the database.
+    pub fn with_second_level(self, second_level: Option<SecondLevel>) -> Self {
         Self { second_level, ..self }
     }
 
-    /// The part of a lookup that the memory answers: one map access, one comparison of ages, one count.
+    /// The part of a lookup that memory answers: one map access, one comparison of ages, one
+    /// counter.
     pub fn remembered(&mut self, id: &str, now: UnixMillis) -> Remembered {
         if let Some(entry) = self.entries.get(id) {
-            // An age below zero: the clock was set back, and nobody knows how old the entry is.
+            // A negative age means that the clock was set back. The age of the entry is then
+            // unknown.
             let age = now.since(entry.loaded_at);
             if (0..self.lifetimes.ttl).contains(&age) {
                 self.counts.hits += 1;
@@ -236,8 +244,8 @@ impl ClientCache {
             }
             self.counts.misses += 1;
             self.counts.expirations += 1;
-            let too_old = self.lifetimes.ttl.saturating_add(self.lifetimes.stale_if_error);
-            if (0..too_old).contains(&age) {
+            let max_age = self.lifetimes.ttl.saturating_add(self.lifetimes.stale_if_error);
+            if (0..max_age).contains(&age) {
                 return Remembered::Stale(entry.client.clone());
             }
             self.entries.pop(id);
@@ -260,7 +268,7 @@ impl ClientCache {
         Remembered::Nothing
     }
 
-    /// Takes a client in.
+    /// Inserts a client, as read at `loaded_at`.
     pub fn remember(&mut self, client: Arc<Client>, loaded_at: UnixMillis) {
         self.unknown.pop(&client.id);
         let id = client.id.clone();
@@ -269,8 +277,136 @@ impl ClientCache {
             self.counts.evictions += 1;
         }
     }
+}
 
-    /// Joins the load of a client, or begins one.
+impl Actor for ClientCache {
+    type Context = Context<Self>;
+}
+
+impl Handler<Lookup> for ClientCache {
+    type Result = Response<Answer>;
+
+    fn handle(&mut self, lookup: Lookup, ctx: &mut Context<Self>) -> Self::Result {
+        match self.remembered(lookup.id.as_str(), lookup.now) {
+            Remembered::Known(client) => Response::reply(Ok(Some(client))),
+            Remembered::Unknown => Response::reply(Ok(None)),
+            Remembered::Stale(client) => self.load(lookup.id, lookup.now, Some(client), ctx),
+            Remembered::Nothing => self.load(lookup.id, lookup.now, None, ctx),
+        }
+    }
+}
+
+impl Handler<PeerMiss> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, PeerMiss(id): PeerMiss, ctx: &mut Context<Self>) {
+        self.read_database(id, ctx);
+    }
+}
+
+impl Handler<Loaded> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, loaded: Loaded, ctx: &mut Context<Self>) {
+        let Some(mut load) = self.loads.remove(&loaded.id) else {
+            return;
+        };
+        if load.outdated && loaded.result.is_ok() {
+            // The result may be older than the invalidation, and a waiter may have arrived after
+            // it: load again.
+            load.outdated = false;
+            self.loads.insert(loaded.id.clone(), load);
+            self.begin_load(loaded.id, ctx);
+            return;
+        }
+        let answer = match loaded.result {
+            Ok(Some(client)) => {
+                let client = Arc::new(client);
+                self.remember(client.clone(), loaded.loaded_at.unwrap_or(load.began));
+                Ok(Some(client))
+            }
+            Ok(None) => {
+                self.entries.pop(&loaded.id);
+                self.unknown.push(loaded.id, load.began);
+                Ok(None)
+            }
+            Err(error) => {
+                self.counts.load_failures += 1;
+                let unavailable = report(&error);
+                match load.stale.take() {
+                    Some(stale) => {
+                        self.counts.stale_served += load.waiters.len() as u64;
+                        Ok(Some(stale))
+                    }
+                    None => Err(unavailable),
+                }
+            }
+        };
+        for waiter in load.waiters {
+            // The caller may have disconnected.
+            let _ = waiter.send(answer.clone());
+        }
+    }
+}
+
+impl Handler<Invalidate> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, Invalidate(id): Invalidate, _: &mut Context<Self>) {
+        self.counts.invalidations += 1;
+        self.forget(&id);
+    }
+}
+
+impl Handler<Clear> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, _: Clear, _: &mut Context<Self>) {
+        self.counts.invalidations += 1;
+        self.entries.clear();
+        self.unknown.clear();
+        for load in self.loads.values_mut() {
+            load.outdated = true;
+            load.stale = None;
+        }
+    }
+}
+
+impl Handler<Warm> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, warm: Warm, _: &mut Context<Self>) {
+        if !self.enabled {
+            return;
+        }
+        for client in warm.clients {
+            self.remember(client, warm.loaded_at);
+        }
+    }
+}
+
+impl Handler<Tune> for ClientCache {
+    type Result = ();
+
+    fn handle(&mut self, Tune(lifetimes): Tune, _: &mut Context<Self>) {
+        self.lifetimes = lifetimes;
+    }
+}
+
+impl Handler<Stats> for ClientCache {
+    type Result = MessageResult<Stats>;
+
+    fn handle(&mut self, _: Stats, _: &mut Context<Self>) -> Self::Result {
+        MessageResult(CacheCounts {
+            entries: self.entries.len() as u64,
+            negative_entries: self.unknown.len() as u64,
+            ..self.counts
+        })
+    }
+}
+
+impl ClientCache {
+    /// Joins the running load of a client, or starts one.
     fn load(
         &mut self,
         id: ClientId,
@@ -330,7 +466,7 @@ impl ClientCache {
                     result: Ok(Some(client)),
                     loaded_at: Some(loaded_at),
                 }),
-                None => cache.do_send(NotShared(id)),
+                None => cache.do_send(PeerMiss(id)),
             }
         });
     }
@@ -339,7 +475,7 @@ impl ClientCache {
         self.counts.loads += 1;
         let loading = (self.load)(id.clone());
         let cache = ctx.address();
-        // Not a future of the actor's own: those are all polled at each of its wakes.
+        // Not `ctx.spawn`: the actor would poll all of its futures at each of its wakes.
         actix::spawn(async move {
             let result = loading.await;
             cache.do_send(Loaded {
@@ -350,7 +486,7 @@ impl ClientCache {
         });
     }
 
-    /// `cache.enabled = false`: every lookup reads the database, as in a server without a cache.
+    /// `cache.enabled = false`: every lookup reads the database.
     fn load_uncached(&mut self, id: ClientId) -> Response<Answer> {
         self.counts.loads += 1;
         let loading = (self.load)(id);
@@ -370,7 +506,7 @@ impl ClientCache {
         if let Some(stale) = &load.stale {
             self.counts.stale_served += load.waiters.len() as u64;
             for waiter in load.waiters.drain(..) {
-                // A caller that hung up needs no answer.
+                // The caller may have disconnected.
                 let _ = waiter.send(Ok(Some(stale.clone())));
             }
         }
@@ -386,138 +522,13 @@ impl ClientCache {
     }
 }
 
-impl Actor for ClientCache {
-    type Context = Context<Self>;
-}
-
-impl Handler<Lookup> for ClientCache {
-    type Result = Response<Answer>;
-
-    fn handle(&mut self, lookup: Lookup, ctx: &mut Context<Self>) -> Self::Result {
-        match self.remembered(lookup.id.as_str(), lookup.now) {
-            Remembered::Known(client) => Response::reply(Ok(Some(client))),
-            Remembered::Unknown => Response::reply(Ok(None)),
-            Remembered::Stale(client) => self.load(lookup.id, lookup.now, Some(client), ctx),
-            Remembered::Nothing => self.load(lookup.id, lookup.now, None, ctx),
-        }
-    }
-}
-
-impl Handler<NotShared> for ClientCache {
-    type Result = ();
-
-    fn handle(&mut self, NotShared(id): NotShared, ctx: &mut Context<Self>) {
-        self.read_database(id, ctx);
-    }
-}
-
-impl Handler<Loaded> for ClientCache {
-    type Result = ();
-
-    fn handle(&mut self, loaded: Loaded, ctx: &mut Context<Self>) {
-        let Some(mut load) = self.loads.remove(&loaded.id) else {
-            return;
-        };
-        if load.outdated && loaded.result.is_ok() {
-            // What came is from before the invalidation, and its waiters may have asked after it: read again.
-            load.outdated = false;
-            self.loads.insert(loaded.id.clone(), load);
-            self.begin_load(loaded.id, ctx);
-            return;
-        }
-        let answer = match loaded.result {
-            Ok(Some(client)) => {
-                let client = Arc::new(client);
-                self.remember(client.clone(), loaded.loaded_at.unwrap_or(load.began));
-                Ok(Some(client))
-            }
-            Ok(None) => {
-                self.entries.pop(&loaded.id);
-                self.unknown.push(loaded.id, load.began);
-                Ok(None)
-            }
-            Err(error) => {
-                self.counts.load_failures += 1;
-                let unavailable = report(&error);
-                match load.stale.take() {
-                    Some(stale) => {
-                        self.counts.stale_served += load.waiters.len() as u64;
-                        Ok(Some(stale))
-                    }
-                    None => Err(unavailable),
-                }
-            }
-        };
-        for waiter in load.waiters {
-            // A caller that hung up needs no answer.
-            let _ = waiter.send(answer.clone());
-        }
-    }
-}
-
-/// A row that cannot be read is worth a line; an outage tells of itself through the breaker.
+/// Logs an unreadable row as an error. An outage is logged by the circuit breaker.
 fn report(error: &DbError) -> Unavailable {
     match error {
         DbError::Unavailable(error) => log::debug!(error:%; "client load failed"),
         error => log::error!(error:%; "client load failed"),
     }
     Unavailable
-}
-
-impl Handler<Invalidate> for ClientCache {
-    type Result = ();
-
-    fn handle(&mut self, Invalidate(id): Invalidate, _: &mut Context<Self>) {
-        self.counts.invalidations += 1;
-        self.forget(&id);
-    }
-}
-
-impl Handler<Clear> for ClientCache {
-    type Result = ();
-
-    fn handle(&mut self, _: Clear, _: &mut Context<Self>) {
-        self.counts.invalidations += 1;
-        self.entries.clear();
-        self.unknown.clear();
-        for load in self.loads.values_mut() {
-            load.outdated = true;
-            load.stale = None;
-        }
-    }
-}
-
-impl Handler<Warm> for ClientCache {
-    type Result = ();
-
-    fn handle(&mut self, warm: Warm, _: &mut Context<Self>) {
-        if !self.enabled {
-            return;
-        }
-        for client in warm.clients {
-            self.remember(client, warm.loaded_at);
-        }
-    }
-}
-
-impl Handler<Tune> for ClientCache {
-    type Result = ();
-
-    fn handle(&mut self, Tune(lifetimes): Tune, _: &mut Context<Self>) {
-        self.lifetimes = lifetimes;
-    }
-}
-
-impl Handler<Stats> for ClientCache {
-    type Result = MessageResult<Stats>;
-
-    fn handle(&mut self, _: Stats, _: &mut Context<Self>) -> Self::Result {
-        MessageResult(CacheCounts {
-            entries: self.entries.len() as u64,
-            negative_entries: self.unknown.len() as u64,
-            ..self.counts
-        })
-    }
 }
 
 /// The handle to the cache of this worker.
@@ -533,13 +544,13 @@ impl ClientCacheHandle {
     /// The client with this id; `None` when there is none.
     ///
     /// # Errors
-    /// [`Unavailable`] when neither memory nor database can tell.
+    /// [`Unavailable`] when neither memory nor the database has the answer.
     pub async fn lookup(&self, id: ClientId, now: UnixMillis) -> Answer {
         self.0.send(Lookup { id, now }).await.unwrap_or(Err(Unavailable))
     }
 
-    /// Sends any other message and waits for it to be handled; `None` when the cache is gone.
-    pub async fn tell<M>(&self, message: M) -> Option<M::Result>
+    /// Sends any other message and waits until it is handled; `None` when the cache is gone.
+    pub async fn send<M>(&self, message: M) -> Option<M::Result>
     where
         M: Message + Send + 'static,
         M::Result: Send,

@@ -1,4 +1,4 @@
-//! All client caches of this process: what concerns every worker goes through here.
+//! The client caches of all workers of this process.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use crate::cluster::freshness::Freshness;
 use crate::oauth::client::{Client, ClientId};
 use crate::time::UnixMillis;
 
-/// The caches of all workers, in the order in which they were added.
+/// The caches of all workers, in the order in which they were added. Clones share them.
 #[derive(Clone, Default)]
 pub struct ClientCaches {
     caches: Arc<Mutex<Vec<ClientCacheHandle>>>,
@@ -17,68 +17,73 @@ pub struct ClientCaches {
 }
 
 impl ClientCaches {
-    /// Adds the cache of a worker that starts.
+    /// Adds the cache of a starting worker.
     pub fn add(&self, cache: ClientCacheHandle) {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner).push(cache);
     }
 
-    /// How many there are.
+    /// The number of caches.
     pub fn count(&self) -> usize {
         self.caches.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// What has been read of the change log.
+    /// How far the change log has been read, which decides whether a client from a peer is usable.
     pub fn freshness(&self) -> &Freshness {
         &self.freshness
     }
 
-    /// This instance has changed a client: makes every worker forget it; returns when all have acknowledged it.
+    /// Makes every worker forget a client that this instance has changed; returns when all have
+    /// acknowledged it.
     pub async fn invalidate(&self, id: &ClientId) {
-        // First: what a worker loads from now on must not come from a peer who does not know yet.
+        // Before the workers forget it: what they load next must not come from a peer that does not
+        // know the change yet.
         self.freshness.mark_dirty(id);
         self.forget(id).await;
     }
 
-    /// The change log says that a client has changed: as [`ClientCaches::invalidate`], with the change noted already.
+    /// Makes every worker forget a client that has changed according to the change log. Unlike
+    /// [`ClientCaches::invalidate`] it does not mark the client dirty: the feed has noted the
+    /// change already.
     pub async fn forget(&self, id: &ClientId) {
-        self.tell_all(Invalidate(id.clone())).await;
+        self.send_all(Invalidate(id.clone())).await;
     }
 
     /// Makes every worker forget all clients; returns when all have acknowledged it.
     pub async fn clear(&self) {
-        self.tell_all(Clear).await;
+        self.send_all(Clear).await;
     }
 
-    /// Gives every worker these clients, least recently used first.
+    /// Inserts these clients into every cache, least recently used first.
     pub async fn warm(&self, clients: Vec<Arc<Client>>, loaded_at: UnixMillis) {
-        self.tell_all(Warm { clients, loaded_at }).await;
+        self.send_all(Warm { clients, loaded_at }).await;
     }
 
-    /// Gives every worker other lifetimes.
+    /// Applies other lifetimes to every cache.
     pub async fn tune(&self, lifetimes: Lifetimes) {
-        self.tell_all(Tune(lifetimes)).await;
+        self.send_all(Tune(lifetimes)).await;
     }
 
-    /// The counts of each worker.
+    /// The counters of each worker's cache.
     pub async fn stats(&self) -> Vec<CacheCounts> {
-        let asked = self
+        let replies = self
             .all()
             .into_iter()
-            .map(|cache| async move { cache.tell(Stats).await });
-        join_all(asked).await.into_iter().flatten().collect()
+            .map(|cache| async move { cache.send(Stats).await });
+        join_all(replies).await.into_iter().flatten().collect()
     }
 
-    /// A cache that is gone has nothing left to serve, so its silence counts as an acknowledgement.
-    async fn tell_all<M>(&self, message: M)
+    /// Sends a message to every cache and waits for all. A cache that is gone serves nothing, so it
+    /// need not acknowledge.
+    async fn send_all<M>(&self, message: M)
     where
         M: actix::Message<Result = ()> + Clone + Send + 'static,
         ClientCache: actix::Handler<M>,
     {
-        let told = self.all().into_iter().map(|cache| {
+        let sent = self.all().into_iter().map(|cache| {
             let message = message.clone();
-            async move { cache.tell(message).await }
+            async move { cache.send(message).await }
         });
-        join_all(told).await;
+        join_all(sent).await;
     }
 
     fn all(&self) -> Vec<ClientCacheHandle> {

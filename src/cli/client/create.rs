@@ -1,4 +1,4 @@
-//! `mintage client create`: makes a client; its secret is shown this once.
+//! `mintage client create`: creates a client and shows its secret once.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// What `client create` takes.
+/// The arguments of `client create`.
 #[derive(clap::Args)]
 pub struct NewClient {
     /// Display name
@@ -38,7 +38,7 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
     context.with_database(
-        |conn| match transactions::create_client(conn, &context.author(), &client) {
+        |conn| match transactions::create_client(conn, &context.principal(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
                 "client {:?} already exists",
                 client.id.as_str()
@@ -68,7 +68,7 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A secret and what is stored of it.
+/// Generates a secret, and its stored form.
 pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
     let secret = ClientSecret::generate();
     let stored = StoredSecret::new(&secret, now);
@@ -76,7 +76,7 @@ pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
 }
 
 impl NewClient {
-    /// With everything else left out.
+    /// Arguments with only an id, which is also the name, and a scope.
     pub fn named(id: &str, scope: &str) -> Self {
         Self {
             name: id.to_owned(),
@@ -88,10 +88,10 @@ impl NewClient {
         }
     }
 
-    /// The client that the arguments describe.
+    /// Builds the client from the arguments.
     ///
     /// # Errors
-    /// [`Failure::Usage`], naming the argument that is wrong.
+    /// [`Failure::Usage`], which names the invalid argument.
     pub fn client(&self, secret: StoredSecret, now: UnixMillis) -> Result<Client, Failure> {
         let id = match &self.id {
             Some(id) => ClientId::parse(id)
@@ -114,18 +114,18 @@ impl NewClient {
 mod tests {
     use super::*;
 
-    fn refused(change: impl FnOnce(&mut NewClient)) -> String {
+    fn usage_error(change: impl FnOnce(&mut NewClient)) -> String {
         let mut new = NewClient::named("demo", "a b mintage:admin");
         change(&mut new);
         let (_, stored) = new_secret(UnixMillis(0));
         match new.client(stored, UnixMillis(0)) {
             Err(Failure::Usage(text)) => text,
-            other => panic!("not refused as usage: {other:?}"),
+            other => panic!("not a usage error: {other:?}"),
         }
     }
 
     #[test]
-    fn p19_the_default_scope_leaves_reserved_scopes_out() {
+    fn p19_the_default_scope_excludes_reserved_scopes() {
         let (_, stored) = new_secret(UnixMillis(0));
         let client = NewClient::named("demo", "a mintage:admin b")
             .client(stored, UnixMillis(0))
@@ -134,21 +134,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
-        assert!(refused(|new| new.id = Some("é".into())).starts_with("--id"));
-        assert!(refused(|new| new.name = String::new()).starts_with("--name"));
-        assert!(refused(|new| new.scope = "a  b".into()).starts_with("--scope"));
-        assert!(refused(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
-        assert!(refused(|new| new.rest.audiences = vec!["orders".into()]).starts_with("--audience"));
+    fn usage_errors_name_the_argument() {
+        assert!(usage_error(|new| new.id = Some("é".into())).starts_with("--id"));
+        assert!(usage_error(|new| new.name = String::new()).starts_with("--name"));
+        assert!(usage_error(|new| new.scope = "a  b".into()).starts_with("--scope"));
+        assert!(usage_error(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
+        assert!(usage_error(|new| new.rest.audiences = vec!["orders".into()]).starts_with("--audience"));
         assert!(
-            refused(|new| new.rest.introspection_audiences = vec!["https://a#b".into()])
+            usage_error(|new| new.rest.introspection_audiences = vec!["https://a#b".into()])
                 .starts_with("--introspection-audience")
         );
-        assert!(refused(|new| new.rest.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
-        assert!(refused(|new| new.rest.alg = Some("none".into())).starts_with("--alg"));
+        assert!(usage_error(|new| new.rest.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
+        assert!(usage_error(|new| new.rest.alg = Some("none".into())).starts_with("--alg"));
         for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {
             assert!(
-                refused(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),
+                usage_error(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),
                 "{ttl}"
             );
         }

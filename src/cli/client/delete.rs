@@ -9,7 +9,7 @@ use crate::db::transactions;
 pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
-    if !context.with_database(|conn| transactions::delete_client(conn, &context.author(), &id, now))? {
+    if !context.with_database(|conn| transactions::delete_client(conn, &context.principal(), &id, now))? {
         return Err(named.missing());
     }
     #[derive(Serialize)]

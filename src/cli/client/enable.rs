@@ -1,4 +1,4 @@
-//! `mintage client enable` and `disable`: whether a client gets tokens.
+//! `mintage client enable` and `disable`: whether a client may obtain tokens.
 
 use super::named::Named;
 use super::show::show_client;

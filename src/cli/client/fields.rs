@@ -4,7 +4,7 @@ use super::Failure;
 use crate::api::client_fields::{ClientFields, MalformedClient};
 use crate::config::Duration;
 
-/// What making and changing a client have in common.
+/// The flags that create and update have in common.
 #[derive(clap::Args, Default)]
 pub struct Rest {
     /// Audience that the client may request with `resource`; repeatable
@@ -25,7 +25,7 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// The members that are named; a list that is not is left out.
+    /// The given members. A list flag that is not given leaves its member out.
     pub fn fields(&self) -> Result<ClientFields, Failure> {
         let named = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let ttl_seconds = match self.ttl.as_deref() {
@@ -33,7 +33,8 @@ impl Rest {
             Some("default") => Some(None),
             Some(text) => {
                 let ttl: Duration = text.parse().map_err(|what| Failure::Usage(format!("--ttl: {what}")))?;
-                // Zero is refused, and so is half a second.
+                // 0 stands for every invalid lifetime: the fields reject it. So fractions of a
+                // second are rejected too.
                 let whole = ttl.as_millis() % 1000 == 0;
                 Some(Some(if whole { ttl.as_seconds() } else { 0 }))
             }
@@ -49,7 +50,7 @@ impl Rest {
     }
 }
 
-/// The argument that is wrong, by the member that it fills.
+/// A usage error that names the argument of the invalid member.
 pub fn usage(malformed: MalformedClient) -> Failure {
     let argument = match malformed.member {
         "default_scope" => "default-scope",

@@ -1,4 +1,4 @@
-//! `mintage client list`: all clients.
+//! `mintage client list`: lists all clients.
 
 use super::{Context, Failure, print, print_json};
 use crate::api::client::ClientDocument;

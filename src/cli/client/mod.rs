@@ -1,4 +1,5 @@
-//! `mintage client`: makes, lists, shows, changes, enables, disables, deletes and imports clients.
+//! `mintage client`: creates, lists, shows, updates, enables, disables, deletes and imports
+//! clients.
 
 mod create;
 mod delete;

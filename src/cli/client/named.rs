@@ -1,4 +1,4 @@
-//! The client that a command names.
+//! The client that a command refers to by its id.
 
 use super::Failure;
 use crate::oauth::client::ClientId;
@@ -13,12 +13,12 @@ pub struct Named {
 }
 
 impl Named {
-    /// Its id.
+    /// Parses the id.
     pub fn parse(&self) -> Result<ClientId, Failure> {
         ClientId::parse(&self.id).ok_or_else(|| Failure::Usage("ID must be 1 to 128 printable ASCII characters".into()))
     }
 
-    /// There is no such client.
+    /// The failure when the client does not exist.
     pub fn missing(&self) -> Failure {
         Failure::Failed(format!("client {:?} not found: see `mintage client list`", self.id))
     }

@@ -1,4 +1,4 @@
-//! `mintage client revoke-tokens`: makes everything issued to a client until now inactive.
+//! `mintage client revoke-tokens`: revokes all tokens issued to a client so far.
 
 use serde::Serialize;
 
@@ -10,7 +10,7 @@ pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
     let id = named.parse()?;
     let now = context.clock.now();
     let revoked =
-        context.with_database(|conn| transactions::revoke_client_tokens(conn, &context.author(), &id, now))?;
+        context.with_database(|conn| transactions::revoke_client_tokens(conn, &context.principal(), &id, now))?;
     let not_before = revoked.ok_or_else(|| named.missing())?;
     #[derive(Serialize)]
     struct Revoked<'a> {

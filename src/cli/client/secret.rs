@@ -1,4 +1,5 @@
-//! `mintage client secret`: several secrets at a time, so that one can take over from another.
+//! `mintage client secret`: adds, lists and revokes the secrets of a client. A client may have
+//! several, so that secrets can be rotated without downtime.
 
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
     let (secret, mut stored) = new_secret(now);
     stored.expires_at = after(new.expires_in);
     let others_end = after(new.others_expire_in);
-    let author = context.author();
+    let author = context.principal();
     match context.with_database(|conn| transactions::add_secret(conn, &author, &id, &stored, others_end))? {
         Added::Done => {}
         Added::NoClient => return Err(named.missing()),
@@ -82,23 +83,23 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
         }
     }
     #[derive(Serialize)]
-    struct Made<'a> {
+    struct Created<'a> {
         secret_id: &'a str,
         client_secret: &'a str,
         expires_at: Option<String>,
     }
-    let made = Made {
+    let created = Created {
         secret_id: &stored.id,
         client_secret: secret.reveal(),
         expires_at: stored.expires_at.map(|at| at.to_string()),
     };
     match new.json {
-        true => print_json(&made),
+        true => print_json(&created),
         false => print(&format!(
             "secret_id      {}\nclient_secret  {}\nexpires_at     {}\nThe secret is not shown again.",
-            made.secret_id,
-            made.client_secret,
-            made.expires_at.as_deref().unwrap_or("never")
+            created.secret_id,
+            created.client_secret,
+            created.expires_at.as_deref().unwrap_or("never")
         )),
     }
     Ok(())
@@ -128,7 +129,7 @@ fn list(context: &Context, named: &Named) -> Result<(), Failure> {
 
 fn revoke(context: &Context, named: &Named, secret_id: &str) -> Result<(), Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
-    let author = context.author();
+    let author = context.principal();
     if !context.with_database(|conn| transactions::revoke_secret(conn, &author, &id, secret_id, now))? {
         return Err(Failure::Failed(format!(
             "secret {secret_id:?} of client {id} not found: see `mintage client secret list {id}`"

@@ -1,4 +1,4 @@
-//! `mintage client show`: one client.
+//! `mintage client show`: shows one client.
 
 use super::named::Named;
 use super::{Context, Failure, print, print_json};

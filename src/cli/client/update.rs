@@ -1,4 +1,4 @@
-//! `mintage client update`: changes a client; what is not named stays as it is.
+//! `mintage client update`: changes the given fields of a client.
 
 use super::fields::{Rest, usage};
 use super::named::Named;
@@ -9,7 +9,7 @@ use crate::db::clients::Changed;
 use crate::db::transactions;
 use crate::oauth::client::Client;
 
-/// What `client update` takes; what is not named stays as it is.
+/// The arguments of `client update`.
 #[derive(clap::Args)]
 pub struct Update {
     /// Client id
@@ -76,7 +76,7 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
 pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Client, Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
     let changed = context.with_database(|conn| {
-        transactions::change_client(conn, &context.author(), &id, now, |client| {
+        transactions::change_client(conn, &context.principal(), &id, now, |client| {
             fields.applied_to(client, now)
         })
     })?;

@@ -1,29 +1,30 @@
-//! What two scrapes tell of the time between them: rates, shares and latencies.
+//! The figures between two scrapes: rates, ratios and latencies.
 
 use serde::Serialize;
 
 use crate::metrics::Sample;
 use crate::time::UnixMillis;
 
-/// Whether these are metrics of a server like this one.
+/// Whether the samples are metrics of Mintage.
 pub fn is_mintage(samples: &[Sample]) -> bool {
     samples.iter().any(|sample| sample.name == "mintage_build_info")
 }
 
-/// What is shown. `None` is "cannot be told": there was nothing to measure, or the server does not say.
+/// The figures to show. `None` means unknown: there was nothing to measure, or the server does not
+/// export the metric.
 #[derive(Debug, PartialEq, Serialize)]
 pub struct Figures {
     version: Option<String>,
     ready: Option<bool>,
     interval_seconds: f64,
     tokens_per_second: f64,
-    /// Token requests that were refused.
+    /// Token requests that were answered with an error.
     refused_per_second: f64,
     requests_per_second: f64,
-    /// Answers with 5xx.
+    /// Responses with status 5xx.
     failures_per_second: f64,
     route: String,
-    /// Of the answers at `route`.
+    /// Latencies of the responses at `route`.
     latency_seconds: Latency,
     hit_rate: Option<f64>,
     cache_entries: Option<f64>,
@@ -56,7 +57,7 @@ struct Pool {
     waiting: Option<f64>,
 }
 
-/// Two scrapes, with the questions that are asked of them.
+/// Two scrapes, and the calculations on them.
 struct Pair<'s> {
     before: &'s [Sample],
     now: &'s [Sample],
@@ -78,19 +79,21 @@ fn sum(samples: &[Sample], name: &str, filter: Filter) -> Option<f64> {
 }
 
 impl Pair<'_> {
-    /// The value of a gauge now.
+    /// The current value of a gauge.
     fn gauge(&self, name: &str) -> Option<f64> {
         sum(self.now, name, &any)
     }
 
-    /// By how much a counter rose. One that is lower than before began anew with a restart of the server.
+    /// The increase of a counter. A counter that is lower than before was reset by a restart of the
+    /// server.
     fn rise(&self, name: &str, filter: Filter) -> f64 {
         let now = sum(self.now, name, filter).unwrap_or(0.0);
         let before = sum(self.before, name, filter).unwrap_or(0.0);
         if now < before { now } else { now - before }
     }
 
-    /// The upper bounds of a histogram with how many were not above each in between.
+    /// The upper bounds of a histogram's buckets, each with the number of observations up to it
+    /// between the scrapes.
     fn buckets(&self, name: &str, route: &str) -> Vec<(f64, f64)> {
         let of_route = |sample: &&Sample| sample.name == name && sample.label("route") == Some(route);
         let bounds = self.now.iter().filter(of_route).filter_map(|sample| sample.label("le"));
@@ -107,10 +110,10 @@ impl Pair<'_> {
 }
 
 impl Figures {
-    /// From two scrapes, `seconds` apart.
+    /// Calculates the figures from two scrapes, `seconds` apart.
     pub fn between(before: &[Sample], now: &[Sample], seconds: f64, route: &str) -> Self {
         let pair = Pair { before, now };
-        // Two looks are never at the same time; were they, rates would be without meaning, but numbers.
+        // Two scrapes are never simultaneous. The minimum only guarantees finite rates.
         let seconds = seconds.max(1e-3);
         let rate = |name: &str, filter: Filter| pair.rise(name, filter) / seconds;
         let buckets = pair.buckets("mintage_http_request_duration_seconds_bucket", route);
@@ -124,13 +127,14 @@ impl Figures {
         let version = now.iter().find(|sample| sample.name == "mintage_build_info");
         let version = version.and_then(|sample| sample.label("version"));
         Self {
-            // From whatever answered: it must not move the cursor.
+            // Filtered, because the peer may not be Mintage: the text must not control the
+            // terminal.
             version: version.map(|version| version.chars().filter(|c| !c.is_control()).take(32).collect()),
             ready: pair.gauge("mintage_ready").map(|ready| ready > 0.0),
             interval_seconds: seconds,
             tokens_per_second: rate("mintage_tokens_issued_total", &any),
             refused_per_second: rate("mintage_token_errors_total", &any),
-            // Without those that this command makes.
+            // Without the requests of this command.
             requests_per_second: rate("mintage_http_requests_total", &|sample| {
                 sample.label("route") != Some("/metrics")
             }),
@@ -166,14 +170,14 @@ impl Figures {
         }
     }
 
-    /// An object with everything.
+    /// The figures as a JSON object.
     pub fn as_json(&self, now: UnixMillis) -> String {
         let mut document = serde_json::to_value(self).expect("figures are strings and numbers");
         document["time"] = now.to_string().into();
         document.to_string()
     }
 
-    /// One line, for a pipe.
+    /// The figures in one line, for a pipe.
     pub fn as_line(&self, now: UnixMillis) -> String {
         let latency = &self.latency_seconds;
         format!(
@@ -199,7 +203,7 @@ impl Figures {
         )
     }
 
-    /// A few lines, for a terminal.
+    /// The figures in several lines, for a terminal.
     pub fn as_screen(&self, url: &str) -> String {
         let (latency, writer, pool) = (&self.latency_seconds, &self.writer, &self.pool);
         let ready = match self.ready {
@@ -254,7 +258,8 @@ impl Figures {
     }
 }
 
-/// The quantile of a cumulative histogram, interpolated within its bucket as Prometheus does it.
+/// A quantile of a cumulative histogram, interpolated within its bucket like Prometheus'
+/// `histogram_quantile`.
 fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
     let (_, total) = buckets.last()?;
     if *total <= 0.0 {
@@ -265,7 +270,7 @@ fn quantile(buckets: &[(f64, f64)], quantile: f64) -> Option<f64> {
     let (lower, below) = if at == 0 { (0.0, 0.0) } else { buckets[at - 1] };
     let (upper, count) = buckets[at];
     if upper.is_infinite() {
-        // All that is known is that it was longer than the last bound.
+        // Only known to be above the last finite bound.
         return Some(lower);
     }
     Some(lower + (upper - lower) * (rank - below) / (count - below).max(f64::MIN_POSITIVE))
@@ -298,17 +303,17 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_what_rose_by_the_time_in_between() {
+    fn rates_are_increases_per_second() {
         let before = "mintage_tokens_issued_total{alg=\"ES256\"} 10\nmintage_tokens_issued_total{alg=\"RS256\"} 1\n";
         let now = "mintage_tokens_issued_total{alg=\"ES256\"} 14\nmintage_tokens_issued_total{alg=\"RS256\"} 3\n";
         assert_eq!(between(before, now).tokens_per_second, 3.0);
-        // The server has been started again meanwhile.
+        // The server was restarted in between.
         assert_eq!(between(now, before).tokens_per_second, 5.5);
         assert_eq!(between("", "").tokens_per_second, 0.0);
     }
 
     #[test]
-    fn the_hit_rate_is_of_the_lookups_in_between() {
+    fn the_hit_rate_covers_the_lookups_between_the_scrapes() {
         let counts = |hits, misses| {
             format!("mintage_client_cache_hits_total {hits}\nmintage_client_cache_misses_total {misses}\n")
         };
@@ -317,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn latencies_are_interpolated_within_their_bucket() {
+    fn quantiles_are_interpolated_within_their_bucket() {
         let buckets = [(0.1, 0.0), (0.2, 10.0), (0.4, 20.0), (f64::INFINITY, 20.0)];
         let near = |q: f64, expected: f64| (quantile(&buckets, q).unwrap() - expected).abs() < 1e-9;
         assert!(near(0.25, 0.15) && near(0.5, 0.2) && near(0.75, 0.3) && near(1.0, 0.4));
@@ -327,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_route_that_was_asked_for_has_its_latency_shown() {
+    fn only_the_latency_of_the_given_route_is_shown() {
         let text = |fast, slow| {
             let bucket = |route, le, count| {
                 format!("mintage_http_request_duration_seconds_bucket{{route=\"{route}\",le=\"{le}\"}} {count}\n")
@@ -340,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_does_not_say_is_shown_as_unknown() {
+    fn missing_metrics_are_shown_as_unknown() {
         let figures = between("", "mintage_build_info{version=\"1\u{1b}[H\"} 1");
         assert_eq!(figures.version.as_deref(), Some("1[H"), "it must not move the cursor");
         assert_eq!((figures.breaker, figures.ready), (None, None));
@@ -352,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_written_with_a_unit_that_fits() {
+    fn times_have_a_suitable_unit() {
         assert_eq!(
             [25e-6, 0.0124, 2.5].map(|seconds| time(Some(seconds))),
             ["25µs", "12.4ms", "2.5s"]

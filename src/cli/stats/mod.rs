@@ -1,6 +1,7 @@
-//! `mintage stats`: shows how a running server does, from its `/metrics`; redrawn in a terminal, else a line at a time.
+//! `mintage stats`: shows the figures of a running server from its `/metrics`. A terminal is
+//! redrawn, a pipe gets one line per interval.
 //!
-//! What it shows is what happened between two scrapes. `/metrics` is open, so it needs no credential.
+//! The figures cover the time between two scrapes. `/metrics` is open, so no credential is needed.
 
 mod fetch;
 mod figures;
@@ -16,10 +17,11 @@ use crate::metrics::{Sample, read};
 use fetch::Target;
 use figures::Figures;
 
-/// Shorter, and the watching would be most of what is watched; longer, and nobody watches.
+/// The accepted intervals. With a shorter one, the scrapes would be most of the load; a longer one
+/// is not useful.
 const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 
-/// Clears the terminal and goes to its first line.
+/// Clears the terminal and moves the cursor to its first line.
 const REDRAW: &str = "\x1b[H\x1b[2J";
 
 #[derive(clap::Args)]
@@ -41,8 +43,8 @@ pub struct Arguments {
     route: String,
 }
 
-/// What one look at the server saw, and when.
-struct Look {
+/// A scrape, and when it was taken.
+struct Scrape {
     samples: Vec<Sample>,
     at: Instant,
 }
@@ -51,11 +53,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let target = Target::parse(&arguments.url)?;
     let interval = arguments.interval()?;
     let redraw = !arguments.json && !arguments.once && io::stdout().is_terminal();
-    // A server that cannot be asked at all is an error; one that goes away while it is watched may come back.
-    let mut before = Some(look(&target)?);
+    // A server that cannot be reached at first is an error. One that becomes unreachable later may
+    // come back.
+    let mut before = Some(scrape(&target)?);
     loop {
         std::thread::sleep(interval);
-        let now = look(&target);
+        let now = scrape(&target);
         let shown = match (&before, &now) {
             (Some(before), Ok(now)) => {
                 let seconds = now.at.duration_since(before.at).as_secs_f64();
@@ -72,13 +75,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
                 eprintln!("mintage: {failure}");
                 None
             }
-            // It is back; the next look has something to compare with.
+            // The server is back; the next scrape has a predecessor.
             (None, Ok(_)) => None,
         };
         if let Some(shown) = shown
             && writeln!(io::stdout(), "{shown}").is_err()
         {
-            // Whoever read it has seen enough (`| head`).
+            // The reader has closed the pipe (`| head`).
             return Ok(());
         }
         if arguments.once {
@@ -99,12 +102,12 @@ impl Arguments {
     }
 }
 
-fn look(target: &Target) -> Result<Look, Failure> {
+fn scrape(target: &Target) -> Result<Scrape, Failure> {
     let text = target.get().map_err(Failure::Failed)?;
     let samples = read(&text).filter(|samples| figures::is_mintage(samples));
     let samples =
         samples.ok_or_else(|| Failure::Failed(format!("{target} does not answer with metrics of Mintage")))?;
-    Ok(Look {
+    Ok(Scrape {
         samples,
         at: Instant::now(),
     })

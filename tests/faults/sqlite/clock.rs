@@ -1,4 +1,5 @@
-//! The machine's clock is wrong by an hour, from the start or all of a sudden: what was taken back stays so (G1).
+//! The machine's clock is wrong by an hour, from the start or after a jump: a revoked token stays
+//! revoked (G1).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,14 +11,14 @@ use testkit::{Server, eventually};
 
 use super::site::Site;
 
-/// A token ends long before the hour is over.
+/// A token expires long before the hour is over.
 const TTL: (&str, &str) = ("MINTAGE_TOKEN__TTL", "30m");
 
 const RIGHT: &str = "+0";
 const FAST: &str = "+1h";
 const SLOW: &str = "-1h";
 
-/// A clock that tests set, also while a server goes by it.
+/// A clock that a test sets, also while a server uses it.
 struct Clock {
     file: PathBuf,
 }
@@ -32,13 +33,13 @@ impl Clock {
     }
 
     fn set(&self, offset: &str) {
-        // In one step, because the servers read it all the time.
+        // Atomically, because the servers read the file all the time.
         let new = self.file.with_extension("new");
         std::fs::write(&new, offset).unwrap();
         std::fs::rename(new, &self.file).unwrap();
     }
 
-    /// Sets it and waits until the server goes by it.
+    /// Sets the clock and waits until the server uses it.
     fn jump(&self, site: &Site, server: &Server, offset: &str) {
         let issued_at = || claims(&site.token(server))["iat"].as_i64().unwrap();
         let before = issued_at();
@@ -48,7 +49,7 @@ impl Clock {
         });
     }
 
-    /// Starts a server that goes by this clock and by no other; only what counts time from the start does not.
+    /// Starts a server that uses this clock as its system clock. The monotonic clock is not faked.
     fn start(&self, site: &Site) -> Server {
         let library = library();
         let mut server = site.spawn(&[
@@ -59,7 +60,7 @@ impl Clock {
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
             "DONT_FAKE_MONOTONIC=1",
         ]);
-        server.wait_until_it_listens().expect("it ended");
+        server.wait_until_it_listens().expect("the server ended");
         server.wait_until_ready();
         server
     }
@@ -70,7 +71,7 @@ impl Clock {
     }
 }
 
-/// Debian has a folder for each kind of machine.
+/// Debian has one folder per architecture.
 fn library() -> PathBuf {
     let kinds = std::fs::read_dir("/usr/lib").unwrap();
     kinds
@@ -83,7 +84,7 @@ fn library() -> PathBuf {
 }
 
 #[track_caller]
-fn take_back(site: &Site, server: &Server, token: &str) {
+fn revoke(site: &Site, server: &Server, token: &str) {
     assert_eq!(site.revoke(server, token).status, 200);
 }
 
@@ -100,14 +101,14 @@ fn assert_no_panic(site: &Site) {
 }
 
 #[test]
-fn g1_a_revoked_token_stays_so_through_restarts_with_the_clock_moved_both_ways() {
+fn g1_a_revoked_token_stays_revoked_through_restarts_with_the_clock_set_forward_and_back() {
     let site = Site::new(&[TTL]);
     let clock = Clock::of(&site);
     let server = clock.start(&site);
     let (revoked, other) = (site.token(&server), site.token(&server));
-    let used = site.one_time_token(&server);
-    take_back(&site, &server, &revoked);
-    assert_eq!(server.send(&forwarded("GET", "/orders").bearer(&used)).status, 200);
+    let redeemed = site.one_time_token(&server);
+    revoke(&site, &server, &revoked);
+    assert_eq!(server.send(&forwarded("GET", "/orders").bearer(&redeemed)).status, 200);
     stop(server);
     for (offset, expired) in [
         (FAST, true),
@@ -118,7 +119,7 @@ fn g1_a_revoked_token_stays_so_through_restarts_with_the_clock_moved_both_ways()
     ] {
         let server = clock.start_at(&site, offset);
         site.assert_inactive(&server, &revoked);
-        site.assert_inactive(&server, &used);
+        site.assert_inactive(&server, &redeemed);
         match expired {
             true => site.assert_inactive(&server, &other),
             false => site.assert_active(&server, &other),
@@ -131,7 +132,7 @@ fn g1_a_revoked_token_stays_so_through_restarts_with_the_clock_moved_both_ways()
 }
 
 #[test]
-fn g1_a_clock_that_jumps_brings_no_revoked_token_back() {
+fn g1_a_revoked_token_stays_revoked_when_the_clock_jumps() {
     let site = Site::new(&[TTL]);
     let clock = Clock::of(&site);
     let server = clock.start(&site);
@@ -142,13 +143,13 @@ fn g1_a_clock_that_jumps_brings_no_revoked_token_back() {
         Duration::from_millis(5),
     );
     let (early, late, other) = (site.token(&server), site.token(&server), site.token(&server));
-    take_back(&site, &server, &early);
+    revoke(&site, &server, &early);
     clock.jump(&site, &server, FAST);
     for token in [&early, &late, &other] {
         site.assert_inactive(&server, token);
     }
-    // It looks as if it had ended by itself, but that is the clock's word only.
-    take_back(&site, &server, &late);
+    // By the wrong clock, this token has expired already; it is revoked all the same.
+    revoke(&site, &server, &late);
     clock.jump(&site, &server, RIGHT);
     site.assert_inactive(&server, &early);
     site.assert_inactive(&server, &late);
@@ -167,36 +168,36 @@ fn g1_a_clock_that_jumps_brings_no_revoked_token_back() {
 }
 
 #[test]
-fn g1_a_revoked_token_stays_so_when_the_server_was_started_with_a_fast_clock_that_is_set_right() {
+fn g1_a_revoked_token_stays_revoked_when_a_clock_that_was_fast_at_the_start_is_corrected() {
     let site = Site::new(&[TTL]);
     let clock = Clock::of(&site);
     let server = clock.start(&site);
     let (revoked, other) = (site.token(&server), site.token(&server));
-    take_back(&site, &server, &revoked);
+    revoke(&site, &server, &revoked);
     drop(server);
     let server = clock.start_at(&site, FAST);
     clock.jump(&site, &server, RIGHT);
     site.assert_inactive(&server, &revoked);
-    // The others count again when all that was taken back is known again.
+    // Other tokens are active again once all revocations are loaded.
     eventually("the other token is active", Duration::from_secs(10), || {
-        let told = server.send(&about_token("/introspect", &site.client, &other));
-        (told.json()["active"] == true).then_some(())
+        let introspection = server.send(&about_token("/introspect", &site.client, &other));
+        (introspection.json()["active"] == true).then_some(())
     });
     site.assert_inactive(&server, &revoked);
     assert_no_panic(&site);
 }
 
-/// What has ended long ago is forgotten once a minute.
+/// Expired revocations are removed from memory once a minute.
 #[test]
 #[ignore = "takes a minute and a half: scripts/test --soak"]
-fn soak_g1_a_revoked_token_stays_so_when_it_was_forgotten_while_the_clock_was_fast() {
+fn soak_g1_a_revoked_token_stays_revoked_when_its_revocation_was_forgotten_by_a_fast_clock() {
     let site = Site::new(&[TTL]);
     let clock = Clock::of(&site);
     let server = clock.start(&site);
     let (revoked, other) = (site.token(&server), site.token(&server));
-    take_back(&site, &server, &revoked);
+    revoke(&site, &server, &revoked);
     clock.jump(&site, &server, FAST);
-    eventually("it is forgotten", Duration::from_secs(90), || {
+    eventually("the revocation is forgotten", Duration::from_secs(90), || {
         server.log().contains("expired revocations removed").then_some(())
     });
     clock.jump(&site, &server, RIGHT);
@@ -205,8 +206,8 @@ fn soak_g1_a_revoked_token_stays_so_when_it_was_forgotten_while_the_clock_was_fa
         std::thread::sleep(Duration::from_millis(10));
     }
     eventually("the other token is active", Duration::from_secs(10), || {
-        let told = server.send(&about_token("/introspect", &site.client, &other));
-        (told.json()["active"] == true).then_some(())
+        let introspection = server.send(&about_token("/introspect", &site.client, &other));
+        (introspection.json()["active"] == true).then_some(())
     });
     site.assert_inactive(&server, &revoked);
 }

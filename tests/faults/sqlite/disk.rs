@@ -1,4 +1,4 @@
-//! The disk is full: a small file system, filled up and freed again.
+//! A full disk: a small file system, filled and freed again.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -14,17 +14,17 @@ use testkit::load::Load;
 use super::site::Site;
 use super::sync::disk_fails;
 
-/// A file system in memory that holds little.
+/// A small file system in memory.
 ///
-/// Its keeper reads a pipe whose other end only this process holds: however the tests end, killed included, the pipe closes,
-/// and the keeper takes the file system away.
+/// The keeper process reads a pipe whose other end only this process holds. However the tests end,
+/// the pipe closes and the keeper unmounts the file system.
 struct SmallDisk {
     keeper: Child,
     folder: TempDir,
 }
 
 impl SmallDisk {
-    /// `None` where nobody lets us mount one.
+    /// `None` where mounting is not permitted.
     fn mount() -> Option<Self> {
         let folder = testkit::folder::temporary();
         let keeper = "mount -t tmpfs -o size=6m tmpfs \"$0\" && echo ready && { cat; umount -l \"$0\"; }";
@@ -36,8 +36,8 @@ impl SmallDisk {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut said = [0; 6];
-        let mounted = keeper.stdout.as_mut().unwrap().read_exact(&mut said).is_ok();
+        let mut ready = [0; 6];
+        let mounted = keeper.stdout.as_mut().unwrap().read_exact(&mut ready).is_ok();
         if !mounted {
             keeper.wait().unwrap();
         }
@@ -48,7 +48,7 @@ impl SmallDisk {
         self.folder.path()
     }
 
-    /// Leaves no byte on it.
+    /// Fills the file system to the last byte.
     fn fill(&self) {
         let mut ballast = File::create(self.path().join("ballast")).unwrap();
         for piece in [64 << 10, 4 << 10, 1] {
@@ -72,7 +72,7 @@ const MAX_PENDING: u64 = 1500;
 
 fn disk_full(durability: &str) {
     let Some(disk) = SmallDisk::mount() else {
-        println!("a file system cannot be mounted here: instead, every write is refused as on a full one");
+        println!("a file system cannot be mounted here: instead, every write fails as on a full disk");
         return disk_fails(durability == "group", "pwrite64,ftruncate,fallocate:error=ENOSPC");
     };
     let site = Site::in_folder(
@@ -94,8 +94,8 @@ fn disk_full(durability: &str) {
 
     disk.fill();
     let issued = load.issued();
-    // The WAL file has some room left in what it has taken already.
-    eventually("tokens are refused", Duration::from_secs(30), || {
+    // The WAL file can still use the space that it has allocated already.
+    eventually("token requests fail", Duration::from_secs(30), || {
         let answer = server.send(&site.token_request(&[]));
         (answer.status == 503).then(|| answer.assert_unavailable())
     });
@@ -119,10 +119,10 @@ fn disk_full(durability: &str) {
     let left = Duration::from_secs(15).saturating_sub(freed.elapsed());
     operator.wait_until_all_is_written(left);
     site.assert_all_recorded(&receipts);
-    let refused = receipts.iter().filter(|receipt| receipt.status != 200);
-    assert!(refused.clone().count() > 0);
+    let failed = receipts.iter().filter(|receipt| receipt.status != 200);
+    assert!(failed.clone().count() > 0);
     assert!(
-        refused
+        failed
             .clone()
             .all(|receipt| receipt.status == 503 && receipt.retry_after)
     );
@@ -137,11 +137,11 @@ fn disk_full(durability: &str) {
 }
 
 #[test]
-fn a_full_disk_keeps_the_records_until_there_is_room() {
+fn records_stay_pending_while_the_disk_is_full() {
     disk_full("async");
 }
 
 #[test]
-fn g3_with_group_durability_a_full_disk_gives_out_nothing_and_loses_nothing() {
+fn g3_with_group_durability_a_full_disk_issues_no_token_and_loses_none() {
     disk_full("group");
 }

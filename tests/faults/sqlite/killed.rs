@@ -1,4 +1,5 @@
-//! kill −9, at any instant and inside a flush: what was given out is recorded (G3), or was given out just now (G4).
+//! kill −9, at any instant and inside a flush: a token that a client received is recorded (G3), or
+//! was issued within the last interval (G4).
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ fn killed_at_any_instant(rounds: usize) {
         eventually("tokens are issued", Duration::from_secs(10), || {
             (load.issued() > 0).then_some(())
         });
-        // The instant is what is random here.
+        // The random instant of the kill.
         std::thread::sleep(random_below(Duration::from_millis(150)));
         server.kill();
         receipts.extend(load.stop());
@@ -41,22 +42,23 @@ fn killed_at_any_instant(rounds: usize) {
     site.start();
     site.assert_all_recorded(&receipts);
     site.assert_intact();
-    site.assert_discreet(&receipts);
+    site.assert_no_secret_in_logs(&receipts);
     assert!(received(&receipts).len() > 10 * rounds, "{}", received(&receipts).len());
 }
 
 #[test]
-fn g3_a_token_that_was_given_out_is_recorded_through_a_kill_at_any_instant() {
+fn g3_a_token_that_was_issued_is_recorded_through_kill_9_at_any_instant() {
     killed_at_any_instant(8);
 }
 
 #[test]
 #[ignore = "200 kills take a few minutes: scripts/test --soak"]
-fn soak_g3_a_token_that_was_given_out_is_recorded_through_200_kills() {
+fn soak_g3_a_token_that_was_issued_is_recorded_through_200_kills() {
     killed_at_any_instant(200);
 }
 
-/// Gets tokens and takes them back until the server is gone; those whose revocation was acknowledged.
+/// Requests and revokes tokens until the server is gone; returns those whose revocation was
+/// acknowledged.
 fn revoke_until_gone(site: &Site, server: &Server) -> Vec<String> {
     let mut revoked = Vec::new();
     let Some(mut connection) = Connection::try_open(server.address) else {
@@ -64,7 +66,7 @@ fn revoke_until_gone(site: &Site, server: &Server) -> Vec<String> {
     };
     let deadline = Instant::now() + Duration::from_secs(30);
     while let Some(answer) = connection.try_ask(&site.token_request(&[])) {
-        assert!(Instant::now() < deadline, "it is not gone");
+        assert!(Instant::now() < deadline, "the server still runs");
         if answer.status != 200 {
             continue;
         }
@@ -78,8 +80,8 @@ fn revoke_until_gone(site: &Site, server: &Server) -> Vec<String> {
     revoked
 }
 
-/// Kills the server at the nth write or sync of whichever thread comes to it first; all that was received, and what was
-/// acknowledged as revoked.
+/// Kills the server at the nth write or sync of the first thread that reaches it; returns all
+/// responses and the tokens whose revocation was acknowledged.
 fn killed_at(site: &Site, call: &str, n: usize) -> (Vec<Receipt>, Vec<String>) {
     let mut server = site.start();
     let load = load(site, &server, Duration::ZERO);
@@ -125,21 +127,21 @@ fn g3_g1_a_kill_inside_a_flush_loses_no_token_and_no_revocation() {
 #[ignore = "a hundred kills take a few minutes: scripts/test --soak"]
 fn soak_g3_g1_a_kill_at_each_write_of_a_flush_loses_no_token_and_no_revocation() {
     let writes = (1..=70).map(|n| ("pwrite64", n));
-    // One checkpoint comes after a thousand pages.
+    // A checkpoint comes after a thousand pages.
     let late = (1..=10).map(|n| ("pwrite64", n * 211));
     killed_inside_a_flush(writes.chain(late).chain((1..=20).map(|n| ("fsync", n))));
 }
 
-/// What a crash may take with `durability = "async"`, by the default `writer.flush_interval`.
+/// What a crash may lose with `durability = "async"`: the default `writer.flush_interval`.
 const WINDOW: Duration = Duration::from_secs(1);
 
 fn killed_between_two_flushes(rounds: usize) {
-    // One sync of a disk that others use may take longer than all the rest.
+    // In memory, because a single sync of a shared disk may take longer than all the rest.
     let site = Site::in_memory(&[]);
     let mut unrecorded = 0;
     for round in 0..rounds {
         let mut server = site.start();
-        // So few that the interval makes a batch, and as many as there can be, so that their number does.
+        // Slow enough that the interval ends a batch, then fast enough that the batch size does.
         let pause = [Duration::from_millis(10), Duration::ZERO][round % 2];
         let load = load(&site, &server, pause);
         // Long enough that some tokens must be recorded by then.
@@ -162,12 +164,12 @@ fn killed_between_two_flushes(rounds: usize) {
 }
 
 #[test]
-fn g4_without_group_durability_a_kill_takes_records_of_the_last_moment_only() {
+fn g4_without_group_durability_kill_9_loses_only_records_of_the_last_flush_interval() {
     killed_between_two_flushes(2);
 }
 
 #[test]
 #[ignore = "50 kills take two minutes: scripts/test --soak"]
-fn soak_g4_fifty_kills_take_records_of_the_last_moment_only() {
+fn soak_g4_fifty_kills_lose_only_records_of_the_last_flush_interval() {
     killed_between_two_flushes(50);
 }

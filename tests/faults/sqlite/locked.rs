@@ -1,4 +1,4 @@
-//! SQLite is locked by somebody else for a while: for those who write, as another process does it, or for everybody.
+//! SQLite is locked by another process for a while: for writers, or for readers and writers.
 
 use std::time::{Duration, Instant};
 
@@ -11,20 +11,20 @@ use testkit::{Server, TestClient, eventually};
 use super::site::{Lock, Operator, Site};
 use super::strace::Tampering;
 
-/// Who finds it locked.
+/// Which operations the lock blocks.
 #[derive(Clone, Copy, PartialEq)]
 enum Locked {
-    /// In WAL mode, whoever holds the lock does not keep others from reading.
+    /// In WAL mode, the holder of the write lock does not block readers.
     Writers,
-    /// Every lock is refused, as while another process recovers the database.
-    Everybody,
+    /// Every lock fails, as while another process recovers the database.
+    ReadersAndWriters,
 }
 
 impl Locked {
     fn begin(self, site: &Site, server: &Server) -> Holder {
         match self {
             Self::Writers => Holder::Connection(site.lock()),
-            Self::Everybody => {
+            Self::ReadersAndWriters => {
                 // In WAL mode all locks are on this file.
                 let locks = site.path("mintage.db-shm");
                 Holder::Strace(Tampering::begin_on(site, server, "fcntl:error=EAGAIN", &locks))
@@ -47,22 +47,22 @@ impl Holder {
     }
 }
 
-/// Those who ask while it is locked.
+/// The requests that are sent while the database is locked.
 struct Locking<'a> {
     site: &'a Site,
     server: &'a Server,
     locked: Locked,
     operator: Operator<'a>,
     /// In the database and in no cache.
-    stranger: TestClient,
-    /// To be taken back, which is not possible.
+    uncached: TestClient,
+    /// Cannot be revoked while the database is locked.
     token: String,
 }
 
 impl Locking<'_> {
-    fn ask_in_vain(&self, length: Duration) {
+    fn assert_unavailable_for(&self, length: Duration) {
         let unknown = TestClient {
-            id: "nobody".into(),
+            id: "unknown".into(),
             secret: "none".into(),
         };
         let began = Instant::now();
@@ -72,15 +72,15 @@ impl Locking<'_> {
             self.server.send(&revoke).assert_unavailable();
             let route = Request::post("/admin/routes").json(&json!({"path": "/x", "scope": "orders:read"}));
             self.operator.ask(route).assert_unavailable();
-            self.assert_not_refused(&self.server.send(&token_request(&self.stranger, &[])), 200);
-            self.assert_not_refused(&self.server.send(&token_request(&unknown, &[])), 401);
+            self.assert_unavailable_or(&self.server.send(&token_request(&self.uncached, &[])), 200);
+            self.assert_unavailable_or(&self.server.send(&token_request(&unknown, &[])), 401);
             assert_eq!(self.server.send(&Request::get("/livez")).status, 200);
             let readiness = self.server.send(&Request::get("/readyz"));
             if readiness.status == 503 {
                 readiness.assert_unavailable();
                 ready = false;
             }
-            if self.locked == Locked::Everybody {
+            if self.locked == Locked::ReadersAndWriters {
                 assert!(!ready || began.elapsed() < Duration::from_secs(5), "still ready");
                 assert_eq!(readiness.status == 200, ready, "ready again while it is locked");
             }
@@ -88,10 +88,10 @@ impl Locking<'_> {
         }
     }
 
-    /// That it is a 503; or, where the database can be read, what it says.
+    /// Asserts 503 or, where the database can be read, `status`.
     #[track_caller]
-    fn assert_not_refused(&self, answer: &Response, truth: u16) {
-        if self.locked == Locked::Everybody || answer.status != truth {
+    fn assert_unavailable_or(&self, answer: &Response, status: u16) {
+        if self.locked == Locked::ReadersAndWriters || answer.status != status {
             answer.assert_unavailable();
         }
     }
@@ -100,14 +100,14 @@ impl Locking<'_> {
 fn locked_for(length: Duration, locked: Locked) {
     let site = Site::new(&[
         ("MINTAGE_DATABASE__QUERY_TIMEOUT", "500ms"),
-        // Or the stranger would be in the cache.
+        // Otherwise, the uncached client would be in the cache.
         ("MINTAGE_CACHE__WARM", "0"),
     ]);
-    let stranger = site.new_client();
+    let uncached = site.new_client();
     let server = site.start();
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 4, Duration::from_millis(2));
-    eventually("both workers know the client", Duration::from_secs(10), || {
+    eventually("both workers have cached the client", Duration::from_secs(10), || {
         (load.issued() > 50).then_some(())
     });
     let locking = Locking {
@@ -115,12 +115,12 @@ fn locked_for(length: Duration, locked: Locked) {
         server: &server,
         locked,
         operator: site.operator(&server),
-        stranger,
+        uncached,
         token: site.token(&server),
     };
     let issued = load.issued();
     let holder = locked.begin(&site, &server);
-    locking.ask_in_vain(length);
+    locking.assert_unavailable_for(length);
     assert!(load.issued() > issued + 100, "tokens are issued meanwhile");
     holder.end();
 
@@ -139,7 +139,7 @@ fn locked_for(length: Duration, locked: Locked) {
         (site.revoke(&server, &locking.token).status == 200).then_some(())
     });
     site.assert_inactive(&server, &locking.token);
-    assert_eq!(server.send(&token_request(&locking.stranger, &[])).status, 200);
+    assert_eq!(server.send(&token_request(&locking.uncached, &[])).status, 200);
     site.assert_intact();
 }
 
@@ -147,32 +147,25 @@ const SHORT: Duration = Duration::from_millis(4500);
 const LONG: Duration = Duration::from_secs(10);
 
 #[test]
-fn g7_sqlite_locked_for_writers() {
+fn g7_sqlite_locked_for_writers_loses_no_token_of_a_cached_client() {
     locked_for(SHORT, Locked::Writers);
 }
 
 #[test]
-fn g7_sqlite_locked_for_everybody() {
-    // Longer than it may take until the server is not ready.
-    locked_for(Duration::from_millis(5500), Locked::Everybody);
+fn g7_sqlite_locked_for_readers_and_writers_loses_no_token_of_a_cached_client() {
+    // Longer than the server may take to become unready.
+    locked_for(Duration::from_millis(5500), Locked::ReadersAndWriters);
 }
 
 #[test]
 #[ignore = "takes half a minute: scripts/test --soak"]
-fn soak_g7_sqlite_locked_for_ten_seconds() {
+fn soak_g7_sqlite_locked_for_ten_seconds_loses_no_token_of_a_cached_client() {
     locked_for(LONG, Locked::Writers);
-    locked_for(LONG, Locked::Everybody);
-}
-
-/// Resident memory of a server, in KiB.
-fn memory(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    locked_for(LONG, Locked::ReadersAndWriters);
 }
 
 #[test]
-fn a_full_queue_refuses_counts_and_does_not_grow() {
+fn a_full_queue_rejects_requests_counts_them_and_does_not_grow() {
     let site = Site::new(&[
         ("MINTAGE_WRITER__MAX_PENDING", "500"),
         ("MINTAGE_WRITER__MAX_BATCH", "100"),
@@ -193,22 +186,22 @@ fn a_full_queue_refuses_counts_and_does_not_grow() {
         found_full = u64::from(connection.ask(&request).status == 503);
         (found_full > 0).then_some(())
     });
-    let before = memory(&server);
+    let before = server.resident_memory_kib();
     for _ in 0..5000 {
         connection.ask(&request).assert_unavailable();
     }
     assert_eq!(operator.writer("pending"), 500);
-    let grown = memory(&server).saturating_sub(before);
+    let grown = server.resident_memory_kib().saturating_sub(before);
     assert!(grown < 4096, "by {grown} KiB");
     let receipts = load.stop();
     drop(lock);
     operator.wait_until_all_is_written(Duration::from_secs(15));
     site.assert_all_recorded(&receipts);
-    let refused = receipts.iter().filter(|receipt| receipt.status == 503);
-    assert!(refused.clone().all(|receipt| receipt.retry_after));
+    let rejected = receipts.iter().filter(|receipt| receipt.status == 503);
+    assert!(rejected.clone().all(|receipt| receipt.retry_after));
     assert_eq!(
         operator.writer("rejected_total"),
-        refused.count() as u64 + found_full + 5000
+        rejected.count() as u64 + found_full + 5000
     );
     assert_eq!(connection.ask(&request).status, 200);
 }

@@ -1,4 +1,4 @@
-//! Faults of SQLite, of the file system under it, and of the process itself.
+//! Faults of SQLite, of the file system and of the process itself.
 
 mod site;
 mod strace;

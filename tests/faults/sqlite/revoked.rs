@@ -1,4 +1,5 @@
-//! What was taken back stays so (G1), and what was used once is not used again (G5), whatever happens in between.
+//! A revoked token stays revoked (G1) and a redeemed token stays redeemed (G5), through kills, late
+//! records and cleanup.
 
 use std::time::Duration;
 
@@ -9,21 +10,21 @@ use testkit::{Server, eventually};
 
 use super::site::{GROUP, Site};
 
-/// Nothing is flushed by itself while this test runs.
+/// No automatic flush happens during a test.
 const NO_FLUSH: (&str, &str) = ("MINTAGE_WRITER__FLUSH_INTERVAL", "1h");
 
 #[track_caller]
-fn take_back(site: &Site, server: &Server, token: &str) {
+fn revoke(site: &Site, server: &Server, token: &str) {
     assert_eq!(site.revoke(server, token).status, 200);
 }
 
 #[test]
-fn g1_a_kill_right_after_the_answer_does_not_bring_a_revoked_token_back() {
+fn g1_a_revoked_token_stays_revoked_through_kill_9() {
     for durability in [NO_FLUSH, GROUP] {
         let site = Site::new(&[durability]);
         let mut server = site.start();
         let (revoked, other) = (site.token(&server), site.token(&server));
-        take_back(&site, &server, &revoked);
+        revoke(&site, &server, &revoked);
         server.kill();
         let server = site.start();
         site.assert_inactive(&server, &revoked);
@@ -32,12 +33,12 @@ fn g1_a_kill_right_after_the_answer_does_not_bring_a_revoked_token_back() {
 }
 
 #[test]
-fn g1_a_record_that_is_written_after_its_token_was_revoked_changes_nothing() {
+fn g1_a_record_written_after_its_token_was_revoked_does_not_reactivate_the_token() {
     let site = Site::new(&[("MINTAGE_WRITER__FLUSH_INTERVAL", "2s")]);
     let server = site.start();
     let token = site.token(&server);
-    take_back(&site, &server, &token);
-    assert!(!site.recorded().contains(&jti(&token)), "the record comes later");
+    revoke(&site, &server, &token);
+    assert!(!site.recorded().contains(&jti(&token)), "the record is still pending");
     eventually("the record is written", Duration::from_secs(10), || {
         site.recorded().contains(&jti(&token)).then_some(())
     });
@@ -47,11 +48,11 @@ fn g1_a_record_that_is_written_after_its_token_was_revoked_changes_nothing() {
 }
 
 #[test]
-fn g1_an_orderly_stop_flushes_the_record_and_keeps_the_revocation() {
+fn g1_a_graceful_stop_flushes_the_record_and_keeps_the_revocation() {
     let site = Site::new(&[NO_FLUSH]);
     let mut server = site.start();
     let token = site.token(&server);
-    take_back(&site, &server, &token);
+    revoke(&site, &server, &token);
     server.signal("TERM");
     assert_eq!(server.exit_code(), Some(0));
     assert!(site.recorded().contains(&jti(&token)));
@@ -59,11 +60,11 @@ fn g1_an_orderly_stop_flushes_the_record_and_keeps_the_revocation() {
 }
 
 #[test]
-fn g1_a_revoked_token_stays_so_when_its_record_and_the_change_log_are_cleaned_up() {
+fn g1_a_revoked_token_stays_revoked_when_its_record_and_the_change_log_are_removed() {
     let site = Site::new(&[GROUP]);
     let server = site.start();
     let (revoked, other) = (site.token(&server), site.token(&server));
-    take_back(&site, &server, &revoked);
+    revoke(&site, &server, &revoked);
     site.sql("DELETE FROM tokens; DELETE FROM changes");
     site.assert_inactive(&server, &revoked);
     drop(server);
@@ -73,7 +74,7 @@ fn g1_a_revoked_token_stays_so_when_its_record_and_the_change_log_are_cleaned_up
 }
 
 #[test]
-fn g1_a_revocation_that_was_not_acknowledged_may_count_and_one_that_was_must() {
+fn g1_an_acknowledged_revocation_is_in_effect_and_an_unacknowledged_one_may_be() {
     let site = Site::new(&[("MINTAGE_DATABASE__QUERY_TIMEOUT", "400ms")]);
     let mut server = site.start();
     let token = site.token(&server);
@@ -81,7 +82,7 @@ fn g1_a_revocation_that_was_not_acknowledged_may_count_and_one_that_was_must() {
     let answer = site.revoke(&server, &token);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     drop(lock);
-    eventually("it can be revoked again", Duration::from_secs(10), || {
+    eventually("the token can be revoked", Duration::from_secs(10), || {
         (site.revoke(&server, &token).status == 200).then_some(())
     });
     site.assert_inactive(&server, &token);
@@ -89,23 +90,24 @@ fn g1_a_revocation_that_was_not_acknowledged_may_count_and_one_that_was_must() {
     site.assert_inactive(&site.start(), &token);
 }
 
-/// Uses each token once in turn until the server is gone; how many were let through, by their place.
-fn use_until_gone(server: &Server, tokens: &[String]) -> Vec<usize> {
+/// Redeems each token once in turn until the server is gone; returns the indexes of those that were
+/// accepted.
+fn redeem_until_gone(server: &Server, tokens: &[String]) -> Vec<usize> {
     let Some(mut connection) = Connection::try_open(server.address) else {
         return Vec::new();
     };
-    let mut passed = Vec::new();
-    for (place, token) in tokens.iter().enumerate() {
+    let mut accepted = Vec::new();
+    for (index, token) in tokens.iter().enumerate() {
         match connection.try_ask(&forwarded("GET", "/orders").bearer(token)) {
-            Some(answer) if answer.status == 200 => passed.push(place),
+            Some(answer) if answer.status == 200 => accepted.push(index),
             Some(_) => {}
             None => break,
         }
     }
-    passed
+    accepted
 }
 
-fn used_across_kills(rounds: usize) {
+fn redeemed_across_kills(rounds: usize) {
     const TOKENS: usize = 80;
     const USERS: usize = 4;
     let site = Site::new(&[("MINTAGE_TOKEN__ONE_TIME_TTL", "1h")]);
@@ -115,38 +117,42 @@ fn used_across_kills(rounds: usize) {
         let tokens: Vec<String> = (0..TOKENS).map(|_| site.one_time_token(&server)).collect();
         let before: Vec<usize> = std::thread::scope(|scope| {
             let users: Vec<_> = (0..USERS)
-                .map(|_| scope.spawn(|| use_until_gone(&server, &tokens)))
+                .map(|_| scope.spawn(|| redeem_until_gone(&server, &tokens)))
                 .collect();
-            // Each time at another instant.
+            // A different instant in each round.
             std::thread::sleep(Duration::from_millis(10 + 13 * (round as u64 % 8)));
             server.signal("KILL");
             users.into_iter().flat_map(|user| user.join().unwrap()).collect()
         });
         assert_eq!(server.exit_code(), None, "a signal ended it");
-        let again = site.start();
-        let after = use_until_gone(&again, &tokens);
-        for place in 0..TOKENS {
-            let uses = before.iter().chain(&after).filter(|used| **used == place).count();
-            assert!(uses <= 1, "used {uses} times");
+        let restarted = site.start();
+        let after = redeem_until_gone(&restarted, &tokens);
+        for index in 0..TOKENS {
+            let redemptions = before
+                .iter()
+                .chain(&after)
+                .filter(|redeemed| **redeemed == index)
+                .count();
+            assert!(redemptions <= 1, "redeemed {redemptions} times");
         }
         cut_short += usize::from(before.len() < TOKENS && !before.is_empty());
     }
-    assert!(cut_short > 0, "no kill came in between");
+    assert!(cut_short > 0, "no kill came between two redemptions");
 }
 
 #[test]
-fn g5_a_one_time_token_is_used_once_through_kills() {
-    used_across_kills(4);
+fn g5_a_one_time_token_is_redeemed_at_most_once_through_kills() {
+    redeemed_across_kills(4);
 }
 
 #[test]
 #[ignore = "a hundred kills take a minute: scripts/test --soak"]
-fn soak_g5_one_time_tokens_are_used_once_through_a_hundred_kills() {
-    used_across_kills(100);
+fn soak_g5_one_time_tokens_are_redeemed_at_most_once_through_a_hundred_kills() {
+    redeemed_across_kills(100);
 }
 
 #[test]
-fn g5_a_kill_right_after_a_use_does_not_allow_another() {
+fn g5_a_redeemed_token_stays_redeemed_through_kill_9() {
     let site = Site::new(&[NO_FLUSH]);
     let mut server = site.start();
     let token = site.one_time_token(&server);

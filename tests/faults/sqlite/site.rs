@@ -1,4 +1,5 @@
-//! [`Site`]: an SQLite database on which servers run one after another, and who is known there.
+//! [`Site`]: a SQLite database on which servers run one after another, with its client and
+//! operator.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -15,14 +16,14 @@ use testkit::load::{Receipt, received};
 use testkit::token::{about_token, token_request};
 use testkit::{Program, Server, TestClient, eventually};
 
-/// An answer waits for its record.
+/// A token response waits until its record is written.
 pub const GROUP: (&str, &str) = ("MINTAGE_WRITER__DURABILITY", "group");
 
 /// A folder with a database, a client and an operator.
 pub struct Site {
     program: Program,
     database: PathBuf,
-    /// May have `orders:read`, which the route of `/orders` asks for.
+    /// Has the scope `orders:read`, which the route `/orders` requires.
     pub client: TestClient,
     operator: TestClient,
     memory: Option<TempDir>,
@@ -49,15 +50,15 @@ diesel::table! {
 }
 
 impl Site {
-    /// With these variables in the environment. Everything is logged, at every level: a secret in a log is a fault
-    /// wherever it turns up (G8).
+    /// With the given environment variables. Servers log at every level, so that a secret in any
+    /// log line is found (G8).
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let site = Self::without_database("sqlite:mintage.db", environment);
         std::fs::write(&site.database, &template().database).unwrap();
         site
     }
 
-    /// With its database in memory, which outlives processes as a disk does.
+    /// With its database in memory, which survives the processes as a disk does.
     pub fn in_memory(environment: &[(&str, &str)]) -> Self {
         let memory = TempDir::new_in("/dev/shm").unwrap();
         let mut site = Self::in_folder(memory.path(), environment);
@@ -73,8 +74,8 @@ impl Site {
         site
     }
 
-    /// With a database that is still to be made, and so without client and operator.
-    pub fn on_nothing(environment: &[(&str, &str)]) -> Self {
+    /// Without a database, and so without client and operator.
+    pub fn without_schema(environment: &[(&str, &str)]) -> Self {
         Self::without_database("sqlite:mintage.db", environment)
     }
 
@@ -94,7 +95,7 @@ impl Site {
         self.program.serve(&[])
     }
 
-    /// Begins a server, under another program if one is named.
+    /// Spawns a server, under another program if one is named.
     pub fn spawn(&self, under: &[&str]) -> Server {
         self.program.spawn(under, &[])
     }
@@ -103,13 +104,13 @@ impl Site {
         self.program.path(name)
     }
 
-    /// Makes another client.
+    /// Creates another client.
     #[track_caller]
     pub fn new_client(&self) -> TestClient {
         self.program.client("orders:read", &[])
     }
 
-    /// A connection of the test's own.
+    /// A connection for the test itself.
     pub fn connect(&self) -> SqliteConnection {
         let mut conn = SqliteConnection::establish(self.database.to_str().unwrap()).unwrap();
         conn.batch_execute("PRAGMA busy_timeout = 10000").unwrap();
@@ -120,14 +121,14 @@ impl Site {
         self.connect().batch_execute(statements).unwrap();
     }
 
-    /// Holds the lock of whoever writes, as another process may.
+    /// Holds the write lock, as another process may.
     pub fn lock(&self) -> Lock {
         let mut conn = self.connect();
         conn.batch_execute("BEGIN EXCLUSIVE").unwrap();
         Lock { _connection: conn }
     }
 
-    /// The ids of the tokens that are recorded; read here, without the server's own code.
+    /// The ids of the recorded tokens, read without the server's own code.
     pub fn recorded(&self) -> HashSet<String> {
         let ids: Vec<String> = tokens::table.select(tokens::jti).load(&mut self.connect()).unwrap();
         ids.into_iter().collect()
@@ -135,25 +136,25 @@ impl Site {
 
     /// How many tokens of a client are recorded.
     pub fn recorded_of(&self, client: &TestClient) -> i64 {
-        let its = tokens::table.filter(tokens::client_id.eq(&client.id));
-        its.count().get_result(&mut self.connect()).unwrap()
+        let of_client = tokens::table.filter(tokens::client_id.eq(&client.id));
+        of_client.count().get_result(&mut self.connect()).unwrap()
     }
 
-    /// Of the tokens that somebody received, those that are not recorded.
+    /// The received tokens that are not recorded.
     pub fn unrecorded<'a>(&self, receipts: &'a [Receipt]) -> Vec<&'a Receipt> {
         let recorded = self.recorded();
         let lost = |receipt: &&Receipt| receipt.jti.as_ref().is_some_and(|jti| !recorded.contains(jti));
         receipts.iter().filter(lost).collect()
     }
 
-    /// That every token that somebody received is recorded.
+    /// Asserts that every received token is recorded.
     #[track_caller]
     pub fn assert_all_recorded(&self, receipts: &[Receipt]) {
         let lost = self.unrecorded(receipts).len();
         assert_eq!(lost, 0, "of {} tokens received", received(receipts).len());
     }
 
-    /// That SQLite finds nothing wrong with its file.
+    /// Asserts that SQLite finds its file intact.
     #[track_caller]
     pub fn assert_intact(&self) {
         #[derive(QueryableByName)]
@@ -168,19 +169,19 @@ impl Site {
         assert_eq!(findings[0].integrity_check, "ok");
     }
 
-    /// All that the servers have logged here.
+    /// Everything that the servers have logged here.
     pub fn logs(&self) -> String {
         self.program.logs()
     }
 
-    /// That no server wrote into its log what is nobody's business: tokens, secrets of clients, private keys (G8).
+    /// Asserts that no log contains a token, a client secret or a private key (G8).
     #[track_caller]
-    pub fn assert_discreet(&self, receipts: &[Receipt]) {
+    pub fn assert_no_secret_in_logs(&self, receipts: &[Receipt]) {
         use base64::Engine;
         use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
         let logs = self.logs();
         assert!(logs.contains(" server ready clients_warmed="), "there is a log");
-        // Every token begins like this, and so does every part of one but its signature.
+        // The header and the payload of every token begin with this; signatures are added below.
         let mut secrets = vec![
             "eyJ".to_owned(),
             self.client.secret.clone(),
@@ -193,7 +194,7 @@ impl Site {
         }
         let keys = signing_keys::table.select(signing_keys::private_key);
         for key in keys.load::<Vec<u8>>(&mut self.connect()).unwrap() {
-            // A piece from the middle, where the key itself is and not its wrapping.
+            // A piece from the middle, which is the key itself and not its encoding.
             let piece = &key[key.len() / 2 / 3 * 3..][..12];
             secrets.push(STANDARD.encode(piece));
             secrets.push(URL_SAFE_NO_PAD.encode(piece));
@@ -224,22 +225,25 @@ impl Site {
         server.send(&about_token("/revoke", &self.client, token))
     }
 
-    /// That nobody is told any more that a token is active, at either place where one may ask.
+    /// Asserts that neither `/introspect` nor `/validate` accepts the token.
     #[track_caller]
     pub fn assert_inactive(&self, server: &Server, token: &str) {
-        let told = server.send(&about_token("/introspect", &self.client, token));
-        assert_eq!((told.status, told.json()), (200, json!({"active": false})));
+        let introspection = server.send(&about_token("/introspect", &self.client, token));
+        assert_eq!(
+            (introspection.status, introspection.json()),
+            (200, json!({"active": false}))
+        );
         assert_eq!(server.send(&forwarded("GET", "/orders").bearer(token)).status, 401);
     }
 
     #[track_caller]
     pub fn assert_active(&self, server: &Server, token: &str) {
-        let told = server.send(&about_token("/introspect", &self.client, token));
-        assert_eq!(told.json()["active"], true, "{}", told.text());
+        let introspection = server.send(&about_token("/introspect", &self.client, token));
+        assert_eq!(introspection.json()["active"], true, "{}", introspection.text());
         assert_eq!(server.send(&forwarded("GET", "/orders").bearer(token)).status, 200);
     }
 
-    /// Somebody who may ask for statistics, whatever becomes of the database.
+    /// An operator whose token stays valid whatever happens to the database.
     pub fn operator<'a>(&self, server: &'a Server) -> Operator<'a> {
         let scope = [("scope", "mintage:admin")];
         let token = server.send(&token_request(&self.operator, &scope)).access_token();
@@ -247,12 +251,12 @@ impl Site {
     }
 }
 
-/// The lock of whoever writes, until it is dropped: the connection rolls back when it is closed.
+/// The write lock until it is dropped: the connection rolls back when it is closed.
 pub struct Lock {
     _connection: SqliteConnection,
 }
 
-/// Somebody who may look into a server.
+/// An operator of a running server.
 pub struct Operator<'a> {
     server: &'a Server,
     token: String,
@@ -263,7 +267,7 @@ impl Operator<'_> {
         self.server.send(&request.bearer(&self.token))
     }
 
-    /// What `/admin/…/stats` says; it must say something.
+    /// The document of `/admin/…/stats`; the request must succeed.
     #[track_caller]
     pub fn statistics(&self, of: &str) -> Value {
         let answer = self.ask(Request::get(&format!("/admin/{of}/stats")));
@@ -271,7 +275,7 @@ impl Operator<'_> {
         answer.json()
     }
 
-    /// A number of the writer's.
+    /// A figure of the batch writer.
     #[track_caller]
     pub fn writer(&self, member: &str) -> u64 {
         self.statistics("writer")[member].as_u64().unwrap()
@@ -280,14 +284,14 @@ impl Operator<'_> {
     #[track_caller]
     pub fn wait_until_all_is_written(&self, within: Duration) {
         eventually("everything is written", within, || {
-            // While the change log is behind, nobody is told anything.
+            // While the change log is behind, the operator's token cannot be validated.
             let answer = self.ask(Request::get("/admin/writer/stats"));
             (answer.status == 200 && answer.json()["pending"] == 0).then_some(())
         });
     }
 }
 
-/// What every site begins with, made once, because making RSA keys takes long.
+/// The initial state of every site, created once, because generating RSA keys takes long.
 fn template() -> &'static Template {
     static TEMPLATE: OnceLock<Template> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -296,11 +300,11 @@ fn template() -> &'static Template {
         program.run_json(&["route", "add", "--path", "/orders", "--scope", "orders:read"]);
         let (client, operator) = (program.client("orders:read", &[]), program.client("mintage:admin", &[]));
         let mut conn = SqliteConnection::establish(program.database_path().to_str().unwrap()).unwrap();
-        // The keys are older than any clock is slow by which a test goes.
+        // The keys are older than any clock offset of a test.
         conn.batch_execute("UPDATE signing_keys SET activates_at_ms = created_at_ms - 86400000")
             .unwrap();
         let copy = program.path("template.db");
-        // One file without a log beside it.
+        // One file without a WAL.
         conn.batch_execute(&format!("VACUUM INTO '{}'", copy.display()))
             .unwrap();
         Template {

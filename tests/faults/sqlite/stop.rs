@@ -1,4 +1,4 @@
-//! G6: the orderly stop under load, and what it says when the database does not let it be one.
+//! G6: the graceful stop under load, and what is logged when the database prevents it.
 
 use std::time::Duration;
 
@@ -7,7 +7,8 @@ use testkit::load::{Load, Receipt, received};
 
 use super::site::{GROUP, Site};
 
-/// That the server left no request unanswered that was its to answer: one on a connection that it had served before.
+/// Asserts that the server answered every request that it had to: those on connections that it had
+/// served before.
 #[track_caller]
 fn assert_all_answered(receipts: &[Receipt]) {
     let unanswered = receipts
@@ -18,13 +19,13 @@ fn assert_all_answered(receipts: &[Receipt]) {
 
 fn stopped_under_load(connections: usize, rounds: usize) {
     for round in 0..rounds {
-        // What waits for an hour is what the stop must write.
+        // With a long flush interval, the stop itself must write the records.
         let durability = [("MINTAGE_WRITER__FLUSH_INTERVAL", "1h"), GROUP][round % 2];
         let site = Site::new(&[durability]);
         let mut server = site.start();
         let clients = [site.client.clone()];
         let load = Load::start(server.address, &clients, connections, Duration::from_millis(5));
-        eventually("all ask", Duration::from_secs(20), || {
+        eventually("all connections are in use", Duration::from_secs(20), || {
             (load.issued() > 3 * connections).then_some(())
         });
         server.signal("TERM");
@@ -38,18 +39,18 @@ fn stopped_under_load(connections: usize, rounds: usize) {
 }
 
 #[test]
-fn g6_a_stop_under_load_answers_everything_and_records_everything() {
+fn g6_a_stop_under_load_answers_every_request_and_records_every_token() {
     stopped_under_load(100, 2);
 }
 
 #[test]
 #[ignore = "takes a minute: scripts/test --soak"]
-fn soak_g6_twenty_stops_under_load_answer_everything_and_record_everything() {
+fn soak_g6_twenty_stops_under_load_answer_every_request_and_record_every_token() {
     stopped_under_load(400, 20);
 }
 
 #[test]
-fn g6_a_stop_past_its_deadline_says_how_many_records_are_lost() {
+fn g6_a_stop_past_its_timeout_logs_how_many_records_are_lost() {
     let site = Site::new(&[
         ("MINTAGE_SERVER__SHUTDOWN_TIMEOUT", "1s"),
         ("MINTAGE_DATABASE__QUERY_TIMEOUT", "500ms"),
@@ -57,12 +58,12 @@ fn g6_a_stop_past_its_deadline_says_how_many_records_are_lost() {
     let mut server = site.start();
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 20, Duration::from_millis(5));
-    eventually("some are written", Duration::from_secs(10), || {
+    eventually("some records are written", Duration::from_secs(10), || {
         (!site.recorded().is_empty()).then_some(())
     });
     let lock = site.lock();
     let issued = load.issued();
-    eventually("some wait", Duration::from_secs(10), || {
+    eventually("some records are pending", Duration::from_secs(10), || {
         (load.issued() > issued + 100).then_some(())
     });
     server.signal("TERM");
@@ -77,7 +78,7 @@ fn g6_a_stop_past_its_deadline_says_how_many_records_are_lost() {
         log.contains(&format!("ERROR token records lost count={lost}\n")),
         "{lost} lost"
     );
-    // What it did not say is lost is there.
+    // Every record that was not logged as lost is in the table.
     drop(site.start());
     assert_eq!(site.unrecorded(&receipts).len(), lost);
 }

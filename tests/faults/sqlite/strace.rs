@@ -1,4 +1,4 @@
-//! [`Tampering`]: system calls of a running server that fail, or kill it, because strace makes them.
+//! [`Tampering`]: strace makes system calls of a running server fail, or kills the server at one.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,29 @@ use testkit::{Server, eventually};
 
 use super::site::Site;
 
-/// strace, tampering with a server until it is told to let go, or dropped.
+/// A running strace that injects faults until it is ended or dropped.
 pub struct Tampering {
     strace: Child,
     trace: PathBuf,
 }
 
 impl Tampering {
-    /// Begins it, as strace's `inject=…` says: which calls, and what becomes of them.
+    /// Begins to inject faults, in the syntax of strace's `inject=…`.
     ///
-    /// strace counts (`when=N`) for each thread by itself, and begins to count here. Without `--seccomp-bpf`, which would
+    /// strace counts calls (`when=N`) per thread, from now on. Without `--seccomp-bpf`, which would
     /// drop injected signals.
     pub fn begin(site: &Site, server: &Server, inject: &str) -> Self {
         Self::begin_with(site, server, inject, &[])
     }
 
-    /// As [`Tampering::begin`], but only with calls that are about one file.
+    /// As [`Tampering::begin`], but only for calls on one file.
     pub fn begin_on(site: &Site, server: &Server, inject: &str, file: &Path) -> Self {
         Self::begin_with(site, server, inject, &["-P", file.to_str().unwrap()])
     }
 
     fn begin_with(site: &Site, server: &Server, inject: &str, more: &[&str]) -> Self {
         let trace = site.path("trace");
-        let said = site.path("strace");
+        let messages = site.path("strace");
         let calls = inject.split(':').next().unwrap();
         let strace = Command::new("strace")
             .args(["-f", "-p", &server.pid().to_string(), "-o"])
@@ -39,26 +39,26 @@ impl Tampering {
             .args(["-e", &format!("trace={calls}"), "-e", &format!("inject={inject}")])
             .args(more)
             .stdin(Stdio::null())
-            .stderr(File::create(&said).unwrap())
+            .stderr(File::create(&messages).unwrap())
             .spawn()
-            .expect("strace is there: apt-get install strace");
+            .expect("strace is installed: apt-get install strace");
         let mut tampering = Self { strace, trace };
-        eventually("strace holds the server", Duration::from_secs(10), || {
-            let said = std::fs::read_to_string(&said).unwrap();
-            // So it does while nothing else is said but that.
+        eventually("strace is attached to the server", Duration::from_secs(10), || {
+            let text = std::fs::read_to_string(&messages).unwrap();
+            // strace stays attached as long as it prints nothing else.
             let ended = tampering.strace.try_wait().unwrap().is_some();
-            assert!(!ended || said.contains("attached"), "strace ended: {said}");
-            (said.contains("attached") || ended).then_some(())
+            assert!(!ended || text.contains("attached"), "strace ended: {text}");
+            (text.contains("attached") || ended).then_some(())
         });
         tampering
     }
 
-    /// What it traced so far, one system call a line.
+    /// The trace so far, one system call per line.
     pub fn trace(&self) -> String {
         std::fs::read_to_string(&self.trace).unwrap()
     }
 
-    /// Lets the server go on as if nothing had been.
+    /// Detaches, so that the server continues normally.
     pub fn end(mut self) {
         let sent = Command::new("kill").arg(self.strace.id().to_string()).status();
         assert!(sent.unwrap().success());
@@ -68,7 +68,7 @@ impl Tampering {
 
 impl Drop for Tampering {
     fn drop(&mut self) {
-        // It may have ended, with its server or before.
+        // strace may have ended, with its server or before.
         let _ = self.strace.kill();
         let _ = self.strace.wait();
     }

@@ -1,4 +1,4 @@
-//! The disk does not take what it is given: every sync fails for a while, or every write does.
+//! A failing disk: every sync fails for a while, or every write does.
 
 use std::time::{Duration, Instant};
 
@@ -12,21 +12,22 @@ use super::strace::Tampering;
 
 const NO_SYNC: &str = "fsync,fdatasync:error=EIO";
 
-/// How long the fault lasts: a few tries of the writer.
+/// How long the fault lasts: a few retries of the writer.
 const FAULT: Duration = Duration::from_secs(3);
 
-/// Lets the disk fail under load. With `group`, nothing may be given out meanwhile; without, everything may.
+/// Makes the disk fail under load. With `group`, no token may be issued meanwhile; without, every
+/// token must be.
 pub fn disk_fails(group: bool, fault: &str) {
     let durability = if group { "group" } else { "async" };
     let site = Site::new(&[
         ("MINTAGE_WRITER__DURABILITY", durability),
         ("MINTAGE_DATABASE__QUERY_TIMEOUT", "1s"),
-        // Open for a shorter time, or it would be what is tested here.
+        // Shorter than the fault, so that an open breaker does not hide the fault.
         ("MINTAGE_DATABASE__BREAKER__OPEN_FOR", "500ms"),
     ]);
     let mut server = site.start();
     let operator = site.operator(&server);
-    let kept = site.token(&server);
+    let token = site.token(&server);
     operator.wait_until_all_is_written(Duration::from_secs(5));
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 4, Duration::from_millis(2));
@@ -35,10 +36,10 @@ pub fn disk_fails(group: bool, fault: &str) {
     });
 
     let tampering = Tampering::begin(&site, &server, fault);
-    // What was sent before may still be written; what is sent from now on cannot be.
+    // Records sent before may still be written; records sent from now on cannot be.
     let began = Instant::now();
     while began.elapsed() < FAULT {
-        let answer = site.revoke(&server, &kept);
+        let answer = site.revoke(&server, &token);
         assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
         assert_eq!(server.send(&Request::get("/livez")).status, 200);
         std::thread::sleep(Duration::from_millis(50));
@@ -53,7 +54,7 @@ pub fn disk_fails(group: bool, fault: &str) {
         let issued = server.send(&site.token_request(&[])).status == 200;
         (issued && oldest.flatten()? < 0.7).then_some(())
     });
-    eventually("it is ready", Duration::from_secs(10), || {
+    eventually("the server is ready", Duration::from_secs(10), || {
         (server.send(&Request::get("/readyz")).status == 200).then_some(())
     });
     assert!(operator.writer("flush_failures_total") > 0);
@@ -82,28 +83,28 @@ pub fn disk_fails(group: bool, fault: &str) {
     assert!(received(&receipts).len() > 50);
     let server = site.start();
     site.assert_all_recorded(&receipts);
-    site.assert_discreet(&receipts);
-    assert_eq!(server.send(&about_token("/revoke", &site.client, &kept)).status, 200);
-    site.assert_inactive(&server, &kept);
+    site.assert_no_secret_in_logs(&receipts);
+    assert_eq!(server.send(&about_token("/revoke", &site.client, &token)).status, 200);
+    site.assert_inactive(&server, &token);
 }
 
 #[test]
-fn g3_with_group_durability_a_sync_that_fails_gives_out_nothing_and_loses_nothing() {
+fn g3_with_group_durability_a_failing_sync_issues_no_token_and_loses_none() {
     disk_fails(true, NO_SYNC);
 }
 
 #[test]
-fn a_sync_that_fails_keeps_the_records_until_it_works_again() {
+fn records_stay_pending_while_syncs_fail() {
     disk_fails(false, NO_SYNC);
 }
 
 #[test]
-fn g3_with_group_durability_a_write_that_fails_gives_out_nothing_and_loses_nothing() {
+fn g3_with_group_durability_a_failing_write_issues_no_token_and_loses_none() {
     disk_fails(true, "pwrite64:error=EIO");
 }
 
-/// One sync fails here and there: each time the record is tried again.
-fn a_sync_fails_now_and_then(times: usize) {
+/// Single syncs fail; each time the record is retried.
+fn single_syncs_fail(times: usize) {
     let site = Site::new(&[GROUP]);
     let mut receipts = Vec::new();
     let mut server = site.start();
@@ -115,10 +116,10 @@ fn a_sync_fails_now_and_then(times: usize) {
             tampering.trace().contains("(INJECTED)").then_some(())
         });
         let issued = load.issued();
-        eventually("tokens are issued all the same", Duration::from_secs(20), || {
+        eventually("tokens are issued despite the failure", Duration::from_secs(20), || {
             (load.issued() > issued + 20).then_some(())
         });
-        // While the disk fails, so that nothing can be made good before the end.
+        // Killed while the disk fails, so that nothing can be written before the end.
         server.kill();
         drop(tampering);
         receipts.extend(load.stop());
@@ -129,12 +130,12 @@ fn a_sync_fails_now_and_then(times: usize) {
 }
 
 #[test]
-fn g3_a_sync_that_fails_now_and_then_loses_nothing_through_a_kill() {
-    a_sync_fails_now_and_then(2);
+fn g3_single_failing_syncs_lose_no_token_through_kill_9() {
+    single_syncs_fail(2);
 }
 
 #[test]
 #[ignore = "takes a minute: scripts/test --soak"]
-fn soak_g3_syncs_that_fail_now_and_then_lose_nothing_through_kills() {
-    a_sync_fails_now_and_then(20);
+fn soak_g3_single_failing_syncs_lose_no_token_through_kills() {
+    single_syncs_fail(20);
 }

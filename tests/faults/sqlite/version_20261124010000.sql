@@ -1,8 +1,8 @@
--- What the version with the migration 2026-11-24-010000_check_and_revoke says to SQLite: every statement once, with
--- values in the place of its parameters, in an order in which it can be said. A later schema must understand it, because
--- that version may still be running (CONTRIBUTING.md, "Write a migration").
+-- The statements that the version with the migration 2026-11-24-010000_check_and_revoke sends to
+-- SQLite: each once, with values in place of its parameters, in a possible order. A later schema must
+-- accept them, because that version may still be running (CONTRIBUTING.md, "Write a migration").
 
--- At the start.
+-- Startup.
 PRAGMA busy_timeout = 1500;
 PRAGMA journal_mode = WAL;
 PRAGMA synchronous = FULL;
@@ -18,7 +18,7 @@ BEGIN IMMEDIATE;
 SELECT `signing_keys`.`kid`, `signing_keys`.`alg`, `signing_keys`.`private_key`, `signing_keys`.`sealed`, `signing_keys`.`created_at_ms`, `signing_keys`.`activates_at_ms`, `signing_keys`.`retires_at_ms` FROM `signing_keys` ORDER BY `signing_keys`.`created_at_ms`, `signing_keys`.`kid`;
 INSERT INTO `signing_keys` (`kid`, `alg`, `private_key`, `sealed`, `created_at_ms`, `activates_at_ms`, `retires_at_ms`) VALUES ('no key', 'ES256', x'00', 0, 1, 1, NULL);
 INSERT INTO `changes` (`kind`, `subject`, `at_ms`) VALUES ('keys', '', 1);
--- The key is none, and a server that found it would say so.
+-- Not a valid key: a server that loads it logs a warning.
 ROLLBACK;
 SELECT max(`changes`.`seq`) FROM `changes` LIMIT 1;
 SELECT `revocations`.`jti`, `revocations`.`expires_at` FROM `revocations` WHERE (`revocations`.`jti` > '') ORDER BY `revocations`.`jti` LIMIT 20000;
@@ -30,7 +30,7 @@ SELECT `routes`.`id`, `routes`.`method`, `routes`.`host`, `routes`.`path`, `rout
 SELECT `tokens`.`client_id` FROM `tokens` ORDER BY `tokens`.`jti` DESC LIMIT 10000;
 SELECT `clients`.`client_id`, `clients`.`name`, `clients`.`enabled`, `clients`.`scope`, `clients`.`default_scope`, `clients`.`audiences`, `clients`.`serves`, `clients`.`auth_methods`, `clients`.`ttl_seconds`, `clients`.`alg`, `clients`.`created_at_ms`, `clients`.`updated_at_ms` FROM `clients` WHERE (1=0);
 
--- Clients are made, listed, changed and deleted.
+-- Clients are created, listed, changed and deleted.
 BEGIN IMMEDIATE;
 INSERT INTO `clients` (`client_id`, `name`, `enabled`, `scope`, `default_scope`, `audiences`, `serves`, `auth_methods`, `ttl_seconds`, `alg`, `created_at_ms`, `updated_at_ms`) VALUES ('of-the-last-version', 'Old', 1, 'orders:read', NULL, '', '', 'client_secret_basic client_secret_post', NULL, 'HS256', 1, 1);
 INSERT INTO `secrets` (`secret_id`, `client_id`, `hash`, `created_at_ms`, `expires_at_ms`, `last_used_at_ms`) VALUES ('its-secret', 'of-the-last-version', 'sha256:cec483d0a52b669d91952288d7a315486a4e162123894a131d4967a55e4887c2', 1, NULL, NULL);
@@ -56,7 +56,7 @@ DELETE FROM `clients` WHERE (`clients`.`client_id` = 'short-lived');
 COMMIT;
 INSERT INTO `routes` (`id`, `method`, `host`, `path`, `scope`, `audience`, `created_at_ms`) VALUES ('of-last-version', 'GET', NULL, '/old/{id}', 'orders:read', NULL, 1);
 
--- Tokens are recorded, used, and taken back, and others hear of it.
+-- Tokens are recorded, redeemed and revoked, and the change log is written.
 BEGIN IMMEDIATE;
 INSERT INTO tokens (jti, client_id, scope, audience, issued_at, expires_at, one_time) VALUES ('01a20ada-2c00-7000-8000-000000000001', 'of-the-last-version', 'orders:read', 'https://orders.example', 1795478400, 4102444800, 0), ('01a20ada-2c00-7000-8000-000000000002', 'of-the-last-version', 'orders:read', 'https://orders.example', 1795478400, 4102444800, 1) ON CONFLICT (jti) DO NOTHING;
 INSERT INTO tokens (jti, client_id, scope, audience, issued_at, expires_at, one_time) VALUES ('01a20ada-2c00-7000-8000-000000000001', 'of-the-last-version', 'orders:read', 'https://orders.example', 1795478400, 4102444800, 0) ON CONFLICT (jti) DO NOTHING;
@@ -72,5 +72,5 @@ UPDATE `not_before` SET `not_before_ms` = 3 WHERE ((`not_before`.`client_id` = '
 COMMIT;
 SELECT `changes`.`seq`, `changes`.`kind`, `changes`.`subject` FROM `changes` WHERE (`changes`.`seq` > 0) ORDER BY `changes`.`seq` LIMIT 100;
 
--- At the stop.
+-- Shutdown.
 PRAGMA wal_checkpoint(TRUNCATE);

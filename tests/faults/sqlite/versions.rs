@@ -1,4 +1,4 @@
-//! Two versions, or two servers, on one database: both may start, and the older one goes on working.
+//! Two versions, or two servers, on one database: both may start, and the older one keeps working.
 
 use diesel::connection::SimpleConnection;
 use testkit::TestClient;
@@ -8,11 +8,11 @@ use testkit::token::{about_token, token_request};
 use super::site::Site;
 
 #[test]
-fn two_servers_that_start_at_once_on_an_empty_file_become_one() {
-    let site = Site::on_nothing(&[]);
+fn two_servers_that_start_at_once_on_an_empty_file_share_one_database() {
+    let site = Site::without_schema(&[]);
     let mut servers = [site.spawn(&[]), site.spawn(&[])];
     for server in &mut servers {
-        server.wait_until_it_listens().expect("it ended");
+        server.wait_until_it_listens().expect("the server ended");
     }
     for server in &servers {
         server.wait_until_ready();
@@ -23,8 +23,8 @@ fn two_servers_that_start_at_once_on_an_empty_file_become_one() {
     assert_eq!(key_sets[0], key_sets[1]);
     let client = site.new_client();
     let token = servers[0].send(&token_request(&client, &[])).access_token();
-    let told = servers[1].send(&about_token("/introspect", &client, &token)).json();
-    assert_eq!(told["active"], true, "{told}");
+    let introspection = servers[1].send(&about_token("/introspect", &client, &token)).json();
+    assert_eq!(introspection["active"], true, "{introspection}");
     assert_eq!(
         site.logs().matches("migration applied version=20261124000000").count(),
         1
@@ -32,14 +32,15 @@ fn two_servers_that_start_at_once_on_an_empty_file_become_one() {
     site.assert_intact();
 }
 
-/// What the last version says; to be replaced at each release by what that one said.
+/// The statements of the last version. Replace them at each release by those of the released
+/// version.
 const LAST_VERSION: &str = include_str!("version_20261124010000.sql");
 
 #[test]
-fn what_the_last_version_says_is_understood_by_the_newest_schema() {
+fn the_statements_of_the_last_version_run_on_the_newest_schema() {
     let site = Site::new(&[]);
     let server = site.start();
-    // While this version serves.
+    // While this version runs.
     let mut conn = site.connect();
     for statement in LAST_VERSION.split(";\n") {
         if let Err(error) = conn.batch_execute(statement) {
@@ -47,15 +48,15 @@ fn what_the_last_version_says_is_understood_by_the_newest_schema() {
         }
     }
     drop(server);
-    // And what it left behind is understood by this version.
+    // This version understands the rows of the last one.
     let server = site.start();
     let client = TestClient {
         id: "of-the-last-version".into(),
         secret: "secret-of-the-last-version".into(),
     };
     let token = server.send(&token_request(&client, &[])).access_token();
-    let told = server.send(&about_token("/introspect", &client, &token)).json();
-    assert_eq!(told["active"], true, "{told}");
+    let introspection = server.send(&about_token("/introspect", &client, &token)).json();
+    assert_eq!(introspection["active"], true, "{introspection}");
     let logs = site.logs();
     assert!(!logs.contains(" WARN ") && !logs.contains(" ERROR "), "{logs}");
 }

@@ -1,12 +1,14 @@
-//! Reads figures from the tables of `docs/benchmarks.md`, so that a new measurement reaches the model with no second edit.
+//! Reads figures from the tables of `docs/benchmarks.md`, so that a new measurement reaches the
+//! model without a second edit.
 
 const DOCUMENT: &str = include_str!("../../../docs/benchmarks.md");
 
-/// The figure of the first table row whose name contains `row`, in the column whose header contains `column`.
+/// The figure in the first table row whose name contains `row`, in the column whose header contains
+/// `column`.
 ///
 /// # Panics
 ///
-/// If the document has no such row: a model with a guessed input is worse than none.
+/// If the document has no such row: a guessed input would be worse than none.
 pub fn figure(row: &str, column: &str) -> f64 {
     find(DOCUMENT, row, column)
         .unwrap_or_else(|| panic!("docs/benchmarks.md has no row `{row}` with a figure in a column `{column}`"))
@@ -29,7 +31,7 @@ fn find(document: &str, row: &str, column: &str) -> Option<f64> {
     None
 }
 
-/// The cells of a table row; none for any other line.
+/// The cells of a table row; empty for any other line.
 fn cells(line: &str) -> Vec<&str> {
     let inner = line.trim().strip_prefix('|').and_then(|line| line.strip_suffix('|'));
     inner.map_or(vec![], |inner| inner.split('|').map(str::trim).collect())
@@ -46,7 +48,7 @@ mod tests {
     use super::find;
 
     #[test]
-    fn a_figure_is_that_of_the_first_table_with_both_row_and_column() {
+    fn a_figure_comes_from_the_first_table_with_both_row_and_column() {
         let document = "| case | spread |\n| --- | --- |\n| ES256 | 1 to 2 |\n\n| case | µs | × floor |\n| --- | --- | --- |\n\
             | floor | 8.44 | 1 |\n| /token ES256, async | 34.72 | 3.97 |\n| bytes | 579,320 bytes | |\n";
         assert_eq!(find(document, "ES256", "µs"), Some(34.72));

@@ -1,6 +1,6 @@
-//! A whole cluster: what it asks of PostgreSQL, part by part.
+//! A whole cluster: its load on PostgreSQL, part by part.
 
-use crate::cache::{Answers, Cache};
+use crate::cache::{Cache, HitRates};
 use crate::feed;
 use crate::inputs::*;
 use crate::last_used::{self, Place};
@@ -12,7 +12,7 @@ pub struct Cluster {
     /// Workers of each instance.
     pub workers: u32,
     pub popularity: Popularity,
-    /// Whether all requests of a client reach the same instance, or any.
+    /// Whether all requests of a client reach the same instance, instead of any.
     pub by_client: bool,
     pub cache: Cache,
     /// How long Redis keeps a client for all instances; `None` without Redis.
@@ -23,7 +23,7 @@ pub struct Cluster {
     pub invalidated: f64,
 }
 
-/// What a cluster asks of PostgreSQL.
+/// The load of a cluster on PostgreSQL.
 pub struct Load {
     /// Clients loaded per second.
     pub loads: f64,
@@ -46,7 +46,7 @@ impl Cluster {
             instances: if self.by_client { 1 } else { self.instances as usize },
             workers: self.workers as usize,
             ttl: self.cache.ttl,
-            characteristic_time: self.answers().characteristic_time,
+            characteristic_time: self.hit_rates().characteristic_time,
         };
         let (loads, last_uses) = (self.loads(), last_used::written(place, &self.popularity));
         let records = flushes(self.popularity.rate(), f64::from(self.instances)).1;
@@ -66,19 +66,19 @@ impl Cluster {
         }
     }
 
-    /// What the cache of one worker does.
-    pub fn answers(&self) -> Answers {
+    /// The hit rates of the cache of one worker.
+    pub fn hit_rates(&self) -> HitRates {
         let (instances, workers) = (f64::from(self.instances), f64::from(self.workers));
-        self.cache.answers(&match self.by_client {
+        self.cache.hit_rates(&match self.by_client {
             true => self.popularity.seen(workers, instances),
             false => self.popularity.seen(instances * workers, 1.0),
         })
     }
 
-    /// Loads that reach PostgreSQL: the misses of all workers, or what the shared cache leaves of them. They reach that cache
-    /// from so many workers that they are a Poisson process.
+    /// Loads that reach PostgreSQL: the misses of all workers, reduced by the hits of the shared
+    /// cache. Misses reach that cache from so many workers that they are a Poisson process.
     pub fn loads(&self) -> f64 {
-        let hits = self.answers().by_group;
+        let hits = self.hit_rates().by_group;
         let of_clients = self.popularity.0.iter().zip(hits).map(|(group, hits)| {
             let misses = group.rate * (1.0 - hits);
             group.clients * misses / (1.0 + misses * self.shared_cache.unwrap_or(0.0))
@@ -94,7 +94,7 @@ mod tests {
     use crate::popularity::Popularity;
 
     #[test]
-    fn routing_does_not_matter_to_one_instance_and_never_adds_loads_nor_does_a_shared_cache() {
+    fn routing_by_client_and_a_shared_cache_never_add_loads() {
         let load = |instances, by_client, shared_cache| {
             let cluster = Cluster {
                 instances,
@@ -113,7 +113,7 @@ mod tests {
             let (spread, routed) = (load(instances, false, None), load(instances, true, None));
             let shared = load(instances, false, Some(600.0));
             assert!(spread.loads <= 500.0 && routed.loads <= spread.loads + 1e-9 && shared.loads < spread.loads);
-            // At most one per client and lifetime.
+            // At most one per client and TTL.
             assert!(shared.loads <= 20_000.0 / 600.0);
             assert!(spread.last_uses <= 500.0 && spread.cores() > spread.parts[0]);
         }

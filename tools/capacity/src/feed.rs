@@ -1,9 +1,10 @@
-//! The change feeds of many instances: what their polls cost PostgreSQL.
+//! The change feeds of many instances: the cost of their polls on PostgreSQL.
 
 use crate::inputs::*;
 
-/// Polls of all instances per second, and PostgreSQL CPU for them in cores; for changes of clients and for revocations and
-/// redemptions (`invalidated`) per second, where Redis makes every instance poll after each change or only the timer does.
+/// Polls of all instances per second, and PostgreSQL CPU for them in cores. The rates are changes
+/// of clients, and revocations and redemptions (`invalidated`). With `redis`, every instance polls
+/// after each change; without, only its timer causes polls.
 pub fn cost(instances: u32, client_changes: f64, invalidated: f64, redis: bool) -> (f64, f64) {
     let (instances, changes) = (f64::from(instances), client_changes + invalidated);
     let polls = polls(if redis { changes } else { 0.0 });
@@ -14,15 +15,15 @@ pub fn cost(instances: u32, client_changes: f64, invalidated: f64, redis: bool) 
     (instances * polls, instances * (reading + statuses) / 1e6)
 }
 
-/// Of one instance. The timer starts when the last poll has ended. A message causes a poll too, but messages within
-/// `POLL_SPACING` of the last such poll share the next one.
+/// Polls of one instance. The timer starts when the last poll has ended. A message causes a poll
+/// too, but messages within `POLL_SPACING` of the last such poll share the next one.
 fn polls(messages: f64) -> f64 {
     let by_timer = 1.0 / (POLL_INTERVAL + POLL_SECONDS);
     by_timer + messages / (1.0 + messages * POLL_SECONDS.max(POLL_SPACING))
 }
 
-/// The polls that find a changed client, and so read the status of clients. Changes are a Poisson process, so a poll finds
-/// none with probability exp(−mean).
+/// The polls that find a changed client, and therefore read client status. Changes are a Poisson
+/// process, so a poll finds none with probability exp(−mean).
 fn status_reads(polls: f64, client_changes: f64) -> f64 {
     polls * -(-client_changes / polls).exp_m1()
 }
@@ -33,7 +34,7 @@ mod tests {
     use crate::inputs::POLL_SECONDS;
 
     #[test]
-    fn polling_costs_each_instance_the_same_and_messages_cost_only_where_something_changes() {
+    fn polling_costs_every_instance_the_same_and_messages_cost_only_with_changes() {
         let cost = |instances, client_changes, redis| cost(instances, client_changes, 0.0, redis);
         assert!((cost(100, 5.0, false).1 - 100.0 * cost(1, 5.0, false).1).abs() <= 1e-9);
         assert_eq!(cost(10, 0.0, true).0, cost(10, 0.0, false).0);

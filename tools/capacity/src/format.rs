@@ -1,4 +1,4 @@
-//! Markdown tables and how figures are written in them.
+//! Markdown tables, and the format of figures in them.
 
 /// A table; `header` separates its cells by `|`.
 pub fn table(header: &str, rows: impl IntoIterator<Item = Vec<String>>) -> String {
@@ -41,7 +41,7 @@ pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
-/// `1.23 GB`; nothing for 0.
+/// `1.23 GB`; empty for 0.
 pub fn bytes(value: f64) -> String {
     match value {
         0.0 => String::new(),

@@ -1,8 +1,10 @@
-//! `cargo run --release -p capacity`: what a hundred instances and a million clients ask of one PostgreSQL, computed from
-//! costs that were measured of one instance. Prints the computed tables of `docs/scaling.md`; `-- SECTION` prints one.
+//! `cargo run --release -p capacity`: the load of a hundred instances and a million clients on one
+//! PostgreSQL, computed from costs that were measured on one instance. Prints the computed tables
+//! of `docs/scaling.md`; `-- SECTION` prints one section.
 //!
-//! Rates are per second, times are seconds and sizes are bytes, unless a name says otherwise. Random numbers are the same in
-//! every run, so the output is too. [`inputs`] holds every figure that comes from outside.
+//! Rates are per second, times are seconds and sizes are bytes, unless a name says otherwise.
+//! Random numbers are the same in every run, and so is the output. [`inputs`] holds every external
+//! figure.
 
 mod benchmarks;
 mod cache;

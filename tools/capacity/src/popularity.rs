@@ -1,5 +1,5 @@
-//! How often each client requests a token: all equally often, or by Zipf's law. Clients with about the same rate form one
-//! group, so that a million clients are a few hundred numbers.
+//! How often each client requests a token: all equally often, or by Zipf's law. Clients with about
+//! the same rate form one group, so that a million clients are a few hundred numbers.
 
 /// Clients with the same rate.
 #[derive(Clone, Copy)]
@@ -13,7 +13,7 @@ pub struct Group {
 #[derive(Clone)]
 pub struct Popularity(pub Vec<Group>);
 
-/// Ranks up to this one are groups of one client; beyond, a group spans 3 % of its rank.
+/// Ranks up to this one are groups of one client; beyond, a group covers 3 % of its rank.
 const SINGLE: u64 = 64;
 
 impl Popularity {
@@ -26,7 +26,7 @@ impl Popularity {
         }])
     }
 
-    /// The client of rank k in proportion to 1/k: few clients often, many rarely.
+    /// The rate of the client of rank k is proportional to 1/k: few clients often, many rarely.
     pub fn zipf(clients: u64, rate: f64) -> Self {
         let mut groups = Vec::new();
         let (mut rank, mut total) = (1, 0.0);
@@ -57,7 +57,8 @@ impl Popularity {
         self.0.iter().map(|group| group.clients).sum()
     }
 
-    /// What one worker sees: a request reaches any of `spread` workers, or the clients are divided among `divided` parts.
+    /// The requests of one worker: each request reaches any of `spread` workers, or the clients are
+    /// divided among `divided` parts.
     pub fn seen(&self, spread: f64, divided: f64) -> Self {
         let seen = |group: &Group| Group {
             clients: group.clients / divided,
@@ -72,7 +73,7 @@ mod tests {
     use super::Popularity;
 
     #[test]
-    fn zipf_in_groups_has_the_rates_of_zipf() {
+    fn grouped_zipf_has_the_rates_of_zipf() {
         let groups = Popularity::zipf(1_000_000, 1.0);
         let harmonic: f64 = (1..=1_000_000).map(|rank| 1.0 / f64::from(rank)).sum();
         let (first, ten) = (groups.0[0].rate, Popularity(groups.0[..10].to_vec()).rate());

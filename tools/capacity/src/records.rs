@@ -2,8 +2,9 @@
 
 use crate::inputs::{FLUSH_INTERVAL, FLUSH_MICROS, MAX_BATCH, PARTITION, ROW_MICROS};
 
-/// Flushes of all instances per second, and PostgreSQL CPU for them in cores. An instance flushes `writer.flush_interval`
-/// after the first record of a batch, or once `writer.max_batch` wait.
+/// Flushes of all instances per second, and PostgreSQL CPU for them in cores. An instance flushes
+/// `writer.flush_interval` after the first record of a batch, or once `writer.max_batch` are
+/// pending.
 pub fn flushes(tokens: f64, instances: f64) -> (f64, f64) {
     // The first record starts the interval, the others arrive within it.
     let rows = (1.0 + tokens / instances * FLUSH_INTERVAL).min(MAX_BATCH);
@@ -11,8 +12,9 @@ pub fn flushes(tokens: f64, instances: f64) -> (f64, f64) {
     (flushes, (flushes * FLUSH_MICROS + tokens * ROW_MICROS) / 1e6)
 }
 
-/// How long a record stays on PostgreSQL, on average and at most: until the last record of its partition has been expired
-/// for `keep_expired`. Below the width of a partition, and on SQLite, rows are removed one by one.
+/// How long a record stays on PostgreSQL, on average and at most: until the last record of its
+/// partition has been expired for `keep_expired`. Below the width of a partition, and on SQLite,
+/// rows are removed individually.
 pub fn retention(ttl: f64, keep_expired: f64) -> (f64, f64) {
     let partition = if keep_expired < PARTITION { 0.0 } else { PARTITION };
     (ttl + keep_expired + partition / 2.0, ttl + keep_expired + partition)
@@ -33,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_kept_for_its_lifetime_for_keep_expired_and_until_its_partition_is_over() {
+    fn a_record_is_kept_until_its_partition_has_been_expired_for_keep_expired() {
         assert_eq!(retention(3600.0, 86_400.0), (90_000.0 + 10_800.0, 90_000.0 + 21_600.0));
         // Shorter than a partition: row by row.
         assert_eq!(retention(3600.0, 3600.0), (7200.0, 7200.0));

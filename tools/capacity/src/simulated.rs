@@ -1,4 +1,5 @@
-//! Random requests to the client cache of the server itself, with a clock of our own: what [`crate::cache`] approximates.
+//! Random requests to the server's own client cache, with a simulated clock: the reference for the
+//! approximation in [`crate::cache`].
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use mintage::time::UnixMillis;
 use crate::popularity::{Group, Popularity};
 use crate::random::Random;
 
-/// The hit rate of `requests` lookups, after half as many that fill the cache. Clients do not change.
+/// The hit rate of `requests` lookups, after half as many that fill the cache. Clients do not
+/// change.
 pub fn hit_rate(capacity: f64, ttl: f64, seen: &Popularity, requests: usize, seed: u64) -> f64 {
     let settings = config::Cache {
         capacity: capacity as usize,
@@ -39,7 +41,7 @@ pub fn hit_rate(capacity: f64, ttl: f64, seen: &Popularity, requests: usize, see
         let client = clients[sums.partition_point(|sum| *sum <= drawn)].clone();
         match map.remembered(client.id.as_str(), moment) {
             Remembered::Known(_) => hits += u32::from(number >= requests / 2),
-            // Loading takes no time here.
+            // Loading takes no time in this simulation.
             _ => map.remember(client, moment),
         }
     }

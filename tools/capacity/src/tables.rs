@@ -29,29 +29,30 @@ const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
 /// Each client requests one token per minute.
 const TOKENS: f64 = CLIENTS as f64 / 60.0;
-/// Workers and cores of an instance.
+/// Workers of an instance, and its cores.
 const WORKERS: u32 = 2;
 /// Cores of the PostgreSQL whose throughput is computed.
 const POSTGRES_CORES: f64 = 4.0;
-/// No core is to be busier than this, of servers and of PostgreSQL.
+/// Maximum utilization of a core, of servers and of PostgreSQL.
 const BUSY: f64 = 0.6;
 
-/// Changes of clients per second where polls are compared.
+/// Changes of clients per second in the comparison of polls.
 const CHANGES: f64 = 10.0;
 
 type Change = fn(&mut Cluster);
 type Rates = fn(f64) -> Popularity;
 
-/// What an operator may choose.
+/// Choices of an operator.
 const DEFAULTS: Change = |_| {};
 const ROUTED: Change = |cluster| (cluster.by_client, cluster.cache.capacity) = (true, 20_000.0);
 const REDIS: Change = |cluster| cluster.shared_cache = Some(cluster.cache.ttl);
 
-/// How often clients request tokens, for a rate of all of them.
+/// How often clients request tokens, for a total rate.
 const ZIPF: Rates = |tokens| Popularity::zipf(CLIENTS, tokens);
 const UNIFORM: Rates = |tokens| Popularity::uniform(CLIENTS, tokens);
 
-/// The default configuration; one client changed and ten tokens revoked or redeemed per second.
+/// The default configuration; per second, one client is changed and ten tokens are revoked or
+/// redeemed.
 fn cluster(instances: u32, popularity: Popularity, change: Change) -> Cluster {
     let mut cluster = Cluster {
         instances,
@@ -90,14 +91,14 @@ fn records() -> String {
         row("revocations, PostgreSQL", REVOCATION_BYTES, REVOCATION_WAL_BYTES),
     ];
     let rates = [100.0, 1000.0, TOKENS].map(|tokens| {
-        let (average, most) = retention(HOUR, DAY);
+        let (average, longest) = retention(HOUR, DAY);
         let disk = |time: f64| bytes(tokens * time * ROW_BYTES);
         vec![
             whole(tokens),
             format!("{} million", figure(tokens * DAY / 1e6)),
             bytes(tokens * DAY * ROW_WAL_BYTES),
             disk(average),
-            disk(most),
+            disk(longest),
             disk(retention(HOUR, 6.0 * HOUR).0),
         ]
     });
@@ -106,7 +107,7 @@ fn records() -> String {
     format!("{million}\n{}", table(header, rates))
 }
 
-/// The token rate at which the cluster uses PostgreSQL as much as `BUSY` allows.
+/// The token rate at which the cluster uses PostgreSQL up to the utilization `BUSY`.
 fn postgres_limit(instances: u32, rates: Rates, change: Change) -> f64 {
     let mut tokens = TOKENS;
     // The cost of a token changes slowly with the rate, so this converges.
@@ -148,7 +149,7 @@ fn postgres() -> String {
     ];
     let rows = rows.map(|(name, rates, change)| {
         let cluster = cluster(100, rates(TOKENS), change);
-        let (hit_rate, load) = (cluster.answers().hit_rate, cluster.load());
+        let (hit_rate, load) = (cluster.hit_rates().hit_rate, cluster.load());
         let mut row = vec![
             name.to_owned(),
             percent(hit_rate),
@@ -194,7 +195,7 @@ fn cache() -> String {
                 let mut cluster = cluster(instances, rates(TOKENS), DEFAULTS);
                 (cluster.cache.capacity, cluster.cache.ttl) = (capacity, minutes * 60.0);
                 cluster.by_client = by_client;
-                row.push(percent(cluster.answers().hit_rate));
+                row.push(percent(cluster.hit_rates().hit_rate));
             }
         }
         row
@@ -203,12 +204,12 @@ fn cache() -> String {
 }
 
 fn revocations() -> String {
-    let limits = [0.0, 0.5, 1.0, 2.0].map(|trip| {
-        let most = 1.0 / (1.0 / REVOCATIONS_IN_TURN + 2.0 * trip / 1e3);
-        vec![format!("{trip} ms"), whole(most)]
+    let limits = [0.0, 0.5, 1.0, 2.0].map(|round_trip| {
+        let maximum = 1.0 / (1.0 / REVOCATIONS_IN_TURN + 2.0 * round_trip / 1e3);
+        vec![format!("{round_trip} ms"), whole(maximum)]
     });
     table(
-        "round trip to PostgreSQL | most revocations per second, all instances",
+        "round trip to PostgreSQL | maximum revocations per second, all instances",
         limits,
     )
 }
@@ -228,7 +229,7 @@ fn inputs() -> String {
 mod tests {
     use super::SECTIONS;
 
-    /// The tables of a text, each as its lines.
+    /// The tables of a text, each as a list of its lines.
     fn tables(text: &str) -> Vec<Vec<&str>> {
         let blocks = text
             .split("\n\n")
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_has_the_computed_tables_as_they_are_printed() {
+    fn the_tables_in_the_document_equal_the_computed_ones() {
         let document = tables(include_str!("../../../docs/scaling.md"));
         let mut found = 0;
         for (name, print) in SECTIONS {

@@ -1,5 +1,6 @@
-//! The closed loop: as many requests in flight as there are connections, always. It finds the capacity. Its latencies say
-//! little, because a slow response also holds back the requests that would have come meanwhile.
+//! The closed loop: as many requests in flight as there are connections. It finds the capacity. Its
+//! latencies mean little, because a slow response also delays the requests that would have
+//! followed.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -19,7 +20,7 @@ pub enum Until {
     Requests(u64),
 }
 
-/// Drives one or several servers, the connections spread over them in turn.
+/// Drives one or several servers, with the connections spread over them in turn.
 pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, until: Until) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -50,8 +51,8 @@ pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, un
                 }
             })
         });
-        for each in loops.collect::<Vec<_>>() {
-            each.await.expect("no loop panics");
+        for task in loops.collect::<Vec<_>>() {
+            task.await.expect("no loop panics");
         }
         let mut outcome = outcome.take();
         outcome.took = began.elapsed();

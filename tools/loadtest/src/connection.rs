@@ -1,4 +1,4 @@
-//! One kept-alive connection: sends a request and reads the whole response.
+//! One persistent connection: sends a request and reads the whole response.
 
 use std::io::{Error, ErrorKind, Result};
 use std::net::SocketAddr;
@@ -25,7 +25,7 @@ impl Connection {
         })
     }
 
-    /// Opens so many connections, spread over the servers in turn.
+    /// Opens `count` connections, spread over the servers in turn.
     pub async fn open_all(addresses: &[SocketAddr], count: usize) -> Vec<Self> {
         let mut open = Vec::with_capacity(count);
         for address in addresses.iter().cycle().take(count) {
@@ -34,7 +34,8 @@ impl Connection {
         open
     }
 
-    /// Whether the status is 200. A connection that the server closed is replaced, and its request has failed.
+    /// Whether the status is 200. A connection that the server closed is replaced, and its request
+    /// counts as failed.
     pub async fn succeeds(&mut self, request: &[u8]) -> bool {
         match self.exchange(request).await {
             Ok(status) => status == 200,
@@ -66,7 +67,7 @@ impl Connection {
     }
 }
 
-/// The status of a response and its length with head and body, once the head has arrived.
+/// The status and the total length of a response, once the head has arrived.
 fn head(response: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(end) = response.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Fills tables with more rows than requests could make in reasonable time, by SQL of its own.
+//! Fills tables by SQL with more rows than requests could create in reasonable time.
 
 use std::ops::Range;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use testkit::TestClient;
 
 const HOUR: i64 = 3600;
 
-/// Rows of one statement, and of one transaction.
+/// Rows per statement, and per transaction.
 const STATEMENT: u64 = 1000;
 const TRANSACTION: u64 = 100_000;
 
@@ -38,7 +38,7 @@ pub fn clients(url: &str, count: u64) {
     });
 }
 
-/// Records `count` tokens that were issued just now and live for two hours.
+/// Records `count` tokens that were issued just now, with a lifetime of two hours.
 pub fn tokens(url: &str, count: u64) {
     token_rows(url, count, 0, 2 * HOUR);
 }
@@ -48,7 +48,7 @@ pub fn expired_tokens(url: &str, count: u64) {
     token_rows(url, count, 72 * HOUR, 24 * HOUR);
 }
 
-/// Records of tokens that were issued `age` seconds ago and live for `lifetime` seconds.
+/// Records tokens that were issued `age` seconds ago, with a lifetime of `lifetime` seconds.
 fn token_rows(url: &str, count: u64, age: i64, lifetime: i64) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -57,7 +57,7 @@ fn token_rows(url: &str, count: u64, age: i64, lifetime: i64) {
     let issued = now - age;
     Database::open(url).insert(count, |numbers| {
         let rows = numbers.map(|number| {
-            // In the order of issue, the newest last, and none newer than now.
+            // In the order of issue, none newer than now.
             let millis = issued * 1000 - ((count - number) / 1000) as i64 - 1000;
             let jti = format!("{:08x}-{:04x}-7000-8000-{number:012x}", millis >> 16, millis & 0xffff);
             let TestClient { id, .. } = client(number % 1000);
@@ -76,7 +76,7 @@ enum Database {
 }
 
 impl Database {
-    /// Opens it without a wait for the disk: what a crash loses is filled again.
+    /// Opens the database without waiting for the disk: after a crash, it is filled again.
     fn open(url: &str) -> Self {
         let mut database = match url.strip_prefix("sqlite:") {
             Some(path) => Self::Sqlite(
@@ -92,7 +92,7 @@ impl Database {
         database
     }
 
-    /// Runs a statement for each part of `0..count`, many in one transaction.
+    /// Runs a statement for each part of `0..count`, several per transaction.
     fn insert(&mut self, count: u64, statement: impl Fn(Range<u64>) -> String) {
         eprintln!("filling: {count} rows");
         for start in (0..count).step_by(TRANSACTION as usize) {
@@ -106,13 +106,13 @@ impl Database {
         self.settle();
     }
 
-    /// Does at once what would come by itself later: rows on the disk, and a plan for a table of this size. Otherwise the first
-    /// commits that are measured would wait for it.
+    /// Does now what would happen in the background later: writes rows to the disk and analyzes the
+    /// table. Otherwise, the first measured commits would wait for it.
     fn settle(&mut self) {
         if let Self::Sqlite(_, path) = self {
             let file = std::fs::File::open(path).expect("the database is a file");
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)");
-            return file.sync_all().expect("the disk takes it");
+            return file.sync_all().expect("the disk accepts the data");
         }
         self.execute("VACUUM ANALYZE");
         self.execute("CHECKPOINT");

@@ -1,5 +1,6 @@
-//! The HTTP floor: a bare actix-web handler that parses the form of a token request and answers a fixed JSON of 700 bytes.
-//! No token server on actix-web can cost less. It runs in a process of its own, as the server does.
+//! The HTTP floor: a bare actix-web handler that parses the form of a token request and responds
+//! with a fixed JSON of 700 bytes. No token server on actix-web can cost less. It runs in its own
+//! process, as the server does.
 
 use std::rc::Rc;
 
@@ -9,10 +10,10 @@ use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey,
 };
 
-/// As long as the part of a token that is signed.
+/// As long as the signed part of a token.
 pub const MESSAGE: [u8; 420] = [b'x'; 420];
 
-/// What the floor parses. It uses none of it.
+/// The form that the floor parses and ignores.
 #[derive(serde::Deserialize)]
 pub struct TokenForm {
     pub grant_type: Option<String>,
@@ -21,13 +22,13 @@ pub struct TokenForm {
     pub client_secret: Option<String>,
 }
 
-/// Serves the floor if this process was started with `--floor=WORKERS`, and says whether it was.
+/// Serves the floor if this process was started with `--floor=WORKERS`; returns whether it was.
 pub fn serve_if_asked() -> bool {
     let workers = std::env::args().find_map(|argument| argument.strip_prefix("--floor=")?.parse().ok());
     workers.map(serve).is_some()
 }
 
-/// Serves `/token`, and `/sign` and `/verify`, which do one such operation in addition.
+/// Serves `/token`, and `/sign` and `/verify`, each of which does that operation in addition.
 fn serve(workers: usize) {
     // As long as the response with an ES256 token.
     let json: &'static str = Box::leak(format!("{{\"access_token\":\"{}\"}}", "x".repeat(681)).into_boxed_str());
@@ -44,7 +45,10 @@ fn serve(workers: usize) {
                 async move { ok() }
             };
             let verify = move |_: web::Form<TokenForm>| {
-                public.0.verify_sig(&MESSAGE, public.1.as_ref()).expect("it verifies");
+                public
+                    .0
+                    .verify_sig(&MESSAGE, public.1.as_ref())
+                    .expect("the signature is valid");
                 async move { ok() }
             };
             let token = move |_: web::Form<TokenForm>| async move { ok() };
@@ -55,6 +59,6 @@ fn serve(workers: usize) {
         });
         let server = server.workers(workers).bind("127.0.0.1:0").expect("a free port");
         eprintln!("server listening url=http://{} (floor)", server.addrs()[0]);
-        server.run().await.expect("it serves");
+        server.run().await.expect("the floor serves");
     });
 }

@@ -1,6 +1,7 @@
-//! `cargo run --release -p loadtest -- SECTION`: the release binary of Mintage under load, in tables.
+//! `cargo run --release -p loadtest -- SECTION`: the release binary of Mintage under load, in
+//! tables.
 //!
-//! Each section is one file in `sections/`; `docs/benchmarks.md` quotes their tables and says how to read them.
+//! Each section is one file in `sections/`; `docs/benchmarks.md` quotes and explains their tables.
 
 mod sections;
 
@@ -21,13 +22,13 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Arguments {
     #[command(subcommand)]
     section: Section,
-    /// Turns of each case
+    /// Rounds per case
     #[arg(long, global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Seconds of each turn, once in a closed and once in an open loop
+    /// Seconds per round, once in a closed and once in an open loop
     #[arg(long, global = true, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     seconds: u32,
-    /// Kept-alive connections to the server
+    /// Persistent connections to the server
     #[arg(long, global = true, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     connections: u32,
     /// Databases; without a PostgreSQL on this machine, only SQLite
@@ -42,9 +43,9 @@ enum Section {
         #[arg(long, value_delimiter = ',', default_value = "1,2")]
         workers: Vec<usize>,
     },
-    /// Answering before and after the record is on the disk; large tables
+    /// Responses before and after the record is on the disk; large tables
     Durability {
-        /// Rows of the large tables; 0 leaves them out
+        /// Rows of the large tables; 0 skips them
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
     },

@@ -1,7 +1,8 @@
 //! The open loop: requests are due at a fixed rate, whether or not earlier ones have been answered.
 //!
-//! Each is timed from the moment at which it was due. If all connections are in use then, it waits for one, and that wait
-//! is part of its latency. So nothing that a slow server holds back is left out (no coordinated omission).
+//! Each is timed from the moment at which it was due. If all connections are in use then, it waits
+//! for one, and that wait is part of its latency. So nothing that a slow server delays is left out
+//! (no coordinated omission).
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -19,7 +20,8 @@ use crate::traffic::Traffic;
 /// How long a run may be behind after its end.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Drives one or several servers: `rate` requests a second for `time`, the connections spread over the servers in turn.
+/// Drives one or several servers: `rate` requests per second for `time`, with the connections
+/// spread over the servers in turn.
 pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, rate: f64, time: Duration) -> Outcome {
     let total = (rate * time.as_secs_f64()).max(1.0) as u64;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,8 +56,8 @@ pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, ra
                 }
             })
         });
-        for each in loops.collect::<Vec<_>>() {
-            each.await.expect("no loop panics");
+        for task in loops.collect::<Vec<_>>() {
+            task.await.expect("no loop panics");
         }
         pacer.stop();
         let mut outcome = outcome.take();
@@ -65,7 +67,8 @@ pub fn drive(addresses: &[SocketAddr], traffic: &Traffic, connections: usize, ra
     })
 }
 
-/// A thread that says when a request is due: tokio's timers are no finer than a millisecond.
+/// A thread that releases each request when it is due: tokio's timers have a resolution of a
+/// millisecond.
 struct Pacer {
     due: Arc<Semaphore>,
     stopped: Arc<AtomicBool>,
@@ -76,14 +79,14 @@ impl Pacer {
     fn start(began: Instant, rate: f64, total: u64) -> Self {
         let due = Arc::new(Semaphore::new(0));
         let stopped = Arc::new(AtomicBool::new(false));
-        let (permits, told) = (due.clone(), stopped.clone());
+        let (permits, stop) = (due.clone(), stopped.clone());
         let thread = std::thread::spawn(move || {
-            let mut given = 0;
-            while given < total && !told.load(Ordering::Relaxed) {
+            let mut released = 0;
+            while released < total && !stop.load(Ordering::Relaxed) {
                 let now = ((began.elapsed().as_secs_f64() * rate) as u64 + 1).min(total);
-                permits.add_permits((now - given) as usize);
-                given = now;
-                let next = began + Duration::from_secs_f64(given as f64 / rate);
+                permits.add_permits((now - released) as usize);
+                released = now;
+                let next = began + Duration::from_secs_f64(released as f64 / rate);
                 std::thread::sleep(next.saturating_duration_since(Instant::now()));
             }
         });

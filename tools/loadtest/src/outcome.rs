@@ -1,4 +1,4 @@
-//! The outcome of one run of load: latencies in one histogram, and how many requests failed.
+//! The outcome of one run of load: a histogram of latencies, and the number of failed requests.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ pub struct Outcome {
     pub latencies: Histogram<u64>,
     /// Responses with another status, and requests without a response.
     pub failed: u64,
-    /// Requests that were due and were not sent, because the server was too far behind.
+    /// Requests that were due but not sent, because the server was too far behind.
     pub unsent: u64,
     /// From the first request to the last response.
     pub took: Duration,
 }
 
-/// The longest latency that the histogram tells apart, in nanoseconds: a minute.
+/// The longest latency that the histogram distinguishes, in nanoseconds: a minute.
 const MAX_LATENCY: u64 = 60_000_000_000;
 
 impl Default for Outcome {
@@ -44,7 +44,7 @@ impl Outcome {
         self.latencies.len()
     }
 
-    /// Responses with status 200 a second.
+    /// Responses with status 200 per second.
     pub fn rate(&self) -> f64 {
         self.succeeded() as f64 / self.took.as_secs_f64()
     }

@@ -1,4 +1,4 @@
-//! The server under test, started by [`testkit`]: what it says of itself, and what the kernel says of it.
+//! The server under test, started by [`testkit`]: its statistics, and its CPU time from the kernel.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use testkit::{Program, Server, TestClient};
 
 use crate::traffic::SCOPE;
 
-/// The records of the last tokens are written within this time.
+/// The time within which the records of the last tokens must be written.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The release binary that cargo built beside this program.
+/// The release binary that cargo built next to this program.
 pub fn binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let path = own.with_file_name("mintage");
@@ -26,7 +26,7 @@ pub fn binary() -> Result<PathBuf, String> {
     }
 }
 
-/// A binary on a database, with the settings of production and one worker.
+/// A program on a database, with production settings and one worker.
 pub fn program(binary: &Path, url: &str) -> Program {
     Program::at(binary)
         .without("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE")
@@ -39,17 +39,18 @@ pub fn create_client(program: &Program, alg: &str) -> TestClient {
     program.create_client(&["--name", "bench", "--alg", alg, "--scope", &scope])
 }
 
-/// The HTTP floor with so many workers, which is this program: its `main` must call [`crate::floor::serve_if_asked`].
+/// The HTTP floor with this many workers. It is this program: its `main` must call
+/// [`crate::floor::serve_if_asked`].
 pub fn floor(workers: usize) -> Server {
     let own = std::env::current_exe().expect("this program has a path");
     Program::at(own).serve_unready(&[&format!("--floor={workers}")])
 }
 
-/// An operator, who may read statistics.
+/// An operator that may read statistics.
 pub struct Operator(TestClient);
 
 impl Operator {
-    /// Creates one.
+    /// Creates an operator.
     pub fn create(program: &Program) -> Self {
         Self(program.create_client(&["--name", "operator", "--scope", "mintage:read"]))
     }
@@ -78,16 +79,9 @@ fn statistics(server: &Server, token: &str, path: &str, member: &str) -> f64 {
     response.json()[member].as_f64().expect("a number")
 }
 
-/// Resident memory of a process, in bytes.
-pub fn resident_bytes(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-    kilobytes.expect("Linux tells the resident set") * 1024
-}
-
-/// User and system time of a process, from both of the kernel's accounts: that of its threads is exact and forgets threads
-/// that ended, that of the process forgets nothing and counts in hundredths of a second.
+/// User and system time of a process, from two accounts of the kernel: that of its threads is exact
+/// but forgets threads that have ended; that of the process is complete but counts hundredths of a
+/// second.
 #[derive(Clone, Copy)]
 pub struct CpuTime {
     threads_nanos: u64,
@@ -95,7 +89,7 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// What a process has used so far.
+    /// The time that a process has used so far.
     pub fn of(process: u32) -> Self {
         // USER_HZ, which is 100 on every machine that Linux runs on today.
         const TICK_NANOS: u64 = 10_000_000;
@@ -119,7 +113,7 @@ impl CpuTime {
     pub fn since(self, before: Self) -> f64 {
         let threads = self.threads_nanos as f64 - before.threads_nanos as f64;
         let process = self.process_nanos as f64 - before.process_nanos as f64;
-        // Apart by more than two ticks: threads have ended in between.
+        // If they differ by more than two ticks, threads have ended in between.
         if (process - threads).abs() <= 2e7 {
             threads
         } else {
@@ -130,7 +124,7 @@ impl CpuTime {
 
 /// CPU time that this thread has used, in nanoseconds.
 pub fn thread_cpu_nanos() -> u64 {
-    first_number(Path::new("/proc/thread-self/schedstat")).expect("Linux tells the time of a thread")
+    first_number(Path::new("/proc/thread-self/schedstat")).expect("Linux reports the CPU time of a thread")
 }
 
 fn first_number(file: &Path) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! Requests as bytes: the same in turn, or of one client out of many.
+//! Requests as bytes: the same ones in turn, or those of one client out of many.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -6,7 +6,7 @@ use std::rc::Rc;
 use testkit::TestClient;
 use testkit::token::token_request;
 
-/// The scope that token requests ask for.
+/// The requested scope of token requests.
 pub const SCOPE: &str = "orders:read";
 
 /// Writes the next request into a buffer; shared by all connections of a load.
@@ -31,7 +31,8 @@ impl Traffic {
         Self::in_turn(vec![token_bytes(client)])
     }
 
-    /// Token requests of `count` clients, each as likely as any other, the same ones in every run.
+    /// Token requests of `count` clients, with equal probability and the same sequence in every
+    /// run.
     pub fn of_many(count: u64, client: fn(u64) -> TestClient) -> Self {
         let mut state = 1;
         Self::new(move |buffer| *buffer = token_bytes(&client(split_mix(&mut state) % count)))

@@ -1,6 +1,7 @@
-//! CSV: a line a client, the first line names the columns.
+//! CSV: one client per line; the first line names the columns.
 //!
-//! What is wrong is named by its place: where the first line is missing, the names of columns are a client's secrets.
+//! Errors name a line or a column, never its content: if the header is missing, the first line
+//! contains the secret of a client.
 
 use csv::{ByteRecord, ReaderBuilder};
 
@@ -8,7 +9,7 @@ use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
 use crate::api::client_fields::ClientFields;
 use crate::time::UnixMillis;
 
-/// The columns; all but `client_id` and `scope` may be missing.
+/// The columns. Only `client_id` and `scope` are required.
 const COLUMNS: [&str; 12] = [
     "client_id",
     "scope",
@@ -24,16 +25,16 @@ const COLUMNS: [&str; 12] = [
     "secret_hash",
 ];
 
-/// One more: when the secret ends.
+/// An additional column: when the secret expires.
 const SECRET_EXPIRES_AT: &str = "secret_expires_at";
 
-/// All clients of a file.
+/// Parses all clients of a file.
 ///
 /// # Errors
-/// When its first line does not name the columns, or it is no CSV.
+/// When the first line does not name the columns, or the file is not CSV.
 pub fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     let head = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    // Where a comma is for decimals, spreadsheets write semicolons.
+    // Where the decimal separator is a comma, spreadsheets write semicolons.
     let delimiter = if head.contains(&b';') && !head.contains(&b',') {
         b';'
     } else {
@@ -57,7 +58,8 @@ pub fn entries(bytes: &[u8]) -> Result<Vec<Entry>, String> {
     Ok(entries)
 }
 
-/// Counts lines as an editor does. The library counts neither the end of a `\r\n` nor the empty lines before a record.
+/// Counts lines as an editor does. The library counts neither the end of a `\r\n` nor the empty
+/// lines before a record.
 struct Lines<'a> {
     bytes: &'a [u8],
     counted: usize,
@@ -73,7 +75,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The line of what begins at or after `begin`, past line ends; asked in order.
+    /// The line of the record at byte `begin`; line ends before it are skipped. Calls must be in
+    /// ascending order.
     fn number(&mut self, begin: usize) -> u64 {
         while let Some(byte) = self.bytes.get(self.counted) {
             if self.counted >= begin && !matches!(byte, b'\r' | b'\n') {
@@ -107,20 +110,20 @@ fn columns(header: &ByteRecord) -> Result<Vec<&'static str>, String> {
     }
 }
 
-/// A line, by the names of its columns.
+/// A line, accessed by column name.
 struct Row<'a> {
     columns: &'a [&'static str],
     values: Vec<&'a str>,
 }
 
 impl Row<'_> {
-    /// What stands in a column; `None` when it is empty or there is no such column.
+    /// The value of a column; `None` when it is empty or the column does not exist.
     fn get(&self, column: &str) -> Option<&str> {
         let place = self.columns.iter().position(|name| *name == column)?;
         self.values.get(place).copied().filter(|value| !value.is_empty())
     }
 
-    /// Words between spaces; `None` as [`Row::get`].
+    /// The space-separated words of a column; `None` as in [`Row::get`].
     fn words(&self, column: &str) -> Option<Vec<String>> {
         let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
         self.get(column).map(words)
@@ -200,7 +203,7 @@ mod tests {
         entries(text.as_bytes()).unwrap_or_else(|wrong| panic!("{wrong}"))
     }
 
-    fn refused(text: &str) -> String {
+    fn rejection(text: &str) -> String {
         match read(text).remove(0).machine.err() {
             Some(NotAccepted::Rejected(reason)) => reason,
             other => panic!("{other:?}"),
@@ -208,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read_with_all_columns() {
+    fn a_line_with_all_columns_is_read() {
         let hash = PasswordHash::of(&crate::oauth::client_secret::ClientSecret::new("hunter2".into()));
         let header = format!("{},{SECRET_EXPIRES_AT}", COLUMNS.join(","));
         let line = format!(
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_come_in_any_order_and_semicolons_do_too() {
+    fn columns_may_be_in_any_order_and_separated_by_semicolons() {
         for text in [
             "secret,scope,client_id\ns,a,orders\n",
             "secret;scope;client_id\ns;a;orders\n",
@@ -251,14 +254,14 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_counted_as_an_editor_counts_it() {
+    fn lines_are_counted_as_in_an_editor() {
         let text = "client_id,scope,secret,name\na,x,s,\"two\nlines\"\n\nb,x,s,n\n";
         let places: Vec<Place> = read(text).iter().map(|entry| entry.place).collect();
         assert_eq!(places, [Place::Line(2), Place::Line(5)]);
     }
 
     #[test]
-    fn g8_a_first_line_that_names_no_columns_is_refused_without_being_shown() {
+    fn g8_a_missing_header_is_rejected_without_showing_the_first_line() {
         for text in [
             "",
             "orders,a,hunter2\n",
@@ -278,7 +281,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_are_too_much(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a,;\"\r\n]{0,60}") {
+        fn any_bytes_are_handled(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a,;\"\r\n]{0,60}") {
             let _ = entries(&bytes);
             let header = "client_id,scope,secret\n";
             if let Ok(found) = entries(format!("{header}{text}").as_bytes()) {
@@ -291,13 +294,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_over_is_refused() {
+    fn invalid_lines_are_rejected() {
         for (line, reason) in [
             ("orders,a,", "no secret"),
             ("orders,a", "2 columns"),
             ("orders,a,s,x", "4 columns"),
         ] {
-            let found = refused(&format!("client_id,scope,secret\n{line}\n"));
+            let found = rejection(&format!("client_id,scope,secret\n{line}\n"));
             assert!(found.contains(reason), "{found}");
         }
         for (column, value, reason) in [
@@ -306,7 +309,7 @@ mod tests {
             ("secret_expires_at", "soon", "must be a time"),
             ("secret_hash", "$2b$04$", "both"),
         ] {
-            let found = refused(&format!("client_id,scope,secret,{column}\norders,a,s,{value}\n"));
+            let found = rejection(&format!("client_id,scope,secret,{column}\norders,a,s,{value}\n"));
             assert!(found.contains(reason), "{found}");
         }
         let bad = entries(b"client_id,scope,secret\n\xff,a,s\n").unwrap().remove(0);

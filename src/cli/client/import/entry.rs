@@ -1,4 +1,4 @@
-//! Entries of a file, whatever its format, and what becomes of each: accepted, skipped or rejected.
+//! The entries of a file, independent of its format, and their validation.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,15 +13,16 @@ use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
-/// The longest secret that is taken over, in bytes; a token request must hold it beside everything else.
+/// The maximum length of an imported secret in bytes. A token request must have space for it and
+/// for its other parameters.
 const MAX_SECRET: usize = 1000;
 
-/// Where an entry stands.
+/// The position of an entry in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// The how manieth client, from 1.
+    /// The 1-based index of the client.
     Client(usize),
-    /// The line, from 1.
+    /// The 1-based line number.
     Line(u64),
 }
 
@@ -34,37 +35,37 @@ impl fmt::Display for Place {
     }
 }
 
-/// What a file says of one client.
+/// A client as read from a file.
 pub struct Entry {
-    /// Where.
+    /// Its position.
     pub place: Place,
-    /// Its id, as it is written; empty when there is none.
+    /// Its id as written; empty when there is none.
     pub id: String,
-    /// The rest, unless it is clear already that it is not accepted.
+    /// Everything else, unless reading it has shown that it cannot be accepted.
     pub machine: Result<Machine, NotAccepted>,
 }
 
-/// A client that gets tokens for itself.
+/// A client that obtains tokens for itself.
 pub struct Machine {
-    /// All but id and secrets.
+    /// All members but the id and the secrets.
     pub fields: ClientFields,
-    /// The secrets that count.
+    /// The secrets that are valid.
     pub secrets: Vec<ForeignSecret>,
 }
 
-/// A secret as another server has kept it.
+/// A secret as another server stored it.
 pub struct ForeignSecret {
     /// The secret, or a hash of it.
     pub value: Value,
-    /// When it ends.
+    /// When it expires.
     pub expires_at: Option<UnixMillis>,
 }
 
 /// A secret, or a hash of it.
 pub enum Value {
-    /// In the clear.
+    /// In plain text.
     Plain(ClientSecret),
-    /// As a slow hash.
+    /// As a password hash.
     Hashed(PasswordHash),
 }
 
@@ -90,10 +91,10 @@ impl From<&str> for NotAccepted {
 }
 
 impl ForeignSecret {
-    /// A secret in the clear.
+    /// A secret in plain text.
     ///
     /// # Errors
-    /// When it is longer than anybody's.
+    /// When it exceeds [`MAX_SECRET`].
     pub fn plain(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
         if text.len() > MAX_SECRET {
             return Err("its secret is longer than 1000 bytes".into());
@@ -102,40 +103,40 @@ impl ForeignSecret {
         Ok(Self { value, expires_at })
     }
 
-    /// A hash.
+    /// A password hash.
     ///
     /// # Errors
-    /// When it is of no known kind, malformed, or costs too much.
+    /// When its scheme is unknown, it is malformed, or its cost is too high.
     pub fn hashed(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
         let value = Value::Hashed(PasswordHash::parse(text)?);
         Ok(Self { value, expires_at })
     }
 }
 
-/// A client that is accepted.
+/// An accepted client.
 pub struct Candidate {
-    /// Where it stands.
+    /// Its position.
     pub place: Place,
-    /// The client, without secrets before they are hashed.
+    /// The client. Its secrets are added by [`Candidate::hash_secrets`].
     pub client: Client,
     secrets: Vec<ForeignSecret>,
 }
 
-/// An entry that is not accepted, and why.
+/// An entry that is not accepted, and the reason.
 #[derive(Debug)]
 pub struct Rejected {
-    /// Where it stands.
+    /// Its position.
     pub place: Place,
-    /// Its id, as it is written.
+    /// Its id as written.
     pub id: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// What becomes of all entries of a file.
+/// The result for each entry of a file.
 #[derive(Default)]
 pub struct ImportReport {
-    /// What can be written.
+    /// Clients that can be written.
     pub accepted: Vec<Candidate>,
     /// What is no client of Mintage's kind.
     pub skipped: Vec<Rejected>,
@@ -143,26 +144,26 @@ pub struct ImportReport {
     pub rejected: Vec<Rejected>,
 }
 
-/// Judges all entries of a file; the database has no say in it yet.
-pub fn judge(entries: Vec<Entry>, now: UnixMillis) -> ImportReport {
-    let mut verdicts = ImportReport::default();
+/// Validates all entries of a file, without the database.
+pub fn validate(entries: Vec<Entry>, now: UnixMillis) -> ImportReport {
+    let mut report = ImportReport::default();
     let mut places: HashMap<String, Place> = HashMap::new();
     for Entry { place, id, machine } in entries {
         let candidate = machine.and_then(|machine| candidate(place, &id, machine, &places, now));
         match candidate {
             Ok(candidate) => {
                 places.insert(id, place);
-                verdicts.accepted.push(candidate);
+                report.accepted.push(candidate);
             }
-            Err(NotAccepted::Skipped(reason)) => verdicts.skipped.push(Rejected {
+            Err(NotAccepted::Skipped(reason)) => report.skipped.push(Rejected {
                 place,
                 id,
                 reason: reason.to_owned(),
             }),
-            Err(NotAccepted::Rejected(reason)) => verdicts.rejected.push(Rejected { place, id, reason }),
+            Err(NotAccepted::Rejected(reason)) => report.rejected.push(Rejected { place, id, reason }),
         }
     }
-    verdicts
+    report
 }
 
 fn candidate(
@@ -202,17 +203,17 @@ fn candidate(
 }
 
 impl ImportReport {
-    /// How many entries there were.
+    /// The number of entries.
     pub fn len(&self) -> usize {
         self.accepted.len() + self.skipped.len() + self.rejected.len()
     }
 
-    /// Whether what is accepted may be written although something else is not.
+    /// Whether the accepted clients may be written even if others are not accepted.
     pub fn may_be_written(&self, skip_refused: bool) -> bool {
         skip_refused || self.rejected.is_empty()
     }
 
-    /// Rejects what the database has already.
+    /// Rejects the accepted clients whose ids are taken.
     pub fn reject_taken(&mut self, taken: &HashSet<String>) {
         let accepted = std::mem::take(&mut self.accepted);
         for candidate in accepted {
@@ -230,7 +231,7 @@ impl ImportReport {
 }
 
 impl Candidate {
-    /// What an operator should know of it.
+    /// What an operator should know about the client.
     pub fn warnings(&self) -> Vec<&'static str> {
         let chosen = |secret: &ForeignSecret| match &secret.value {
             Value::Plain(secret) => !imported_secret::looks_generated(secret),
@@ -248,7 +249,7 @@ impl Candidate {
         warnings
     }
 
-    /// Hashes its secrets; one that looks chosen takes 30 ms.
+    /// Hashes the secrets. One that looks chosen takes 30 ms.
     pub fn hash_secrets(&mut self) {
         for secret in &self.secrets {
             let hash = match &secret.value {
@@ -261,7 +262,7 @@ impl Candidate {
         }
     }
 
-    /// The client, with the secrets that are hashed.
+    /// The client with its hashed secrets.
     pub fn hashed(&self) -> Client {
         self.client.clone()
     }
@@ -293,23 +294,23 @@ mod tests {
         }
     }
 
-    fn refused(entry: Entry) -> String {
-        let verdicts = judge(vec![entry], NOW);
-        assert_eq!((verdicts.accepted.len(), verdicts.rejected.len()), (0, 1));
-        verdicts.rejected[0].reason.clone()
+    fn rejection(entry: Entry) -> String {
+        let report = validate(vec![entry], NOW);
+        assert_eq!((report.accepted.len(), report.rejected.len()), (0, 1));
+        report.rejected[0].reason.clone()
     }
 
     #[test]
-    fn a_secret_that_has_expired_is_left_out_when_there_is_another() {
+    fn an_expired_secret_is_left_out_when_there_is_another() {
         let expired = ForeignSecret::plain("9tGuURiEKcKED1t48BwfyWF76VkoyII0", Some(NOW));
         let entry = entry("a", |machine| machine.secrets.push(expired.ok().unwrap()));
-        let verdicts = judge(vec![entry], NOW);
-        assert_eq!((verdicts.accepted.len(), verdicts.rejected.len()), (1, 0));
-        assert_eq!(verdicts.accepted[0].secrets.len(), 1);
+        let report = validate(vec![entry], NOW);
+        assert_eq!((report.accepted.len(), report.rejected.len()), (1, 0));
+        assert_eq!(report.accepted[0].secrets.len(), 1);
     }
 
     #[test]
-    fn what_cannot_be_is_refused_with_its_reason() {
+    fn invalid_entries_are_rejected_with_a_reason() {
         for (entry, reason) in [
             (entry("", |_| {}), "its id"),
             (entry(&"x".repeat(129), |_| {}), "its id"),
@@ -336,7 +337,7 @@ mod tests {
                 "expired",
             ),
         ] {
-            let found = refused(entry);
+            let found = rejection(entry);
             assert!(found.contains(reason), "{found}: {reason}");
         }
         let too_long = ForeignSecret::plain(&"x".repeat(1001), None);
@@ -344,23 +345,23 @@ mod tests {
     }
 
     #[test]
-    fn the_second_of_one_id_is_refused_and_names_the_first() {
+    fn the_second_entry_with_an_id_is_rejected_and_names_the_first() {
         let mut second = entry("a", |_| {});
         second.place = Place::Client(2);
-        let verdicts = judge(vec![entry("a", |_| {}), second], NOW);
-        assert_eq!(verdicts.accepted.len(), 1);
-        assert_eq!(verdicts.rejected[0].reason, "client 1 has the same id");
+        let report = validate(vec![entry("a", |_| {}), second], NOW);
+        assert_eq!(report.accepted.len(), 1);
+        assert_eq!(report.rejected[0].reason, "client 1 has the same id");
     }
 
     #[test]
-    fn a_client_without_a_name_is_called_by_its_id() {
-        let verdicts = judge(vec![entry("a", |_| {})], NOW);
-        assert_eq!(verdicts.accepted[0].client.name, "a");
+    fn a_client_without_a_name_is_named_by_its_id() {
+        let report = validate(vec![entry("a", |_| {})], NOW);
+        assert_eq!(report.accepted[0].client.name, "a");
     }
 
     #[test]
     fn an_operator_is_warned_of_chosen_secrets_and_missing_scopes() {
-        let warned = |change: fn(&mut Machine)| judge(vec![entry("a", change)], NOW).accepted[0].warnings().len();
+        let warned = |change: fn(&mut Machine)| validate(vec![entry("a", change)], NOW).accepted[0].warnings().len();
         assert_eq!(warned(|_| {}), 0);
         assert_eq!(warned(|machine| machine.fields.scope = Some(String::new())), 1);
         assert_eq!(

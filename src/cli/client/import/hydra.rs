@@ -1,4 +1,5 @@
-//! Ory Hydra's clients: as its API and command line list them, or as its database has them, with the hashes.
+//! Ory Hydra's clients: as printed by its API and command line, or as stored in its database, with
+//! secret hashes.
 
 use serde_json::Value;
 
@@ -9,7 +10,8 @@ use crate::config::Duration;
 use crate::oauth::password_hash::PasswordHash;
 use crate::time::UnixMillis;
 
-/// All clients of some documents: each a client, a list of them, or a list in `items` or `clients`.
+/// Reads all clients of some documents. A document is a client, a list of clients, or an object
+/// with a list in `items` or `clients`.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {
     let mut clients = Vec::new();
     for document in documents {
@@ -38,7 +40,7 @@ fn collect<'a>(value: &'a Value, clients: &mut Vec<&'a Value>) {
 
 fn entry(number: usize, client: &Value) -> Entry {
     let id = |members: &Members| -> Result<String, NotAccepted> {
-        // The column was called `id` before the API's name came into the database.
+        // Before the database adopted the API's name, the column was `id`.
         let id = text(members, "client_id")?.or(text(members, "id")?);
         Ok(id.unwrap_or_default().to_owned())
     };
@@ -85,7 +87,7 @@ fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
     let Some(secret) = text(client, "client_secret")? else {
         return Err("it has no client_secret: Hydra's API omits it, its database has it (docs/import.md)".into());
     };
-    // 0: it does not expire.
+    // 0 means that the secret does not expire.
     let expires_at = number(client, "client_secret_expires_at")?.filter(|seconds| *seconds != 0);
     let expires_at = expires_at.map(UnixMillis::from_seconds);
     match PasswordHash::looks_like_one(secret) {
@@ -94,7 +96,7 @@ fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
     }
 }
 
-/// `"1h0m0s"` in the API, nanoseconds in the database.
+/// The lifetime of tokens in seconds: `"1h0m0s"` in the API, nanoseconds in the database.
 fn ttl(client: &Members) -> Result<Option<i64>, NotAccepted> {
     const NAME: &str = "client_credentials_grant_access_token_lifespan";
     if let Some(Value::Number(_)) = client.get(NAME) {
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_is_read_with_all_that_mintage_knows() {
+    fn a_client_is_read_with_all_supported_members() {
         let entry = one(client());
         let machine = entry.machine.unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let fields = machine.fields;
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn clients_come_one_by_one_in_lists_and_as_rows_of_the_database() {
+    fn clients_may_be_single_in_lists_or_database_rows() {
         let mut row = with("id", json!("orders"));
         row.as_object_mut().unwrap().remove("client_id");
         row["grant_types"] = json!("client_credentials|refresh_token");
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_machines_is_passed_over() {
+    fn clients_without_the_client_credentials_grant_are_skipped() {
         for client in [
             with("grant_types", json!(["authorization_code"])),
             with("grant_types", json!(null)),
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_over_is_refused() {
+    fn invalid_clients_are_rejected() {
         for (client, reason) in [
             (with("client_secret", json!(null)), "no client_secret"),
             (with("client_secret", json!("$1$abc$def")), "neither"),

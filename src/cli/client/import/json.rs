@@ -1,4 +1,4 @@
-//! Members of an entry that is JSON. What is wrong is named by the member: its value may be a secret.
+//! Members of a JSON entry. Errors name the member and never its value, which may be a secret.
 
 use serde_json::{Map, Value};
 
@@ -8,17 +8,17 @@ pub type Members = Map<String, Value>;
 /// The members of an entry.
 ///
 /// # Errors
-/// When it is no object.
+/// When the entry is not an object.
 pub fn object(entry: &Value) -> Result<&Members, String> {
     entry
         .as_object()
         .ok_or_else(|| "it is not a client: not a JSON object".to_owned())
 }
 
-/// A text; `None` when it is left out, `null` or empty.
+/// A string; `None` when it is missing, `null` or empty.
 ///
 /// # Errors
-/// When it is of another type.
+/// When the member has another type.
 pub fn text<'a>(members: &'a Members, name: &str) -> Result<Option<&'a str>, String> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(None),
@@ -27,11 +27,11 @@ pub fn text<'a>(members: &'a Members, name: &str) -> Result<Option<&'a str>, Str
     }
 }
 
-/// A list of texts, empty when it is left out or `null`. A text may stand for it, as it does in Hydra's database: with
-/// `|` between them, or with the list as JSON.
+/// A list of strings; empty when it is missing or `null`. A string is also accepted, as in Hydra's
+/// database: the list as JSON, or its items separated by `|`.
 ///
 /// # Errors
-/// When it is of another type.
+/// When the member has another type.
 pub fn texts(members: &Members, name: &str) -> Result<Vec<String>, String> {
     let wrong = || format!("{name} must be a list of strings");
     match members.get(name) {
@@ -49,10 +49,10 @@ pub fn texts(members: &Members, name: &str) -> Result<Vec<String>, String> {
     }
 }
 
-/// `true` or `false`; `default` when it is left out or `null`.
+/// A boolean; `default` when it is missing or `null`.
 ///
 /// # Errors
-/// When it is of another type.
+/// When the member has another type.
 pub fn flag(members: &Members, name: &str, default: bool) -> Result<bool, String> {
     match members.get(name) {
         None | Some(Value::Null) => Ok(default),
@@ -61,10 +61,10 @@ pub fn flag(members: &Members, name: &str, default: bool) -> Result<bool, String
     }
 }
 
-/// A whole number, also one that is written as a text; `None` when it is left out, `null` or empty.
+/// An integer, or a string that contains one; `None` when it is missing, `null` or empty.
 ///
 /// # Errors
-/// When it is something else.
+/// When the member is anything else.
 pub fn number(members: &Members, name: &str) -> Result<Option<i64>, String> {
     let wrong = || format!("{name} must be a whole number");
     match members.get(name) {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_null_or_empty_is_the_same() {
+    fn missing_null_and_empty_members_are_equivalent() {
         let members = members(serde_json::json!({"null": null, "empty": ""}));
         for name in ["missing", "null", "empty"] {
             assert_eq!(
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_come_as_lists_or_as_texts() {
+    fn lists_may_be_lists_or_strings() {
         let lists = serde_json::json!({
             "list": ["a", "b"], "bars": "a|b", "json": "[\"a\", \"b\"]", "numbers": [1], "broken": "[a",
         });
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn g8_what_is_wrong_is_named_without_its_value() {
+    fn g8_an_invalid_member_is_named_without_its_value() {
         let members = members(serde_json::json!({"a": 4711, "b": "4711x", "c": {"d": "4711"}}));
         for wrong in [
             text(&members, "a").unwrap_err(),

@@ -1,4 +1,4 @@
-//! Keycloak's realm export: its clients with service accounts, whose secrets are in the clear.
+//! Keycloak's realm export: its clients with service accounts, whose secrets are in plain text.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use super::json::{Members, flag, number, object, text, texts};
 use crate::api::client_fields::ClientFields;
 use crate::time::UnixMillis;
 
-/// All clients of some documents: each a realm, a client, or a list of them.
+/// Reads all clients of some documents. A document is a realm, a client, or a list of them.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for document in documents {
@@ -33,7 +33,7 @@ fn collect(value: &Value, hidden: &HashSet<&str>, entries: &mut Vec<Entry>) {
     }
 }
 
-/// The client scopes of a realm that are there for their claims, and do not show in a token's `scope`.
+/// The client scopes of a realm that only add claims and are not part of a token's `scope`.
 fn hidden_scopes(realm: &Members) -> HashSet<&str> {
     let scopes = realm.get("clientScopes").and_then(Value::as_array);
     let hidden = |scope: &&Value| scope["attributes"]["include.in.token.scope"] == "false";
@@ -82,7 +82,7 @@ fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccep
         enabled: Some(flag(client, "enabled", true)?),
         scope: Some([default.as_slice(), &optional].concat().join(" ")),
         default_scope: Some(Some(default.join(" "))),
-        // -1: as the realm has it.
+        // -1 stands for the realm's setting.
         ttl_seconds: number(attributes, "access.token.lifespan")?
             .filter(|ttl| *ttl != -1)
             .map(Some),
@@ -94,7 +94,7 @@ fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccep
     })
 }
 
-/// The secret, and the one before it while both count.
+/// The secret, and the previous one while both are valid.
 fn secrets(client: &Members, attributes: &Members) -> Result<Vec<ForeignSecret>, NotAccepted> {
     let Some(secret) = text(client, "secret")? else {
         return Err("it has no secret".into());
@@ -113,7 +113,7 @@ fn secrets(client: &Members, attributes: &Members) -> Result<Vec<ForeignSecret>,
     Ok(secrets)
 }
 
-/// Rejects what stands in the place of a secret.
+/// Rejects placeholders for a secret.
 fn check(secret: &str) -> Result<(), NotAccepted> {
     if secret.bytes().all(|byte| byte == b'*') {
         return Err("its secret is masked: export with `kc.sh export`, the admin console leaves secrets out".into());
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn realms_come_one_by_one_and_in_lists_and_clients_without_a_realm() {
+    fn documents_may_be_realms_lists_and_clients_without_a_realm() {
         let other = with("clientId", json!("other"));
         for (documents, count) in [
             (vec![realm(json!([client(), other]))], 2),
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_before_counts_as_long_as_it_did() {
+    fn the_previous_secret_keeps_its_expiry() {
         let attributes = json!({
             "client.secret.expiration.time": "1900000001", "client.secret.rotated": "the one before",
             "client.secret.rotated.expiration.time": "1900000000",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_for_machines_is_passed_over() {
+    fn clients_without_a_service_account_are_skipped() {
         for client in [
             with("publicClient", json!(true)),
             with("bearerOnly", json!(true)),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_taken_over_is_refused() {
+    fn invalid_clients_are_rejected() {
         for (client, reason) in [
             (with("secret", json!("**********")), "masked"),
             (with("secret", json!("${vault.orders}")), "placeholder"),

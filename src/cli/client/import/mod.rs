@@ -1,8 +1,8 @@
-//! `mintage client import`: brings clients over from another server, with the secrets that they have.
+//! `mintage client import`: imports clients of another server, with their secrets.
 //!
-//! A file is read whole and judged whole: an entry is accepted, skipped because it is not a client of Mintage's kind,
-//! or rejected. Then all that is accepted is written in one transaction, or nothing. Nothing that is printed holds a secret,
-//! a hash or any other text of the file but client ids.
+//! The whole file is read and validated first: each entry is accepted, skipped (a client that Mintage
+//! does not support) or rejected. Then all accepted clients are written in one transaction, or none.
+//! The output contains no secret, no hash and no other text of the file except client ids.
 
 mod csv_file;
 mod entry;
@@ -53,54 +53,54 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         None => source.guess()?,
     };
     let entries = source.entries(format)?;
-    let mut verdicts = entry::judge(entries, now);
-    verdicts.reject_taken(&taken(context, &verdicts, arguments.dry_run)?);
+    let mut report = entry::validate(entries, now);
+    report.reject_taken(&taken(context, &report, arguments.dry_run)?);
     let mut written = false;
-    if !arguments.dry_run && verdicts.may_be_written(arguments.skip_refused) {
-        let imported = write(context, &mut verdicts, arguments.skip_refused)?;
+    if !arguments.dry_run && report.may_be_written(arguments.skip_refused) {
+        let imported = write(context, &mut report, arguments.skip_refused)?;
         // Somebody else made a client of this name since it was looked for.
-        verdicts.reject_taken(&imported.taken);
+        report.reject_taken(&imported.taken);
         written = imported.done;
     }
-    let report = Report::new(format, arguments.dry_run, written, &verdicts);
-    report.print(arguments.json);
-    match written || verdicts.may_be_written(arguments.skip_refused) {
+    let output = Report::new(format, arguments.dry_run, written, &report);
+    output.print(arguments.json);
+    match written || report.may_be_written(arguments.skip_refused) {
         true => Ok(()),
         false => Err(Failure::Failed(format!(
             "nothing imported: {} of {} clients rejected: correct them, or leave them out with --skip-refused",
-            verdicts.rejected.len(),
-            verdicts.len()
+            report.rejected.len(),
+            report.len()
         ))),
     }
 }
 
-/// The ids of the accepted that the database has already.
-fn taken(context: &Context, verdicts: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
-    let ids: Vec<&ClientId> = verdicts.accepted.iter().map(|candidate| &candidate.client.id).collect();
-    let look = |conn: &mut Conn| clients::taken(conn, &ids);
+/// The ids of accepted clients that already exist in the database.
+fn taken(context: &Context, report: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
+    let ids: Vec<&ClientId> = report.accepted.iter().map(|candidate| &candidate.client.id).collect();
+    let taken = |conn: &mut Conn| clients::taken(conn, &ids);
     if !dry_run {
-        return context.with_database(look);
+        return context.with_database(taken);
     }
-    // A dry run makes no database and brings no schema up to date.
+    // A dry run neither creates a database nor migrates a schema.
     let config = context.config()?;
     if !db::may_exist(&config.database.url) {
         return Ok(HashSet::new());
     }
     Ok(crate::cli::open(&config).run_here(|conn| {
         migrations::ensure_current(conn, false)?;
-        look(conn)
+        taken(conn)
     })?)
 }
 
-/// Hashes what came in the clear, and writes all that is accepted.
-fn write(context: &Context, verdicts: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
-    let total = verdicts.accepted.len();
-    for (before, candidate) in verdicts.accepted.iter_mut().enumerate() {
+/// Hashes the plain-text secrets and writes all accepted clients.
+fn write(context: &Context, report: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
+    let total = report.accepted.len();
+    for (before, candidate) in report.accepted.iter_mut().enumerate() {
         candidate.hash_secrets();
         tell_progress("hashed", before, before + 1, total);
     }
-    let all: Vec<Client> = verdicts.accepted.iter().map(Candidate::hashed).collect();
-    let (author, now) = (context.author(), context.clock.now());
+    let all: Vec<Client> = report.accepted.iter().map(Candidate::hashed).collect();
+    let (author, now) = (context.principal(), context.clock.now());
     let imported = context.with_database(|conn| {
         let mut done = 0;
         let progress = |written| {

@@ -1,4 +1,4 @@
-//! What became of each client of a file, as text or JSON. No secret is in it.
+//! The import report, as text or JSON. It contains no secrets.
 
 use serde::Serialize;
 
@@ -6,15 +6,15 @@ use super::entry::{Candidate, ImportReport, Rejected};
 use super::source::Format;
 use crate::cli::{print, print_json};
 
-/// Characters of an id that are shown: ids that are rejected may be of any length.
-const SHOWN: usize = 128;
+/// The number of characters of an id that are shown. The ids of rejected entries may have any length.
+const MAX_ID_SHOWN: usize = 128;
 
-/// The report.
+/// The import report.
 #[derive(Serialize)]
 pub struct Report {
     format: &'static str,
     dry_run: bool,
-    /// Whether the accepted are clients now.
+    /// Whether the accepted clients were written.
     written: bool,
     accepted: Vec<Accepted>,
     skipped: Vec<NotAccepted>,
@@ -36,8 +36,8 @@ struct NotAccepted {
 }
 
 impl Report {
-    /// Of what was found.
-    pub fn new(format: Format, dry_run: bool, written: bool, verdicts: &ImportReport) -> Self {
+    /// Creates a report of the results.
+    pub fn new(format: Format, dry_run: bool, written: bool, report: &ImportReport) -> Self {
         let accepted = |candidate: &Candidate| Accepted {
             at: candidate.place.to_string(),
             client_id: candidate.client.id.to_string(),
@@ -45,20 +45,20 @@ impl Report {
         };
         let not_accepted = |rejected: &Rejected| NotAccepted {
             at: rejected.place.to_string(),
-            client_id: rejected.id.chars().take(SHOWN).collect(),
+            client_id: rejected.id.chars().take(MAX_ID_SHOWN).collect(),
             reason: rejected.reason.clone(),
         };
         Self {
             format: format.name(),
             dry_run,
             written,
-            accepted: verdicts.accepted.iter().map(accepted).collect(),
-            skipped: verdicts.skipped.iter().map(not_accepted).collect(),
-            rejected: verdicts.rejected.iter().map(not_accepted).collect(),
+            accepted: report.accepted.iter().map(accepted).collect(),
+            skipped: report.skipped.iter().map(not_accepted).collect(),
+            rejected: report.rejected.iter().map(not_accepted).collect(),
         }
     }
 
-    /// Prints it to standard output.
+    /// Prints the report to standard output.
     pub fn print(&self, json: bool) {
         match json {
             true => print_json(self),
@@ -70,7 +70,7 @@ impl Report {
         let mut lines = Vec::new();
         for (title, list) in [("skipped", &self.skipped), ("rejected", &self.rejected)] {
             for NotAccepted { at, client_id, reason } in list {
-                // Quoted, so that whatever stands there does nothing to the terminal.
+                // Quoted, so that control characters in an id have no effect on the terminal.
                 lines.push(format!("{title:12} {at} {client_id:?}: {reason}"));
             }
         }

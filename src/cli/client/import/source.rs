@@ -1,4 +1,4 @@
-//! The file: read within bounds, and what is in it.
+//! The file to import: bounded reading, and detection of its format.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,13 +11,14 @@ use super::super::Failure;
 use super::entry::Entry;
 use super::{csv_file, hydra, keycloak};
 
-/// The largest file, in bytes: read as JSON it takes several times as much memory.
+/// The maximum size of the file in bytes. Parsed as JSON, it takes several times as much memory.
 const MAX_FILE: u64 = 64 << 20;
 
-/// The most entries of one file: written in one transaction, and told to every running server one by one.
+/// The maximum number of clients per file. All are written in one transaction, and every running
+/// server receives each change.
 const MAX_ENTRIES: usize = 20_000;
 
-/// What can be imported.
+/// The formats that can be imported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Ory Hydra clients, with hashed secrets
@@ -29,7 +30,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Its name.
+    /// The name of the format.
     pub fn name(self) -> &'static str {
         match self {
             Self::Hydra => "hydra",
@@ -39,13 +40,13 @@ impl Format {
     }
 }
 
-/// What the file holds; wiped when it is dropped.
+/// The content of the file, zeroized when it is dropped.
 pub struct Source(Zeroizing<Vec<u8>>);
 
 /// Reads a file, or standard input for `-`.
 ///
 /// # Errors
-/// When it cannot be read, or is too large.
+/// When the file cannot be read or is too large.
 pub fn read(file: &Path) -> Result<Source, Failure> {
     let name = file.display();
     let mut bytes = Zeroizing::new(Vec::new());
@@ -64,10 +65,10 @@ pub fn read(file: &Path) -> Result<Source, Failure> {
 }
 
 impl Source {
-    /// What it is, by what is in it.
+    /// Detects the format from the content.
     ///
     /// # Errors
-    /// When that does not tell.
+    /// When the content matches no known format.
     pub fn guess(&self) -> Result<Format, Failure> {
         let text = self.text();
         match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
@@ -83,10 +84,10 @@ impl Source {
         }
     }
 
-    /// All that it says of clients.
+    /// Reads all clients of the file.
     ///
     /// # Errors
-    /// When it cannot be read in this format, or holds too many.
+    /// When the file is invalid in this format, or has too many clients.
     pub fn entries(&self, format: Format) -> Result<Vec<Entry>, Failure> {
         let entries = match format {
             Format::Hydra => hydra::entries(&self.documents()?),
@@ -106,11 +107,11 @@ impl Source {
         self.0.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.0)
     }
 
-    /// One JSON document, or many, one after the other.
+    /// Parses one or more concatenated JSON documents.
     fn documents(&self) -> Result<Vec<Value>, Failure> {
         let documents = serde_json::Deserializer::from_slice(self.text()).into_iter();
         documents.collect::<Result<_, _>>().map_err(|error| {
-            // Not what the library says: it may quote what it found, and that may be a secret.
+            // Not the error of the library: it may quote the input, which may contain a secret.
             let (line, column) = (error.line(), error.column());
             Failure::Failed(format!("the file is not JSON: see line {line}, column {column}"))
         })
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_format_is_guessed_from_what_is_in_it() {
+    fn the_format_is_detected_from_the_content() {
         for (text, format) in [
             ("client_id,scope,secret\n", Format::Csv),
             ("\u{feff}client_id,scope\n", Format::Csv),
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn g8_what_is_no_json_is_named_by_its_place_alone() {
+    fn g8_invalid_json_is_reported_by_its_position_alone() {
         let Err(Failure::Failed(text)) = source("[{\"client_secret\": \"hunter2\" \"b\"}]").guess() else {
             panic!("it is JSON");
         };
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn too_many_clients_are_refused() {
+    fn too_many_clients_are_rejected() {
         let many = |count| source(&"{\"client_id\": \"a\"}\n".repeat(count)).entries(Format::Hydra);
         assert_eq!(many(MAX_ENTRIES).map(|entries| entries.len()).ok(), Some(MAX_ENTRIES));
         assert!(many(MAX_ENTRIES + 1).is_err());

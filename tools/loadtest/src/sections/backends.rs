@@ -31,7 +31,7 @@ pub fn run(binary: &Path, plan: Plan, backends: &[Backend], workers: &[usize]) {
         }
         let figures = measure(&cases, plan, Rate::OfOwn(0.5));
         let intro = format!(
-            "Workers: {workers}; {plan}. Latencies at half of the case's own tokens/s. In brackets: times the floor."
+            "Workers: {workers}; {plan}. Latencies at half of the case's own tokens/s. In brackets: multiples of the floor."
         );
         table::print(&intro, &figures);
     }

@@ -1,8 +1,9 @@
-//! Before and after: batches, cache and pool, each as in a straightforward server and as it is now, alone and together. Settings
-//! make every row; nothing in the program exists for this comparison.
+//! Before and after: batches, cache and pool, each as in a straightforward server and as it is now,
+//! alone and together. Each row is made of settings; no code in the program exists for this
+//! comparison.
 //!
-//! One part as now while all else is as before shows what it is worth alone; one part as before while all else is as now shows
-//! what would be lost without it.
+//! One part as now with the others as before shows its value alone; one part as before with the
+//! others as now shows what would be lost without it.
 
 use std::path::Path;
 
@@ -53,7 +54,7 @@ pub fn run(binary: &Path, plan: Plan, backends: &[Backend]) {
         cases.extend(ROWS.map(|(name, settings)| Case::new(name, &database, settings, Traffic::of(&client))));
         let figures = measure(&cases, plan, Rate::OfSlowest(0.6));
         let intro = format!(
-            "{}, HS256, one worker, {plan}. Latencies at {:.0} requests a second. In brackets: times the floor.",
+            "{}, HS256, one worker, {plan}. Latencies at {:.0} requests per second. In brackets: multiples of the floor.",
             database.name, figures[0].rate
         );
         table::print(&intro, &figures);

@@ -1,5 +1,5 @@
-//! The databases under the server: SQLite in a folder of its own, PostgreSQL as the tests start it, except that it waits for
-//! the disk as SQLite does.
+//! The databases under the server: SQLite in its own folder; PostgreSQL as the tests start it,
+//! except that it waits for the disk, as SQLite does.
 
 use std::path::Path;
 
@@ -14,23 +14,23 @@ pub enum Backend {
     Postgres,
 }
 
-/// Settings of a server, as environment.
+/// Settings of a server, as environment variables.
 pub type Settings<'a> = &'a [(&'a str, &'a str)];
 
 /// A new database with a schema and one operator.
 pub struct Database {
     /// `SQLite` or `PostgreSQL`.
     pub name: &'static str,
-    /// How to reach it.
+    /// The URL of the database.
     pub url: String,
-    /// Who may read statistics.
+    /// An operator that may read statistics.
     pub operator: Operator,
     program: Program,
     _folder: Option<TempDir>,
 }
 
 impl Database {
-    /// A new one; `None`, with a line about it, where this machine has no PostgreSQL.
+    /// A new database; `None`, with a message, if this machine has no PostgreSQL.
     pub fn new(binary: &Path, backend: Backend) -> Option<Self> {
         let (name, url, folder) = match backend {
             Backend::Sqlite => {
@@ -39,7 +39,7 @@ impl Database {
                 ("SQLite", url, Some(folder))
             }
             Backend::Postgres if postgres::programs().is_none() => {
-                eprintln!("left out: PostgreSQL, which is not installed");
+                eprintln!("skipped: PostgreSQL, which is not installed");
                 return None;
             }
             Backend::Postgres => {

@@ -1,4 +1,4 @@
-//! What a record on the disk before the response costs, and what large tables cost.
+//! The cost of writing the record to the disk before the response, and the cost of large tables.
 
 use std::path::Path;
 
@@ -12,9 +12,9 @@ use super::table;
 const ASYNC: [(&str, &str); 1] = [("MINTAGE_WRITER__DURABILITY", "async")];
 const GROUP: [(&str, &str); 1] = [("MINTAGE_WRITER__DURABILITY", "group")];
 const NO_CACHE: [(&str, &str); 1] = [("MINTAGE_CACHE__ENABLED", "false")];
-const JANITOR_AT_WORK: [(&str, &str); 1] = [("MINTAGE_JANITOR__INTERVAL", "100ms")];
+const JANITOR_RUNNING: [(&str, &str); 1] = [("MINTAGE_JANITOR__INTERVAL", "100ms")];
 
-/// Prints two tables for each database; without rows, only the first.
+/// Prints two tables per database; with `rows` = 0, only the first.
 pub fn run(binary: &Path, plan: Plan, backends: &[Backend], rows: u64) {
     for backend in backends {
         let Some(database) = Database::new(binary, *backend) else {
@@ -27,7 +27,7 @@ pub fn run(binary: &Path, plan: Plan, backends: &[Backend], rows: u64) {
     }
 }
 
-/// With the default algorithm, and with the cheapest one, where nothing hides the wait.
+/// With the default algorithm, and with the cheapest one, which shows the wait most clearly.
 fn async_and_group(database: &Database, plan: Plan) {
     let mut cases = vec![Case::floor(1)];
     for alg in ["ES256", "HS256"] {
@@ -39,7 +39,7 @@ fn async_and_group(database: &Database, plan: Plan) {
 }
 
 fn large_tables(binary: &Path, backend: Backend, plan: Plan, rows: u64) {
-    /// All of them in the small table, and few enough for any cache.
+    /// All clients of the small table, few enough for any cache.
     const FEW: u64 = 1000;
     let new = || Database::new(binary, backend).expect("there was one before");
     let (small, large, expired) = (&new(), &new(), &new());
@@ -55,9 +55,9 @@ fn large_tables(binary: &Path, backend: Backend, plan: Plan, rows: u64) {
         Case::new("empty tables", small, &[], one(small)),
         Case::new(format!("{rows} records"), large, &[], one(large)),
         Case::new(
-            format!("{rows} expired records, janitor at work"),
+            format!("{rows} expired records, janitor running"),
             expired,
-            &JANITOR_AT_WORK,
+            &JANITOR_RUNNING,
             one(expired),
         ),
         Case::new(format!("each client loaded, of {FEW}"), small, &hs256, many(FEW)),
@@ -69,7 +69,8 @@ fn large_tables(binary: &Path, backend: Backend, plan: Plan, rows: u64) {
 fn print(what: &str, cases: &[Case], plan: Plan) {
     let figures = measure(cases, plan, Rate::OfSlowest(0.6));
     let rate = figures[0].rate;
-    let intro =
-        format!("{what}, one worker, {plan}. Latencies at {rate:.0} requests a second. In brackets: times the floor.");
+    let intro = format!(
+        "{what}, one worker, {plan}. Latencies at {rate:.0} requests per second. In brackets: multiples of the floor."
+    );
     table::print(&intro, &figures);
 }

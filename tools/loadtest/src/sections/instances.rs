@@ -1,4 +1,4 @@
-//! What several instances cost: one, two and three on one PostgreSQL, on the same cores.
+//! The cost of several instances: one, two and three on one PostgreSQL, on the same cores.
 
 use std::path::Path;
 
@@ -8,12 +8,12 @@ use super::database::{Backend, Database};
 use super::measure::{Case, Plan, Rate, Target, measure};
 use super::table;
 
-/// Prints one table for each algorithm.
+/// Prints one table per algorithm.
 pub fn run(binary: &Path, plan: Plan) {
     let Some(database) = &Database::new(binary, Backend::Postgres) else {
         return;
     };
-    // All cores for each instance, and pools that fit a PostgreSQL of 80 connections together.
+    // All cores for each instance, and pools that together fit a PostgreSQL with 80 connections.
     let settings = &[
         ("MINTAGE_SERVER__WORKERS", "0"),
         ("MINTAGE_DATABASE__POOL__MAX_SIZE", "10"),
@@ -31,8 +31,8 @@ pub fn run(binary: &Path, plan: Plan) {
         });
         let figures = measure(&cases, plan, Rate::OfSlowest(0.5));
         let intro = format!(
-            "PostgreSQL, one worker a core in each instance, together {plan}. Latencies at {:.0} requests a second. In brackets: \
-             times one instance.",
+            "PostgreSQL, one worker per core in each instance, {plan} in total. Latencies at {:.0} requests per second. In brackets: \
+             multiples of one instance.",
             figures[0].rate
         );
         table::print(&intro, &figures);

@@ -1,8 +1,9 @@
-//! How cases are measured: they take turns, round after round, so that whatever else the machine does hits all of them; the
-//! figures are medians over the rounds.
+//! How cases are measured: they take turns, round after round, so that other load on the machine
+//! affects all of them; the figures are medians over the rounds.
 //!
-//! In each round every case is driven twice: in a closed loop for its capacity, its CPU time and its statements, then in an open
-//! loop at a fixed rate for its latencies. Each time the server is started again and warmed up first.
+//! In each round, every case is driven twice: in a closed loop for its capacity, CPU time and
+//! statements, then in an open loop at a fixed rate for its latencies. Each time, the server is
+//! restarted and warmed up first.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,21 +17,21 @@ use testkit::{Server, TestClient};
 
 use super::database::{Database, Settings};
 
-/// What is compared with others: a server in one configuration, and its load.
+/// One row of a comparison: a server in one configuration, and its load.
 pub struct Case<'a> {
-    /// What it is called in the table.
+    /// The name in the table.
     pub name: String,
-    /// What is started.
+    /// The server that is started.
     pub target: Target<'a>,
     /// Its requests.
     pub traffic: Traffic,
 }
 
-/// What is started.
+/// The server that is started.
 pub enum Target<'a> {
-    /// The HTTP floor with so many workers.
+    /// The HTTP floor with this many workers.
     Floor(usize),
-    /// The server, once or several times on the same database.
+    /// Mintage, with one or several instances on the same database.
     Mintage {
         database: &'a Database,
         settings: Settings<'a>,
@@ -65,7 +66,7 @@ impl<'a> Case<'a> {
     }
 }
 
-/// How often, how long, over how many connections.
+/// Rounds, seconds per round, and connections.
 #[derive(Clone, Copy)]
 pub struct Plan {
     pub rounds: u32,
@@ -96,18 +97,18 @@ impl std::fmt::Display for Plan {
 /// The rate of the open loop.
 #[derive(Clone, Copy)]
 pub enum Rate {
-    /// All at this share of the capacity of the slowest, so that latencies can be compared.
+    /// All at this share of the slowest case's capacity, so that latencies can be compared.
     OfSlowest(f64),
     /// Each at this share of its own capacity.
     OfOwn(f64),
 }
 
-/// What was measured of a case: one value a round.
+/// The measurements of a case, with one value per round.
 #[derive(Default)]
 pub struct Figures {
     /// The name of the case.
     pub name: String,
-    /// Requests a second in the open loop.
+    /// Requests per second in the open loop.
     pub rate: f64,
     capacity: Vec<f64>,
     cpu_micros: Vec<f64>,
@@ -117,27 +118,27 @@ pub struct Figures {
 }
 
 impl Figures {
-    /// Responses a second in the closed loop.
+    /// Responses per second in the closed loop.
     pub fn capacity(&self) -> f64 {
         median(self.capacity.clone())
     }
 
-    /// CPU time of the server for one response, its record written, in microseconds.
+    /// CPU time of the server per response, including its record, in microseconds.
     pub fn cpu_micros(&self) -> f64 {
         median(self.cpu_micros.clone())
     }
 
-    /// SQL statements for one response.
+    /// SQL statements per response.
     pub fn statements(&self) -> f64 {
         median(self.statements.clone())
     }
 
-    /// In the open loop, in seconds.
+    /// Median latency in the open loop, in seconds.
     pub fn p50(&self) -> f64 {
         median(self.p50.clone())
     }
 
-    /// In the open loop, in seconds.
+    /// 99th percentile of the latency in the open loop, in seconds.
     pub fn p99(&self) -> f64 {
         median(self.p99.clone())
     }
@@ -156,7 +157,8 @@ pub fn measure(cases: &[Case], plan: Plan, rate: Rate) -> Vec<Figures> {
             let rate = outcome.rate();
             note(&format!("round {round}, {}: {rate:.0}/s", case.name), &outcome);
         }
-        // A case whose circuit breaker opened in the closed loop is driven too, and does not set the rate of the others.
+        // A case whose circuit breaker opened in the closed loop is still driven, but does not set
+        // the rate of the others.
         let capacities = figures
             .iter()
             .map(Figures::capacity)
@@ -192,7 +194,7 @@ fn closed_loop(case: &Case, plan: Plan, figures: &mut Figures) -> Outcome {
     let running = Running::start(case, plan);
     let (statements, cpu) = (running.settle(), running.cpu());
     let outcome = running.drive(case, plan, plan.time());
-    // The last records are still to be written: they belong to these requests.
+    // The last records are not written yet: their cost belongs to these requests.
     let statements = running.settle() - statements;
     let cpu_nanos: f64 = running
         .cpu()
@@ -218,7 +220,7 @@ fn note(what: &str, outcome: &Outcome) {
 /// The servers of a case, warmed up.
 struct Running {
     servers: Vec<Server>,
-    /// An operator's; the floor has none.
+    /// An operator's token; the floor has none.
     token: Option<String>,
 }
 
@@ -251,7 +253,7 @@ impl Running {
         closed::drive(&self.addresses(), &case.traffic, plan.connections, Until::Time(time))
     }
 
-    /// Waits until all records are written, and says how many statements there were so far.
+    /// Waits until all records are written; returns the number of statements so far.
     fn settle(&self) -> f64 {
         let Some(token) = &self.token else {
             return 0.0;

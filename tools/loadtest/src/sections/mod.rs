@@ -1,4 +1,4 @@
-//! The sections: what is compared, how it is measured and how it is written.
+//! The sections: what is compared, how it is measured and how it is printed.
 
 pub mod backends;
 pub mod before_after;

@@ -1,12 +1,12 @@
-//! Tables in Markdown, and how figures are written in them.
+//! Markdown tables, and the format of figures in them.
 
 use super::measure::Figures;
 
-/// Prints cases; in brackets, how many times the figure of the first each is.
+/// Prints cases; in brackets, each figure as a multiple of the first row's.
 pub fn print(intro: &str, rows: &[Figures]) {
     let base = &rows[0];
     println!("\n{intro}\n");
-    println!("| | tokens/s | server CPU, µs a token | SQL statements a token | p50 | p99 |");
+    println!("| | tokens/s | server CPU, µs per token | SQL statements per token | p50 | p99 |");
     println!("| --- | --- | --- | --- | --- | --- |");
     for each in rows {
         let cells = [
@@ -33,7 +33,7 @@ fn whole(value: f64) -> String {
     text
 }
 
-/// Three digits that count, without exponents: `0.0123`, `1.23`, `12.3`, `123`, `12,345`.
+/// Three significant digits, without exponents: `0.0123`, `1.23`, `12.3`, `123`, `12,345`.
 fn figure(value: f64) -> String {
     let places = match value {
         size if size >= 99.95 || size == 0.0 => return whole(value),
@@ -45,12 +45,12 @@ fn figure(value: f64) -> String {
     format!("{value:.places$}")
 }
 
-/// A figure and how many times the base's it is: `12.3 (1.46 ×)`.
+/// A figure, and its multiple of the base: `12.3 (1.46 ×)`.
 fn beside(value: f64, base: f64, write: fn(f64) -> String) -> String {
     format!("{} ({} ×)", write(value), figure(value / base))
 }
 
-/// A time in the unit that suits it.
+/// A time in a suitable unit.
 fn time(seconds: f64) -> String {
     match seconds {
         s if s < 1e-3 => format!("{:.0} µs", s * 1e6),

@@ -1,4 +1,4 @@
-//! Several instances that write the same secrets at a time: when they were last used, their hashes, their end.
+//! Several instances that update the same secrets concurrently: last use, hash and expiry.
 
 use std::sync::Barrier;
 
@@ -13,12 +13,12 @@ use testkit::sample::{NOW, client};
 use crate::{Store, on_both_backends};
 
 on_both_backends! {
-    instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out
-    a_secret_may_be_revoked_and_its_hash_replaced_at_the_same_time
+    instances_that_update_the_same_secrets_do_not_deadlock
+    a_secret_may_be_revoked_while_its_hash_is_replaced
 }
 
-/// Each writes them in an order of its own: what it was told stands in no order.
-fn instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out(store: Store) {
+/// Each instance writes the secrets in a different order.
+fn instances_that_update_the_same_secrets_do_not_deadlock(store: Store) {
     const SECRETS: usize = 300;
     let store = store.migrated();
     let known: Vec<StoredSecret> = (0..SECRETS)
@@ -49,8 +49,8 @@ fn instances_that_write_uses_of_the_same_secrets_do_not_lock_each_other_out(stor
     assert_eq!(last, NOW.0 + 51);
 }
 
-/// Both take the lock of the change log first and touch the row then, or they could wait for each other.
-fn a_secret_may_be_revoked_and_its_hash_replaced_at_the_same_time(store: Store) {
+/// Both take the lock of the change log before they touch the row; otherwise they could deadlock.
+fn a_secret_may_be_revoked_while_its_hash_is_replaced(store: Store) {
     let store = store.migrated();
     let known: Vec<StoredSecret> = (0..200)
         .map(|_| StoredSecret::new(&ClientSecret::generate(), NOW))

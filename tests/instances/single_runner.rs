@@ -1,4 +1,5 @@
-//! What one instance at a time does, and who does it when that one is killed, or stopped in the middle of it.
+//! Jobs that one instance runs at a time, and how another takes over when that instance is killed
+//! or suspended.
 
 use std::time::Duration;
 
@@ -8,14 +9,14 @@ use testkit::http::Request;
 
 use crate::trio::Trio;
 
-/// How long the others may take to notice and to do it.
-const TAKEN_OVER: Duration = Duration::from_secs(20);
+/// How long the others may take to notice and to continue.
+const TAKEOVER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The advisory locks, in the two halves by which PostgreSQL shows them: of the change log, and of who removes.
+/// The advisory locks as `pg_locks` shows them: of the change log, and of the janitor.
 const LOG: &str = "classid = 0 AND objid = 7106407";
 const REMOVAL: &str = "classid = 115 AND objid = 2003133808";
 
-/// The number of the instance that holds a lock, if one does.
+/// The number of the instance that holds a lock, if any.
 fn holder(cluster: &Cluster, lock: &str) -> Option<usize> {
     let number = cluster.number(&format!(
         "SELECT coalesce(max(right(application_name, 1)::int), -1) FROM pg_locks JOIN pg_stat_activity USING (pid)
@@ -26,10 +27,12 @@ fn holder(cluster: &Cluster, lock: &str) -> Option<usize> {
 
 /// Waits until an instance holds a lock.
 fn wait_for_holder(cluster: &Cluster, lock: &str) -> usize {
-    eventually("somebody is at it", Duration::from_secs(30), || holder(cluster, lock))
+    eventually("an instance holds the lock", Duration::from_secs(30), || {
+        holder(cluster, lock)
+    })
 }
 
-/// Makes whatever is done to a table take a while, so that one can be met in the middle of it, and notes when two do it at
+/// Slows statements on a table down, so that a test can interrupt one, and records when two run at
 /// the same time.
 fn slow_down(cluster: &Cluster, event: &str, table: &str) {
     cluster.sql(&format!(
@@ -44,13 +47,13 @@ fn slow_down(cluster: &Cluster, event: &str, table: &str) {
     ));
 }
 
-/// That nobody was at it while another was.
+/// Asserts that no two instances ran the job at the same time.
 #[track_caller]
 fn assert_one_at_a_time(trio: &Trio) {
     assert_eq!(trio.cluster.number("SELECT count(*) FROM meetings"), 0);
 }
 
-/// So many revocations that ended long ago: several batches of the janitor.
+/// Revocations that expired long ago: several batches of the janitor.
 const EXPIRED: i64 = 2000;
 
 fn with_expired_revocations() -> Trio {
@@ -67,48 +70,56 @@ fn left(trio: &Trio) -> i64 {
     trio.cluster.number("SELECT count(*) FROM revocations")
 }
 
-/// Rows that an instance says that it removed.
+/// The number of rows that an instance reports as removed.
 fn removed_by(trio: &Trio, number: usize) -> i64 {
     let ask = trio.operator(Request::get("/admin/janitor/stats"));
-    let told = trio.instances[number].send(&ask).json();
-    told["removed_total"]["revocations"].as_i64().unwrap()
+    let stats = trio.instances[number].send(&ask).json();
+    stats["removed_total"]["revocations"].as_i64().unwrap()
 }
 
 #[test]
 fn one_janitor_at_a_time_removes_each_row_once() {
     let trio = with_expired_revocations();
-    eventually("all is removed", TAKEN_OVER, || (left(&trio) == 0).then_some(()));
+    eventually("all rows are removed", TAKEOVER_TIMEOUT, || {
+        (left(&trio) == 0).then_some(())
+    });
     let removed = || (0..3).map(|number| removed_by(&trio, number)).sum::<i64>();
-    eventually("all are counted", TAKEN_OVER, || (removed() == EXPIRED).then_some(()));
+    eventually("all rows are counted", TAKEOVER_TIMEOUT, || {
+        (removed() == EXPIRED).then_some(())
+    });
     assert_one_at_a_time(&trio);
 }
 
 #[test]
-fn when_the_janitor_is_killed_another_goes_on() {
+fn when_the_janitor_is_killed_another_instance_continues() {
     let mut trio = with_expired_revocations();
     let number = wait_for_holder(&trio.cluster, REMOVAL);
     trio.instances[number].kill();
-    assert!(left(&trio) > 0, "it was met in the middle of it");
-    eventually("all is removed", TAKEN_OVER, || (left(&trio) == 0).then_some(()));
+    assert!(left(&trio) > 0, "the janitor was interrupted");
+    eventually("all rows are removed", TAKEOVER_TIMEOUT, || {
+        (left(&trio) == 0).then_some(())
+    });
 }
 
-/// A process that is stopped keeps its connections, and PostgreSQL would wait for it for ever.
+/// A suspended process keeps its connections, and PostgreSQL would wait for it indefinitely.
 #[test]
-fn when_the_janitor_is_stopped_another_goes_on() {
+fn when_the_janitor_is_suspended_another_instance_continues() {
     let trio = with_expired_revocations();
     let number = wait_for_holder(&trio.cluster, REMOVAL);
     trio.instances[number].signal("STOP");
-    assert!(left(&trio) > 0, "it was met in the middle of it");
-    eventually("all is removed", TAKEN_OVER, || (left(&trio) == 0).then_some(()));
+    assert!(left(&trio) > 0, "the janitor was interrupted");
+    eventually("all rows are removed", TAKEOVER_TIMEOUT, || {
+        (left(&trio) == 0).then_some(())
+    });
     assert_ne!(holder(&trio.cluster, REMOVAL), Some(number));
     trio.instances[number].signal("CONT");
-    eventually("it is ready again", TAKEN_OVER, || {
+    eventually("the instance is ready again", TAKEOVER_TIMEOUT, || {
         (trio.instances[number].send(&Request::get("/readyz")).status == 200).then_some(())
     });
 }
 
-/// Instances that all find at the same moment that a key must be made: somebody has removed the one for ES256.
-fn with_a_key_that_is_due() -> Trio {
+/// Instances that all find at the same moment that a key is missing: the one for ES256 was deleted.
+fn with_a_missing_key() -> Trio {
     let trio = Trio::start();
     slow_down(&trio.cluster, "INSERT", "signing_keys");
     trio.cluster.sql(
@@ -122,10 +133,12 @@ fn keys(trio: &Trio) -> i64 {
         .number("SELECT count(*) FROM signing_keys WHERE alg = 'ES256'")
 }
 
-/// That there is one new key, and that there stays one while everybody looks a few times more.
+/// Asserts that there is one new key, and still only one after several more polls of all instances.
 fn assert_one_new_key(trio: &Trio) {
-    eventually("there is a new key", TAKEN_OVER, || (keys(trio) == 1).then_some(()));
-    let everybody = trio.operator(Request::get("/.well-known/jwks.json"));
+    eventually("there is a new key", TAKEOVER_TIMEOUT, || {
+        (keys(trio) == 1).then_some(())
+    });
+    let jwks = trio.operator(Request::get("/.well-known/jwks.json"));
     for _ in 0..30 {
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(keys(trio), 1);
@@ -134,35 +147,39 @@ fn assert_one_new_key(trio: &Trio) {
     let running = trio
         .instances
         .iter()
-        .filter(|instance| instance.send(&everybody).status == 200);
+        .filter(|instance| instance.send(&jwks).status == 200);
     for instance in running {
-        eventually("it is published", TAKEN_OVER, || {
-            published(&instance.send(&everybody)).then_some(())
+        eventually("the key is published", TAKEOVER_TIMEOUT, || {
+            published(&instance.send(&jwks)).then_some(())
         });
     }
 }
 
 #[test]
-fn of_three_rotators_one_publishes() {
-    let trio = with_a_key_that_is_due();
+fn one_of_three_key_rotators_publishes() {
+    let trio = with_a_missing_key();
     assert_one_new_key(&trio);
     assert_one_at_a_time(&trio);
 }
 
 #[test]
-fn when_the_rotator_is_killed_another_publishes() {
-    let mut trio = with_a_key_that_is_due();
+fn when_the_key_rotator_is_killed_another_instance_publishes() {
+    let mut trio = with_a_missing_key();
     let number = wait_for_holder(&trio.cluster, LOG);
     trio.instances[number].kill();
-    eventually("there is a new key", TAKEN_OVER, || (keys(&trio) == 1).then_some(()));
+    eventually("there is a new key", TAKEOVER_TIMEOUT, || {
+        (keys(&trio) == 1).then_some(())
+    });
 }
 
 #[test]
-fn when_the_rotator_is_stopped_another_publishes() {
-    let trio = with_a_key_that_is_due();
+fn when_the_key_rotator_is_suspended_another_instance_publishes() {
+    let trio = with_a_missing_key();
     let number = wait_for_holder(&trio.cluster, LOG);
     trio.instances[number].signal("STOP");
-    eventually("there is a new key", TAKEN_OVER, || (keys(&trio) == 1).then_some(()));
+    eventually("there is a new key", TAKEOVER_TIMEOUT, || {
+        (keys(&trio) == 1).then_some(())
+    });
     trio.instances[number].signal("CONT");
     assert_one_new_key(&trio);
 }
