@@ -1,4 +1,4 @@
-//! `/admin` and the bearer tokens it asks for (P39 to P42, and of P51 what it can meet already).
+//! `/admin`: bearer tokens (P39 to P42), attacks on tokens (P51) and statistics.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -31,13 +31,13 @@ pub fn cache_stats(app: &TestApp, token: &str) -> Value {
 }
 
 #[track_caller]
-fn assert_no_token(answer: &Response) {
+fn assert_missing_token(answer: &Response) {
     let challenge = Some("Bearer realm=\"mintage\"");
     answer.assert_problem(401, "Unauthorized", "a bearer token is required", challenge);
 }
 
 #[track_caller]
-fn assert_malformed(answer: &Response) {
+fn assert_malformed_header(answer: &Response) {
     let detail = "there must be one Authorization header of the form: Bearer TOKEN";
     let challenge = Some("Bearer realm=\"mintage\", error=\"invalid_request\"");
     answer.assert_problem(400, "Bad Request", detail, challenge);
@@ -64,7 +64,7 @@ fn get_stats(app: &TestApp, token: &str) -> Response {
 }
 
 #[test]
-fn p39_the_scheme_may_be_in_any_case() {
+fn p39_the_scheme_is_case_insensitive() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     for scheme in ["Bearer", "bearer", "BEARER", "bEaReR"] {
@@ -77,23 +77,23 @@ fn p39_the_scheme_may_be_in_any_case() {
 fn p39_without_a_token_the_challenge_has_no_error_code() {
     let app = TestApp::shared();
     for path in STATS {
-        assert_no_token(&app.send(Request::get(path)));
+        assert_missing_token(&app.send(Request::get(path)));
     }
-    assert_no_token(&app.send(Request::post(CACHE_CLEAR)));
+    assert_missing_token(&app.send(Request::post(CACHE_CLEAR)));
 }
 
 #[test]
-fn p40_another_scheme_is_no_token() {
+fn p40_another_authentication_scheme_is_treated_as_no_token() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
-    assert_no_token(&app.send(Request::get(CACHE_STATS).basic(&client)));
+    assert_missing_token(&app.send(Request::get(CACHE_STATS).basic(&client)));
     for header in ["Basic", "Digest a=b", "Negotiate", "", "Token abc", "Bearerabc def"] {
-        assert_no_token(&app.send(Request::get(CACHE_STATS).header("Authorization", header)));
+        assert_missing_token(&app.send(Request::get(CACHE_STATS).header("Authorization", header)));
     }
 }
 
 #[test]
-fn p40_a_malformed_header_or_more_than_one_is_400() {
+fn p40_a_malformed_or_repeated_authorization_header_is_400() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     for header in [
@@ -106,15 +106,15 @@ fn p40_a_malformed_header_or_more_than_one_is_400() {
         "Bearer é",
         "Bearer a\tb",
     ] {
-        assert_malformed(&app.send(Request::get(CACHE_STATS).header("Authorization", header)));
+        assert_malformed_header(&app.send(Request::get(CACHE_STATS).header("Authorization", header)));
     }
     let client = app.client(|_| {});
-    assert_malformed(&app.send(Request::get(CACHE_STATS).bearer(&token).bearer(&token)));
-    assert_malformed(&app.send(Request::get(CACHE_STATS).bearer(&token).basic(&client)));
+    assert_malformed_header(&app.send(Request::get(CACHE_STATS).bearer(&token).bearer(&token)));
+    assert_malformed_header(&app.send(Request::get(CACHE_STATS).bearer(&token).basic(&client)));
 }
 
 #[test]
-fn p41_a_token_for_another_audience_is_refused() {
+fn p41_a_token_for_another_audience_is_denied() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let elsewhere = app.issue(&client, &[("scope", "mintage:admin"), ("resource", ORDERS)]);
@@ -127,15 +127,15 @@ fn p41_a_token_for_another_audience_is_refused() {
 }
 
 #[test]
-fn p41_a_token_of_another_instance_is_refused() {
+fn p41_a_token_of_another_deployment_is_denied() {
     let app = TestApp::shared();
-    // Its own database, so its own keys; everything else is alike.
-    let stranger = Setup::on_empty_database().start();
-    assert_invalid_token(&get_stats(&app, &stranger.issue_with_scope("mintage:admin")));
+    // Its own database and therefore its own keys; everything else is the same.
+    let other = Setup::on_empty_database().start();
+    assert_invalid_token(&get_stats(&app, &other.issue_with_scope("mintage:admin")));
 }
 
 #[test]
-fn p41_a_token_ends_in_the_second_that_it_names() {
+fn p41_a_token_expires_in_the_second_of_its_exp_claim() {
     let app = Setup::new().with_mock_clock().start();
     let client = app.client(|client| {
         client.scope = mintage::oauth::scope::Scope::parse("mintage:admin").unwrap();
@@ -149,16 +149,16 @@ fn p41_a_token_ends_in_the_second_that_it_names() {
 }
 
 #[test]
-fn p41_the_token_of_a_disabled_or_deleted_client_is_refused() {
+fn p41_the_token_of_a_disabled_or_deleted_client_is_denied() {
     let app = TestApp::shared();
     let [disabled, deleted] = [(), ()].map(|()| app.client_with_scope("mintage:admin"));
     let tokens = [&disabled, &deleted].map(|client| app.issue(client, &[("scope", "mintage:admin")]));
-    // Whatever the clock of whoever does it says.
+    // The change takes effect even if the clock of the process that makes it is wrong.
     let long_ago = mintage::time::UnixMillis(1);
     app.database(|conn| testkit::sample::set_enabled(conn, &disabled.id(), false, long_ago));
     app.database(|conn| clients::delete(conn, &deleted.id(), long_ago));
     for token in tokens {
-        let denied = eventually("it is seen", Duration::from_secs(1), || {
+        let denied = eventually("the change takes effect", Duration::from_secs(1), || {
             Some(get_stats(&app, &token)).filter(|a| a.status != 200)
         });
         assert_invalid_token(&denied);
@@ -166,7 +166,7 @@ fn p41_the_token_of_a_disabled_or_deleted_client_is_refused() {
 }
 
 #[test]
-fn p41_a_missing_scope_is_403_and_named() {
+fn p41_a_missing_scope_is_403_and_named_in_the_challenge() {
     let app = TestApp::shared();
     for scope in [
         "orders:read",
@@ -183,17 +183,17 @@ fn p41_a_missing_scope_is_403_and_named() {
 }
 
 #[test]
-fn p42_a_token_elsewhere_than_in_the_header_is_not_seen() {
+fn p42_a_token_outside_the_authorization_header_is_ignored() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
-    assert_no_token(&app.send(Request::get(&format!("{CACHE_STATS}?access_token={token}"))));
-    assert_no_token(&app.send(Request::post(CACHE_CLEAR).form(&[("access_token", &token)])));
-    assert_no_token(&app.send(Request::get(CACHE_STATS).header("Cookie", &format!("access_token={token}"))));
-    assert_no_token(&app.send(Request::get(CACHE_STATS).header("X-Authorization", &format!("Bearer {token}"))));
+    assert_missing_token(&app.send(Request::get(&format!("{CACHE_STATS}?access_token={token}"))));
+    assert_missing_token(&app.send(Request::post(CACHE_CLEAR).form(&[("access_token", &token)])));
+    assert_missing_token(&app.send(Request::get(CACHE_STATS).header("Cookie", &format!("access_token={token}"))));
+    assert_missing_token(&app.send(Request::get(CACHE_STATS).header("X-Authorization", &format!("Bearer {token}"))));
 }
 
 #[test]
-fn a_reader_may_look_but_not_touch() {
+fn the_read_scope_allows_reads_but_no_writes() {
     let app = TestApp::shared();
     let reader = app.issue_with_scope("mintage:read");
     for path in STATS {
@@ -208,7 +208,7 @@ fn a_reader_may_look_but_not_touch() {
 }
 
 #[test]
-fn the_cache_tells_exactly_these_members() {
+fn cache_stats_have_exactly_these_members() {
     let app = Setup::new()
         .configured(|config| config.cache.capacity = 70)
         .configured(|config| config.cache.warm = 0)
@@ -244,7 +244,7 @@ fn the_cache_tells_exactly_these_members() {
 }
 
 #[test]
-fn the_cache_counts_what_happens() {
+fn cache_stats_count_hits_misses_and_loads() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let admin = app.issue_with_scope("mintage:admin");
     let client = app.client(|_| {});
@@ -258,7 +258,7 @@ fn the_cache_counts_what_happens() {
     }
     let after = cache_stats(&app, &admin);
     let grown = |name: &str| after[name].as_u64().unwrap() - before[name].as_u64().unwrap();
-    // The reading itself asks no cache: whether the admin's client is enabled stands with the revocations.
+    // Reading the statistics does not use the cache: the status of the operator's client is kept with the revocations.
     assert_eq!((grown("misses"), grown("hits"), grown("loads")), (2, 2 + 1, 2));
     assert_eq!(
         (grown("negative_hits"), grown("entries"), grown("negative_entries")),
@@ -273,11 +273,11 @@ fn the_cache_counts_what_happens() {
 }
 
 #[test]
-fn the_writer_tells_exactly_these_members() {
+fn writer_stats_have_exactly_these_members() {
     let app = TestApp::start();
     let token = app.issue_with_scope("mintage:admin");
     let stats = || app.send(Request::get(WRITER_STATS).bearer(&token)).json();
-    let settled = eventually("it is flushed", Duration::from_secs(3), || {
+    let settled = eventually("the record is flushed", Duration::from_secs(3), || {
         Some(stats()).filter(|stats| stats["flushed_total"] == 1)
     });
     let seconds = settled["last_flush"]["seconds"].as_f64().unwrap();
@@ -293,7 +293,7 @@ fn the_writer_tells_exactly_these_members() {
 }
 
 #[test]
-fn the_pool_tells_exactly_these_members() {
+fn pool_stats_have_exactly_these_members() {
     let app = Setup::new()
         .configured(|config| config.database.pool.max_size = 7)
         .start();
@@ -328,11 +328,11 @@ fn the_pool_tells_exactly_these_members() {
 }
 
 #[test]
-fn clearing_the_cache_is_204_and_empties_every_worker() {
+fn clearing_the_cache_is_204_and_empties_the_cache_of_every_worker() {
     let app = TestApp::start();
     let admin = app.issue_with_scope("mintage:admin");
     let client = app.client(|_| {});
-    // Several connections reach both workers.
+    // Connections are distributed to both workers.
     for _ in 0..6 {
         app.issue(&client, &[]);
     }
@@ -350,13 +350,13 @@ fn clearing_the_cache_is_204_and_empties_every_worker() {
 }
 
 #[test]
-fn clearing_the_cache_shows_what_nobody_announced() {
+fn clearing_the_cache_reveals_changes_missing_from_the_change_log() {
     let app = TestApp::start();
     let (admin, client) = (app.issue_with_scope("mintage:admin"), app.client(|_| {}));
     for _ in 0..4 {
         app.issue(&client, &[]);
     }
-    // Behind everybody's back: without an entry in the change log.
+    // Bypasses the change log.
     app.sql(&format!(
         "UPDATE clients SET enabled = 0 WHERE client_id = '{}'",
         client.id
@@ -369,7 +369,7 @@ fn clearing_the_cache_shows_what_nobody_announced() {
 }
 
 #[test]
-fn the_caller_is_judged_before_the_body() {
+fn the_caller_is_authorized_before_the_body_is_read() {
     let app = TestApp::shared();
     let reader = app.issue_with_scope("mintage:read");
     let head = |request: Request| {
@@ -377,17 +377,17 @@ fn the_caller_is_judged_before_the_body() {
             .header("Content-Type", "application/json")
             .header("Content-Length", "1000")
     };
-    // The body never comes, and nobody waits for it.
-    assert_no_token(&app.send(head(Request::post(CACHE_CLEAR))));
+    // The body never arrives, and the server does not wait for it.
+    assert_missing_token(&app.send(head(Request::post(CACHE_CLEAR))));
     assert_insufficient_scope(
         &app.send(head(Request::post(CACHE_CLEAR).bearer(&reader))),
         "mintage:admin",
     );
-    assert_no_token(&app.send(Request::post(CACHE_CLEAR).body("application/json", "{nonsense")));
+    assert_missing_token(&app.send(Request::post(CACHE_CLEAR).body("application/json", "{nonsense")));
 }
 
 #[test]
-fn p6_a_body_that_declares_itself_too_large_is_a_problem_here() {
+fn p6_an_oversized_content_length_is_a_problem_document_on_admin() {
     let app = TestApp::shared();
     for path in [CACHE_CLEAR, CACHE_STATS, "/admin/nothing"] {
         let answer = app.send(Request::post(path).header("Content-Length", "16385"));
@@ -397,7 +397,7 @@ fn p6_a_body_that_declares_itself_too_large_is_a_problem_here() {
 }
 
 #[test]
-fn a_listener_of_its_own_takes_admin_away_from_the_public_side() {
+fn with_a_separate_admin_listener_admin_is_not_on_the_public_one() {
     let app = Setup::new()
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
         .start();
@@ -420,7 +420,7 @@ fn a_listener_of_its_own_takes_admin_away_from_the_public_side() {
 }
 
 #[test]
-fn another_method_or_path_is_a_problem_document() {
+fn an_unknown_method_or_path_is_a_problem_document() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     const DETAIL: &str = "the method is not one that this resource knows";
@@ -451,7 +451,7 @@ fn another_method_or_path_is_a_problem_document() {
 }
 
 #[test]
-fn attack_no_other_site_may_call_admin() {
+fn attack_cross_origin_requests_to_admin_get_no_cors_headers() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     for request in [
@@ -475,23 +475,17 @@ fn attack_no_other_site_may_call_admin() {
 }
 
 #[test]
-fn without_a_database_admin_cannot_tell_and_says_so() {
+fn without_a_database_admin_responds_with_503() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let admin = app.issue_with_scope("mintage:admin");
     app.sql("ALTER TABLE clients RENAME TO clients_away");
     assert_eq!(get_stats(&app, &admin).status, 200);
     let answer = app.send(Request::post("/admin/clients/x/revoke-tokens").bearer(&admin));
-    answer.assert_problem(
-        503,
-        "Service Unavailable",
-        "the server cannot answer now, try again later",
-        None,
-    );
-    assert_eq!(answer.header("retry-after"), Some("1"));
+    answer.assert_unavailable_problem();
 }
 
 #[test]
-fn attack_a_one_time_token_opens_nothing() {
+fn attack_a_one_time_token_grants_no_admin_access() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let token = app.issue(&client, &[("scope", "mintage:admin"), ("one_time", "true")]);
@@ -500,7 +494,7 @@ fn attack_a_one_time_token_opens_nothing() {
 }
 
 #[test]
-fn attack_a_token_cut_at_any_length_is_refused() {
+fn attack_a_token_truncated_at_any_length_is_denied() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     let mut connection = Connection::open(app.address);
@@ -512,7 +506,7 @@ fn attack_a_token_cut_at_any_length_is_refused() {
 }
 
 #[test]
-fn attack_a_token_edited_anywhere_is_refused() {
+fn attack_a_token_modified_at_any_position_is_denied() {
     let app = TestApp::shared();
     for alg in [Alg::Es256, Alg::Hs256] {
         let client = app.client(|client| {
@@ -523,7 +517,7 @@ fn attack_a_token_edited_anywhere_is_refused() {
         let mut connection = Connection::open(app.address);
         for at in 0..token.len() {
             let old = token.as_bytes()[at];
-            // The next letter differs in the lowest bit, which the last letter of a part may not even use.
+            // The next letter differs in the lowest bits, which the last letter of a part may leave unused.
             let new = if old == b'A' { 'B' } else { 'A' };
             let next = char::from(
                 if old.is_ascii_alphanumeric() && old != b'Z' && old != b'z' && old != b'9' {
@@ -541,7 +535,7 @@ fn attack_a_token_edited_anywhere_is_refused() {
 }
 
 #[test]
-fn attack_pieces_around_a_token_do_not_help() {
+fn attack_a_token_with_missing_or_additional_parts_is_denied() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("mintage:admin");
     let parts: Vec<&str> = token.split('.').collect();
@@ -566,19 +560,19 @@ fn attack_pieces_around_a_token_do_not_help() {
     ] {
         assert_invalid_token(&get_stats(&app, &bad));
     }
-    let serialised = json!({"payload": payload, "protected": header, "signature": signature}).to_string();
-    assert_malformed(&get_stats(&app, &serialised));
+    let json_serialization = json!({"payload": payload, "protected": header, "signature": signature}).to_string();
+    assert_malformed_header(&get_stats(&app, &json_serialization));
 }
 
-/// A token whose header and claims the test makes up, signed with the server's true ES256 key.
+/// Signs tokens with arbitrary headers and claims, with the real ES256 key of the server.
 struct Forge {
     kid: String,
     key: EncodingKey,
-    good: Value,
+    valid_claims: Value,
 }
 
 impl Forge {
-    /// Begins with the claims of a good token.
+    /// Starts from the claims of a valid token.
     fn of(app: &TestApp) -> Self {
         let token = app.issue_with_scope("mintage:admin");
         let kid = part(&token, 0)["kid"].as_str().unwrap().to_owned();
@@ -589,7 +583,7 @@ impl Forge {
         Self {
             kid,
             key: EncodingKey::from_ec_der(&private),
-            good: claims(&token),
+            valid_claims: claims(&token),
         }
     }
 
@@ -604,9 +598,9 @@ impl Forge {
         json!({"typ": "at+jwt", "alg": "ES256", "kid": self.kid})
     }
 
-    /// The good claims, one of them changed; `Null` takes it away.
+    /// A token with the valid claims, one of them changed; `Null` removes it.
     fn with_claim(&self, name: &str, value: Value) -> String {
-        let mut claims = self.good.clone();
+        let mut claims = self.valid_claims.clone();
         match value {
             Value::Null => drop(claims.as_object_mut().unwrap().remove(name)),
             value => claims[name] = value,
@@ -620,15 +614,18 @@ impl Forge {
             Value::Null => drop(header.as_object_mut().unwrap().remove(name)),
             value => header[name] = value,
         }
-        self.sign(&header, &self.good)
+        self.sign(&header, &self.valid_claims)
     }
 }
 
 #[test]
-fn attack_claims_that_this_server_would_not_issue_are_refused() {
+fn attack_claims_that_this_server_never_issues_are_denied() {
     let app = TestApp::shared();
     let forge = Forge::of(&app);
-    assert_eq!(get_stats(&app, &forge.sign(&forge.header(), &forge.good)).status, 200);
+    assert_eq!(
+        get_stats(&app, &forge.sign(&forge.header(), &forge.valid_claims)).status,
+        200
+    );
     for (name, value) in [
         ("iss", json!("https://other.example")),
         ("iss", json!("http://127.0.0.1:8080/")),
@@ -667,7 +664,7 @@ fn attack_claims_that_this_server_would_not_issue_are_refused() {
 }
 
 #[test]
-fn attack_headers_that_this_server_would_not_write_are_refused() {
+fn attack_jose_headers_that_this_server_never_issues_are_denied() {
     let app = TestApp::shared();
     let forge = Forge::of(&app);
     let jwk = app.send(Request::get("/.well-known/jwks.json")).json()["keys"][0].clone();
@@ -705,7 +702,7 @@ fn attack_headers_that_this_server_would_not_write_are_refused() {
 }
 
 #[test]
-fn attack_no_public_key_signs_and_no_signature_is_none() {
+fn attack_a_public_key_as_hmac_secret_and_alg_none_are_denied() {
     let app = TestApp::shared();
     let forge = Forge::of(&app);
     let document = app.send(Request::get("/.well-known/jwks.json"));
@@ -728,7 +725,8 @@ fn attack_no_public_key_signs_and_no_signature_is_none() {
                     .decode(secret)
                     .unwrap_or_else(|_| secret.clone().into_bytes());
                 for key in [secret.as_bytes(), &raw] {
-                    let token = jsonwebtoken::encode(&header, &forge.good, &EncodingKey::from_secret(key)).unwrap();
+                    let token =
+                        jsonwebtoken::encode(&header, &forge.valid_claims, &EncodingKey::from_secret(key)).unwrap();
                     assert_invalid_token(&get_stats(&app, &token));
                 }
             }
@@ -737,13 +735,13 @@ fn attack_no_public_key_signs_and_no_signature_is_none() {
         let unsigned = json!({"typ": "at+jwt", "alg": "none", "kid": jwk["kid"]});
         assert_invalid_token(&get_stats(
             &app,
-            &format!("{}.{}.", encode(&unsigned), encode(&forge.good)),
+            &format!("{}.{}.", encode(&unsigned), encode(&forge.valid_claims)),
         ));
     }
 }
 
 #[test]
-fn attack_the_kid_of_one_key_with_the_signature_of_another_is_refused() {
+fn attack_the_kid_of_one_key_with_the_signature_of_another_is_denied() {
     let app = TestApp::shared();
     let forge = Forge::of(&app);
     let keys = app.send(Request::get("/.well-known/jwks.json")).json();
@@ -755,13 +753,13 @@ fn attack_the_kid_of_one_key_with_the_signature_of_another_is_refused() {
     {
         for alg in [&jwk["alg"], &json!("ES256")] {
             let header = json!({"typ": "at+jwt", "alg": alg, "kid": jwk["kid"]});
-            assert_invalid_token(&get_stats(&app, &forge.sign(&header, &forge.good)));
+            assert_invalid_token(&get_stats(&app, &forge.sign(&header, &forge.valid_claims)));
         }
     }
 }
 
 #[test]
-fn the_refusal_of_a_token_does_not_depend_on_the_route() {
+fn the_denial_of_a_token_is_the_same_on_every_route() {
     let app = Setup::new()
         .configured(|config| config.token.ttl = config::Duration::seconds(60))
         .start();

@@ -1,4 +1,4 @@
-//! `/admin/audit`: each write of an operator is a line, with who did it and from where, and without any secret.
+//! `/admin/audit`: each write of an operator is an audit event with actor and source, and without secrets.
 
 use serde_json::{Value, json};
 use testkit::TestApp;
@@ -7,24 +7,24 @@ use testkit::token::jti;
 
 use crate::operator::{Operator, assert_no_content, path_of};
 
-/// What was done and to whom, the oldest first.
-fn deeds(lines: &[Value]) -> Vec<(String, String)> {
-    let text = |line: &Value, member: &str| line[member].as_str().unwrap().to_owned();
-    let deed = |line: &Value| (text(line, "action"), text(line, "subject"));
-    lines.iter().rev().map(deed).collect()
+/// Action and subject of each event, oldest first.
+fn actions(events: &[Value]) -> Vec<(String, String)> {
+    let text = |event: &Value, member: &str| event[member].as_str().unwrap().to_owned();
+    let action = |event: &Value| (text(event, "action"), text(event, "subject"));
+    events.iter().rev().map(action).collect()
 }
 
 #[test]
-fn every_write_is_a_line_with_its_author_and_origin() {
+fn every_write_is_an_audit_event_with_actor_and_source() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
-    let (client, made) = operator.create(json!({"client_id": "a/b"}));
+    let (client, created) = operator.create(json!({"client_id": "a/b"}));
     let path = path_of(&client);
     operator.patch(&path, &json!({"enabled": false}));
     let secret = operator
         .post(&format!("{path}/secrets"), &json!({"expires_in_seconds": 5}))
         .json();
-    let secret_id = made["secret_id"].as_str().unwrap();
+    let secret_id = created["secret_id"].as_str().unwrap();
     assert_no_content(&operator.delete(&format!("{path}/secrets/{secret_id}")));
     assert_no_content(&operator.send(Request::post(&format!("{path}/revoke-tokens"))));
     assert_no_content(&operator.delete(&path));
@@ -36,7 +36,7 @@ fn every_write_is_a_line_with_its_author_and_origin() {
     let route_id = route["id"].as_str().unwrap();
     assert_no_content(&operator.delete(&format!("/admin/routes/{route_id}")));
     let page = operator.document("/admin/audit");
-    let lines = page["items"].as_array().unwrap();
+    let events = page["items"].as_array().unwrap();
     let expected = [
         ("client.create", "a/b"),
         ("client.update", "a/b"),
@@ -49,30 +49,30 @@ fn every_write_is_a_line_with_its_author_and_origin() {
         ("route.remove", route_id),
     ];
     assert_eq!(
-        deeds(lines),
+        actions(events),
         expected.map(|(action, subject)| (action.to_owned(), subject.to_owned()))
     );
-    for line in lines {
+    for event in events {
         assert_eq!(
-            (&line["actor"], &line["source"]),
+            (&event["actor"], &event["source"]),
             (&json!(operator.client.id), &json!("127.0.0.1"))
         );
         assert!(
-            line["at"].as_str().unwrap().ends_with('Z') && line["id"].is_i64(),
-            "{line}"
+            event["at"].as_str().unwrap().ends_with('Z') && event["id"].is_i64(),
+            "{event}"
         );
-        assert_eq!(line.as_object().unwrap().len(), 7);
+        assert_eq!(event.as_object().unwrap().len(), 7);
     }
-    assert_eq!(lines[7]["detail"]["enabled"], json!({"before": true, "after": false}));
-    assert_eq!(lines[6]["detail"]["secret_id"], secret["secret_id"]);
-    let trail = page.to_string();
-    for secret in [&made["client_secret"], &secret["client_secret"]] {
-        assert!(!trail.contains(&secret.as_str().unwrap()[..20]));
+    assert_eq!(events[7]["detail"]["enabled"], json!({"before": true, "after": false}));
+    assert_eq!(events[6]["detail"]["secret_id"], secret["secret_id"]);
+    let text = page.to_string();
+    for secret in [&created["client_secret"], &secret["client_secret"]] {
+        assert!(!text.contains(&secret.as_str().unwrap()[..20]));
     }
 }
 
 #[test]
-fn p43_the_origin_is_whom_a_trusted_proxy_names() {
+fn p43_the_source_is_the_client_ip_that_a_trusted_proxy_names() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     let request = Request::post("/admin/clients").header("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
@@ -81,7 +81,7 @@ fn p43_the_origin_is_whom_a_trusted_proxy_names() {
 }
 
 #[test]
-fn what_was_refused_is_no_line() {
+fn rejected_writes_are_not_audited() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     let reader = Operator::with_scope(&app, "mintage:read");
@@ -102,7 +102,7 @@ fn what_was_refused_is_no_line() {
 }
 
 #[test]
-fn the_trail_is_walked_from_the_newest_line_to_the_oldest() {
+fn the_audit_log_is_paged_from_newest_to_oldest() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     for n in 0..5 {
@@ -110,19 +110,22 @@ fn the_trail_is_walked_from_the_newest_line_to_the_oldest() {
     }
     let pages = operator.pages("/admin/audit?limit=2");
     assert_eq!(pages.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
-    let subjects: Vec<String> = deeds(&pages.concat()).into_iter().map(|(_, subject)| subject).collect();
+    let subjects: Vec<String> = actions(&pages.concat())
+        .into_iter()
+        .map(|(_, subject)| subject)
+        .collect();
     assert_eq!(subjects, ["c0", "c1", "c2", "c3", "c4"]);
 }
 
 #[test]
-fn json_lines_are_the_same_page_with_the_next_one_in_link() {
+fn json_lines_hold_the_same_page_and_link_to_the_next() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     for _ in 0..3 {
         operator.create(json!({}));
     }
-    let ask = |path: &str| operator.send(Request::get(path).header("Accept", "application/x-ndjson"));
-    let answer = ask("/admin/audit?limit=2");
+    let get = |path: &str| operator.send(Request::get(path).header("Accept", "application/x-ndjson"));
+    let answer = get("/admin/audit?limit=2");
     assert_eq!(
         (answer.status, answer.header("content-type")),
         (200, Some("application/x-ndjson"))
@@ -137,12 +140,12 @@ fn json_lines_are_the_same_page_with_the_next_one_in_link() {
         .strip_prefix('<')
         .and_then(|link| link.strip_suffix(">; rel=\"next\""))
         .unwrap();
-    let last = ask(next);
+    let last = get(next);
     assert_eq!((lines(&last.text()).len(), last.header("link")), (1, None));
 }
 
 #[test]
-fn json_lines_are_for_who_asks_for_them() {
+fn json_lines_are_sent_only_if_the_accept_header_prefers_them() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     for (accept, lines) in [

@@ -1,4 +1,4 @@
-//! Admin routes × every kind of credential: who may not is told so before anything else of the request is looked at.
+//! All admin operations × all kinds of credentials: authorization comes before any other check of the request.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::operator::Operator;
 const MISSING: &str = "Bearer realm=\"mintage\"";
 const INVALID: &str = "Bearer realm=\"mintage\", error=\"invalid_token\"";
 
-/// Every operation of the route table, with ids that are nobody's.
+/// Every operation of the route table, with ids that do not exist.
 fn operations() -> Vec<(String, String)> {
     let of_row = |row: mintage::http::Resource| -> Vec<(String, String)> {
         let path: Vec<&str> = row.pattern().split('/').collect();
@@ -28,24 +28,24 @@ fn operations() -> Vec<(String, String)> {
             .collect()
     };
     let rows = admin_table().into_iter();
-    // Prometheus has no token.
+    // `/metrics` needs no token.
     let rows = rows.filter(|row| row.pattern() != "/metrics");
     let operations: Vec<_> = rows.flat_map(of_row).collect();
     assert!(operations.len() > 20);
     operations
 }
 
-/// With a body that would be refused, were it read first.
+/// A request with a body that would be rejected if it were read first.
 fn request(method: &str, path: &str) -> Request {
     Request::new(method, path).body("text/plain", "{nonsense")
 }
 
-/// Sends every operation with what `shape` adds, and hands each answer to `judge` with its method.
-fn each(app: &TestApp, shape: impl Fn(Request) -> Request, judge: impl Fn(&str, &Response)) {
+/// Sends a request adapted by `shape` for every operation, and calls `check` with its method and response.
+fn check_each(app: &TestApp, shape: impl Fn(Request) -> Request, check: impl Fn(&str, &Response)) {
     for (method, path) in operations() {
         let answer = shape(request(&method, &path)).send(app.admin_address);
         println!("{method} {path} {}", answer.status);
-        judge(&method, &answer);
+        check(&method, &answer);
     }
 }
 
@@ -59,6 +59,11 @@ fn assert_invalid(answer: &Response) {
     answer.assert_problem(401, "Unauthorized", "the token is not active", Some(INVALID));
 }
 
+/// Every operation denies this token as invalid.
+fn assert_invalid_everywhere(app: &TestApp, token: &str) {
+    check_each(app, |request| request.bearer(token), |_, answer| assert_invalid(answer));
+}
+
 #[track_caller]
 fn assert_insufficient(answer: &Response, scope: &str) {
     let challenge = format!("{MISSING}, error=\"insufficient_scope\", scope=\"{scope}\"");
@@ -66,16 +71,16 @@ fn assert_insufficient(answer: &Response, scope: &str) {
 }
 
 #[test]
-fn p39_no_token_at_all() {
+fn p39_without_a_token_every_operation_is_401() {
     let app = TestApp::shared();
-    each(&app, |request| request, |_, answer| assert_missing(answer));
+    check_each(&app, |request| request, |_, answer| assert_missing(answer));
 }
 
 #[test]
-fn p40_the_secret_of_an_operator_in_the_place_of_its_token() {
+fn p40_client_credentials_instead_of_a_token_are_denied() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
-    each(
+    check_each(
         &app,
         |request| request.basic(&operator.client),
         |_, answer| assert_missing(answer),
@@ -83,71 +88,55 @@ fn p40_the_secret_of_an_operator_in_the_place_of_its_token() {
 }
 
 #[test]
-fn p40_two_tokens() {
+fn p40_two_tokens_are_rejected() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let twice = |request: Request| request.bearer(&operator.token).bearer(&operator.token);
     let detail = "there must be one Authorization header of the form: Bearer TOKEN";
     let challenge = format!("{MISSING}, error=\"invalid_request\"");
-    each(&app, twice, |_, answer| {
+    check_each(&app, twice, |_, answer| {
         answer.assert_problem(400, "Bad Request", detail, Some(&challenge));
     });
 }
 
 #[test]
-fn p41_an_expired_token() {
+fn p41_an_expired_token_is_denied() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
     app.advance(Duration::from_secs(3601));
-    each(
-        &app,
-        |request| request.bearer(&operator.token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &operator.token);
 }
 
 #[test]
-fn p41_a_revoked_token() {
+fn p41_a_revoked_token_is_denied() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let form = [("token", operator.token.as_str())];
     app.send(Request::post("/revoke").basic(&operator.client).form(&form));
-    each(
-        &app,
-        |request| request.bearer(&operator.token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &operator.token);
 }
 
 #[test]
-fn p41_a_token_for_another_audience() {
+fn p41_a_token_for_another_audience_is_denied() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let token = app.issue(&client, &[("scope", "mintage:admin"), ("resource", ORDERS)]);
-    each(
-        &app,
-        |request| request.bearer(&token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &token);
 }
 
 #[test]
-fn p41_a_token_for_one_use() {
+fn p41_a_one_time_token_is_denied() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let token = app.issue(&client, &[("scope", "mintage:admin"), ("one_time", "true")]);
-    each(
-        &app,
-        |request| request.bearer(&token),
-        |_, answer| assert_invalid(answer),
-    );
+    assert_invalid_everywhere(&app, &token);
 }
 
 #[test]
-fn p41_the_token_of_an_ordinary_client() {
+fn p41_a_token_without_an_admin_scope_is_403() {
     let app = TestApp::shared();
     let token = app.issue_with_scope("orders:read");
-    each(
+    check_each(
         &app,
         |request| request.bearer(&token),
         |method, answer| match method {
@@ -158,10 +147,10 @@ fn p41_the_token_of_an_ordinary_client() {
 }
 
 #[test]
-fn p41_the_token_of_a_reader_reads_and_nothing_else() {
+fn p41_the_read_scope_allows_only_reads() {
     let app = TestApp::shared();
     let reader = Operator::with_scope(&app, "mintage:read");
-    each(
+    check_each(
         &app,
         |request| request.bearer(&reader.token),
         |method, answer| match method {
@@ -172,10 +161,10 @@ fn p41_the_token_of_a_reader_reads_and_nothing_else() {
 }
 
 #[test]
-fn p41_the_token_of_an_operator_opens_everything() {
+fn p41_the_admin_scope_allows_every_operation() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
-    each(
+    check_each(
         &app,
         |request| request.bearer(&operator.token),
         |_, answer| {
@@ -187,12 +176,12 @@ fn p41_the_token_of_an_operator_opens_everything() {
 }
 
 #[test]
-fn what_is_there_is_not_told_to_who_may_not_look() {
+fn without_permission_existing_and_missing_resources_are_indistinguishable() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(serde_json::json!({}));
-    let stranger = app.issue_with_scope("orders:read");
-    let ask = |path: &str| app.send(Request::get(path).bearer(&stranger));
-    let (there, missing) = (ask(&crate::operator::path_of(&client)), ask("/admin/clients/nobody"));
-    assert_eq!((there.status, there.text()), (missing.status, missing.text()));
+    let token = app.issue_with_scope("orders:read");
+    let get = |path: &str| app.send(Request::get(path).bearer(&token));
+    let (existing, missing) = (get(&crate::operator::path_of(&client)), get("/admin/clients/nobody"));
+    assert_eq!((existing.status, existing.text()), (missing.status, missing.text()));
 }

@@ -1,4 +1,4 @@
-//! `/admin` on two instances over PostgreSQL: whichever is asked, it is one server.
+//! `/admin` on two instances with one PostgreSQL database: both behave like one server.
 
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ fn patch_if(operator: &Operator, client: &TestClient, tag: &str, change: &Value)
 }
 
 #[test]
-fn of_changes_of_one_version_on_two_instances_one_wins() {
+fn of_concurrent_updates_on_two_instances_exactly_one_succeeds() {
     let instances = two_instances();
     let operators = operators(&instances);
     let (client, _) = operators[0].create(json!({}));
@@ -62,13 +62,13 @@ fn of_changes_of_one_version_on_two_instances_one_wins() {
         statuses.sort_unstable();
         assert_eq!(statuses, [200, 412, 412, 412]);
     }
-    let trail = operators[1].pages("/admin/audit?limit=4").concat();
-    let updates = trail.iter().filter(|line| line["action"] == "client.update");
+    let events = operators[1].pages("/admin/audit?limit=4").concat();
+    let updates = events.iter().filter(|event| event["action"] == "client.update");
     assert_eq!(updates.count(), 10);
 }
 
 #[test]
-fn a_cursor_of_one_instance_counts_on_the_other() {
+fn a_cursor_of_one_instance_is_valid_on_the_other() {
     let instances = two_instances();
     let operators = operators(&instances);
     for n in 0..3 {
@@ -83,22 +83,30 @@ fn a_cursor_of_one_instance_counts_on_the_other() {
 }
 
 #[test]
-fn g2_what_one_instance_changes_the_other_goes_by_a_second_later() {
+fn g2_a_change_on_one_instance_takes_effect_on_the_other() {
     let instances = two_instances();
     let [first, second] = operators(&instances);
-    let (client, made) = first.create(json!({}));
+    let (client, created) = first.create(json!({}));
     let token = second.app.issue(&client, &[]);
     let added = first.post(&format!("{}/secrets", path_of(&client)), &json!({})).json();
     let new = client.with_secret(added["client_secret"].as_str().unwrap());
-    let soon = |what: &str, seen: &dyn Fn() -> bool| {
+    let eventually = |what: &str, seen: &dyn Fn() -> bool| {
         until(what, Duration::from_secs(3), seen);
     };
-    soon("the new secret", &|| second.app.ask(&new, &[]).status == 200);
-    let old = format!("{}/secrets/{}", path_of(&client), made["secret_id"].as_str().unwrap());
+    eventually("the new secret is valid", &|| second.app.ask(&new, &[]).status == 200);
+    let old = format!(
+        "{}/secrets/{}",
+        path_of(&client),
+        created["secret_id"].as_str().unwrap()
+    );
     assert_eq!(first.delete(&old).status, 204);
-    soon("without the old one", &|| second.app.ask(&client, &[]).status == 401);
+    eventually("the old secret is invalid", &|| {
+        second.app.ask(&client, &[]).status == 401
+    });
     assert!(is_active(second.app, &new, &token));
     assert_eq!(first.patch(&path_of(&client), &json!({"enabled": false})).status, 200);
-    let asking = second.app.client_with_scope("mintage:introspect");
-    soon("disabled", &|| !is_active(second.app, &asking, &token));
+    let resource_server = second.app.client_with_scope("mintage:introspect");
+    eventually("the token of the disabled client is inactive", &|| {
+        !is_active(second.app, &resource_server, &token)
+    });
 }

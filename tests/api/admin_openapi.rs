@@ -1,4 +1,4 @@
-//! `/admin/openapi.json`: it says what there is, all of it and nothing else.
+//! `/admin/openapi.json`: the document matches the route table and is consistent.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ fn of_table(rows: Vec<Resource>) -> Operations {
         let named = row.methods().unwrap_or_else(|| EVERY.to_vec());
         named.iter().map(|method| method.to_ascii_lowercase()).collect()
     };
-    // A pattern may say more than a path template can.
+    // A pattern may contain a regular expression, a path template cannot.
     let path = |row: &Resource| row.pattern().replace(":.*}", "}");
     rows.iter().map(|row| (path(row), methods(row))).collect()
 }
@@ -35,14 +35,14 @@ fn of_document(api: &Value) -> Operations {
 }
 
 #[test]
-fn it_has_every_route_of_the_table_and_no_other() {
+fn the_document_has_exactly_the_routes_of_the_route_table() {
     let mut table = of_table(public_table());
     table.extend(of_table(admin_table()));
     assert_eq!(of_document(&api()), table);
 }
 
 #[test]
-fn every_reference_in_it_leads_somewhere_and_nothing_is_left_over() {
+fn every_reference_resolves_and_every_schema_is_referenced() {
     let api = api();
     let (mut named, mut queue) = (BTreeSet::new(), vec![&api]);
     while let Some(value) = queue.pop() {
@@ -56,34 +56,34 @@ fn every_reference_in_it_leads_somewhere_and_nothing_is_left_over() {
         }
     }
     let schemas = api["components"]["schemas"].as_object().unwrap();
-    let there: BTreeSet<String> = schemas
+    let defined: BTreeSet<String> = schemas
         .keys()
         .map(|name| format!("#/components/schemas/{name}"))
         .collect();
-    assert_eq!(named, there);
+    assert_eq!(named, defined);
 }
 
 #[test]
-fn a_client_that_is_made_must_have_what_a_change_may_leave_out() {
+fn creating_a_client_requires_members_that_an_update_may_omit() {
     let api = api();
     let body_of = |method: &str, path: &str| {
         let schema = &api["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"];
         let name = schema["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
         api["components"]["schemas"][name].clone()
     };
-    let made = body_of("post", "/admin/clients");
-    let changed = body_of("patch", "/admin/clients/{client_id}");
+    let create = body_of("post", "/admin/clients");
+    let update = body_of("patch", "/admin/clients/{client_id}");
     assert_eq!(
-        (&made["required"], &changed["required"]),
+        (&create["required"], &update["required"]),
         (&json!(["name", "scope"]), &Value::Null)
     );
-    assert_eq!(made["properties"]["scope"]["type"], "string");
-    // A default that a generated client sent would change what nobody asked to be changed.
-    assert!(!changed.to_string().contains("default\":"), "{changed}");
+    assert_eq!(create["properties"]["scope"]["type"], "string");
+    // A generated client would send a default value and so change a member that its user did not mention.
+    assert!(!update.to_string().contains("default\":"), "{update}");
 }
 
 #[test]
-fn every_operation_tells_who_may_call_it_and_how_it_refuses() {
+fn every_operation_documents_its_scope_and_its_error_responses() {
     let api = api();
     assert_eq!(api["openapi"], "3.1.0");
     let mut ids = BTreeSet::new();
@@ -105,8 +105,11 @@ fn every_operation_tells_who_may_call_it_and_how_it_refuses() {
                 "{path} {method}"
             );
             let admin = path.starts_with("/admin");
-            let reads = operation.get("requestBody").is_some();
-            assert!(!reads || ["400", "408", "415"].into_iter().all(has), "{path} {method}");
+            let has_body = operation.get("requestBody").is_some();
+            assert!(
+                !has_body || ["400", "408", "415"].into_iter().all(has),
+                "{path} {method}"
+            );
             if admin {
                 let scope = if method == "get" {
                     "mintage:read"

@@ -1,4 +1,4 @@
-//! `/admin/clients/{client_id}/secrets`: one takes over from another, and none is ever shown again.
+//! `/admin/clients/{client_id}/secrets`: secrets are rotated, and each is shown only once.
 
 use std::time::Duration;
 
@@ -9,20 +9,21 @@ use testkit::{TestApp, TestClient};
 
 use crate::operator::{Operator, assert_bad_request, assert_no_content, assert_not_found, path_of, three_workers};
 
-const TRIES: usize = 12;
+/// Enough connections to reach each of three workers almost certainly.
+const CONNECTIONS: usize = 12;
 
 fn secrets_path(client: &TestClient) -> String {
     format!("{}/secrets", path_of(client))
 }
 
-/// Adds a secret; the client with it, and its id.
+/// Adds a secret. Returns the client with the new secret, and the id of the secret.
 #[track_caller]
 fn add(operator: &Operator, client: &TestClient, document: &Value) -> (TestClient, String) {
     let answer = operator.post(&secrets_path(client), document);
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.assert_common_headers();
-    let made = answer.json();
-    let text = |member: &str| made[member].as_str().unwrap().to_owned();
+    let created = answer.json();
+    let text = |member: &str| created[member].as_str().unwrap().to_owned();
     (client.with_secret(&text("client_secret")), text("secret_id"))
 }
 
@@ -33,7 +34,7 @@ fn list(operator: &Operator, client: &TestClient) -> Vec<Value> {
 }
 
 #[test]
-fn p16_a_secret_takes_over_with_overlap() {
+fn p16_secrets_are_rotated_with_an_overlap() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
     let (old, _) = operator.create(json!({}));
@@ -49,10 +50,10 @@ fn p16_a_secret_takes_over_with_overlap() {
 }
 
 #[test]
-fn a_secret_is_told_with_exactly_these_members() {
+fn a_secret_is_listed_with_exactly_these_members() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
-    let (client, made) = operator.create(json!({}));
+    let (client, created) = operator.create(json!({}));
     app.advance(Duration::from_secs(1));
     let answer = operator.post(&secrets_path(&client), &json!({"expires_in_seconds": 60}));
     let secret = answer.json();
@@ -63,19 +64,19 @@ fn a_secret_is_told_with_exactly_these_members() {
     );
     assert!(secret["client_secret"].as_str().unwrap().starts_with("mtgcs"));
     let listed = list(&operator, &client);
-    let (first, second) = (&made["created_at"], &listed[1]["created_at"]);
+    let (first, second) = (&created["created_at"], &listed[1]["created_at"]);
     assert_ne!(first, second);
     assert_eq!(
         json!(listed),
         json!([
-            {"secret_id": made["secret_id"], "created_at": first, "expires_at": null, "last_used_at": null},
+            {"secret_id": created["secret_id"], "created_at": first, "expires_at": null, "last_used_at": null},
             {"secret_id": secret["secret_id"], "created_at": second, "expires_at": expires_at, "last_used_at": null},
         ])
     );
 }
 
 #[test]
-fn the_body_may_be_left_out() {
+fn the_body_may_be_omitted() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
@@ -95,18 +96,18 @@ fn the_body_may_be_left_out() {
 }
 
 #[test]
-fn a_secret_that_is_revoked_counts_for_no_worker_any_more() {
+fn a_revoked_secret_is_denied_immediately_on_every_worker() {
     let app = three_workers();
     let operator = Operator::of(&app);
-    let (old, made) = operator.create(json!({}));
+    let (old, created) = operator.create(json!({}));
     let (new, _) = add(&operator, &old, &json!({}));
-    for _ in 0..TRIES {
+    for _ in 0..CONNECTIONS {
         app.issue(&old, &[]);
         app.issue(&new, &[]);
     }
-    let path = format!("{}/{}", secrets_path(&old), made["secret_id"].as_str().unwrap());
+    let path = format!("{}/{}", secrets_path(&old), created["secret_id"].as_str().unwrap());
     assert_no_content(&operator.delete(&path));
-    for _ in 0..TRIES {
+    for _ in 0..CONNECTIONS {
         app.ask(&old, &[]).assert_invalid_client();
         app.issue(&new, &[]);
     }
@@ -114,12 +115,12 @@ fn a_secret_that_is_revoked_counts_for_no_worker_any_more() {
 }
 
 #[test]
-fn a_secret_of_another_client_is_not_this_ones() {
+fn a_secret_of_another_client_is_not_found() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
-    let (one, made) = operator.create(json!({}));
+    let (one, created) = operator.create(json!({}));
     let (other, _) = operator.create(json!({}));
-    let path = format!("{}/{}", secrets_path(&other), made["secret_id"].as_str().unwrap());
+    let path = format!("{}/{}", secrets_path(&other), created["secret_id"].as_str().unwrap());
     assert_not_found(&operator.delete(&path), "secret not found");
     app.issue(&one, &[]);
 }
@@ -139,7 +140,7 @@ fn the_eleventh_secret_is_409() {
 }
 
 #[test]
-fn times_that_make_no_sense_are_400() {
+fn lifetimes_out_of_range_are_400() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
@@ -163,9 +164,9 @@ fn times_that_make_no_sense_are_400() {
     assert_eq!(list(&operator, &client).len(), 1);
 }
 
-/// To ignore it would be to do what the caller wanted to prevent.
+/// Ignoring the condition would do what the caller wants to prevent.
 #[test]
-fn if_match_is_refused_since_secrets_have_no_version() {
+fn if_match_is_rejected_because_secrets_have_no_version() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
@@ -178,7 +179,7 @@ fn if_match_is_refused_since_secrets_have_no_version() {
 }
 
 #[test]
-fn a_client_that_is_not_there_has_no_secrets() {
+fn secrets_of_an_unknown_client_are_404() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let no_client = |answer: Response| assert_not_found(&answer, "client not found");
@@ -189,15 +190,15 @@ fn a_client_that_is_not_there_has_no_secrets() {
 }
 
 #[test]
-fn the_last_use_of_a_secret_is_told() {
+fn the_last_use_of_a_secret_is_listed() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
     let (second, second_id) = add(&operator, &client, &json!({}));
     app.issue(&second, &[]);
     let token = operator.token.clone();
-    // The stop writes it down, like the quarter minute that a test does not wait for.
-    let app = app.stop().unwrap().0.start();
+    // Written at shutdown; while the server runs, it is written every 15 seconds.
+    let app = app.restart();
     let answer = app.send(Request::get(&secrets_path(&client)).bearer(&token));
     for secret in answer.json()["items"].as_array().unwrap() {
         let used = secret["last_used_at"].as_str();

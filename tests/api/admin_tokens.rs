@@ -1,4 +1,4 @@
-//! `/admin/tokens`: the records of a client's tokens, and tokens taken back by an operator.
+//! `/admin/tokens`: the token records of a client, and revocation by an operator.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn list_path(client: &TestClient) -> String {
     format!("/admin/tokens?client_id={}", escaped(&client.id))
 }
 
-/// The records of a client, as soon as there are so many.
+/// Waits until a client has `count` token records, and returns them.
 #[track_caller]
 fn listed(operator: &Operator, client: &TestClient, count: usize) -> Vec<Value> {
     let whole = || {
@@ -27,13 +27,13 @@ fn listed(operator: &Operator, client: &TestClient, count: usize) -> Vec<Value> 
             .unwrap()
             .clone()
     };
-    eventually(&format!("there are {count}"), Duration::from_secs(3), || {
+    eventually(&format!("{count} records are listed"), Duration::from_secs(3), || {
         Some(whole()).filter(|items| items.len() == count)
     })
 }
 
 #[test]
-fn a_record_is_told_with_exactly_these_members() {
+fn a_token_record_has_exactly_these_members() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let client = app.client(|_| {});
@@ -64,7 +64,7 @@ fn a_record_is_told_with_exactly_these_members() {
 fn the_records_of_a_client_are_listed_newest_first_and_in_pages() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
-    let [client, other] = [(), ()].map(|()| app.client(|client| client.id = other_id()));
+    let [client, other] = [(), ()].map(|()| app.client(|client| client.id = id_to_encode()));
     let mut issued: Vec<String> = (0..5)
         .map(|_| {
             app.issue(&other, &[]);
@@ -85,14 +85,14 @@ fn the_records_of_a_client_are_listed_newest_first_and_in_pages() {
     assert_eq!(ids(&pages.concat()), issued);
 }
 
-/// An id that needs escapes.
-fn other_id() -> mintage::oauth::client::ClientId {
+/// A client id that must be percent-encoded.
+fn id_to_encode() -> mintage::oauth::client::ClientId {
     let id = format!("a+b/ &={}", mintage::random::random_text(8));
     mintage::oauth::client::ClientId::parse(&id).unwrap()
 }
 
 #[test]
-fn the_list_tells_what_was_taken_back() {
+fn the_list_shows_which_tokens_are_revoked() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
     let client = app.client(|_| {});
@@ -111,7 +111,7 @@ fn the_list_tells_what_was_taken_back() {
 }
 
 #[test]
-fn of_a_token_that_has_expired_it_may_not_be_known() {
+fn whether_an_expired_token_was_revoked_may_be_unknown() {
     let app = Setup::new().with_mock_clock().start();
     let operator = Operator::of(&app);
     let client = app.client(|client| client.ttl_seconds = Some(60));
@@ -122,7 +122,7 @@ fn of_a_token_that_has_expired_it_may_not_be_known() {
 }
 
 #[test]
-fn an_id_from_the_far_future_is_no_token_and_is_not_remembered() {
+fn a_token_id_from_the_far_future_is_404_and_not_stored() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let answer = operator.delete("/admin/tokens/ffffffff-ffff-7fff-bfff-ffffffffffff");
@@ -130,7 +130,7 @@ fn an_id_from_the_far_future_is_no_token_and_is_not_remembered() {
 }
 
 #[test]
-fn a_client_must_be_named_and_need_not_exist() {
+fn client_id_is_required_but_need_not_exist() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     for query in ["", "?client_id=", "?limit=1"] {
@@ -146,7 +146,7 @@ fn a_client_must_be_named_and_need_not_exist() {
 }
 
 #[test]
-fn p38_a_token_that_an_operator_takes_back_is_inactive_at_once_on_every_worker() {
+fn p38_a_token_revoked_by_an_operator_is_inactive_immediately_on_every_worker() {
     let app = three_workers();
     let operator = Operator::of(&app);
     let client = app.client(|client| client.introspection_audiences = vec![ISSUER.into()]);
@@ -159,7 +159,7 @@ fn p38_a_token_that_an_operator_takes_back_is_inactive_at_once_on_every_worker()
 }
 
 #[test]
-fn p38_all_tokens_of_a_client_are_taken_back_at_once_on_every_worker() {
+fn p38_all_tokens_of_a_client_are_revoked_immediately_on_every_worker() {
     let app = three_workers();
     let operator = Operator::of(&app);
     let client = app.client(|_| {});
@@ -170,7 +170,7 @@ fn p38_all_tokens_of_a_client_are_taken_back_at_once_on_every_worker() {
             assert!((0..4).all(|_| !is_active(&app, &client, token)));
         }
         until(
-            "what is issued from the next millisecond on is active",
+            "a token issued from the next millisecond on is active",
             Duration::from_secs(1),
             || {
                 let token = app.issue(&client, &[]);
@@ -181,18 +181,18 @@ fn p38_all_tokens_of_a_client_are_taken_back_at_once_on_every_worker() {
 }
 
 #[test]
-fn g1_a_token_that_an_operator_took_back_stays_so_through_a_restart() {
+fn g1_a_revocation_by_an_operator_survives_a_restart() {
     let app = TestApp::start();
     let operator = Operator::of(&app);
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     assert_no_content(&operator.delete(&format!("/admin/tokens/{}", jti(&token))));
-    let app = app.stop().unwrap().0.start();
+    let app = app.restart();
     assert!(!is_active(&app, &client, &token));
 }
 
 #[test]
-fn what_is_no_token_or_no_client_is_404() {
+fn an_unknown_token_or_client_is_404() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     for id in ["x", "01234567-89AB-7fff-bfff-ffffffffffff", "%2F", "%00"] {

@@ -1,4 +1,4 @@
-//! The command line, as whoever types it meets it: output, one-line errors, exit codes.
+//! The command line: output, one-line errors, exit codes.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn members(document: &Value) -> BTreeSet<&str> {
 }
 
 #[test]
-fn a_client_is_made_with_id_secret_and_scope_and_can_use_them() {
+fn a_created_client_can_use_its_id_secret_and_scope() {
     let program = testkit::program!().with_database();
     let created = program
         .run(&[
@@ -44,7 +44,7 @@ fn a_client_is_made_with_id_secret_and_scope_and_can_use_them() {
 }
 
 #[test]
-fn a_client_is_shown_with_these_members_and_without_its_secret() {
+fn a_client_is_shown_with_exactly_these_members_and_without_its_secret() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&[
         "--name",
@@ -116,7 +116,7 @@ fn clients_are_listed_disabled_enabled_and_deleted() {
 }
 
 #[test]
-fn what_cannot_be_done_is_exit_1_and_one_line_that_says_what_to_do() {
+fn a_failed_command_exits_with_1_and_one_line_that_says_what_to_do() {
     let program = testkit::program!().with_database();
     program.create_client(&["--name", "n", "--id", "taken", "--scope", "x"]);
     let taken = program.run(&["client", "create", "--name", "n", "--id", "taken", "--scope", "x"]);
@@ -140,7 +140,7 @@ fn what_cannot_be_done_is_exit_1_and_one_line_that_says_what_to_do() {
 }
 
 #[test]
-fn wrong_usage_is_exit_2_and_one_line() {
+fn a_usage_error_exits_with_2_and_one_line() {
     let program = testkit::program!().with_database();
     for (arguments, named) in [
         (&["nonsense"][..], "nonsense"),
@@ -244,18 +244,18 @@ fn the_former_name_of_a_flag_is_exit_2_with_a_hint() {
 }
 
 #[test]
-fn p12_an_id_may_be_as_long_as_the_grammar_has_it() {
+fn p12_a_client_id_has_1_to_128_characters() {
     let program = testkit::program!().with_database();
     let id = |length: usize| "~".repeat(length);
     program.create_client(&["--name", "n", "--scope", "a", "--id", &id(128)]);
     for length in [0, 129] {
-        let refused = program.run(&["client", "create", "--name", "n", "--scope", "a", "--id", &id(length)]);
-        assert!(refused.failed(2).contains("--id"));
+        let rejected = program.run(&["client", "create", "--name", "n", "--scope", "a", "--id", &id(length)]);
+        assert!(rejected.failed(2).contains("--id"));
     }
 }
 
 #[test]
-fn p19_a_default_scope_never_has_what_must_be_asked_for() {
+fn p19_a_default_scope_never_contains_admin_scopes() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a mintage:admin b"]);
     assert_eq!(
@@ -265,7 +265,7 @@ fn p19_a_default_scope_never_has_what_must_be_asked_for() {
 }
 
 #[test]
-fn the_keys_are_listed_without_anything_private() {
+fn keys_are_listed_without_private_members() {
     let program = testkit::program!().with_database();
     let document = program.run(&["key", "list", "--json"]).json();
     let keys = document["items"].as_array().unwrap();
@@ -300,7 +300,7 @@ fn the_keys_are_listed_without_anything_private() {
 }
 
 #[test]
-fn the_schema_goes_up_and_down() {
+fn migrations_are_applied_and_reverted() {
     let program = testkit::program!();
     let run = |step: &str| program.run(&["migrate", step]).done().to_owned();
     assert!(run("status").lines().all(|line| line.starts_with("pending ")));
@@ -315,10 +315,10 @@ fn the_schema_goes_up_and_down() {
 }
 
 #[test]
-fn a_command_migrates_only_where_the_configuration_allows_it() {
+fn a_command_migrates_only_if_the_configuration_allows_it() {
     let program = testkit::program!().with("MINTAGE_DATABASE__AUTO_MIGRATE", "false");
-    let refused = program.run(&["client", "list"]);
-    assert!(refused.failed(1).contains("run `mintage migrate up`"));
+    let outcome = program.run(&["client", "list"]);
+    assert!(outcome.failed(1).contains("run `mintage migrate up`"));
     program.run(&["migrate", "up"]).done();
     program.run(&["client", "list"]).done();
 }
@@ -351,7 +351,7 @@ fn g8_the_configuration_is_shown_with_its_passwords_masked() {
 }
 
 #[test]
-fn g8_a_password_is_masked_wherever_postgresql_takes_it_from() {
+fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
     for url in [
         "postgres://m:hunter2@one:5432,two:5432/mintage",
         "postgres://m:hunter2@/mintage?host=/run",
@@ -366,7 +366,7 @@ fn g8_a_password_is_masked_wherever_postgresql_takes_it_from() {
 }
 
 #[test]
-fn the_configuration_is_checked() {
+fn config_check_reports_unknown_keys_and_invalid_values() {
     let program = testkit::program!();
     program.write("mintage.toml", "[cache]\nttl = \"1m\"\n");
     assert_eq!(program.run(&["config", "check"]).done(), "the configuration is valid\n");
@@ -383,7 +383,7 @@ fn the_configuration_is_checked() {
 }
 
 #[test]
-fn flag_beats_environment_beats_file_beats_default() {
+fn flag_overrides_environment_overrides_file_overrides_default() {
     let url = |program: &Program, arguments: &[&str]| {
         let shown = program.run(&[arguments, &["config", "show"]].concat());
         let config: toml::Table = shown.done().parse().unwrap();
@@ -404,7 +404,7 @@ fn flag_beats_environment_beats_file_beats_default() {
 }
 
 #[test]
-fn every_setting_can_come_from_the_environment_and_from_a_file_of_its_own() {
+fn every_setting_can_come_from_the_environment_or_from_a_separate_file() {
     let program = testkit::program!()
         .with("MINTAGE_DATABASE__POOL__MAX_SIZE", "7")
         .with("MINTAGE_SERVER__TRUSTED_PROXIES", "[\"10.0.0.0/8\"]")
@@ -435,29 +435,29 @@ fn completions_and_help_go_to_standard_output() {
     for missing in ["mintage.db", "mintage.toml"] {
         assert!(
             !program.path(missing).exists(),
-            "a command that needs no database made {missing}"
+            "a command that needs no database created {missing}"
         );
     }
 }
 
 #[test]
-fn serve_fails_when_its_port_is_taken() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let refused = testkit::program!()
+fn serve_fails_if_its_port_is_in_use() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let outcome = testkit::program!()
         .with_database()
         .with("MINTAGE_SERVER__LISTEN", &address)
         .run(&["serve"]);
-    assert_eq!(refused.code, Some(1));
+    assert_eq!(outcome.code, Some(1));
     assert!(
-        refused
+        outcome
             .stderr
             .contains(&format!("cannot listen on {address} (server.listen)")),
-        "{refused:?}"
+        "{outcome:?}"
     );
 }
 
-/// Runs a text as whoever pastes it into a shell would.
+/// Runs a text in a shell, as if it were pasted there.
 fn paste(text: &str) -> String {
     let output = Command::new("sh").arg("-c").arg(text).output().unwrap();
     assert!(output.status.success(), "{text}");
@@ -465,11 +465,11 @@ fn paste(text: &str) -> String {
 }
 
 #[test]
-fn serve_dev_prints_commands_that_work_as_they_are_printed() {
+fn serve_dev_prints_commands_that_work_as_printed() {
     assert!(!paste("command -v curl").is_empty(), "this test needs curl");
     let program = testkit::program!();
     let mut serving = program.serve(&["--dev"]);
-    let printed = eventually("it is printed", Duration::from_secs(5), || {
+    let printed = eventually("the commands are printed", Duration::from_secs(5), || {
         Some(serving.stdout()).filter(|text| text.contains("stats"))
     });
     assert!(printed.contains(&format!("http://{}", serving.address)), "{printed}");
@@ -478,21 +478,21 @@ fn serve_dev_prints_commands_that_work_as_they_are_printed() {
         .split("\n\n")
         .filter(|step| step.trim_start().starts_with('#'))
         .collect();
-    let [token, keep, introspect, validate, revoke, stats] = steps[..] else {
+    let [token, export, introspect, validate, revoke, stats] = steps[..] else {
         panic!("six steps: {printed}")
     };
     assert!(
         token.starts_with("# get a token\n") && stats.starts_with("# read /admin/cache/stats"),
         "{printed}"
     );
-    let kept = |step: &str| paste(&format!("{keep}\n{step}"));
-    assert!(kept(introspect).starts_with("{\"active\":true"));
-    let passed = kept(validate);
+    let run_step = |step: &str| paste(&format!("{export}\n{step}"));
+    assert!(run_step(introspect).starts_with("{\"active\":true"));
+    let validated = run_step(validate);
     assert!(
-        passed.starts_with("HTTP/1.1 200") && passed.contains("x-client-id: demo"),
-        "{passed}"
+        validated.starts_with("HTTP/1.1 200") && validated.contains("x-client-id: demo"),
+        "{validated}"
     );
-    assert_eq!(kept(&format!("{revoke}\n{introspect}")), "{}{\"active\":false}");
+    assert_eq!(run_step(&format!("{revoke}\n{introspect}")), "{}{\"active\":false}");
     let token: Value = serde_json::from_str(&paste(token)).unwrap();
     assert_eq!(
         (&token["token_type"], &token["scope"]),
@@ -500,7 +500,7 @@ fn serve_dev_prints_commands_that_work_as_they_are_printed() {
     );
     let stats: Value = serde_json::from_str(&paste(stats)).unwrap();
     assert!(stats["workers"].is_array(), "{stats}");
-    // The whole of it pasted at once works too.
+    // Pasting all of it together works, too.
     paste(
         &printed
             .lines()
@@ -512,7 +512,7 @@ fn serve_dev_prints_commands_that_work_as_they_are_printed() {
 }
 
 #[test]
-fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
+fn serve_dev_creates_two_clients_with_new_secrets_on_each_start() {
     let program = testkit::program!().with_database();
     let line = |serving: &Server| {
         let printed = || {
@@ -522,7 +522,7 @@ fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
                 .find(|line| line.starts_with("curl -s -u demo:"))
                 .map(str::to_owned)
         };
-        eventually("it is printed", Duration::from_secs(5), printed)
+        eventually("the commands are printed", Duration::from_secs(5), printed)
     };
     let mut serving = program.serve(&["--dev"]);
     let first = line(&serving);
@@ -537,7 +537,7 @@ fn serve_dev_makes_its_two_clients_and_gives_them_new_secrets_each_time() {
 }
 
 #[test]
-fn without_dev_there_is_no_client_and_nothing_is_printed() {
+fn without_dev_no_client_is_created_and_nothing_is_printed() {
     let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     Request::post("/token")
@@ -551,7 +551,7 @@ fn without_dev_there_is_no_client_and_nothing_is_printed() {
 }
 
 #[test]
-fn a_client_is_changed_and_what_is_not_named_stays() {
+fn an_update_changes_only_the_named_fields() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a b", "--ttl", "1m", "--audience", "urn:a:b"]);
     let update = |arguments: &[&str]| {
@@ -588,12 +588,12 @@ fn a_client_is_changed_and_what_is_not_named_stays() {
         (&Value::Null, &Value::Null, &json!([]), &json!("a"))
     );
     assert_eq!(update(&["--default-scope", "auto"])["default_scope"], "a c");
-    let said = program.run(&["client", "update", &client.id, "--name", "k"]);
-    assert_eq!(said.done(), format!("client {} updated\n", client.id));
+    let output = program.run(&["client", "update", &client.id, "--name", "k"]);
+    assert_eq!(output.done(), format!("client {} updated\n", client.id));
 }
 
 #[test]
-fn a_change_that_cannot_be_is_refused() {
+fn an_invalid_update_is_rejected() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     for (arguments, named) in [
@@ -605,8 +605,8 @@ fn a_change_that_cannot_be_is_refused() {
         (&["--audience", "urn:a:b", "--no-audiences"], "--no-audiences"),
         (&["--name", ""], "--name"),
     ] {
-        let refused = program.run(&[&["client", "update", client.id.as_str()], arguments].concat());
-        assert!(refused.failed(2).contains(named), "{arguments:?}: {refused:?}");
+        let rejected = program.run(&[&["client", "update", client.id.as_str()], arguments].concat());
+        assert!(rejected.failed(2).contains(named), "{arguments:?}: {rejected:?}");
     }
     let missing = program.run(&["client", "update", "nobody", "--name", "n"]);
     assert_eq!(
@@ -622,17 +622,19 @@ fn p16_secrets_are_rotated_with_an_overlap() {
     let serving = program.serve(&[]);
     let status = |client: &TestClient| token_request(client, &[]).send(serving.address).status;
     let soon = |client: &TestClient, expected: u16| {
-        until("it is seen", Duration::from_secs(3), || status(client) == expected);
+        until("the change takes effect", Duration::from_secs(3), || {
+            status(client) == expected
+        });
     };
     assert_eq!(status(&old), 200);
-    let made = program
+    let created = program
         .run(&["client", "secret", "add", &old.id, "--others-expire-in", "7d", "--json"])
         .json();
     assert_eq!(
-        members(&made),
+        members(&created),
         BTreeSet::from(["secret_id", "client_secret", "expires_at"])
     );
-    let new = old.with_secret(made["client_secret"].as_str().unwrap());
+    let new = old.with_secret(created["client_secret"].as_str().unwrap());
     soon(&new, 200);
     assert_eq!(status(&old), 200);
     let listed = program.run(&["client", "secret", "list", &old.id, "--json"]).json();
@@ -673,7 +675,7 @@ fn a_secret_is_shown_once_and_never_listed() {
 }
 
 #[test]
-fn what_cannot_be_done_with_a_secret_is_one_line() {
+fn a_failed_secret_command_prints_one_line() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let secret = |arguments: &[&str]| program.run(&[&["client", "secret"], arguments].concat());
@@ -715,7 +717,7 @@ fn what_cannot_be_done_with_a_secret_is_one_line() {
 }
 
 #[test]
-fn the_audit_trail_is_printed_as_json_lines_from_where_one_left_off() {
+fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
     let program = testkit::program!()
         .with_database()
         .with("USER", "alice")

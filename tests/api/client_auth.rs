@@ -35,7 +35,7 @@ fn post_request(client: &TestClient) -> Request {
 }
 
 #[test]
-fn p12_the_scheme_may_be_in_any_case() {
+fn p12_the_scheme_is_case_insensitive() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let encoded = STANDARD.encode(format!("{}:{}", client.id, client.secret));
@@ -46,7 +46,7 @@ fn p12_the_scheme_may_be_in_any_case() {
 }
 
 #[test]
-fn p12_id_and_secret_may_hold_any_character_when_encoded() {
+fn p12_id_and_secret_may_contain_any_character_if_form_encoded() {
     let app = TestApp::shared();
     let longest = "x".repeat(128);
     for (id, secret) in [
@@ -67,7 +67,7 @@ fn p12_id_and_secret_may_hold_any_character_when_encoded() {
 }
 
 #[test]
-fn p12_the_first_colon_splits_what_is_not_encoded() {
+fn p12_unencoded_credentials_are_split_at_the_first_colon() {
     let app = TestApp::shared();
     let client = app.client_with_secret("a:b:c", |_| {});
     let answer = app.send(request().basic_raw(&format!("{}:a:b:c", client.id)));
@@ -75,7 +75,7 @@ fn p12_the_first_colon_splits_what_is_not_encoded() {
 }
 
 #[test]
-fn p12_clients_that_encode_more_or_less_than_needed_are_understood() {
+fn p12_credentials_encoded_more_or_less_than_needed_are_accepted() {
     let app = TestApp::shared();
     let client = app.client_with_secret("with-dash_and.dot", |_| {});
     for secret in [
@@ -92,7 +92,7 @@ fn p12_clients_that_encode_more_or_less_than_needed_are_understood() {
 }
 
 #[test]
-fn p12_generated_ids_and_secrets_are_letters_and_digits() {
+fn p12_generated_ids_and_secrets_are_alphanumeric() {
     let plain = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     for _ in 0..20 {
         assert!(plain(ClientId::generate().as_str()) && plain(ClientSecret::generate().reveal()));
@@ -100,7 +100,7 @@ fn p12_generated_ids_and_secrets_are_letters_and_digits() {
 }
 
 #[test]
-fn p13_credentials_may_come_in_the_body() {
+fn p13_credentials_may_be_sent_in_the_body() {
     let app = TestApp::shared();
     let client = app.client_with_secret("a+b %é&=", |_| {});
     assert_eq!(
@@ -149,7 +149,7 @@ fn p14_two_authorization_headers_are_400() {
 }
 
 #[test]
-fn p14_basic_with_a_body_client_id_must_agree() {
+fn p14_client_id_in_the_body_must_match_the_authorization_header() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     assert_eq!(app.ask(&client, &[("client_id", &client.id)]).status, 200);
@@ -160,7 +160,7 @@ fn p14_basic_with_a_body_client_id_must_agree() {
 }
 
 #[test]
-fn p15_every_failure_is_the_same_401() {
+fn p15_every_authentication_failure_is_the_same_401() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let disabled = app.client(|client| client.enabled = false);
@@ -169,7 +169,7 @@ fn p15_every_failure_is_the_same_401() {
     let colonless = STANDARD.encode(&client.id);
     let authorization = |value: &str| request().header("Authorization", value);
     let too_long = "x".repeat(129);
-    let refused = [
+    let denied = [
         request(),
         request().basic(&client.with_secret("wrong")),
         request().basic(&client.with_secret("")),
@@ -199,13 +199,13 @@ fn p15_every_failure_is_the_same_401() {
         Request::post("/token").form(&[("grant_type", "client_credentials"), ("client_id", &client.id)]),
         Request::post("/token").form(&[("grant_type", "client_credentials"), ("client_secret", &client.secret)]),
     ];
-    for request in refused {
+    for request in denied {
         app.send(request).assert_invalid_client();
     }
 }
 
 #[test]
-fn p15_secret_bytes_that_are_no_text_are_401() {
+fn p15_a_secret_that_is_not_utf8_is_401() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let mut credentials = format!("{}:", client.id).into_bytes();
@@ -216,7 +216,7 @@ fn p15_secret_bytes_that_are_no_text_are_401() {
 }
 
 #[test]
-fn p15_answers_to_known_and_unknown_clients_do_not_differ() {
+fn p15_responses_to_known_and_unknown_clients_are_identical() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let shape = |answer: Response| {
@@ -231,14 +231,11 @@ fn p15_answers_to_known_and_unknown_clients_do_not_differ() {
 }
 
 #[test]
-fn p15_an_id_asked_for_before_costs_no_database_call_whether_known_or_not() {
+fn p15_a_cached_id_needs_no_database_call_whether_known_or_unknown() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let admin = app.issue_with_scope("mintage:admin");
     let known = app.client(|_| {}).with_secret("wrong");
-    let unknown = TestClient {
-        id: "nobody".into(),
-        secret: "wrong".into(),
-    };
+    let unknown = TestClient::new("nobody", "wrong");
     for client in [&known, &unknown] {
         app.ask(client, &[]).assert_invalid_client();
         let before = cache_stats(&app, &admin);
@@ -252,7 +249,7 @@ fn p15_an_id_asked_for_before_costs_no_database_call_whether_known_or_not() {
 }
 
 #[test]
-fn p16_the_database_holds_no_secret() {
+fn p16_the_database_contains_no_secret_in_the_clear() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
@@ -260,13 +257,13 @@ fn p16_the_database_holds_no_secret() {
     let stopped = app.stop().unwrap();
     assert_eq!(stopped.recorded(&client).len(), 1);
     let bytes = std::fs::read(stopped.0.database_path()).unwrap();
-    let holds = |what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
-    assert!(holds(&client.id) && holds("sha256:"));
-    assert!(!holds(&client.secret) && !holds(&token) && !holds(token.split('.').nth(2).unwrap()));
+    let contains = |what: &str| bytes.windows(what.len()).any(|window| window == what.as_bytes());
+    assert!(contains(&client.id) && contains("sha256:"));
+    assert!(!contains(&client.secret) && !contains(&token) && !contains(token.split('.').nth(2).unwrap()));
 }
 
 #[test]
-fn p16_two_secrets_are_valid_side_by_side_until_one_expires() {
+fn p16_two_secrets_are_valid_until_one_expires() {
     let setup = Setup::new().with_mock_clock();
     let now = setup.now();
     let app = setup.start();
@@ -285,7 +282,7 @@ fn p16_two_secrets_are_valid_side_by_side_until_one_expires() {
 }
 
 #[test]
-fn p16_a_secret_that_is_replaced_stops_to_count() {
+fn p16_a_replaced_secret_becomes_invalid() {
     let app = TestApp::start();
     let old = app.client(|_| {});
     for _ in 0..4 {
@@ -295,16 +292,16 @@ fn p16_a_secret_that_is_replaced_stops_to_count() {
     replacement.id = old.id();
     app.database(|conn| clients::replace(conn, &replacement));
     let new = old.with_secret("new secret");
-    // Connections go to the workers in turn: four reach every worker.
-    let everywhere = |client, status| (0..4).all(|_| app.ask(client, &[]).status == status);
-    until("the new one replaces the old one", Duration::from_secs(1), || {
-        everywhere(&new, 200) && everywhere(&old, 401)
+    // Connections are distributed round-robin: four reach every worker.
+    let on_every_worker = |client, status| (0..4).all(|_| app.ask(client, &[]).status == status);
+    until("the new secret replaces the old one", Duration::from_secs(1), || {
+        on_every_worker(&new, 200) && on_every_worker(&old, 401)
     });
     app.ask(&old, &[]).assert_invalid_client();
 }
 
 #[test]
-fn attack_an_enormous_authorization_header_is_refused() {
+fn attack_an_oversized_authorization_header_is_rejected() {
     let app = TestApp::shared();
     for size in [20_000, 200_000, 2_000_000] {
         let header = "A".repeat(size);

@@ -1,4 +1,4 @@
-//! What others change in the database is seen within a second, by every worker.
+//! Changes that other processes write to the database take effect within a second, on every worker (G2).
 
 use std::time::Duration;
 
@@ -12,95 +12,104 @@ use testkit::http::Connection;
 use testkit::poll::until;
 use testkit::{TestApp, TestClient, eventually};
 
-/// How long others may take to follow.
-const SOON: Duration = Duration::from_secs(1);
+/// How long a change may take to reach every worker.
+const PROPAGATION_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Waits until this is the status at every worker, for at most a second.
+/// Waits until every worker responds with this status, for at most a second.
 ///
-/// Connections go to the workers in turn, and a test here has its server for itself: four reach both, twice.
+/// Connections are distributed round-robin, and no other test uses the server: four reach both workers, twice.
 #[track_caller]
-fn assert_soon(app: &TestApp, client: &TestClient, status: u16) {
-    let everywhere = || (0..4).all(|_| app.ask(client, &[]).status == status);
-    until(&format!("{status} everywhere"), SOON, everywhere);
+fn assert_status_on_every_worker(app: &TestApp, client: &TestClient, status: u16) {
+    let on_every_worker = || (0..4).all(|_| app.ask(client, &[]).status == status);
+    until(
+        &format!("{status} on every worker"),
+        PROPAGATION_TIMEOUT,
+        on_every_worker,
+    );
 }
 
 #[test]
-fn g2_a_client_that_is_disabled_gets_no_more_tokens_until_it_is_enabled() {
+fn g2_a_disabled_client_gets_no_tokens_until_it_is_enabled() {
     let app = TestApp::start();
     let client = app.client(|_| {});
-    assert_soon(&app, &client, 200);
+    assert_status_on_every_worker(&app, &client, 200);
     let set =
         |enabled| app.database(|conn| testkit::sample::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
     assert!(set(false));
-    assert_soon(&app, &client, 401);
+    assert_status_on_every_worker(&app, &client, 401);
     app.ask(&client, &[]).assert_invalid_client();
     assert!(set(true));
-    assert_soon(&app, &client, 200);
+    assert_status_on_every_worker(&app, &client, 200);
 }
 
 #[test]
-fn g2_a_client_that_is_deleted_gets_no_more_tokens() {
+fn g2_a_deleted_client_gets_no_tokens() {
     let app = TestApp::start();
     let client = app.client(|_| {});
-    assert_soon(&app, &client, 200);
+    assert_status_on_every_worker(&app, &client, 200);
     assert!(app.database(|conn| clients::delete(conn, &client.id(), Clock::System.now())));
-    assert_soon(&app, &client, 401);
+    assert_status_on_every_worker(&app, &client, 401);
 }
 
 #[test]
-fn g2_a_client_that_was_asked_for_before_it_was_made_is_seen() {
+fn g2_a_client_cached_as_unknown_is_found_once_it_is_created() {
     let app = TestApp::start();
     let secret = ClientSecret::generate();
-    let client = TestClient {
-        id: random_text(20),
-        secret: secret.reveal().to_owned(),
-    };
+    let client = TestClient::new(&random_text(20), secret.reveal());
     for _ in 0..4 {
         app.ask(&client, &[]).assert_invalid_client();
     }
-    let mut made = new_client(secret.reveal());
-    made.id = client.id();
-    app.database(|conn| clients::insert(conn, &made));
-    assert_soon(&app, &client, 200);
+    let mut created = new_client(secret.reveal());
+    created.id = client.id();
+    app.database(|conn| clients::insert(conn, &created));
+    assert_status_on_every_worker(&app, &client, 200);
 }
 
 #[test]
-fn g2_another_scope_counts_from_then_on() {
+fn g2_a_scope_change_takes_effect_within_a_second() {
     let app = TestApp::start();
     let client = app.client(|_| {});
-    assert_soon(&app, &client, 200);
+    assert_status_on_every_worker(&app, &client, 200);
     let mut changed = new_client(&client.secret);
     changed.id = client.id();
     changed.scope = Scope::parse("invoices:read").unwrap();
     changed.default_scope = changed.scope.clone();
     app.database(|conn| clients::replace(conn, &changed));
-    let everywhere = || (0..4).all(|_| app.ask(&client, &[]).json()["scope"] == "invoices:read");
-    until("it is seen everywhere", SOON, everywhere);
+    let on_every_worker = || (0..4).all(|_| app.ask(&client, &[]).json()["scope"] == "invoices:read");
+    until(
+        "the new scope is in effect on every worker",
+        PROPAGATION_TIMEOUT,
+        on_every_worker,
+    );
 }
 
 #[test]
-fn g2_a_connection_that_stays_open_sees_it_too() {
+fn g2_a_change_takes_effect_on_open_connections() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     let request = testkit::token::token_request(&client, &[]);
     let mut connection = Connection::open(app.address);
     assert_eq!(connection.ask(&request).status, 200);
     app.database(|conn| testkit::sample::set_enabled(conn, &client.id(), false, Clock::System.now()));
-    let denied = eventually("it is seen", SOON, || {
+    let denied = eventually("the client is denied", PROPAGATION_TIMEOUT, || {
         Some(connection.ask(&request)).filter(|answer| answer.status != 200)
     });
     denied.assert_invalid_client();
 }
 
 #[test]
-fn g2_a_server_follows_the_command_line() {
+fn g2_a_running_server_applies_changes_from_the_command_line() {
     let program = testkit::program!().with_database();
     let serving = program.serve(&[]);
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let soon = |status| {
         let request = testkit::token::token_request(&client, &[]);
-        let everywhere = || (0..4).all(|_| request.send(serving.address).status == status);
-        until(&format!("{status} everywhere"), SOON, everywhere);
+        let on_every_worker = || (0..4).all(|_| request.send(serving.address).status == status);
+        until(
+            &format!("{status} on every worker"),
+            PROPAGATION_TIMEOUT,
+            on_every_worker,
+        );
     };
     soon(200);
     program.run(&["client", "disable", &client.id]).done();
@@ -112,15 +121,12 @@ fn g2_a_server_follows_the_command_line() {
 }
 
 #[test]
-fn g2_two_servers_on_one_database_follow_each_other() {
+fn g2_two_instances_on_one_database_apply_each_others_changes() {
     let first = TestApp::start();
     let client = first.client(|_| {});
-    let url = format!("sqlite:{}", first.database_path().display());
-    let second = Setup::on_empty_database()
-        .configured(|config| config.database.url = url)
-        .start();
-    assert_soon(&second, &client, 200);
+    let second = Setup::on_database_of(&first).start();
+    assert_status_on_every_worker(&second, &client, 200);
     first.database(|conn| testkit::sample::set_enabled(conn, &client.id(), false, Clock::System.now()));
-    assert_soon(&first, &client, 401);
-    assert_soon(&second, &client, 401);
+    assert_status_on_every_worker(&first, &client, 401);
+    assert_status_on_every_worker(&second, &client, 401);
 }

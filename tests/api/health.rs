@@ -10,7 +10,7 @@ use testkit::poll::until;
 use testkit::sqlite::template;
 
 const STARTING: &str = "the server is starting: keys and clients are not loaded yet";
-const SILENT: &str = "the database does not answer";
+const DATABASE_DOWN: &str = "the database does not answer";
 
 fn ready(app: &TestApp) -> bool {
     app.send(Request::get("/readyz")).status == 200
@@ -26,7 +26,7 @@ fn assert_not_ready(app: &TestApp, reason: &str) {
 }
 
 #[test]
-fn a_server_that_serves_is_live_and_ready() {
+fn a_running_server_is_live_and_ready() {
     let app = TestApp::shared();
     for (path, status) in [("/livez", "ok"), ("/readyz", "ready")] {
         let answer = app.send(Request::get(path));
@@ -40,7 +40,7 @@ fn a_server_that_serves_is_live_and_ready() {
 }
 
 #[test]
-fn without_a_database_it_is_live_and_says_why_it_is_not_ready() {
+fn without_a_database_the_server_is_live_but_not_ready() {
     let setup = Setup::new();
     let missing = setup.database_path().with_file_name("missing");
     let url = format!("sqlite:{}", missing.join("mintage.db").display());
@@ -48,11 +48,7 @@ fn without_a_database_it_is_live_and_says_why_it_is_not_ready() {
     assert_eq!(app.send(Request::get("/livez")).status, 200);
     assert_not_ready(&app, STARTING);
     let keys = app.send(Request::get("/.well-known/jwks.json"));
-    keys.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    keys.assert_temporarily_unavailable();
     std::fs::create_dir(&missing).unwrap();
     std::fs::write(missing.join("mintage.db"), template()).unwrap();
     app.wait_until_ready();
@@ -61,20 +57,22 @@ fn without_a_database_it_is_live_and_says_why_it_is_not_ready() {
 }
 
 #[test]
-fn a_database_that_goes_away_makes_it_unready_and_one_that_returns_ready() {
+fn readiness_follows_the_availability_of_the_database() {
     let app = TestApp::start();
     app.sql("ALTER TABLE changes RENAME TO changes_away");
-    until("it is not ready", Duration::from_secs(5), || !ready(&app));
-    assert_not_ready(&app, SILENT);
+    until("the server is not ready", Duration::from_secs(5), || !ready(&app));
+    assert_not_ready(&app, DATABASE_DOWN);
     assert_eq!(app.send(Request::get("/livez")).status, 200);
     app.sql("ALTER TABLE changes_away RENAME TO changes");
-    until("it is ready as the database is back", Duration::from_secs(10), || {
-        ready(&app)
-    });
+    until(
+        "the server is ready after the database is back",
+        Duration::from_secs(10),
+        || ready(&app),
+    );
 }
 
 #[test]
-fn a_schema_that_nobody_may_migrate_ends_the_start() {
+fn startup_fails_if_the_schema_is_missing_and_auto_migrate_is_off() {
     let app = Setup::on_empty_database()
         .configured(|config| config.database.auto_migrate = false)
         .start_unready();

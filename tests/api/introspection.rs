@@ -1,4 +1,4 @@
-//! `POST /introspect` (P31 to P35): what a token says to whom, and that nobody learns more.
+//! `POST /introspect` (P31 to P35): which clients learn what about a token.
 
 use std::time::Duration;
 
@@ -8,18 +8,18 @@ use serde_json::{Value, json};
 use testkit::app::{ISSUER, ORDERS, Setup};
 use testkit::http::{Request, Response};
 use testkit::poll::until;
-use testkit::token::{claims, jti};
+use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient, eventually};
 
-/// Asks about a token.
-pub fn ask_about(app: &TestApp, client: &TestClient, token: &str) -> Response {
-    app.send(Request::post("/introspect").basic(client).form(&[("token", token)]))
+/// Introspects a token.
+pub fn introspect(app: &TestApp, client: &TestClient, token: &str) -> Response {
+    app.send(about_token("/introspect", client, token))
 }
 
-/// Whether a token is active, as the client it belongs to is told.
+/// Whether a token is active, according to the introspection response to `client`.
 #[track_caller]
 pub fn is_active(app: &TestApp, client: &TestClient, token: &str) -> bool {
-    let answer = ask_about(app, client, token);
+    let answer = introspect(app, client, token);
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("application/json"));
     answer.assert_common_headers();
@@ -31,11 +31,11 @@ pub fn is_active(app: &TestApp, client: &TestClient, token: &str) -> bool {
 }
 
 #[test]
-fn p34_an_active_token_says_exactly_this() {
+fn p34_the_response_for_an_active_token_has_exactly_these_members() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[("scope", "orders:read")]);
-    let answer = ask_about(&app, &client, &token);
+    let answer = introspect(&app, &client, &token);
     let claims = claims(&token);
     assert_eq!(answer.status, 200);
     answer.assert_common_headers();
@@ -49,7 +49,7 @@ fn p34_an_active_token_says_exactly_this() {
 }
 
 #[test]
-fn p34_a_token_is_active_at_once_and_before_it_is_recorded() {
+fn p34_a_token_is_active_before_it_is_recorded() {
     let setup = Setup::new().configured(|config| config.writer.flush_interval = mintage::config::Duration::seconds(60));
     let app = setup.start();
     let client = app.client(|_| {});
@@ -67,37 +67,33 @@ fn p34_several_audiences_are_an_array() {
     let client = app.client(|_| {});
     let token = app.issue(&client, &[("resource", ORDERS), ("resource", "urn:example:two")]);
     assert_eq!(
-        ask_about(&app, &client, &token).json()["aud"],
+        introspect(&app, &client, &token).json()["aud"],
         json!([ORDERS, "urn:example:two"])
     );
 }
 
 #[test]
-fn p31_only_post_of_a_form_is_taken() {
+fn p31_only_a_form_sent_by_post_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let get = app.send(Request::get("/introspect").basic(&client));
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     let json = app.send(Request::post("/introspect").basic(&client).json(&json!({"token": "x"})));
-    json.assert_oauth_error(
-        415,
-        "invalid_request",
-        "the media type of the body is not accepted here",
-    );
+    json.assert_unsupported_media_type();
 }
 
 #[test]
-fn p31_the_caller_is_judged_before_the_token() {
+fn p31_the_caller_is_authenticated_before_the_token_is_examined() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    let stranger = client.with_secret("wrong");
+    let unauthenticated = client.with_secret("wrong");
     for form in [
         vec![("token", token.as_str())],
         vec![("token", "x")],
         vec![("foo", "x")],
     ] {
-        app.send(Request::post("/introspect").basic(&stranger).form(&form))
+        app.send(Request::post("/introspect").basic(&unauthenticated).form(&form))
             .assert_invalid_client();
         app.send(Request::post("/introspect").form(&form))
             .assert_invalid_client();
@@ -105,54 +101,55 @@ fn p31_the_caller_is_judged_before_the_token() {
 }
 
 #[test]
-fn p31_a_missing_or_repeated_token_is_refused() {
+fn p31_a_missing_or_repeated_token_is_rejected() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let ask = |form: &str| app.send(Request::post("/introspect").basic(&client).form_raw(form));
-    ask("token_type_hint=access_token").assert_oauth_error(400, "invalid_request", "token is missing");
-    ask("token=").assert_oauth_error(400, "invalid_request", "token is missing");
+    let send = |form: &str| app.send(Request::post("/introspect").basic(&client).form_raw(form));
+    send("token_type_hint=access_token").assert_oauth_error(400, "invalid_request", "token is missing");
+    send("token=").assert_oauth_error(400, "invalid_request", "token is missing");
     for form in [
         "token=a&token=b",
         "token=&token=b",
         "token=a&token_type_hint=x&token_type_hint=y",
     ] {
-        ask(form).assert_oauth_error(400, "invalid_request", "a parameter is repeated");
+        send(form).assert_oauth_error(400, "invalid_request", "a parameter is repeated");
     }
 }
 
 #[test]
-fn p32_every_client_asks_about_every_token() {
+fn p32_a_token_is_active_only_for_clients_that_may_introspect_it() {
     let app = TestApp::start();
     let owner = app.client(|_| {});
-    let neighbour = app.client(|_| {});
+    let unrelated = app.client(|_| {});
     let orders = app.client(|client| client.introspection_audiences = vec![ORDERS.into()]);
     let auditor = app.client_with_scope("orders:read mintage:introspect");
     let admin = app.client_with_scope("mintage:admin");
     let for_issuer = app.issue(&owner, &[]);
     let for_orders = app.issue(&owner, &[("resource", ORDERS)]);
     let for_both = app.issue(&owner, &[("resource", "urn:example:two"), ("resource", ORDERS)]);
-    let told = |client: &TestClient| [&for_issuer, &for_orders, &for_both].map(|token| is_active(&app, client, token));
-    assert_eq!(told(&owner), [true, true, true]);
-    assert_eq!(told(&neighbour), [false, false, false]);
-    assert_eq!(told(&orders), [false, true, true]);
-    assert_eq!(told(&auditor), [true, true, true]);
-    assert_eq!(told(&admin), [false, false, false]);
+    let active =
+        |client: &TestClient| [&for_issuer, &for_orders, &for_both].map(|token| is_active(&app, client, token));
+    assert_eq!(active(&owner), [true, true, true]);
+    assert_eq!(active(&unrelated), [false, false, false]);
+    assert_eq!(active(&orders), [false, true, true]);
+    assert_eq!(active(&auditor), [true, true, true]);
+    assert_eq!(active(&admin), [false, false, false]);
 }
 
 #[test]
-fn p33_what_is_no_token_of_ours_is_inactive_and_says_no_more() {
+fn p33_a_malformed_or_forged_token_is_inactive_without_further_members() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     let (head, signature) = token.rsplit_once('.').unwrap();
-    let twisted = format!("{head}.A{}", &signature[1..]);
+    let forged = format!("{head}.A{}", &signature[1..]);
     let long = "a".repeat(9000);
     for text in [
         "x",
         "a.b.c",
         "a.b.c.d.e",
         " ",
-        &twisted,
+        &forged,
         &format!("{token} "),
         &token[..token.len() - 1],
         &long,
@@ -162,15 +159,15 @@ fn p33_what_is_no_token_of_ours_is_inactive_and_says_no_more() {
 }
 
 #[test]
-fn p33_a_token_of_another_instance_is_inactive() {
+fn p33_a_token_of_another_deployment_is_inactive() {
     let (here, elsewhere) = (TestApp::shared(), Setup::on_empty_database().start());
-    let (client, stranger) = (here.client_with_scope("mintage:introspect"), elsewhere.client(|_| {}));
-    let token = elsewhere.issue(&stranger, &[]);
+    let (client, other) = (here.client_with_scope("mintage:introspect"), elsewhere.client(|_| {}));
+    let token = elsewhere.issue(&other, &[]);
     assert!(!is_active(&here, &client, &token));
 }
 
 #[test]
-fn p33_a_token_ends_in_the_second_that_it_names() {
+fn p33_a_token_expires_in_the_second_of_its_exp_claim() {
     let app = Setup::new().with_mock_clock().start();
     let client = app.client(|client| client.ttl_seconds = Some(10));
     let token = app.issue(&client, &[]);
@@ -181,7 +178,7 @@ fn p33_a_token_ends_in_the_second_that_it_names() {
 }
 
 #[test]
-fn p33_the_tokens_of_a_disabled_client_live_again_when_it_is_enabled() {
+fn p33_the_tokens_of_a_disabled_client_are_inactive_until_it_is_enabled() {
     let app = TestApp::shared();
     let auditor = app.client_with_scope("mintage:introspect");
     let client = app.client(|_| {});
@@ -189,55 +186,55 @@ fn p33_the_tokens_of_a_disabled_client_live_again_when_it_is_enabled() {
     let set =
         |enabled| app.database(|conn| testkit::sample::set_enabled(conn, &client.id(), enabled, Clock::System.now()));
     set(false);
-    assert_soon(&app, &auditor, &token, false);
+    assert_active_on_every_worker(&app, &auditor, &token, false);
     set(true);
-    assert_soon(&app, &auditor, &token, true);
+    assert_active_on_every_worker(&app, &auditor, &token, true);
 }
 
 #[test]
-fn p33_the_tokens_of_a_deleted_client_die_with_it_also_when_its_id_is_given_away() {
+fn p33_the_tokens_of_a_deleted_client_stay_inactive_if_its_id_is_reused() {
     let app = TestApp::shared();
     let auditor = app.client_with_scope("mintage:introspect");
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     app.database(|conn| clients::delete(conn, &client.id(), Clock::System.now()));
-    assert_soon(&app, &auditor, &token, false);
-    let heir = app.client(|heir| heir.id = client.id());
-    let fresh = eventually("the heir gets a token", Duration::from_secs(1), || {
-        let answer = app.ask(&heir, &[]);
+    assert_active_on_every_worker(&app, &auditor, &token, false);
+    let new_client = app.client(|new_client| new_client.id = client.id());
+    let fresh = eventually("the new client gets a token", Duration::from_secs(1), || {
+        let answer = app.ask(&new_client, &[]);
         (answer.status == 200).then(|| answer.access_token())
     });
-    assert_soon(&app, &auditor, &fresh, true);
+    assert_active_on_every_worker(&app, &auditor, &fresh, true);
     assert!(!is_active(&app, &auditor, &token));
 }
 
-/// Waits until as many connections in a row as reach every worker say so, for at most a second.
+/// Waits until every worker reports the token as active or inactive, for at most a second. Connections are distributed
+/// round-robin, so four in a row reach every worker.
 #[track_caller]
-pub fn assert_soon(app: &TestApp, client: &TestClient, token: &str, active: bool) {
-    let everywhere = || (0..4).all(|_| is_active(app, client, token) == active);
+pub fn assert_active_on_every_worker(app: &TestApp, client: &TestClient, token: &str, active: bool) {
+    let on_every_worker = || (0..4).all(|_| is_active(app, client, token) == active);
     until(
-        &format!("active={active} everywhere"),
+        &format!("active={active} on every worker"),
         Duration::from_secs(1),
-        everywhere,
+        on_every_worker,
     );
 }
 
 #[test]
-fn p34_a_token_of_one_instance_is_active_on_another_at_once() {
+fn p34_a_token_of_one_instance_is_active_on_another_immediately() {
     let here = TestApp::start();
-    let url = format!("sqlite:{}", here.database_path().display());
-    let there = Setup::new().configured(|config| config.database.url = url).start();
+    let there = Setup::on_database_of(&here).start();
     let client = here.client(|_| {});
     let token = here.issue(&client, &[]);
     assert!(is_active(&there, &client, &token));
-    let revoked = here.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    let revoked = here.send(about_token("/revoke", &client, &token));
     assert_eq!(revoked.status, 200);
     assert!(!is_active(&here, &client, &token));
-    assert_soon(&there, &client, &token, false);
+    assert_active_on_every_worker(&there, &client, &token, false);
 }
 
 #[test]
-fn p35_a_one_time_token_is_not_used_up_by_asking() {
+fn p35_introspection_does_not_redeem_a_one_time_token() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[("one_time", "true")]);
@@ -245,54 +242,50 @@ fn p35_a_one_time_token_is_not_used_up_by_asking() {
         assert!(is_active(&app, &client, &token));
     }
     let redeemed = app.database(|conn| {
-        let spent = mintage::oauth::activity::InvalidatedToken {
+        let invalidated = mintage::oauth::activity::InvalidatedToken {
             jti: mintage::oauth::token_id::TokenId::parse(&jti(&token)).unwrap(),
             expires_at: claims(&token)["exp"].as_i64().unwrap(),
         };
-        mintage::db::revocations::redeem(conn, spent, Clock::System.now())
+        mintage::db::revocations::redeem(conn, invalidated, Clock::System.now())
     });
     assert!(redeemed);
-    assert_soon(&app, &client, &token, false);
+    assert_active_on_every_worker(&app, &client, &token, false);
 }
 
 #[test]
-fn asking_reads_no_database() {
+fn introspection_does_not_query_the_database() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    let asked = |app: &TestApp| (0..4).all(|_| is_active(app, &client, &token));
-    assert!(asked(&app));
-    // Without its tables, whoever asked the database would be told.
+    let active = |app: &TestApp| (0..4).all(|_| is_active(app, &client, &token));
+    assert!(active(&app));
+    // Without its tables, any query of the database would fail.
     app.sql(
         "DROP TABLE revocations; DROP TABLE redemptions; DROP TABLE not_before; ALTER TABLE clients RENAME TO gone",
     );
-    assert!(asked(&app));
+    assert!(active(&app));
 }
 
 #[test]
-fn g2_after_five_seconds_without_the_database_nobody_guesses() {
+fn g2_introspection_is_503_after_five_seconds_without_the_database() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     assert!((0..4).all(|_| is_active(&app, &client, &token)));
     app.sql("ALTER TABLE changes RENAME TO gone");
-    let refused = eventually("it answers nothing any more", Duration::from_secs(8), || {
-        let answer = ask_about(&app, &client, &token);
+    let unavailable = eventually("introspection is unavailable", Duration::from_secs(8), || {
+        let answer = introspect(&app, &client, &token);
         (answer.status == 503).then_some(answer)
     });
-    refused.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    unavailable.assert_temporarily_unavailable();
     app.sql("ALTER TABLE gone RENAME TO changes");
-    until("it answers again", Duration::from_secs(2), || {
-        ask_about(&app, &client, &token).status == 200
+    until("introspection is available again", Duration::from_secs(2), || {
+        introspect(&app, &client, &token).status == 200
     });
 }
 
 #[test]
-fn p47_the_metadata_names_both_endpoints_and_their_methods() {
+fn p47_the_metadata_lists_both_endpoints_and_their_auth_methods() {
     let app = TestApp::shared();
     let metadata: Value = app.send(Request::get("/.well-known/oauth-authorization-server")).json();
     assert_eq!(metadata["introspection_endpoint"], format!("{ISSUER}/introspect"));

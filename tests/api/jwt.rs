@@ -1,4 +1,4 @@
-//! The token itself (P27 to P30), judged as a resource server judges it: by the published keys alone.
+//! Access tokens (P27 to P30; RFC 9068), verified as a resource server does: with the published keys only.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ fn jwks(app: &TestApp) -> Value {
     app.send(Request::get("/.well-known/jwks.json")).json()
 }
 
-/// Verifies a token as a stranger would, who knows nothing but the issuer and its own audience.
+/// Verifies a token as a resource server does, which knows only the issuer and its own audience.
 fn verify(app: &TestApp, token: &str, audience: &str) -> TokenData<Value> {
     let header = decode_header(token).unwrap();
     let keys: JwkSet = serde_json::from_value(jwks(app)).unwrap();
@@ -47,7 +47,7 @@ fn thumbprint(jwk: &Value) -> String {
         "EC" => &["crv", "kty", "x", "y"],
         "OKP" => &["crv", "kty", "x"],
         "RSA" => &["e", "kty", "n"],
-        other => panic!("no public key: {other}"),
+        other => panic!("not a public key type: {other}"),
     };
     let members: Vec<String> = required
         .iter()
@@ -58,7 +58,7 @@ fn thumbprint(jwk: &Value) -> String {
 }
 
 #[test]
-fn p27_the_header_has_type_algorithm_and_a_published_kid_and_nothing_else() {
+fn p27_the_header_has_only_typ_alg_and_a_published_kid() {
     let app = TestApp::shared();
     for alg in PUBLISHED {
         let header = part(&issue_with(&app, alg), 0);
@@ -76,7 +76,7 @@ fn p27_the_header_has_type_algorithm_and_a_published_kid_and_nothing_else() {
 }
 
 #[test]
-fn p28_the_claims_are_those_of_the_profile_and_no_others() {
+fn p28_the_claims_are_exactly_those_of_the_jwt_profile() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[("scope", "orders:read"), ("resource", ORDERS)]);
@@ -92,7 +92,7 @@ fn p28_the_claims_are_those_of_the_profile_and_no_others() {
 }
 
 #[test]
-fn p28_a_client_id_that_json_escapes_comes_back_as_it_is() {
+fn p28_a_client_id_with_json_special_characters_is_preserved() {
     let app = TestApp::shared();
     let id = format!("a\"b\\c</script> {}", random_text(8));
     let client = app.client(|client| client.id = mintage::oauth::client::ClientId::parse(&id).unwrap());
@@ -101,7 +101,7 @@ fn p28_a_client_id_that_json_escapes_comes_back_as_it_is() {
 }
 
 #[test]
-fn p29_a_third_party_verifies_every_published_algorithm() {
+fn p29_a_resource_server_can_verify_every_published_algorithm() {
     let app = TestApp::shared();
     for alg in PUBLISHED {
         let verified = verify(&app, &issue_with(&app, alg), ORDERS);
@@ -114,7 +114,7 @@ fn p29_a_third_party_verifies_every_published_algorithm() {
 }
 
 #[test]
-fn p29_the_default_is_es256_and_can_be_configured() {
+fn p29_the_default_algorithm_is_es256_and_can_be_configured() {
     let app = TestApp::shared();
     assert_eq!(part(&app.issue(&app.client(|_| {}), &[]), 0)["alg"], "ES256");
     let configured = Setup::new()
@@ -127,7 +127,7 @@ fn p29_the_default_is_es256_and_can_be_configured() {
 }
 
 #[test]
-fn p29_an_hs256_key_is_long_and_never_published() {
+fn p29_an_hs256_key_has_at_least_256_bits_and_is_never_published() {
     let app = TestApp::shared();
     let token = issue_with(&app, Alg::Hs256);
     let header = part(&token, 0);
@@ -161,17 +161,17 @@ fn p29_every_algorithm_works_from_the_first_start() {
 }
 
 #[test]
-fn p29_keys_stay_the_same_over_a_restart() {
+fn p29_keys_survive_a_restart() {
     let app = TestApp::start();
     let token = issue_with(&app, Alg::Es256);
     let before = jwks(&app);
-    let app = app.stop().unwrap().0.start();
+    let app = app.restart();
     assert_eq!(jwks(&app), before);
     verify(&app, &token, ORDERS);
 }
 
 #[test]
-fn p30_ids_are_unique_over_a_restart_and_over_instances() {
+fn p30_token_ids_are_unique_across_restarts() {
     let mut seen = HashSet::new();
     let mut app = TestApp::start();
     let client = app.client(|_| {});
@@ -179,19 +179,19 @@ fn p30_ids_are_unique_over_a_restart_and_over_instances() {
         for _ in 0..200 {
             assert!(seen.insert(jti(&app.issue(&client, &[]))));
         }
-        app = app.stop().unwrap().0.start();
+        app = app.restart();
     }
     assert_eq!(app.recorded(&client).len(), 400);
 }
 
 #[test]
-fn p30_an_id_cannot_be_told_from_the_one_before_it() {
+fn p30_a_token_id_cannot_be_predicted_from_the_previous_one() {
     let app = Setup::new()
         .with_mock_clock()
         .configured(|config| config.server.workers = 1)
         .start();
     let client = app.client(|_| {});
-    // The clock stands still: all that differs is random.
+    // The clock stands still, so only the random bits differ.
     let ids: Vec<u128> = (0..64).map(|_| number(&jti(&app.issue(&client, &[])))).collect();
     let mut ever_differed = 0;
     for pair in ids.windows(2) {
@@ -203,7 +203,7 @@ fn p30_an_id_cannot_be_told_from_the_one_before_it() {
 }
 
 #[test]
-fn p30_an_id_is_a_version_7_uuid_of_the_time_of_issue() {
+fn p30_a_token_id_is_a_version_7_uuid_of_the_issue_time() {
     let app = TestApp::shared();
     let token = app.issue(&app.client(|_| {}), &[]);
     let id = number(&jti(&token));
@@ -217,7 +217,7 @@ fn number(uuid: &str) -> u128 {
 }
 
 #[test]
-fn a_private_key_is_encrypted_when_there_is_a_key_for_it() {
+fn private_keys_are_encrypted_if_an_encryption_key_is_configured() {
     let encryption_key = STANDARD.encode([7; 32]);
     let app = Setup::on_empty_database()
         .configured(|config| config.keys.encryption_key = encryption_key.clone().into())
@@ -232,16 +232,16 @@ fn a_private_key_is_encrypted_when_there_is_a_key_for_it() {
             );
         }
     }
-    let without_it = app
+    let without_key = app
         .stop()
         .unwrap()
         .0
         .configured(|config| config.keys.encryption_key = String::new().into());
-    let reason = without_it.start_unready().why_it_ends().to_string();
+    let reason = without_key.start_unready().why_it_ends().to_string();
     assert!(reason.contains("keys.encryption_key"), "{reason}");
 }
 
-/// The object identifier of the key type, as it stands in every unencrypted PKCS#8 document.
+/// The object identifier of the key type, which every unencrypted PKCS#8 document contains.
 fn pkcs8_identifier(alg: Alg) -> &'static [u8] {
     match alg {
         Alg::Es256 => &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01],

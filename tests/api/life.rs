@@ -1,4 +1,4 @@
-//! The life of a client on the command line: changed, given one secret after another, and all of it in the audit trail.
+//! The lifecycle of a client on the command line: updates, secret rotation, and the audit log.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use testkit::poll::until;
 use testkit::token::{claims, token_request};
 use testkit::{Program, TestClient};
 
-/// The secret that a command has just made.
-fn with_secret(client: &TestClient, made: &Value) -> TestClient {
-    client.with_secret(made["client_secret"].as_str().unwrap())
+/// The client with the secret that a command has created.
+fn with_secret(client: &TestClient, created: &Value) -> TestClient {
+    client.with_secret(created["client_secret"].as_str().unwrap())
 }
 
-fn trail(program: &Program) -> Vec<Value> {
+fn audit_log(program: &Program) -> Vec<Value> {
     let output = program.run(&["audit"]);
     let lines = output.stdout.lines();
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
-fn a_client_is_changed_and_what_is_not_named_stays() {
+fn an_update_changes_only_the_named_fields() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a b", "--ttl", "60s", "--audience", "urn:a:b"]);
     let changed = program
@@ -43,43 +43,47 @@ fn a_client_is_changed_and_what_is_not_named_stays() {
 }
 
 #[test]
-fn a_running_server_follows_a_change() {
+fn a_running_server_applies_an_update() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let serving = program.serve(&[]);
     let scope = || claims(&token_request(&client, &[]).send(serving.address).access_token())["scope"].clone();
     assert_eq!(scope(), "a");
     program.run(&["client", "update", &client.id, "--scope", "b"]);
-    until("it follows", Duration::from_secs(5), || scope() == "b");
+    until("the update takes effect", Duration::from_secs(5), || scope() == "b");
 }
 
 #[test]
-fn one_secret_takes_over_from_another() {
+fn one_secret_replaces_another() {
     let program = testkit::program!().with_database();
     let old = program.create_client(&["--name", "n", "--scope", "a"]);
     let serving = program.serve(&[]);
     let status = |client: &TestClient| token_request(client, &[]).send(serving.address).status;
     assert_eq!(status(&old), 200);
-    let made = program
+    let created = program
         .run(&["client", "secret", "add", &old.id, "--expires-in", "30d", "--json"])
         .json();
     assert!(
-        made["expires_at"].is_string() && made["secret_id"].is_string(),
-        "{made}"
+        created["expires_at"].is_string() && created["secret_id"].is_string(),
+        "{created}"
     );
-    let new = with_secret(&old, &made);
-    until("the new one is valid", Duration::from_secs(5), || status(&new) == 200);
-    assert_eq!(status(&old), 200, "and the old one with it");
+    let new = with_secret(&old, &created);
+    until("the new secret is valid", Duration::from_secs(5), || {
+        status(&new) == 200
+    });
+    assert_eq!(status(&old), 200, "the old secret is still valid");
     let listed = program.run(&["client", "secret", "list", &old.id, "--json"]).json();
     let first = listed["items"][0]["secret_id"].as_str().unwrap().to_owned();
-    assert_eq!(listed["items"][1]["secret_id"], made["secret_id"]);
+    assert_eq!(listed["items"][1]["secret_id"], created["secret_id"]);
     program.run(&["client", "secret", "revoke", &old.id, &first]);
-    until("the old one is revoked", Duration::from_secs(5), || status(&old) == 401);
+    until("the old secret is revoked", Duration::from_secs(5), || {
+        status(&old) == 401
+    });
     assert_eq!(status(&new), 200);
 }
 
 #[test]
-fn the_last_use_of_a_secret_is_written_down() {
+fn the_last_use_of_a_secret_is_recorded() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let last_used =
@@ -88,11 +92,11 @@ fn the_last_use_of_a_secret_is_written_down() {
     let mut serving = program.serve(&[]);
     assert_eq!(token_request(&client, &[]).send(serving.address).status, 200);
     serving.stop();
-    assert!(last_used().is_string(), "at the latest when the server stops");
+    assert!(last_used().is_string(), "recorded at shutdown at the latest");
 }
 
 #[test]
-fn what_cannot_be_done_to_a_secret_is_said() {
+fn a_failed_secret_command_reports_its_error() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     program.run(&["client", "secret", "add", "nobody"]).failed(1);
@@ -110,14 +114,14 @@ fn what_cannot_be_done_to_a_secret_is_said() {
 }
 
 #[test]
-fn g8_the_trail_tells_who_did_what_and_no_secret() {
+fn g8_the_audit_log_names_source_and_action_but_no_secret() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
-    let made = program.run(&["client", "secret", "add", &client.id, "--json"]).json();
+    let created = program.run(&["client", "secret", "add", &client.id, "--json"]).json();
     program.run(&["client", "disable", &client.id]);
     program.run(&["route", "add", "--path", "/x", "--scope", "a"]);
     program.run(&["key", "rotate", "--alg", "HS256"]);
-    let lines = trail(&program);
+    let lines = audit_log(&program);
     let actions: Vec<&str> = lines.iter().map(|line| line["action"].as_str().unwrap()).collect();
     assert_eq!(
         actions,
@@ -136,7 +140,7 @@ fn g8_the_trail_tells_who_did_what_and_no_secret() {
             .all(|line| line["source"].as_str().unwrap().starts_with("command line"))
     );
     let whole = serde_json::to_string(&lines).unwrap();
-    for secret in [&client.secret, made["client_secret"].as_str().unwrap()] {
+    for secret in [&client.secret, created["client_secret"].as_str().unwrap()] {
         assert!(!whole.contains(secret));
     }
     let after = lines[3]["id"].to_string();
@@ -144,7 +148,7 @@ fn g8_the_trail_tells_who_did_what_and_no_secret() {
 }
 
 #[test]
-fn an_operator_is_in_the_trail_by_client_and_address() {
+fn an_operator_is_audited_by_client_id_and_ip() {
     let app = testkit::app::TestApp::start();
     let operator = app.client_with_scope("mintage:admin");
     let admin = app.issue(&operator, &[("scope", "mintage:admin")]);

@@ -1,4 +1,4 @@
-//! P17 over the real binary: who fails too often is not verified any more, where it failed and nowhere else.
+//! The limit of failed authentications (P17), with the real binary: it applies per client and IP, and per IP.
 
 use std::time::{Duration, Instant};
 
@@ -6,21 +6,21 @@ use serde_json::json;
 use testkit::http::{Request, Response};
 use testkit::{Program, Server, TestClient, eventually};
 
-/// How long anything may take here.
+/// The timeout of waits in these tests.
 const LIMIT_TIMEOUT: Duration = Duration::from_secs(20);
 
-const HERE: &str = "192.0.2.1";
-const THERE: &str = "192.0.2.2";
+const IP: &str = "192.0.2.1";
+const OTHER_IP: &str = "192.0.2.2";
 
 const GRANT: &str = "grant_type=client_credentials";
 
-/// A server with a client, its limit, and the proxies that it trusts.
+/// A server with a limit and trusted proxies, and a client.
 struct Limited {
     server: Server,
     client: TestClient,
 }
 
-/// Seconds, if a response says that there were too many failures, in exactly the right words.
+/// The value of `Retry-After`, in seconds. The response must be exactly the 429 for too many failed authentications.
 #[track_caller]
 fn retry_after(response: &Response) -> u32 {
     assert_eq!(response.status, 429, "{response:?}");
@@ -50,13 +50,13 @@ impl Limited {
         Self { server, client }
     }
 
-    /// Sends a request for a token; each of `from` is what a proxy says of where it came from.
+    /// Sends a token request; each of `from` is an `X-Forwarded-For` header.
     fn send(&self, request: Request, from: &[&str]) -> Response {
         let forwarded = |request: Request, list: &&str| request.header("X-Forwarded-For", list);
         self.server.send(&from.iter().fold(request, forwarded).form_raw(GRANT))
     }
 
-    /// Asks for a token with HTTP Basic.
+    /// Requests a token with HTTP Basic.
     fn token(&self, id: &str, secret: &str, from: &str) -> Response {
         self.send(with_secret(id, secret), &[from])
     }
@@ -69,20 +69,20 @@ impl Limited {
         self.token(&self.client.id, "wrong", from)
     }
 
-    /// Fails until it is limited. How often it failed is exact, but for what drained away while it did.
+    /// Fails until the limit is reached. The number of failures must be exact, except for those that expired meanwhile.
     #[track_caller]
-    fn fail_until_limited(&self, most: usize, per_minute: usize, mut fail: impl FnMut(usize) -> Response) -> u32 {
+    fn fail_until_limited(&self, limit: usize, per_minute: usize, mut fail: impl FnMut(usize) -> Response) -> u32 {
         let began = Instant::now();
         for failures in 0.. {
             let response = fail(failures);
             if response.status == 429 {
-                let drained = 1 + began.elapsed().as_millis() as usize * per_minute / 60_000;
-                assert!((most..=most + drained).contains(&failures), "{failures} failures");
+                let expired = 1 + began.elapsed().as_millis() as usize * per_minute / 60_000;
+                assert!((limit..=limit + expired).contains(&failures), "{failures} failures");
                 return retry_after(&response);
             }
             assert_eq!(response.status, 401, "{response:?}");
         }
-        unreachable!("there is no end of numbers")
+        unreachable!("the range is endless")
     }
 }
 
@@ -91,74 +91,74 @@ fn with_secret(id: &str, secret: &str) -> Request {
 }
 
 #[test]
-fn p17_the_31st_failure_is_429_and_so_is_the_right_secret_there_but_not_elsewhere() {
+fn p17_the_31st_failure_is_429_and_so_is_the_right_secret_from_that_ip_only() {
     let limited = Limited::start(30, "127.0.0.1");
-    let wait = limited.fail_until_limited(30, 30, |_| limited.wrong(HERE));
+    let wait = limited.fail_until_limited(30, 30, |_| limited.wrong(IP));
     assert!((1..=2).contains(&wait), "{wait}");
-    // A failure drains away every two seconds. With more than one of them left, what follows is in time.
-    eventually("more than one failure is left", LIMIT_TIMEOUT, || {
-        let wrong = limited.wrong(HERE);
+    // A failure expires every two seconds. With more than one left, the following requests are still limited.
+    eventually("more than one failure counts", LIMIT_TIMEOUT, || {
+        let wrong = limited.wrong(IP);
         (wrong.status == 429 && retry_after(&wrong) == 2).then_some(())
     });
-    assert!((1..=2).contains(&retry_after(&limited.right(HERE))));
-    assert_eq!(limited.right(THERE).status, 200);
-    assert_eq!(limited.wrong(THERE).status, 401);
-    // The right secret works again after the time that was told.
+    assert!((1..=2).contains(&retry_after(&limited.right(IP))));
+    assert_eq!(limited.right(OTHER_IP).status, 200);
+    assert_eq!(limited.wrong(OTHER_IP).status, 401);
+    // The right secret works again after `Retry-After`.
     std::thread::sleep(Duration::from_secs(2));
-    assert_eq!(limited.right(HERE).status, 200);
+    assert_eq!(limited.right(IP).status, 200);
 }
 
 #[test]
-fn p17_an_address_is_limited_over_many_ids_and_other_addresses_are_not() {
+fn p17_an_ip_is_limited_across_client_ids_and_other_ips_are_not() {
     let limited = Limited::start(2, "127.0.0.1");
-    let wait = limited.fail_until_limited(20, 20, |number| limited.token(&format!("id-{number}"), "x", HERE));
+    let wait = limited.fail_until_limited(20, 20, |number| limited.token(&format!("id-{number}"), "x", IP));
     assert!((1..=3).contains(&wait), "{wait}");
-    retry_after(&limited.right(HERE));
-    assert_eq!(limited.right(THERE).status, 200);
-    assert_eq!(limited.token("id-1", "x", THERE).status, 401);
+    retry_after(&limited.right(IP));
+    assert_eq!(limited.right(OTHER_IP).status, 200);
+    assert_eq!(limited.token("id-1", "x", OTHER_IP).status, 401);
 }
 
 #[test]
-fn p17_malformed_credentials_count_and_none_at_all_do_not() {
+fn p17_malformed_credentials_count_as_failures_and_missing_ones_do_not() {
     let limited = Limited::start(1, "127.0.0.1");
     for _ in 0..20 {
-        let none = limited.send(Request::post("/token"), &[HERE]);
-        assert_eq!(none.status, 401);
+        let denied = limited.send(Request::post("/token"), &[IP]);
+        assert_eq!(denied.status, 401);
     }
     limited.fail_until_limited(10, 10, |_| {
-        limited.send(Request::post("/token").header("Authorization", "Basic !!!"), &[HERE])
+        limited.send(Request::post("/token").header("Authorization", "Basic !!!"), &[IP])
     });
-    retry_after(&limited.right(HERE));
+    retry_after(&limited.right(IP));
 }
 
 #[test]
-fn p17_refused_bearer_tokens_are_not_limited() {
+fn p17_denied_bearer_tokens_are_not_limited() {
     let limited = Limited::start(1, "127.0.0.1");
     for _ in 0..50 {
         let stats = Request::get("/admin/cache/stats").bearer("x.y.z");
-        let response = limited.server.send(&stats.header("X-Forwarded-For", HERE));
+        let response = limited.server.send(&stats.header("X-Forwarded-For", IP));
         assert_eq!(response.status, 401);
     }
-    assert_eq!(limited.right(HERE).status, 200);
+    assert_eq!(limited.right(IP).status, 200);
 }
 
 #[test]
-fn p17_successes_neither_count_nor_forgive() {
+fn p17_successes_neither_count_as_failures_nor_reset_them() {
     let limited = Limited::start(2, "127.0.0.1");
     for _ in 0..50 {
-        assert_eq!(limited.right(HERE).status, 200);
+        assert_eq!(limited.right(IP).status, 200);
     }
-    assert_eq!(limited.wrong(HERE).status, 401);
-    assert_eq!(limited.right(HERE).status, 200);
-    assert_eq!(limited.wrong(HERE).status, 401);
-    retry_after(&limited.right(HERE));
+    assert_eq!(limited.wrong(IP).status, 401);
+    assert_eq!(limited.right(IP).status, 200);
+    assert_eq!(limited.wrong(IP).status, 401);
+    retry_after(&limited.right(IP));
 }
 
 #[test]
-fn p17_of_many_failures_at_once_no_more_are_judged() {
+fn p17_concurrent_attempts_beyond_the_limit_are_not_verified() {
     let limited = Limited::start(1, "127.0.0.1");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..32).map(|_| scope.spawn(|| limited.wrong(HERE).status)).collect();
+        let tries: Vec<_> = (0..32).map(|_| scope.spawn(|| limited.wrong(IP).status)).collect();
         tries.into_iter().map(|each| each.join().unwrap()).collect()
     });
     assert_eq!(
@@ -174,19 +174,19 @@ fn p17_of_many_failures_at_once_no_more_are_judged() {
 }
 
 #[test]
-fn p17_zero_turns_it_off() {
+fn p17_zero_disables_the_limit() {
     let limited = Limited::start(0, "127.0.0.1");
     for _ in 0..400 {
-        assert_eq!(limited.wrong(HERE).status, 401);
+        assert_eq!(limited.wrong(IP).status, 401);
     }
-    assert_eq!(limited.right(HERE).status, 200);
+    assert_eq!(limited.right(IP).status, 200);
 }
 
 #[test]
-fn p17_a_reload_takes_over_the_limit() {
+fn p17_a_reload_applies_the_limit() {
     let limited = Limited::start(1, "127.0.0.1");
-    limited.wrong(HERE);
-    retry_after(&limited.right(HERE));
+    limited.wrong(IP);
+    retry_after(&limited.right(IP));
     configure(&limited.server.program, 0, "127.0.0.1");
     limited.server.signal("HUP");
     limited.server.wait_for_log("configuration reloaded");
@@ -197,40 +197,40 @@ fn p17_a_reload_takes_over_the_limit() {
             .contains("configuration key reloaded key=limits.auth_failures_per_minute")
     );
     for _ in 0..20 {
-        assert_eq!(limited.wrong(HERE).status, 401);
+        assert_eq!(limited.wrong(IP).status, 401);
     }
-    assert_eq!(limited.right(HERE).status, 200);
+    assert_eq!(limited.right(IP).status, 200);
 }
 
 #[test]
-fn p43_a_peer_that_is_no_trusted_proxy_is_not_believed_about_where_it_calls_from() {
+fn p43_forwarded_addresses_from_an_untrusted_proxy_are_ignored() {
     let limited = Limited::start(1, "192.0.2.99");
-    assert_eq!(limited.wrong(HERE).status, 401);
-    // Another address in the header is another address only where the header counts.
-    retry_after(&limited.right(THERE));
+    assert_eq!(limited.wrong(IP).status, 401);
+    // The header is ignored, so both requests come from the same IP.
+    retry_after(&limited.right(OTHER_IP));
     assert!(limited.server.log().contains("client=demo client_ip=127.0.0.1"));
-    assert!(!limited.server.log().contains(HERE));
+    assert!(!limited.server.log().contains(IP));
 }
 
 #[test]
-fn p43_what_the_caller_itself_forwards_does_not_change_its_address() {
+fn p43_a_spoofed_forwarded_address_does_not_change_the_client_ip() {
     let limited = Limited::start(1, "127.0.0.1");
-    assert_eq!(limited.wrong(HERE).status, 401);
+    assert_eq!(limited.wrong(IP).status, 401);
     let right = |from: &[&str]| limited.send(with_secret(&limited.client.id, &limited.client.secret), from);
-    retry_after(&right(&[&format!("{THERE}, {HERE}")]));
-    retry_after(&right(&[THERE, HERE]));
-    retry_after(&right(&["garbage", &format!("{HERE}, 127.0.0.1")]));
-    assert_eq!(right(&[HERE, THERE]).status, 200);
-    assert_eq!(right(&[HERE, "garbage"]).status, 200);
+    retry_after(&right(&[&format!("{OTHER_IP}, {IP}")]));
+    retry_after(&right(&[OTHER_IP, IP]));
+    retry_after(&right(&["garbage", &format!("{IP}, 127.0.0.1")]));
+    assert_eq!(right(&[IP, OTHER_IP]).status, 200);
+    assert_eq!(right(&[IP, "garbage"]).status, 200);
 }
 
 #[test]
-fn p17_g8_the_log_says_who_is_limited_once_and_shows_no_secret() {
+fn p17_g8_a_limited_client_is_logged_once_and_without_secrets() {
     let limited = Limited::start(3, "127.0.0.1");
     for _ in 0..9 {
-        limited.token(&limited.client.id, "hunter2", HERE);
+        limited.token(&limited.client.id, "hunter2", IP);
     }
-    limited.token("hunter3", "hunter4", THERE);
+    limited.token("hunter3", "hunter4", OTHER_IP);
     let log = limited.server.log();
     let news = "authentication limit reached limit=client_ip client=demo client_ip=192.0.2.1 request_id=";
     assert_eq!(log.matches(news).count(), 1, "{log}");

@@ -1,4 +1,4 @@
-//! What the real binary writes while it serves: never a secret (G8), never too much.
+//! The log of the real binary: it never contains a secret (G8), and its size is bounded.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use testkit::{Program, Server, TestClient};
 
 const GRANT: &str = "grant_type=client_credentials";
 
-/// Lines of the log that hold `text`.
+/// Lines of the log that contain `text`.
 fn lines(serving: &Server, text: &str) -> Vec<String> {
     serving
         .log()
@@ -23,7 +23,7 @@ fn lines(serving: &Server, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// A secret in every place where somebody might put one.
+/// Requests with a secret in every place where a client might put one by mistake.
 fn misplaced(client: &TestClient, secret: &str) -> Vec<Request> {
     let form = |name: &str| {
         Request::post("/token")
@@ -62,7 +62,7 @@ fn misplaced(client: &TestClient, secret: &str) -> Vec<Request> {
     ]
 }
 
-/// Every private key of the database, in the encodings in which it might be printed.
+/// Every private key in the database, in the encodings in which it might be printed.
 fn private_keys_as_text(program: &Program) -> Vec<String> {
     let hex = |key: &[u8]| key.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let encodings = |key: &[u8]| {
@@ -97,7 +97,7 @@ fn g8_no_secret_token_or_key_is_ever_logged() {
     for secret in [&client.secret, &plain, &admin] {
         for request in misplaced(&client, secret) {
             let answer = request.send(serving.address);
-            // What was presented in the right place is answered with another token.
+            // Credentials in the right place succeed, and the response contains a new token.
             if answer.status >= 400 {
                 answers += &answer.text();
             }
@@ -123,7 +123,7 @@ fn g8_no_secret_token_or_key_is_ever_logged() {
     }
     forbidden.extend(private_keys_as_text(&program));
     for text in forbidden {
-        // A part of it would be enough to guess the rest.
+        // A prefix would already weaken the secret.
         let part = &text[..text.len().min(20)];
         assert!(
             !written.contains(part),
@@ -134,7 +134,7 @@ fn g8_no_secret_token_or_key_is_ever_logged() {
 }
 
 #[test]
-fn g8_a_secret_that_an_operator_makes_is_in_its_answer_and_nowhere_else() {
+fn g8_a_secret_created_by_an_operator_appears_only_in_its_response() {
     let program = testkit::program!().with_database().with("RUST_LOG", "trace");
     let operator = program.create_client(&["--name", "n", "--scope", "mintage:admin"]);
     let mut serving = program.serve(&[]);
@@ -143,25 +143,27 @@ fn g8_a_secret_that_an_operator_makes_is_in_its_answer_and_nowhere_else() {
         .access_token();
     let send = |request: Request| request.bearer(&admin).send(serving.address);
     let post = |path: &str, document: &Value| send(Request::post(path).json(document)).json();
-    let made = post(
+    let created = post(
         "/admin/clients",
         &json!({"client_id": "shop", "name": "n", "scope": "x"}),
     );
     let added = post("/admin/clients/shop/secrets", &json!({}));
-    let secrets = [&made, &added].map(|document| document["client_secret"].as_str().unwrap().to_owned());
-    let client = |secret: &str| TestClient {
-        id: "shop".into(),
-        secret: secret.to_owned(),
-    };
-    let mut told = String::new();
+    let secrets = [&created, &added].map(|document| document["client_secret"].as_str().unwrap().to_owned());
+    let mut responses = String::new();
     for secret in &secrets {
-        assert_eq!(token_request(&client(secret), &[]).send(serving.address).status, 200);
-        // In places where it does not belong.
-        told += &send(Request::post("/admin/clients").json(&json!({"name": secret, "client_secret": secret}))).text();
-        told +=
+        assert_eq!(
+            token_request(&TestClient::new("shop", secret), &[])
+                .send(serving.address)
+                .status,
+            200
+        );
+        // In places where a secret does not belong.
+        responses +=
+            &send(Request::post("/admin/clients").json(&json!({"name": secret, "client_secret": secret}))).text();
+        responses +=
             &send(Request::new("PATCH", "/admin/clients/shop").json(&json!({"alg": secret, "scope": secret}))).text();
-        told += &send(Request::get(&format!("/admin/clients/{secret}"))).text();
-        told += &send(Request::get(&format!("/admin/clients?cursor={secret}"))).text();
+        responses += &send(Request::get(&format!("/admin/clients/{secret}"))).text();
+        responses += &send(Request::get(&format!("/admin/clients?cursor={secret}"))).text();
     }
     for path in [
         "/admin/clients",
@@ -169,45 +171,45 @@ fn g8_a_secret_that_an_operator_makes_is_in_its_answer_and_nowhere_else() {
         "/admin/clients/shop/secrets",
         "/admin/audit",
     ] {
-        told += &send(Request::get(path)).text();
+        responses += &send(Request::get(path)).text();
     }
     assert_eq!(send(Request::new("DELETE", "/admin/clients/shop")).status, 204);
     serving.stop();
-    told += &program.run(&["audit"]).stdout;
-    let written = serving.log() + &serving.stdout() + &told;
-    assert!(told.contains("client.create") && told.contains("secret.add"));
+    responses += &program.run(&["audit"]).stdout;
+    let written = serving.log() + &serving.stdout() + &responses;
+    assert!(responses.contains("client.create") && responses.contains("secret.add"));
     for secret in secrets {
-        // A part of it would be enough to guess the rest.
+        // A prefix would already weaken the secret.
         assert!(!written.contains(&secret[..20]), "{written}");
     }
 }
 
 #[test]
-fn g8_an_error_of_the_configuration_does_not_show_its_secrets() {
-    let refused = |name: &str, value: &str| {
+fn g8_a_configuration_error_shows_no_secrets() {
+    let assert_masked = |name: &str, value: &str| {
         let program = testkit::program!().with("RUST_LOG", "trace").with(name, value);
         let outcome = program.run(&["client", "list"]);
         outcome.failed(1);
         assert!(!outcome.stderr.contains("hunter2"), "{outcome:?}");
     };
-    refused("MINTAGE_KEYS__ENCRYPTION_KEY", "hunter2hunter2");
-    refused("MINTAGE_DATABASE_URL", "mysql://mintage:hunter2@db/mintage");
-    // Side by side, because each waits for its connection.
+    assert_masked("MINTAGE_KEYS__ENCRYPTION_KEY", "hunter2hunter2");
+    assert_masked("MINTAGE_DATABASE_URL", "mysql://mintage:hunter2@db/mintage");
+    // In parallel, because each waits for a connection.
     std::thread::scope(|scope| {
         for url in [
             "postgres://mintage:hunter2@127.0.0.1:1/mintage",
-            // libpq cannot read these, and would quote them.
+            // libpq cannot parse these, and would quote them in its error.
             "postgres://mintage:hunter2@[db/mintage",
             "postgres://mintage:hunter2%zz@db/mintage",
             "postgres://mintage:hunter2/3@db/mintage",
         ] {
-            scope.spawn(move || refused("MINTAGE_DATABASE_URL", url));
+            scope.spawn(move || assert_masked("MINTAGE_DATABASE_URL", url));
         }
     });
 }
 
 #[test]
-fn a_refused_credential_is_one_line_with_its_reason_and_the_request_id() {
+fn a_denied_credential_is_logged_in_one_line_with_its_reason_and_request_id() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--id", "known", "--scope", "a"]);
     let serving = program.serve(&[]);
@@ -220,55 +222,53 @@ fn a_refused_credential_is_one_line_with_its_reason_and_the_request_id() {
         .form_raw(GRANT)
         .send(serving.address);
     serving.wait_for_log("unknown_client");
-    let refused = lines(&serving, "credentials denied");
-    assert_eq!(refused.len(), 2);
+    let denied = lines(&serving, "credentials denied");
+    assert_eq!(denied.len(), 2);
     assert!(
-        refused[0]
+        denied[0]
             .ends_with("INFO  credentials denied reason=wrong_secret client=known client_ip=127.0.0.1 request_id=id-1"),
-        "{refused:?}"
+        "{denied:?}"
     );
-    let made = answer.header("x-request-id").unwrap();
-    // The id of a stranger is not shown: it might be a secret in the wrong field.
+    let generated = answer.header("x-request-id").unwrap();
+    // An unknown client id is not logged: it might be a secret in the wrong field.
     assert!(
-        refused[1].ends_with(&format!("reason=unknown_client client_ip=127.0.0.1 request_id={made}")),
-        "{refused:?}"
+        denied[1].ends_with(&format!(
+            "reason=unknown_client client_ip=127.0.0.1 request_id={generated}"
+        )),
+        "{denied:?}"
     );
 }
 
 #[test]
-fn at_most_ten_refusals_a_second_are_logged_and_the_others_counted() {
+fn at_most_ten_denials_per_second_are_logged_and_the_others_counted() {
     let program = testkit::program!().with_database();
     let serving = program.serve(&[]);
     let mut connection = Connection::open(serving.address);
     let request = Request::post("/token").basic_raw("stranger:x").form_raw(GRANT);
-    let mut refused = 0;
-    // Until three seconds have begun in which the count of the one before was due.
-    until(
-        "denials are counted that were not logged",
-        Duration::from_secs(10),
-        || {
-            for _ in 0..40 {
-                connection.ask(&request).assert_invalid_client();
-                refused += 1;
-            }
-            lines(&serving, "suppressed").len() >= 3
-        },
-    );
+    let mut denied = 0;
+    // Until the count of suppressed denials has been logged three times.
+    until("suppressed denials are counted", Duration::from_secs(10), || {
+        for _ in 0..40 {
+            connection.ask(&request).assert_invalid_client();
+            denied += 1;
+        }
+        lines(&serving, "suppressed").len() >= 3
+    });
     let mut seconds = std::collections::BTreeMap::new();
     for line in lines(&serving, "credentials denied reason=") {
         *seconds.entry(line[..19].to_owned()).or_insert(0) += 1;
     }
-    // The first begins late, and its last lines may bear the time of the second; all others begin with their lines.
+    // The first two seconds may be partial; all others are complete.
     assert_eq!(seconds.values().skip(2).max(), Some(&10), "{seconds:?}");
     let left_out: u64 = lines(&serving, "denial events suppressed count=")
         .iter()
         .map(|line| line.rsplit_once('=').unwrap().1.parse::<u64>().unwrap())
         .sum();
     let logged = lines(&serving, "credentials denied reason=").len() as u64;
-    // What was left out of the last second is told in the next.
+    // Denials suppressed in the last second are only reported in the next.
     assert!(
-        left_out > 0 && left_out + logged <= refused,
-        "{left_out} {logged} {refused}"
+        left_out > 0 && left_out + logged <= denied,
+        "{left_out} {logged} {denied}"
     );
 }
 
@@ -288,7 +288,7 @@ fn the_warm_path_logs_nothing_at_info() {
 }
 
 #[test]
-fn json_logs_are_one_object_a_line() {
+fn json_logs_are_one_object_per_line() {
     let program = testkit::program!()
         .with("MINTAGE_LOG__FORMAT", "json")
         .with("RUST_LOG", "trace");

@@ -1,10 +1,11 @@
-//! The real server, asked over sockets: each guarantee of the protocol, named after its number.
+//! Tests of the HTTP API and the command line of a real server. Tests of the protocol begin with the number of the rule in
+//! the specification (`p17_…`), tests of a guarantee with the number in `docs/guarantees.md` (`g2_…`).
 //!
 //! `testkit::TestApp` starts a server in this process, `testkit::program!()` the real binary.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "a test that waits for a real server measures real time"
+    reason = "tests that wait for a real server use real time"
 )]
 
 mod operator;

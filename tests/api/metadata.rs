@@ -1,4 +1,4 @@
-//! What the server says of itself (P47 to P49).
+//! Authorization server metadata (P47, P48; RFC 8414) and JWKS (P49; RFC 7517).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -38,7 +38,7 @@ fn p47_the_metadata_lists_what_exists() {
 }
 
 #[test]
-fn p47_the_issuer_is_the_one_in_the_tokens() {
+fn p47_the_issuer_equals_the_iss_claim_of_tokens() {
     let app = Setup::new()
         .configured(|config| config.server.issuer = "https://auth.example/tenant/".into())
         .start();
@@ -50,7 +50,7 @@ fn p47_the_issuer_is_the_one_in_the_tokens() {
 }
 
 #[test]
-fn p47_what_the_metadata_names_is_there() {
+fn p47_every_url_in_the_metadata_exists() {
     let app = TestApp::shared();
     let metadata = app.send(Request::get(METADATA)).json();
     for (name, url) in metadata.as_object().unwrap() {
@@ -100,7 +100,7 @@ fn p48_the_issuer_is_https_or_loopback_without_query_and_fragment() {
 }
 
 #[test]
-fn p49_every_key_is_public_named_and_for_signatures() {
+fn p49_every_key_is_public_and_has_kid_alg_and_use() {
     let app = TestApp::shared();
     let answer = app.send(Request::get(JWKS));
     assert_eq!(
@@ -121,7 +121,7 @@ fn p49_every_key_is_public_named_and_for_signatures() {
 }
 
 #[test]
-fn p49_the_keys_may_be_kept_for_as_long_as_configured() {
+fn p49_the_keys_may_be_cached_for_as_long_as_configured() {
     let app = TestApp::shared();
     assert_eq!(
         app.send(Request::get(JWKS)).header("cache-control"),
@@ -137,7 +137,7 @@ fn p49_the_keys_may_be_kept_for_as_long_as_configured() {
 }
 
 #[test]
-fn the_documents_are_read_only() {
+fn metadata_jwks_and_health_accept_only_get_and_head() {
     let app = TestApp::shared();
     for path in [METADATA, JWKS, "/livez", "/readyz"] {
         let head = app.send(Request::new("HEAD", path));
@@ -152,7 +152,7 @@ fn the_documents_are_read_only() {
 }
 
 #[test]
-fn where_there_is_nothing_the_answer_is_404_as_json() {
+fn an_unknown_path_is_404_as_json() {
     let app = TestApp::shared();
     for path in [
         "/",

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what is counted, and what is not shown.
+//! `GET /metrics`: which events are counted, and what must not be shown.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,11 +9,11 @@ use serde_json::json;
 use testkit::app::Setup;
 use testkit::http::{Connection, Request, send_raw};
 use testkit::scrape::Scrape;
-use testkit::token::{claims, token_request};
+use testkit::token::{about_token, claims, token_request};
 use testkit::{TestApp, eventually};
 
-/// The names that dashboards go by.
-const PROMISED: [&str; 31] = [
+/// The names that dashboards depend on.
+const GUARANTEED: [&str; 31] = [
     "mintage_tokens_issued_total",
     "mintage_token_errors_total",
     "mintage_http_requests_total",
@@ -48,23 +48,23 @@ const PROMISED: [&str; 31] = [
 ];
 
 #[test]
-fn a_scrape_is_prometheus_text_with_every_promised_name() {
+fn a_scrape_is_prometheus_text_with_every_guaranteed_name() {
     let answer = TestApp::shared().send(Request::get("/metrics"));
     assert_eq!(answer.status, 200);
     let media_type = "text/plain; version=0.0.4; charset=utf-8";
     assert_eq!(answer.header("content-type"), Some(media_type));
     answer.assert_common_headers();
     let scrape = Scrape(answer.text());
-    for name in PROMISED {
+    for name in GUARANTEED {
         assert!(scrape.names().contains(name), "{name}");
     }
     let version = format!("mintage_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"));
     scrape.assert_value(&version, 1.0);
 }
 
-/// A route that were not made by `Resource::serve` would count as no route at all.
+/// A route that is not created by `Resource::serve` would be counted as `unmatched`.
 #[test]
-fn every_route_of_the_table_has_its_label() {
+fn every_route_of_the_table_has_its_metric_label() {
     let app = TestApp::start();
     let rows = public_table().into_iter().chain(admin_table()).chain(console_table());
     let patterns: Vec<&str> = rows.map(|row| row.pattern()).collect();
@@ -80,12 +80,12 @@ fn every_route_of_the_table_has_its_label() {
         assert!(scrape.0.contains(&of_route), "{pattern}\n{}", scrape.0);
     }
     let table = include_str!("../../src/http/mod.rs");
-    assert!(!table.contains("web::resource("), "what the table does not have");
+    assert!(!table.contains("web::resource("), "a resource outside the route table");
 }
 
-/// By a clock of its own, so that what is removed is certain.
+/// With a mock clock, so that it is certain which rows expire.
 #[test]
-fn what_the_janitor_removes_is_counted_by_table() {
+fn rows_removed_by_the_janitor_are_counted_by_table() {
     let setup = Setup::new().configured(|config| {
         config.janitor.interval = config::Duration::millis(50);
         config.janitor.keep_expired = config::Duration::seconds(1);
@@ -93,9 +93,9 @@ fn what_the_janitor_removes_is_counted_by_table() {
     let app = setup.with_mock_clock().start();
     let client = app.client(|client| client.ttl_seconds = Some(60));
     let token = app.issue(&client, &[]);
-    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
-    let pending = || (Scrape::of(app.admin_address).value("mintage_writer_flushed_total") == Some(1.0)).then_some(());
-    eventually("the record is written", Duration::from_secs(10), pending);
+    app.send(about_token("/revoke", &client, &token));
+    let flushed = || (Scrape::of(app.admin_address).value("mintage_writer_flushed_total") == Some(1.0)).then_some(());
+    eventually("the record is written", Duration::from_secs(10), flushed);
     app.advance(Duration::from_secs(3600));
     let scrape = eventually("expired rows are removed", Duration::from_secs(10), || {
         let scrape = Scrape::of(app.admin_address);
@@ -108,7 +108,7 @@ fn what_the_janitor_removes_is_counted_by_table() {
 }
 
 #[test]
-fn every_metric_is_declared_once_and_its_samples_stand_together() {
+fn every_metric_is_declared_once_and_its_samples_are_grouped() {
     let app = TestApp::start();
     app.issue(&app.client(|_| {}), &[]);
     let scrape = Scrape::of(app.admin_address);
@@ -116,7 +116,7 @@ fn every_metric_is_declared_once_and_its_samples_stand_together() {
     for line in scrape.0.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {
             current = rest.split(' ').next().unwrap();
-            assert!(declared.insert(current), "{current} comes twice");
+            assert!(declared.insert(current), "{current} is declared twice");
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
             let suffix = name.strip_prefix(current).expect(line);
@@ -130,7 +130,7 @@ fn every_metric_is_declared_once_and_its_samples_stand_together() {
 }
 
 #[test]
-fn with_a_listener_for_admin_metrics_are_only_there() {
+fn with_an_admin_listener_metrics_are_served_only_there() {
     let app = Setup::new()
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
         .start();
@@ -138,7 +138,7 @@ fn with_a_listener_for_admin_metrics_are_only_there() {
     assert_eq!(Request::get("/metrics").send(app.admin_address).status, 200);
     let client = app.client(|_| {});
     app.issue(&client, &[]);
-    // The other listener has a worker of its own, and its requests count too.
+    // The admin listener has a separate worker, whose requests are counted, too.
     let scrape = Scrape::of(app.admin_address);
     scrape.assert_value(
         r#"mintage_http_requests_total{route="/token",method="POST",status="200"}"#,
@@ -155,11 +155,11 @@ fn with_a_listener_for_admin_metrics_are_only_there() {
 }
 
 #[test]
-fn only_get_and_head_are_known_there() {
+fn metrics_accept_only_get_and_head() {
     let app = TestApp::shared();
     assert_eq!(app.send(Request::new("HEAD", "/metrics")).status, 200);
-    let refused = app.send(Request::post("/metrics"));
-    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")));
+    let rejected = app.send(Request::post("/metrics"));
+    assert_eq!((rejected.status, rejected.header("allow")), (405, Some("GET, HEAD")));
 }
 
 #[test]
@@ -183,7 +183,7 @@ fn issued_tokens_are_counted_by_algorithm_and_kind() {
 }
 
 #[test]
-fn every_refused_token_request_is_counted_by_its_code_whoever_refused_it() {
+fn every_rejected_token_request_is_counted_by_its_error_code() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     app.ask(&client.with_secret("wrong"), &[]).assert_invalid_client();
@@ -200,7 +200,7 @@ fn every_refused_token_request_is_counted_by_its_code_whoever_refused_it() {
             .status,
         413
     );
-    // Not the token endpoint's.
+    // Another endpoint: not counted as a token error.
     app.send(Request::post("/introspect").basic(&client).form(&[("nothing", "")]));
     let scrape = Scrape::of(app.admin_address);
     for (code, count) in [
@@ -231,7 +231,7 @@ fn every_refused_token_request_is_counted_by_its_code_whoever_refused_it() {
 }
 
 #[test]
-fn the_durations_of_a_route_add_up() {
+fn the_duration_histogram_of_a_route_is_consistent() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     let began = std::time::Instant::now();
@@ -254,13 +254,13 @@ fn the_durations_of_a_route_add_up() {
 }
 
 #[test]
-fn caches_writer_and_pool_are_seen() {
+fn cache_writer_and_pool_metrics_are_exposed() {
     let app = TestApp::start();
     let client = app.client(|_| {});
-    // Both workers have heard of the new client; what they load now stays.
-    let heard =
+    // Both workers have received the new client from the change feed, so entries loaded now stay.
+    let received =
         || (Scrape::of(app.admin_address).value("mintage_client_cache_invalidations_total") == Some(2.0)).then_some(());
-    eventually("the caches receive it", Duration::from_secs(10), heard);
+    eventually("the caches receive the change", Duration::from_secs(10), received);
     for _ in 0..4 {
         app.issue(&client, &[]);
     }
@@ -287,16 +287,16 @@ fn caches_writer_and_pool_are_seen() {
 }
 
 #[test]
-fn revocations_are_seen() {
+fn the_number_of_revocations_is_exposed() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     Scrape::of(app.admin_address).assert_value("mintage_revocations_known", 0.0);
     let token = app.issue(&client, &[]);
-    app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    app.send(about_token("/revoke", &client, &token));
     Scrape::of(app.admin_address).assert_value("mintage_revocations_known", 1.0);
 }
 
-/// Not ready, no database: a scrape is what tells the operator, so it needs neither.
+/// Operators need metrics most while the server is not ready or the database is unavailable.
 #[test]
 fn a_scrape_needs_no_database() {
     let nowhere = |config: &mut mintage::config::Config| {
@@ -324,7 +324,7 @@ fn a_scrape_needs_no_database() {
 }
 
 #[test]
-fn strangers_make_no_series() {
+fn unauthenticated_requests_create_no_series() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     app.issue(&client, &[]);
@@ -345,7 +345,7 @@ fn strangers_make_no_series() {
             connection.ask(&request);
         }
     };
-    // One of each makes the series that there are; ten thousand more make none.
+    // One request of each kind creates its series; ten thousand more create none.
     random(0);
     let scrape = Scrape::of(app.admin_address);
     let before = scrape.series();
@@ -369,9 +369,9 @@ fn strangers_make_no_series() {
     );
 }
 
-/// Whoever has only ever seen a fresh server has seen every series that paths without a route can make.
+/// All series of the `unmatched` route exist from the start.
 #[test]
-fn requests_without_a_route_add_no_series_even_to_a_fresh_server() {
+fn requests_without_a_route_create_no_series_even_on_a_fresh_server() {
     let app = TestApp::start();
     let scrape = Scrape::of(app.admin_address);
     for method in [
@@ -384,7 +384,7 @@ fn requests_without_a_route_add_no_series_even_to_a_fresh_server() {
 }
 
 #[test]
-fn g8_nothing_that_a_client_sends_or_gets_is_shown() {
+fn g8_metrics_show_nothing_that_a_client_sends_or_receives() {
     let app = TestApp::start();
     let client = app.client_with_scope("orders:read mintage:admin");
     let token = app.issue(&client, &[("scope", "orders:read mintage:admin")]);

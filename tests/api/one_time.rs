@@ -1,4 +1,4 @@
-//! One-time tokens: `/validate` accepts each exactly once, whatever happens (P46, G5).
+//! One-time tokens: `/validate` accepts each exactly once, under concurrency and across restarts (P46, G5).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use mintage::gateway::route::NewRoute;
 use testkit::app::Setup;
 use testkit::http::{Connection, Request, Response};
 use testkit::poll::until;
-use testkit::token::{claims, jti};
+use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient};
 
-use crate::introspection::{assert_soon, is_active};
+use crate::introspection::{assert_active_on_every_worker, is_active};
 
-/// Adds a route and waits until it counts.
-fn with_route(app: &TestApp) {
+/// Adds a route and waits until it is in effect.
+fn add_route(app: &TestApp) {
     let new = NewRoute {
         path: "/orders/{id}".into(),
         scope: "orders:read".into(),
@@ -28,44 +28,44 @@ fn with_route(app: &TestApp) {
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     until("the route is in effect", Duration::from_secs(2), || {
-        use_it(app.address, &token, "/orders/1").status == 200
+        validate(app.address, &token, "/orders/1").status == 200
     });
 }
 
 fn gateway_request(token: &str, path: &str) -> Request {
-    let asked = Request::get("/validate")
+    let request = Request::get("/validate")
         .bearer(token)
         .header("X-Forwarded-Method", "GET");
-    asked
+    request
         .header("X-Forwarded-Host", "shop.example")
         .header("X-Forwarded-Uri", path)
 }
 
-/// Asks as a gateway does.
-fn use_it(address: SocketAddr, token: &str, path: &str) -> Response {
+/// Validates a request as a gateway does.
+fn validate(address: SocketAddr, token: &str, path: &str) -> Response {
     gateway_request(token, path).send(address)
 }
 
-fn one_time(app: &TestApp, client: &TestClient) -> String {
+fn issue_one_time(app: &TestApp, client: &TestClient) -> String {
     app.issue(client, &[("one_time", "true")])
 }
 
 #[test]
-fn p46_a_one_time_token_passes_once() {
+fn p46_a_one_time_token_is_accepted_once() {
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
-    let token = one_time(&app, &client);
-    let first = use_it(app.address, &token, "/orders/1");
+    let token = issue_one_time(&app, &client);
+    let first = validate(app.address, &token, "/orders/1");
     assert_eq!(
         (first.status, first.header("x-token-id")),
         (200, Some(jti(&token).as_str()))
     );
     for _ in 0..4 {
-        let again = use_it(app.address, &token, "/orders/1");
-        assert_eq!(again.status, 401);
+        let repeated = validate(app.address, &token, "/orders/1");
+        assert_eq!(repeated.status, 401);
         assert_eq!(
-            again.header("www-authenticate"),
+            repeated.header("www-authenticate"),
             Some("Bearer realm=\"mintage\", error=\"invalid_token\"")
         );
     }
@@ -73,42 +73,41 @@ fn p46_a_one_time_token_passes_once() {
 }
 
 #[test]
-fn p46_of_a_hundred_uses_at_the_same_moment_one_passes() {
+fn p46_of_a_hundred_concurrent_uses_exactly_one_is_accepted() {
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
     for _ in 0..10 {
-        let token = one_time(&app, &client);
-        assert_eq!(passed(&[app.address], &token), 1);
+        let token = issue_one_time(&app, &client);
+        assert_eq!(accepted_uses(&[app.address], &token), 1);
     }
 }
 
 #[test]
-fn g5_two_instances_let_a_one_time_token_pass_once() {
+fn g5_two_instances_accept_a_one_time_token_once() {
     let here = TestApp::start();
-    with_route(&here);
-    let url = format!("sqlite:{}", here.database_path().display());
-    let there = Setup::new().configured(|config| config.database.url = url).start();
+    add_route(&here);
+    let there = Setup::on_database_of(&here).start();
     let client = here.client(|_| {});
     for _ in 0..5 {
-        let token = one_time(&here, &client);
-        assert_eq!(passed(&[here.address, there.address], &token), 1);
-        assert_soon(&there, &client, &token, false);
+        let token = issue_one_time(&here, &client);
+        assert_eq!(accepted_uses(&[here.address, there.address], &token), 1);
+        assert_active_on_every_worker(&there, &client, &token, false);
     }
 }
 
-/// The number of the plan: 1,000 tokens, each used by 100 connections at the same moment.
+/// 1,000 tokens, each used by 100 connections concurrently.
 #[test]
 #[ignore = "takes a minute; scripts/test --soak runs it"]
-fn p46_of_a_thousand_tokens_each_passes_once() {
+fn p46_each_of_a_thousand_tokens_is_accepted_once() {
     const TOKENS: usize = 1000;
     const USES: usize = 100;
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
-    let tokens: Vec<String> = (0..TOKENS).map(|_| one_time(&app, &client)).collect();
+    let tokens: Vec<String> = (0..TOKENS).map(|_| issue_one_time(&app, &client)).collect();
     let start = std::sync::Barrier::new(USES);
-    let passed: Vec<Vec<bool>> = std::thread::scope(|scope| {
+    let accepted: Vec<Vec<bool>> = std::thread::scope(|scope| {
         let users: Vec<_> = (0..USES)
             .map(|_| {
                 let (mut connection, tokens, start) = (Connection::open(app.address), &tokens, &start);
@@ -124,12 +123,12 @@ fn p46_of_a_thousand_tokens_each_passes_once() {
         users.into_iter().map(|user| user.join().unwrap()).collect()
     });
     for token in 0..TOKENS {
-        assert_eq!(passed.iter().filter(|user| user[token]).count(), 1, "token {token}");
+        assert_eq!(accepted.iter().filter(|user| user[token]).count(), 1, "token {token}");
     }
 }
 
-/// Uses a token 100 times at once, over connections that are open already; how many passed.
-fn passed(addresses: &[SocketAddr], token: &str) -> usize {
+/// Uses a token 100 times concurrently, over connections that are already open. Returns how many uses were accepted.
+fn accepted_uses(addresses: &[SocketAddr], token: &str) -> usize {
     const USES: usize = 100;
     let start = std::sync::Barrier::new(USES);
     std::thread::scope(|scope| {
@@ -153,60 +152,60 @@ fn passed(addresses: &[SocketAddr], token: &str) -> usize {
 }
 
 #[test]
-fn p46_a_use_that_is_refused_does_not_use_it_up() {
+fn p46_a_denied_request_does_not_redeem_the_token() {
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
-    let weak = app.issue(&client, &[("one_time", "true"), ("scope", "orders:write")]);
-    assert_eq!(use_it(app.address, &weak, "/orders/1").status, 403);
-    assert!(is_active(&app, &client, &weak));
-    let token = one_time(&app, &client);
+    let wrong_scope = app.issue(&client, &[("one_time", "true"), ("scope", "orders:write")]);
+    assert_eq!(validate(app.address, &wrong_scope, "/orders/1").status, 403);
+    assert!(is_active(&app, &client, &wrong_scope));
+    let token = issue_one_time(&app, &client);
     for path in ["/nowhere", "/orders/../orders/1", "/orders/1%2f"] {
-        assert_eq!(use_it(app.address, &token, path).status, 403, "{path}");
+        assert_eq!(validate(app.address, &token, path).status, 403, "{path}");
     }
-    assert_eq!(use_it(app.address, &token, "/orders/1").status, 200);
+    assert_eq!(validate(app.address, &token, "/orders/1").status, 200);
 }
 
 #[test]
-fn g5_a_use_outlives_a_restart() {
+fn g5_a_redemption_survives_a_restart() {
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
-    let (used, kept) = (one_time(&app, &client), one_time(&app, &client));
-    assert_eq!(use_it(app.address, &used, "/orders/1").status, 200);
-    let again = app.stop().unwrap().0.start();
-    assert_eq!(use_it(again.address, &used, "/orders/1").status, 401);
-    assert_eq!(use_it(again.address, &kept, "/orders/1").status, 200);
+    let (used, kept) = (issue_one_time(&app, &client), issue_one_time(&app, &client));
+    assert_eq!(validate(app.address, &used, "/orders/1").status, 200);
+    let restarted = app.restart();
+    assert_eq!(validate(restarted.address, &used, "/orders/1").status, 401);
+    assert_eq!(validate(restarted.address, &kept, "/orders/1").status, 200);
 }
 
 #[test]
-fn g5_without_the_database_nobody_passes() {
+fn g5_without_the_database_no_one_time_token_is_accepted() {
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
-    let token = one_time(&app, &client);
+    let token = issue_one_time(&app, &client);
     app.sql("ALTER TABLE redemptions RENAME TO gone");
-    assert_eq!(use_it(app.address, &token, "/orders/1").status, 503);
+    assert_eq!(validate(app.address, &token, "/orders/1").status, 503);
     app.sql("ALTER TABLE gone RENAME TO redemptions");
-    assert_eq!(use_it(app.address, &token, "/orders/1").status, 200);
+    assert_eq!(validate(app.address, &token, "/orders/1").status, 200);
 }
 
 #[test]
-fn p38_a_revoked_one_time_token_does_not_pass() {
+fn p38_a_revoked_one_time_token_is_denied() {
     let app = TestApp::start();
-    with_route(&app);
+    add_route(&app);
     let client = app.client(|_| {});
-    let token = one_time(&app, &client);
-    let revoked = app.send(Request::post("/revoke").basic(&client).form(&[("token", &token)]));
+    let token = issue_one_time(&app, &client);
+    let revoked = app.send(about_token("/revoke", &client, &token));
     assert_eq!(revoked.status, 200);
-    assert_eq!(use_it(app.address, &token, "/orders/1").status, 401);
+    assert_eq!(validate(app.address, &token, "/orders/1").status, 401);
 }
 
 #[test]
-fn a_one_time_token_lives_two_minutes_at_most() {
+fn a_one_time_token_expires_after_two_minutes() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let claims = claims(&one_time(&app, &client));
+    let claims = claims(&issue_one_time(&app, &client));
     assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 120);
     assert_eq!(claims["one_time"], true);
 }

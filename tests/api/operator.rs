@@ -1,20 +1,20 @@
-//! [`Operator`]: somebody with an admin token, and what the admin tests have in common.
+//! [`Operator`]: a client with an admin token, and helpers for the tests of `/admin`.
 
 use serde_json::{Value, json};
 use testkit::app::Setup;
 use testkit::http::{Request, Response};
 use testkit::{TestApp, TestClient};
 
-/// Who calls `/admin` with a token.
+/// A client that calls `/admin` with a token.
 pub struct Operator<'a> {
     pub app: &'a TestApp,
-    /// Whose token it is.
+    /// The client that the token was issued to.
     pub client: TestClient,
     pub token: String,
 }
 
 impl<'a> Operator<'a> {
-    /// One who may do everything.
+    /// An operator with all permissions.
     pub fn of(app: &'a TestApp) -> Self {
         Self::with_scope(app, "mintage:admin")
     }
@@ -33,7 +33,7 @@ impl<'a> Operator<'a> {
         self.send(Request::get(path))
     }
 
-    /// What is at a path, which must be there.
+    /// The JSON document at a path, which must exist.
     #[track_caller]
     pub fn document(&self, path: &str) -> Value {
         let answer = self.get(path);
@@ -55,57 +55,52 @@ impl<'a> Operator<'a> {
         self.send(Request::new("DELETE", path))
     }
 
-    /// Makes a client, with a name and a scope unless the document says otherwise.
+    /// Creates a client. The document may override the default name and scope.
     #[track_caller]
     pub fn create(&self, document: Value) -> (TestClient, Value) {
-        let mut whole = json!({"name": "Shop", "scope": "orders:read orders:write"});
+        let mut body = json!({"name": "Shop", "scope": "orders:read orders:write"});
         for (name, value) in document.as_object().unwrap() {
-            whole[name] = value.clone();
+            body[name] = value.clone();
         }
-        let answer = self.post("/admin/clients", &whole);
+        let answer = self.post("/admin/clients", &body);
         assert_eq!(answer.status, 201, "{}", answer.text());
-        let made = answer.json();
-        let text = |member: &str| made[member].as_str().unwrap().to_owned();
-        let client = TestClient {
-            id: text("client_id"),
-            secret: text("client_secret"),
-        };
-        (client, made)
+        let created = answer.json();
+        (TestClient::created(&created), created)
     }
 
-    /// Walks through a list, from cursor to cursor; each page.
+    /// All pages of a list, read cursor by cursor.
     pub fn pages(&self, path: &str) -> Vec<Vec<Value>> {
-        const MOST: usize = 100;
+        const MAX_PAGES: usize = 100;
         let mut pages = Vec::new();
         let mut next = path.to_owned();
-        while pages.len() < MOST {
+        while pages.len() < MAX_PAGES {
             let page = self.document(&next);
             pages.push(page["items"].as_array().unwrap().clone());
             let Some(cursor) = page["next_cursor"].as_str() else {
                 return pages;
             };
-            let joint = if path.contains('?') { '&' } else { '?' };
-            next = format!("{path}{joint}cursor={cursor}");
+            let separator = if path.contains('?') { '&' } else { '?' };
+            next = format!("{path}{separator}cursor={cursor}");
         }
-        panic!("{path} has no end")
+        panic!("{path} has more than {MAX_PAGES} pages")
     }
 }
 
-/// A server and its database for a test alone, with one worker more than usual.
+/// A server for one test alone, with three workers instead of two.
 pub fn three_workers() -> TestApp {
     Setup::new().configured(|config| config.server.workers = 3).start()
 }
 
-/// The path to a client.
+/// The path of a client.
 pub fn path_of(client: &TestClient) -> String {
     format!("/admin/clients/{}", escaped(&client.id))
 }
 
-/// A text as one segment of a path.
+/// A text, percent-encoded as one path segment.
 pub fn escaped(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
-        .map(|byte| match plain(byte) {
+        .map(|byte| match unreserved(byte) {
             true => char::from(byte).to_string(),
             false => format!("%{byte:02X}"),
         })
@@ -122,7 +117,7 @@ pub fn assert_not_found(answer: &Response, detail: &str) {
     answer.assert_problem(404, "Not Found", detail, None);
 }
 
-/// That it is done, and there is nothing to say about it.
+/// The response is 204 without a body.
 #[track_caller]
 pub fn assert_no_content(answer: &Response) {
     assert_eq!((answer.status, answer.text().as_str()), (204, ""));

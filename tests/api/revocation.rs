@@ -1,4 +1,4 @@
-//! `POST /revoke` and its kin (P36 to P38): what is taken back stays so.
+//! `POST /revoke` (P36 to P38; RFC 7009) and revocation by operators.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use mintage::db::client_status;
 use serde_json::json;
 use testkit::app::Setup;
 use testkit::http::{Request, Response};
-use testkit::token::jti;
+use testkit::token::{about_token, jti};
 use testkit::{TestApp, TestClient};
 
-use crate::introspection::{assert_soon, is_active};
+use crate::introspection::{assert_active_on_every_worker, is_active};
 
 fn revoke(app: &TestApp, client: &TestClient, token: &str) -> Response {
-    app.send(Request::post("/revoke").basic(client).form(&[("token", token)]))
+    app.send(about_token("/revoke", client, token))
 }
 
 #[track_caller]
-fn assert_done(answer: &Response) {
+fn assert_revoked(answer: &Response) {
     assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     answer.assert_common_headers();
@@ -32,26 +32,26 @@ fn p38_a_revoked_token_is_inactive_for_the_next_request_on_every_worker() {
     for _ in 0..20 {
         let token = app.issue(&client, &[]);
         assert!(is_active(&app, &client, &token));
-        assert_done(&revoke(&app, &client, &token));
+        assert_revoked(&revoke(&app, &client, &token));
         assert!((0..4).all(|_| !is_active(&app, &client, &token)));
     }
 }
 
 #[test]
-fn p36_what_is_no_token_or_no_longer_one_is_200_too() {
+fn p36_revoking_an_invalid_or_expired_token_is_200() {
     let app = Setup::new().with_mock_clock().start();
     let client = app.client(|client| client.ttl_seconds = Some(5));
     let token = app.issue(&client, &[]);
     for text in ["x", "a.b.c", &token[1..], &token, &token] {
-        assert_done(&revoke(&app, &client, text));
+        assert_revoked(&revoke(&app, &client, text));
     }
     let expired = app.issue(&client, &[]);
     app.advance(Duration::from_secs(6));
-    assert_done(&revoke(&app, &client, &expired));
+    assert_revoked(&revoke(&app, &client, &expired));
 }
 
 #[test]
-fn p36_a_missing_token_is_400_and_no_credentials_are_401() {
+fn p36_a_missing_token_is_400_and_missing_credentials_are_401() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let missing = app.send(Request::post("/revoke").basic(&client).form(&[("token", "")]));
@@ -66,7 +66,7 @@ fn p36_a_missing_token_is_400_and_no_credentials_are_401() {
 }
 
 #[test]
-fn p37_every_client_tries_to_revoke_every_token() {
+fn p37_a_client_cannot_revoke_the_tokens_of_another() {
     let app = TestApp::start();
     let owners: Vec<TestClient> = ["orders:read", "mintage:admin", "mintage:introspect", "a b"]
         .map(|scope| app.client_with_scope(scope))
@@ -80,39 +80,42 @@ fn p37_every_client_tries_to_revoke_every_token() {
         };
         let token = app.issue(owner, &[("scope", scope)]);
         for other in owners.iter().filter(|other| other.id != owner.id) {
-            let refused = revoke(&app, other, &token);
-            refused.assert_oauth_error(400, "unauthorized_client", "the token was issued to another client");
+            let denied = revoke(&app, other, &token);
+            denied.assert_oauth_error(400, "unauthorized_client", "the token was issued to another client");
             assert!(is_active(&app, owner, &token));
         }
     }
 }
 
 #[test]
-fn p37_a_wrong_hint_is_harmless() {
+fn p37_a_wrong_token_type_hint_is_ignored() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for hint in ["refresh_token", "access_token", "nonsense", ""] {
         let token = app.issue(&client, &[]);
         let form = [("token", token.as_str()), ("token_type_hint", hint)];
-        assert_done(&app.send(Request::post("/revoke").basic(&client).form(&form)));
+        assert_revoked(&app.send(Request::post("/revoke").basic(&client).form(&form)));
         assert!(!is_active(&app, &client, &token), "{hint}");
     }
 }
 
 #[test]
-fn p38_the_twin_of_an_ecdsa_signature_is_revoked_with_it() {
+fn p38_the_token_with_the_other_valid_ecdsa_signature_is_revoked_too() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    let twin = twin_of(&token);
-    assert_ne!(twin, token);
-    assert!(is_active(&app, &client, &twin), "a twin verifies as well");
-    assert_done(&revoke(&app, &client, &token));
-    assert!(!is_active(&app, &client, &twin));
+    let malleated = with_other_signature(&token);
+    assert_ne!(malleated, token);
+    assert!(
+        is_active(&app, &client, &malleated),
+        "the other signature is valid, too"
+    );
+    assert_revoked(&revoke(&app, &client, &token));
+    assert!(!is_active(&app, &client, &malleated));
 }
 
-/// The same token with the other valid signature: (r, n - s).
-fn twin_of(token: &str) -> String {
+/// The same token with the other valid ECDSA signature: (r, n - s).
+fn with_other_signature(token: &str) -> String {
     const ORDER: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,
         0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
@@ -129,50 +132,46 @@ fn twin_of(token: &str) -> String {
 }
 
 #[test]
-fn g1_a_revocation_outlives_restarts_and_late_records() {
+fn g1_a_revocation_survives_restarts_and_late_records() {
     let setup = Setup::new().configured(|config| config.writer.flush_interval = mintage::config::Duration::seconds(60));
     let app = setup.start();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    assert_done(&revoke(&app, &client, &token));
-    // Its record is written only now, when the server stops.
+    assert_revoked(&revoke(&app, &client, &token));
+    // The token record is only written now, at shutdown.
     let stopped = app.stop().unwrap();
     assert_eq!(stopped.recorded(&client).len(), 1);
-    let again = stopped.0.start();
-    assert!(!is_active(&again, &client, &token));
+    let restarted = stopped.0.start();
+    assert!(!is_active(&restarted, &client, &token));
 }
 
 #[test]
-fn g7_without_the_database_nothing_is_said_to_be_revoked() {
+fn g7_without_the_database_a_revocation_is_503() {
     let app = TestApp::start();
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
     assert!((0..4).all(|_| is_active(&app, &client, &token)));
     app.sql("ALTER TABLE revocations RENAME TO gone");
-    let refused = revoke(&app, &client, &token);
-    refused.assert_oauth_error(
-        503,
-        "temporarily_unavailable",
-        "the server cannot answer now, try again later",
-    );
+    let unavailable = revoke(&app, &client, &token);
+    unavailable.assert_temporarily_unavailable();
     assert!(is_active(&app, &client, &token));
     app.sql("ALTER TABLE gone RENAME TO revocations");
-    assert_done(&revoke(&app, &client, &token));
+    assert_revoked(&revoke(&app, &client, &token));
 }
 
 #[test]
-fn all_tokens_of_a_client_are_taken_back_and_later_ones_live() {
+fn revoking_all_tokens_of_a_client_leaves_later_ones_active() {
     let app = TestApp::shared();
-    let (client, neighbour) = (app.client(|_| {}), app.client(|_| {}));
-    let (old, other) = (app.issue(&client, &[]), app.issue(&neighbour, &[]));
+    let (client, unrelated) = (app.client(|_| {}), app.client(|_| {}));
+    let (old, other) = (app.issue(&client, &[]), app.issue(&unrelated, &[]));
     app.database(|conn| client_status::revoke_until(conn, Some(&client.id()), Clock::System.now()));
-    assert_soon(&app, &client, &old, false);
+    assert_active_on_every_worker(&app, &client, &old, false);
     assert!(is_active(&app, &client, &app.issue(&client, &[])));
-    assert!(is_active(&app, &neighbour, &other));
+    assert!(is_active(&app, &unrelated, &other));
 }
 
 #[test]
-fn an_operator_takes_a_token_back() {
+fn an_operator_can_revoke_a_token() {
     let app = TestApp::shared();
     let (admin, client) = (app.issue_with_scope("mintage:admin"), app.client(|_| {}));
     let token = app.issue(&client, &[]);
@@ -182,12 +181,12 @@ fn an_operator_takes_a_token_back() {
     assert_eq!(delete(&jti(&token)).status, 204);
     assert_eq!(delete("nonsense").status, 404);
     let reader = app.issue_with_scope("mintage:read");
-    let refused = app.send(Request::new("DELETE", &format!("/admin/tokens/{}", jti(&token))).bearer(&reader));
-    assert_eq!(refused.status, 403);
+    let denied = app.send(Request::new("DELETE", &format!("/admin/tokens/{}", jti(&token))).bearer(&reader));
+    assert_eq!(denied.status, 403);
 }
 
 #[test]
-fn an_operator_takes_all_tokens_of_a_client_back() {
+fn an_operator_can_revoke_all_tokens_of_a_client() {
     let app = TestApp::shared();
     let (admin, client) = (app.issue_with_scope("mintage:admin"), app.client(|_| {}));
     let token = app.issue(&client, &[]);
@@ -200,24 +199,20 @@ fn an_operator_takes_all_tokens_of_a_client_back() {
 }
 
 #[test]
-fn an_admin_token_that_is_revoked_opens_nothing() {
+fn a_revoked_admin_token_is_denied() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let token = app.issue(&client, &[("scope", "mintage:admin")]);
     let get = || app.send(Request::get("/admin/cache/stats").bearer(&token)).status;
     assert_eq!(get(), 200);
-    assert_done(&revoke(&app, &client, &token));
+    assert_revoked(&revoke(&app, &client, &token));
     assert_eq!(get(), 401);
 }
 
 #[test]
-fn p36_only_a_form_is_taken() {
+fn p36_only_a_form_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let answer = app.send(Request::post("/revoke").basic(&client).json(&json!({"token": "x"})));
-    answer.assert_oauth_error(
-        415,
-        "invalid_request",
-        "the media type of the body is not accepted here",
-    );
+    answer.assert_unsupported_media_type();
 }

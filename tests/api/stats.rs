@@ -1,4 +1,4 @@
-//! `mintage stats`, the true program, beside a true server.
+//! `mintage stats`: the real program against a real server.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -12,46 +12,50 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use testkit::{TestApp, eventually};
 
-/// No line takes this long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The timeout for a line of output.
+const LINE_TIMEOUT: Duration = Duration::from_secs(10);
 
-const FAST: [&str; 2] = ["--interval", "200ms"];
+const SHORT_INTERVAL: [&str; 2] = ["--interval", "200ms"];
 
 fn arguments<'a>(url: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["stats", "--url", url], more, &FAST].concat()
+    [&["stats", "--url", url], more, &SHORT_INTERVAL].concat()
 }
 
-/// A program that watches until the test ends; what it says is read by the way.
-struct Watching {
+/// A running `mintage stats`, killed when the test ends. Its output is read in the background.
+struct RunningStats {
     child: Child,
-    said: mpsc::Receiver<String>,
-    complained: mpsc::Receiver<String>,
+    stdout: mpsc::Receiver<String>,
+    stderr: mpsc::Receiver<String>,
 }
 
-impl Watching {
-    /// `None` when there is no such program.
+impl RunningStats {
+    /// `None` if the program is not installed.
     fn start(command: &mut Command) -> Option<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
         Some(Self {
             child,
-            said: lines_of(stdout),
-            complained: lines_of(stderr),
+            stdout: lines_of(stdout),
+            stderr: lines_of(stderr),
         })
     }
 
     #[track_caller]
     fn next_line(&self) -> String {
-        self.said.recv_timeout(PATIENCE).expect("it says something")
+        self.stdout
+            .recv_timeout(LINE_TIMEOUT)
+            .expect("a line on standard output")
     }
 
     #[track_caller]
-    fn next_complaint(&self) -> String {
-        self.complained.recv_timeout(PATIENCE).expect("it complains")
+    fn next_error_line(&self) -> String {
+        self.stderr
+            .recv_timeout(LINE_TIMEOUT)
+            .expect("a line on standard error")
     }
 }
 
-impl Drop for Watching {
+impl Drop for RunningStats {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -59,12 +63,12 @@ impl Drop for Watching {
     }
 }
 
-/// The lines of a stream, until nobody wants them any more: then the stream is closed.
+/// The lines of a stream. The stream is closed once the receiver is dropped.
 fn lines_of(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
-    let (said, lines) = mpsc::channel();
+    let (sender, lines) = mpsc::channel();
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            if said.send(line).is_err() {
+            if sender.send(line).is_err() {
                 return;
             }
         }
@@ -72,8 +76,8 @@ fn lines_of(stream: impl Read + Send + 'static) -> mpsc::Receiver<String> {
     lines
 }
 
-/// Answers every connection with the same bytes, until the test ends.
-fn answering(bytes: &'static [u8]) -> String {
+/// A server that sends the same bytes on every connection.
+fn responding_with(bytes: &'static [u8]) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
@@ -87,18 +91,18 @@ fn answering(bytes: &'static [u8]) -> String {
 }
 
 #[test]
-fn one_interval_is_shown_as_json_with_what_happened_in_it() {
+fn one_interval_is_printed_as_json_with_its_rates() {
     let (app, program) = (TestApp::start(), testkit::program!());
     let client = app.client(|_| {});
     let url = format!("http://{}", app.address);
     let command = ["stats", "--url", &url, "--once", "--json", "--interval", "1s"];
     let figures: Value = std::thread::scope(|scope| {
-        let watching = scope.spawn(|| program.run(&command).json());
-        while !watching.is_finished() {
+        let stats = scope.spawn(|| program.run(&command).json());
+        while !stats.is_finished() {
             app.issue(&client, &[]);
             app.ask(&client.with_secret("wrong"), &[]);
         }
-        watching.join().unwrap()
+        stats.join().unwrap()
     });
     let at = |pointer: &str| {
         figures
@@ -133,12 +137,12 @@ fn one_interval_is_shown_as_json_with_what_happened_in_it() {
 }
 
 #[test]
-fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
+fn a_pipe_receives_one_line_per_interval_until_it_is_closed() {
     let (app, program) = (TestApp::shared(), testkit::program!());
     let url = format!("http://{}", app.address);
-    let mut watching = Watching::start(&mut program.command(&arguments(&url, &[]))).unwrap();
+    let mut stats = RunningStats::start(&mut program.command(&arguments(&url, &[]))).unwrap();
     for _ in 0..3 {
-        let line = watching.next_line();
+        let line = stats.next_line();
         for word in [
             " tokens/s=",
             " p99=",
@@ -152,13 +156,13 @@ fn a_pipe_gets_a_line_an_interval_until_it_is_closed() {
         }
         assert!(!line.contains('\u{1b}'), "{line:?}");
     }
-    // As `| head -3` does; the reader notices with the next line, the program with the one after that.
-    (_, watching.said) = mpsc::channel();
-    let ended = eventually("it ends", PATIENCE, || watching.child.try_wait().unwrap());
+    // Like `| head -3`: the reading thread notices with the next line, the program with the one after that.
+    (_, stats.stdout) = mpsc::channel();
+    let ended = eventually("the program exits", LINE_TIMEOUT, || stats.child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
 }
 
-/// A terminal of its own: `script` makes one.
+/// `script` provides the terminal.
 #[test]
 fn a_terminal_is_redrawn() {
     let (app, program) = (TestApp::shared(), testkit::program!());
@@ -169,13 +173,13 @@ fn a_terminal_is_redrawn() {
         .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])
         .current_dir(program.path(""))
         .stdin(Stdio::null());
-    let Some(watching) = Watching::start(&mut script) else {
+    let Some(stats) = RunningStats::start(&mut script) else {
         return eprintln!("script is not installed");
     };
-    let (deadline, mut drawn) = (Instant::now() + PATIENCE, String::new());
+    let (deadline, mut drawn) = (Instant::now() + LINE_TIMEOUT, String::new());
     while drawn.matches("\u{1b}[H\u{1b}[2J").count() < 3 {
         assert!(Instant::now() < deadline, "{drawn}");
-        drawn.push_str(&watching.next_line());
+        drawn.push_str(&stats.next_line());
     }
     for word in [
         "tokens ",
@@ -190,24 +194,24 @@ fn a_terminal_is_redrawn() {
 }
 
 #[test]
-fn a_server_that_cannot_be_watched_is_said_in_one_line() {
+fn a_server_without_metrics_is_reported_in_one_line() {
     let program = testkit::program!();
-    // Bound and not listening, so that no other test gets the port.
+    // Bound but not listening, so that no other test gets the port.
     let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let nobody = bound.local_addr().unwrap().as_socket().unwrap();
+    let unreachable = bound.local_addr().unwrap().as_socket().unwrap();
     for (url, complaint) in [
-        (format!("http://{nobody}"), "cannot read http://"),
+        (format!("http://{unreachable}"), "cannot read http://"),
         (
-            answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nup 1\n"),
+            responding_with(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nup 1\n"),
             "does not answer with metrics of Mintage",
         ),
         (
-            answering(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
+            responding_with(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"),
             "server.admin_listen",
         ),
         (
-            answering(b"220 mail.example ESMTP\r\n\r\n"),
+            responding_with(b"220 mail.example ESMTP\r\n\r\n"),
             "does not answer with HTTP",
         ),
     ] {
@@ -216,10 +220,10 @@ fn a_server_that_cannot_be_watched_is_said_in_one_line() {
     }
 }
 
-/// A server on https that answers with few metrics, until the test ends. Its certificate is its own authority, and names
-/// localhost and 127.0.0.1; it was made with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
+/// An HTTPS server that responds with a few metrics. Its self-signed certificate is valid for localhost and 127.0.0.1; it
+/// was created with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
 /// -days 36500 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=CA:FALSE`.
-fn answering_over_tls() -> SocketAddr {
+fn responding_over_tls() -> SocketAddr {
     const METRICS: &str = "mintage_build_info{version=\"1.2.3\"} 1\nmintage_ready 1\n";
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem")).unwrap();
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/key.pem")).unwrap();
@@ -238,7 +242,7 @@ fn answering_over_tls() -> SocketAddr {
             let mut stream = StreamOwned::new(connection, stream.unwrap());
             let length = METRICS.len();
             let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{METRICS}");
-            // Fails where the client does not trust it.
+            // Fails if the client does not trust the certificate.
             let _ = stream
                 .read(&mut [0; 1024])
                 .and_then(|_| stream.write_all(answer.as_bytes()));
@@ -252,8 +256,8 @@ fn certificate_path() -> String {
 }
 
 #[test]
-fn a_server_is_watched_over_https_where_its_authority_is_trusted() {
-    let address = answering_over_tls();
+fn stats_are_read_over_https_if_the_certificate_authority_is_trusted() {
+    let address = responding_over_tls();
     let trusting = testkit::program!().with("SSL_CERT_FILE", &certificate_path());
     for host in ["127.0.0.1", "localhost"] {
         let url = format!("https://{host}:{}", address.port());
@@ -263,24 +267,24 @@ fn a_server_is_watched_over_https_where_its_authority_is_trusted() {
 }
 
 #[test]
-fn attack_a_server_with_a_foreign_certificate_is_not_watched() {
-    let address = answering_over_tls();
+fn attack_a_server_with_an_untrusted_certificate_is_rejected() {
+    let address = responding_over_tls();
     let trusting = testkit::program!().with("SSL_CERT_FILE", &certificate_path());
     let other = testkit::program!().with("SSL_CERT_FILE", "/nonexistent");
     for (program, host) in [(trusting, "127.0.0.2"), (other, "127.0.0.1")] {
         let url = format!("https://{host}:{}", address.port());
         let outcome = program.run(&arguments(&url, &["--once"]));
         let complaint = format!("the certificate of {url}/metrics is not valid here: ");
-        let said = outcome.failed(1);
+        let line = outcome.failed(1);
         assert!(
-            said.contains(&complaint) && said.contains("SSL_CERT_FILE"),
+            line.contains(&complaint) && line.contains("SSL_CERT_FILE"),
             "{outcome:?}"
         );
     }
 }
 
 #[test]
-fn https_where_there_is_none_is_said_in_one_line() {
+fn https_to_a_plain_http_server_is_reported_in_one_line() {
     let app = TestApp::shared();
     let url = format!("https://{}", app.address);
     let outcome = testkit::program!().run(&arguments(&url, &["--once"]));
@@ -288,7 +292,7 @@ fn https_where_there_is_none_is_said_in_one_line() {
 }
 
 #[test]
-fn wrong_usage_is_said_before_anybody_is_asked() {
+fn usage_errors_are_reported_before_any_request_is_sent() {
     let program = testkit::program!();
     let ftp = program.run(&["stats", "--url", "ftp://tokens.example"]);
     assert!(ftp.failed(2).contains("must begin with http:// or https://"), "{ftp:?}");
@@ -299,7 +303,7 @@ fn wrong_usage_is_said_before_anybody_is_asked() {
 }
 
 #[test]
-fn the_listener_for_admin_is_asked_where_there_is_one() {
+fn stats_are_read_from_the_admin_listener_if_there_is_one() {
     let setup = testkit::app::Setup::new();
     let app = setup
         .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
@@ -320,24 +324,24 @@ fn the_listener_for_admin_is_asked_where_there_is_one() {
     );
 }
 
-/// A server that is started again is watched on, and the counts that begin anew make no negative rates.
+/// After a restart the counters start from zero, which must not result in negative rates.
 #[test]
-fn a_restart_is_survived() {
+fn stats_continue_after_a_restart_of_the_server() {
     let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let address = serving.address;
     let url = format!("http://{address}");
-    let watching = Watching::start(&mut program.command(&arguments(&url, &["--json"]))).unwrap();
-    let next = || serde_json::from_str::<Value>(&watching.next_line()).unwrap();
+    let stats = RunningStats::start(&mut program.command(&arguments(&url, &["--json"]))).unwrap();
+    let next = || serde_json::from_str::<Value>(&stats.next_line()).unwrap();
     assert_eq!(next()["ready"], true);
     serving.stop();
     drop(serving);
-    assert!(watching.next_complaint().starts_with("mintage: cannot read http://"));
-    // What it said before.
-    while watching.said.try_recv().is_ok() {}
+    assert!(stats.next_error_line().starts_with("mintage: cannot read http://"));
+    // Discards the output from before the restart.
+    while stats.stdout.try_recv().is_ok() {}
     let listen = address.to_string();
-    let again = program.with("MINTAGE_SERVER__LISTEN", &listen);
-    let _serving = again.serve(&[]);
+    let restarted = program.with("MINTAGE_SERVER__LISTEN", &listen);
+    let _serving = restarted.serve(&[]);
     for _ in 0..2 {
         assert!(next()["requests_per_second"].as_f64().unwrap() >= 0.0);
     }

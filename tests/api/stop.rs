@@ -1,4 +1,4 @@
-//! Signals to the real binary: an orderly stop under load (G6), and a reload.
+//! Signals to the real binary: graceful shutdown under load (G6), and reload.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use testkit::sqlite::recorded;
 use testkit::token::{jti, token_request};
 use testkit::{Program, Server};
 
-/// How long a connection has nothing to say between two requests.
-const IDLE: Duration = Duration::from_millis(2);
+/// The pause between two requests on a connection.
+const PAUSE: Duration = Duration::from_millis(2);
 
-/// Asks for tokens on one connection until the server says that it closes it; the ids of those that came.
+/// Requests tokens on one connection until the server announces that it closes it. Returns the ids of the tokens.
 ///
-/// Every request is answered, or this panics: the connection is used only as long as the server keeps it. Between two
-/// requests it is idle for a moment, because it is idle connections that a hasty stop closes under its callers.
-fn ask_until_closed(serving: &Server, request: &Request, issued: &AtomicUsize) -> Vec<String> {
+/// Panics if a request gets no response: the connection is used only as long as the server keeps it open. It is idle
+/// between two requests, because a faulty shutdown closes idle connections without warning.
+fn request_until_closed(serving: &Server, request: &Request, issued: &AtomicUsize) -> Vec<String> {
     let mut connection = Connection::open(serving.address);
     let mut ids = Vec::new();
     loop {
@@ -26,7 +26,7 @@ fn ask_until_closed(serving: &Server, request: &Request, issued: &AtomicUsize) -
         if answer.closes() {
             return ids;
         }
-        std::thread::sleep(IDLE);
+        std::thread::sleep(PAUSE);
     }
 }
 
@@ -37,7 +37,7 @@ fn stop_under_load(signal: &str, program: &Program) {
     let request = token_request(&client, &[]);
     let issued = AtomicUsize::new(0);
     let mut ids: Vec<String> = std::thread::scope(|scope| {
-        let load = || scope.spawn(|| ask_until_closed(&serving, &request, &issued));
+        let load = || scope.spawn(|| request_until_closed(&serving, &request, &issued));
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| load()).collect();
         until("there is load", Duration::from_secs(10), || {
             issued.load(Ordering::Relaxed) > 1000
@@ -58,7 +58,7 @@ fn stop_under_load(signal: &str, program: &Program) {
 }
 
 #[test]
-fn g6_sigterm_under_load_answers_everything_and_records_everything() {
+fn g6_sigterm_under_load_answers_and_records_every_request() {
     stop_under_load("TERM", &testkit::program!().with_database());
 }
 
@@ -71,7 +71,7 @@ fn g6_sigint_stops_in_the_same_order() {
 }
 
 #[test]
-fn g6_an_idle_connection_does_not_hold_up_the_stop() {
+fn g6_an_idle_connection_does_not_delay_the_shutdown() {
     let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let mut idle = Connection::open(serving.address);
@@ -84,7 +84,7 @@ fn g6_an_idle_connection_does_not_hold_up_the_stop() {
 }
 
 #[test]
-fn g6_a_server_that_stops_is_not_ready_and_closes_connections() {
+fn g6_a_stopping_server_is_not_ready_and_closes_connections() {
     let program = testkit::program!().with_database();
     let mut serving = program.serve(&[]);
     let mut connection = Connection::open(serving.address);
@@ -98,7 +98,7 @@ fn g6_a_server_that_stops_is_not_ready_and_closes_connections() {
 }
 
 #[test]
-fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
+fn sighup_applies_reloadable_keys_and_names_the_others() {
     let program = testkit::program!().with_database();
     program.write("mintage.toml", "[token]\nttl = \"1h\"\n");
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
@@ -126,12 +126,12 @@ fn sighup_takes_over_what_it_can_and_names_what_it_cannot() {
         "{log}"
     );
     let large = Request::post("/token").form_raw("x".repeat(2000)).send(serving.address);
-    assert_ne!(large.status, 413, "max_body is still the old one");
+    assert_ne!(large.status, 413, "max_body is unchanged");
     serving.stop();
 }
 
 #[test]
-fn sighup_with_a_configuration_that_cannot_be_used_changes_nothing() {
+fn sighup_with_an_invalid_configuration_changes_nothing() {
     let program = testkit::program!().with_database();
     let client = program.create_client(&["--name", "n", "--scope", "a"]);
     let mut serving = program.serve(&[]);

@@ -1,26 +1,30 @@
-//! `Type=notify`: the service manager is told, on the socket that it names, when the server is ready,
-//! reloads and stops, and that it is alive.
+//! `Type=notify` (sd_notify): the server notifies the service manager, on the socket in `NOTIFY_SOCKET`, when it is ready,
+//! reloads and stops, and sends watchdog notifications.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::{Duration, Instant};
 
+use tempfile::TempDir;
+use testkit::Program;
 use testkit::http::Request;
 use testkit::program::listening_on;
 
-/// As long as a server may take to make its keys.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a server may take to generate its keys.
+const NOTIFY_TIMEOUT: Duration = Duration::from_secs(20);
 
 fn received(socket: &UnixDatagram) -> String {
     let mut state = [0; 256];
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let length = socket.recv(&mut state).expect("the service manager is told");
+    socket.set_read_timeout(Some(NOTIFY_TIMEOUT)).unwrap();
+    let length = socket
+        .recv(&mut state)
+        .expect("the service manager receives a notification");
     String::from_utf8(state[..length].to_vec()).unwrap()
 }
 
-/// A server's configuration is reloaded between these two.
-fn is_told_of_a_reload(socket: &UnixDatagram) {
+/// Receives the two notifications of a reload.
+fn assert_reload_notified(socket: &UnixDatagram) {
     let reloading = received(socket);
     let moment = reloading
         .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
@@ -29,61 +33,67 @@ fn is_told_of_a_reload(socket: &UnixDatagram) {
     assert_eq!(received(socket), "READY=1");
 }
 
-/// The server is ready by the time it says so, and stops after it has said that.
-fn is_told(socket: &UnixDatagram, name: &OsStr) {
-    // Keys are still to be made: it is long alive before it is ready.
+/// Runs a server through start, reload and stop. It is ready when it sends `READY=1`, and sends `STOPPING=1` before it exits.
+fn assert_notified(socket: &UnixDatagram, name: &OsStr) {
+    // Without a database the server first generates keys, so it runs for a while before it is ready.
     let program = testkit::program!().with("NOTIFY_SOCKET", name.to_str().unwrap());
     std::thread::scope(|scope| {
         let at_ready = scope.spawn(|| {
             let state = received(socket);
             let log = program.logs();
-            let address = listening_on(&log).expect("it listens before it is ready");
+            let address = listening_on(&log).expect("the server listens before it is ready");
             (state, Request::get("/readyz").send(address).status)
         });
         let mut serving = program.serve(&[]);
         assert_eq!(at_ready.join().unwrap(), ("READY=1".to_owned(), 200));
         serving.signal("HUP");
-        is_told_of_a_reload(socket);
+        assert_reload_notified(socket);
         serving.signal("TERM");
         assert_eq!(received(socket), "STOPPING=1");
         assert_eq!(serving.exit_code(), Some(0));
     });
     socket.set_nonblocking(true).unwrap();
-    assert!(socket.recv(&mut [0; 8]).is_err(), "nothing else is said");
+    assert!(socket.recv(&mut [0; 8]).is_err(), "no further notification is sent");
 }
 
 #[test]
-fn a_service_manager_on_a_path_is_told() {
+fn a_service_manager_on_a_path_is_notified() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
-    is_told(&UnixDatagram::bind(&path).unwrap(), path.as_os_str());
+    assert_notified(&UnixDatagram::bind(&path).unwrap(), path.as_os_str());
 }
 
 #[test]
-fn a_service_manager_in_the_abstract_namespace_is_told() {
+fn a_service_manager_in_the_abstract_namespace_is_notified() {
     let name = format!("mintage-test-{}", std::process::id());
     let address = SocketAddr::from_abstract_name(&name).unwrap();
     let socket = UnixDatagram::bind_addr(&address).unwrap();
-    is_told(&socket, OsStr::new(&format!("@{name}")));
+    assert_notified(&socket, OsStr::new(&format!("@{name}")));
 }
 
 #[test]
-fn a_socket_that_cannot_be_is_an_error_at_once() {
+fn an_invalid_notify_socket_fails_immediately() {
     let program = testkit::program!().with_database().with("NOTIFY_SOCKET", "nowhere");
     let outcome = program.run(&["serve"]);
     assert_eq!(outcome.code, Some(1), "{outcome:?}");
     assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");
 }
 
-#[test]
-fn a_watchdog_is_given_signs_of_life_at_half_its_time() {
+/// A program whose service manager expects watchdog notifications, the socket of the service manager, and its folder.
+fn with_watchdog(microseconds: &str) -> (Program, UnixDatagram, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
     let program = testkit::program!()
         .with_database()
         .with("NOTIFY_SOCKET", path.to_str().unwrap())
-        .with("WATCHDOG_USEC", "1000000");
+        .with("WATCHDOG_USEC", microseconds);
+    (program, socket, folder)
+}
+
+#[test]
+fn watchdog_notifications_are_sent_at_half_the_timeout() {
+    let (program, socket, _folder) = with_watchdog("1000000");
     let mut serving = program.serve(&[]);
     let next_after = |mut state: String| {
         while state == "WATCHDOG=1" {
@@ -96,7 +106,7 @@ fn a_watchdog_is_given_signs_of_life_at_half_its_time() {
     for _ in 0..4 {
         assert_eq!(received(&socket), "WATCHDOG=1");
     }
-    // The first may have been due at once.
+    // The first may have been due immediately.
     assert!(begin.elapsed() > Duration::from_millis(1_400), "{:?}", begin.elapsed());
     serving.signal("TERM");
     assert_eq!(next_after(received(&socket)), "STOPPING=1");
@@ -104,17 +114,11 @@ fn a_watchdog_is_given_signs_of_life_at_half_its_time() {
 }
 
 #[test]
-fn the_watchdog_of_another_process_is_given_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let socket = UnixDatagram::bind(&path).unwrap();
-    let program = testkit::program!()
-        .with_database()
-        .with("NOTIFY_SOCKET", path.to_str().unwrap())
-        .with("WATCHDOG_USEC", "1000")
-        .with("WATCHDOG_PID", "1");
+fn the_watchdog_of_another_process_is_not_notified() {
+    let (program, socket, _folder) = with_watchdog("1000");
+    let program = program.with("WATCHDOG_PID", "1");
     let serving = program.serve(&[]);
     assert_eq!(received(&socket), "READY=1");
     serving.signal("HUP");
-    is_told_of_a_reload(&socket);
+    assert_reload_notified(&socket);
 }

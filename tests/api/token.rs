@@ -1,4 +1,4 @@
-//! `POST /token`: the request (P1 to P11), scope and audience (P18 to P21), the answer (P22 to P26).
+//! `POST /token`: the request (P1 to P11), scope and audience (P18 to P21), the response (P22 to P26).
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,10 @@ const BAD_JSON: &str = "the JSON is not an object with the expected members";
 const REPEATED: &str = "a parameter is repeated";
 const MALFORMED_SCOPE: &str = "the scope is malformed";
 const OTHER_SCOPE: &str = "the client may not have this scope";
-const UNAVAILABLE: &str = "the server cannot answer now, try again later";
 const BAD_RESOURCE: &str = "the resource is not an absolute URI that the client may name";
 
 #[test]
-fn p1_another_method_is_refused_and_mints_nothing() {
+fn p1_another_method_is_405_and_issues_no_token() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "BREW"] {
@@ -34,14 +33,14 @@ fn p1_another_method_is_refused_and_mints_nothing() {
         assert_eq!(answer.header("allow"), Some("POST"), "{method}");
     }
     app.issue(&client, &[]);
-    let rows = eventually("it is recorded", Duration::from_secs(5), || {
+    let rows = eventually("the token is recorded", Duration::from_secs(5), || {
         Some(app.recorded(&client)).filter(|r| !r.is_empty())
     });
     assert_eq!(rows.len(), 1);
 }
 
 #[test]
-fn p1_head_is_refused_without_a_body() {
+fn p1_head_is_405_without_a_body() {
     let app = TestApp::shared();
     let answer = app.send(Request::new("HEAD", "/token"));
     assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
@@ -49,7 +48,7 @@ fn p1_head_is_refused_without_a_body() {
 }
 
 #[test]
-fn p2_the_media_type_has_no_case_and_may_have_parameters() {
+fn p2_the_media_type_is_case_insensitive_and_may_have_parameters() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for media_type in [
@@ -64,7 +63,7 @@ fn p2_the_media_type_has_no_case_and_may_have_parameters() {
 }
 
 #[test]
-fn p3_json_with_the_same_names_is_accepted() {
+fn p3_json_with_the_same_parameter_names_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let answer = app.send(Request::post("/token").json(&json!({
@@ -92,7 +91,7 @@ fn p3_json_may_have_a_media_type_parameter_and_one_resource_as_a_string() {
 }
 
 #[test]
-fn p3_another_type_or_a_repeated_member_is_refused() {
+fn p3_a_member_of_the_wrong_type_or_repeated_is_rejected() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for bad in [
@@ -121,7 +120,7 @@ fn p3_another_type_or_a_repeated_member_is_refused() {
 }
 
 #[test]
-fn p4_another_media_type_or_none_is_415() {
+fn p4_an_unsupported_or_missing_media_type_is_415() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for media_type in [
@@ -134,11 +133,7 @@ fn p4_another_media_type_or_none_is_415() {
         "é",
     ] {
         let answer = app.send(Request::post("/token").basic(&client).body(media_type, GRANT));
-        answer.assert_oauth_error(
-            415,
-            "invalid_request",
-            "the media type of the body is not accepted here",
-        );
+        answer.assert_unsupported_media_type();
     }
 }
 
@@ -155,7 +150,7 @@ fn p4_an_empty_body_is_400() {
 }
 
 #[test]
-fn p5_plus_and_escapes_are_decoded() {
+fn p5_plus_and_percent_encoding_are_decoded() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let form =
@@ -168,7 +163,7 @@ fn p5_plus_and_escapes_are_decoded() {
 }
 
 #[test]
-fn p5_bad_escapes_and_bad_utf8_are_refused() {
+fn p5_invalid_percent_encoding_and_invalid_utf8_are_rejected() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for bad in [
@@ -190,7 +185,7 @@ fn p5_bad_escapes_and_bad_utf8_are_refused() {
 }
 
 #[test]
-fn p6_a_declared_length_above_the_limit_counts_at_once_and_everywhere() {
+fn p6_a_content_length_above_the_limit_is_413_immediately_on_every_path() {
     let app = TestApp::shared();
     for (method, target) in [
         ("POST", "/token"),
@@ -198,7 +193,7 @@ fn p6_a_declared_length_above_the_limit_counts_at_once_and_everywhere() {
         ("GET", "/.well-known/jwks.json"),
         ("POST", "/nowhere"),
     ] {
-        // Nothing of the body is sent, and no credential either.
+        // Neither the body nor credentials are sent.
         let head = Request::new(method, target).header("Content-Length", "16385");
         let answer = app.send(head.header("Content-Type", FORM));
         answer.assert_oauth_error(413, "invalid_request", "the body is too large");
@@ -208,7 +203,7 @@ fn p6_a_declared_length_above_the_limit_counts_at_once_and_everywhere() {
 }
 
 #[test]
-fn p6_the_largest_body_is_read() {
+fn p6_a_body_of_the_maximum_size_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let padding = "x".repeat((16 << 10) - GRANT.len() - 3);
@@ -219,7 +214,7 @@ fn p6_the_largest_body_is_read() {
 }
 
 #[test]
-fn p6_a_chunked_body_above_the_limit_is_refused_before_any_credential() {
+fn p6_a_chunked_body_above_the_limit_is_rejected_before_authentication() {
     let app = TestApp::shared();
     let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
     let head = Request::post("/token")
@@ -231,7 +226,7 @@ fn p6_a_chunked_body_above_the_limit_is_refused_before_any_credential() {
 }
 
 #[test]
-fn p6_a_body_that_does_not_arrive_is_408() {
+fn p6_a_body_that_does_not_arrive_in_time_is_408() {
     let app = Setup::new()
         .configured(|config| config.server.request_timeout = config::Duration::millis(300))
         .start();
@@ -248,7 +243,7 @@ fn p6_a_body_that_does_not_arrive_is_408() {
 }
 
 #[test]
-fn p6_a_head_that_does_not_arrive_is_closed() {
+fn p6_a_connection_whose_head_does_not_arrive_in_time_is_closed() {
     let app = Setup::new()
         .configured(|config| config.server.request_timeout = config::Duration::millis(300))
         .start();
@@ -260,21 +255,21 @@ fn p6_a_head_that_does_not_arrive_is_closed() {
 }
 
 #[test]
-fn p6_a_body_that_nobody_waits_for_does_not_keep_the_connection() {
+fn p6_an_unread_body_does_not_keep_the_connection_open() {
     let app = Setup::new()
         .configured(|config| config.server.request_timeout = config::Duration::millis(300))
         .start();
     for (method, target) in [("GET", "/livez"), ("POST", "/admin/cache/clear"), ("POST", "/nowhere")] {
         let mut connection = Connection::open(app.address);
         connection.write(&Request::new(method, target).header("Content-Length", "10").bytes());
-        // Answered at once, or refused; then the connection has nothing to wait for.
+        // The server responds immediately; then it has no reason to keep the connection.
         connection.read_response(false);
         assert!(connection.closes_within(Duration::from_secs(7)), "{target}");
     }
 }
 
 #[test]
-fn p7_what_the_query_says_counts_for_nothing() {
+fn p7_query_parameters_are_ignored() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let query = format!("client_id={}&client_secret={}&{GRANT}", client.id, client.secret);
@@ -295,7 +290,7 @@ fn p7_what_the_query_says_counts_for_nothing() {
 }
 
 #[test]
-fn p8_an_empty_parameter_counts_as_omitted() {
+fn p8_an_empty_parameter_is_treated_as_omitted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let form = format!("{GRANT}&scope=&resource=&one_time=&client_id=&client_secret=&=&&x");
@@ -309,7 +304,7 @@ fn p8_an_empty_parameter_counts_as_omitted() {
 }
 
 #[test]
-fn p8_names_and_values_are_case_sensitive_and_unknown_names_ignored() {
+fn p8_names_and_values_are_case_sensitive_and_unknown_names_are_ignored() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let unknown = app.send(
@@ -339,7 +334,7 @@ fn p8_names_and_values_are_case_sensitive_and_unknown_names_ignored() {
 }
 
 #[test]
-fn p9_a_repeated_parameter_is_refused_even_if_one_is_empty() {
+fn p9_a_repeated_parameter_is_rejected_even_if_one_is_empty() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for repeated in [
@@ -360,7 +355,7 @@ fn p9_a_repeated_parameter_is_refused_even_if_one_is_empty() {
 }
 
 #[test]
-fn p9_a_repeated_resource_and_a_repeated_unknown_parameter_are_fine() {
+fn p9_resource_and_unknown_parameters_may_be_repeated() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let token = app.issue(
@@ -391,7 +386,7 @@ fn p9_one_time_is_true_or_false() {
 }
 
 #[test]
-fn p10_each_fault_of_the_grant_type_has_its_error() {
+fn p10_each_invalid_grant_type_has_its_error_code() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let ask = |form: &str| app.send(Request::post("/token").basic(&client).form_raw(form));
@@ -409,16 +404,16 @@ fn p10_each_fault_of_the_grant_type_has_its_error() {
             "the grant type must be client_credentials",
         );
     }
-    let checks_only = app.client(|client| {
+    let resource_server = app.client(|client| {
         client.scope = Scope::empty();
         client.default_scope = Scope::empty();
     });
-    let answer = app.ask(&checks_only, &[]);
+    let answer = app.ask(&resource_server, &[]);
     answer.assert_oauth_error(400, "unauthorized_client", "the client may not use this grant type");
 }
 
 #[test]
-fn p11_authentication_is_judged_before_grant_scope_and_resource() {
+fn p11_authentication_precedes_the_checks_of_grant_scope_and_resource() {
     let app = TestApp::shared();
     let client = app.client(|_| {}).with_secret("wrong");
     for form in [
@@ -433,7 +428,7 @@ fn p11_authentication_is_judged_before_grant_scope_and_resource() {
 }
 
 #[test]
-fn p18_a_scope_outside_of_the_grammar_is_refused() {
+fn p18_a_scope_outside_the_grammar_is_rejected() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for bad in [
@@ -455,7 +450,7 @@ fn p18_a_scope_outside_of_the_grammar_is_refused() {
 }
 
 #[test]
-fn p18_every_character_of_the_grammar_may_stand_in_a_scope() {
+fn p18_a_scope_may_contain_every_character_of_the_grammar() {
     let app = TestApp::shared();
     let all: String = (0x21u8..0x7f)
         .map(char::from)
@@ -466,7 +461,7 @@ fn p18_every_character_of_the_grammar_may_stand_in_a_scope() {
 }
 
 #[test]
-fn p18_order_is_free_and_repeats_collapse() {
+fn p18_scopes_may_be_in_any_order_and_duplicates_are_removed() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let answer = app.ask(&client, &[("scope", "orders:write orders:read orders:write")]);
@@ -475,18 +470,18 @@ fn p18_order_is_free_and_repeats_collapse() {
 }
 
 #[test]
-fn p19_an_omitted_scope_gives_the_default_without_what_must_be_asked_for() {
+fn p19_an_omitted_scope_gives_the_default_without_admin_scopes() {
     let app = TestApp::shared();
     let without_own_default = app.client_with_scope("orders:read mintage:admin mintage:read");
     assert_eq!(app.ask(&without_own_default, &[]).json()["scope"], "orders:read");
-    let asked_for = app.ask(&without_own_default, &[("scope", "mintage:read")]);
-    assert_eq!(asked_for.json()["scope"], "mintage:read");
+    let requested = app.ask(&without_own_default, &[("scope", "mintage:read")]);
+    assert_eq!(requested.json()["scope"], "mintage:read");
     let with_own_default = app.client(|client| client.default_scope = Scope::parse("orders:write").unwrap());
     assert_eq!(app.ask(&with_own_default, &[]).json()["scope"], "orders:write");
 }
 
 #[test]
-fn p19_a_client_with_no_default_must_ask() {
+fn p19_a_client_without_a_default_scope_must_request_one() {
     let app = TestApp::shared();
     let client = app.client_with_scope("mintage:admin");
     let answer = app.ask(&client, &[]);
@@ -494,7 +489,7 @@ fn p19_a_client_with_no_default_must_ask() {
 }
 
 #[test]
-fn p19_a_scope_that_the_client_may_not_have_is_refused_whole() {
+fn p19_a_request_with_any_disallowed_scope_is_rejected() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     for other in [
@@ -510,20 +505,20 @@ fn p19_a_scope_that_the_client_may_not_have_is_refused_whole() {
 }
 
 #[test]
-fn p19_each_client_gets_its_own_scopes_and_no_other() {
+fn p19_each_client_gets_only_its_own_scopes() {
     let app = TestApp::shared();
     let scopes = ["a:one", "b:two", "c:three"];
-    for mine in scopes {
-        let client = app.client_with_scope(mine);
-        for asked in scopes {
-            let status = app.ask(&client, &[("scope", asked)]).status;
-            assert_eq!(status, if mine == asked { 200 } else { 400 }, "{mine} {asked}");
+    for own in scopes {
+        let client = app.client_with_scope(own);
+        for requested in scopes {
+            let status = app.ask(&client, &[("scope", requested)]).status;
+            assert_eq!(status, if own == requested { 200 } else { 400 }, "{own} {requested}");
         }
     }
 }
 
 #[test]
-fn p21_a_resource_becomes_the_audience_and_none_the_default() {
+fn p21_the_resource_becomes_the_audience_and_without_one_the_default_applies() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let aud = |parameters: &[(&str, &str)]| claims(&app.issue(&client, parameters))["aud"].clone();
@@ -546,7 +541,7 @@ fn p21_the_default_audience_can_be_configured() {
 }
 
 #[test]
-fn p21_a_resource_that_is_no_uri_or_not_the_clients_is_refused() {
+fn p21_a_resource_that_is_not_a_uri_or_not_allowed_for_the_client_is_rejected() {
     let app = TestApp::shared();
     let client =
         app.client(|client| client.audiences = vec![ORDERS.into(), "no-uri".into(), "https://a.example/#f".into()]);
@@ -571,7 +566,7 @@ fn p21_a_resource_that_is_no_uri_or_not_the_clients_is_refused() {
 }
 
 #[test]
-fn p20_the_answer_always_says_the_scope() {
+fn p20_the_response_always_contains_the_scope() {
     let app = TestApp::shared();
     let client = app.client_with_scope("a b");
     let scope = |parameters: &[(&str, &str)]| app.ask(&client, parameters).json()["scope"].clone();
@@ -582,7 +577,7 @@ fn p20_the_answer_always_says_the_scope() {
 }
 
 #[test]
-fn p22_p23_the_answer_is_exactly_a_bearer_token() {
+fn p22_p23_the_response_is_exactly_a_bearer_token() {
     let app = TestApp::shared();
     let answer = app.ask(&app.client(|_| {}), &[("scope", "orders:read")]);
     let token = answer.access_token();
@@ -595,7 +590,7 @@ fn p22_p23_the_answer_is_exactly_a_bearer_token() {
 }
 
 #[test]
-fn p23_expires_in_is_what_the_token_says() {
+fn p23_expires_in_equals_the_lifetime_of_the_token() {
     let app = Setup::new()
         .configured(|config| config.token.one_time_ttl = config::Duration::seconds(90))
         .start();
@@ -608,11 +603,11 @@ fn p23_expires_in_is_what_the_token_says() {
         );
         answer.json()["expires_in"].as_i64().unwrap()
     };
-    let brief: fn(&mut Client) = |client| client.ttl_seconds = Some(60);
+    let short_lived: fn(&mut Client) = |client| client.ttl_seconds = Some(60);
     assert_eq!(lifetime(|_| {}, &[]), 3600);
-    assert_eq!(lifetime(brief, &[]), 60);
+    assert_eq!(lifetime(short_lived, &[]), 60);
     assert_eq!(lifetime(|_| {}, &[("one_time", "true")]), 90);
-    assert_eq!(lifetime(brief, &[("one_time", "true")]), 60);
+    assert_eq!(lifetime(short_lived, &[("one_time", "true")]), 60);
 }
 
 #[test]
@@ -640,38 +635,35 @@ fn p24_an_error_echoes_nothing_of_the_request() {
 }
 
 #[test]
-fn p25_without_a_database_the_answer_is_503() {
+fn p25_without_a_database_the_response_is_503() {
     let setup = Setup::on_empty_database();
     let app = setup
         .configured(|config| config.database.url = "sqlite:/nonexistent/mintage.db".into())
         .start_unready();
-    let client = TestClient {
-        id: "somebody".into(),
-        secret: "secret".into(),
-    };
+    let client = TestClient::new("client", "secret");
     let answer = app.ask(&client, &[]);
-    answer.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    answer.assert_temporarily_unavailable();
 }
 
 #[test]
-fn p25_the_cache_answers_for_a_store_that_cannot() {
+fn p25_cached_clients_get_tokens_while_the_database_is_unavailable() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
-    let (known, stranger) = (app.client(|_| {}), app.client(|_| {}));
-    app.issue(&known, &[]);
+    let (cached, uncached) = (app.client(|_| {}), app.client(|_| {}));
+    app.issue(&cached, &[]);
     app.sql("ALTER TABLE clients RENAME TO clients_away");
-    assert_eq!(app.ask(&known, &[]).status, 200);
+    assert_eq!(app.ask(&cached, &[]).status, 200);
     for _ in 0..2 {
-        let answer = app.ask(&stranger, &[]);
-        answer.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+        let answer = app.ask(&uncached, &[]);
+        answer.assert_temporarily_unavailable();
     }
     app.sql("ALTER TABLE clients_away RENAME TO clients");
-    until("strangers are answered again", Duration::from_secs(8), || {
-        app.ask(&stranger, &[]).status == 200
+    until("uncached clients get tokens again", Duration::from_secs(8), || {
+        app.ask(&uncached, &[]).status == 200
     });
 }
 
 #[test]
-fn p25_an_outdated_entry_answers_for_as_long_as_configured() {
+fn p25_a_stale_entry_is_used_for_as_long_as_configured() {
     let app = Setup::new()
         .with_mock_clock()
         .configured(|config| config.server.workers = 1)
@@ -683,12 +675,11 @@ fn p25_an_outdated_entry_answers_for_as_long_as_configured() {
     app.advance(Duration::from_secs(600 + 3599));
     app.issue(&client, &[]);
     app.advance(Duration::from_secs(2));
-    app.ask(&client, &[])
-        .assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    app.ask(&client, &[]).assert_temporarily_unavailable();
 }
 
 #[test]
-fn p25_a_full_queue_is_503_and_mints_nothing() {
+fn p25_a_full_queue_is_503_and_issues_no_token() {
     let app = Setup::new()
         .configured(|config| {
             config.writer.max_batch = 1;
@@ -696,19 +687,18 @@ fn p25_a_full_queue_is_503_and_mints_nothing() {
         })
         .start();
     let client = app.client(|_| {});
-    // As long as somebody else writes, records wait; there is room for one.
-    let mut holder = app.sqlite();
-    holder.batch_execute("BEGIN IMMEDIATE").unwrap();
-    let given_out = app.issue(&client, &[]);
-    app.ask(&client, &[])
-        .assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
-    holder.batch_execute("ROLLBACK").unwrap();
+    // While another connection holds the write lock, records wait in the queue, which has a capacity of one.
+    let mut lock = app.sqlite();
+    lock.batch_execute("BEGIN IMMEDIATE").unwrap();
+    let issued = app.issue(&client, &[]);
+    app.ask(&client, &[]).assert_temporarily_unavailable();
+    lock.batch_execute("ROLLBACK").unwrap();
     let stopped = app.stop().unwrap();
-    assert_eq!(stopped.ids_recorded(&client), [jti(&given_out)]);
+    assert_eq!(stopped.ids_recorded(&client), [jti(&issued)]);
 }
 
 #[test]
-fn p26_every_answer_has_a_request_id_and_each_another() {
+fn p26_every_response_has_a_unique_request_id() {
     let app = TestApp::shared();
     let mut seen = std::collections::HashSet::new();
     for request in [
@@ -731,7 +721,7 @@ fn p26_every_answer_has_a_request_id_and_each_another() {
 }
 
 #[test]
-fn p26_a_well_formed_request_id_is_kept_and_another_is_not() {
+fn p26_a_well_formed_request_id_is_kept_and_a_malformed_one_is_replaced() {
     let app = TestApp::shared();
     let longest = "x".repeat(64);
     for good in ["a", "A.b_c-9", &longest] {
@@ -747,7 +737,7 @@ fn p26_a_well_formed_request_id_is_kept_and_another_is_not() {
 }
 
 #[test]
-fn attack_oversized_parameters_are_refused_like_any_wrong_value() {
+fn attack_oversized_parameters_are_rejected_like_any_invalid_value() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let long = "a".repeat(12_000);
@@ -768,7 +758,7 @@ fn attack_oversized_parameters_are_refused_like_any_wrong_value() {
 }
 
 #[test]
-fn attack_many_parameters_are_bounded() {
+fn attack_the_number_of_parameters_is_bounded() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let resources = vec![("resource", ORDERS); 17];
@@ -782,7 +772,7 @@ fn attack_many_parameters_are_bounded() {
 }
 
 #[test]
-fn attack_deep_json_is_read_without_harm() {
+fn attack_deeply_nested_json_is_harmless() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let nested = |name: &str, depth: usize| {
@@ -809,7 +799,7 @@ fn attack_deep_json_is_read_without_harm() {
 }
 
 #[test]
-fn attack_two_lengths_are_never_read_as_two_requests() {
+fn attack_conflicting_lengths_are_never_parsed_as_two_requests() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let smuggled = token_request(&client, &[]).bytes();
@@ -837,7 +827,7 @@ fn attack_two_lengths_are_never_read_as_two_requests() {
 }
 
 #[test]
-fn attack_control_characters_in_a_head_are_no_500() {
+fn attack_control_characters_in_a_head_never_cause_500() {
     let app = TestApp::shared();
     for bytes in [
         &b"POST /token\0 HTTP/1.1\r\nHost: a\r\n\r\n"[..],

@@ -1,8 +1,8 @@
-//! [`Browser`]: one headless Chromium for the whole binary, spoken to over its debugging pipe.
+//! [`Browser`]: one headless Chromium for the whole binary, controlled over its debugging pipe.
 //!
-//! The pipe is JSON with a NUL at the end of each message, on the file descriptors 3 and 4. A shell connects them to two
-//! fifos, so that neither a websocket nor `unsafe` is needed. When this process ends, however it does, the pipe closes,
-//! Chromium ends too, and the shell removes its folder.
+//! The pipe carries NUL-terminated JSON messages on the file descriptors 3 and 4. A shell connects them to two FIFOs, so
+//! that neither a websocket nor `unsafe` is needed. However this process ends, the pipe closes, Chromium exits, and the
+//! shell removes its folder.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-/// How long a browser may take to do anything; it shares the machine with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the browser may take for a command; it shares the machine with other tests.
+pub const BROWSER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Nothing leaves loopback, and nothing is asked for that a page did not ask for.
+/// No connection leaves loopback, and the browser sends no requests of its own.
 const FLAGS: [&str; 16] = [
     "--headless=new",
     "--remote-debugging-pipe",
@@ -30,12 +30,12 @@ const FLAGS: [&str; 16] = [
     "--no-default-browser-check",
     "--no-first-run",
     "--disable-features=OptimizationHints,MediaRouter,Translate",
-    // Several pages are watched at a time, and each must count as the one that is looked at.
+    // Several pages are open at a time, and none may be throttled as a background page.
     "--disable-background-timer-throttling",
     "--disable-backgrounding-occluded-windows",
     "--disable-renderer-backgrounding",
     "--disable-dev-shm-usage",
-    // Tests may be run by root, for whom Chromium's sandbox does not start.
+    // Tests may run as root, and Chromium's sandbox does not start as root.
     "--no-sandbox",
 ];
 
@@ -48,9 +48,9 @@ pub struct Browser {
 
 #[derive(Default)]
 struct Inbox {
-    /// Who waits for the answer to a command.
+    /// The senders for responses to pending commands, by command id.
     waiting: Mutex<HashMap<u64, mpsc::Sender<Value>>>,
-    /// What happened, by session.
+    /// The events, by session.
     events: Mutex<HashMap<String, Vec<Value>>>,
 }
 
@@ -62,16 +62,16 @@ impl Browser {
     }
 
     fn start() -> Self {
-        // The shell removes it: nothing here lives long enough to do so.
+        // The shell removes it, because it outlives this process.
         let folder = testkit::folder::temporary().keep();
-        let made = Command::new("mkfifo")
-            .args([folder.join("commands"), folder.join("answers")])
+        let created = Command::new("mkfifo")
+            .args([folder.join("commands"), folder.join("responses")])
             .status();
-        assert!(made.unwrap().success(), "mkfifo");
+        assert!(created.unwrap().success(), "mkfifo");
         let mut shell = Command::new("sh")
             .args([
                 "-c",
-                r#"chromium "$@" 3<commands 4>answers >log 2>&1; cd / && rm -rf "$0""#,
+                r#"chromium "$@" 3<commands 4>responses >log 2>&1; cd / && rm -rf "$0""#,
             ])
             .arg(&folder)
             .args(FLAGS)
@@ -82,13 +82,13 @@ impl Browser {
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        // In this order, because opening a fifo waits for the other side.
+        // In this order, because opening a FIFO blocks until the other side opens it.
         let commands = File::options().write(true).open(folder.join("commands")).unwrap();
-        let answers = File::open(folder.join("answers")).unwrap();
+        let responses = File::open(folder.join("responses")).unwrap();
         let inbox = Arc::new(Inbox::default());
         let reader = inbox.clone();
         std::thread::spawn(move || {
-            reader.read(answers);
+            reader.read(responses);
             shell.wait()
         });
         Self {
@@ -98,11 +98,11 @@ impl Browser {
         }
     }
 
-    /// Gives a command, to a session or to the browser itself, and waits for its answer.
+    /// Sends a command to a session or to the browser itself, and waits for its response.
     #[track_caller]
     pub fn command(&self, session: Option<&str>, method: &str, parameters: Value) -> Value {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = mpsc::channel();
+        let (sender, response) = mpsc::channel();
         self.inbox.waiting.lock().unwrap().insert(id, sender);
         let mut message = json!({ "id": id, "method": method, "params": parameters });
         if let Some(session) = session {
@@ -114,13 +114,13 @@ impl Browser {
             .unwrap()
             .write_all(format!("{message}\0").as_bytes());
         written.expect("Chromium runs; is it installed?");
-        let answer = answer.recv_timeout(PATIENCE);
-        let answer = answer.unwrap_or_else(|_| panic!("no answer to {method} within {PATIENCE:?}"));
-        assert_eq!(answer.get("error"), None, "{method}");
-        answer["result"].clone()
+        let response = response.recv_timeout(BROWSER_TIMEOUT);
+        let response = response.unwrap_or_else(|_| panic!("no response to {method} within {BROWSER_TIMEOUT:?}"));
+        assert_eq!(response.get("error"), None, "{method}");
+        response["result"].clone()
     }
 
-    /// What has happened in a session until now.
+    /// The events of a session so far.
     pub fn events(&self, session: &str) -> Vec<Value> {
         self.inbox
             .events
@@ -133,12 +133,12 @@ impl Browser {
 }
 
 impl Inbox {
-    fn read(&self, answers: File) {
-        for message in BufReader::new(answers).split(0).map_while(Result::ok) {
+    fn read(&self, responses: File) {
+        for message in BufReader::new(responses).split(0).map_while(Result::ok) {
             let message: Value = serde_json::from_slice(&message).expect("Chromium writes JSON");
             if let Some(id) = message["id"].as_u64() {
                 if let Some(waiting) = self.waiting.lock().unwrap().remove(&id) {
-                    // Whoever asked may have given up.
+                    // The caller may have timed out.
                     let _ = waiting.send(message);
                 }
             } else if let Some(session) = message["sessionId"].as_str() {
@@ -146,7 +146,7 @@ impl Inbox {
                 events.entry(session.to_owned()).or_default().push(message.clone());
             }
         }
-        // Nobody is to wait for a browser that has ended.
+        // The browser has exited: pending commands fail immediately instead of timing out.
         self.waiting.lock().unwrap().clear();
     }
 }

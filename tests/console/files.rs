@@ -1,4 +1,4 @@
-//! The files of the page, asked for without a browser: headers, caching, and where they are not.
+//! The files of the console, requested without a browser: headers, caching, and paths that do not exist.
 
 use testkit::Server;
 use testkit::http::{Request, Response};
@@ -11,7 +11,7 @@ fn get(server: &Server, path: &str) -> Response {
 }
 
 #[test]
-fn every_file_has_its_type_and_all_headers_that_keep_others_out() {
+fn every_file_has_its_media_type_and_all_security_headers() {
     let server = crate::start();
     for (path, media) in [
         ("/console", "text/html; charset=utf-8"),
@@ -35,27 +35,27 @@ fn every_file_has_its_type_and_all_headers_that_keep_others_out() {
 }
 
 #[test]
-fn a_browser_that_has_a_file_is_not_sent_it_again() {
+fn a_conditional_request_with_a_matching_etag_is_304() {
     let server = crate::start();
     let tag = get(&server, "/console").header("etag").unwrap().to_owned();
-    let asked = |tag: &str| {
+    let conditional = |tag: &str| {
         Request::new("GET", "/console")
             .header("If-None-Match", tag)
             .send(server.address)
     };
     for known in [tag.clone(), format!("\"other\", W/{tag}")] {
-        let answer = asked(&known);
-        assert_eq!((answer.status, answer.text().as_str()), (304, ""));
-        assert_eq!(answer.header("etag"), Some(tag.as_str()));
-        assert_eq!(answer.header("content-security-policy"), Some(POLICY));
+        let response = conditional(&known);
+        assert_eq!((response.status, response.text().as_str()), (304, ""));
+        assert_eq!(response.header("etag"), Some(tag.as_str()));
+        assert_eq!(response.header("content-security-policy"), Some(POLICY));
     }
-    assert_eq!(asked("\"other\"").status, 200);
-    let counted = get(&server, "/metrics").text();
-    assert!(counted.contains("mintage_http_requests_total{route=\"/console\",method=\"GET\",status=\"304\"} 2"));
+    assert_eq!(conditional("\"other\"").status, 200);
+    let metrics = get(&server, "/metrics").text();
+    assert!(metrics.contains("mintage_http_requests_total{route=\"/console\",method=\"GET\",status=\"304\"} 2"));
 }
 
 #[test]
-fn what_is_no_file_of_it_is_not_there_and_it_is_only_read() {
+fn unknown_files_are_404_and_only_get_and_head_are_accepted() {
     let server = crate::start();
     for path in [
         "/console/",
@@ -68,9 +68,9 @@ fn what_is_no_file_of_it_is_not_there_and_it_is_only_read() {
     }
     for path in ["/console", "/console/console.js"] {
         assert_eq!(Request::new("HEAD", path).send(server.address).status, 200);
-        let refused = Request::new("POST", path).send(server.address);
+        let rejected = Request::new("POST", path).send(server.address);
         assert_eq!(
-            (refused.status, refused.header("allow")),
+            (rejected.status, rejected.header("allow")),
             (405, Some("GET, HEAD")),
             "{path}"
         );

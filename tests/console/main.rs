@@ -1,18 +1,18 @@
-//! `/console` in a true Chromium: what an operator does with it, and what it must never do.
+//! `/console` in a real Chromium: what an operator does with it, and what it must never do.
 //!
-//! Chromium is Debian's package (`scripts/test` gets it). One that is missing is a failure, not a skip. With
-//! `CONSOLE_SCREENSHOTS=FOLDER` the pages are written there as pictures, to be judged by eye.
+//! Chromium is Debian's package (`scripts/test` installs it). If it is missing, the tests fail; they are not skipped. With
+//! `CONSOLE_SCREENSHOTS=FOLDER`, screenshots of the pages are written there for visual review.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long a page takes is measured with the true clock"
+    reason = "timeouts of pages are measured with the real clock"
 )]
 
 mod browser;
 mod page;
 
+mod appearance;
 mod files;
-mod looks;
 mod managing;
 mod signing_in;
 mod watching;
@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use testkit::Server;
 
-/// How long anything may take here that is not measured; the browser shares the machine with other tests.
+/// The timeout of waits whose duration is not measured; the browser shares the machine with other tests.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A server with these variables in its environment. Failed authentications are limited as by default.
+/// A server with these variables in its environment. The limit of failed authentications is the default.
 fn start_with(environment: &[(&str, &str)]) -> Server {
     testkit::program!()
         .with_database()
@@ -33,7 +33,7 @@ fn start_with(environment: &[(&str, &str)]) -> Server {
         .serve(&[])
 }
 
-/// A server with the defaults.
+/// A server with the default configuration.
 fn start() -> Server {
     start_with(&[])
 }

@@ -1,4 +1,4 @@
-//! Clients, secrets, keys and routes, managed through the page alone; the results are checked outside of it.
+//! Clients, secrets, keys and routes, managed in the console; the results are checked outside of it.
 
 use serde_json::json;
 use testkit::http::{Request, Response};
@@ -8,7 +8,7 @@ use testkit::{Server, TestClient, eventually};
 use crate::TIMEOUT;
 use crate::page::{DESKTOP, Page};
 
-/// Creates so many clients `service-…`, through the admin API: a command for each would take long.
+/// Creates `count` clients `service-…` through the admin API, because a command for each would be slow.
 fn create_services(server: &Server, count: usize) {
     let creator = server.client_with_id("creator", "mintage:admin", &[]);
     let token = server.token(&creator, "mintage:admin", &[]);
@@ -36,22 +36,28 @@ fn sign_in(server: &Server) -> Page {
     page
 }
 
-/// The answer to a client that asks for a token.
-fn ask(server: &Server, client: &TestClient) -> Response {
+/// Requests a token.
+fn request_token(server: &Server, client: &TestClient) -> Response {
     server.send(&token_request(client, &[]))
 }
 
-/// Reads the credentials that a dialog shows once, and closes it.
+/// The credentials that a dialog shows once.
+#[track_caller]
+fn shown_credentials(page: &Page) -> TestClient {
+    let shown = |name: &str| page.text_of(&format!("dialog[open] [data-shown={name}]"));
+    TestClient::new(&shown("client_id"), &shown("client_secret"))
+}
+
+/// Reads the credentials that a dialog shows once, and closes the dialog.
 #[track_caller]
 fn take_secret(page: &Page) -> TestClient {
-    let shown = |name: &str| page.text_of(&format!("dialog[open] [data-shown={name}]"));
-    let client = TestClient {
-        id: shown("client_id"),
-        secret: shown("client_secret"),
-    };
+    let client = shown_credentials(page);
     page.press("I have stored it");
     page.until("!document.querySelector('dialog')");
-    assert!(!page.remains().contains(&client.secret), "it was shown once");
+    assert!(
+        !page.remains().contains(&client.secret),
+        "the secret is shown only once"
+    );
     client
 }
 
@@ -69,7 +75,7 @@ fn create(page: &Page, id: &str, name: &str) -> TestClient {
 }
 
 #[test]
-fn a_client_from_creation_to_deletion() {
+fn a_client_is_managed_from_creation_to_deletion() {
     let server = crate::start();
     let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let page = Page::console(&server.origin(), DESKTOP);
@@ -85,7 +91,7 @@ fn a_client_from_creation_to_deletion() {
 
     page.go_to("Overview");
     page.until("document.querySelector('#card-tokens .line.main').getAttribute('d').includes('L')");
-    assert_eq!(ask(&server, &first).status, 200, "its first token");
+    assert_eq!(request_token(&server, &first).status, 200, "its first token");
     page.until(
         "document.querySelector('#card-tokens .line.main').getAttribute('d').match(/ (\\d+)/g).some((y) => y < 90)",
     );
@@ -96,38 +102,46 @@ fn a_client_from_creation_to_deletion() {
     page.fill("Expires in", "90");
     page.press("Add secret");
     let second = take_secret(&page);
-    assert_eq!(ask(&server, &second).status, 200, "the new one counts");
+    assert_eq!(request_token(&server, &second).status, 200, "the new secret is valid");
     page.until("finder.row('in 90 d') && finder.row('no expiry')");
     page.press_in_row("no expiry");
     page.press("Revoke secret");
     page.until("finder.row('in 90 d') && !finder.row('no expiry')");
-    assert_eq!(ask(&server, &first).status, 401, "the old one does not");
+    assert_eq!(request_token(&server, &first).status, 401, "the old secret is revoked");
     page.until("document.activeElement.textContent === 'Add secret…'");
-    assert_eq!(ask(&server, &second).status, 200);
+    assert_eq!(request_token(&server, &second).status, 200);
 
     page.press("Disable…");
     page.press("Disable client");
     page.until("document.querySelector('#main h1').textContent === 'Billing disabled'");
-    assert_eq!(ask(&server, &second).status, 401, "disabled, it gets no token");
+    assert_eq!(
+        request_token(&server, &second).status,
+        401,
+        "a disabled client gets no token"
+    );
     page.until("document.activeElement === document.querySelector('#main h1')");
     page.press("Enable");
     page.until("document.querySelector('#main h1').textContent === 'Billing enabled'");
-    assert_eq!(ask(&server, &second).status, 200);
+    assert_eq!(request_token(&server, &second).status, 200);
 
     page.press("Delete…");
     page.press("Delete client");
     page.until("finder.row('ops') && !finder.row('Billing')");
-    assert_eq!(ask(&server, &second).status, 401, "it is no more");
+    assert_eq!(
+        request_token(&server, &second).status,
+        401,
+        "a deleted client gets no token"
+    );
 
     page.go_to("Audit");
-    for deed in [
+    for action in [
         "client create",
         "secret add",
         "secret revoke",
         "client update",
         "client delete",
     ] {
-        page.reads(deed);
+        page.reads(action);
     }
     page.assert_clean(&[401]);
 }
@@ -153,29 +167,25 @@ fn a_client_is_created_with_the_keyboard_alone() {
     page.write("orders:read");
     page.key("Enter");
     page.until("document.querySelector('dialog[open] [data-shown=client_secret]')");
-    let shown = |name: &str| page.text_of(&format!("dialog[open] [data-shown={name}]"));
-    let made = TestClient {
-        id: shown("client_id"),
-        secret: shown("client_secret"),
-    };
+    let created = shown_credentials(&page);
     page.key("Escape");
     page.key("Escape");
-    // As a gesture of going back asks a dialog to close.
+    // Like the back gesture, which requests that a dialog closes.
     page.value("document.querySelector('dialog').requestClose()");
     assert_eq!(
-        shown("client_secret"),
-        made.secret,
-        "a slip of the finger does not lose the secret"
+        shown_credentials(&page).secret,
+        created.secret,
+        "an accidental key press does not lose the secret"
     );
     page.tab_to("finder.button('I have stored it')");
     page.key("Enter");
     page.until("document.activeElement.textContent.startsWith('By hand')");
-    assert_eq!(ask(&server, &made).status, 200);
+    assert_eq!(request_token(&server, &created).status, 200);
     page.assert_clean(&[]);
 }
 
 #[test]
-fn what_the_server_rejects_is_said_in_the_dialog() {
+fn an_error_of_the_server_is_shown_in_the_dialog() {
     let (_server, page) = signed_in();
     create(&page, "billing", "Billing");
     page.go_to("Clients");
@@ -231,7 +241,7 @@ fn revoked_tokens_are_inactive() {
     page.press("Revoke tokens");
     page.reads("Tokens revoked");
     assert_eq!(active(), false);
-    eventually("it is shown", TIMEOUT, || {
+    eventually("the token is shown as revoked", TIMEOUT, || {
         page.press("Refresh");
         page.until("finder.button('Refresh').ariaDisabled !== 'true'");
         (page.value("finder.row('orders:read')?.textContent.includes('revoked')") == true).then_some(())
@@ -246,8 +256,8 @@ fn one_token_of_several_is_revoked() {
     for scope in ["orders:read", "orders:write"] {
         server.token(&billing, scope, &[]);
     }
-    // Until the records are written.
-    eventually("both are shown", TIMEOUT, || {
+    // The list is complete once the token records are written.
+    eventually("both tokens are shown", TIMEOUT, || {
         page.press("Refresh");
         page.until("finder.button('Refresh').ariaDisabled !== 'true'");
         (page.value("document.querySelectorAll('#main .pill.ok').length") == 3).then_some(())
@@ -265,7 +275,7 @@ fn one_token_of_several_is_revoked() {
 }
 
 #[test]
-fn a_name_that_looks_like_markup_stays_a_name() {
+fn a_name_that_looks_like_markup_is_shown_as_text() {
     let (_server, page) = signed_in();
     let name = "<img src=x onerror=alert(1)><b>bold</b>";
     create(&page, "a/b?c#d", name);
@@ -290,7 +300,7 @@ fn a_name_that_looks_like_markup_stays_a_name() {
 }
 
 #[test]
-fn keys_are_rotated_and_the_page_says_when_the_new_ones_activate() {
+fn keys_are_rotated_and_the_page_shows_when_the_new_ones_activate() {
     let (server, page) = signed_in();
     page.go_to("Keys");
     page.until("document.querySelectorAll('tbody tr').length === 5");
@@ -301,8 +311,8 @@ fn keys_are_rotated_and_the_page_says_when_the_new_ones_activate() {
     page.until("document.querySelector('.news').textContent.match(/^The new ES256 key activates in 1 h, at \\d{4}-/)");
     page.until("document.querySelectorAll('tbody tr').length === 6");
     page.until("finder.row('next').textContent.startsWith('ES256')");
-    let waiting = server.run_json(&["key", "list"]).to_string();
-    assert!(waiting.contains("\"next\""), "{waiting}");
+    let keys = server.run_json(&["key", "list"]).to_string();
+    assert!(keys.contains("\"next\""), "{keys}");
     page.press("Rotate keys…");
     page.value("document.querySelector('dialog select').value = 'ES256'");
     page.press("Rotate keys");
@@ -315,7 +325,7 @@ fn routes_are_added_explained_and_removed() {
     let (server, page) = signed_in();
     let demo = server.client_with_id("demo", "orders:read", &[]);
     let token = server.token(&demo, "orders:read", &[]);
-    let passes = || server.validate("GET", "/orders/1", &token).status;
+    let validate = || server.validate("GET", "/orders/1", &token).status;
     page.go_to("Routes");
     page.reads("No routes yet. /validate denies every request.");
     page.press("Add route…");
@@ -324,7 +334,7 @@ fn routes_are_added_explained_and_removed() {
     page.fill("Scope", "orders:read");
     page.press("Add route");
     page.until("finder.row('/orders/{id}')");
-    assert_eq!(passes(), 200);
+    assert_eq!(validate(), 200);
     page.fill("URL", "https://api.example/orders/1");
     page.press("Explain");
     page.until("document.querySelector('.explanation').textContent.startsWith('decided by GET /orders/{id}, which requires orders:read: ')");
@@ -334,12 +344,12 @@ fn routes_are_added_explained_and_removed() {
     page.press_in_row("/orders/{id}");
     page.press("Remove route");
     page.reads("No routes yet. /validate denies every request.");
-    assert_eq!(passes(), 403);
+    assert_eq!(validate(), 403);
     page.assert_clean(&[]);
 }
 
 #[test]
-fn many_clients_are_found_by_a_filter_and_shown_page_by_page() {
+fn many_clients_are_filtered_and_loaded_page_by_page() {
     let server = crate::start();
     create_services(&server, 230);
     let page = sign_in(&server);
@@ -369,7 +379,7 @@ fn a_secret_is_copied_with_a_button() {
     let secret = page.text_of("dialog[open] [data-shown=client_secret]");
     page.press("Copy client secret");
     page.until("[...document.querySelectorAll('dialog button')].some((found) => found.textContent === 'Copied')");
-    eventually("it is in the clipboard", TIMEOUT, || {
+    eventually("the secret is in the clipboard", TIMEOUT, || {
         (page.value("navigator.clipboard.readText()") == secret).then_some(())
     });
 }

@@ -1,12 +1,12 @@
-//! [`Page`]: a page in a context of its own, used as a person does: by what is written on it, by mouse and by keyboard.
+//! [`Page`]: a page in a separate browser context, used as a person does: by visible text, mouse and keyboard.
 
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::browser::{Browser, PATIENCE};
+use crate::browser::{BROWSER_TIMEOUT, Browser};
 
-/// Finds things by their words, in the dialog that is open or else on the page.
+/// Finds elements by their text, in the open dialog or else on the page.
 const FINDER: &str = r#"
 window.finder = {
   place: () => [...document.querySelectorAll('dialog[open]')].at(-1) ?? document,
@@ -34,7 +34,7 @@ pub struct Page {
     origin: String,
 }
 
-/// How a page is looked at.
+/// Viewport and color scheme of a page.
 #[derive(Clone, Copy)]
 pub struct Look {
     pub width: u32,
@@ -58,11 +58,11 @@ pub const PHONE: Look = Look {
 };
 
 impl Page {
-    /// Opens the console of a server, on its sign-in form.
+    /// Opens the console of a server, at its sign-in form.
     pub fn console(origin: &str, look: Look) -> Self {
         let browser = Browser::shared();
-        let made = browser.command(None, "Target.createBrowserContext", json!({}));
-        let context = text(&made["browserContextId"]);
+        let created = browser.command(None, "Target.createBrowserContext", json!({}));
+        let context = text(&created["browserContextId"]);
         let target = json!({ "url": "about:blank", "browserContextId": context });
         let target = browser.command(None, "Target.createTarget", target);
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
@@ -81,28 +81,28 @@ impl Page {
         page
     }
 
-    /// Goes to a path of the same server.
+    /// Navigates to a path of the same server.
     pub fn open(&self, path: &str) {
         let url = format!("{}{path}", self.origin);
         self.command("Page.navigate", json!({ "url": url }));
         self.until("document.readyState === 'complete' && !document.getElementById('sign-in')?.hidden");
     }
 
-    /// Goes away from it.
+    /// Leaves the page.
     pub fn leave(&self) {
         self.command("Page.navigate", json!({ "url": "about:blank" }));
     }
 
-    /// What somebody who works with a screen reader comes upon, and what it is called: roles and names.
+    /// Roles and names of the accessibility tree, as a screen reader presents them.
     pub fn controls(&self) -> Vec<(String, String)> {
         let tree = self.command("Accessibility.getFullAXTree", json!({}));
         let nodes = tree["nodes"].as_array().expect("a tree has nodes");
         let seen = nodes.iter().filter(|node| node["ignored"] == false);
-        let told = seen.map(|node| {
+        let controls = seen.map(|node| {
             let part = |name: &str| node[name]["value"].as_str().unwrap_or_default().to_owned();
             (part("role"), part("name"))
         });
-        told.collect()
+        controls.collect()
     }
 
     pub fn look(&self, look: Look) {
@@ -116,7 +116,7 @@ impl Page {
         self.media("prefers-color-scheme", scheme);
     }
 
-    /// Says what the person who looks prefers.
+    /// Emulates a media feature, such as a preference of the user.
     pub fn media(&self, feature: &str, value: &str) {
         let features = json!({ "features": [{ "name": feature, "value": value }] });
         self.command("Emulation.setEmulatedMedia", features);
@@ -127,46 +127,46 @@ impl Page {
         Browser::shared().command(Some(&self.session), method, parameters)
     }
 
-    /// What an expression comes to.
+    /// Evaluates a JavaScript expression.
     #[track_caller]
     pub fn value(&self, expression: &str) -> Value {
-        let asked = json!({
+        let parameters = json!({
             "expression": expression, "returnByValue": true, "awaitPromise": true,
-            // What a test does counts as what the page does.
+            // The content security policy also applies to expressions of the test.
             "allowUnsafeEvalBlockedByCSP": false,
         });
-        let answer = self.command("Runtime.evaluate", asked);
-        let thrown = answer.get("exceptionDetails");
+        let response = self.command("Runtime.evaluate", parameters);
+        let thrown = response.get("exceptionDetails");
         assert_eq!(thrown, None, "{expression}");
-        answer["result"]["value"].clone()
+        response["result"]["value"].clone()
     }
 
     /// Waits until an expression is true.
     #[track_caller]
     pub fn until(&self, expression: &str) {
-        let deadline = Instant::now() + PATIENCE / 2;
+        let deadline = Instant::now() + BROWSER_TIMEOUT / 2;
         let guarded = format!("(() => {{ try {{ return Boolean({expression}); }} catch {{ return false; }} }})()");
         while self.value(&guarded) != true {
             if Instant::now() > deadline {
                 self.screenshot("failure");
-                panic!("never true: {expression}\nthe page says:\n{}", self.words());
+                panic!("never true: {expression}\ntext of the page:\n{}", self.visible_text());
             }
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// All that can be read on it.
-    pub fn words(&self) -> String {
+    /// The visible text of the page.
+    pub fn visible_text(&self) -> String {
         text(&self.value("document.body.innerText"))
     }
 
-    /// Waits until something can be read on it.
+    /// Waits until a text is visible.
     #[track_caller]
     pub fn reads(&self, words: &str) {
         self.until(&format!("document.body.innerText.includes({})", json!(words)));
     }
 
-    /// The text of what a selector finds.
+    /// The text of the element that matches a selector.
     #[track_caller]
     pub fn text_of(&self, selector: &str) -> String {
         let selector = json!(selector);
@@ -186,11 +186,11 @@ impl Page {
         self.click(&format!("finder.row({})?.querySelector('button')", json!(row)));
     }
 
-    /// Clicks with the mouse in the middle of an element, once it is there and may be clicked.
+    /// Clicks in the middle of an element, once it is visible and enabled.
     #[track_caller]
     pub fn click(&self, element: &str) {
         self.until(&format!("finder.seen({element}) && {element}.ariaDisabled !== 'true'"));
-        // When it has stood still for some frames: nobody hits a button that moves.
+        // Waits until the element has not moved for three frames, so that the click hits it.
         let middle = format!(
             "(async () => {{ let last = ''; for (let still = 0; still < 3;) {{ const found = {element}; \
              found.scrollIntoView({{ block: 'center' }}); await new Promise(requestAnimationFrame); \
@@ -207,7 +207,7 @@ impl Page {
         }
     }
 
-    /// Writes into a field that is named by its label, in the place of what is there.
+    /// Replaces the content of a field, which is found by its label.
     #[track_caller]
     pub fn fill(&self, label: &str, words: &str) {
         let field = format!("finder.field({})", json!(label));
@@ -216,7 +216,7 @@ impl Page {
         self.write(words);
     }
 
-    /// Writes where the focus is.
+    /// Types into the focused element.
     pub fn write(&self, words: &str) {
         self.command("Input.insertText", json!({ "text": words }));
     }
@@ -230,7 +230,7 @@ impl Page {
             "Escape" => ("Escape", 27, ""),
             "ArrowLeft" => ("ArrowLeft", 37, ""),
             " " => ("Space", 32, " "),
-            other => panic!("no such key here: {other}"),
+            other => panic!("unknown key: {other}"),
         };
         for kind in ["keyDown", "keyUp"] {
             let mut event = json!({ "type": kind, "key": key, "code": code, "windowsVirtualKeyCode": number });
@@ -241,7 +241,7 @@ impl Page {
         }
     }
 
-    /// Presses Tab until the focus is on an element, as somebody without a mouse does.
+    /// Presses Tab until an element has the focus.
     #[track_caller]
     pub fn tab_to(&self, element: &str) {
         self.until(element);
@@ -251,10 +251,10 @@ impl Page {
             }
             self.key("Tab");
         }
-        panic!("Tab does not come to {element}");
+        panic!("Tab does not reach {element}");
     }
 
-    /// Lets the page use the clipboard without asking.
+    /// Grants the page access to the clipboard.
     pub fn allow_clipboard(&self) {
         let grant = json!({
             "browserContextId": self.context, "origin": self.origin,
@@ -264,7 +264,7 @@ impl Page {
         self.command("Page.bringToFront", json!({}));
     }
 
-    /// Fills in the sign-in form and sends it.
+    /// Fills in the sign-in form and submits it.
     #[track_caller]
     pub fn sign_in(&self, id: &str, secret: &str) {
         self.fill("Client id", id);
@@ -272,7 +272,7 @@ impl Page {
         self.press("Sign in");
     }
 
-    /// Goes to a part of the console by its tab.
+    /// Opens a view of the console by its tab.
     #[track_caller]
     pub fn go_to(&self, part: &str) {
         let tab = format!(
@@ -283,25 +283,25 @@ impl Page {
         self.until(&format!("{tab}.getAttribute('aria-current') === 'page'"));
     }
 
-    /// That nothing went wrong in it which no test has asked for, and that it spoke to its own server only. Of answers that
-    /// are no success, Chromium makes a line for each; those with these statuses were asked for.
+    /// Asserts that the page threw no exceptions, logged only the `expected` error statuses, connected only to its own server
+    /// and never violated its content security policy. Chromium logs a line for each response with an error status.
     #[track_caller]
-    pub fn assert_clean(&self, refusals: &[u16]) {
+    pub fn assert_clean(&self, expected: &[u16]) {
         for event in Browser::shared().events(&self.session) {
             let parameters = &event["params"];
             match event["method"].as_str().unwrap_or_default() {
                 "Runtime.exceptionThrown" | "Runtime.consoleAPICalled" => panic!("{parameters}"),
                 "Log.entryAdded" => {
-                    let said = text(&parameters["entry"]["text"]);
-                    let expected = refusals
+                    let message = text(&parameters["entry"]["text"]);
+                    let is_expected = expected
                         .iter()
-                        .any(|status| said.contains(&format!("a status of {status} ")));
-                    assert!(expected, "{parameters}");
+                        .any(|status| message.contains(&format!("a status of {status} ")));
+                    assert!(is_expected, "{parameters}");
                 }
                 "Network.requestWillBeSent" => {
                     let url = text(&parameters["request"]["url"]);
                     let own = url.strip_prefix(&self.origin).is_some_and(|path| path.starts_with('/'));
-                    assert!(own || url == "about:blank", "it asked {url}");
+                    assert!(own || url == "about:blank", "request to {url}");
                 }
                 _ => {}
             }
@@ -309,7 +309,7 @@ impl Page {
         assert_eq!(self.value("window.violations"), json!([]));
     }
 
-    /// The URLs that it has asked for, with the bodies that it sent.
+    /// The URLs that the page has requested.
     pub fn requests(&self) -> Vec<String> {
         let sent = Browser::shared().events(&self.session);
         let sent = sent
@@ -318,7 +318,7 @@ impl Page {
         sent.map(|event| text(&event["params"]["request"]["url"])).collect()
     }
 
-    /// Everything of the page that somebody who comes by could find: markup, fields, address, stores.
+    /// All state of the page in which a secret could remain: markup, fields, URL, cookies, storage.
     pub fn remains(&self) -> String {
         let all = "JSON.stringify([document.documentElement.outerHTML, \
                    [...document.querySelectorAll('input, textarea')].map((field) => field.value), location.href, document.cookie, \
@@ -327,7 +327,7 @@ impl Page {
         text(&self.value(all))
     }
 
-    /// Writes what is seen to the folder that `$CONSOLE_SCREENSHOTS` names, for people to judge.
+    /// Writes a screenshot to the folder `$CONSOLE_SCREENSHOTS`, if it is set.
     pub fn screenshot(&self, name: &str) {
         let Some(folder) = std::env::var_os("CONSOLE_SCREENSHOTS") else {
             return;
@@ -341,7 +341,7 @@ impl Page {
         std::fs::write(file, bytes).unwrap();
     }
 
-    /// The same of the whole page, however long it is.
+    /// Like [`Page::screenshot`], but of the whole page.
     pub fn whole_screenshot(&self, name: &str, look: Look) {
         if std::env::var_os("CONSOLE_SCREENSHOTS").is_some() {
             let height = self.value("document.documentElement.scrollHeight").as_u64().unwrap() as u32;
@@ -366,5 +366,8 @@ impl Drop for Page {
 
 #[track_caller]
 fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("no text: {value}")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("not a string: {value}"))
+        .to_owned()
 }

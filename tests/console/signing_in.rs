@@ -1,4 +1,4 @@
-//! Signing in and out: what is refused is said in words, and what is secret leaves nothing behind.
+//! Signing in and out: denials are explained, and no secret remains in the page.
 
 use testkit::{Server, TestClient, eventually};
 
@@ -25,7 +25,7 @@ fn a_wrong_secret_is_denied_with_a_message_and_the_right_one_opens_the_overview(
 }
 
 #[test]
-fn a_client_without_the_scopes_is_told_so_and_a_reader_has_read_only_access() {
+fn a_client_without_an_admin_scope_is_denied_and_a_reader_has_read_only_access() {
     let (server, _, page) = server();
     let demo = server.client_with_id("demo", "orders:read", &[]);
     let reader = server.client_with_id("reader", "mintage:read", &[]);
@@ -40,7 +40,7 @@ fn a_client_without_the_scopes_is_told_so_and_a_reader_has_read_only_access() {
 }
 
 #[test]
-fn a_client_that_may_only_use_the_header_signs_in_as_well() {
+fn a_client_limited_to_client_secret_basic_can_sign_in() {
     let (server, _, page) = server();
     let basic = server.client_with_id(
         "by:the header",
@@ -53,7 +53,7 @@ fn a_client_that_may_only_use_the_header_signs_in_as_well() {
 }
 
 #[test]
-fn signed_out_nothing_of_the_session_is_left_in_the_page() {
+fn signing_out_leaves_nothing_of_the_session_in_the_page() {
     let (_server, ops, page) = server();
     page.sign_in(&ops.id, &ops.secret);
     page.go_to("Keys");
@@ -61,14 +61,17 @@ fn signed_out_nothing_of_the_session_is_left_in_the_page() {
     let remains = page.remains();
     assert!(
         !remains.contains(&ops.secret),
-        "while it is used, the secret is in no place that can be read"
+        "the secret is not in the page during the session"
     );
-    assert!(!remains.contains("eyJ"), "nor is the token");
+    assert!(
+        !remains.contains("eyJ"),
+        "the token is not in the page during the session"
+    );
     page.press("Sign out");
     page.until("!document.getElementById('sign-in').hidden");
     let remains = page.remains().replace("href=\\\"#keys", "");
     for gone in [&ops.secret, "eyJ", "Signing keys", "Signed in as", "#keys"] {
-        assert!(!remains.contains(gone), "{gone} is left: {remains}");
+        assert!(!remains.contains(gone), "{gone} remains: {remains}");
     }
     assert_eq!(page.value("document.activeElement.name"), "id");
     page.assert_clean(&[]);
@@ -94,7 +97,7 @@ fn signing_out_and_leaving_the_page_revoke_the_token() {
 }
 
 #[test]
-fn the_policy_is_in_force() {
+fn the_content_security_policy_is_enforced() {
     let (_server, _, page) = server();
     for forbidden in [
         "document.body.innerHTML = '<b>x</b>'",
@@ -116,25 +119,25 @@ fn the_policy_is_in_force() {
         page.value("getComputedStyle(document.getElementById('styled')).position"),
         "static"
     );
-    let elsewhere = page.value("fetch('http://127.0.0.1:1/').then(() => 'asked', () => 'not asked')");
-    assert_eq!(elsewhere, "not asked");
+    let elsewhere = page.value("fetch('http://127.0.0.1:1/').then(() => 'connected', () => 'blocked')");
+    assert_eq!(elsewhere, "blocked");
     page.until("window.violations.some((violation) => violation.startsWith('connect-src http://127.0.0.1:1'))");
 }
 
 #[test]
-fn a_token_is_renewed_before_it_has_expired() {
+fn a_token_is_renewed_before_it_expires() {
     let server = crate::start();
     let ops = server.client_with_id("ops", "mintage:admin", &["--ttl", "3s"]);
     let page = Page::console(&server.origin(), DESKTOP);
     page.sign_in(&ops.id, &ops.secret);
     page.reads("Signed in as ops");
     let renewals = || page.requests().iter().filter(|url| url.ends_with("/token")).count();
-    eventually("it has renewed its token twice", TIMEOUT, || {
+    eventually("the token is renewed twice", TIMEOUT, || {
         (renewals() >= 3).then_some(())
     });
     page.go_to("Keys");
     page.reads("ES256");
-    // Not one of the requests that are sent every second was refused meanwhile.
+    // None of the requests that are sent every second was denied in the meantime.
     page.assert_clean(&[]);
 }
 
@@ -150,12 +153,12 @@ fn a_session_whose_client_is_disabled_ends_with_a_message() {
 }
 
 #[test]
-fn a_listener_for_admin_has_the_console_and_the_public_side_has_not() {
+fn with_an_admin_listener_the_console_is_served_only_there() {
     let server = crate::start_with(&[("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0")]);
     let ops = server.client_with_id("ops", "mintage:admin", &[]);
-    let ask = |path: &str| testkit::http::Request::new("GET", path).send(server.address).status;
+    let status = |path: &str| testkit::http::Request::new("GET", path).send(server.address).status;
     assert_eq!(
-        [ask("/console"), ask("/console/console.js"), ask("/livez")],
+        [status("/console"), status("/console/console.js"), status("/livez")],
         [404, 404, 200]
     );
     let page = Page::console(&server.admin_origin(), DESKTOP);

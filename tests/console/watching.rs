@@ -1,4 +1,4 @@
-//! The overview: plots of what the server does, while it does it.
+//! The overview: live plots of the metrics of the server.
 
 use testkit::token::token_request;
 use testkit::{Server, TestClient, eventually};
@@ -7,7 +7,7 @@ use crate::TIMEOUT;
 use crate::page::{DESKTOP, Page};
 
 fn overview() -> (Server, TestClient, Page) {
-    // A plot of refusals needs more of them than are answered with 401 in a minute.
+    // The plot of token errors needs more failures per minute than the default limit allows.
     let server = crate::start_with(&[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")]);
     let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let demo = server.client_with_id("demo", "orders:read", &[]);
@@ -33,7 +33,7 @@ fn height(page: &Page, card: &str, line: &str) -> f64 {
 }
 
 #[test]
-fn tokens_and_token_errors_are_seen_in_the_plots() {
+fn tokens_and_token_errors_appear_in_the_plots() {
     let (server, demo, page) = overview();
     eventually("the plot is flat", TIMEOUT, || {
         (height(&page, "tokens", "main") < 95.0).then_some(())
@@ -52,10 +52,10 @@ fn tokens_and_token_errors_are_seen_in_the_plots() {
 
 /// The same numbers as in the tests of `mintage stats`.
 #[test]
-fn figures_are_what_happened_between_two_scrapes() {
+fn rates_are_computed_between_two_scrapes() {
     let server = crate::start();
     let page = Page::console(&server.origin(), DESKTOP);
-    let come_to = |expression: &str| {
+    let evaluate = |expression: &str| {
         page.value(&format!(
             "import('/console/scrape.js').then(({{ read, between, quantile }}) => {expression})"
         ))
@@ -66,22 +66,22 @@ fn figures_are_what_happened_between_two_scrapes() {
         )
     };
     let (before, now) = (tokens(10, 1), tokens(14, 3));
-    assert_eq!(come_to(&format!("between({before}, {now}, 2).tokens")), 3);
-    let restarted = come_to(&format!("between({now}, {before}, 2).tokens"));
-    assert_eq!(restarted, 5.5, "the server has been started again meanwhile");
+    assert_eq!(evaluate(&format!("between({before}, {now}, 2).tokens")), 3);
+    let restarted = evaluate(&format!("between({now}, {before}, 2).tokens"));
+    assert_eq!(restarted, 5.5, "counters restart from zero after a restart");
     let lookups = |hits, misses| {
         format!("read('mintage_client_cache_hits_total {hits}\\nmintage_client_cache_misses_total {misses}')")
     };
-    let rate = |before: &str, now: &str| come_to(&format!("between({before}, {now}, 1).hitRate"));
+    let rate = |before: &str, now: &str| evaluate(&format!("between({before}, {now}, 1).hitRate"));
     assert_eq!(rate(&lookups(0, 100), &lookups(9, 101)), 0.9);
     assert_eq!(rate(&lookups(7, 7), &lookups(7, 7)), serde_json::Value::Null);
     let buckets = "[[0.1, 0], [0.2, 10], [0.4, 20], [Infinity, 20]].map(([bound, count]) => ({ bound, count }))";
     for (q, expected) in [(0.25, 0.15), (0.5, 0.2), (0.75, 0.3), (1.0, 0.4)] {
-        let found = come_to(&format!("quantile({buckets}, {q})")).as_f64().unwrap();
+        let found = evaluate(&format!("quantile({buckets}, {q})")).as_f64().unwrap();
         assert!((found - expected).abs() < 1e-9, "{q}: {found}");
     }
     let late = "[{ bound: 0.1, count: 1 }, { bound: Infinity, count: 4 }]";
-    assert_eq!(come_to(&format!("quantile({late}, 0.9)")), 0.1);
+    assert_eq!(evaluate(&format!("quantile({late}, 0.9)")), 0.1);
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn plots_move_until_they_are_paused() {
     const PLACE: &str = "document.querySelector('#card-tokens g').getAttribute('transform')";
     let place = || page.value(PLACE);
     let first = place();
-    eventually("it moves", TIMEOUT, || (place() != first).then_some(()));
+    eventually("the plot moves", TIMEOUT, || (place() != first).then_some(()));
     page.press("Pause");
     let paused = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 300))"));
     let later = page.value(&format!("new Promise((done) => setTimeout(() => done({PLACE}), 1500))"));
     assert_eq!(paused, later);
     page.press("Resume");
-    eventually("it moves again", TIMEOUT, || (place() != later).then_some(()));
+    eventually("the plot moves again", TIMEOUT, || (place() != later).then_some(()));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn with_reduced_motion_the_plots_move_in_steps_of_a_second() {
          setTimeout(() => { clearInterval(timer); done(places.size); }, 3000); })",
     );
     let places = places.as_u64().unwrap();
-    assert!((2..=6).contains(&places), "{places} places in three seconds");
+    assert!((2..=6).contains(&places), "{places} positions in three seconds");
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_past_moment_is_selected_with_the_keyboard() {
 }
 
 #[test]
-fn an_unreachable_server_is_reported_and_found_again() {
+fn an_unreachable_server_is_reported_until_it_responds_again() {
     let (server, _, page) = overview();
     server.signal("STOP");
     page.reads("The server does not respond. Check that it is running and can be reached from here.");

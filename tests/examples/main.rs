@@ -8,16 +8,17 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use testkit::http::Request;
+use testkit::token::{about_token, token_request};
 use testkit::{Server, TestClient, eventually};
 
-/// The first `go run` compiles the standard library, on a machine that may be busy with other tests.
+/// Generous, because the first `go run` compiles the standard library, and the machine may be busy with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// One client and one API, as `examples/README.md` says to run them.
+/// One client and one API, started as `examples/README.md` describes.
 struct Example {
-    /// The program without which it cannot run.
+    /// The required program. The test does nothing if it is not installed.
     needs: &'static str,
-    /// Below `examples/`.
+    /// The folder below `examples/`.
     folder: &'static str,
     api: &'static [&'static str],
     client: &'static [&'static str],
@@ -82,7 +83,7 @@ fn run(example: &Example) {
     let mintage = program.serve(&[]);
     let orders = mintage.client("orders:none", &["--introspection-audience", issuer]);
     let reader = mintage.client("orders:read", &[]);
-    let stranger = mintage.client("invoices:read", &[]);
+    let other = mintage.client("invoices:read", &[]);
     let api = Api::start(example, &mintage, &orders);
 
     let mut client = command(example, example.client);
@@ -94,47 +95,45 @@ fn run(example: &Example) {
         .output()
         .unwrap();
     let line = format!("{{\"order\":\"1\",\"read_by\":\"{}\"}}\n", reader.id);
-    // Maps in Go are written in the order of their keys, as here.
+    // Members are in alphabetical order, because Go sorts the keys of maps.
     assert_eq!(String::from_utf8_lossy(&output.stdout), line.repeat(2), "{output:?}");
     assert!(output.status.success(), "{output:?}");
 
     let order = Request::get("/orders/1");
-    let denied = |request: &Request| {
+    let get = |request: &Request| {
         let response = request.send(api.address());
         (response.status, response.header("www-authenticate").map(str::to_owned))
     };
     let challenge = |text: &str| Some(text.to_owned());
-    assert_eq!(denied(&order), (401, challenge("Bearer")));
+    assert_eq!(get(&order), (401, challenge("Bearer")));
     let invalid = (401, challenge("Bearer error=\"invalid_token\""));
-    assert_eq!(denied(&order.clone().bearer("x")), invalid);
-    let lacks_scope = (
+    assert_eq!(get(&order.clone().bearer("x")), invalid);
+    let insufficient_scope = (
         403,
         challenge("Bearer error=\"insufficient_scope\", scope=\"orders:read\""),
     );
-    assert_eq!(denied(&order.clone().bearer(&token(&mintage, &stranger))), lacks_scope);
+    assert_eq!(get(&order.clone().bearer(&token(&mintage, &other))), insufficient_scope);
 
     let token = token(&mintage, &reader);
     let with_token = order.bearer(&token);
-    assert_eq!(denied(&with_token).0, 200);
-    let revocation = Request::post("/revoke").basic(&reader).form(&[("token", &token)]);
+    assert_eq!(get(&with_token).0, 200);
+    let revocation = about_token("/revoke", &reader, &token);
     assert_eq!(mintage.send(&revocation).status, 200);
-    assert_eq!(denied(&with_token), invalid);
+    assert_eq!(get(&with_token), invalid);
 
     drop(mintage);
-    assert_eq!(denied(&with_token).0, 503);
+    assert_eq!(get(&with_token).0, 503);
 }
 
 fn token(mintage: &Server, client: &TestClient) -> String {
-    let request = Request::post("/token").basic(client);
-    let response = mintage.send(&request.form(&[("grant_type", "client_credentials")]));
-    response.access_token()
+    mintage.send(&token_request(client, &[])).access_token()
 }
 
 fn url(mintage: &Server) -> String {
     format!("http://{}", mintage.address)
 }
 
-/// An API that runs. Dropped, it is killed, with the processes that it started.
+/// A running API. When dropped, it is killed with its child processes.
 struct Api {
     process: Child,
     url: String,
@@ -152,7 +151,7 @@ impl Api {
             .env("API_CLIENT_SECRET", &credentials.secret)
             .env("API_PORT", "0")
             .stdout(File::create(&stdout).unwrap())
-            // `go run` starts the API as a child of its own.
+            // `go run` starts the API as a child process.
             .process_group(0)
             .spawn()
             .unwrap();
@@ -185,7 +184,7 @@ impl Drop for Api {
 
 fn command(example: &Example, words: &[&str]) -> Command {
     let folder = examples().join(example.folder);
-    // A path of ours is relative to the folder, a program is looked for in PATH.
+    // A path is relative to the folder; a plain name is looked up in `PATH`.
     let program = match words[0].contains('/') {
         true => folder.join(words[0]),
         false => PathBuf::from(words[0]),

@@ -1,13 +1,13 @@
-//! The architecture, checked: the list of allowed dependencies in `src/lib.rs`, the crates that a module may name, no circles
-//! between files, and what every file must have.
+//! Checks of the architecture: the list of allowed dependencies in `src/lib.rs`, the crates that a module may name, no
+//! import cycles between files, and what every file must have.
 //!
-//! It reads the sources as text. Comments and strings are taken out first; what is left is searched for paths.
+//! The checks read the sources as text. They remove comments and strings and search the rest for paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// From this row of the list on, every module may be used by all above it.
-const FIRST_FOR_ALL: &str = "unavailable";
+/// The modules from this row of the list on may be used by every module above them.
+const FIRST_SHARED: &str = "unavailable";
 
 /// Crates and the only places that may name them.
 const CRATES: [(&str, &[&str]); 7] = [
@@ -17,14 +17,14 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("libsqlite3_sys", &["db/"]),
     ("actix", &["actors/", "server/", "http/", "cli/serve.rs"]),
     ("actix_web", &["server/", "http/", "cli/serve.rs"]),
-    // As a word alone it is a section of the configuration.
+    // Without `::`, `redis` is a section of the configuration.
     ("redis::", &["peers/"]),
 ];
 
-/// Modules without runtime, clock and files.
+/// Modules that must not use a runtime, a clock or files.
 const PURE: [&str; 7] = ["oauth", "gateway", "throttle", "keys", "metrics", "api", "breaker"];
 
-/// What these do without.
+/// Names that these modules must not use.
 const IMPURE: [&str; 8] = [
     "tokio",
     "std::fs",
@@ -44,13 +44,10 @@ const HTTP_REQUEST: [&str; 4] = [
     "http/state.rs",
 ];
 
-/// Folders whose files still import each other.
-const CIRCLES_LEFT: [&str; 3] = ["benches/matrix", "benches/scaling", "benches/token"];
-
-/// The most lines that a file of `src` may have without its tests.
+/// The maximum number of lines of a file in `src`, without its tests.
 const MAX_LINES: usize = 400;
 
-/// Files that may have more: the cache is one state machine, the sections are one table.
+/// Files that may be longer: the cache is one state machine, the sections are one table.
 const LONG_FILES: [&str; 2] = ["actors/client_cache/actor.rs", "config/sections.rs"];
 
 #[test]
@@ -64,9 +61,12 @@ fn only_listed_dependencies_are_used() {
 }
 
 #[test]
-fn the_list_names_what_stands_below_only() {
+fn dependencies_point_only_down_the_list() {
     let list = list();
-    assert!(list.len() > 20 && list[0].name == "main", "the list was not found");
+    assert!(
+        list.len() > 20 && list[0].name == "main",
+        "the list of dependencies was not found"
+    );
     for (place, row) in list.iter().enumerate() {
         for used in &row.may_use {
             let below = list.iter().position(|row| row.name == *used);
@@ -76,7 +76,7 @@ fn the_list_names_what_stands_below_only() {
 }
 
 #[test]
-fn every_module_is_on_the_list_and_has_a_file() {
+fn every_listed_module_has_a_file() {
     let modules: BTreeSet<String> = sources().keys().map(|path| first_part(path)).collect();
     let listed: BTreeSet<String> = list().into_iter().map(|row| row.name).collect();
     let without_file: Vec<_> = listed.difference(&modules).collect();
@@ -85,23 +85,20 @@ fn every_module_is_on_the_list_and_has_a_file() {
 
 #[test]
 fn no_files_import_each_other() {
-    let mut circles = Vec::new();
-    for (name, root) in crates()
-        .into_iter()
-        .filter(|(name, _)| !CIRCLES_LEFT.contains(&name.as_str()))
-    {
+    let mut cycles = Vec::new();
+    for (name, root) in crates() {
         let files = read(&root);
-        circles.extend(
-            circles_in(&files)
+        cycles.extend(
+            cycles_in(&files)
                 .into_iter()
-                .map(|circle| format!("{name}: {}", circle.join(" ⇄ "))),
+                .map(|cycle| format!("{name}: {}", cycle.join(" ⇄ "))),
         );
     }
-    assert!(circles.is_empty(), "\n{}", circles.join("\n"));
+    assert!(cycles.is_empty(), "\n{}", cycles.join("\n"));
 }
 
 #[test]
-fn every_module_says_what_it_is() {
+fn every_module_has_module_documentation() {
     for (path, text) in sources() {
         let mut lines = text.lines().skip_while(|line| line.starts_with("#!["));
         assert!(
@@ -112,7 +109,7 @@ fn every_module_says_what_it_is() {
 }
 
 #[test]
-fn no_file_is_too_long() {
+fn no_file_exceeds_the_line_limit() {
     let long: Vec<String> = sources()
         .iter()
         .filter(|(path, text)| !LONG_FILES.contains(&path.as_str()) && lines_without_tests(text) > MAX_LINES)
@@ -154,7 +151,7 @@ fn http_does_not_name_the_database() {
 }
 
 #[test]
-fn only_handlers_and_the_middleware_ask_for_their_worker() {
+fn only_handlers_and_the_middleware_call_worker_of() {
     let files = sources();
     let handlers = handlers(&files);
     let asking: Vec<&String> = files
@@ -187,9 +184,9 @@ fn handlers(files: &Files) -> BTreeSet<String> {
     handlers
 }
 
-/// What the checks above would say of sources that are not there.
+/// The checks above, applied to samples instead of the sources.
 #[test]
-fn a_dependency_that_is_not_listed_is_found_however_it_is_written() {
+fn an_unlisted_dependency_is_found_in_every_spelling() {
     let list = list();
     for (path, source) in [
         ("db/pool.rs", "use crate::records::queue;"),
@@ -228,7 +225,7 @@ fn a_dependency_that_is_not_listed_is_found_however_it_is_written() {
 }
 
 #[test]
-fn a_dependency_that_is_listed_is_let_through() {
+fn a_listed_dependency_is_accepted() {
     let list = list();
     for (path, source) in [
         ("db/pool.rs", "use crate::config::{self, Pool};\nuse super::conn;"),
@@ -258,7 +255,7 @@ fn a_dependency_that_is_listed_is_let_through() {
 }
 
 #[test]
-fn a_circle_is_found_however_it_is_written() {
+fn an_import_cycle_is_found_in_every_spelling() {
     for sources in [
         &[("db/a.rs", "use super::b::B;"), ("db/b.rs", "use super::a::A;")][..],
         &[
@@ -299,12 +296,12 @@ fn a_circle_is_found_however_it_is_written() {
             .iter()
             .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
             .collect();
-        assert_eq!(circles_in(&files).len(), 1, "{sources:?}");
+        assert_eq!(cycles_in(&files).len(), 1, "{sources:?}");
     }
 }
 
 #[test]
-fn what_is_no_circle_is_let_through() {
+fn acyclic_imports_are_accepted() {
     for sources in [
         &[("db/a.rs", "use super::b::B;"), ("db/b.rs", "use super::c::A;")][..],
         &[
@@ -329,12 +326,12 @@ fn what_is_no_circle_is_let_through() {
             .iter()
             .map(|(path, text)| ((*path).to_owned(), (*text).to_owned()))
             .collect();
-        assert_eq!(circles_in(&files), Vec::<Vec<String>>::new(), "{sources:?}");
+        assert_eq!(cycles_in(&files), Vec::<Vec<String>>::new(), "{sources:?}");
     }
 }
 
 #[test]
-fn code_in_tests_is_told_from_the_rest() {
+fn test_code_is_distinguished_from_other_code() {
     let source = "fn f() { \"#[cfg(test)]\"; }\n#[cfg(test)]\nmod tests { fn g() { x.unwrap(); } }\nfn h() {}";
     let code = without_tests(&code_of(source));
     assert!(code.contains("fn f") && code.contains("fn h") && !code.contains("unwrap"));
@@ -416,10 +413,10 @@ fn list() -> Vec<Row> {
             may_use: used.split_whitespace().map(str::to_owned).collect(),
         })
         .collect();
-    let first_for_all = rows.iter().position(|row| row.name == FIRST_FOR_ALL);
-    let (above, for_all) = rows.split_at_mut(first_for_all.expect("the list has its end"));
+    let first_shared = rows.iter().position(|row| row.name == FIRST_SHARED);
+    let (above, shared) = rows.split_at_mut(first_shared.expect("the list contains the first shared module"));
     for row in above {
-        row.may_use.extend(for_all.iter().map(|row| row.name.clone()));
+        row.may_use.extend(shared.iter().map(|row| row.name.clone()));
     }
     rows
 }
@@ -435,14 +432,14 @@ fn forbidden(list: &[Row], path: &str, text: &str) -> Vec<String> {
     };
     let code = code_of(text);
     let mut wrong = Vec::new();
-    // One `super::` too few, as in a module of tests, and the word is one of the file's own.
+    // In a module of tests, `super::` leads to the file itself, so the next word may be an item of the file.
     let is_listed = |used: &String| list.iter().any(|row| row.name == *used);
     for used in modules_named(path, &code).into_iter().filter(is_listed) {
         if used != row.name && !row.may_use.contains(&used) {
             wrong.push(format!("{path}: {name} → {used}"));
         }
     }
-    // A test may need some instant to count from.
+    // Tests may use a clock.
     let code = without_tests(&code);
     for (named, places) in CRATES {
         let allowed = places.iter().any(|place| path.starts_with(place));
@@ -467,7 +464,7 @@ fn first_part(path: &str) -> String {
     path.split(['/', '.']).next().unwrap_or_default().to_owned()
 }
 
-/// The modules at the top that a file names.
+/// The top-level modules that a file names.
 fn modules_named(path: &str, code: &str) -> BTreeSet<String> {
     let found = paths(code, &module_of(path), path == "main.rs");
     found
@@ -476,11 +473,11 @@ fn modules_named(path: &str, code: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The sources of one crate by their path in there.
+/// The sources of one crate, by their path below its root.
 type Files = BTreeMap<String, String>;
 
-/// Files that import each other, directly or through others.
-fn circles_in(files: &Files) -> Vec<Vec<String>> {
+/// Sets of files that import each other, directly or through others.
+fn cycles_in(files: &Files) -> Vec<Vec<String>> {
     let graph: BTreeMap<&String, BTreeSet<String>> = files.keys().map(|path| (path, imports(files, path))).collect();
     let reached = |from: &String| {
         let (mut seen, mut next) = (BTreeSet::new(), vec![from.clone()]);
@@ -497,15 +494,15 @@ fn circles_in(files: &Files) -> Vec<Vec<String>> {
         seen
     };
     let reach: BTreeMap<&String, BTreeSet<String>> = files.keys().map(|path| (path, reached(path))).collect();
-    let circle_of = |path: &String| -> Vec<String> {
+    let cycle_of = |path: &String| -> Vec<String> {
         let there_and_back = |other: &&String| reach[path].contains(*other) && reach[*other].contains(path);
         files.keys().filter(there_and_back).cloned().collect()
     };
-    let circles: BTreeSet<Vec<String>> = files.keys().map(circle_of).filter(|circle| circle.len() > 1).collect();
-    circles.into_iter().collect()
+    let cycles: BTreeSet<Vec<String>> = files.keys().map(cycle_of).filter(|cycle| cycle.len() > 1).collect();
+    cycles.into_iter().collect()
 }
 
-/// The files that a file imports, re-exports followed to where things are.
+/// The files that a file imports. Re-exports are followed to the defining file.
 fn imports(files: &Files, path: &str) -> BTreeSet<String> {
     let module = module_of(path);
     let code = without_tests(&code_of(&files[path]));
@@ -515,7 +512,7 @@ fn imports(files: &Files, path: &str) -> BTreeSet<String> {
     let is_used = |found: &Found| found.name.as_ref().is_some_and(|name| names(&own, name));
     let mut imported: BTreeSet<String> = paths(&code, &module, path == "main.rs")
         .into_iter()
-        // A module that hands on what its children have does not use it.
+        // A module that only re-exports items of its children does not use them.
         .filter(|found| !(found.is_public && found.path.starts_with(&module) && !is_used(found)))
         .filter_map(|found| file_of(files, &found.path, 8))
         .collect();
@@ -523,7 +520,7 @@ fn imports(files: &Files, path: &str) -> BTreeSet<String> {
     imported
 }
 
-/// The file in which that stands which a path names.
+/// The file that defines the item at a path.
 fn file_of(files: &Files, path: &[String], hops: usize) -> Option<String> {
     for end in (0..=path.len()).rev() {
         let stem = path[..end].join("/");
@@ -538,10 +535,10 @@ fn file_of(files: &Files, path: &[String], hops: usize) -> Option<String> {
             return Some(file);
         };
         let code = without_tests(&code_of(&files[&file]));
-        let handed_on = uses(&code, &path[..end], false)
+        let reexport = uses(&code, &path[..end], false)
             .into_iter()
             .find(|found| found.name.as_ref() == Some(name) && found.path != path);
-        return match handed_on {
+        return match reexport {
             Some(found) => file_of(files, &[&found.path, &path[end + 1..]].concat(), hops - 1),
             None => Some(file),
         };
@@ -567,12 +564,12 @@ fn module_of(path: &str) -> Vec<String> {
 #[derive(Debug)]
 struct Found {
     path: Vec<String>,
-    /// What the file calls it, if it imports it.
+    /// Its name in the file, if the file imports it.
     name: Option<String>,
     is_public: bool,
 }
 
-/// All paths in a file that lead somewhere in its crate.
+/// All paths in a file that lead to items of its crate.
 fn paths(code: &str, module: &[String], by_name: bool) -> Vec<Found> {
     let mut found = uses(code, module, by_name);
     let imported: Vec<(String, Vec<String>)> = found
@@ -611,7 +608,7 @@ fn uses(code: &str, module: &[String], by_name: bool) -> Vec<Found> {
     found
 }
 
-/// A path from the root of the crate, if it does not lead out of it.
+/// The path from the root of the crate; `None` if it leads to another crate.
 fn absolute(words: &[String], module: &[String], children: &[String], by_name: bool) -> Option<Vec<String>> {
     let (first, rest) = words.split_first()?;
     match first.as_str() {
@@ -634,7 +631,7 @@ fn children(code: &str) -> Vec<String> {
     declared.filter(|name| !name.is_empty()).collect()
 }
 
-/// Where `use` statements begin and end.
+/// Start and end of each `use` statement.
 fn use_statements(code: &str) -> Vec<(usize, usize)> {
     let starts = code.match_indices("use ").map(|(at, _)| at);
     let whole = starts.filter(|at| !code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
@@ -656,7 +653,7 @@ fn without_uses(code: &str) -> String {
     kept + &code[from..]
 }
 
-/// `a::b` and `a::c`, with what they are called, of `a::{b, c as d}`.
+/// The paths of a `use` tree with their aliases: `a::b` and `a::c` of `a::{b, c as d}`.
 fn leaves(tree: &str) -> Vec<(Vec<String>, Option<String>)> {
     let tree = tree.trim();
     let Some((head, group)) = tree.split_once('{') else {
@@ -696,7 +693,7 @@ fn leaves(tree: &str) -> Vec<(Vec<String>, Option<String>)> {
         .collect()
 }
 
-/// Every `a::b::c` of the code, as its words.
+/// Every path `a::b::c` of the code, split into its words.
 fn chains(code: &str) -> Vec<Vec<String>> {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let mut chains = Vec::new();
@@ -724,14 +721,14 @@ fn word(text: &str) -> String {
     text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
 }
 
-/// Whether `name` stands in the code as a whole word.
+/// Whether `name` occurs in the code as a whole word.
 fn names(code: &str, name: &str) -> bool {
     let part_of_a_word = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(name)
         .any(|(at, _)| !code[..at].ends_with(part_of_a_word) && !code[at + name.len()..].starts_with(part_of_a_word))
 }
 
-/// The source without comments and without what stands in strings, and without spaces around `::`.
+/// The source without comments, the content of strings, and spaces around `::`.
 fn code_of(source: &str) -> String {
     let mut code = String::new();
     let mut rest = source;
@@ -763,14 +760,14 @@ fn code_of(source: &str) -> String {
         .join("::")
 }
 
-/// The number of `#` of a raw string that begins here.
+/// The number of `#` of a raw string that starts here.
 fn raw_string(rest: &str, before: &str) -> Option<usize> {
     let inside_a_word = before.ends_with(|c: char| c.is_alphanumeric() && c != 'b' || c == '_');
     let hashes = rest.strip_prefix('r')?.chars().take_while(|c| *c == '#').count();
     (!inside_a_word && rest[1 + hashes..].starts_with('"')).then_some(hashes)
 }
 
-/// Whether a quote begins a character and not a lifetime.
+/// Whether a quote starts a character literal and not a lifetime.
 fn is_char(rest: &str) -> bool {
     let mut chars = rest.chars().skip(1);
     chars.next() == Some('\\') || chars.next() == Some('\'')
@@ -790,7 +787,7 @@ fn string_length(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// The code without the items that are for tests only.
+/// The code without the items that are compiled only for tests.
 fn without_tests(code: &str) -> String {
     let mut kept = String::new();
     let mut rest = code;
@@ -811,7 +808,7 @@ fn without_tests(code: &str) -> String {
     kept + rest
 }
 
-/// Lines of a source up to its tests.
+/// The number of lines of a source without its tests.
 fn lines_without_tests(text: &str) -> usize {
     let tests = text.find("#[cfg(test)]\nmod ");
     let after = tests.map_or("", |at| &text[at..]);
@@ -824,7 +821,7 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every crate of this repository with the folder that its modules are in.
+/// Every crate of this repository with the folder of its modules.
 fn crates() -> Vec<(String, PathBuf)> {
     let mut crates = vec![("src".to_owned(), root().join("src"))];
     for (folder, sources) in [("crates", "src"), ("tools", "src"), ("benches", "")] {
@@ -839,14 +836,14 @@ fn crates() -> Vec<(String, PathBuf)> {
     crates
 }
 
-/// Every file of `src`, by its path in there.
+/// Every file of `src`, by its path below `src`.
 fn sources() -> Files {
     let sources = read(&root().join("src"));
     assert!(sources.len() > 100, "src was not found");
     sources
 }
 
-/// Every source below a folder, by its path in there.
+/// Every source below a folder, by its path below that folder.
 fn read(root: &Path) -> Files {
     let mut folders = vec![root.to_owned()];
     let mut sources = Files::new();
@@ -857,7 +854,7 @@ fn read(root: &Path) -> Files {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = std::fs::read_to_string(&path).expect("a source is text");
-                let inside = path.strip_prefix(root).expect("it was found in there");
+                let inside = path.strip_prefix(root).expect("it was found below the root");
                 sources.insert(inside.display().to_string(), text);
             }
         }

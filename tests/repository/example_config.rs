@@ -1,4 +1,4 @@
-//! `mintage.example.toml` says what every key is for, so it must name all of them, with the defaults that count.
+//! `mintage.example.toml` documents every configuration key with its default.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ fn keys_of(table: &Table, path: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_example_loads_and_says_the_defaults() {
+fn the_example_loads_and_equals_the_defaults() {
     let sources = Sources {
         file: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("mintage.example.toml")),
         ..Sources::default()
@@ -41,10 +41,10 @@ fn the_example_names_every_key() {
 }
 
 #[test]
-fn the_example_gives_a_reason_for_every_key() {
+fn the_example_explains_every_key() {
     let lines: Vec<&str> = EXAMPLE.lines().collect();
     for pair in lines.windows(2) {
         let is_key = !pair[1].starts_with('#') && pair[1].contains(" = ");
-        assert!(!is_key || pair[0].starts_with("# "), "no reason above: {}", pair[1]);
+        assert!(!is_key || pair[0].starts_with("# "), "no comment above: {}", pair[1]);
     }
 }

@@ -1,5 +1,5 @@
-//! What must be true of the files of this repository: the layers of `src`, the example configuration, `ops/` and what the
-//! documents say of it.
+//! Checks of the files of this repository: the architecture of `src`, the example configuration, `ops/` and the documents
+//! about it.
 
 mod architecture;
 mod example_config;

@@ -1,4 +1,5 @@
-//! The `rust-version` of Cargo.toml is true: no package of the lock file needs a later one, and one needs exactly this.
+//! The `rust-version` of Cargo.toml is correct: no package of the lock file requires a later version, and at least one
+//! requires exactly this version.
 
 use std::process::Command;
 
@@ -12,24 +13,24 @@ fn version(text: &str) -> [u32; 3] {
     [(); 3].map(|()| parts.next().unwrap_or(0))
 }
 
-/// What cargo prints, where all packages are downloaded already.
+/// Runs a program. Returns its standard output.
 fn run(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program)
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {arguments:?}: {complaint}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {stderr}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]
-fn the_rust_version_is_what_the_lock_file_needs() {
+fn the_rust_version_equals_what_the_lock_file_requires() {
     let cargo = env!("CARGO");
     let versions = run(cargo, &["-vV"]);
     let host = versions.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
-    // Packages of other platforms are not there.
+    // Packages for other platforms may not be downloaded.
     let arguments = [
         "metadata",
         "--offline",
@@ -41,17 +42,20 @@ fn the_rust_version_is_what_the_lock_file_needs() {
     let metadata: Value = serde_json::from_str(&run(cargo, &arguments)).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     let of_package = |package: &Value| {
-        let needed = version(package["rust_version"].as_str()?);
-        Some((needed, package["id"].as_str().unwrap().to_owned()))
+        let required = version(package["rust_version"].as_str()?);
+        Some((required, package["id"].as_str().unwrap().to_owned()))
     };
-    // Ours have no source.
+    // Packages of this workspace have no source.
     let (ours, foreign): (Vec<&Value>, _) = packages.iter().partition(|package| package["source"].is_null());
-    let needed: Option<([u32; 3], String)> = foreign.into_iter().filter_map(of_package).max();
-    let (needed, package) = needed.expect("some package says what it needs");
+    let required: Option<([u32; 3], String)> = foreign.into_iter().filter_map(of_package).max();
+    let (required, package) = required.expect("some package states its rust-version");
     for package_of_ours in ours {
-        let Some((said, id)) = of_package(package_of_ours) else {
+        let Some((stated, id)) = of_package(package_of_ours) else {
             continue;
         };
-        assert_eq!(said, needed, "{id} should say what {package} needs");
+        assert_eq!(
+            stated, required,
+            "the rust-version of {id} must be the one of {package}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! [`TestApp`]: a server in this process, on a port of its own, with a database of its own.
+//! [`TestApp`]: a server in this process, with its own port and database.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -52,14 +52,14 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// With a database that is migrated and has its keys, because making RSA keys takes long.
+    /// With a database that is migrated and has its keys, because generating RSA keys is slow.
     pub fn new() -> Self {
         let setup = Self::on_empty_database();
         std::fs::write(setup.database_path(), template()).unwrap();
         setup
     }
 
-    /// With a database that is still to be made.
+    /// With a database that does not exist yet.
     pub fn on_empty_database() -> Self {
         let directory = folder::temporary();
         let mut config = Config::default();
@@ -68,7 +68,7 @@ impl Setup {
         config.server.shutdown_timeout = config::Duration::seconds(5);
         config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
         config.database.pool.min_idle = 1;
-        // Tests that are refused on purpose, or poll until they are not, must not be told that it was too often.
+        // Tests that fail authentication on purpose, or poll until it succeeds, must not run into the limit.
         config.limits.auth_failures_per_minute = 0;
         Self {
             config,
@@ -77,18 +77,24 @@ impl Setup {
         }
     }
 
+    /// With the SQLite database of another server, as a second instance.
+    pub fn on_database_of(app: &TestApp) -> Self {
+        let url = format!("sqlite:{}", app.database_path().display());
+        Self::on_empty_database().configured(|config| config.database.url = url)
+    }
+
     pub fn configured(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.config);
         self
     }
 
-    /// With a clock that stands until the test moves it.
+    /// With a clock that stands still until the test advances it.
     pub fn with_mock_clock(mut self) -> Self {
         self.clock = Clock::mock(Clock::System.now());
         self
     }
 
-    /// What its clock says.
+    /// The time of its clock.
     pub fn now(&self) -> UnixMillis {
         self.clock.now()
     }
@@ -97,14 +103,14 @@ impl Setup {
         self.directory.path().join("mintage.db")
     }
 
-    /// Starts it and waits until it is ready.
+    /// Starts the server and waits until it is ready.
     pub fn start(self) -> TestApp {
         let app = self.start_unready();
         app.wait_until_ready();
         app
     }
 
-    /// Starts it; it listens, but may not be ready.
+    /// Starts the server. It listens, but may not be ready.
     pub fn start_unready(self) -> TestApp {
         let app = Server::bind(self.config.clone(), Sources::default(), self.clock.clone()).unwrap();
         let (address, admin_address) = (app.address(), app.admin_address());
@@ -113,7 +119,7 @@ impl Setup {
         let (ready, becomes_ready) = mpsc::channel();
         let run = move || {
             actix_web::rt::System::new().block_on(app.run(received, move || {
-                // Nobody waits for a server that a test starts unready.
+                // The receiver may be gone: a test that starts a server unready need not wait for it.
                 let _ = ready.send(());
             }))
         };
@@ -138,10 +144,10 @@ fn pool_of_one(database: &config::Database) -> config::Database {
     database
 }
 
-/// A running server. Dropped, it must stop in order.
+/// A running server. When dropped, it must stop in an orderly way.
 pub struct TestApp {
     pub address: SocketAddr,
-    /// Where `/admin` is: the same address unless the configuration says otherwise.
+    /// Where `/admin` is served: the same address unless the test configures `server.admin_listen`.
     pub admin_address: SocketAddr,
     db: Db,
     signals: SignalSender,
@@ -152,12 +158,12 @@ pub struct TestApp {
 }
 
 impl TestApp {
-    /// One with the default configuration, for this test alone.
+    /// A server with the default configuration, for this test alone.
     pub fn start() -> Self {
         Setup::new().start()
     }
 
-    /// One with the default configuration, shared by all tests that only ask and answer.
+    /// A server with the default configuration, shared by all tests that only send requests and read responses.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<TestApp>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,12 +183,12 @@ impl TestApp {
         self.setup.database_path()
     }
 
-    /// Moves the mock clock.
+    /// Advances the mock clock.
     pub fn advance(&self, time: Duration) {
         self.setup.clock.advance(time.as_millis() as i64);
     }
 
-    /// Makes every verification of a password hash wait, from now on until what is returned is dropped.
+    /// Makes every verification of a password hash wait until the returned permit is dropped.
     pub fn hold_password_verifications(&self) -> OwnedSemaphorePermit {
         let permits = self.password_permits.clone();
         let all = permits.available_permits();
@@ -191,27 +197,27 @@ impl TestApp {
             .expect("no verification runs")
     }
 
-    /// Works on the database, as another process would.
+    /// Accesses the database, as another process would.
     pub fn database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> T {
         self.db.run_here(work).unwrap()
     }
 
-    /// Runs statements on the database, without the server's knowledge.
+    /// Runs SQL statements on the database, bypassing the server and the change log.
     pub fn sql(&self, statements: &str) {
         self.sqlite().batch_execute(statements).unwrap();
     }
 
-    /// A connection of the test's own.
+    /// A separate connection to the database.
     pub fn sqlite(&self) -> SqliteConnection {
         sqlite::connect(&self.database_path())
     }
 
-    /// Makes a client.
+    /// Creates a client.
     pub fn client(&self, shape: impl FnOnce(&mut Client)) -> TestClient {
         self.client_with_secret(ClientSecret::generate().reveal(), shape)
     }
 
-    /// Makes a client whose secret is this.
+    /// Creates a client with the given secret.
     pub fn client_with_secret(&self, secret: &str, shape: impl FnOnce(&mut Client)) -> TestClient {
         let mut client = new_client(secret);
         shape(&mut client);
@@ -222,7 +228,7 @@ impl TestApp {
         }
     }
 
-    /// A client that may have `scope`.
+    /// Creates a client that may request `scope`.
     pub fn client_with_scope(&self, scope: &str) -> TestClient {
         self.client(|client| {
             client.scope = Scope::parse(scope).unwrap();
@@ -234,39 +240,45 @@ impl TestApp {
         request.send(self.address)
     }
 
-    /// Asks for a token with Basic credentials; `grant_type` is added.
+    /// Requests a token with Basic credentials; `grant_type` is added.
     pub fn ask(&self, client: &TestClient, parameters: &[(&str, &str)]) -> Response {
         self.send(token_request(client, parameters))
     }
 
-    /// Gets a token.
+    /// Issues a token.
     #[track_caller]
     pub fn issue(&self, client: &TestClient, parameters: &[(&str, &str)]) -> String {
         self.ask(client, parameters).access_token()
     }
 
-    /// Gets a token with this scope, from a client made for it.
+    /// Issues a token with this scope to a client created for it.
     #[track_caller]
     pub fn issue_with_scope(&self, scope: &str) -> String {
         self.issue(&self.client_with_scope(scope), &[("scope", scope)])
     }
 
-    /// The tokens that the database has recorded for a client by now.
+    /// The token records of a client that are in the database so far.
     pub fn recorded(&self, client: &TestClient) -> Vec<TokenRow> {
         recorded(&self.database_path(), &client.id)
     }
 
-    /// Asks it to stop; what is left of it, or why it did not stop in order.
+    /// Stops the server. Returns what is needed to restart it, or why it did not stop in an orderly way.
     pub fn stop(mut self) -> Result<Stopped, ServerError> {
         self.signals.send(Signal::Stop);
-        let ended = self.ended().expect("the server stops when it is asked to");
+        let ended = self.ended().expect("the server stops when it receives the signal");
         ended.map(|()| Stopped(self.take_setup()))
     }
 
-    /// Waits for it to end by itself; why it did.
+    /// Stops the server in an orderly way and starts it again on the same database.
+    #[track_caller]
+    pub fn restart(self) -> Self {
+        self.stop().unwrap().0.start()
+    }
+
+    /// Waits until the server exits without a signal. Returns the error.
     pub fn why_it_ends(mut self) -> ServerError {
-        let ended = self.ended().expect("the server ends by itself");
-        ended.expect_err("the server ends with a reason")
+        let ended = self.ended().expect("the server exits without a signal");
+        ended.expect_err("the server exits with an error")
     }
 
     fn ended(&mut self) -> Option<Result<(), ServerError>> {
@@ -288,27 +300,27 @@ impl Drop for TestApp {
         self.signals.send(Signal::Stop);
         let ended = self.ended();
         if !std::thread::panicking() {
-            assert_eq!(ended, Some(Ok(())), "the server stops in order");
+            assert_eq!(ended, Some(Ok(())), "the server stops in an orderly way");
         }
     }
 }
 
-/// A server that has stopped: its database is still there, and it can be started again.
+/// A stopped server: its database still exists, and it can be started again.
 pub struct Stopped(pub Setup);
 
 impl Stopped {
-    /// The tokens that the database has recorded for a client.
+    /// The token records of a client in the database.
     pub fn recorded(&self, client: &TestClient) -> Vec<TokenRow> {
         recorded(&self.0.database_path(), &client.id)
     }
 
-    /// Their ids, in order.
+    /// The ids of these tokens, in order.
     pub fn ids_recorded(&self, client: &TestClient) -> Vec<String> {
         self.recorded(client).into_iter().map(|row| row.jti).collect()
     }
 }
 
-/// A client with both scopes of the examples and an audience, to be shaped further.
+/// A client with both example scopes and two audiences, to be adapted by the test.
 pub fn new_client(secret: &str) -> Client {
     let now = Clock::System.now();
     let scope = Scope::parse("orders:read orders:write").unwrap();

@@ -1,11 +1,14 @@
-//! Assertions about responses, each of which is the whole of what an endpoint must say.
+//! Assertions about responses. Each one covers the complete response that an endpoint must send.
 
 use serde_json::json;
 
 use crate::http::Response;
 
+/// The detail of every 503.
+const UNAVAILABLE: &str = "the server cannot answer now, try again later";
+
 impl Response {
-    /// That it must not be cached (P22) and that it has an id (P26).
+    /// The response must not be cached (P22) and has a request id (P26).
     #[track_caller]
     pub fn assert_common_headers(&self) {
         assert_eq!(self.header("cache-control"), Some("no-store"));
@@ -13,7 +16,7 @@ impl Response {
         assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()));
     }
 
-    /// That it is exactly this error of an OAuth endpoint (P22, P24).
+    /// The response is exactly this error of an OAuth endpoint (P22, P24).
     #[track_caller]
     pub fn assert_oauth_error(&self, status: u16, error: &str, description: &str) {
         assert_eq!(self.status, status, "{}", self.text());
@@ -26,13 +29,36 @@ impl Response {
         assert_eq!(self.header("retry-after"), retry);
     }
 
-    /// That it is the one response to every failed authentication (P15).
+    /// The response is the one that every failed authentication gets (P15).
     #[track_caller]
     pub fn assert_invalid_client(&self) {
         self.assert_oauth_error(401, "invalid_client", "client authentication failed");
     }
 
-    /// That it is exactly this problem document of an admin endpoint (RFC 9457), with this challenge.
+    /// The response is the one of an OAuth endpoint that needs an unavailable database (P25).
+    #[track_caller]
+    pub fn assert_temporarily_unavailable(&self) {
+        self.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
+    }
+
+    /// The response is the one of an OAuth endpoint to a body with an unsupported media type (P4).
+    #[track_caller]
+    pub fn assert_unsupported_media_type(&self) {
+        self.assert_oauth_error(
+            415,
+            "invalid_request",
+            "the media type of the body is not accepted here",
+        );
+    }
+
+    /// The response is the one of an admin endpoint that needs an unavailable database.
+    #[track_caller]
+    pub fn assert_unavailable_problem(&self) {
+        self.assert_problem(503, "Service Unavailable", UNAVAILABLE, None);
+        assert_eq!(self.header("retry-after"), Some("1"));
+    }
+
+    /// The response is exactly this problem document of an admin endpoint (RFC 9457), with this challenge.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, title: &str, detail: &str, challenge: Option<&str>) {
         assert_eq!(self.status, status, "{}", self.text());
@@ -45,7 +71,7 @@ impl Response {
         self.assert_common_headers();
     }
 
-    /// That it is this error of `/validate`, which must not be cached and tells the upstream nothing.
+    /// The response is this error of `/validate`, must not be cached and has no headers for the upstream.
     #[track_caller]
     pub fn assert_validate_error(&self, status: u16, error: &str, challenge: &str) {
         assert_eq!(self.status, status, "{self:?}");
@@ -58,14 +84,14 @@ impl Response {
         }
     }
 
-    /// That it is the 403 of `/validate` that does not depend on the token, for this reason.
+    /// The response is the 403 of `/validate` that does not depend on the token, with this reason.
     #[track_caller]
     pub fn assert_denied(&self, reason: &str) {
         self.assert_validate_error(403, "access_denied", "Bearer realm=\"mintage\"");
         assert_eq!(self.json()["error_description"], reason);
     }
 
-    /// That it is a 503 that says when to come again.
+    /// The response is a 503 with `Retry-After`.
     #[track_caller]
     pub fn assert_unavailable(&self) {
         assert_eq!(self.status, 503, "{}", self.text());

@@ -1,7 +1,7 @@
-//! [`Cluster`]: a PostgreSQL of a test's own, which it may stop, start again, and make hang.
+//! [`Cluster`]: a dedicated PostgreSQL server that a test may stop, restart and suspend.
 //!
-//! A shell stays with it and does what it reads from a pipe whose other end only this process holds. However the tests
-//! end, killed included, the pipe closes; then the shell stops the server and removes the folder.
+//! A supervising shell executes commands that it reads from a pipe whose other end only this process holds. However the
+//! tests end, even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -22,20 +22,19 @@ use crate::postgres::{free_port, programs, unprivileged_shell};
 /// A PostgreSQL server with two databases: `mintage`, which has its schema and its keys, and `empty`.
 pub struct Cluster {
     port: AtomicU16,
-    keeper: Mutex<Keeper>,
+    supervisor: Mutex<Supervisor>,
 }
 
-/// Its arguments: the folder of the programs, the port, and the folder to copy if there is one.
+/// The supervising shell. Arguments: the folder of the PostgreSQL programs, the port, and the data folder to copy, or "".
 ///
-/// A commit is written to the operating system before it is answered, as always; only the disk is not waited for
-/// (`fsync = off`), because the machine does not crash here.
-const KEEPER: &str = r#"
-trap '' PIPE  # or the shell would end at `echo` when nobody listens any more, and leave the server behind
+/// `fsync = off`: a commit still reaches the operating system before it is acknowledged, and no test crashes the machine.
+const SUPERVISOR: &str = r#"
+trap '' PIPE  # otherwise `echo` to a closed pipe would end the shell and leave the server running
 bin=$1 port=$2 template=$3
 folder=$(mktemp -d /tmp/mintage-cluster.XXXXXX) || exit
 data=$folder/data
 
-processes() { # the first process first, so that it cannot make more of them while they are stopped one by one
+processes() { # the postmaster first, so that it cannot fork more processes while they are stopped one by one
     first=$(head -n 1 "$data/postmaster.pid") && echo "$first" &&
         sed -n "/^PPid:\t$first\$/F" /proc/[0-9]*/status 2>/dev/null | cut -d / -f 3
 }
@@ -74,45 +73,45 @@ diesel::table! {
     }
 }
 
-struct Keeper {
+struct Supervisor {
     _shell: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    commands: ChildStdin,
+    replies: BufReader<ChildStdout>,
 }
 
-impl Keeper {
-    /// Starts a server; its keeper and its folder.
+impl Supervisor {
+    /// Starts a server. Returns its supervising shell and its data folder.
     fn start(port: u16, template: &str) -> (Self, String) {
         let programs = programs().expect("PostgreSQL is missing: apt-get install postgresql");
         let mut shell = unprivileged_shell()
-            .args(["-c", KEEPER, "keeper"])
+            .args(["-c", SUPERVISOR, "supervisor"])
             .arg(programs)
             .args([&port.to_string(), template])
             .current_dir("/")
-            // Or Ctrl-C would end the keeper before its work is done.
+            // Otherwise Ctrl-C would end the shell before it has cleaned up.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut keeper = Self {
-            orders: shell.stdin.take().unwrap(),
-            answers: BufReader::new(shell.stdout.take().unwrap()),
+        let mut supervisor = Self {
+            commands: shell.stdin.take().unwrap(),
+            replies: BufReader::new(shell.stdout.take().unwrap()),
             _shell: shell,
         };
-        let folder = keeper.answer();
+        let folder = supervisor.reply();
         assert!(folder.starts_with("/tmp/"), "PostgreSQL did not start: {folder}");
-        (keeper, folder)
+        (supervisor, folder)
     }
 
-    fn order(&mut self, order: &str) {
-        writeln!(self.orders, "{order}").unwrap();
-        assert_eq!(self.answer(), "done", "{order}");
+    fn command(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").unwrap();
+        assert_eq!(self.reply(), "done", "{command}");
     }
 
-    fn answer(&mut self) -> String {
+    fn reply(&mut self) -> String {
         let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
+        self.replies.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
     }
 }
@@ -120,10 +119,10 @@ impl Keeper {
 impl Cluster {
     pub fn start() -> Self {
         let port = free_port();
-        let (keeper, _) = Keeper::start(port, template());
+        let (supervisor, _) = Supervisor::start(port, template());
         Self {
             port: AtomicU16::new(port),
-            keeper: Mutex::new(keeper),
+            supervisor: Mutex::new(supervisor),
         }
     }
 
@@ -136,17 +135,17 @@ impl Cluster {
         url(at, database)
     }
 
-    /// A connection of the test's own to the database `mintage`.
+    /// A separate connection to the database `mintage`.
     pub fn connect(&self) -> PgConnection {
         PgConnection::establish(&url(self.address(), "mintage")).unwrap()
     }
 
-    /// Runs statements on the database `mintage`, without the server's knowledge.
+    /// Runs SQL statements on the database `mintage`, bypassing Mintage and the change log.
     pub fn sql(&self, statements: &str) {
         self.connect().batch_execute(statements).unwrap();
     }
 
-    /// The ids of all recorded tokens, in order; read here, without the server's own code.
+    /// The ids of all recorded tokens, in order; read without the code under test.
     pub fn recorded(&self) -> Vec<String> {
         tokens::table
             .select(tokens::jti)
@@ -155,7 +154,7 @@ impl Cluster {
             .unwrap()
     }
 
-    /// The one number that a query answers.
+    /// The single number that a query returns.
     pub fn number(&self, query: &str) -> i64 {
         #[derive(diesel::QueryableByName)]
         struct Row {
@@ -169,39 +168,42 @@ impl Cluster {
             .number
     }
 
-    /// Ends it in the middle of whatever it does; connections are refused from now on.
+    /// Stops the server immediately, without completing running work. Connections are refused from now on.
     pub fn stop(&self) {
-        self.order("stop");
+        self.command("stop");
     }
 
-    /// Starts it again.
+    /// Restarts the server.
     pub fn start_again(&self) {
-        self.order("start");
+        self.command("start");
     }
 
-    /// Starts it again on another port, as a standby that has all that was committed.
+    /// Restarts the server on another port, as if a standby with all committed data took over.
     pub fn start_elsewhere(&self, port: u16) {
-        self.order(&format!("elsewhere {port}"));
+        self.command(&format!("elsewhere {port}"));
         self.port.store(port, Ordering::SeqCst);
     }
 
-    /// Stops all its processes where they are: connections are accepted and never answered.
+    /// Suspends all its processes (SIGSTOP): connections are accepted but get no response.
     pub fn hang(&self) {
-        self.order("hang");
+        self.command("hang");
     }
 
-    /// Lets them go on.
+    /// Resumes all processes (SIGCONT).
     pub fn resume(&self) {
-        self.order("resume");
+        self.command("resume");
     }
 
-    /// Ends every connection but this one.
+    /// Terminates every connection to the database.
     pub fn end_all_connections(&self) {
         self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = 'mintage'");
     }
 
-    fn order(&self, order: &str) {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).order(order);
+    fn command(&self, command: &str) {
+        self.supervisor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .command(command);
     }
 }
 
@@ -209,25 +211,25 @@ fn url(at: SocketAddr, database: &str) -> String {
     format!("postgres://postgres@{at}/{database}")
 }
 
-/// The folder that every cluster is a copy of, made once: making a cluster and RSA keys takes long.
+/// The data folder that every cluster is a copy of. Created once, because `initdb` and generating RSA keys are slow.
 fn template() -> &'static str {
-    static TEMPLATE: OnceLock<(Mutex<Keeper>, String)> = OnceLock::new();
+    static TEMPLATE: OnceLock<(Mutex<Supervisor>, String)> = OnceLock::new();
     let (_, folder) = TEMPLATE.get_or_init(|| {
         let port = free_port();
-        let (mut keeper, folder) = Keeper::start(port, "");
+        let (mut supervisor, folder) = Supervisor::start(port, "");
         let at = ([127, 0, 0, 1], port).into();
         let mut server = PgConnection::establish(&url(at, "postgres")).unwrap();
         for database in ["mintage", "empty"] {
             server.batch_execute(&format!("CREATE DATABASE {database}")).unwrap();
         }
         prepare(url(at, "mintage"));
-        keeper.order("close");
-        (Mutex::new(keeper), folder)
+        supervisor.command("close");
+        (Mutex::new(supervisor), folder)
     });
     folder
 }
 
-/// Gives a database its schema and its keys.
+/// Migrates a database and creates its signing keys.
 fn prepare(url: String) {
     let database = config::Database {
         url,

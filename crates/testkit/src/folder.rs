@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// A new folder, gone when it is dropped.
+/// A new folder that is removed when it is dropped.
 pub fn temporary() -> TempDir {
     let parent = parent();
     std::fs::create_dir_all(&parent).expect("the target folder can be written");
     TempDir::new_in(parent).expect("the target folder can be written")
 }
 
-/// `target/tmp`, as `CARGO_TARGET_TMPDIR`, which Cargo tells only to tests and benchmarks while they are compiled.
+/// `target/tmp`, like `CARGO_TARGET_TMPDIR`, which Cargo sets only while it compiles tests and benchmarks.
 fn parent() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     // Cargo marks its target folder with this file.

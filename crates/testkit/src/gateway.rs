@@ -1,4 +1,4 @@
-//! What gateways ask: requests to `/validate` about an original request, and servers that are asked so.
+//! Requests to `/validate` as gateways send them, and a [`Server`] that validates them.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::token::token_request;
 /// The host of the original requests.
 pub const HOST: &str = "api.example";
 
-/// The dialect of Traefik and Caddy: a request to `api.example`.
+/// Forward auth as Traefik and Caddy send it: the original request is in `X-Forwarded-*` headers.
 pub fn forwarded(method: &str, target: &str) -> Request {
     Request::to_host("mintage.internal", "GET", "/validate")
         .header("X-Forwarded-Method", method)
@@ -19,7 +19,7 @@ pub fn forwarded(method: &str, target: &str) -> Request {
         .header("X-Forwarded-Uri", target)
 }
 
-/// The dialect of nginx: the question itself goes to `api.example`.
+/// Forward auth as nginx sends it: the subrequest keeps the original host.
 pub fn original(method: &str, target: &str) -> Request {
     Request::to_host(HOST, "GET", "/validate")
         .header("X-Original-Method", method)
@@ -27,14 +27,14 @@ pub fn original(method: &str, target: &str) -> Request {
 }
 
 impl Server {
-    /// Creates a client with this id that may have a scope; more arguments of `client create` may follow.
+    /// Creates a client with this id and scope; `more` are further arguments of `client create`.
     #[track_caller]
     pub fn client_with_id(&self, id: &str, scope: &str, more: &[&str]) -> TestClient {
         let create = ["--name", "test", "--id", id, "--scope", scope];
         self.program.create_client(&[&create, more].concat())
     }
 
-    /// Creates a route for a method (`*`: any) and a path; its id.
+    /// Creates a route for a method (`*`: any) and a path. Returns its id.
     #[track_caller]
     pub fn route(&self, method: &str, path: &str, scope: &str, more: &[&str]) -> String {
         let mut all = vec!["route", "add", "--path", path, "--scope", scope];
@@ -45,20 +45,20 @@ impl Server {
         created["id"].as_str().unwrap().to_owned()
     }
 
-    /// A token with this scope; more parameters of the request may follow.
+    /// Requests a token with this scope; `more` are further parameters of the request.
     #[track_caller]
     pub fn token(&self, client: &TestClient, scope: &str, more: &[(&str, &str)]) -> String {
         self.send(&token_request(client, &[&[("scope", scope)], more].concat()))
             .access_token()
     }
 
-    /// What `/validate` says of a request in the dialect of Traefik and Caddy.
+    /// The response of `/validate` to a request as Traefik and Caddy send it.
     #[track_caller]
     pub fn validate(&self, method: &str, target: &str, token: &str) -> Response {
         forwarded(method, target).bearer(token).send_and_close(self.address)
     }
 
-    /// Waits until a request is answered with this status: what another process wrote is in effect within a second.
+    /// Waits until `/validate` responds with this status: changes by another process take effect within a second.
     #[track_caller]
     pub fn validates_within_a_second(&self, method: &str, target: &str, token: &str, status: u16) {
         let began = Instant::now();

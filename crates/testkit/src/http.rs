@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand: what a well-behaved client library would refuse to send is what a server must withstand.
+//! A minimal HTTP/1.1 client that also sends malformed requests, which HTTP libraries do not allow.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::client::TestClient;
 
-/// No response of a healthy server takes this long; a test that waits longer has found a fault.
+/// The timeout for a response; a healthy server never takes this long.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After a response, another one that was not asked for comes soon or not at all.
+/// How long to wait for an unexpected second response after the first.
 const EXTRA_RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
 
-/// A request, sent exactly as it is put together.
+/// A request that is sent exactly as it is built.
 #[derive(Clone, Debug)]
 pub struct Request {
     method: String,
@@ -60,18 +60,18 @@ impl Request {
         self.header("Authorization", &format!("Bearer {token}"))
     }
 
-    /// Basic credentials as RFC 6749 §2.3.1 has them: each half form-encoded.
+    /// Basic credentials as RFC 6749 §2.3.1 requires: id and secret are form-encoded.
     pub fn basic(self, client: &TestClient) -> Self {
         let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
         self.basic_raw(&format!("{}:{}", encoded(&client.id), encoded(&client.secret)))
     }
 
-    /// Basic credentials as they are.
+    /// Basic credentials without form-encoding.
     pub fn basic_raw(self, credentials: &str) -> Self {
         self.header("Authorization", &format!("Basic {}", STANDARD.encode(credentials)))
     }
 
-    /// A body with its length, and with a media type unless that is empty.
+    /// A body with `Content-Length`, and with `Content-Type` unless that is empty.
     pub fn body(mut self, media_type: &str, body: impl AsRef<[u8]>) -> Self {
         self.body = body.as_ref().to_vec();
         if !media_type.is_empty() {
@@ -81,7 +81,7 @@ impl Request {
         self.header("Content-Length", &length)
     }
 
-    /// A body as one chunk.
+    /// A body in one chunk.
     pub fn chunked(mut self, body: &[u8]) -> Self {
         self.body = format!("{:x}\r\n", body.len()).into_bytes();
         self.body.extend_from_slice(body);
@@ -89,12 +89,12 @@ impl Request {
         self.header("Transfer-Encoding", "chunked")
     }
 
-    /// A form as it is.
+    /// A form body, already encoded.
     pub fn form_raw(self, form: impl AsRef<[u8]>) -> Self {
         self.body("application/x-www-form-urlencoded", form)
     }
 
-    /// A form of these parameters, encoded.
+    /// A form body with these parameters.
     pub fn form(self, parameters: &[(&str, &str)]) -> Self {
         let form = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(parameters)
@@ -117,13 +117,13 @@ impl Request {
         bytes
     }
 
-    /// Sends it on a connection of its own.
+    /// Sends the request on a new connection.
     #[track_caller]
     pub fn send(&self, to: SocketAddr) -> Response {
         Connection::open(to).ask(self)
     }
 
-    /// Sends it with `Connection: close` and waits until the other side has closed; its first response.
+    /// Sends the request with `Connection: close` and waits until the server has closed. Returns its first response.
     #[track_caller]
     pub fn send_and_close(&self, to: SocketAddr) -> Response {
         let closing = self.clone().header("Connection", "close");
@@ -133,17 +133,17 @@ impl Request {
     }
 }
 
-/// Sends bytes on a connection of their own; the response, if one comes before the connection is closed.
+/// Sends bytes on a new connection. Returns the response, if one arrives before the connection is closed.
 pub fn send_raw(to: SocketAddr, bytes: &[u8]) -> Option<Response> {
     let mut connection = Connection::open(to);
     connection.write(bytes);
     connection.read_response(false)
 }
 
-/// Sends bytes and reads all responses until the other side closes, or sends nothing for a while: more than one response
-/// is what smuggling looks like.
+/// Sends bytes and reads all responses until the server closes or sends nothing for a while: more than one response
+/// indicates request smuggling.
 ///
-/// A body without a length ends with the connection, one with a length may end before it does.
+/// A body without a length ends with the connection; one with a length may be truncated.
 pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
     let mut connection = Connection::open(to);
     connection.write(bytes);
@@ -166,7 +166,7 @@ pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
 /// A connection that is kept alive.
 pub struct Connection {
     stream: TcpStream,
-    /// Read and not used yet.
+    /// Bytes received but not parsed yet.
     buffer: Vec<u8>,
 }
 
@@ -175,7 +175,7 @@ impl Connection {
         Self::try_open(to).expect("the server accepts connections")
     }
 
-    /// `None` when nobody listens there (any more).
+    /// `None` when no server listens there.
     pub fn try_open(to: SocketAddr) -> Option<Self> {
         let stream = TcpStream::connect_timeout(&to, RESPONSE_TIMEOUT).ok()?;
         stream.set_nodelay(true).unwrap();
@@ -193,18 +193,18 @@ impl Connection {
             .expect("the server responds before it closes the connection")
     }
 
-    /// Sends a request and reads its response; `None` when the connection is closed before that is whole.
+    /// Sends a request and reads its response; `None` when the connection is closed before the response is complete.
     pub fn try_ask(&mut self, request: &Request) -> Option<Response> {
         self.write(&request.bytes());
         self.read_response(request.method == "HEAD")
     }
 
-    /// Writes bytes. A server that has responded already may have closed: the response tells.
+    /// Writes bytes. Errors are ignored: a server that has already responded may have closed the connection.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// The next response; `None` when the connection is closed before one is whole. One without a length has no body.
+    /// The next response; `None` when the connection is closed before it is complete. Without a length it has no body.
     pub fn read_response(&mut self, to_head: bool) -> Option<Response> {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
         let mut response = loop {
@@ -237,26 +237,26 @@ impl Connection {
         false
     }
 
-    /// The head that the buffer begins with, once it is whole.
+    /// The head at the start of the buffer, once it is complete.
     fn take_head(&mut self) -> Option<Response> {
         let end = find(&self.buffer, b"\r\n\r\n")? + 4;
         let head: Vec<u8> = self.buffer.drain(..end).collect();
         Some(Response::parse_head(&String::from_utf8_lossy(&head)))
     }
 
-    /// Reads what has come by the deadline; 0 when the connection is closed.
+    /// Reads what arrives until the deadline; 0 when the connection is closed.
     fn fill(&mut self, deadline: Instant) -> usize {
         let left = deadline.saturating_duration_since(Instant::now());
         assert!(!left.is_zero(), "no response within {RESPONSE_TIMEOUT:?}");
         match self.read(left) {
             Ok(length) => length,
             Err(error) if is_timeout(&error) => panic!("no response within {RESPONSE_TIMEOUT:?}"),
-            // Reset: closed with something of ours unread.
+            // Reset: the server closed without reading everything.
             Err(_) => 0,
         }
     }
 
-    /// Reads what comes within the time; 0 when the connection is closed.
+    /// Reads what arrives within the time; 0 when the connection is closed.
     fn read(&mut self, within: Duration) -> std::io::Result<usize> {
         self.stream.set_read_timeout(Some(within))?;
         let mut piece = [0; 16 << 10];
@@ -273,8 +273,8 @@ fn is_timeout(error: &std::io::Error) -> bool {
     )
 }
 
-fn find(text: &[u8], what: &[u8]) -> Option<usize> {
-    text.windows(what.len()).position(|window| window == what)
+fn find(text: &[u8], pattern: &[u8]) -> Option<usize> {
+    text.windows(pattern.len()).position(|window| window == pattern)
 }
 
 /// A response.
@@ -290,7 +290,7 @@ impl Response {
     fn parse_head(head: &str) -> Self {
         let mut lines = head.lines();
         let status_line = lines.next().unwrap_or_default();
-        // What is no status line must not look like any status.
+        // A malformed status line must not look like any status.
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok());
         let headers = lines
             .filter_map(|line| line.split_once(':'))
@@ -303,12 +303,12 @@ impl Response {
         }
     }
 
-    /// The value of a header that comes at most once.
+    /// The value of a header that may occur at most once.
     #[track_caller]
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(known, _)| known == name);
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} comes more than once: {self:?}");
+        assert!(values.next().is_none(), "{name} is repeated: {self:?}");
         value
     }
 
@@ -316,7 +316,7 @@ impl Response {
         self.header("content-length").map(|length| length.parse().unwrap())
     }
 
-    /// Whether the server closes the connection after it.
+    /// Whether the server closes the connection after this response.
     pub fn closes(&self) -> bool {
         self.header("connection")
             .is_some_and(|value| value.eq_ignore_ascii_case("close"))
@@ -328,10 +328,10 @@ impl Response {
 
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {:?}", self.text()))
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("not JSON ({error}): {:?}", self.text()))
     }
 
-    /// That it is a token (P22, P23), and which.
+    /// The issued token (P22, P23); panics for any other response.
     #[track_caller]
     pub fn access_token(&self) -> String {
         assert_eq!(self.status, 200, "{}", self.text());
@@ -345,8 +345,8 @@ mod tests {
 
     use super::*;
 
-    /// A server that answers whatever comes with these bytes, and closes.
-    fn answering(bytes: &'static [u8]) -> SocketAddr {
+    /// A server that responds to every connection with these bytes and closes.
+    fn responding_with(bytes: &'static [u8]) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
@@ -360,8 +360,8 @@ mod tests {
     }
 
     #[test]
-    fn all_responses_of_an_exchange_are_seen() {
-        let server = answering(
+    fn an_exchange_returns_all_responses() {
+        let server = responding_with(
             b"HTTP/1.1 400 Bad Request\r\nContent-Length: 2\r\n\r\nno\
               HTTP/1.1 200 OK\r\n\r\nuntil the end",
         );
@@ -371,20 +371,20 @@ mod tests {
     }
 
     #[test]
-    fn a_response_that_is_cut_off_is_none() {
-        let server = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nnot whole");
+    fn a_truncated_response_is_none() {
+        let server = responding_with(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\nnot whole");
         assert!(Connection::open(server).try_ask(&Request::get("/")).is_none());
-        assert!(send_raw(answering(b"HTTP/1.1 200"), b"GET").is_none());
+        assert!(send_raw(responding_with(b"HTTP/1.1 200"), b"GET").is_none());
     }
 
     #[test]
-    fn what_is_no_http_has_no_status() {
-        let server = answering(b"220 mail.example ESMTP\r\n\r\n");
+    fn a_response_that_is_not_http_has_status_0() {
+        let server = responding_with(b"220 mail.example ESMTP\r\n\r\n");
         assert_eq!(Request::get("/").send_and_close(server).status, 0);
     }
 
     #[test]
-    fn a_request_goes_out_as_it_is_put_together() {
+    fn a_request_is_sent_exactly_as_built() {
         let request = Request::without_host("GET", "/a b").header("X", "y").chunked(b"abc");
         let sent = "GET /a b HTTP/1.1\r\nX: y\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
         assert_eq!(request.bytes(), sent.as_bytes());

@@ -1,16 +1,16 @@
-//! What the tests, the benchmarks and the tools share, once. Never shipped.
+//! Code shared by tests, benchmarks and tools. Never shipped.
 //!
-//! - [`program!`] and [`Server`]: the real binary, as commands and as servers; [`TestApp`]: a server in this process.
-//! - [`http`]: the one HTTP client, which also sends what a well-behaved library would refuse to send.
-//! - [`poll`]: waiting for something, with a deadline and a description.
-//! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real databases of a test's own.
-//! - [`nginx`]: a gateway with a block of a document.
-//! - [`parsers`]: the parsers of foreign input with their rules, for the fuzz targets.
-//! - [`proxy`]: connections that behave like bad networks. [`load`]: steady load whose responses are kept.
+//! - [`program!`] and [`Server`]: the real binary, as command and as server; [`TestApp`]: a server in this process.
+//! - [`http`]: the HTTP client, which can also send malformed requests.
+//! - [`poll`]: waits for a condition, with a deadline and a description.
+//! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real, isolated databases.
+//! - [`nginx`]: runs nginx with a configuration block from the documentation.
+//! - [`parsers`]: the parsers of foreign input with the rules that hold for any input, for tests and fuzz targets.
+//! - [`proxy`]: simulates network faults. [`load`]: steady load whose responses are kept.
 
 #![allow(
     clippy::disallowed_methods,
-    reason = "how long a running program takes is measured with the real clock"
+    reason = "durations of running programs are measured with the real clock"
 )]
 
 pub mod app;
@@ -40,9 +40,9 @@ pub use client::TestClient;
 pub use poll::eventually;
 pub use program::{Program, Server};
 
-/// The real binary of this package, in a folder of its own: a [`Program`] without a database.
+/// The real binary of this package, in a new folder: a [`Program`] without a database.
 ///
-/// A macro, because only a test or a benchmark of the package knows where its binary is.
+/// A macro, because Cargo sets `CARGO_BIN_EXE_mintage` only for tests and benchmarks of the package.
 #[macro_export]
 macro_rules! program {
     () => {

@@ -1,4 +1,4 @@
-//! [`Load`]: steady requests for tokens, whose responses are kept.
+//! [`Load`]: steady token requests whose outcomes are kept.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::client::TestClient;
 use crate::http::{Connection, Request, Response};
 use crate::token::{jti, token_request};
 
-/// Clients that ask for tokens at a steady pace, each thread on a connection of its own.
+/// Clients that request tokens at a steady rate, each thread on its own connection.
 pub struct Load {
     stop: Arc<AtomicBool>,
     issued: Arc<AtomicUsize>,
@@ -18,24 +18,24 @@ pub struct Load {
     threads: Vec<JoinHandle<Vec<Receipt>>>,
 }
 
-/// The outcome of a request for a token.
+/// The outcome of a token request.
 #[derive(Clone)]
 pub struct Receipt {
     pub sent: Instant,
     pub took: Duration,
     /// 0 when there was no response.
     pub status: u16,
-    /// The token, if it is one, and its id.
+    /// The token, if one was issued, and its id.
     pub token: Option<String>,
     pub jti: Option<String>,
-    /// Whether the response says when to come again.
+    /// Whether the response has `Retry-After`.
     pub retry_after: bool,
-    /// Whether the connection had served before: then it was the server's to answer.
+    /// Whether the request was sent on a reused connection, on which the server must respond.
     pub kept_alive: bool,
 }
 
 impl Load {
-    /// Each client on `connections` connections, on each of which it waits for `pause` between two requests.
+    /// Starts `connections` connections per client, with `pause` between two requests on each.
     pub fn start(server: SocketAddr, clients: &[TestClient], connections: usize, pause: Duration) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let (issued, serving) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -45,7 +45,7 @@ impl Load {
             .map(|client| {
                 let request = token_request(client, &[]);
                 let (stop, issued, serving) = (stop.clone(), issued.clone(), serving.clone());
-                std::thread::spawn(move || ask_until(server, &request, pause, &stop, (&issued, &serving)))
+                std::thread::spawn(move || request_until(server, &request, pause, &stop, (&issued, &serving)))
             })
             .collect();
         Self {
@@ -66,7 +66,7 @@ impl Load {
         self.serving.load(Ordering::Relaxed)
     }
 
-    /// Ends it; the outcome of every request.
+    /// Stops the load. Returns the outcome of every request.
     pub fn stop(self) -> Vec<Receipt> {
         self.stop.store(true, Ordering::Relaxed);
         let receipts = |thread: JoinHandle<Vec<Receipt>>| thread.join().unwrap();
@@ -74,15 +74,15 @@ impl Load {
     }
 }
 
-/// Asks, on another connection whenever one is closed, also by a server that is killed.
-fn ask_until(
+/// Sends requests until `stop`. Reconnects whenever the connection is closed, even by a killed server.
+fn request_until(
     server: SocketAddr,
     request: &Request,
     pause: Duration,
     stop: &AtomicBool,
     (issued, serving): (&AtomicUsize, &AtomicUsize),
 ) -> Vec<Receipt> {
-    /// Between two tries to connect to a server that is not there.
+    /// Between two attempts to connect to a server that does not listen.
     const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
     let mut receipts: Vec<Receipt> = Vec::new();
     let mut served = false;
@@ -94,12 +94,12 @@ fn ask_until(
             continue;
         };
         let sent = Instant::now();
-        let answer = open.try_ask(request);
+        let response = open.try_ask(request);
         let took = sent.elapsed();
-        let status = answer.as_ref().map_or(0, |answer| answer.status);
-        let token = answer
+        let status = response.as_ref().map_or(0, |response| response.status);
+        let token = response
             .as_ref()
-            .filter(|answer| answer.status == 200)
+            .filter(|response| response.status == 200)
             .map(Response::access_token);
         issued.fetch_add(usize::from(token.is_some()), Ordering::Relaxed);
         if token.is_some() && !served {
@@ -112,23 +112,23 @@ fn ask_until(
             status,
             jti: token.as_deref().map(jti),
             token,
-            retry_after: answer
+            retry_after: response
                 .as_ref()
-                .is_some_and(|answer| answer.header("retry-after").is_some()),
+                .is_some_and(|response| response.header("retry-after").is_some()),
             kept_alive,
         });
-        connection = answer.filter(|answer| !answer.closes()).map(|_| open);
+        connection = response.filter(|response| !response.closes()).map(|_| open);
         std::thread::sleep(pause);
     }
     receipts
 }
 
-/// The ids of the tokens that were received.
+/// The ids of the received tokens.
 pub fn received(receipts: &[Receipt]) -> Vec<String> {
     receipts.iter().filter_map(|receipt| receipt.jti.clone()).collect()
 }
 
-/// The time within which 99 % of the requests sent between two moments were answered.
+/// The 99th percentile of the latency of requests sent between two instants.
 pub fn p99(receipts: &[Receipt], from: Instant, to: Instant) -> Duration {
     let mut times: Vec<Duration> = receipts
         .iter()
@@ -139,7 +139,7 @@ pub fn p99(receipts: &[Receipt], from: Instant, to: Instant) -> Duration {
     times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }
 
-/// That answers came as quickly as before: at most twice as late, or so soon that other work of the machine decides.
+/// The latency is at most twice what it was before, or so low that noise of the machine dominates.
 #[track_caller]
 pub fn assert_as_quick(before: Duration, during: Duration) {
     const NOISE: Duration = Duration::from_millis(5);

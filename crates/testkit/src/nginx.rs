@@ -1,10 +1,10 @@
-//! nginx with a block of a document, in the foreground and without root.
+//! Runs nginx with a configuration block from the documentation, in the foreground and without root.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A command that runs nginx with this `server` block, and with `upstream` blocks before it if there are some. All its
-/// files are in `folder`.
+/// A command that runs nginx with this `server` block and any `upstream` blocks before it. All its files are in
+/// `folder`.
 pub fn command(folder: &Path, block: &str) -> Command {
     let shown = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -24,11 +24,11 @@ pub fn command(folder: &Path, block: &str) -> Command {
     command
 }
 
-/// Debian installs it where only root looks for programs.
+/// Debian installs nginx in `/usr/sbin`, which is only in the `PATH` of root.
 fn program() -> &'static str {
-    const DEBIANS: &str = "/usr/sbin/nginx";
-    match Path::new(DEBIANS).exists() {
-        true => DEBIANS,
+    const DEBIAN_PATH: &str = "/usr/sbin/nginx";
+    match Path::new(DEBIAN_PATH).exists() {
+        true => DEBIAN_PATH,
         false => "nginx",
     }
 }

@@ -1,11 +1,11 @@
-//! Waiting for something that another thread, process or machine does: with a deadline and a description.
+//! Waits for something that another thread or process does, with a deadline and a description.
 
 use std::time::{Duration, Instant};
 
 /// Between two probes.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// What `probe` finds, as soon as it finds something; panics with `what` when it does not within the time.
+/// Calls `probe` until it returns `Some`. Panics with `what` if it does not within the time.
 #[track_caller]
 pub fn eventually<T>(what: &str, within: Duration, probe: impl FnMut() -> Option<T>) -> T {
     match found(within, probe) {
@@ -14,13 +14,13 @@ pub fn eventually<T>(what: &str, within: Duration, probe: impl FnMut() -> Option
     }
 }
 
-/// As [`eventually`], for what is worth no more than a condition.
+/// Like [`eventually`], for a plain condition.
 #[track_caller]
 pub fn until(what: &str, within: Duration, mut condition: impl FnMut() -> bool) {
     eventually(what, within, || condition().then_some(()));
 }
 
-/// As [`eventually`], but `None` when the time is over; probed at least once.
+/// Like [`eventually`], but returns `None` when the time is over. Calls `probe` at least once.
 pub(crate) fn found<T>(within: Duration, mut probe: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + within;
     loop {
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_found_later_is_found() {
+    fn eventually_returns_a_later_result() {
         let mut probes = 0;
         let found = eventually("the third probe", Duration::from_secs(10), || {
             probes += 1;
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "not within 0ns: a miracle")]
-    fn what_is_not_found_in_time_is_named() {
+    fn a_timeout_panics_with_its_description() {
         until("a miracle", Duration::ZERO, || false);
     }
 }

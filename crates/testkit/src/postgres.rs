@@ -1,7 +1,7 @@
-//! A real PostgreSQL for the tests of one binary: started once, in a folder of its own, gone when the binary ends.
+//! A real PostgreSQL server for the tests of one binary: started once, in a new folder, removed when the binary ends.
 //!
-//! A shell stays with it and reads a pipe whose other end only this process holds. However the tests end, killed
-//! included, the pipe closes; then the shell stops the server and removes the folder.
+//! A supervising shell reads a pipe whose other end only this process holds. However the tests end, even by SIGKILL, the
+//! pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use mintage::config;
 
-/// How to reach a new, empty database.
+/// Creates an empty database. Returns the settings to connect to it.
 pub fn empty() -> config::Database {
     static NUMBER: AtomicU32 = AtomicU32::new(1);
     let name = format!("test_{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -34,8 +34,8 @@ pub fn empty() -> config::Database {
 
 struct Server {
     port: u16,
-    /// Its standard input is the pipe.
-    _keeper: Child,
+    /// The supervising shell. Its standard input is the pipe.
+    _supervisor: Child,
 }
 
 impl Server {
@@ -52,13 +52,13 @@ fn server() -> &'static Server {
     }
 }
 
-/// How it is set up. Whoever wants something else than tests do says so before the first database is made.
+/// Options of the server. A benchmark that needs others than the tests sets them before it creates the first database.
 pub static SETTINGS: OnceLock<&str> = OnceLock::new();
 
-/// Its arguments: the folder of the programs and the port. An ICU locale, because the order of texts must not depend
-/// on where the server of a user was set up, and in the locale C it would come out right by itself.
-const KEEPER: &str = r#"
-trap '' PIPE  # or the shell would end at `echo` when nobody listens any more, and leave the server behind
+/// The supervising shell. Arguments: the folder of the PostgreSQL programs and the port. The locale is ICU en-US because
+/// the sort order must not depend on the locale of the server; with locale C, a missing `COLLATE` would go unnoticed.
+const SUPERVISOR: &str = r#"
+trap '' PIPE  # otherwise `echo` to a closed pipe would end the shell and leave the server running
 bin=$1 port=$2
 folder=$(mktemp -d /tmp/mintage-postgres.XXXXXX) || exit
 if "$bin/initdb" --pgdata="$folder/data" --username=postgres --auth=trust --no-sync \
@@ -79,7 +79,7 @@ fn start() -> Result<Server, String> {
     let programs = programs().ok_or("PostgreSQL is missing: apt-get install postgresql")?;
     loop {
         match start_on(free_port(), &programs) {
-            // Somebody else took the port in between.
+            // Another process has taken the port in the meantime.
             Err(log) if log.contains("Address already in use") => continue,
             outcome => return outcome,
         }
@@ -89,31 +89,34 @@ fn start() -> Result<Server, String> {
 fn start_on(port: u16, programs: &Path) -> Result<Server, String> {
     let mut command = unprivileged_shell();
     command
-        .args(["-c", KEEPER, "keeper"])
+        .args(["-c", SUPERVISOR, "supervisor"])
         .arg(programs)
         .arg(port.to_string());
-    let keeper = until_ready(&mut command)?;
-    Ok(Server { port, _keeper: keeper })
+    let supervisor = until_ready(&mut command)?;
+    Ok(Server {
+        port,
+        _supervisor: supervisor,
+    })
 }
 
-/// Starts a keeper and waits for its word; else it is what the keeper has to say.
+/// Starts a supervising shell and waits for its `ready`. The error is its output.
 pub(crate) fn until_ready(command: &mut Command) -> Result<Child, String> {
-    let mut keeper = command
+    let mut supervisor = command
         .current_dir("/")
-        // Or Ctrl-C would end the keeper before its work is done.
+        // Otherwise Ctrl-C would end the shell before it has cleaned up.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("PostgreSQL cannot be started: {error}"))?;
-    let mut output = BufReader::new(keeper.stdout.take().expect("it is piped"));
+    let mut output = BufReader::new(supervisor.stdout.take().expect("it is piped"));
     let mut first = String::new();
     output.read_line(&mut first).map_err(|error| error.to_string())?;
     if first == "ready\n" {
-        return Ok(keeper);
+        return Ok(supervisor);
     }
     output.read_to_string(&mut first).map_err(|error| error.to_string())?;
-    let _ = keeper.wait();
+    let _ = supervisor.wait();
     Err(format!("PostgreSQL did not start: {first}"))
 }
 
@@ -137,7 +140,7 @@ fn shell() -> Command {
     }
 }
 
-/// Debian keeps each version in a folder of its own; the newest will do.
+/// The folder of the PostgreSQL programs. Debian has one folder per version; this is the newest.
 pub fn programs() -> Option<PathBuf> {
     let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
     versions

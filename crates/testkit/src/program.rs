@@ -1,4 +1,4 @@
-//! [`Program`]: the real binary, with a folder and an environment; [`Server`]: one that serves there.
+//! [`Program`]: the real binary, with a folder and an environment; [`Server`]: a `mintage serve` process started there.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -17,23 +17,24 @@ use crate::poll::{eventually, until};
 use crate::scrape::Scrape;
 use crate::{folder, sqlite};
 
-/// How long a server may take to become ready or to end. The first start on a database generates RSA keys.
+/// How long a server may take to become ready or to exit. The first start on a database generates RSA keys.
 pub const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// As many lines of a log are shown when a test fails.
+/// How many lines of the log are shown when a test fails.
 const MAX_LINES_SHOWN: usize = 100;
 
-/// Where commands and servers run: a binary, a folder, an environment. Several servers may run there, at a time or in turn.
+/// Where commands and servers run: a binary, a folder and an environment. Several servers may run there, concurrently or
+/// one after the other.
 #[derive(Clone)]
 pub struct Program {
     binary: PathBuf,
     folder: Arc<TempDir>,
     environment: Vec<(String, String)>,
-    /// Numbers the logs.
+    /// The number of servers started so far; numbers their logs.
     started: Arc<AtomicUsize>,
 }
 
-/// What a command left behind.
+/// Exit code and output of a command.
 #[derive(Debug)]
 pub struct Outcome {
     pub code: Option<i32>,
@@ -42,8 +43,8 @@ pub struct Outcome {
 }
 
 impl Program {
-    /// With an empty folder. Servers listen on a free port and have two workers; failed authentications are not limited,
-    /// because those of most tests are on purpose.
+    /// With an empty folder. Servers listen on a free port and have two workers. Failed authentications are not limited,
+    /// because most tests cause them on purpose.
     pub fn at(binary: impl Into<PathBuf>) -> Self {
         let defaults = [
             ("MINTAGE_SERVER__LISTEN", "127.0.0.1:0"),
@@ -72,24 +73,24 @@ impl Program {
             .fold(self, |program, (name, value)| program.with(name, value))
     }
 
-    /// Without a variable, one of those that every program begins with included.
+    /// Without a variable, including the defaults of [`Program::at`].
     pub fn without(mut self, name: &str) -> Self {
         self.environment.retain(|(known, _)| known != name);
         self
     }
 
-    /// On the database at this URL, with variables in the environment.
+    /// With the database at this URL and variables in the environment.
     pub fn on(self, url: &str, environment: &[(&str, &str)]) -> Self {
         self.with("MINTAGE_DATABASE__URL", url).with_all(environment)
     }
 
-    /// With an SQLite database that is migrated and has its keys, because generating RSA keys takes long.
+    /// With an SQLite database that is migrated and has its keys, because generating RSA keys is slow.
     pub fn with_database(self) -> Self {
         std::fs::write(self.database_path(), sqlite::template()).unwrap();
         self
     }
 
-    /// A file in the folder, in which the database is too if its URL has no path.
+    /// A file in the folder, which is also the working directory of all commands.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -102,7 +103,7 @@ impl Program {
         std::fs::write(self.path(name), text).unwrap();
     }
 
-    /// A command that is still to be started.
+    /// A command that is not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
         self.command_under(&[], arguments)
     }
@@ -129,12 +130,12 @@ impl Program {
         command
     }
 
-    /// Runs a command to its end.
+    /// Runs a command and waits until it exits.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         self.run_with(&[], arguments)
     }
 
-    /// As [`Program::run`], with more variables in the environment.
+    /// Like [`Program::run`], with more variables in the environment.
     pub fn run_with(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Outcome {
         let mut command = self.command(arguments);
         let output = command.envs(environment.iter().copied()).output().unwrap();
@@ -146,7 +147,7 @@ impl Program {
         }
     }
 
-    /// Runs a command that must succeed, with `--json`, however much servers here log.
+    /// Runs a command with `--json`; it must succeed. `RUST_LOG` is `warn`, so that standard error stays empty.
     #[track_caller]
     pub fn run_json(&self, arguments: &[&str]) -> Value {
         self.run_with(&[("RUST_LOG", "warn")], &[arguments, &["--json"]].concat())
@@ -159,16 +160,16 @@ impl Program {
         TestClient::created(&self.run_json(&[&["client", "create"], arguments].concat()))
     }
 
-    /// Creates a client that may have a scope, with HS256 because that is quick; more arguments may follow.
+    /// Creates a client with a scope, and with HS256 because that is fast; `more` are further arguments.
     #[track_caller]
     pub fn client(&self, scope: &str, more: &[&str]) -> TestClient {
         let create = ["--name", "n", "--alg", "HS256", "--scope", scope];
         self.create_client(&[&create, more].concat())
     }
 
-    /// Begins `serve`, under another program if one is named, and waits for nothing.
+    /// Starts `serve`, under another program if one is given, without waiting.
     ///
-    /// That other program must become the server, or leave it to be our child (`strace -D`).
+    /// That program must replace itself with the server, or keep the server our child (`strace -D`).
     pub fn spawn(&self, under: &[&str], arguments: &[&str]) -> Server {
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let (stdout, log) = (self.path(&format!("stdout.{number}")), self.path(&log_name(number)));
@@ -187,7 +188,7 @@ impl Program {
         }
     }
 
-    /// Runs `serve` until it listens; it may not be ready.
+    /// Starts `serve` and waits until it listens. It may not be ready.
     #[track_caller]
     pub fn serve_unready(&self, arguments: &[&str]) -> Server {
         let mut server = self.spawn(&[], arguments);
@@ -195,7 +196,7 @@ impl Program {
         server
     }
 
-    /// Runs `serve` until it is ready.
+    /// Starts `serve` and waits until it is ready.
     #[track_caller]
     pub fn serve(&self, arguments: &[&str]) -> Server {
         let server = self.serve_unready(arguments);
@@ -203,7 +204,7 @@ impl Program {
         server
     }
 
-    /// All that the servers have logged here.
+    /// The logs of all servers started here.
     pub fn logs(&self) -> String {
         let started = self.started.load(Ordering::Relaxed);
         (1..=started)
@@ -216,7 +217,7 @@ fn log_name(number: usize) -> String {
     format!("log.{number}")
 }
 
-/// The address in the log of a server that listens.
+/// The address that a server logs when it listens.
 pub fn listening_on(log: &str) -> Option<SocketAddr> {
     let (_, fields) = log.split_once("server listening")?;
     // The address ends with a space as text, and with a quote as JSON.
@@ -225,7 +226,7 @@ pub fn listening_on(log: &str) -> Option<SocketAddr> {
 }
 
 impl Outcome {
-    /// That the command did what it was asked, without a warning; its standard output.
+    /// The command succeeded without a warning. Returns its standard output.
     #[track_caller]
     pub fn done(&self) -> &str {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""), "{self:?}");
@@ -237,7 +238,7 @@ impl Outcome {
         serde_json::from_str(self.done()).unwrap()
     }
 
-    /// That the command failed with this code and one line; that line.
+    /// The command failed with this code and one line on standard error. Returns that line.
     #[track_caller]
     pub fn failed(&self, code: i32) -> &str {
         assert_eq!(self.code, Some(code), "{self:?}");
@@ -248,9 +249,9 @@ impl Outcome {
     }
 }
 
-/// A server that runs as a process of its own. Dropped, it is killed.
+/// A server in a separate process. Killed when dropped.
 pub struct Server {
-    /// What it is, and where commands for it run.
+    /// The binary, folder and environment; commands for the server run there.
     pub program: Program,
     child: Child,
     stdout: PathBuf,
@@ -259,10 +260,10 @@ pub struct Server {
 }
 
 impl Server {
-    /// Waits until it listens; `None` when it ends before.
+    /// Waits until the server listens; `None` when it exits before.
     pub fn wait_until_it_listens(&mut self) -> Option<()> {
         self.address = eventually("the server listens", SERVER_TIMEOUT, || {
-            // Asked first: what it wrote before it ended is in the log then.
+            // Checked first, so that everything it wrote before it exited is in the log.
             let ended = self.has_ended();
             let address = listening_on(&self.log());
             (ended || address.is_some()).then_some(address)
@@ -277,7 +278,7 @@ impl Server {
         });
     }
 
-    /// Waits until the log has `text`.
+    /// Waits until the log contains `text`.
     #[track_caller]
     pub fn wait_for_log(&self, text: &str) {
         until(&format!("{text:?} is in the log"), SERVER_TIMEOUT, || {
@@ -299,12 +300,12 @@ impl Server {
         request.send(self.address)
     }
 
-    /// Where a browser finds it.
+    /// Its origin, for a browser.
     pub fn origin(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Where a browser finds the listener of `server.admin_listen`.
+    /// The origin of the listener of `server.admin_listen`, for a browser.
     #[track_caller]
     pub fn admin_origin(&self) -> String {
         let log = self.log();
@@ -317,19 +318,19 @@ impl Server {
         Scrape::of(self.address)
     }
 
-    /// As [`Program::run_json`].
+    /// See [`Program::run_json`].
     #[track_caller]
     pub fn run_json(&self, arguments: &[&str]) -> Value {
         self.program.run_json(arguments)
     }
 
-    /// As [`Program::client`].
+    /// See [`Program::client`].
     #[track_caller]
     pub fn client(&self, scope: &str, more: &[&str]) -> TestClient {
         self.program.client(scope, more)
     }
 
-    /// As [`Server::client`], on the database at another URL.
+    /// Like [`Server::client`], with the database at another URL.
     #[track_caller]
     pub fn client_at(&self, url: &str, scope: &str, more: &[&str]) -> TestClient {
         self.client(scope, &[more, &["--database-url", url]].concat())
@@ -353,19 +354,19 @@ impl Server {
         assert!(kill.status().unwrap().success());
     }
 
-    /// kill −9.
+    /// Sends SIGKILL and waits until the process is gone.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Waits for it to end; its exit code.
+    /// Waits until the server exits. Returns its exit code.
     #[track_caller]
     pub fn exit_code(&mut self) -> Option<i32> {
-        eventually("the server ends", SERVER_TIMEOUT, || self.child.try_wait().unwrap()).code()
+        eventually("the server exits", SERVER_TIMEOUT, || self.child.try_wait().unwrap()).code()
     }
 
-    /// Asks it to stop, and waits until it has, in order.
+    /// Sends SIGTERM and waits until the server has exited with code 0.
     #[track_caller]
     pub fn stop(&mut self) {
         self.signal("TERM");
@@ -379,7 +380,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if std::thread::panicking() {

@@ -1,7 +1,7 @@
-//! A real Redis for a test: in a folder of its own, on a free port, gone when it is dropped or its process ends.
+//! A real Redis server for a test: in a new folder, on a free port, removed when it is dropped or the test process ends.
 //!
-//! A shell stays with it and reads a pipe whose other end only this process holds. However the tests end, killed
-//! included, the pipe closes; then the shell stops the server and removes the folder.
+//! A supervising shell reads a pipe whose other end only this process holds. However the tests end, even by SIGKILL, the
+//! pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,11 +13,11 @@ use std::time::Duration;
 use crate::poll::until;
 use crate::postgres::free_port;
 
-/// How long it may take to answer; a test that waits longer has found a fault.
+/// The timeout for a reply; a healthy server never takes this long.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Its arguments: the port, and more for the server.
-const KEEPER: &str = r#"
+/// The supervising shell. Arguments: the port, and options of the server.
+const SUPERVISOR: &str = r#"
 trap '' PIPE
 port=$1
 shift
@@ -39,7 +39,7 @@ pub struct Redis {
 }
 
 struct Running {
-    keeper: Child,
+    supervisor: Child,
     pid: u32,
 }
 
@@ -48,7 +48,7 @@ impl Redis {
         Self::with(&[])
     }
 
-    /// With these arguments for the server.
+    /// Starts the server with these options.
     pub fn with(arguments: &[&str]) -> Self {
         let redis = Self {
             port: free_port(),
@@ -67,55 +67,55 @@ impl Redis {
         format!("redis://{}", self.address())
     }
 
-    /// Empty, on the same port, after [`Redis::stop`].
+    /// Restarts the server after [`Redis::stop`], empty, on the same port.
     pub fn start_again(&self) {
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "keeper", &self.port.to_string()])
+        let mut supervisor = Command::new("sh")
+            .args(["-c", SUPERVISOR, "supervisor", &self.port.to_string()])
             .args(&self.arguments)
-            // Or Ctrl-C would end the keeper before its work is done.
+            // Otherwise Ctrl-C would end the shell before it has cleaned up.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("there is a shell");
         let mut pid = String::new();
-        let mut output = BufReader::new(keeper.stdout.take().expect("it is piped"));
+        let mut output = BufReader::new(supervisor.stdout.take().expect("it is piped"));
         output.read_line(&mut pid).unwrap();
         let pid = pid
             .trim()
             .parse()
             .expect("redis-server is missing: apt-get install redis-server");
-        *self.running() = Some(Running { keeper, pid });
+        *self.running() = Some(Running { supervisor, pid });
         until("redis-server starts; is it installed?", REDIS_TIMEOUT, || {
             TcpStream::connect(self.address()).is_ok()
         });
     }
 
-    /// As by kill −9: connections are refused from now on.
+    /// Kills the server: connections are refused from now on.
     pub fn stop(&self) {
         self.running().take();
     }
 
-    /// SIGSTOP: connections are accepted and nothing is answered.
+    /// Suspends the server (SIGSTOP): connections are accepted but get no reply.
     pub fn hang(&self) {
         self.signal("STOP");
     }
 
-    /// SIGCONT.
+    /// Resumes the server (SIGCONT).
     pub fn resume(&self) {
         self.signal("CONT");
     }
 
-    /// What it answers to a command, as RESP.
+    /// Sends a command. Returns the reply, as RESP.
     pub fn ask(&self, words: &[&[u8]]) -> Vec<u8> {
         let stream = TcpStream::connect(self.address()).unwrap();
         stream.set_read_timeout(Some(REDIS_TIMEOUT)).unwrap();
         let mut stream = BufReader::new(stream);
         stream.get_mut().write_all(&command(words)).unwrap();
-        read_answer(&mut stream)
+        read_reply(&mut stream)
     }
 
-    /// As [`Redis::ask`], for words and answers that are text.
+    /// Like [`Redis::ask`], for commands and replies that are text.
     pub fn say(&self, words: &[&str]) -> String {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
         String::from_utf8_lossy(&self.ask(&words)).into_owned()
@@ -123,8 +123,8 @@ impl Redis {
 
     /// The names of all keys.
     pub fn keys(&self) -> Vec<String> {
-        let answer = self.say(&["KEYS", "*"]);
-        let mut lines: Vec<String> = answer.lines().skip(1).map(str::to_owned).collect();
+        let reply = self.say(&["KEYS", "*"]);
+        let mut lines: Vec<String> = reply.lines().skip(1).map(str::to_owned).collect();
         lines.retain(|line| !line.starts_with('$'));
         lines.sort();
         lines
@@ -132,10 +132,10 @@ impl Redis {
 
     /// The value of a key.
     pub fn value(&self, key: &str) -> Option<Vec<u8>> {
-        let answer = self.ask(&[b"GET", key.as_bytes()]);
-        let head = answer.windows(2).position(|pair| pair == b"\r\n")? + 2;
-        answer.starts_with(b"$").then_some(())?;
-        (!answer.starts_with(b"$-1")).then(|| answer[head..answer.len() - 2].to_vec())
+        let reply = self.ask(&[b"GET", key.as_bytes()]);
+        let head = reply.windows(2).position(|pair| pair == b"\r\n")? + 2;
+        reply.starts_with(b"$").then_some(())?;
+        (!reply.starts_with(b"$-1")).then(|| reply[head..reply.len() - 2].to_vec())
     }
 
     fn signal(&self, name: &str) {
@@ -152,8 +152,8 @@ impl Redis {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
     }
 }
 
@@ -168,20 +168,20 @@ pub fn command(words: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Reads one answer, with what is in it.
-fn read_answer(stream: &mut BufReader<TcpStream>) -> Vec<u8> {
-    let mut answer = Vec::new();
-    stream.read_until(b'\n', &mut answer).unwrap();
-    let head = String::from_utf8_lossy(&answer).into_owned();
+/// Reads one reply, including nested ones.
+fn read_reply(stream: &mut BufReader<TcpStream>) -> Vec<u8> {
+    let mut reply = Vec::new();
+    stream.read_until(b'\n', &mut reply).unwrap();
+    let head = String::from_utf8_lossy(&reply).into_owned();
     let number = |head: &str| head[1..].trim().parse::<i64>().unwrap();
     match head.as_bytes().first() {
         Some(b'$') if number(&head) >= 0 => {
             let mut text = vec![0; number(&head) as usize + 2];
             stream.read_exact(&mut text).unwrap();
-            answer.append(&mut text);
+            reply.append(&mut text);
         }
-        Some(b'*') => (0..number(&head)).for_each(|_| answer.append(&mut read_answer(stream))),
+        Some(b'*') => (0..number(&head)).for_each(|_| reply.append(&mut read_reply(stream))),
         _ => {}
     }
-    answer
+    reply
 }

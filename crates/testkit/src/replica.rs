@@ -1,4 +1,5 @@
-//! A real PostgreSQL with a streaming replica, for the tests of one binary; stopped and removed like the other one.
+//! A real PostgreSQL server with a streaming replica, for the tests of one binary. Stopped and removed like
+//! [`crate::postgres`].
 
 use std::process::Child;
 
@@ -10,12 +11,12 @@ use crate::postgres;
 pub struct Pair {
     primary: u16,
     replica: u16,
-    /// Its standard input is the pipe.
-    _keeper: Child,
+    /// The supervising shell. Its standard input is the pipe.
+    _supervisor: Child,
 }
 
 impl Pair {
-    /// The primary's own database, reached in both places.
+    /// Settings with the primary and its replica.
     pub fn settings(&self) -> config::Database {
         config::Database {
             url: url(self.primary),
@@ -29,9 +30,9 @@ fn url(port: u16) -> String {
     format!("postgres://postgres@127.0.0.1:{port}/postgres")
 }
 
-/// Its arguments: the folder of the programs and the two ports.
-const KEEPER: &str = r#"
-trap '' PIPE  # or the shell would end at `echo` when nobody listens any more, and leave the servers behind
+/// The supervising shell. Arguments: the folder of the PostgreSQL programs and the two ports.
+const SUPERVISOR: &str = r#"
+trap '' PIPE  # otherwise `echo` to a closed pipe would end the shell and leave the servers running
 bin=$1 primary=$2 replica=$3
 folder=$(mktemp -d /tmp/mintage-replica.XXXXXX) || exit
 start() {
@@ -57,19 +58,19 @@ done
 rm -rf "$folder"
 "#;
 
-/// Starts a pair.
+/// Starts a primary and its replica.
 pub fn pair() -> Pair {
     let programs = postgres::programs().expect("PostgreSQL is missing: apt-get install postgresql");
     let (primary, replica) = (postgres::free_port(), postgres::free_port());
     let mut command = postgres::unprivileged_shell();
     command
-        .args(["-c", KEEPER, "keeper"])
+        .args(["-c", SUPERVISOR, "supervisor"])
         .arg(programs)
         .args([primary.to_string(), replica.to_string()]);
-    let keeper = postgres::until_ready(&mut command).unwrap_or_else(|log| panic!("no replica: {log}"));
+    let supervisor = postgres::until_ready(&mut command).unwrap_or_else(|log| panic!("no replica: {log}"));
     Pair {
         primary,
         replica,
-        _keeper: keeper,
+        _supervisor: supervisor,
     }
 }

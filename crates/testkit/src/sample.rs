@@ -10,10 +10,10 @@ use mintage::oauth::scope::Scope;
 use mintage::oauth::token_id::TokenId;
 use mintage::time::UnixMillis;
 
-/// When it is in these tests: 2026-11-24 00:00 UTC.
+/// The current time in these tests: 2026-11-24 00:00 UTC.
 pub const NOW: UnixMillis = UnixMillis(1_795_478_400_000);
 
-/// An id that is known to be one.
+/// A valid client id.
 pub fn id(text: &str) -> ClientId {
     ClientId::parse(text).unwrap()
 }
@@ -37,7 +37,7 @@ pub fn client(text: &str) -> Client {
     }
 }
 
-/// The claims of token number `n` of a client; ids rise with the number.
+/// The claims of the `n`th token of a client. Token ids are ordered by `n`.
 pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
     let mut random = [0; 10];
     random[6..].copy_from_slice(&n.to_be_bytes());
@@ -54,7 +54,7 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
     }
 }
 
-/// Enables or disables a client; `false` when there is none.
+/// Enables or disables a client; `false` if it does not exist.
 pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
     let fields = ClientFields {
         enabled: Some(enabled),

@@ -1,11 +1,11 @@
-//! [`Scrape`]: the metrics of a server, read here without the server's own code.
+//! [`Scrape`]: the metrics of a server, parsed without the code under test.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::http::Request;
 
-/// What Prometheus would read.
+/// The text of `GET /metrics`.
 pub struct Scrape(pub String);
 
 impl Scrape {
@@ -22,13 +22,13 @@ impl Scrape {
         declared.map(|line| line.split(' ').next().unwrap()).collect()
     }
 
-    /// Everything in front of a value.
+    /// The series: metric names with their labels.
     pub fn series(&self) -> BTreeSet<&str> {
         let samples = self.0.lines().filter(|line| !line.starts_with('#'));
         samples.map(|line| line.rsplit_once(' ').unwrap().0).collect()
     }
 
-    /// The value of a series, written as it stands there.
+    /// The value of a series, given exactly as in the text.
     pub fn value(&self, series: &str) -> Option<f64> {
         let mut lines = self.0.lines();
         let line = lines.find(|line| line.rsplit_once(' ').is_some_and(|(name, _)| name == series))?;

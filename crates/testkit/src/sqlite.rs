@@ -1,4 +1,4 @@
-//! SQLite databases of a test's own, empty or as every server's begins.
+//! Isolated SQLite databases, empty or migrated and with signing keys.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -13,20 +13,20 @@ use mintage::time::UnixMillis;
 
 use crate::folder;
 
-/// A database in a folder of its own, gone when it is dropped.
+/// A database in a new folder, removed when it is dropped.
 pub struct Sqlite {
     folder: tempfile::TempDir,
 }
 
 impl Sqlite {
-    /// An empty file-to-be, without a schema.
+    /// A database whose file does not exist yet.
     pub fn empty() -> Self {
         Self {
             folder: tempfile::tempdir().expect("the temporary folder can be written"),
         }
     }
 
-    /// How to reach it.
+    /// The settings to connect to it.
     pub fn settings(&self) -> config::Database {
         let mut settings = config::Database {
             url: format!("sqlite:{}", self.folder.path().join("mintage.db").display()),
@@ -37,7 +37,7 @@ impl Sqlite {
     }
 }
 
-/// The database that most tests begin with, made once: migrated, with a key for each algorithm.
+/// The database that most tests start with, created once: migrated, with a key for each algorithm.
 pub fn template() -> &'static [u8] {
     static TEMPLATE: OnceLock<Vec<u8>> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
@@ -52,12 +52,12 @@ pub fn template() -> &'static [u8] {
         Db::open(&database)
             .run_here(|conn| {
                 migrations::up(conn)?;
-                // Older than the test, but not so old that it is time for others.
+                // An hour old, so that the keys are active but not due for rotation.
                 let created_at = UnixMillis(Clock::System.now().0 - 3_600_000);
                 db::signing_keys::complete(conn, created_at, |alg| {
                     Ok(SigningKey::generate(alg, created_at, None).unwrap())
                 })?;
-                // One file without a log beside it.
+                // A single file without a WAL.
                 Ok(diesel::sql_query(format!("VACUUM INTO '{}'", finished.display())).execute(conn)?)
             })
             .unwrap();
@@ -65,7 +65,7 @@ pub fn template() -> &'static [u8] {
     })
 }
 
-/// A connection of the test's own.
+/// A separate connection.
 pub fn connect(database: &Path) -> SqliteConnection {
     let mut conn = SqliteConnection::establish(database.to_str().unwrap()).unwrap();
     conn.batch_execute("PRAGMA busy_timeout = 5000").unwrap();
@@ -84,7 +84,7 @@ diesel::table! {
     }
 }
 
-/// What the database says of a token; read here, without the server's own code.
+/// A token record, read without the code under test.
 #[derive(Debug, PartialEq, Queryable)]
 pub struct TokenRow {
     pub jti: String,
@@ -96,7 +96,7 @@ pub struct TokenRow {
     pub one_time: bool,
 }
 
-/// The recorded tokens of a client, oldest first.
+/// The token records of a client, oldest first.
 pub fn recorded(database: &Path, client_id: &str) -> Vec<TokenRow> {
     tokens::table
         .filter(tokens::client_id.eq(client_id))
@@ -112,7 +112,7 @@ diesel::table! {
     }
 }
 
-/// Every signing key as the database has it: its name and its bytes.
+/// Every signing key as it is stored: its kid and its bytes.
 pub fn private_keys(database: &Path) -> Vec<(String, Vec<u8>)> {
     let columns = (signing_keys::kid, signing_keys::private_key);
     signing_keys::table

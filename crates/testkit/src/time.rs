@@ -1,4 +1,4 @@
-//! [`Time`]: the time of one test of actors, which stands still until it is told to pass.
+//! [`Time`]: paused time for actor tests, which stands still until the test lets it pass.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::sample;
 
-/// The clock of a test and the timers of its runtime.
+/// The mock clock of a test and the paused timers of its runtime.
 #[derive(Clone)]
 pub struct Time {
     pub clock: Clock,

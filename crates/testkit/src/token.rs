@@ -1,4 +1,4 @@
-//! Tokens: how to ask for them and about them, and what is in them.
+//! Token requests, introspection and revocation requests, and the content of tokens.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::client::TestClient;
 use crate::http::Request;
 
-/// A request for a token with Basic credentials; `grant_type` is added.
+/// A token request with Basic credentials; `grant_type` is added.
 pub fn token_request(client: &TestClient, parameters: &[(&str, &str)]) -> Request {
     let grant = ("grant_type", "client_credentials");
     Request::post("/token")
@@ -15,7 +15,7 @@ pub fn token_request(client: &TestClient, parameters: &[(&str, &str)]) -> Reques
         .form(&[&[grant], parameters].concat())
 }
 
-/// An introspection of a token, or its revocation.
+/// An introspection or revocation request for a token.
 pub fn about_token(endpoint: &str, client: &TestClient, token: &str) -> Request {
     Request::post(endpoint).basic(client).form(&[("token", token)])
 }

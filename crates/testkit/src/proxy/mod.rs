@@ -1,4 +1,4 @@
-//! Proxies in front of databases, which do to connections what bad networks and failing servers do.
+//! Proxies in front of databases that simulate faults of networks and servers.
 
 mod postgres;
 mod redis;

@@ -1,7 +1,7 @@
-//! [`PostgresProxy`]: stands in front of PostgreSQL and does to a connection what networks and failing servers do.
+//! [`PostgresProxy`]: a proxy in front of PostgreSQL that simulates faults of networks and servers.
 //!
-//! It understands as much of the protocol as it needs to know a COMMIT when one passes: frontend messages, of which
-//! `Query` carries a statement by itself, and `Parse`, `Bind` and `Execute` in three parts.
+//! It parses as much of the protocol as it needs to recognize a COMMIT: frontend messages, of which `Query` contains a
+//! whole statement, while `Parse`, `Bind` and `Execute` split it in three.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -10,22 +10,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How the proxy treats what comes to it.
+/// How the proxy handles connections and bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Conduct {
-    /// Everything passes.
+    /// Everything is forwarded.
     Pass,
-    /// New connections are closed at once, and those that there are with them.
+    /// New and existing connections are closed immediately.
     Refuse,
-    /// Connections are accepted and never answered; what was sent is delivered when another conduct begins.
+    /// Connections are accepted and nothing is forwarded. What was sent is delivered once the conduct changes.
     Hold,
-    /// Each answer comes later by this much.
+    /// Each response is delayed by this much.
     Delay(Duration),
-    /// Answers come byte by byte, with a pause before each.
+    /// Responses are forwarded byte by byte, with a pause before each.
     Drip(Duration),
 }
 
-/// A running proxy. Dropped, it closes everything.
+/// A running proxy. When dropped, it closes all connections.
 pub struct PostgresProxy {
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -36,7 +36,7 @@ struct Shared {
     conduct: Mutex<Conduct>,
     changed: Condvar,
     closed: AtomicBool,
-    /// Commits whose answer is still to be lost.
+    /// How many more commits lose their response.
     cuts: AtomicUsize,
     /// Both ends of every connection.
     links: Mutex<Vec<TcpStream>>,
@@ -44,7 +44,7 @@ struct Shared {
 }
 
 impl PostgresProxy {
-    /// In front of a server, letting everything pass.
+    /// Starts a proxy in front of a server that forwards everything.
     pub fn before(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -66,7 +66,7 @@ impl PostgresProxy {
         self.address
     }
 
-    /// Treats everything like this from now on.
+    /// Changes the conduct from now on.
     pub fn set(&self, conduct: Conduct) {
         *lock(&self.shared.conduct) = conduct;
         self.shared.changed.notify_all();
@@ -75,7 +75,7 @@ impl PostgresProxy {
         }
     }
 
-    /// Lets the next `count` commits reach the server, and closes their connections in place of the answer.
+    /// Forwards the next `count` commits to the server, and closes their connections instead of sending the response.
     pub fn cut_commits(&self, count: usize) {
         self.shared.cuts.store(count, Ordering::SeqCst);
     }
@@ -85,7 +85,7 @@ impl PostgresProxy {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 
-    /// Statements that have come so far, other than the `SET` that a new connection begins with.
+    /// The number of statements so far, except for the `SET` statements that a new connection starts with.
     pub fn statements(&self) -> usize {
         self.shared.statements.load(Ordering::SeqCst)
     }
@@ -95,7 +95,7 @@ impl Drop for PostgresProxy {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::SeqCst);
         self.set(Conduct::Refuse);
-        // Wakes the thread that accepts. A listener that is gone already needs no waking.
+        // Wakes the accepting thread. An error means that the listener is gone already.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -112,7 +112,7 @@ impl Shared {
         }
     }
 
-    /// What to do with something that has come: waits while it is to be held.
+    /// The current conduct. Blocks while it is [`Conduct::Hold`].
     fn conduct(&self) -> Conduct {
         let conduct = lock(&self.conduct);
         let held = |conduct: &mut Conduct| *conduct == Conduct::Hold && !self.closed();
@@ -122,7 +122,7 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a commit that is about to pass is one to be cut.
+    /// Whether the commit about to be forwarded loses its response.
     fn takes_a_cut(&self) -> bool {
         let one_less = |cuts: usize| cuts.checked_sub(1);
         self.cuts
@@ -146,13 +146,13 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
         }
         let shared = shared.clone();
         std::thread::spawn(move || {
-            // A connection that cannot be made or breaks is closed, like any other.
+            // A connection that cannot be opened or breaks is closed, like any other.
             let _ = link(client, &shared);
         });
     }
 }
 
-/// Joins a client with the server, until either closes.
+/// Connects a client with the server, until either closes.
 fn link(client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
     lock(&shared.links).push(client.try_clone()?);
     shared.conduct();
@@ -164,22 +164,22 @@ fn link(client: TcpStream, shared: &Arc<Shared>) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let cut = Arc::new(AtomicBool::new(false));
-    let answers = {
+    let responses = {
         let (server, client, shared, cut) = (server.try_clone()?, client.try_clone()?, shared.clone(), cut.clone());
         std::thread::spawn(move || {
-            let _ = carry_answers(&server, &client, &shared, &cut);
+            let _ = forward_responses(&server, &client, &shared, &cut);
             let _ = server.shutdown(Shutdown::Both);
             let _ = client.shutdown(Shutdown::Both);
         })
     };
-    let _ = carry_requests(&client, &server, shared, &cut);
-    // The server sees the end and closes; its last answers still go out.
+    let _ = forward_requests(&client, &server, shared, &cut);
+    // The server sees the end and closes; its last responses are still forwarded.
     let _ = server.shutdown(Shutdown::Write);
-    let _ = answers.join();
+    let _ = responses.join();
     Ok(())
 }
 
-fn carry_requests(
+fn forward_requests(
     mut client: &TcpStream,
     mut server: &TcpStream,
     shared: &Shared,
@@ -206,7 +206,7 @@ fn carry_requests(
     }
 }
 
-fn carry_answers(
+fn forward_responses(
     mut server: &TcpStream,
     mut client: &TcpStream,
     shared: &Shared,
@@ -215,7 +215,7 @@ fn carry_answers(
     let mut piece = [0; 16 << 10];
     loop {
         let length = server.read(&mut piece)?;
-        // What comes now is the answer to the commit: it is done, and the client never learns of it.
+        // This is the response to the commit: it is committed, but the client never learns of it.
         if length == 0 || cut.load(Ordering::SeqCst) {
             return Ok(());
         }
@@ -237,12 +237,12 @@ fn carry_answers(
     }
 }
 
-/// What a frontend message asks for.
+/// The effect of a frontend message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Meaning {
     Commit,
     Statement,
-    /// It asks for nothing by itself, or sets a connection up.
+    /// No effect by itself, or part of the connection setup.
     Other,
 }
 
@@ -252,16 +252,16 @@ struct Messages {
     buffer: Vec<u8>,
     /// The first messages of a connection have no type.
     begun: bool,
-    /// Prepared statements that commit, and the portals made of them.
+    /// Prepared statements that commit, and the portals created from them.
     statements: HashSet<Vec<u8>>,
     portals: HashSet<Vec<u8>>,
-    /// The last statement came with parameters, so it is done when the client says that it is ready for the next.
+    /// The last statement used the extended protocol, so it ends with the `Sync` of the client.
     extended: bool,
     /// Rows have been copied by it.
     copied: bool,
 }
 
-/// Asks whether the server encrypts; the answer is one byte, and then the connection begins again.
+/// SSLRequest and GSSENCRequest. The response is one byte, then the startup begins again.
 const ENCRYPTION_REQUESTS: [u32; 2] = [80_877_103, 80_877_104];
 
 impl Messages {
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_is_known_in_both_forms() {
+    fn a_commit_is_recognized_in_both_forms() {
         let startup = [&12u32.to_be_bytes()[..], &196_608u32.to_be_bytes(), b"u\0\0\0"].concat();
         let encryption = [8u32.to_be_bytes(), ENCRYPTION_REQUESTS[0].to_be_bytes()].concat();
         let sent = [
@@ -360,14 +360,14 @@ mod tests {
         ]
         .concat();
         let mut messages = Messages::default();
-        let mut asked = Vec::new();
-        // Byte by byte, because that is how it may come.
+        let mut meanings = Vec::new();
+        // Byte by byte, because messages may arrive in pieces.
         for byte in sent {
             messages.buffer.push(byte);
-            asked.extend(messages.next().map(|(_, meaning)| meaning));
+            meanings.extend(messages.next().map(|(_, meaning)| meaning));
         }
         assert_eq!(
-            asked
+            meanings
                 .into_iter()
                 .filter(|meaning| *meaning != Meaning::Other)
                 .collect::<Vec<_>>(),

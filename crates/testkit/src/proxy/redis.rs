@@ -1,4 +1,4 @@
-//! [`RedisProxy`]: stands between an instance and Redis and does to the connections what networks do.
+//! [`RedisProxy`]: a proxy between an instance and Redis that simulates network faults.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -13,9 +13,9 @@ pub struct RedisProxy {
 
 #[derive(Default)]
 struct Conduct {
-    /// What comes is taken and goes nowhere.
-    swallows: AtomicBool,
-    /// What comes goes on after so many milliseconds.
+    /// Received bytes are dropped.
+    drops: AtomicBool,
+    /// Received bytes are forwarded after this many milliseconds.
     delay: AtomicU64,
     ended: AtomicBool,
 }
@@ -25,15 +25,15 @@ impl RedisProxy {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let conduct = Arc::new(Conduct::default());
-        let of = conduct.clone();
+        let shared = conduct.clone();
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                if of.ended.load(Ordering::SeqCst) {
+                if shared.ended.load(Ordering::SeqCst) {
                     return;
                 }
                 if let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) {
-                    pass(client.try_clone().unwrap(), server.try_clone().unwrap(), of.clone());
-                    pass(server, client, of.clone());
+                    pass(client.try_clone().unwrap(), server.try_clone().unwrap(), shared.clone());
+                    pass(server, client, shared.clone());
                 }
             }
         });
@@ -44,18 +44,18 @@ impl RedisProxy {
         format!("redis://{}", self.address)
     }
 
-    /// From now on nothing passes, and nobody is told.
+    /// From now on all bytes are dropped silently; connections stay open.
     pub fn swallow(&self) {
-        self.conduct.swallows.store(true, Ordering::SeqCst);
+        self.conduct.drops.store(true, Ordering::SeqCst);
     }
 
-    /// From now on everything passes at once, but for what was on the connections that have lost something.
+    /// From now on all bytes are forwarded immediately. Bytes dropped before stay lost.
     pub fn pass(&self) {
-        self.conduct.swallows.store(false, Ordering::SeqCst);
+        self.conduct.drops.store(false, Ordering::SeqCst);
         self.conduct.delay.store(0, Ordering::SeqCst);
     }
 
-    /// From now on everything takes this much longer, in each direction.
+    /// From now on each direction is delayed by this much.
     pub fn delay(&self, by: Duration) {
         self.conduct.delay.store(by.as_millis() as u64, Ordering::SeqCst);
     }
@@ -64,7 +64,7 @@ impl RedisProxy {
 impl Drop for RedisProxy {
     fn drop(&mut self) {
         self.conduct.ended.store(true, Ordering::SeqCst);
-        // Wakes whoever accepts.
+        // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -74,7 +74,7 @@ fn pass(mut from: TcpStream, mut to: TcpStream, conduct: Arc<Conduct>) {
         let mut buffer = [0; 4096];
         // Ends with the instance or with Redis, both of which end with the test.
         while let Ok(length @ 1..) = from.read(&mut buffer) {
-            if conduct.swallows.load(Ordering::SeqCst) {
+            if conduct.drops.load(Ordering::SeqCst) {
                 continue;
             }
             std::thread::sleep(Duration::from_millis(conduct.delay.load(Ordering::SeqCst)));

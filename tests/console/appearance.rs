@@ -1,10 +1,10 @@
-//! How it looks, as far as that can be computed: nothing overflows a phone, and all that can be read has contrast.
+//! Layout and accessibility of the console, as far as they can be computed: width on a phone, contrast, accessible names.
 
 use serde_json::Value;
 
 use crate::page::{DESKTOP, Look, PHONE, Page};
 
-/// The texts whose contrast with what is behind them is below what WCAG 2 asks for (1.4.3), with their ratios.
+/// Returns the texts whose contrast ratio is below what WCAG 2 requires (1.4.3), with their ratios.
 const FAINT: &str = r#"
 (() => {
   const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
@@ -60,8 +60,8 @@ fn assert_fits(page: &Page, what: &str) {
     );
 }
 
-/// Signs in and shows every part of the console to `judge`.
-fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
+/// Signs in, opens every view of the console and calls `check` on each.
+fn visit_all(look: Look, name: &str, check: impl Fn(&Page, &str)) {
     let server = crate::start();
     let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let long = "a.client.whose.id.is.as.long.as.ids.get.when.somebody.puts.the.whole.name.of.a.service.into.it.production.eu.west";
@@ -77,27 +77,27 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
         &["--audience", "https://orders.example"],
     );
     let page = Page::console(&server.origin(), look);
-    judge(&page, "sign in");
+    check(&page, "sign in");
     page.screenshot(&format!("{name}-sign-in"));
     page.sign_in(&ops.id, &ops.secret);
     page.until("document.querySelectorAll('.details section').length === 3");
     page.until("document.querySelector('#card-tokens .line.main').getAttribute('d').includes('L')");
-    judge(&page, "overview");
+    check(&page, "overview");
     page.whole_screenshot(&format!("{name}-overview"), look);
-    let see = |what: &str| {
-        // A dialog appears in a moment.
+    let check_view = |what: &str| {
+        // A dialog opens with an animation.
         page.until("document.getAnimations().every((animation) => animation.playState === 'finished')");
-        judge(&page, what);
+        check(&page, what);
         page.whole_screenshot(&format!("{name}-{what}"), look);
     };
     for part in ["Clients", "Keys", "Routes", "Audit"] {
         page.go_to(part);
         page.until("document.querySelector('#main table')");
-        see(part);
+        check_view(part);
     }
     page.go_to("Clients");
     page.press("Create client…");
-    see("new client");
+    check_view("new client");
     page.fill(
         "Name",
         "A client with a name that is rather long, as names of clients are now and then",
@@ -105,31 +105,31 @@ fn walk(look: Look, name: &str, judge: impl Fn(&Page, &str)) {
     page.fill("Audiences", "no uri");
     page.press("Create client");
     page.reads("Audiences must be");
-    see("refused");
+    check_view("rejected");
     page.fill("Audiences", "https://orders.example");
     page.press("Create client");
     page.until("document.querySelector('[data-shown=client_secret]')");
-    see("secret");
+    check_view("secret");
     page.press("I have stored it");
     page.until("document.querySelector('#main tbody') && finder.button('Save')");
-    see("client");
+    check_view("client");
     page.press("Delete…");
-    see("question");
+    check_view("question");
     page.press("Delete client");
     page.until("!document.querySelector('dialog') && document.querySelectorAll('#main tbody tr').length === 2");
     page.go_to("Keys");
     page.press("Rotate keys…");
-    see("rotate");
+    check_view("rotate");
     page.press("Rotate keys");
     page.reads("and HS256 keys activate in");
-    see("rotated");
+    check_view("rotated");
     page.assert_clean(&[400]);
 }
 
-/// That whatever can be used has a name, and so has every plot.
+/// Every control and every plot has an accessible name.
 #[track_caller]
 fn assert_named(page: &Page, what: &str) {
-    const USED: [&str; 11] = [
+    const ROLES: [&str; 11] = [
         "button",
         "link",
         "textbox",
@@ -143,12 +143,12 @@ fn assert_named(page: &Page, what: &str) {
         "heading",
     ];
     let controls = page.controls();
-    let used: Vec<_> = controls
+    let named: Vec<_> = controls
         .iter()
-        .filter(|(role, _)| USED.contains(&role.as_str()))
+        .filter(|(role, _)| ROLES.contains(&role.as_str()))
         .collect();
-    assert!(used.len() >= 3, "{what}: {controls:?}");
-    for (role, name) in used {
+    assert!(named.len() >= 3, "{what}: {controls:?}");
+    for (role, name) in named {
         assert!(!name.trim().is_empty(), "{what}: a {role} has no name");
     }
     let headings = page.value("[...document.querySelectorAll('h1')].filter(finder.seen).length");
@@ -156,22 +156,22 @@ fn assert_named(page: &Page, what: &str) {
 }
 
 #[test]
-fn nothing_is_wider_than_a_phone_and_all_has_a_name_for_screen_readers() {
-    walk(PHONE, "phone", |page, what| {
+fn every_page_fits_a_phone_and_every_control_has_an_accessible_name() {
+    visit_all(PHONE, "phone", |page, what| {
         assert_fits(page, what);
         assert_named(page, what);
     });
 }
 
 #[test]
-fn all_can_be_read_in_the_light() {
-    walk(DESKTOP, "desktop", assert_readable);
+fn every_text_has_enough_contrast_in_the_light_theme() {
+    visit_all(DESKTOP, "desktop", assert_readable);
 }
 
 #[test]
-fn all_can_be_read_in_the_dark() {
+fn every_text_has_enough_contrast_in_the_dark_theme() {
     let look = Look { dark: true, ..DESKTOP };
-    walk(look, "dark", |page, what| {
+    visit_all(look, "dark", |page, what| {
         let ground = page.value("getComputedStyle(document.body).backgroundColor");
         assert_eq!(ground, "rgb(14, 19, 17)", "it is dark");
         assert_readable(page, what);
