@@ -78,7 +78,9 @@ impl TokenRequest {
     /// `invalid_request` if the text is not an object, or a supported member is repeated or of the
     /// wrong type.
     pub fn from_json(body: &[u8]) -> Result<Self, OAuthError> {
-        serde_json::from_slice(body).map_err(|_| BAD_JSON)
+        // As text: in the bytes of an ignored member, bad UTF-8 would pass.
+        let text = std::str::from_utf8(body).map_err(|_| BAD_JSON)?;
+        serde_json::from_str(text).map_err(|_| BAD_JSON)
     }
 
     fn set(&mut self, parameter: Parameter, value: Cow<'_, str>) -> Result<(), OAuthError> {
@@ -219,8 +221,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
         let mut request = TokenRequest::default();
         while let Some(name) = map.next_key::<String>()? {
             let Some(parameter) = Parameter::by_name(&name) else {
-                // Read, not skipped: a skipped value may hold what no other reader takes for JSON.
-                map.next_value::<serde_json::Value>()?;
+                map.next_value::<de::IgnoredAny>()?;
                 continue;
             };
             // JSON has arrays in place of repetition, so even `resource` may occur once only.
