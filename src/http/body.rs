@@ -1,4 +1,4 @@
-//! Request bodies: read whole, within a bound and a deadline (P6).
+//! Request bodies, limited in size and time (P6).
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -13,13 +13,13 @@ use crate::oauth::error::OAuthError;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Turns the bytes of a body into what they say.
+/// Parses a body.
 pub type Parser<T> = fn(&[u8]) -> Result<T, OAuthError>;
 
-/// Reads a body as its media type says: a form, or JSON where the endpoint takes it. The query string is never looked at (P7).
+/// Reads a body and parses it by its media type: a form, or JSON if the endpoint accepts it. The query string is ignored (P7).
 ///
 /// # Errors
-/// 415 for another media type or none (P4), 400 for a body that is empty or that the parser refuses, and as [`read`].
+/// 415 for another media type or none (P4), 400 for an empty or malformed body, and as [`read`].
 pub async fn parsed<T>(
     headers: &HeaderMap,
     payload: Payload,
@@ -42,7 +42,7 @@ pub async fn parsed<T>(
 /// The media type without its parameters.
 pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(CONTENT_TYPE)?;
-    // As nearly everybody writes it: there is nothing to look for then.
+    // The usual spelling needs no parsing.
     if value == FORM {
         return Some(FORM);
     }
@@ -53,11 +53,11 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Reads a body.
 ///
 /// # Errors
-/// `BodyTooLarge` past `server.max_body`, `BodyTimeout` when it has not arrived after `server.request_timeout`,
-/// `InvalidRequest` when the connection or its encoding broke.
+/// `BodyTooLarge` above `server.max_body`, `BodyTimeout` after `server.request_timeout`, `InvalidRequest` if the connection breaks
+/// or the transfer coding is malformed.
 pub async fn read(payload: Payload, settings: &HttpSettings) -> Result<Bytes, OAuthError> {
     let mut reading = pin!(read_whole(payload, settings.max_body));
-    // Nearly always the body has come with the head: then no clock is read and no timer made.
+    // Usually the body has arrived with the head, and no timer is needed.
     if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         return body;
     }
@@ -67,16 +67,16 @@ pub async fn read(payload: Payload, settings: &HttpSettings) -> Result<Bytes, OA
     }
 }
 
-async fn read_whole(mut payload: Payload, most: usize) -> Result<Bytes, OAuthError> {
+async fn read_whole(mut payload: Payload, max: usize) -> Result<Bytes, OAuthError> {
     const BROKEN: OAuthError = OAuthError::InvalidRequest("the body could not be read");
     let Some(first) = payload.next().await else {
         return Ok(Bytes::new());
     };
     let first = first.map_err(|_| BROKEN)?;
-    if first.len() > most {
+    if first.len() > max {
         return Err(OAuthError::BodyTooLarge);
     }
-    // Nearly always one piece is all there is; it is handed on as it came.
+    // Usually there is one piece, which is returned without a copy.
     let Some(second) = payload.next().await else {
         return Ok(first);
     };
@@ -84,7 +84,7 @@ async fn read_whole(mut payload: Payload, most: usize) -> Result<Bytes, OAuthErr
     let mut next = Some(second);
     while let Some(piece) = next {
         let piece = piece.map_err(|_| BROKEN)?;
-        if whole.len() + piece.len() > most {
+        if whole.len() + piece.len() > max {
             return Err(OAuthError::BodyTooLarge);
         }
         whole.extend_from_slice(&piece);

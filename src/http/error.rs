@@ -93,10 +93,7 @@ impl ApiError {
             Self::Denied(why) => detail_of(error::access_denied(why)),
             Self::Problem(status, why) => (*status, Cow::Borrowed(*why)),
             Self::MalformedMember(malformed) => (StatusCode::BAD_REQUEST, Cow::Owned(malformed.to_string())),
-            Self::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                Cow::Borrowed("this cannot be told now, try again later"),
-            ),
+            Self::Unavailable => detail_of(OAuthError::TemporarilyUnavailable.row()),
         };
         let response = problem(status, &detail);
         match self {
@@ -434,7 +431,7 @@ mod tests {
                 "503 retry-after: 1",
                 "Service Unavailable",
                 503,
-                "this cannot be told now, try again later",
+                "the server cannot answer now, try again later",
             ),
             (
                 OAuthError::BodyTooLarge.into(),

@@ -1,8 +1,8 @@
-//! `/validate`: a gateway asks whether a request may pass (forward-auth; RFC 6750 for the token).
+//! `/validate`: decides for a gateway whether a request may pass (forward-auth; RFC 6750 for the token).
 //!
-//! It speaks three dialects: `X-Forwarded-*` (Traefik, Caddy), `X-Original-*` (nginx's auth_request) and the request
-//! itself below `/validate` (Envoy's ext_authz). Whatever could be read in two ways is refused with 403: between the
-//! gateway, this policy and the upstream there must be no two opinions about which request it is.
+//! The original request comes in one of three forms: `X-Forwarded-*` (Traefik, Caddy), `X-Original-*` (nginx's
+//! auth_request), or method and path of the request itself below `/validate` (Envoy's ext_authz). An ambiguous request gets
+//! 403: the gateway, this policy and the upstream must not disagree about which request is authorized.
 
 use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
@@ -23,7 +23,7 @@ use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
 use crate::unavailable::Unavailable;
 
-/// Where gateways ask; what follows it is a path in Envoy's dialect.
+/// The path of the endpoint. With Envoy, the path of the original request follows.
 pub const PATH: &str = "/validate";
 
 const FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -37,11 +37,11 @@ const TOKEN_SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-token-id");
 const TOKEN_EXPIRES: HeaderName = HeaderName::from_static("x-token-expires");
 
-/// The request that a gateway asks about.
+/// The request that the gateway received.
 #[derive(Clone, Copy, Debug)]
 struct Original<'r> {
     method: &'r str,
-    /// `None`: the gateway does not say.
+    /// `None`: the gateway did not send it.
     host: Option<&'r str>,
     /// Path and query, as they were sent.
     target: &'r str,
@@ -99,7 +99,7 @@ async fn redeem(worker: &Worker, claims: &AccessTokenClaims) -> Result<bool, Una
     worker.shared.revocations.redeem(token, worker.now()).await
 }
 
-const CLIENT_ID_NOT_HEADER_SAFE: &str = "the client id begins or ends with a space, which a header cannot say";
+const CLIENT_ID_NOT_HEADER_SAFE: &str = "the client id begins or ends with a space, which a header cannot carry";
 
 fn require_gateway(worker: &Worker, request: &HttpRequest) -> Result<(), &'static str> {
     let trusted = worker.trusted_proxies();
@@ -125,10 +125,10 @@ async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Optio
     active_when_warm(worker, token, Some(&audience), worker.now()).await
 }
 
-/// The original request, of which there must be exactly one opinion (P43).
+/// The original request. All headers that describe it must agree (P43).
 fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     let headers = request.headers();
-    refuse_disguises(headers)?;
+    reject_ambiguous_headers(headers)?;
     if request.uri().authority().is_some() || request.uri().scheme().is_some() {
         return Err("the request line must not name a host");
     }
@@ -148,23 +148,23 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     for other in sources {
         let (path, other_path) = (path_of(first.target), path_of(other.target));
         if first.method != other.method || path != other_path || !same_host(first.host, other.host) {
-            return Err(DISAGREE);
+            return Err(CONFLICT);
         }
         first.host = first.host.or(other.host);
     }
-    // Alone, X-Forwarded-Host is no source, but another host than the one that counts is a second opinion.
+    // X-Forwarded-Host alone describes no request, but it must not contradict the host of the one that is described.
     if !same_host(first.host, forwarded_host) {
-        return Err(DISAGREE);
+        return Err(CONFLICT);
     }
     Ok(first)
 }
 
-const DISAGREE: &str = "there are two opinions about the original request";
+const CONFLICT: &str = "conflicting forwarded headers";
 
-/// Headers that somebody on the way could take for one of ours: spelled with underscores (CGI makes both the same), or
-/// to be removed by the next hop because `Connection` names them (RFC 9110 §7.6.1).
-fn refuse_disguises(headers: &HeaderMap) -> Result<(), &'static str> {
-    let disguised = |name: &HeaderName| name.as_str().contains('_') && counts_here(&name.as_str().replace('_', "-"));
+/// Rejects headers that another hop could treat differently: those spelled with underscores, which CGI does not distinguish from
+/// hyphens, and those that the next hop removes because `Connection` names them (RFC 9110 §7.6.1).
+fn reject_ambiguous_headers(headers: &HeaderMap) -> Result<(), &'static str> {
+    let disguised = |name: &HeaderName| name.as_str().contains('_') && is_sensitive(&name.as_str().replace('_', "-"));
     if headers.keys().any(disguised) {
         return Err("a header about the request is spelled with underscores");
     }
@@ -172,7 +172,7 @@ fn refuse_disguises(headers: &HeaderMap) -> Result<(), &'static str> {
         let options = connection
             .to_str()
             .map_err(|_| "the Connection header cannot be read")?;
-        let named = |option: &str| counts_here(&option.trim().to_ascii_lowercase().replace('_', "-"));
+        let named = |option: &str| is_sensitive(&option.trim().to_ascii_lowercase().replace('_', "-"));
         if options.split(',').any(named) {
             return Err("a header about the request is named in Connection");
         }
@@ -180,8 +180,8 @@ fn refuse_disguises(headers: &HeaderMap) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a header says something about the original request, or to the upstream in our name.
-fn counts_here(name: &str) -> bool {
+/// Whether a header describes the original request, or is one that Mintage sends to the upstream.
+fn is_sensitive(name: &str) -> bool {
     let ours = [CLIENT_ID, TOKEN_SCOPE, TOKEN_ID, TOKEN_EXPIRES];
     name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
@@ -189,7 +189,7 @@ fn counts_here(name: &str) -> bool {
         || ours.iter().any(|own| own.as_str() == name)
 }
 
-/// A header that may come once.
+/// The value of a header that must not be repeated.
 fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, &'static str> {
     let mut values = headers.get_all(name);
     let Some(value) = values.next() else {
@@ -203,7 +203,7 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, &'stati
         .map_err(|_| "a header about the request is not printable ASCII")
 }
 
-/// Method and target belong together.
+/// Method and target, which must come together.
 fn pair<'r>(method: Option<&'r str>, target: Option<&'r str>) -> Result<Option<(&'r str, &'r str)>, &'static str> {
     match (method, target) {
         (Some(method), Some(target)) => Ok(Some((method, target))),
@@ -213,7 +213,7 @@ fn pair<'r>(method: Option<&'r str>, target: Option<&'r str>) -> Result<Option<(
     }
 }
 
-/// What follows `/validate` in our own path, which must not spell that in another way.
+/// The path after `/validate`, which must not be percent-encoded.
 fn own_target(request: &HttpRequest) -> Result<Option<&str>, &'static str> {
     let target = request.uri().path().strip_prefix(PATH);
     let target = target.ok_or("the path of this endpoint is escaped")?;
@@ -224,13 +224,13 @@ fn path_of(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
-/// Whether two hosts are the same, or one is not known.
+/// Whether two hosts are the same, or one is unknown.
 fn same_host(one: Option<&str>, other: Option<&str>) -> bool {
     let (Some(one), Some(other)) = (one, other) else {
         return true;
     };
     if one == other {
-        // Also when both are malformed in the same way: the policy refuses that by itself.
+        // They may both be malformed: the policy denies that.
         return true;
     }
     let (mut buffer, mut other_buffer) = ([0; MAX_HOST], [0; MAX_HOST]);
@@ -238,7 +238,7 @@ fn same_host(one: Option<&str>, other: Option<&str>) -> bool {
     one.is_ok() && one == normal_host(other, &mut other_buffer)
 }
 
-/// P45: who it is and what the token says, and nothing else about it.
+/// 200 with the client and the claims that upstreams need, and nothing else of the token (P45).
 fn allowed(claims: &AccessTokenClaims) -> HttpResponse {
     let id = claims.jti.text();
     let mut builder = HttpResponse::Ok();

@@ -1,4 +1,4 @@
-//! `POST /introspect`: is this token active, and what does it say? (RFC 7662)
+//! `POST /introspect`: whether a token is active, and its claims (RFC 7662).
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -13,7 +13,7 @@ use crate::oauth::introspection;
 use crate::oauth::metadata::INTROSPECTION_PATH;
 use crate::oauth::request::TokenQuestion;
 
-/// Answers a client about a token; `{"active":false}` for everything it may not know (P33).
+/// `POST /introspect`: the claims of an active token that the client may introspect, otherwise `{"active":false}` (P33).
 #[utoipa::path(
     post,
     path = INTROSPECTION_PATH,
@@ -25,7 +25,7 @@ use crate::oauth::request::TokenQuestion;
 )]
 pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(
+    let mut parameters = body::parsed(
         request.headers(),
         payload,
         &worker.shared.settings,
@@ -35,16 +35,16 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
     .await?;
     let now = worker.now();
     let form = FormCredentials {
-        client_id: asked.client_id.take(),
-        client_secret: asked.client_secret.take(),
+        client_id: parameters.client_id.take(),
+        client_secret: parameters.client_secret.take(),
     };
     let client = authenticate(worker, &worker.caller(&request), form, now).await?;
-    let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
+    let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
-    let told = claims.filter(|claims| introspection::may_ask(&client, claims));
+    let visible = claims.filter(|claims| introspection::may_ask(&client, claims));
     let mut builder = HttpResponse::Ok();
     no_store(json(&mut builder));
-    Ok(match told {
+    Ok(match visible {
         Some(claims) => builder.body(introspection::active(&claims)),
         None => builder.body(introspection::INACTIVE),
     })

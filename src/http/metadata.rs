@@ -1,4 +1,4 @@
-//! What the server says of itself: metadata (RFC 8414) and public keys (RFC 7517).
+//! Authorization server metadata (RFC 8414) and public keys (RFC 7517).
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
@@ -40,15 +40,15 @@ pub async fn jwks(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     };
     let ring = ring.ok_or(KeysUnusable::NotLoaded)?;
     let mut builder = HttpResponse::Ok();
-    // Whoever keeps it must have the next key before that signs.
+    // A cached JWKS must expire early enough to learn the next key before that key signs.
     let silence = shared.readiness.feed_lag.age().unwrap_or_default();
     let settings = &shared.settings;
-    let keep = settings.schedule.jwks_max_age(settings.jwks_max_age, silence);
-    json(&mut builder).insert_header((CACHE_CONTROL, max_age(keep)));
+    let lifetime = settings.schedule.jwks_max_age(settings.jwks_max_age, silence);
+    json(&mut builder).insert_header((CACHE_CONTROL, max_age(lifetime)));
     Ok(builder.body(ring.jwks().to_owned()))
 }
 
 fn max_age(time: std::time::Duration) -> HeaderValue {
     HeaderValue::try_from(format!("public, max-age={}", time.as_secs()))
-        .expect("letters and digits make a header value")
+        .expect("letters and digits are valid in a header")
 }

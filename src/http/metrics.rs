@@ -1,8 +1,8 @@
-//! `GET /metrics`: what Prometheus reads. No database is asked, and nothing is locked that a warm request wants.
+//! `GET /metrics`: metrics for Prometheus. A scrape queries no database and takes no lock that a warm request needs.
 //!
-//! What workers count is read from their cells. The client caches and the writer are asked by one message each, which
-//! they answer from numbers they have; if they do not within a second, the scrape leaves their metrics out rather than
-//! show less than was counted.
+//! The counters of the workers are read from their cells. The client caches and the writer get one message each and reply with
+//! numbers they have at hand. If they do not reply within a second, the scrape omits their metrics: a partial sum would look
+//! like a counter that went back.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::actors::janitor::JanitorDocument;
 use crate::clients::password_verifier::PasswordVerifierCounts;
 use crate::metrics::{self, Text};
 
-/// How long a scrape waits for a worker or the writer; Prometheus gives up after ten seconds.
+/// How long a scrape waits for the workers and the writer. Prometheus gives up after ten seconds.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`
@@ -28,7 +28,7 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
     get,
     path = "/metrics",
     operation_id = "metrics",
-    summary = "What Prometheus reads",
+    summary = "Metrics for Prometheus",
     responses((status = 200, body = String, content_type = "text/plain"), OAuthFailure<413>),
 )]
 pub async fn metrics(request: HttpRequest) -> HttpResponse {
@@ -39,7 +39,7 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     let mut text = Text::default();
     write_server(&mut text, shared);
     shared.metrics.write(&mut text);
-    write_slow_hashes(&mut text, &shared.password_verifier.counts());
+    write_password_hashes(&mut text, &shared.password_verifier.counts());
     if let Ok(caches) = caches {
         write_caches(&mut text, &caches, shared.settings.cache_capacity);
     }
@@ -62,7 +62,7 @@ fn write_server(text: &mut Text, shared: &Shared) {
     text.single(&metrics::READY, f64::from(u8::from(ready)));
 }
 
-fn write_slow_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
+fn write_password_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
     for (metric, value) in [
         (metrics::SLOW_HASHES_VERIFIED, counts.verified),
         (metrics::SLOW_HASHES_REPLACED, counts.replaced),
@@ -70,9 +70,9 @@ fn write_slow_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {
     ] {
         text.single(&metric, value as f64);
     }
-    let mut under_way = text.family(&metrics::SLOW_HASHES_UNDER_WAY);
-    under_way.sample(&[("state", "running")], counts.running as f64);
-    under_way.sample(&[("state", "waiting")], counts.waiting as f64);
+    let mut in_progress = text.family(&metrics::SLOW_HASHES_UNDER_WAY);
+    in_progress.sample(&[("state", "running")], counts.running as f64);
+    in_progress.sample(&[("state", "waiting")], counts.waiting as f64);
 }
 
 fn write_caches(text: &mut Text, workers: &[CacheCounts], capacity: usize) {
@@ -153,7 +153,7 @@ fn write_pool(text: &mut Text, shared: &Shared) {
 fn write_revocations(text: &mut Text, shared: &Shared) {
     text.single(&metrics::REVOCATIONS_KNOWN, shared.revocations.known() as f64);
     let mut lag = text.family(&metrics::CHANGE_FEED_LAG);
-    // Before the first answer there is no such time, and 0 would say that all is well.
+    // Before the first poll the lag is unknown, and 0 would mean that the feed is current.
     if let Some(age) = shared.readiness.feed_lag.age() {
         lag.sample(&[], age.as_secs_f64());
     }
@@ -162,7 +162,7 @@ fn write_revocations(text: &mut Text, shared: &Shared) {
 fn write_redis(text: &mut Text, shared: &Shared) {
     let stats = shared.peers.stats();
     let mut up = text.family(&metrics::REDIS_UP);
-    // Without Redis nothing is down.
+    // Without Redis there is nothing to be down.
     if let Some(stats) = stats {
         up.sample(&[], f64::from(u8::from(stats.up)));
     }

@@ -1,5 +1,5 @@
-//! The middleware around every answer, whatever the route: a request id (P26), rejection of bodies that declare themselves
-//! too large (P6), `Connection: close` while the server stops, and a place in the metrics.
+//! The middleware of every request: the request id of the response (P26), rejection of bodies whose `Content-Length` is too
+//! large (P6), `Connection: close` while the server stops, and the request metrics.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
@@ -20,7 +20,7 @@ use super::state::Worker;
 use crate::metrics::RouteLabel;
 use crate::oauth::error::OAuthError;
 
-/// The middleware; to be wrapped around everything.
+/// The middleware. It wraps the whole application, so that it sees unknown paths too.
 pub struct Middleware;
 
 impl<S> Transform<S, ServiceRequest> for Middleware
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// The middleware around one application.
+/// The middleware of one application.
 pub struct MiddlewareService<S> {
     service: S,
 }
@@ -55,7 +55,7 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let began = Instant::now();
-        if declares_too_much(&request) {
+        if declares_too_large_body(&request) {
             let rejection = ApiError::from(OAuthError::BodyTooLarge).response(Format::of_path(request.path()));
             return MiddlewareFuture::Rejected {
                 began,
@@ -64,18 +64,18 @@ where
         }
         MiddlewareFuture::Called {
             began,
-            answering: self.service.call(request),
+            response: self.service.call(request),
         }
     }
 }
 
 pin_project! {
-    /// The answer on its way.
+    /// The response of a request.
     #[project = MiddlewareProjection]
     pub enum MiddlewareFuture<F> {
-        /// The application answers.
-        Called { began: Instant, #[pin] answering: F },
-        /// The application was not asked.
+        /// The application handles the request.
+        Called { began: Instant, #[pin] response: F },
+        /// The request was rejected before it reached the application.
         Rejected { began: Instant, response: Option<ServiceResponse<BoxBody>> },
     }
 }
@@ -88,7 +88,7 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let (mut response, began) = match self.project() {
-            MiddlewareProjection::Called { began, answering } => (ready_or_pending!(answering.poll(context))?, *began),
+            MiddlewareProjection::Called { began, response } => (ready_or_pending!(response.poll(context))?, *began),
             MiddlewareProjection::Rejected { began, response } => {
                 let response = response.take().expect("a future is not polled after its end");
                 (response, *began)
@@ -114,7 +114,7 @@ fn add_headers(response: &mut ServiceResponse<BoxBody>) {
     }
 }
 
-/// Both readings of the clock are in here and in `call`: one when the head has come, one when the answer is made.
+/// The duration is measured from the arrival of the head to the complete response.
 fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
     let request = response.request();
     let Some(worker) = worker(request.app_data()) else {
@@ -122,7 +122,7 @@ fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
     };
     let route = match request.app_data::<RouteLabel>() {
         Some(label) => *label,
-        // Nothing is there, or the request was refused before it came to its route.
+        // No resource has the path, or the request was rejected before routing.
         None => worker.shared.metrics.route_named(request.match_name()),
     };
     let status = response.status();
@@ -135,14 +135,14 @@ fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
     worker.metrics.answered(route, method, status.as_u16(), began.elapsed());
 }
 
-fn declares_too_much(request: &ServiceRequest) -> bool {
+fn declares_too_large_body(request: &ServiceRequest) -> bool {
     let Some(length) = request.headers().get(CONTENT_LENGTH) else {
         return false;
     };
     let declared = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
-    let most = worker(request.app_data()).map_or(0, |worker| worker.shared.settings.max_body);
-    // A length that is no number has been refused by the parser; one that overflows is too much.
-    declared.is_none_or(|declared| declared > most)
+    let max = worker(request.app_data()).map_or(0, |worker| worker.shared.settings.max_body);
+    // actix rejects a length that is no number. One that overflows is too large.
+    declared.is_none_or(|declared| declared > max)
 }
 
 fn worker(data: Option<&Data<Worker>>) -> Option<&Worker> {

@@ -1,4 +1,4 @@
-//! HTTP: handlers that route messages between the actors, and read as a list of named steps.
+//! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and formats the response.
 
 pub mod admin;
 mod auth;

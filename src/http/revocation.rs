@@ -1,4 +1,4 @@
-//! `POST /revoke`: takes a token back (RFC 7009).
+//! `POST /revoke`: revokes a token (RFC 7009).
 
 use actix_web::{HttpRequest, HttpResponse, web};
 
@@ -13,23 +13,23 @@ use crate::oauth::error::OAuthError;
 use crate::oauth::metadata::REVOCATION_PATH;
 use crate::oauth::request::TokenQuestion;
 
-/// In seconds: by as much the clock may be fast without that a revocation is lost by it.
-const CLOCK_ERROR: i64 = 24 * 3600;
+/// How far the clock may be ahead, in seconds, without losing a revocation.
+const MAX_CLOCK_ERROR: i64 = 24 * 3600;
 
-/// Takes a token back; 200 as well for what is no token of ours, or no longer one (RFC 7009 §2.2).
-/// The answer is `{}` as JSON rather than nothing: some clients insist on it.
+/// `POST /revoke`: 200 also for an unknown, malformed or expired token (RFC 7009 §2.2). The body is `{}`, because some clients
+/// require JSON.
 #[utoipa::path(
     post,
     path = REVOCATION_PATH,
     operation_id = "revoke",
-    summary = "Take a token back (RFC 7009)",
+    summary = "Revoke a token (RFC 7009)",
     request_body(content = schemas::TokenQuestion, content_type = "application/x-www-form-urlencoded"),
     responses((status = 200, body = schemas::Nothing), schemas::ClientFailures),
     security(("client" = [])),
 )]
 pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(
+    let mut parameters = body::parsed(
         request.headers(),
         payload,
         &worker.shared.settings,
@@ -39,11 +39,11 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
     .await?;
     let now = worker.now();
     let form = FormCredentials {
-        client_id: asked.client_id.take(),
-        client_secret: asked.client_secret.take(),
+        client_id: parameters.client_id.take(),
+        client_secret: parameters.client_secret.take(),
     };
     let client = authenticate(worker, &worker.caller(&request), form, now).await?;
-    let token = asked.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
+    let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let verified = match worker.keys.verify(&token, now) {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),
         verified => verified,
@@ -52,8 +52,9 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         if *claims.client_id != *client.id.as_str() {
             return Err(OAuthError::AnothersToken.into());
         }
-        // What ended long ago needs no revocation. What seems to have ended may become active again with the clock set right.
-        if now.seconds() < claims.exp + CLOCK_ERROR {
+        // A token that expired long ago needs no revocation. One that seems to have expired since may become active again when
+        // the clock is corrected.
+        if now.seconds() < claims.exp + MAX_CLOCK_ERROR {
             let token = InvalidatedToken::from(&claims);
             worker.shared.revocations.revoke(token, now).await?;
         }

@@ -1,4 +1,4 @@
-//! What the handlers work with: [`Shared`] by all workers, and a [`Worker`] for each thread.
+//! The state of the handlers: [`Shared`] is shared by all workers, [`Worker`] belongs to one thread.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -31,17 +31,17 @@ use crate::snapshot::SnapshotReader;
 use crate::throttle::AuthLimits;
 use crate::time::UnixMillis;
 
-/// What all workers share.
+/// State of all workers.
 pub struct Shared {
     /// The clock.
     pub clock: Clock,
-    /// What `[token]` says; replaced on a reload.
+    /// The policy of `[token]`; replaced on a reload.
     pub policy: ArcSwap<TokenPolicy>,
-    /// `cache.ttl` as it counts now, for `/admin/cache/stats`; replaced on a reload.
+    /// The effective `cache.ttl`, for `/admin/cache/stats`; replaced on a reload.
     pub cache_ttl: ArcSwap<Duration>,
-    /// The limits of `[server]` and what the documents say.
+    /// Settings that a reload does not change.
     pub settings: HttpSettings,
-    /// What operators can do.
+    /// The operations of operators.
     pub admin: Administration,
     /// The current keys.
     pub keys: KeyStore,
@@ -49,66 +49,66 @@ pub struct Shared {
     pub routes: SnapshotReader<RouteTable>,
     /// The client caches of all workers.
     pub caches: ClientCaches,
-    /// What has been taken back.
+    /// Revoked tokens and the status of clients.
     pub revocations: Revocations,
-    /// The instances that it hears of through Redis.
+    /// The other instances, through Redis.
     pub peers: Peers,
     /// The writer of token records.
     pub writer: BatchWriterHandle,
-    /// When secrets were last used.
+    /// Records when each secret was last used.
     pub secret_usage: SecretUsage,
-    /// Verifies secrets that are kept by a slow hash.
+    /// Verifies secrets against password hashes.
     pub password_verifier: PasswordVerifier,
-    /// What the janitor has done.
+    /// What the janitor has removed.
     pub janitor: JanitorStats,
-    /// Whether to send traffic here.
+    /// Whether the server is ready for traffic.
     pub readiness: Readiness,
-    /// The log of denied credentials.
+    /// The log of denials.
     pub denials: DenialLog,
-    /// The limit on them.
+    /// The limit on failed authentications.
     pub auth_limits: AuthLimits,
-    /// What the workers count.
+    /// The metrics of all workers.
     pub metrics: Metrics,
 }
 
-/// Settings that a running server does not change.
+/// Settings that a reload does not change.
 pub struct HttpSettings {
-    /// The largest body, in bytes.
+    /// The maximum size of a body, in bytes.
     pub max_body: usize,
-    /// How long a body may take to arrive.
+    /// The time in which a body must arrive.
     pub request_timeout: Duration,
-    /// The peers that are believed about who sent a request.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub trusted_proxies: TrustedProxies,
     /// `Cache-Control` of JWKS and metadata.
     pub jwks_max_age: Duration,
-    /// When keys change.
+    /// The rotation schedule of signing keys.
     pub schedule: Schedule,
     /// The metadata document, as JSON.
     pub metadata: String,
-    /// What `/admin/cache/stats` says of the settings: clients for each worker.
+    /// `cache.capacity`: clients per worker.
     pub cache_capacity: usize,
 }
 
-/// What one worker thread has of its own; nothing in it is shared or locked.
+/// State of one worker thread. Nothing in it but `shared` is visible to other threads.
 pub struct Worker {
-    /// What it shares with the others.
+    /// State of all workers.
     pub shared: Arc<Shared>,
     /// The client cache of this thread.
     pub cache: ClientCacheHandle,
-    /// The keys, parsed.
+    /// The parsed signing keys.
     pub keys: WorkerKeys,
-    /// Where its records go.
+    /// The queue for token records.
     pub recorder: Recorder,
-    /// Makes token ids.
+    /// Generates token ids.
     pub token_ids: RefCell<TokenIdSource>,
-    /// Makes request ids.
+    /// Generates request ids.
     pub request_ids: RequestIdSource,
-    /// What it counts.
+    /// The counters of this worker.
     pub metrics: WorkerMetrics,
 }
 
 impl Worker {
-    /// The worker that serves a request.
+    /// The worker that serves a request. For handlers and the middleware only; everything below takes the worker.
     pub fn of(request: &HttpRequest) -> &Worker {
         request
             .app_data::<Data<Worker>>()
@@ -125,7 +125,7 @@ impl Worker {
         self.shared.clock.now()
     }
 
-    /// The proxies that are believed about who sent a request.
+    /// The proxies whose `X-Forwarded-For` is trusted.
     pub fn trusted_proxies(&self) -> &TrustedProxies {
         &self.shared.settings.trusted_proxies
     }

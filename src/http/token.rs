@@ -13,7 +13,7 @@ use crate::oauth::metadata::TOKEN_PATH;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response;
 
-/// Issues a token.
+/// `POST /token`: authenticates the client and issues a token.
 #[utoipa::path(
     post,
     path = TOKEN_PATH,
@@ -25,7 +25,7 @@ use crate::oauth::response;
 )]
 pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let mut asked = body::parsed(
+    let mut token_request = body::parsed(
         request.headers(),
         payload,
         &worker.shared.settings,
@@ -35,24 +35,24 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     .await?;
     let now = worker.now();
     let form = FormCredentials {
-        client_id: asked.client_id.take(),
-        client_secret: asked.client_secret.take(),
+        client_id: token_request.client_id.take(),
+        client_secret: token_request.client_secret.take(),
     };
     let client = authenticate(worker, &worker.caller(&request), form, now).await?;
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
-    let claims = grant::client_credentials(&client, &asked, &policy, now, id)?;
+    let claims = grant::client_credentials(&client, &token_request, &policy, now, id)?;
     let alg = client.alg.unwrap_or(policy.alg);
-    let answer = || {
-        response::token(claims.exp - claims.iat, claims.scope.as_str(), |answer| {
-            worker.keys.sign(alg, &claims, now, answer)
+    let sign = || {
+        response::token(claims.exp - claims.iat, claims.scope.as_str(), |body| {
+            worker.keys.sign(alg, &claims, now, body)
         })
     };
-    let answer = match answer() {
-        Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => answer(),
+    let body = match sign() {
+        Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => sign(),
         signed => signed,
     }?;
     worker.recorder.record(&claims, now).await?;
     worker.metrics.issued(alg, claims.one_time);
-    Ok(no_store(json(&mut HttpResponse::Ok())).body(answer))
+    Ok(no_store(json(&mut HttpResponse::Ok())).body(body))
 }

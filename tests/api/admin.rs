@@ -484,7 +484,7 @@ fn without_a_database_admin_cannot_tell_and_says_so() {
     answer.assert_problem(
         503,
         "Service Unavailable",
-        "this cannot be told now, try again later",
+        "the server cannot answer now, try again later",
         None,
     );
     assert_eq!(answer.header("retry-after"), Some("1"));

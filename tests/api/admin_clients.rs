@@ -643,7 +643,7 @@ fn g7_while_the_database_takes_no_writes_they_are_503() {
         answer.assert_problem(
             503,
             "Service Unavailable",
-            "this cannot be told now, try again later",
+            "the server cannot answer now, try again later",
             None,
         );
         assert_eq!(answer.header("retry-after"), Some("1"));

@@ -9,7 +9,7 @@ use crate::TIMEOUT;
 
 const REALM: &str = "Bearer realm=\"mintage\"";
 const INVALID: &str = "Bearer realm=\"mintage\", error=\"invalid_token\"";
-const DISAGREE: &str = "there are two opinions about the original request";
+const DISAGREE: &str = "conflicting forwarded headers";
 const NO_REQUEST: &str = "there is no original request";
 const TWICE: &str = "a header about the request comes twice";
 const UNDERSCORES: &str = "a header about the request is spelled with underscores";
@@ -507,6 +507,6 @@ fn an_id_that_a_header_cannot_say_is_refused() {
     let Setting { server, .. } = setting();
     let spaced = server.client_with_id(" demo", "orders:read", &[]);
     let token = server.token(&spaced, "orders:read", &[]);
-    let why = "the client id begins or ends with a space, which a header cannot say";
+    let why = "the client id begins or ends with a space, which a header cannot carry";
     server.validate("GET", "/orders/1", &token).assert_denied(why);
 }
