@@ -309,7 +309,9 @@ impl Server {
     #[track_caller]
     pub fn admin_origin(&self) -> String {
         let log = self.log();
-        let (_, rest) = log.split_once("admin=http://").expect("it has a listener for admin");
+        let (_, rest) = log
+            .split_once("admin_url=http://")
+            .expect("it has a listener for admin");
         format!("http://{}", rest.split_whitespace().next().unwrap())
     }
 

@@ -113,7 +113,7 @@ fn inspected(format: &str, data: &[u8]) -> Option<Inspected> {
         Err(why) => {
             let why = why.to_string();
             let known = [
-                "the file is no JSON: see line ",
+                "the file is not JSON: see line ",
                 "the file cannot be read as CSV",
                 "the file is empty",
                 "the file has more than 20000 clients: import them in parts",
