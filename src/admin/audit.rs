@@ -6,7 +6,8 @@ use crate::api::audit::AuditDocument;
 use crate::db::audit;
 
 impl Administration {
-    /// At most `limit` audit events, the newest first: those before event `before`, or the newest of all.
+    /// At most `limit` audit events, the newest first: those before event `before`, or the newest
+    /// of all.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,8 +1,9 @@
-//! `GET /metrics`: metrics for Prometheus. A scrape queries no database and takes no lock that a warm request needs.
+//! `GET /metrics`: metrics for Prometheus. A scrape queries no database and takes no lock that a
+//! warm request needs.
 //!
-//! The counters of the workers are read from their cells. The client caches and the writer get one message each and reply with
-//! numbers they have at hand. If they do not reply within a second, the scrape omits their metrics: a partial sum would look
-//! like a counter that went back.
+//! The counters of the workers are read from their cells. The client caches and the writer get one
+//! message each and reply with numbers they have at hand. If they do not reply within a second, the
+//! scrape omits their metrics: a partial sum would look like a counter that went back.
 
 use std::time::Duration;
 

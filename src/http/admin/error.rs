@@ -1,4 +1,5 @@
-//! How each failure of an operation is answered: the one table of statuses and details of the admin API.
+//! How each failure of an operation is answered: the one table of statuses and details of the admin
+//! API.
 
 use actix_web::http::StatusCode;
 
