@@ -1,7 +1,7 @@
 //! Logs: env_logger writes them, as text for people or JSON lines for machines; `RUST_LOG` sets the
 //! levels.
 //!
-//! The crates underneath are never let below `warn`: at `debug` or `trace` some of them write out
+//! Events of other crates below `warn` are dropped: at `debug` or `trace`, some of them contain
 //! what a client sent, and a credential must not reach a log at any level (G8). Events of the HTTP
 //! parser are dropped entirely: it logs each malformed request as an error, so anyone could fill
 //! the disk.
@@ -34,7 +34,7 @@ pub fn start(format: LogFormat, clock: Clock) {
     }
 }
 
-/// env_logger, with other crates held at `warn` and above.
+/// env_logger, without events of other crates below `warn`.
 struct Guarded(Logger);
 
 impl Guarded {

@@ -1,4 +1,4 @@
-//! systemd: tells the service manager when the server is ready, reloads, stops, and that it is
+//! systemd: notifies the service manager when the server is ready, reloads or stops, and that it is
 //! alive (`Type=notify`, sd_notify(3)).
 //!
 //! The states and the watchdog's interval are sd-notify's. The socket is our own: sd-notify 0.5

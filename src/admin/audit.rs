@@ -1,4 +1,4 @@
-//! The audit log, read.
+//! The audit log: list.
 
 use super::error::failed;
 use super::{Administration, OperationError};

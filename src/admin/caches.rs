@@ -1,4 +1,4 @@
-//! The client caches, cleared.
+//! The client caches: clear.
 
 use super::Administration;
 

@@ -58,8 +58,8 @@ impl Administration {
             DbError::Conflict => OperationError::ClientExists,
             other => failed(other),
         })?;
-        // The client is committed and this is the only time that its secret can be shown, so a
-        // failure to apply it is no failure of the operation.
+        // The client is committed and this is the only time that its secret can be shown, so the
+        // operation succeeds even if it cannot be applied yet.
         if self.apply_client(&client.id).await.is_err() {
             log::warn!(client:% = client.id; "client not in effect yet");
         }

@@ -1,4 +1,4 @@
-//! Token records, listed, and tokens revoked by an operator: one of them, or all of a client.
+//! Tokens: list the records, revoke one token or all tokens of a client.
 
 use super::error::failed;
 use super::{Administration, OperationError};
@@ -11,9 +11,9 @@ use crate::oauth::client::{ClientId, TTL_SECONDS};
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// How far in the future an id may have been issued: two hours, in milliseconds, more than the
-/// clocks of instances differ. The revocation of a token from further on would have to be kept
-/// until that token expires.
+/// How far in the future the time of issue in an id may be, in milliseconds: two hours, which
+/// exceeds the clock skew between instances. The revocation of a later id would be kept until the
+/// token would expire.
 const MAX_CLOCK_SKEW: i64 = 2 * 3600 * 1000;
 
 /// Some of the tokens that were issued to a client.

@@ -258,8 +258,7 @@ mod tests {
             let list = format!("198.51.100.7, {garbage}, 10.0.0.2");
             assert_eq!(caller_of("127.0.0.1", &[&list]), "127.0.0.1", "{garbage}");
         }
-        // Left of the caller's address stands what the caller sent: it cannot choose another bucket
-        // with it.
+        // What the caller itself sent is left of its address, so it cannot choose another bucket.
         assert_eq!(caller_of("127.0.0.1", &["garbage, 198.51.100.7"]), "198.51.100.7");
     }
 

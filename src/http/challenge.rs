@@ -12,7 +12,7 @@ pub fn basic() -> HeaderValue {
     HeaderValue::from_static("Basic realm=\"mintage\", charset=\"UTF-8\"")
 }
 
-/// A bearer token, whatever is wrong with the request.
+/// A bearer token, without an error code.
 pub fn bearer_realm() -> HeaderValue {
     HeaderValue::from_static(REALM)
 }

@@ -163,7 +163,7 @@ fn write_revocations(text: &mut Text, shared: &Shared) {
 fn write_redis(text: &mut Text, shared: &Shared) {
     let stats = shared.peers.stats();
     let mut up = text.family(&metrics::REDIS_UP);
-    // Without Redis there is nothing to be down.
+    // Without `redis.url`, the metric has no sample.
     if let Some(stats) = stats {
         up.sample(&[], f64::from(u8::from(stats.up)));
     }

@@ -39,7 +39,7 @@ impl From<OperationError> for ApiError {
     }
 }
 
-/// 400, with what the request must be like.
+/// 400, with the rule that the request violates.
 pub fn bad_request(detail: &'static str) -> ApiError {
     ApiError::Problem(StatusCode::BAD_REQUEST, detail)
 }
