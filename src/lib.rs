@@ -2,7 +2,7 @@
 //!
 //! # Allowed dependencies
 //! A module may use the modules listed behind it and no others. Names point only down the list.
-//! `tests/architecture.rs` reads this list and fails on every other dependency.
+//! `tests/repository/architecture.rs` reads this list and fails on every other dependency.
 //!
 //! ```text
 //! main        → cli

@@ -1,8 +1,10 @@
-//! Logs: env_logger writes them, as text for people or JSON lines for machines; `RUST_LOG` sets the levels.
+//! Logs: env_logger writes them, as text for people or JSON lines for machines; `RUST_LOG` sets the
+//! levels.
 //!
-//! The crates underneath are never let below `warn`: at `debug` or `trace` some of them write out what a client
-//! sent, and a credential must not reach a log at any level (G8). Of the HTTP parser nothing is let through at all:
-//! it reports each malformed request as an error, so that any stranger could fill the disk.
+//! Events of other crates below `warn` are dropped: at `debug` or `trace`, some of them contain
+//! what a client sent, and a credential must not reach a log at any level (G8). Events of the HTTP
+//! parser are dropped entirely: it logs each malformed request as an error, so anyone could fill
+//! the disk.
 
 use std::io::Write;
 
@@ -32,7 +34,7 @@ pub fn start(format: LogFormat, clock: Clock) {
     }
 }
 
-/// env_logger, with other crates held at `warn` and above.
+/// env_logger, without events of other crates below `warn`.
 struct Guarded(Logger);
 
 impl Guarded {
@@ -58,7 +60,8 @@ impl Log for Guarded {
     }
 }
 
-/// `TIME LEVEL message key=value …`: the message is fixed, so what varies stands in the fields only.
+/// `TIME LEVEL message key=value …`: the message is fixed, so variable values are in the fields
+/// only.
 fn text_line(record: &Record<'_>, clock: &Clock) -> String {
     let mut line = format!("{} {:5} ", clock.now(), record.level());
     push_on_one_line(&mut line, &record.args().to_string());
@@ -80,7 +83,8 @@ impl<'kvs> VisitSource<'kvs> for TextFields {
         self.0.push(' ');
         self.0.push_str(key.as_str());
         self.0.push('=');
-        // Unquoted, a client id with a space or a line break could forge fields or lines of its own.
+        // Unquoted, a client id with a space or a line break could forge fields or lines of its
+        // own.
         let bare = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'=' | b'\\');
         match !value.is_empty() && value.bytes().all(bare) {
             true => self.0.push_str(&value),

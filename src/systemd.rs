@@ -1,8 +1,9 @@
-//! systemd: tells the service manager when the server is ready, reloads, stops, and that it is alive (`Type=notify`,
-//! sd_notify(3)).
+//! systemd: notifies the service manager when the server is ready, reloads or stops, and that it is
+//! alive (`Type=notify`, sd_notify(3)).
 //!
-//! The states and the watchdog's interval are sd-notify's. The socket is our own: sd-notify 0.5 takes a name in Linux's
-//! abstract namespace for a path, and waits when the service manager does not read.
+//! The states and the watchdog's interval are sd-notify's. The socket is our own: sd-notify 0.5
+//! treats a name in Linux's abstract namespace as a path, and blocks when the service manager does
+//! not read.
 
 use std::convert::Infallible;
 use std::ffi::OsStr;
@@ -17,7 +18,7 @@ use sd_notify::NotifyState;
 #[derive(Debug, Default)]
 pub struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
-    /// How long the service manager waits for a sign of life before it kills the server.
+    /// How long the service manager waits for a watchdog notification before it kills the server.
     watchdog: Option<Duration>,
 }
 
@@ -25,7 +26,8 @@ impl Notifier {
     /// The service manager that started this process, if `$NOTIFY_SOCKET` names one.
     ///
     /// # Errors
-    /// When `$NOTIFY_SOCKET` is not the address of a socket: the service manager would wait for ever.
+    /// When `$NOTIFY_SOCKET` is not the address of a socket: the service manager would wait for
+    /// ever.
     pub fn of_process() -> io::Result<Self> {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
@@ -36,7 +38,8 @@ impl Notifier {
         })
     }
 
-    /// A service manager that listens on a socket: a path, or with a leading `@` a name in Linux's abstract namespace.
+    /// A service manager that listens on a socket: a path, or with a leading `@` a name in Linux's
+    /// abstract namespace.
     ///
     /// # Errors
     /// As [`Notifier::of_process`].
@@ -47,7 +50,7 @@ impl Notifier {
             _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a path nor @name")),
         };
         let socket = UnixDatagram::unbound()?;
-        // A service manager that does not read must not hold the server up.
+        // A service manager that does not read must not block the server.
         socket.set_nonblocking(true)?;
         Ok(Self {
             socket: Some((socket, address)),
@@ -73,7 +76,8 @@ impl Notifier {
         self.tell(&[NotifyState::Stopping]);
     }
 
-    /// Gives a sign of life at half of the watchdog's time, for as long as this is polled. Never ends.
+    /// Sends a watchdog notification at half of the interval, for as long as this is polled. Never
+    /// ends.
     pub async fn keep_alive(&self) -> Infallible {
         let Some(watchdog) = self.watchdog else {
             return std::future::pending().await;

@@ -1,4 +1,4 @@
-//! The error of everything that may be out of reach: "no answer now", which never means "no".
+//! The error of everything that may be unavailable: "no answer now", which never means "no".
 
 use std::fmt;
 

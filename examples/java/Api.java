@@ -56,7 +56,7 @@ public class Api {
             told = introspect(parts[1]);
         } catch (IOException | InterruptedException error) {
             System.err.println("introspection failed: " + error.getMessage());
-            // Not "no": nobody knows.
+            // Unknown, which does not mean "inactive".
             exchange.getResponseHeaders().set("Retry-After", "1");
             answer(exchange, 503, "{\"error\":\"temporarily_unavailable\"}");
             return;

@@ -43,7 +43,7 @@ const server = createServer(async (request, response) => {
     told = await introspect(token);
   } catch (error) {
     console.error(`introspection failed: ${error.message}`);
-    // Not "no": nobody knows.
+    // Unknown, which does not mean "inactive".
     return answer(response, 503, { error: "temporarily_unavailable" }, { "Retry-After": "1" });
   }
   if (!told.active) return deny(response, 401, 'Bearer error="invalid_token"');

@@ -36,7 +36,7 @@ class Orders(BaseHTTPRequestHandler):
             answer = introspect(token)
         except OSError as error:
             print(f"introspection failed: {error}", file=sys.stderr)
-            # Not "no": nobody knows.
+            # Unknown, which does not mean "inactive".
             return self.answer(503, {"error": "temporarily_unavailable"}, {"Retry-After": "1"})
         if not answer["active"]:
             return self.deny(401, 'Bearer error="invalid_token"')
@@ -58,7 +58,7 @@ class Orders(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_):
-        """The paths of requests are nobody else's business."""
+        """Logs nothing: paths may be confidential."""
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-//! The audit log, read.
+//! The audit log: list.
 
 use super::error::failed;
 use super::{Administration, OperationError};
@@ -6,7 +6,8 @@ use crate::api::audit::AuditDocument;
 use crate::db::audit;
 
 impl Administration {
-    /// At most `limit` audit events, the newest first: those before event `before`, or the newest of all.
+    /// At most `limit` audit events, the newest first: those before event `before`, or the newest
+    /// of all.
     ///
     /// # Errors
     /// When the database fails.

@@ -41,7 +41,8 @@ impl Administration {
     /// Creates a client and generates its first secret.
     ///
     /// # Errors
-    /// [`OperationError::MalformedClient`], [`OperationError::ClientExists`], or when the database fails.
+    /// [`OperationError::MalformedClient`], [`OperationError::ClientExists`], or when the database
+    /// fails.
     pub async fn create_client(&self, by: Principal, fields: &ClientFields) -> Result<CreatedClient, OperationError> {
         let now = self.clock.now();
         let new = fields.new_id().and_then(|id| fields.new_client(id, now));
@@ -57,19 +58,20 @@ impl Administration {
             DbError::Conflict => OperationError::ClientExists,
             other => failed(other),
         })?;
-        // The client is committed and this is the only time that its secret can be shown, so a failure to apply it is no
-        // failure of the operation.
+        // The client is committed and this is the only time that its secret can be shown, so the
+        // operation succeeds even if it cannot be applied yet.
         if self.apply_client(&client.id).await.is_err() {
             log::warn!(client:% = client.id; "client not in effect yet");
         }
         Ok(CreatedClient { client, secret })
     }
 
-    /// Updates the members of a client that `fields` gives, if `is_expected` accepts its current version.
+    /// Updates the members of a client that `fields` gives, if `is_expected` accepts its current
+    /// version.
     ///
     /// # Errors
-    /// [`OperationError::ClientNotFound`], [`OperationError::VersionMismatch`], [`OperationError::MalformedClient`], or when
-    /// the database fails.
+    /// [`OperationError::ClientNotFound`], [`OperationError::VersionMismatch`],
+    /// [`OperationError::MalformedClient`], or when the database fails.
     pub async fn update_client(
         &self,
         by: Principal,
@@ -93,10 +95,12 @@ impl Administration {
         Ok(*client)
     }
 
-    /// Deletes a client and its secrets, if `is_expected` accepts its current version. Its tokens become inactive for good.
+    /// Deletes a client and its secrets, if `is_expected` accepts its current version. Its tokens
+    /// become inactive for good.
     ///
     /// # Errors
-    /// [`OperationError::ClientNotFound`], [`OperationError::VersionMismatch`], or when the database fails.
+    /// [`OperationError::ClientNotFound`], [`OperationError::VersionMismatch`], or when the
+    /// database fails.
     pub async fn delete_client(
         &self,
         by: Principal,
@@ -114,8 +118,8 @@ impl Administration {
 
     /// Applies a committed change of a client to every worker.
     ///
-    /// Replicas come first, or a cache could load the client again from one that lacks the change. A cache forgets the
-    /// client even if the database fails meanwhile.
+    /// Replicas come first, or a cache could load the client again from one that lacks the change.
+    /// A cache forgets the client even if the database fails meanwhile.
     pub(super) async fn apply_client(&self, id: &ClientId) -> Result<(), OperationError> {
         let caught_up = self.db.catch_up().await;
         let reloaded = self.revocations.reload_statuses(vec![id.clone()]).await;

@@ -4,8 +4,8 @@ use crate::api::client_fields::MalformedClient;
 use crate::db::DbError;
 use crate::gateway::route::MalformedRoute;
 
-/// Why an operation failed. After [`OperationError::Unavailable`] and [`OperationError::Internal`] the change may have been
-/// committed all the same; after any other error it was not.
+/// Why an operation failed. After [`OperationError::Unavailable`] and [`OperationError::Internal`]
+/// the change may have been committed all the same; after any other error it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperationError {
     /// There is no client with this id.
@@ -34,11 +34,13 @@ pub enum OperationError {
     MalformedRoute(MalformedRoute),
     /// The database did not answer.
     Unavailable,
-    /// The database rejected the operation, or holds a row that cannot be read. The cause is in the log.
+    /// The database rejected the operation, or holds a row that cannot be read. The cause is in the
+    /// log.
     Internal,
 }
 
-/// The error of an operation whose database call failed. The cause goes to the log, never to the operator.
+/// The error of an operation whose database call failed. The cause goes to the log, never to the
+/// operator.
 pub(super) fn failed(error: DbError) -> OperationError {
     match error {
         DbError::Unavailable(_) | DbError::Disconnected(_) => OperationError::Unavailable,

@@ -25,8 +25,9 @@ impl Administration {
         self.db.read(signing_keys::records).await.map_err(failed)
     }
 
-    /// Publishes a new key for each of these algorithms, except where one is published and not active yet; with
-    /// [`Activation::Immediate`], for all of them. In effect means: the new keys are in the JWKS of this instance.
+    /// Publishes a new key for each of these algorithms, except where one is published and not
+    /// active yet; with [`Activation::Immediate`], for all of them. In effect means: the new keys
+    /// are in the JWKS of this instance.
     ///
     /// # Errors
     /// [`OperationError::NextKeyExists`] if no key was to be published, or when the database fails.

@@ -1,8 +1,9 @@
 //! What an operator can do through the admin API: [`Administration`] owns every such operation.
 //!
-//! Nothing here knows HTTP. `http::admin` parses requests and decides status codes and documents; the operations return
-//! domain types, and an [`OperationError`] when they fail. The command line does not come this way: it calls
-//! [`crate::db::transactions`] on a connection of its own, because it has no caches to keep current.
+//! Nothing here knows HTTP. `http::admin` parses requests and decides status codes and documents;
+//! the operations return domain types, and an [`OperationError`] when they fail. The command line
+//! does not come this way: it calls [`crate::db::transactions`] on a connection of its own, because
+//! it has no caches to keep current.
 
 mod audit;
 mod caches;
@@ -32,13 +33,14 @@ pub use tokens::TokenList;
 
 /// Every operation of an operator. A clone operates on the same server.
 ///
-/// An operation that changes something returns once the change is in effect: it is committed in one transaction with its
-/// audit event, and every worker of this instance acts on it. Other instances follow when they read the change log, within a
-/// second.
+/// An operation that changes something returns once the change is in effect: it is committed in one
+/// transaction with its audit event, and every worker of this instance acts on it. Other instances
+/// follow when they read the change log, within a second.
 ///
-/// If the change is committed but cannot be applied here, the operation fails all the same, and this instance applies the
-/// change when it reads the change log. The exceptions are [`Administration::create_client`] and
-/// [`Administration::add_secret`]: they succeed even then, because the secret that they return cannot be shown later.
+/// If the change is committed but cannot be applied here, the operation fails all the same, and
+/// this instance applies the change when it reads the change log. The exceptions are
+/// [`Administration::create_client`] and [`Administration::add_secret`]: they succeed even then,
+/// because the secret that they return cannot be shown later.
 #[derive(Clone)]
 pub struct Administration {
     db: Db,
@@ -50,7 +52,8 @@ pub struct Administration {
 }
 
 impl Administration {
-    /// Operates on this database, and keeps the rest of this server current with what it writes there.
+    /// Operates on this database, and keeps the rest of this server current with what it writes
+    /// there.
     pub fn new(
         db: Db,
         clock: Clock,

@@ -32,7 +32,8 @@ impl Administration {
     /// Adds a route.
     ///
     /// # Errors
-    /// [`OperationError::MalformedRoute`], [`OperationError::RouteExists`], or when the database fails.
+    /// [`OperationError::MalformedRoute`], [`OperationError::RouteExists`], or when the database
+    /// fails.
     pub async fn add_route(&self, by: Principal, new: &NewRoute) -> Result<Route, OperationError> {
         let route = new
             .route(random_text(ID_LENGTH), self.clock.now())

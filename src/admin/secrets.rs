@@ -31,7 +31,8 @@ impl Administration {
     /// Generates another secret for a client.
     ///
     /// # Errors
-    /// [`OperationError::ClientNotFound`], [`OperationError::TooManySecrets`], or when the database fails.
+    /// [`OperationError::ClientNotFound`], [`OperationError::TooManySecrets`], or when the database
+    /// fails.
     pub async fn add_secret(
         &self,
         by: Principal,

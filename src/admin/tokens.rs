@@ -1,4 +1,4 @@
-//! Token records, listed, and tokens revoked by an operator: one of them, or all of a client.
+//! Tokens: list the records, revoke one token or all tokens of a client.
 
 use super::error::failed;
 use super::{Administration, OperationError};
@@ -11,8 +11,9 @@ use crate::oauth::client::{ClientId, TTL_SECONDS};
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
-/// How far in the future an id may have been issued: two hours, in milliseconds, more than the clocks of instances differ.
-/// The revocation of a token from further on would have to be kept until that token expires.
+/// How far in the future the time of issue in an id may be, in milliseconds: two hours, which
+/// exceeds the clock skew between instances. The revocation of a later id would be kept until the
+/// token would expire.
 const MAX_CLOCK_SKEW: i64 = 2 * 3600 * 1000;
 
 /// Some of the tokens that were issued to a client.
@@ -24,10 +25,11 @@ pub struct TokenList {
 }
 
 impl Administration {
-    /// At most `limit` tokens of a client, the newest first: those before `before`, or the newest of all.
+    /// At most `limit` tokens of a client, the newest first: those before `before`, or the newest
+    /// of all.
     ///
-    /// One call examines a bounded number of records, most of them other clients', so it may find fewer than `limit` and
-    /// still not be at the end.
+    /// One call examines a bounded number of records, most of them other clients', so it may find
+    /// fewer than `limit` and still not be at the end.
     ///
     /// # Errors
     /// When the database fails.
@@ -69,15 +71,16 @@ impl Administration {
     /// Revokes a token, also one that is revoked or whose record is not written yet.
     ///
     /// # Errors
-    /// [`OperationError::TokenNotFound`] for an id that no instance can have issued yet, or when the database fails: the
-    /// token must be considered not revoked then.
+    /// [`OperationError::TokenNotFound`] for an id that no instance can have issued yet, or when
+    /// the database fails: the token must be considered not revoked then.
     pub async fn revoke_token(&self, by: Principal, jti: TokenId) -> Result<(), OperationError> {
         let now = self.clock.now();
         if jti.issued_at().0 > now.0 + MAX_CLOCK_SKEW {
             return Err(OperationError::TokenNotFound);
         }
         let recorded = self.db.run_repeatable(move |conn| tokens::expiry(conn, jti)).await;
-        // Without a record, the token expires when the longest-lived token of its moment does, at the latest.
+        // Without a record, the token expires when the longest-lived token of its moment does, at
+        // the latest.
         let latest = jti.issued_at().seconds() + TTL_SECONDS.end();
         let token = InvalidatedToken {
             jti,
@@ -94,7 +97,8 @@ impl Administration {
     /// Revokes every token that was issued to a client until now.
     ///
     /// # Errors
-    /// [`OperationError::ClientNotFound`], or when the database fails: the tokens must be considered not revoked then.
+    /// [`OperationError::ClientNotFound`], or when the database fails: the tokens must be
+    /// considered not revoked then.
     pub async fn revoke_client_tokens(&self, by: Principal, id: ClientId) -> Result<(), OperationError> {
         let (subject, now) = (id.clone(), self.clock.now());
         let work = move |conn: &mut Conn| transactions::revoke_client_tokens(conn, &by, &subject, now);

@@ -23,7 +23,7 @@ pub struct TokenDocument {
     pub expires_at: String,
     /// Whether it is a one-time token.
     pub one_time: bool,
-    /// Whether it was revoked, alone or with all tokens of its client, or redeemed. `null`: it has expired, and expired
-    /// revocations are forgotten.
+    /// Whether it was revoked, alone or with all tokens of its client, or redeemed. `null`: it has
+    /// expired, and expired revocations are forgotten.
     pub revoked: Option<bool>,
 }

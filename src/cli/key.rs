@@ -29,8 +29,9 @@ pub struct Rotate {
     /// Algorithm of the new key: ES256, EdDSA, RS256, PS256 or HS256 [default: all]
     #[arg(long)]
     alg: Option<String>,
-    /// For a compromised key: the new key signs at once; the old keys are removed and their tokens become invalid.
-    /// Verifiers that cache the JWKS reject new tokens and accept old ones for up to keys.jwks_max_age
+    /// For a compromised key: the new key signs at once; the old keys are removed and their tokens
+    /// become invalid. Verifiers that cache the JWKS reject new tokens and accept old ones for up
+    /// to keys.jwks_max_age
     #[arg(long)]
     immediately: bool,
     /// Print JSON

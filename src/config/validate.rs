@@ -4,9 +4,9 @@
 use std::net::SocketAddr;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 
 use super::{Config, ConfigError, Duration};
+use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
 use crate::oauth::resource::is_absolute_uri;

@@ -240,7 +240,7 @@ impl Db {
         self.inner.primary.breaker_state()
     }
 
-    /// [`Db::breaker_state`], for those who have no business with the database itself.
+    /// [`Db::breaker_state`], for callers that must not have access to the database itself.
     pub fn breaker_view(&self) -> BreakerView {
         let primary = self.inner.primary.clone();
         BreakerView::new(move || primary.breaker_state())

@@ -16,7 +16,8 @@ const FORM: &str = "application/x-www-form-urlencoded";
 /// Parses a body.
 pub type Parser<T> = fn(&[u8]) -> Result<T, OAuthError>;
 
-/// Reads a body and parses it by its media type: a form, or JSON if the endpoint accepts it. The query string is ignored (P7).
+/// Reads a body and parses it by its media type: a form, or JSON if the endpoint accepts it. The
+/// query string is ignored (P7).
 ///
 /// # Errors
 /// 415 for another media type or none (P4), 400 for an empty or malformed body, and as [`read`].
@@ -53,8 +54,8 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Reads a body.
 ///
 /// # Errors
-/// `BodyTooLarge` above `server.max_body`, `BodyTimeout` after `server.request_timeout`, `InvalidRequest` if the connection breaks
-/// or the transfer coding is malformed.
+/// `BodyTooLarge` above `server.max_body`, `BodyTimeout` after `server.request_timeout`,
+/// `InvalidRequest` if the connection breaks or the transfer coding is malformed.
 pub async fn read(payload: Payload, settings: &HttpSettings) -> Result<Bytes, OAuthError> {
     let mut reading = pin!(read_whole(payload, settings.max_body));
     // Usually the body has arrived with the head, and no timer is needed.

@@ -1,7 +1,8 @@
 //! The caller of a request: its address (P43), its request id (P26) and its Authorization header.
 //!
-//! A proxy appends the address of its own caller to `X-Forwarded-For`, so the list is read from its end: the first address
-//! that is no trusted proxy is the caller's. The caller itself may have sent what stands before that, so it is ignored.
+//! A proxy appends the address of its own caller to `X-Forwarded-For`, so the list is read from its
+//! end: the first address that is no trusted proxy is the caller's. Everything before that may come
+//! from the caller itself, so it is ignored.
 
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -57,8 +58,8 @@ impl<'r> Caller<'r> {
         }
     }
 
-    /// The address of the caller: of the connection or, if that is from a trusted proxy, the one that the proxy names.
-    /// `0.0.0.0` if the connection is gone.
+    /// The address of the caller: of the connection or, if that is from a trusted proxy, the one
+    /// that the proxy names. `0.0.0.0` if the connection is gone.
     pub fn address(&self) -> IpAddr {
         *self.address.get_or_init(|| {
             let connected = self
@@ -103,8 +104,8 @@ impl<'r> Caller<'r> {
     }
 }
 
-/// Several headers are one list, in the order in which they stand (RFC 9110 §5.3). If an entry is malformed before the
-/// caller's address is found, the address of the connection is used.
+/// Several headers are one list, in the order in which they are sent (RFC 9110 §5.3). If an entry
+/// is malformed before the caller's address is found, the address of the connection is used.
 fn address_of(connected: IpAddr, lists: &[&[u8]], trusted: &TrustedProxies) -> IpAddr {
     let connected = connected.to_canonical();
     if !trusted.contains(connected) {
@@ -143,7 +144,8 @@ const MAX_REQUEST_ID: usize = 64;
 /// 60 random bits, so that ids of workers, instances and restarts do not collide.
 const PREFIX_LENGTH: usize = 10;
 
-/// Generates request ids for one worker: a random prefix and a number, so that an id costs no randomness.
+/// Generates request ids for one worker: a random prefix and a number, so that an id costs no
+/// randomness.
 pub struct RequestIdSource {
     prefix: [u8; PREFIX_LENGTH],
     next: Cell<u64>,
@@ -184,7 +186,8 @@ impl Default for RequestIdSource {
 /// The request id that a log line already carries, in the extensions of the request.
 struct Generated(HeaderValue);
 
-/// The id of a request: a well-formed one that the caller sent, the one that a log line carries, or a new one.
+/// The id of a request: a well-formed one that the caller sent, the one that a log line carries, or
+/// a new one.
 pub fn request_id(request: &HttpRequest, ids: Option<&RequestIdSource>) -> HeaderValue {
     if let Some(sent) = well_formed(request.headers()) {
         return sent.clone();
@@ -255,7 +258,7 @@ mod tests {
             let list = format!("198.51.100.7, {garbage}, 10.0.0.2");
             assert_eq!(caller_of("127.0.0.1", &[&list]), "127.0.0.1", "{garbage}");
         }
-        // Left of the caller's address stands what the caller sent: it cannot choose another bucket with it.
+        // What the caller itself sent is left of its address, so it cannot choose another bucket.
         assert_eq!(caller_of("127.0.0.1", &["garbage, 198.51.100.7"]), "198.51.100.7");
     }
 

@@ -1,4 +1,5 @@
-//! Every value of `WWW-Authenticate`: the schemes by which a caller may authenticate (RFC 9110 §11.6.1).
+//! Every value of `WWW-Authenticate`: the schemes by which a caller may authenticate (RFC 9110
+//! §11.6.1).
 
 use actix_web::http::header::HeaderValue;
 
@@ -11,12 +12,13 @@ pub fn basic() -> HeaderValue {
     HeaderValue::from_static("Basic realm=\"mintage\", charset=\"UTF-8\"")
 }
 
-/// A bearer token, whatever is wrong with the request.
+/// A bearer token, without an error code.
 pub fn bearer_realm() -> HeaderValue {
     HeaderValue::from_static(REALM)
 }
 
-/// What is wrong with the bearer token (RFC 6750 §3). The challenge for a request without one names no error code (§3.1).
+/// What is wrong with the bearer token (RFC 6750 §3). The challenge for a request without one names
+/// no error code (§3.1).
 pub fn bearer(error: &BearerError) -> HeaderValue {
     let code = error.row().code;
     let challenge = match error {

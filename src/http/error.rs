@@ -1,7 +1,8 @@
 //! Errors as HTTP responses.
 //!
-//! A handler names the error; its resource names the [`Format`]: the JSON of RFC 6749 §5.2 at the OAuth endpoints, problem
-//! documents (RFC 9457) at the admin API, and for gateways the OAuth JSON with a bearer challenge.
+//! A handler names the error; its resource names the [`Format`]: the JSON of RFC 6749 §5.2 at the
+//! OAuth endpoints, problem documents (RFC 9457) at the admin API, and for gateways the OAuth JSON
+//! with a bearer challenge.
 
 use std::borrow::Cow;
 
@@ -46,8 +47,9 @@ pub enum Format {
     OAuth,
     /// A problem document (RFC 9457).
     Problem,
-    /// As [`Format::OAuth`], for a gateway: the status is 401 or 403 whatever is wrong with the token, because gateways take
-    /// other statuses for a failure of the authorization server (P40), and every denial carries a challenge.
+    /// As [`Format::OAuth`], for a gateway: the status is 401 or 403 whatever is wrong with the
+    /// token, because gateways take other statuses for a failure of the authorization server (P40),
+    /// and every denial carries a challenge.
     ForwardAuth,
 }
 
@@ -250,7 +252,8 @@ mod tests {
     use super::*;
     use crate::oauth::scope::Scope;
 
-    /// Status, the headers that differ from one error to another, whether the connection is closed, and the body.
+    /// Status, the headers that differ from one error to another, whether the connection is closed,
+    /// and the body.
     fn written(response: HttpResponse) -> String {
         let mut text = response.status().as_u16().to_string();
         for name in [ALLOW, RETRY_AFTER, WWW_AUTHENTICATE] {

@@ -1,8 +1,10 @@
-//! `/validate`: decides for a gateway whether a request may pass (forward-auth; RFC 6750 for the token).
+//! `/validate`: decides for a gateway whether a request may pass (forward-auth; RFC 6750 for the
+//! token).
 //!
-//! The original request comes in one of three forms: `X-Forwarded-*` (Traefik, Caddy), `X-Original-*` (nginx's
-//! auth_request), or method and path of the request itself below `/validate` (Envoy's ext_authz). An ambiguous request gets
-//! 403: the gateway, this policy and the upstream must not disagree about which request is authorized.
+//! The original request comes in one of three forms: `X-Forwarded-*` (Traefik, Caddy),
+//! `X-Original-*` (nginx's auth_request), or method and path of the request itself below
+//! `/validate` (Envoy's ext_authz). An ambiguous request gets 403: the gateway, this policy and the
+//! upstream must not disagree about which request is authorized.
 
 use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use actix_web::web::Payload;
@@ -152,7 +154,8 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
         }
         first.host = first.host.or(other.host);
     }
-    // X-Forwarded-Host alone describes no request, but it must not contradict the host of the one that is described.
+    // X-Forwarded-Host alone describes no request, but it must not contradict the host of the one
+    // that is described.
     if !same_host(first.host, forwarded_host) {
         return Err(CONFLICT);
     }
@@ -161,8 +164,9 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
 
 const CONFLICT: &str = "conflicting forwarded headers";
 
-/// Rejects headers that another hop could treat differently: those spelled with underscores, which CGI does not distinguish from
-/// hyphens, and those that the next hop removes because `Connection` names them (RFC 9110 §7.6.1).
+/// Rejects headers that another hop could treat differently: those spelled with underscores, which
+/// CGI does not distinguish from hyphens, and those that the next hop removes because `Connection`
+/// names them (RFC 9110 §7.6.1).
 fn reject_ambiguous_headers(headers: &HeaderMap) -> Result<(), &'static str> {
     let disguised = |name: &HeaderName| name.as_str().contains('_') && is_sensitive(&name.as_str().replace('_', "-"));
     if headers.keys().any(disguised) {

@@ -13,7 +13,8 @@ use crate::oauth::introspection;
 use crate::oauth::metadata::INTROSPECTION_PATH;
 use crate::oauth::request::TokenManagementRequest;
 
-/// `POST /introspect`: the claims of an active token that the client may introspect, otherwise `{"active":false}` (P33).
+/// `POST /introspect`: the claims of an active token that the client may introspect, otherwise
+/// `{"active":false}` (P33).
 #[utoipa::path(
     post,
     path = INTROSPECTION_PATH,

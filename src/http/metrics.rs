@@ -1,8 +1,9 @@
-//! `GET /metrics`: metrics for Prometheus. A scrape queries no database and takes no lock that a warm request needs.
+//! `GET /metrics`: metrics for Prometheus. A scrape queries no database and takes no lock that a
+//! warm request needs.
 //!
-//! The counters of the workers are read from their cells. The client caches and the writer get one message each and reply with
-//! numbers they have at hand. If they do not reply within a second, the scrape omits their metrics: a partial sum would look
-//! like a counter that went back.
+//! The counters of the workers are read from their cells. The client caches and the writer get one
+//! message each and reply with numbers they have at hand. If they do not reply within a second, the
+//! scrape omits their metrics: a partial sum would look like a counter that went back.
 
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ fn write_revocations(text: &mut Text, shared: &Shared) {
 fn write_redis(text: &mut Text, shared: &Shared) {
     let stats = shared.peers.stats();
     let mut up = text.family(&metrics::REDIS_UP);
-    // Without Redis there is nothing to be down.
+    // Without `redis.url`, the metric has no sample.
     if let Some(stats) = stats {
         up.sample(&[], f64::from(u8::from(stats.up)));
     }

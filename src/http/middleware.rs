@@ -1,5 +1,6 @@
-//! The middleware of every request: the request id of the response (P26), rejection of bodies whose `Content-Length` is too
-//! large (P6), `Connection: close` while the server stops, and the request metrics.
+//! The middleware of every request: the request id of the response (P26), rejection of bodies whose
+//! `Content-Length` is too large (P6), `Connection: close` while the server stops, and the request
+//! metrics.
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;

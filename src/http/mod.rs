@@ -1,4 +1,5 @@
-//! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and formats the response.
+//! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and
+//! formats the response.
 
 pub mod admin;
 mod auth;
@@ -19,7 +20,7 @@ pub mod routes;
 mod state;
 mod token;
 
-/// The parsers of headers and queries that nothing outside of this module needs, for the fuzz targets.
+/// Parsers of headers and queries that are public for the fuzz targets only.
 #[doc(hidden)]
 pub mod parsers {
     pub use super::admin::page::{decode as decode_cursor, encode as encode_cursor};

@@ -190,8 +190,9 @@ impl Resource {
         self.any.is_none().then(named)
     }
 
-    /// Adds the resource to an application, with the label under which its responses are counted. The resource is named after
-    /// its path: the middleware finds the label by that name when it rejects a request before routing.
+    /// Adds the resource to an application, with the label under which its responses are counted.
+    /// The resource is named after its path: the middleware finds the label by that name when it
+    /// rejects a request before routing.
     pub fn serve(self, config: &mut ServiceConfig, label: RouteLabel) {
         let (format, hidden, allowed) = (self.format, self.hidden, self.allowed());
         let mut resource = web::resource(self.pattern).name(self.pattern).app_data(label);

@@ -16,8 +16,8 @@ use crate::oauth::request::TokenManagementRequest;
 /// How far the clock may be ahead, in seconds, without losing a revocation.
 const MAX_CLOCK_ERROR: i64 = 24 * 3600;
 
-/// `POST /revoke`: 200 also for an unknown, malformed or expired token (RFC 7009 §2.2). The body is `{}`, because some clients
-/// require JSON.
+/// `POST /revoke`: 200 also for an unknown, malformed or expired token (RFC 7009 §2.2). The body is
+/// `{}`, because some clients require JSON.
 #[utoipa::path(
     post,
     path = REVOCATION_PATH,
@@ -52,8 +52,8 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         if *claims.client_id != *client.id.as_str() {
             return Err(OAuthError::AnothersToken.into());
         }
-        // A token that expired long ago needs no revocation. One that seems to have expired since may become active again when
-        // the clock is corrected.
+        // A token that expired long ago needs no revocation. One that seems to have expired since
+        // may become active again when the clock is corrected.
         if now.seconds() < claims.exp + MAX_CLOCK_ERROR {
             let token = InvalidatedToken::from(&claims);
             worker.shared.revocations.revoke(token, now).await?;

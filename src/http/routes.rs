@@ -9,7 +9,8 @@ use super::{admin, console, error, forward_auth, health, introspection, metadata
 use crate::metrics::Metrics;
 use crate::oauth::metadata::{INTROSPECTION_PATH, JWKS_PATH, METADATA_PATH, REVOCATION_PATH, TOKEN_PATH};
 
-/// The public resources. The token endpoint comes first: actix tries them in this order, and it is used most.
+/// The public resources. The token endpoint comes first: actix tries them in this order, and it is
+/// used most.
 pub fn public_table() -> Vec<Resource> {
     vec![
         at(TOKEN_PATH).post(token::issue),
@@ -20,12 +21,14 @@ pub fn public_table() -> Vec<Resource> {
         at(METADATA_PATH).get(metadata::metadata),
         at("/livez").get(health::livez),
         at("/readyz").get(health::readyz),
-        // The last, because it is matched by a regular expression, which no other request should pay for.
+        // The last, because it is matched by a regular expression, which no other request should
+        // pay for.
         gateway_at("/validate/{path:.*}").any(forward_auth::validate),
     ]
 }
 
-/// The resources for operators, on the public listener or, if `server.admin_listen` is set, on that one.
+/// The resources for operators, on the public listener or, if `server.admin_listen` is set, on that
+/// one.
 pub fn admin_table() -> Vec<Resource> {
     vec![
         at("/metrics").get(metrics::metrics),
@@ -66,8 +69,8 @@ pub fn console_table() -> Vec<Resource> {
     ]
 }
 
-/// The OAuth endpoints by which the console signs in and out, for an admin listener of its own: the content security policy of
-/// the console allows requests to its own origin only.
+/// The OAuth endpoints by which the console signs in and out, for an admin listener of its own: the
+/// content security policy of the console allows requests to its own origin only.
 pub fn signing_in_table() -> Vec<Resource> {
     vec![
         at(TOKEN_PATH).post(token::issue).or_not_found(),
@@ -80,7 +83,8 @@ pub fn public_routes(config: &mut ServiceConfig, metrics: &Metrics) {
     serve(public_table(), config, metrics);
 }
 
-/// Serves [`admin_table`] and [`console_table`], and on a listener `apart` from the public one [`signing_in_table`] too.
+/// Serves [`admin_table`] and [`console_table`], and on a listener `apart` from the public one
+/// [`signing_in_table`] too.
 pub fn admin_routes(config: &mut ServiceConfig, metrics: &Metrics, apart: bool) {
     serve(admin_table(), config, metrics);
     serve(console_table(), config, metrics);

@@ -1,4 +1,5 @@
-//! The state of the handlers: [`Shared`] is shared by all workers, [`Worker`] belongs to one thread.
+//! The state of the handlers: [`Shared`] is shared by all workers, [`Worker`] belongs to one
+//! thread.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -108,7 +109,8 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// The worker that serves a request. For handlers and the middleware only; everything below takes the worker.
+    /// The worker that serves a request. For handlers and the middleware only; everything below
+    /// takes the worker.
     pub fn of(request: &HttpRequest) -> &Worker {
         request
             .app_data::<Data<Worker>>()

@@ -44,8 +44,10 @@ impl ClientSecret {
         Self(text)
     }
 
-    /// Whether this has the form of a generated secret, including a correct checksum.
-    pub fn is_well_formed(&self) -> bool {
+    /// Whether this has the form of a generated secret, including a correct checksum, as a secret
+    /// scanner checks it.
+    #[cfg(test)]
+    fn is_well_formed(&self) -> bool {
         let body = self
             .0
             .len()

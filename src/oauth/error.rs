@@ -1,12 +1,14 @@
-//! Every error code of the protocol, in two tables: [`OAuthError`] for the OAuth endpoints (RFC 6749 §5.2, RFC 8707) and
-//! [`BearerError`] for requests that carry a bearer token (RFC 6750 §3.1).
+//! Every error code of the protocol, in two tables: [`OAuthError`] for the OAuth endpoints (RFC
+//! 6749 §5.2, RFC 8707) and [`BearerError`] for requests that carry a bearer token (RFC 6750 §3.1).
 //!
-//! `temporarily_unavailable` and `access_denied` are the codes of RFC 6749 §4.1.2.1. A description is a constant: it echoes
-//! no input, so it can neither leak a credential nor leave the charset that §5.2 allows.
+//! `temporarily_unavailable` and `access_denied` are the codes of RFC 6749 §4.1.2.1. A description
+//! is a constant: it echoes no input, so it can neither leak a credential nor leave the charset
+//! that §5.2 allows.
 
 use super::scope::Scope;
 
-/// The delay in seconds after which a retry makes sense, for `Retry-After` (RFC 9110 §10.2.3); at least 1.
+/// The delay in seconds after which a retry makes sense, for `Retry-After` (RFC 9110 §10.2.3); at
+/// least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryAfter(pub u32);
 

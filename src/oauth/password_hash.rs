@@ -11,10 +11,10 @@ use argon2::{Algorithm, Argon2, Params, PasswordVerifier, Version};
 use aws_lc_rs::{pbkdf2, rand};
 use base64::Engine;
 use base64::alphabet;
-use base64::engine::general_purpose::STANDARD_NO_PAD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::client_secret::ClientSecret;
+use crate::encoding::STANDARD_NO_PAD;
 
 /// A password hash.
 #[derive(Clone)]

@@ -5,7 +5,8 @@ use serde::Serialize;
 use super::error::Row;
 use super::json;
 
-/// The response with a token: `{"access_token","token_type","expires_in","scope"}`; never a refresh token (§4.4.3).
+/// The response with a token: `{"access_token","token_type","expires_in","scope"}`; never a refresh
+/// token (§4.4.3).
 ///
 /// `write` appends the signed token in place. A token is `[A-Za-z0-9_.-]` and a scope holds neither
 /// `"` nor `\` (RFC 6749 §3.3), so neither needs escaping.

@@ -5,12 +5,11 @@
 //! `keys.encryption_key` if it is set. Neither is ever in Redis. Two deployments on one Redis have
 //! different secrets, so they share neither names nor values nor a channel.
 
-use std::fmt::Write;
-
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use aws_lc_rs::{hkdf, hmac, rand};
+use aws_lc_rs::{hkdf, hmac};
 use zeroize::Zeroizing;
 
+use crate::aead::Aead;
+use crate::encoding::hex;
 use crate::oauth::client::ClientId;
 use crate::throttle::{Failure, SharedBucket};
 
@@ -22,7 +21,7 @@ pub(super) struct DeploymentKeys {
     names: hmac::Key,
     /// SIV, because instances draw nonces at random: a repeated nonce reveals at most that two
     /// values are equal.
-    values: LessSafeKey,
+    values: Aead,
 }
 
 /// An output length for `hkdf`.
@@ -49,12 +48,11 @@ impl DeploymentKeys {
             key
         };
         let id = hex(&key(b"id")[..8]);
-        let values = UnboundKey::new(&AES_256_GCM_SIV, &*key(b"values")).expect("AES-256 takes exactly 32 bytes");
         Self {
             prefix: format!("mintage:{{{id}}}"),
             channel: format!("mintage:{{{id}}}:changes"),
             names: hmac::Key::new(hmac::HMAC_SHA256, &*key(b"names")),
-            values: LessSafeKey::new(values),
+            values: Aead::gcm_siv(&key(b"values")),
         }
     }
 
@@ -83,37 +81,13 @@ impl DeploymentKeys {
     }
 
     /// Encrypts `text`, bound to `context`; `None` when encryption fails.
-    pub(super) fn encrypt(&self, context: &[u8], mut text: Vec<u8>) -> Option<Vec<u8>> {
-        let mut nonce = [0; NONCE_LEN];
-        rand::fill(&mut nonce).ok()?;
-        self.values
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context), &mut text)
-            .ok()?;
-        let mut encrypted = nonce.to_vec();
-        encrypted.append(&mut text);
-        Some(encrypted)
+    pub(super) fn encrypt(&self, context: &[u8], text: Vec<u8>) -> Option<Vec<u8>> {
+        self.values.encrypt(context, text)
     }
 
     /// Decrypts what [`DeploymentKeys::encrypt`] returned for the same `context`; `None` for any
     /// other value.
     pub(super) fn decrypt(&self, context: &[u8], encrypted: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-        let (nonce, text) = encrypted.split_at_checked(NONCE_LEN)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let mut text = Zeroizing::new(text.to_vec());
-        let length = self
-            .values
-            .open_in_place(nonce, Aad::from(context), &mut text)
-            .ok()?
-            .len();
-        text.truncate(length);
-        Some(text)
+        self.values.decrypt(context, encrypted)
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

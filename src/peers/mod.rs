@@ -269,7 +269,7 @@ mod tests {
     use super::connection::backoff;
     use super::*;
 
-    /// The peers of an instance that has joined and reaches no Redis.
+    /// The peers of an instance that has joined but cannot reach Redis.
     fn joined(read: i64) -> Peers {
         let peers = Peers::at("redis://127.0.0.1:1", None).unwrap();
         peers.inner().announcements.begin(read);

@@ -78,7 +78,8 @@ impl Running {
                 signal = signals.next() => match signal {
                     Signal::Stop => break None,
                     Signal::Reload => {
-                        // A server that has not started yet must not report the end of a reload as "ready".
+                        // A server that has not started yet must not report the end of a reload as
+                        // "ready".
                         let started = when_ready.is_none();
                         if started {
                             notifier.reloading();

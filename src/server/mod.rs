@@ -94,7 +94,8 @@ impl Server {
         Self { notifier, ..self }
     }
 
-    /// The permits for verifications of password hashes. A test that takes them all makes every other verification wait.
+    /// The permits for verifications of password hashes. A test that takes them all makes every
+    /// other verification wait.
     #[doc(hidden)]
     pub fn password_permits(&self) -> Arc<Semaphore> {
         self.password_permits.clone()

@@ -57,7 +57,7 @@ func orders(writer http.ResponseWriter, request *http.Request) {
 	switch {
 	case err != nil:
 		log.Print(err)
-		// Not "no": nobody knows.
+		// Unknown, which does not mean "inactive".
 		writer.Header().Set("Retry-After", "1")
 		answer(writer, http.StatusServiceUnavailable, map[string]string{"error": "temporarily_unavailable"})
 	case !told.Active:

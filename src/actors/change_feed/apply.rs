@@ -54,7 +54,8 @@ impl LocalState {
         Ok(seen.in_another_log(last))
     }
 
-    /// Reads how everything stands, because lines of the log may be gone that nobody here has read.
+    /// Reloads the whole state, because lines of the log that this instance has not read may have
+    /// been removed.
     pub(super) async fn reload_all(&self, db: &Db, clock: &Clock) -> Result<(), DbError> {
         log::warn!("full state reload started");
         let (revocations, now) = (self.revocations.clone(), clock.now());

@@ -17,7 +17,8 @@ pub struct NewClient {
     /// Display name
     #[arg(long)]
     name: String,
-    /// Scopes that the client may request, space-separated; "" for a client that only introspects tokens
+    /// Scopes that the client may request, space-separated; "" for a client that only introspects
+    /// tokens
     #[arg(long)]
     scope: String,
     /// Client id, 1 to 128 printable ASCII characters [default: generated]

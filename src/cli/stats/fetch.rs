@@ -1,4 +1,5 @@
-//! Reads one page over HTTP or HTTPS, bounded in time and size, because what answers may not be Mintage.
+//! Reads one page over HTTP or HTTPS, bounded in time and size, because the server may not be
+//! Mintage.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -12,13 +13,13 @@ use url::Url;
 
 use super::super::Failure;
 
-/// For the whole of a request. A scrape takes a server a millisecond.
+/// The time for a whole request. A server answers a scrape within a millisecond.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The largest answer that is read, in bytes. A scrape has some 50 KB.
-const MAX_ANSWER: u64 = 8 << 20;
+/// The maximum size of a response, in bytes. A scrape has about 50 KB.
+const MAX_RESPONSE: u64 = 8 << 20;
 
-/// Whose metrics are read.
+/// The server whose metrics are read.
 pub struct Target {
     scheme: &'static str,
     host: String,
@@ -54,12 +55,15 @@ impl Target {
         })
     }
 
-    /// The body of the answer; otherwise what went wrong, in one line.
+    /// The body of the response.
+    ///
+    /// # Errors
+    /// What went wrong, in one line.
     pub fn get(&self) -> Result<String, String> {
         let answer = self.agent.get(self.to_string()).call();
         let mut answer = answer.map_err(|error| self.cannot(error, || format!("{self} does not answer with HTTP")))?;
         self.accept(&answer)?;
-        let body = answer.body_mut().with_config().limit(MAX_ANSWER).read_to_vec();
+        let body = answer.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
         let body = body.map_err(|error| self.cannot(error, || format!("the answer of {self} is cut off")))?;
         String::from_utf8(body).map_err(|_| format!("{self} does not answer with text"))
     }
@@ -74,11 +78,12 @@ impl Target {
         }
     }
 
-    /// What an error means; `malformed` says it of an answer that breaks HTTP, or ends too early.
+    /// The text of an error; `malformed` is that of a response that violates HTTP or ends too
+    /// early.
     fn cannot(&self, error: Error, malformed: impl Fn() -> String) -> String {
         match error {
             Error::Timeout(_) => format!("{self} does not answer within {} s", REQUEST_TIMEOUT.as_secs()),
-            Error::BodyExceedsLimit(_) => format!("{self} answers with more than {} MiB", MAX_ANSWER >> 20),
+            Error::BodyExceedsLimit(_) => format!("{self} answers with more than {} MiB", MAX_RESPONSE >> 20),
             Error::HostNotFound => format!("cannot read {self}: the host has no address"),
             Error::Protocol(_) | Error::BodyStalled => malformed(),
             Error::Io(error) => match (tls_error(&error), error.kind()) {
@@ -112,7 +117,8 @@ fn agent(tls: bool) -> Agent {
         .http_status_as_error(false)
         .max_redirects(0)
         .max_redirects_will_error(false)
-        // Each look is a connection of its own: the server may be another one by then.
+        // Each scrape has a connection of its own: the server may have been replaced since the
+        // last.
         .max_idle_connections(0)
         .proxy(None);
     let config = match tls {
@@ -122,7 +128,8 @@ fn agent(tls: bool) -> Agent {
     config.build().new_agent()
 }
 
-/// TLS with the certificate authorities of the system, or those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
+/// TLS with the certificate authorities of the system, or those that `SSL_CERT_FILE` and
+/// `SSL_CERT_DIR` name.
 fn tls_config() -> TlsConfig {
     let found = rustls_native_certs::load_native_certs().certs;
     let roots: Vec<_> = found
@@ -229,7 +236,7 @@ mod tests {
     fn what_is_no_text_or_too_long_is_not_read() {
         assert!(read(b"HTTP/1.1 200 OK\r\n\r\n\xff").unwrap_err().contains("with text"));
         let mut long = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
-        long.resize(long.len() + MAX_ANSWER as usize + 1, b'a');
+        long.resize(long.len() + MAX_RESPONSE as usize + 1, b'a');
         assert!(read(&long).unwrap_err().contains("more than 8 MiB"));
     }
 }

@@ -12,7 +12,7 @@ use crate::http::auth::bearer::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
 
-/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+/// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type AuditPage = Page<AuditDocument>;
 
 /// The media type of JSON lines: one JSON object per line.
@@ -45,7 +45,8 @@ pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> 
     Ok(response)
 }
 
-/// The page as JSON lines. These have no member for a cursor, so `Link` names the next page (RFC 8288).
+/// The page as JSON lines. These have no member for a cursor, so `Link` names the next page (RFC
+/// 8288).
 fn lines(page: &Page<AuditDocument>, limit: usize) -> HttpResponse {
     let mut text = String::new();
     for event in &page.items {

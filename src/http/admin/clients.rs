@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client::{Client, ClientId};
 
-/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+/// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type ClientPage = Page<ClientDocument>;
 
 /// A new client. This is the only time that its secret is shown.
@@ -122,8 +122,8 @@ pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payl
     Ok(versioned(document(&ClientDocument::from(&client)), &client))
 }
 
-/// `DELETE /admin/clients/{client_id}`: 204. The secrets of the client are deleted too, and its tokens become inactive for
-/// good.
+/// `DELETE /admin/clients/{client_id}`: 204. The secrets of the client are deleted too, and its
+/// tokens become inactive for good.
 #[utoipa::path(
     delete,
     path = "/admin/clients/{client_id}",

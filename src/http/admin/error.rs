@@ -1,4 +1,5 @@
-//! How each failure of an operation is answered: the one table of statuses and details of the admin API.
+//! How each failure of an operation is answered: the one table of statuses and details of the admin
+//! API.
 
 use actix_web::http::StatusCode;
 
@@ -38,7 +39,7 @@ impl From<OperationError> for ApiError {
     }
 }
 
-/// 400, with what the request must be like.
+/// 400, with the rule that the request violates.
 pub fn bad_request(detail: &'static str) -> ApiError {
     ApiError::Problem(StatusCode::BAD_REQUEST, detail)
 }

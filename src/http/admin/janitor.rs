@@ -1,4 +1,5 @@
-//! `/admin/janitor`: figures of the janitor, which removes expired rows. They are read without a query.
+//! `/admin/janitor`: figures of the janitor, which removes expired rows. They are read without a
+//! query.
 
 use actix_web::{HttpRequest, HttpResponse};
 

@@ -18,7 +18,7 @@ use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
 
-/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+/// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type KeyPage = Page<KeyDocument>;
 
 /// `GET /admin/keys`: all keys, oldest first.
@@ -37,7 +37,8 @@ pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     Ok(document(&page(&all, &all, worker.now())))
 }
 
-/// The body of `POST /admin/keys/rotate`. Without it, every algorithm gets a new key, which is activated as scheduled.
+/// The body of `POST /admin/keys/rotate`. Without it, every algorithm gets a new key, which is
+/// activated as scheduled.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotate {
@@ -45,8 +46,8 @@ pub struct Rotate {
     #[serde(default, deserialize_with = "parse_alg")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     alg: Option<Alg>,
-    /// For a leaked key: the new keys sign immediately; the old keys are removed, and every token that they signed becomes
-    /// invalid.
+    /// For a leaked key: the new keys sign immediately; the old keys are removed, and every token
+    /// that they signed becomes invalid.
     #[serde(default)]
     immediately: bool,
 }
@@ -57,8 +58,8 @@ fn parse_alg<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, 
         .transpose()
 }
 
-/// `POST /admin/keys/rotate`: 201 with the new keys and the times of their activation, 409 if each requested algorithm has a
-/// key that is not active yet.
+/// `POST /admin/keys/rotate`: 201 with the new keys and the times of their activation, 409 if each
+/// requested algorithm has a key that is not active yet.
 #[utoipa::path(
     post,
     path = "/admin/keys/rotate",

@@ -1,7 +1,9 @@
-//! `/admin`: the HTTP API of operators, behind a bearer token with the scope `mintage:admin`, or `mintage:read` to read.
+//! `/admin`: the HTTP API of operators, behind a bearer token with the scope `mintage:admin`, or
+//! `mintage:read` to read.
 //!
-//! A handler authorizes the request, parses it, calls one operation of [`crate::admin::Administration`] and shows the
-//! outcome. `error.rs` says how failures are answered, `openapi.rs` collects the description that stands at each handler.
+//! A handler authorizes the request, parses it, calls one operation of
+//! [`crate::admin::Administration`] and shows the outcome. `error.rs` says how failures are
+//! answered, `openapi.rs` collects the description at each handler.
 
 mod audit;
 mod cache;
@@ -69,10 +71,12 @@ fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse 
     no_store(json(&mut HttpResponse::build(status))).body(text)
 }
 
-/// Reads a JSON body. Call this after the bearer token is authorized, or strangers could make the server read bodies.
+/// Reads a JSON body. Call this after the bearer token is authorized, or unauthenticated callers
+/// could make the server read bodies.
 ///
 /// # Errors
-/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the expected document.
+/// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the
+/// expected document.
 async fn read_json<T: DeserializeOwned>(worker: &Worker, headers: &HeaderMap, payload: Payload) -> Result<T, ApiError> {
     if !is_json(headers) {
         return Err(OAuthError::UnsupportedMediaType.into());

@@ -1,7 +1,8 @@
-//! `/admin/openapi.json`: an OpenAPI 3.1 document of every endpoint, to generate clients from and for fuzzers.
+//! `/admin/openapi.json`: an OpenAPI 3.1 document of every endpoint, to generate clients from and
+//! for fuzzers.
 //!
-//! Each operation is described at its handler and each schema at its type; this file collects them. A test compares the
-//! document with the route table.
+//! Each operation is described at its handler and each schema at its type; this file collects them.
+//! A test compares the document with the route table.
 
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse};
@@ -81,7 +82,8 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
 )]
 struct Api;
 
-/// Operations whose body is optional. `Option` in the description at the handler would mean that the body may be `null`.
+/// Operations whose body is optional. `Option` in the description at the handler would mean that
+/// the body may be `null`.
 const OPTIONAL_BODIES: [&str; 2] = ["addSecret", "rotateKeys"];
 
 /// What is derived for every operation, and so is not repeated at each handler.

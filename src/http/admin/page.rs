@@ -1,15 +1,16 @@
 //! Pages of a list: `?cursor=&limit=`, and `next_cursor`, which is `null` on the last page.
 //!
-//! The query of a list is parsed strictly: if a misspelled filter were ignored, the response would list everything.
+//! The query of a list is parsed strictly: if a misspelled filter were ignored, the response would
+//! list everything.
 
 use std::fmt::Display;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use utoipa::IntoParams;
 
 use super::error::bad_request;
 use crate::api::page::Page;
+use crate::encoding::URL_SAFE_NO_PAD;
 use crate::http::error::ApiError;
 use crate::oauth::form;
 
@@ -77,7 +78,8 @@ pub struct PageRequest<P> {
 }
 
 impl<P: Display> PageRequest<P> {
-    /// Reads `cursor` and `limit`. `list` names the list and its filter, without a newline; `position` parses a position.
+    /// Reads `cursor` and `limit`. `list` names the list and its filter, without a newline;
+    /// `position` parses a position.
     ///
     /// # Errors
     /// 400 for a cursor that this list cannot have returned, or a limit out of range.
@@ -94,12 +96,14 @@ impl<P: Display> PageRequest<P> {
         Ok(Self { list, limit, after })
     }
 
-    /// How many items to fetch: one more than the page holds, to know whether there is another page.
+    /// How many items to fetch: one more than the page holds, to know whether there is another
+    /// page.
     pub fn fetch_limit(&self) -> i64 {
         self.limit as i64 + 1
     }
 
-    /// The page, from the items that were found with [`PageRequest::fetch_limit`]. `position` returns the position of an item.
+    /// The page, from the items that were found with [`PageRequest::fetch_limit`]. `position`
+    /// returns the position of an item.
     pub fn of<T, D>(&self, mut found: Vec<T>, position: impl Fn(&T) -> P, document: impl Fn(T) -> D) -> Page<D> {
         let more = found.len() > self.limit;
         found.truncate(self.limit);
@@ -116,8 +120,8 @@ impl<P: Display> PageRequest<P> {
     }
 }
 
-/// A cursor: base64url of the list and the position. The caller may read the whole list anyway, so a forged cursor gains
-/// nothing, and the cursor needs no signature.
+/// A cursor: base64url of the list and the position. The caller may read the whole list anyway, so
+/// a forged cursor gains nothing, and the cursor needs no signature.
 pub fn encode(list: &str, position: &impl Display) -> String {
     URL_SAFE_NO_PAD.encode(format!("{list}\n{position}"))
 }

@@ -15,7 +15,7 @@ use crate::http::auth::bearer::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
-/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+/// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type RoutePage = Page<RouteDocument<'static>>;
 
 /// `GET /admin/routes`: all routes, oldest first.
@@ -81,7 +81,8 @@ pub struct Question {
     url: String,
 }
 
-/// `POST /admin/routes/explain`: which route decides about a request, and why, by the routes in the database.
+/// `POST /admin/routes/explain`: which route decides about a request, and why, by the routes in the
+/// database.
 #[utoipa::path(
     post,
     path = "/admin/routes/explain",

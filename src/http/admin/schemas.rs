@@ -1,5 +1,5 @@
-//! Schemas of documents that have no Rust type because they are parsed or written by hand, and the failures that many
-//! operations share.
+//! Schemas of documents that have no Rust type because they are parsed or written by hand, and the
+//! failures that many operations share.
 #![expect(dead_code, reason = "only the schemas are read")]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! `/admin/clients/{client_id}/secrets`: a client can have several secrets, so that a new one can replace an old one without
-//! an outage.
+//! `/admin/clients/{client_id}/secrets`: a client can have several secrets, so that a new one can
+//! replace an old one without an outage.
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Path, Payload};
@@ -20,17 +20,19 @@ use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::stored_secret::MAX_LIFETIME_SECONDS;
 
-/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+/// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type SecretPage = Page<SecretDocument>;
 
-/// The body of `POST /admin/clients/{client_id}/secrets`. Every member is optional, and so is the body.
+/// The body of `POST /admin/clients/{client_id}/secrets`. Every member is optional, and so is the
+/// body.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSecret {
     /// How long the new secret is valid; left out: until it is revoked.
     #[schema(minimum = 1, maximum = 316_224_000)]
     expires_in_seconds: Option<i64>,
-    /// How long the other secrets of the client remain valid, except those that expire earlier; left out: as before.
+    /// How long the other secrets of the client remain valid, except those that expire earlier;
+    /// left out: as before.
     #[schema(minimum = 0, maximum = 316_224_000)]
     others_expire_in_seconds: Option<i64>,
 }

@@ -1,5 +1,5 @@
-//! `/admin/tokens` and `/admin/clients/{client_id}/revoke-tokens`: an operator lists the records of tokens and revokes
-//! tokens.
+//! `/admin/tokens` and `/admin/clients/{client_id}/revoke-tokens`: an operator lists the records of
+//! tokens and revokes tokens.
 
 use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
@@ -18,11 +18,11 @@ use crate::http::state::Worker;
 use crate::oauth::client::ClientId;
 use crate::oauth::token_id::TokenId;
 
-/// An alias, because the OpenAPI document names the schema after what stands at the handler.
+/// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type TokenPage = Page<TokenDocument>;
 
-/// `GET /admin/tokens?client_id=`: the tokens of a client, the newest first. A page with fewer tokens than `limit`, or with
-/// none, need not be the last.
+/// `GET /admin/tokens?client_id=`: the tokens of a client, the newest first. A page with fewer
+/// tokens than `limit`, or with none, need not be the last.
 #[utoipa::path(
     get,
     path = "/admin/tokens",
@@ -49,7 +49,8 @@ pub async fn list_tokens(request: HttpRequest) -> Result<HttpResponse, ApiError>
     }))
 }
 
-/// `DELETE /admin/tokens/{jti}`: 204, also for a token that is revoked already or whose record is not written yet.
+/// `DELETE /admin/tokens/{jti}`: 204, also for a token that is revoked already or whose record is
+/// not written yet.
 #[utoipa::path(
     delete,
     path = "/admin/tokens/{jti}",
@@ -67,7 +68,8 @@ pub async fn revoke_token(request: HttpRequest, jti: Path<String>) -> Result<Htt
     Ok(HttpResponse::NoContent().finish())
 }
 
-/// `POST /admin/clients/{client_id}/revoke-tokens`: 204. Every token that was issued to the client until now is inactive.
+/// `POST /admin/clients/{client_id}/revoke-tokens`: 204. Every token that was issued to the client
+/// until now is inactive.
 #[utoipa::path(
     post,
     path = "/admin/clients/{client_id}/revoke-tokens",

@@ -43,8 +43,8 @@ impl Precondition {
     /// Reads the header. Several headers are one list.
     ///
     /// # Errors
-    /// 400 for anything but `*` or a list of entity tags. Ignoring a malformed condition would do what the caller wanted to
-    /// prevent.
+    /// 400 for anything but `*` or a list of entity tags. Ignoring a malformed condition would do
+    /// what the caller wanted to prevent.
     pub fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let headers: Vec<&[u8]> = headers.get_all(IF_MATCH).map(HeaderValue::as_bytes).collect();
         if headers.is_empty() {
@@ -74,8 +74,9 @@ impl Precondition {
     }
 }
 
-/// Parses `*` or `#entity-tag`, with empty elements, and with commas inside tags. actix-web's `IfMatch` is not strict enough:
-/// it drops malformed tags and splits a tag at a comma. `None` for anything else.
+/// Parses `*` or `#entity-tag`, with empty elements, and with commas inside tags. actix-web's
+/// `IfMatch` is not strict enough: it drops malformed tags and splits a tag at a comma. `None` for
+/// anything else.
 pub fn parse(list: &str) -> Option<Precondition> {
     if list.trim_ascii() == "*" {
         return Some(Precondition::Exists);

@@ -1,4 +1,5 @@
-//! Bearer tokens (RFC 6750 §2.1) that this server issued: at the admin API, and at `/validate` for gateways.
+//! Bearer tokens (RFC 6750 §2.1) that this server issued: at the admin API, and at `/validate` for
+//! gateways.
 
 use super::guard;
 use crate::http::caller::{Authorization, Caller};
@@ -42,9 +43,9 @@ impl Right {
 /// The claims of the caller's token, if it is active and has the right.
 ///
 /// # Errors
-/// 401 without a token or with an inactive one, 400 for a malformed header, 403 without the scope. These denials are not
-/// limited (P17 is about secrets): a token cannot be guessed, and an operator must not be locked out because others misuse
-/// the same address.
+/// 401 without a token or with an inactive one, 400 for a malformed header, 403 without the scope.
+/// These denials are not limited (P17 is about secrets): a token cannot be guessed, and an operator
+/// must not be locked out because others misuse the same address.
 pub fn require(worker: &Worker, caller: &Caller<'_>, right: Right) -> Result<AccessTokenClaims, ApiError> {
     let now = worker.now();
     let token = presented(caller)?;
@@ -70,8 +71,8 @@ pub fn require(worker: &Worker, caller: &Caller<'_>, right: Right) -> Result<Acc
 /// The claims of an active token, for `audience` if given. Reads no database.
 ///
 /// # Errors
-/// [`Unavailable`] before the keys are loaded, and while the change log has not been read for so long that this instance
-/// may have missed a revocation: a revoked token must not seem active (G2).
+/// [`Unavailable`] before the keys are loaded, and while the change log has not been read for so
+/// long that this instance may have missed a revocation: a revoked token must not seem active (G2).
 pub fn active(
     worker: &Worker,
     token: &str,
@@ -109,7 +110,8 @@ pub async fn active_when_warm(
 /// The token in the Authorization header. A token in the query or the body is ignored.
 ///
 /// # Errors
-/// `NoToken` without the header or with another scheme, `MalformedToken` for a repeated or malformed header.
+/// `NoToken` without the header or with another scheme, `MalformedToken` for a repeated or
+/// malformed header.
 pub fn presented<'r>(caller: &Caller<'r>) -> Result<&'r str, BearerError> {
     match caller.authorization() {
         Authorization::None => Err(BearerError::NoToken),
@@ -121,7 +123,8 @@ pub fn presented<'r>(caller: &Caller<'r>) -> Result<&'r str, BearerError> {
 /// Parses `Bearer TOKEN`; the case of the scheme does not matter.
 ///
 /// # Errors
-/// `NoToken` for another scheme, `MalformedToken` for a header that is not text or has no well-formed token.
+/// `NoToken` for another scheme, `MalformedToken` for a header that is not text or has no
+/// well-formed token.
 pub fn parse(header: &[u8]) -> Result<&str, BearerError> {
     const SCHEME: &[u8] = b"bearer ";
     match header.split_at_checked(SCHEME.len()) {
@@ -134,7 +137,8 @@ pub fn parse(header: &[u8]) -> Result<&str, BearerError> {
 }
 
 /// `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`, with `=` allowed anywhere:
-/// verification rejects the token anyway. The loop has no branch per byte, so that the compiler can vectorize it.
+/// verification rejects the token anyway. The loop has no branch per byte, so that the compiler can
+/// vectorize it.
 fn well_formed(token: &[u8]) -> Result<&str, BearerError> {
     let good = token.iter().fold(!token.is_empty(), |good, byte| {
         let letter = (byte | 0x20).wrapping_sub(b'a') < 26;

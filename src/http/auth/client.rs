@@ -1,7 +1,8 @@
 //! Client authentication (RFC 6749 §2.3.1), for every endpoint that requires it.
 //!
-//! Every failure gets the same 401 in the same time (P15); only the log tells the cause. The exception is a client with a
-//! password hash: a wrong secret of it takes longer than one of an unknown client.
+//! Every failure gets the same 401 in the same time (P15); only the log tells the cause. The
+//! exception is a client with a password hash: verifying a wrong secret for it takes longer than for
+//! an unknown client.
 
 use std::sync::Arc;
 
@@ -46,8 +47,9 @@ const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one
 /// Authenticates the client that sends a request.
 ///
 /// # Errors
-/// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of them (P17), 503 if the
-/// client cannot be looked up (P25) or too many password hash checks are waiting.
+/// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of
+/// them (P17), 503 if the client cannot be looked up (P25) or too many password hash checks are
+/// waiting.
 pub async fn authenticate(
     worker: &Worker,
     caller: &Caller<'_>,
@@ -66,7 +68,8 @@ pub async fn authenticate(
         None => None,
     };
     let Some(client) = found else {
-        // As much work as for a known client, so that the response time does not tell whether the client exists.
+        // As much work as for a known client, so that the response time does not tell whether the
+        // client exists.
         stored_secret::verify(&presented.secret, &[], now);
         let tried = ClientId::parse(&presented.id);
         return Err(deny(worker, caller, Denial::UnknownClient, tried.as_ref(), now));
@@ -82,7 +85,8 @@ pub async fn authenticate(
     Ok(client)
 }
 
-/// Continues [`authenticate`] with the password hashes of a client, if none of its other secrets matches.
+/// Continues [`authenticate`] with the password hashes of a client, if none of its other secrets
+/// matches.
 async fn authenticate_by_password_hash(
     worker: &Worker,
     caller: &Caller<'_>,
@@ -113,8 +117,8 @@ async fn authenticate_by_password_hash(
     Ok(client)
 }
 
-/// Counts a failure if the caller hangs up before the check is done. Otherwise a caller could guess secrets without limit by
-/// hanging up each time.
+/// Counts a failure if the caller hangs up before the check is done. Otherwise a caller could guess
+/// secrets without limit by hanging up each time.
 struct Unfinished<'a>(Option<(&'a Worker, &'a Caller<'a>, &'a ClientId, UnixMillis)>);
 
 impl Drop for Unfinished<'_> {

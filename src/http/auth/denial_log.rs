@@ -1,7 +1,8 @@
-//! The log of denials: one line for each, at most ten per second, with the number of suppressed lines.
+//! The log of denials: one line for each, at most ten per second, with the number of suppressed
+//! lines.
 //!
-//! A line never carries the credentials: a secret that is typed into the wrong field would stay in the log. It carries a
-//! client id only if a client with this id exists.
+//! A line never carries the credentials: a secret that is typed into the wrong field would stay in
+//! the log. It carries a client id only if a client with this id exists.
 
 use std::sync::{Mutex, PoisonError};
 

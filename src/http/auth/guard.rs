@@ -1,5 +1,5 @@
-//! The guard around every authentication: the limit on failures (P17), the log of denials, and the failures that instances
-//! count together.
+//! The guard around every authentication: the limit on failures (P17), the log of denials, and the
+//! failures that instances count together.
 
 use crate::http::caller::Caller;
 use crate::http::state::Worker;
@@ -12,7 +12,8 @@ use crate::time::UnixMillis;
 /// Whether the credentials of this caller may be verified.
 ///
 /// # Errors
-/// The delay before the next attempt, if the address, or this client id from this address, has failed too often.
+/// The delay before the next attempt, if the address, or this client id from this address, has
+/// failed too often.
 pub fn admit(worker: &Worker, caller: &Caller, client: Option<&ClientId>, now: UnixMillis) -> Result<(), RetryAfter> {
     let limits = &worker.shared.auth_limits;
     if !limits.any_limited(now) {
@@ -31,8 +32,8 @@ pub fn note(worker: &Worker, caller: &Caller, denial: Denial, client: Option<&Cl
     worker.shared.denials.note(caller, denial, client, now);
 }
 
-/// Logs a denial of credentials and counts it towards the limit if it is a failed authentication. `tried` is the client id
-/// in the credentials.
+/// Logs a denial of credentials and counts it towards the limit if it is a failed authentication.
+/// `tried` is the client id in the credentials.
 ///
 /// # Errors
 /// The delay before the next attempt, if the limit was exceeded before this failure.
@@ -58,8 +59,9 @@ pub fn denied(
     Ok(())
 }
 
-/// Counts the failure of a caller that hung up during a password hash check. It is counted in this instance only: this runs
-/// while a future is dropped, perhaps together with its worker, so no task can be started.
+/// Counts the failure of a caller that hung up during a password hash check. It is counted in this
+/// instance only: this runs while a future is dropped, perhaps together with its worker, so no task
+/// can be started.
 pub fn hung_up(worker: &Worker, caller: &Caller, id: &ClientId, now: UnixMillis) {
     let shared = &worker.shared;
     note(worker, caller, Denial::WrongSecret, Some(id), now);
@@ -68,8 +70,8 @@ pub fn hung_up(worker: &Worker, caller: &Caller, id: &ClientId, now: UnixMillis)
     }
 }
 
-/// Counts a failure over all instances, after the response, and limits the caller here if the sum exceeds the limit. `shown`
-/// is the client id if the log may show it.
+/// Counts a failure over all instances, after the response, and limits the caller here if the sum
+/// exceeds the limit. `shown` is the client id if the log may show it.
 fn count_with_peers(worker: &Worker, caller: &Caller, tried: Option<&ClientId>, shown: Option<&ClientId>) {
     if !worker.shared.peers.are_configured() {
         return;

@@ -1,4 +1,5 @@
-//! Authentication and authorization: client credentials, bearer tokens, and the guard that limits and logs failures.
+//! Authentication and authorization: client credentials, bearer tokens, and the guard that limits
+//! and logs failures.
 
 pub mod bearer;
 pub mod client;

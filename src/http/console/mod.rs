@@ -1,11 +1,12 @@
-//! `/console`: a page for operators, one HTML file with its style, its icon and a few modules of JavaScript.
+//! `/console`: a page for operators, one HTML file with its style, its icon and a few modules of
+//! JavaScript.
 //!
-//! They are compiled in, need no build step, and load nothing from elsewhere. The page has no right of its own: it signs in
-//! at `/token` as an admin client, and what it shows and does is `/metrics` and `/admin`. That is why the files themselves are
-//! for everybody who reaches the listener.
+//! The files are compiled in, need no build step, and load nothing from elsewhere. The page has no
+//! rights of its own: it requests a token at `/token` as an admin client, and uses only `/metrics`
+//! and `/admin`. The files therefore need no authentication.
 //!
-//! The policy lets no inline script or style run, and `trusted-types` takes away every way to make markup of a text: a
-//! client's name that looks like HTML stays a name.
+//! The content security policy forbids inline scripts and styles, and `trusted-types` forbids
+//! creating markup from text: a client name that looks like HTML is shown as text.
 
 use actix_web::http::header::{CONTENT_TYPE, ETAG, EntityTag, Header, HeaderName, HeaderValue, IfNoneMatch};
 use actix_web::web::Path;
@@ -18,7 +19,7 @@ struct File {
     name: &'static str,
     media: &'static str,
     text: &'static str,
-    /// Names this text, so that a browser that has it is not sent it again.
+    /// Identifies the text, so that a browser that has cached it does not receive it again.
     tag: u64,
 }
 
@@ -42,12 +43,12 @@ const FILES: [File; 15] = [
     script("audit.js", include_str!("audit.js")),
 ];
 
-/// Nothing but our own files and our own endpoints; no markup made of texts; in nobody's frame.
+/// Allows only files and endpoints of this origin, no markup from text, and no framing.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 const HEADERS: [(&str, &str); 6] = [
-    // Asked about at every load: a page whose modules come from two versions would break.
+    // Revalidated at every load: a page whose modules come from two versions would break.
     ("cache-control", "no-cache"),
     ("content-security-policy", POLICY),
     ("x-content-type-options", "nosniff"),
@@ -105,7 +106,7 @@ const fn file(name: &'static str, media: &'static str, text: &'static str) -> Fi
     File { name, media, text, tag }
 }
 
-/// FNV-1a: the same for every instance of a version, and made by the compiler.
+/// FNV-1a: the same for every instance of a version, and computed at compile time.
 const fn fnv(bytes: &[u8]) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     let mut at = 0;

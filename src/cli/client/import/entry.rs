@@ -72,9 +72,9 @@ pub enum Value {
 /// Why an entry is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAccepted {
-    /// It is no client of Mintage's kind.
+    /// It is not a machine-to-machine client.
     Skipped(&'static str),
-    /// It is, and cannot be taken over.
+    /// It should become a client but cannot; the text is the reason.
     Rejected(String),
 }
 
@@ -138,9 +138,9 @@ pub struct Rejected {
 pub struct ImportReport {
     /// Clients that can be written.
     pub accepted: Vec<Candidate>,
-    /// What is no client of Mintage's kind.
+    /// Entries that are not machine-to-machine clients.
     pub skipped: Vec<Rejected>,
-    /// What cannot be taken over.
+    /// Entries that should become clients but cannot.
     pub rejected: Vec<Rejected>,
 }
 

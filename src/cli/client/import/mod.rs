@@ -1,8 +1,8 @@
 //! `mintage client import`: imports clients of another server, with their secrets.
 //!
-//! The whole file is read and validated first: each entry is accepted, skipped (a client that Mintage
-//! does not support) or rejected. Then all accepted clients are written in one transaction, or none.
-//! The output contains no secret, no hash and no other text of the file except client ids.
+//! The whole file is read and validated first: each entry is accepted, skipped (a client that
+//! Mintage does not support) or rejected. Then all accepted clients are written in one transaction,
+//! or none. The output contains no secret, no hash and no other text of the file except client ids.
 
 mod csv_file;
 mod entry;
@@ -59,7 +59,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let mut written = false;
     if !arguments.dry_run && report.may_be_written(arguments.skip_refused) {
         let imported = write(context, &mut report, arguments.skip_refused)?;
-        // Somebody else made a client of this name since it was looked for.
+        // Another process has created a client with this id since the lookup.
         report.reject_taken(&imported.taken);
         written = imported.done;
     }

@@ -6,7 +6,8 @@ use super::entry::{Candidate, ImportReport, Rejected};
 use super::source::Format;
 use crate::cli::{print, print_json};
 
-/// The number of characters of an id that are shown. The ids of rejected entries may have any length.
+/// The number of characters of an id that are shown. The ids of rejected entries may have any
+/// length.
 const MAX_ID_SHOWN: usize = 128;
 
 /// The import report.
