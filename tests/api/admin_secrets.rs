@@ -157,7 +157,7 @@ fn times_that_make_no_sense_are_400() {
         json!({"expires_in": 60}),
         json!([]),
     ] {
-        let detail = "the body must be a JSON object of known members, each at most once";
+        let detail = "the body must be a JSON object of known members, each at most once and of its type";
         assert_bad_request(&post(document), detail);
     }
     assert_eq!(list(&operator, &client).len(), 1);
