@@ -129,7 +129,7 @@ fn what_cannot_be_done_is_exit_1_and_one_line_that_says_what_to_do() {
         );
     }
     let no_database = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "client", "list"]);
-    assert!(no_database.failed(1).contains("the database cannot be reached"));
+    assert!(no_database.failed(1).ends_with("check database.url, or try again"));
     let no_file = program.run(&["--config", "missing.toml", "config", "check"]);
     assert!(no_file.failed(1).contains("missing.toml"));
     let serve = testkit::program!()
@@ -218,6 +218,7 @@ fn wrong_usage_is_exit_2_and_one_line() {
         (&["migrate", "sideways"], "sideways"),
         (&["serve", "--port", "1"], "--port"),
         (&["completions", "cmd"], "cmd"),
+        (&["audit", "--after", "-1"], "expected a whole number, 0 or more"),
     ] {
         let line = program.run(arguments);
         assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
@@ -455,6 +456,7 @@ fn serve_fails_when_its_port_is_taken() {
             .contains(&format!("cannot listen on {address} (server.listen)")),
         "{refused:?}"
     );
+    assert!(refused.stderr.contains("set another port"), "{refused:?}");
 }
 
 /// Runs a text as whoever pastes it into a shell would.

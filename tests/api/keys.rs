@@ -206,7 +206,7 @@ fn only_an_administrator_rotates_and_only_what_there_is() {
     assert_eq!(app.send(Request::post(ROTATE).bearer(&read)).status, 403);
     assert_eq!(app.send(Request::post(ROTATE)).status, 401);
     assert_eq!(app.send(Request::get(KEYS)).status, 401);
-    let detail = "the body must be a JSON object of known members, each at most once";
+    let detail = "the body must be a JSON object of known members, each at most once and of its type";
     for body in [
         json!({"alg": "none"}),
         json!({"alg": 1}),
@@ -317,13 +317,13 @@ fn p50_the_command_line_rotates_under_a_running_server() {
     assert!(
         refused
             .failed(1)
-            .contains(&format!("scheduled already: ES256 {new} signs from "))
+            .contains(&format!("already scheduled: ES256 {new} activates at "))
     );
     let rest = program.run(&["key", "rotate"]);
     let lines: Vec<&str> = rest.done().lines().collect();
     assert_eq!(lines.len(), 5, "{lines:?}");
     assert!(lines[..4].iter().all(|line| line.contains(" published: ")));
-    assert!(lines[4].starts_with(&format!("ES256 scheduled already: {new} signs from ")));
+    assert!(lines[4].starts_with(&format!("ES256 already scheduled: {new} activates at ")));
     assert_eq!(program.run(&["key", "list"]).done().lines().count(), 10);
 }
 
