@@ -7,8 +7,13 @@ use crate::db::audit;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Print only events after the one with this `id`
-    #[arg(long, value_name = "ID", default_value_t = 0)]
+    #[arg(long, value_name = "ID", default_value_t = 0, allow_negative_numbers = true, value_parser = event_id)]
     after: i64,
+}
+
+fn event_id(text: &str) -> Result<i64, &'static str> {
+    let id = text.parse().ok().filter(|id| *id >= 0);
+    id.ok_or("expected a whole number, 0 or more")
 }
 
 /// Events read per query.

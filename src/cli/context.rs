@@ -26,7 +26,12 @@ impl fmt::Display for Failure {
 
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
-        Self::Failed(error.to_string())
+        let text = error.to_string();
+        match error.is_unavailable() {
+            // libpq ends its messages with a line break.
+            true => Self::Failed(format!("{}: check database.url, or try again", text.trim_end())),
+            false => Self::Failed(text),
+        }
     }
 }
 

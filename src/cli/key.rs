@@ -91,7 +91,7 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
     if rotated.published.is_empty() {
         let waiting: Vec<String> = waiting().map(|key| format!("{} {}", key.alg, in_words(key))).collect();
         return Err(Failure::Failed(format!(
-            "no key published: a new key is scheduled already: {}",
+            "no key published: a new key is already scheduled: {}",
             waiting.join("; ")
         )));
     }
@@ -103,13 +103,13 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         print(&format!("{:5} published: {}", key.alg.name(), in_words(key)));
     }
     for key in waiting() {
-        print(&format!("{:5} scheduled already: {}", key.alg.name(), in_words(key)));
+        print(&format!("{:5} already scheduled: {}", key.alg.name(), in_words(key)));
     }
     Ok(())
 }
 
 fn in_words(key: &KeyRecord) -> String {
-    format!("{} signs from {}", key.kid, key.activates_at)
+    format!("{} activates at {}", key.kid, key.activates_at)
 }
 
 /// The scheduled key of this algorithm that was published earlier.

@@ -33,10 +33,10 @@ pub use context::Failure;
 #[command(name = "mintage", version, disable_help_subcommand = true)]
 struct CommandLine {
     /// Configuration file [default: ./mintage.toml if it exists; environment: MINTAGE_CONFIG]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     config: Option<PathBuf>,
     /// Database URL; overrides the file and the environment [environment: MINTAGE_DATABASE_URL]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", help_heading = "Global options")]
     database_url: Option<String>,
     #[command(subcommand)]
     command: Command,

@@ -67,9 +67,9 @@ impl Sources {
         if let Some(url) = &self.database_url {
             section(&mut table, "database", "--database-url")?.insert("url".into(), Value::String(url.clone()));
         }
-        let config: Config = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-            ConfigError(format!("the configuration is wrong: {}", one_line(error.message())))
-        })?;
+        let config: Config = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| ConfigError(in_words(&error, key_of(&error).as_deref())))?;
         config.validate()?;
         Ok(config)
     }
@@ -96,11 +96,9 @@ impl Sources {
         })?;
         // Parsed separately for its errors: here the file and the line are known.
         toml::from_str::<Config>(&text).map_err(|error| {
-            ConfigError(format!(
-                "{path_text}: {}{}",
-                one_line(error.message()),
-                line_of(&text, error.span())
-            ))
+            let key = key_in(&table, &error);
+            let what = in_words(&error, key.as_deref());
+            ConfigError(format!("{path_text}: {what}{}", line_of(&text, error.span())))
         })?;
         Ok(table)
     }
@@ -187,6 +185,48 @@ fn typed(default: &Value, text: &str) -> Result<Value, &'static str> {
 
 fn one_line(message: &str) -> String {
     message.lines().collect::<Vec<_>>().join(" ")
+}
+
+/// serde's names of types, and what a person who writes the file calls them.
+const TYPES: [(&str, &str); 5] = [
+    ("expected usize", "expected a whole number, 0 or more"),
+    ("expected u32", "expected a whole number, 0 or more"),
+    ("expected u64", "expected a whole number, 0 or more"),
+    ("expected f64", "expected a number"),
+    ("expected a sequence", "expected a list"),
+];
+
+/// The error in one line, beginning with the key if that is known.
+fn in_words(error: &toml::de::Error, key: Option<&str>) -> String {
+    let mut what = one_line(error.message());
+    for (serde, plain) in TYPES {
+        what = what.replace(serde, plain);
+    }
+    match key {
+        Some(key) => format!("{key}: {what}"),
+        None => what,
+    }
+}
+
+/// The key, or the section of an unknown key, that an error without a span is about. Only its text
+/// states it, in a last line of its own.
+fn key_of(error: &toml::de::Error) -> Option<String> {
+    let text = error.to_string();
+    let key = text
+        .trim_end()
+        .lines()
+        .last()?
+        .strip_prefix("in `")?
+        .strip_suffix('`')?;
+    Some(key.to_owned())
+}
+
+/// The key that an error of the file is about. An error of the text has the line, one of the parsed
+/// table has the key, so the table is read again. With several errors in the file, the two may
+/// differ: then the line has to do.
+fn key_in(table: &Table, error: &toml::de::Error) -> Option<String> {
+    let of_table = Value::Table(table.clone()).try_into::<Config>().err()?;
+    (of_table.message() == error.message()).then(|| key_of(&of_table))?
 }
 
 fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
@@ -281,10 +321,17 @@ mod tests {
         };
         assert!(wrong("[server]\nlissten = \"x\"").contains("lissten"));
         assert!(wrong("[server]\nlissten = \"x\"").contains("(line 2)"));
-        assert!(wrong("[cache]\nttl = 5").contains("string"));
+        assert!(wrong("[cache]\nttl = 5").contains("cache.ttl: invalid type: integer `5`, expected a string (line 2)"));
+        assert!(
+            wrong("[server]\nworkers = -1")
+                .contains("server.workers: invalid value: integer `-1`, expected a whole number")
+        );
+        assert!(wrong("[server]\ntrusted_proxies = \"::1\"").contains("expected a list"));
         assert!(wrong("[cache]\nttl = \"5x\"").contains("5x"));
         assert!(wrong("server").contains("not TOML"));
         let of_environment = |name: &str, text: &str| sources(None, &[(name, text)]).load().unwrap_err().0;
+        assert!(of_environment("MINTAGE_CACHE__TTL", "5x").starts_with("cache.ttl: \"5x\" is not a duration"));
+        assert!(of_environment("MINTAGE_LOG__FORMAT", "xml").starts_with("log.format: unknown variant"));
         assert!(of_environment("MINTAGE_CACHE__CAPACITY", "many").contains("whole number"));
         assert!(of_environment("MINTAGE_CACHE__COLOUR", "red").contains("cache.colour"));
         assert!(of_environment("MINTAGE_CACHE", "red").contains("two underscores"));

@@ -33,9 +33,15 @@ impl Config {
         )?;
         let admin_ok = server.admin_listen.is_empty() || is_address(&server.admin_listen);
         require("server.admin_listen", "empty, or an address and a port", admin_ok)?;
+        // Port 0 takes a free port for each.
+        require(
+            "server.admin_listen",
+            "empty, or different from server.listen",
+            server.admin_listen != server.listen || server.listen.ends_with(":0"),
+        )?;
         require(
             "server.issuer",
-            "an https URL without query or fragment (http only for loopback), as RFC 8414 §2 has it",
+            "an https URL without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
         )?;
         require("server.workers", "at most 1024", server.workers <= 1024)?;

@@ -240,7 +240,7 @@ pub fn method_not_allowed(format: Format, allowed: HeaderValue) -> HttpResponse 
 
 /// No resource has this path.
 pub fn not_found(format: Format) -> HttpResponse {
-    ApiError::Problem(StatusCode::NOT_FOUND, "there is nothing at this path").response(format)
+    ApiError::Problem(StatusCode::NOT_FOUND, "path not found").response(format)
 }
 
 #[cfg(test)]
@@ -462,17 +462,17 @@ mod tests {
     fn an_unknown_path_and_an_unknown_method_are_answered_in_the_format_of_the_path() {
         assert_eq!(
             written(not_found(Format::of_path("/nothing"))),
-            "404 {\"error\":\"invalid_request\",\"error_description\":\"there is nothing at this path\"}"
+            "404 {\"error\":\"invalid_request\",\"error_description\":\"path not found\"}"
         );
         assert_eq!(
             written(not_found(Format::of_path("/admin/nothing"))),
             "404 problem {\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,\
-             \"detail\":\"there is nothing at this path\"}"
+             \"detail\":\"path not found\"}"
         );
         assert_eq!(
             written(method_not_allowed(Format::OAuth, HeaderValue::from_static("POST"))),
             "405 allow: POST {\"error\":\"invalid_request\",\
-             \"error_description\":\"the method is not one that this resource knows\"}"
+             \"error_description\":\"method not allowed\"}"
         );
     }
 }

@@ -93,7 +93,7 @@ impl OAuthError {
             ),
             Self::BodyTooLarge => ("invalid_request", "the body is too large", 413),
             Self::BodyTimeout => ("invalid_request", "the body did not arrive in time", 408),
-            Self::MethodNotAllowed => ("invalid_request", "the method is not one that this resource knows", 405),
+            Self::MethodNotAllowed => ("invalid_request", "method not allowed", 405),
             Self::InvalidClient => ("invalid_client", "client authentication failed", 401),
             Self::TooManyFailures(_) => (
                 "temporarily_unavailable",

@@ -11,6 +11,7 @@ pub mod signals;
 mod startup;
 mod workers;
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
@@ -225,7 +226,13 @@ impl Server {
 }
 
 fn listen(key: &str, address: &str) -> Result<TcpListener, ServerError> {
-    let cannot = |error: std::io::Error| ServerError(format!("cannot listen on {address} ({key}): {error}"));
+    let cannot = |error: std::io::Error| {
+        let hint = match error.kind() {
+            ErrorKind::AddrInUse => "stop the program that uses it, or set another port",
+            _ => "set an address of this machine and a port that this user may use",
+        };
+        ServerError(format!("cannot listen on {address} ({key}): {error}: {hint}"))
+    };
     let address: SocketAddr = address
         .parse()
         .map_err(|_| ServerError(format!("{key} is no address: {address}")))?;

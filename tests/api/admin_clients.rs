@@ -15,7 +15,7 @@ use crate::operator::{
 };
 
 const NO_CLIENT: &str = "client not found";
-const NOT_READ: &str = "the body must be a JSON object of known members, each at most once";
+const NOT_READ: &str = "the body must be a JSON object of known members, each at most once and of its type";
 const STALE: &str = "If-Match does not name the current version of the client";
 
 /// Enough connections to reach each of three workers almost certainly.
@@ -453,7 +453,7 @@ fn a_malformed_or_unknown_client_id_in_the_path_is_404() {
         );
         assert_not_found(&operator.get(&format!("/admin/clients/{path}/secrets")), NO_CLIENT);
     }
-    assert_not_found(&operator.get("/admin/clients/"), "there is nothing at this path");
+    assert_not_found(&operator.get("/admin/clients/"), "path not found");
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn an_unsupported_method_is_405_with_allow() {
         ("POST", "/admin/openapi.json", "GET, HEAD"),
     ] {
         let answer = operator.send(Request::new(method, path));
-        const DETAIL: &str = "the method is not one that this resource knows";
+        const DETAIL: &str = "method not allowed";
         answer.assert_problem(405, "Method Not Allowed", DETAIL, None);
         assert_eq!(answer.header("allow"), Some(allowed), "{method} {path}");
     }

@@ -158,7 +158,7 @@ fn lifetimes_out_of_range_are_400() {
         json!({"expires_in": 60}),
         json!([]),
     ] {
-        let detail = "the body must be a JSON object of known members, each at most once";
+        let detail = "the body must be a JSON object of known members, each at most once and of its type";
         assert_bad_request(&post(document), detail);
     }
     assert_eq!(list(&operator, &client).len(), 1);

@@ -129,7 +129,7 @@ fn a_failed_command_exits_with_1_and_one_line_that_says_what_to_do() {
         );
     }
     let no_database = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "client", "list"]);
-    assert!(no_database.failed(1).contains("the database cannot be reached"));
+    assert!(no_database.failed(1).ends_with("check database.url, or try again"));
     let no_file = program.run(&["--config", "missing.toml", "config", "check"]);
     assert!(no_file.failed(1).contains("missing.toml"));
     let serve = testkit::program!()
@@ -218,6 +218,7 @@ fn a_usage_error_exits_with_2_and_one_line() {
         (&["migrate", "sideways"], "sideways"),
         (&["serve", "--port", "1"], "--port"),
         (&["completions", "cmd"], "cmd"),
+        (&["audit", "--after", "-1"], "expected a whole number, 0 or more"),
     ] {
         let line = program.run(arguments);
         assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
@@ -455,6 +456,7 @@ fn serve_fails_if_its_port_is_in_use() {
             .contains(&format!("cannot listen on {address} (server.listen)")),
         "{outcome:?}"
     );
+    assert!(refused.stderr.contains("set another port"), "{refused:?}");
 }
 
 /// Runs a text in a shell, as if it were pasted there.

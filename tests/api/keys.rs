@@ -202,7 +202,7 @@ fn rotation_requires_the_admin_scope_and_a_known_algorithm() {
     assert_eq!(app.send(Request::post(ROTATE).bearer(&read)).status, 403);
     assert_eq!(app.send(Request::post(ROTATE)).status, 401);
     assert_eq!(app.send(Request::get(KEYS)).status, 401);
-    let detail = "the body must be a JSON object of known members, each at most once";
+    let detail = "the body must be a JSON object of known members, each at most once and of its type";
     for body in [
         json!({"alg": "none"}),
         json!({"alg": 1}),
@@ -313,13 +313,13 @@ fn p50_the_command_line_rotates_the_keys_of_a_running_server() {
     assert!(
         rejected
             .failed(1)
-            .contains(&format!("scheduled already: ES256 {new} signs from "))
+            .contains(&format!("already scheduled: ES256 {new} activates at "))
     );
     let rest = program.run(&["key", "rotate"]);
     let lines: Vec<&str> = rest.done().lines().collect();
     assert_eq!(lines.len(), 5, "{lines:?}");
     assert!(lines[..4].iter().all(|line| line.contains(" published: ")));
-    assert!(lines[4].starts_with(&format!("ES256 scheduled already: {new} signs from ")));
+    assert!(lines[4].starts_with(&format!("ES256 already scheduled: {new} activates at ")));
     assert_eq!(program.run(&["key", "list"]).done().lines().count(), 10);
 }
 

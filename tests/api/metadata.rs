@@ -165,6 +165,6 @@ fn an_unknown_path_is_404_as_json() {
         "//token",
     ] {
         let answer = app.send(Request::get(path));
-        answer.assert_oauth_error(404, "invalid_request", "there is nothing at this path");
+        answer.assert_oauth_error(404, "invalid_request", "path not found");
     }
 }

@@ -95,6 +95,8 @@ fn rejected_writes_are_problem_documents() {
     ] {
         assert_problem(&fixture.post("/admin/routes", &bad), 400);
     }
+    let incomplete = fixture.post("/admin/routes", &json!({"path": "/a"}));
+    assert_eq!(incomplete.json()["detail"], "scope must be given");
     let twice = r#"{"path":"/a","path":"/b","scope":"a"}"#;
     let request = Request::to_host(HOST, "POST", "/admin/routes")
         .bearer(&fixture.admin)
@@ -181,7 +183,9 @@ fn explain_names_the_deciding_route_and_the_reason() {
         words.starts_with("decided by  ") && words.contains("\nnot by "),
         "{words}"
     );
-    assert_problem(&fixture.post("/admin/routes/explain", &json!({"method": "GET"})), 400);
+    let incomplete = fixture.post("/admin/routes/explain", &json!({"method": "GET"}));
+    assert_problem(&incomplete, 400);
+    assert_eq!(incomplete.json()["detail"], "url must be given");
 }
 
 #[test]

@@ -89,6 +89,9 @@ impl Target {
             Error::Io(error) => match (tls_error(&error), error.kind()) {
                 (Some(error), _) => self.no_tls(error),
                 (None, ErrorKind::UnexpectedEof) => malformed(),
+                (None, ErrorKind::ConnectionRefused) => {
+                    format!("cannot read {self}: {error}: start the server, or name another one with --url")
+                }
                 (None, _) => format!("cannot read {self}: {error}"),
             },
             Error::Rustls(error) => self.no_tls(&error),
@@ -99,7 +102,7 @@ impl Target {
     fn no_tls(&self, error: &rustls::Error) -> String {
         match error {
             rustls::Error::InvalidMessage(_) => {
-                format!("{self} does not speak TLS; --url may have to begin with http://")
+                format!("{self} does not speak TLS: use http:// in --url")
             }
             rustls::Error::InvalidCertificate(why) => format!(
                 "the certificate of {self} is not valid here: {why}; SSL_CERT_FILE may name a file of authorities to trust"

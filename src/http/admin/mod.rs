@@ -110,11 +110,19 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    const EXPECTED: &str = "the body must be a JSON object of known members, each at most once";
-    const RENAMED: &str = "`serves` is now `introspection_audiences`";
-    let detail = |error: serde_json::Error| match error.to_string().starts_with("unknown field `serves`") {
-        true => RENAMED,
-        false => EXPECTED,
+    const EXPECTED: &str = "the body must be a JSON object of known members, each at most once and of its type";
+    /// How the text of serde begins, and the detail for it. serde's text itself may quote the body.
+    const DETAILS: [(&str, &str); 5] = [
+        ("unknown field `serves`", "`serves` is now `introspection_audiences`"),
+        ("missing field `path`", "path must be given"),
+        ("missing field `scope`", "scope must be given"),
+        ("missing field `method`", "method must be given"),
+        ("missing field `url`", "url must be given"),
+    ];
+    let detail = |error: serde_json::Error| {
+        let text = error.to_string();
+        let known = DETAILS.iter().find(|(begin, _)| text.starts_with(begin));
+        known.map_or(EXPECTED, |(_, detail)| detail)
     };
     // serde would accept an array of the members in their order.
     match body.trim_ascii_start().first() {

@@ -53,7 +53,7 @@ function list(place, { session }) {
     const matches = ({ name, client_id, scope }) => `${name} ${client_id} ${scope}`.toLowerCase().includes(wanted);
     const shown = known.filter(matches);
     const nothing = known.length === 0 ? 'No clients yet.' : `No match among the ${known.length} loaded clients.`;
-    rows.replaceChildren(table('Clients', ['Client', 'Status', 'Scope', 'Tokens', 'Updated'], shown.map(row), nothing));
+    rows.replaceChildren(table('Clients', ['Client', 'Status', 'Scope', 'Token lifetime', 'Updated'], shown.map(row), nothing));
     // There may be thousands of clients: an id leads to its client without loading all of them.
     const id = filter.value.trim();
     const notLoaded = cursor !== null && id !== '' && !known.some((client) => client.client_id === id);
