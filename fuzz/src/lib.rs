@@ -3,7 +3,8 @@
 pub use libfuzzer_sys;
 pub use testkit;
 
-/// The target of a parser. Built without cargo-fuzz, the program checks the files that are named on its command line.
+/// The target of a parser. Built without cargo-fuzz, the program checks the files that are named on
+/// its command line.
 #[macro_export]
 macro_rules! target {
     ($parser:ident) => {

@@ -258,7 +258,8 @@ fn cache_stats_count_hits_misses_and_loads() {
     }
     let after = cache_stats(&app, &admin);
     let grown = |name: &str| after[name].as_u64().unwrap() - before[name].as_u64().unwrap();
-    // Reading the statistics does not use the cache: the status of the operator's client is kept with the revocations.
+    // Reading the statistics does not use the cache: the status of the operator's client is kept
+    // with the revocations.
     assert_eq!((grown("misses"), grown("hits"), grown("loads")), (2, 2 + 1, 2));
     assert_eq!(
         (grown("negative_hits"), grown("entries"), grown("negative_entries")),
@@ -513,7 +514,8 @@ fn attack_a_token_modified_at_any_position_is_denied() {
         let mut connection = Connection::open(app.address);
         for at in 0..token.len() {
             let old = token.as_bytes()[at];
-            // The next letter differs in the lowest bits, which the last letter of a part may leave unused.
+            // The next letter differs in the lowest bits, which the last letter of a part may leave
+            // unused.
             let new = if old == b'A' { 'B' } else { 'A' };
             let next = char::from(
                 if old.is_ascii_alphanumeric() && old != b'Z' && old != b'z' && old != b'9' {

@@ -1,4 +1,5 @@
-//! `/admin/audit`: each write of an operator is an audit event with actor and source, and without secrets.
+//! `/admin/audit`: each write of an operator is an audit event with actor and source, and without
+//! secrets.
 
 use serde_json::{Value, json};
 use testkit::TestApp;

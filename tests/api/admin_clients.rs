@@ -1,4 +1,5 @@
-//! `/admin/clients`: clients are created, listed, updated and deleted, with immediate effect on every worker.
+//! `/admin/clients`: clients are created, listed, updated and deleted, with immediate effect on
+//! every worker.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
-//! All admin operations × all kinds of credentials: authorization comes before any other check of the request.
+//! All admin operations × all kinds of credentials: authorization comes before any other check of
+//! the request.
 
 use std::time::Duration;
 
@@ -40,7 +41,8 @@ fn request(method: &str, path: &str) -> Request {
     Request::new(method, path).body("text/plain", "{nonsense")
 }
 
-/// Sends a request adapted by `shape` for every operation, and calls `check` with its method and response.
+/// Sends a request adapted by `shape` for every operation, and calls `check` with its method and
+/// response.
 fn check_each(app: &TestApp, shape: impl Fn(Request) -> Request, check: impl Fn(&str, &Response)) {
     for (method, path) in operations() {
         let answer = shape(request(&method, &path)).send(app.admin_address);

@@ -78,7 +78,8 @@ fn creating_a_client_requires_members_that_an_update_may_omit() {
         (&json!(["name", "scope"]), &Value::Null)
     );
     assert_eq!(create["properties"]["scope"]["type"], "string");
-    // A generated client would send a default value and so change a member that its user did not mention.
+    // A generated client would send a default value and so change a member that its user did not
+    // mention.
     assert!(!update.to_string().contains("default\":"), "{update}");
 }
 

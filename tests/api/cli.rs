@@ -456,7 +456,7 @@ fn serve_fails_if_its_port_is_in_use() {
             .contains(&format!("cannot listen on {address} (server.listen)")),
         "{outcome:?}"
     );
-    assert!(refused.stderr.contains("set another port"), "{refused:?}");
+    assert!(outcome.stderr.contains("set another port"), "{outcome:?}");
 }
 
 /// Runs a text in a shell, as if it were pasted there.

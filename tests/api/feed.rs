@@ -1,4 +1,5 @@
-//! Changes that other processes write to the database take effect within a second, on every worker (G2).
+//! Changes that other processes write to the database take effect within a second, on every worker
+//! (G2).
 
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ const PROPAGATION_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Waits until every worker responds with this status, for at most a second.
 ///
-/// Connections are distributed round-robin, and no other test uses the server: four reach both workers, twice.
+/// Connections are distributed round-robin, and no other test uses the server: four reach both
+/// workers, twice.
 #[track_caller]
 fn assert_status_on_every_worker(app: &TestApp, client: &TestClient, status: u16) {
     let on_every_worker = || (0..4).all(|_| app.ask(client, &[]).status == status);

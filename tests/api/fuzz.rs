@@ -1,7 +1,8 @@
 //! Random requests by schemathesis, generated from the OpenAPI document of the server.
 //!
-//! `scripts/test --soak` installs schemathesis in a virtual environment and sets `MINTAGE_SCHEMATHESIS` to its path. It
-//! connects only to the server that the test starts, on loopback.
+//! `scripts/test --soak` installs schemathesis in a virtual environment and sets
+//! `MINTAGE_SCHEMATHESIS` to its path. It connects only to the server that the test starts, on
+//! loopback.
 
 use std::process::Command;
 
@@ -15,15 +16,17 @@ const EXAMPLES: &str = "40";
 /// A fixed seed, so that failures are reproducible; `MINTAGE_FUZZ_SEED` overrides it.
 const SEED: &str = "1";
 
-/// The checks of each response: it is documented, has the right status for invalid input, and is never a server error.
+/// The checks of each response: it is documented, has the right status for invalid input, and is
+/// never a server error.
 ///
-/// Not `positive_data_acceptance`: rules between members, such as that the default scope is a subset of the scope, cannot
-/// be expressed in a schema.
+/// Not `positive_data_acceptance`: rules between members, such as that the default scope is a
+/// subset of the scope, cannot be expressed in a schema.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,\
                       response_schema_conformance,negative_data_rejection,unsupported_method,ignored_auth,\
                       use_after_free,ensure_resource_availability";
 
-/// The statuses for invalid input. 413 is among them because a body may be both too large and malformed.
+/// The statuses for invalid input. 413 is among them because a body may be both too large and
+/// malformed.
 const REJECTED: &str = "[checks]\nnegative_data_rejection.expected-statuses = \
                        [\"400\", \"401\", \"403\", \"404\", \"408\", \"409\", \"412\", \"413\", \"415\"]\n";
 
@@ -34,7 +37,8 @@ fn the_api_withstands_random_requests() {
     let fuzzed = Fuzzed::start(&program);
     let bearer = fuzzed.bearer();
     let operator = ["--header", bearer.as_str()];
-    // Values are also taken from earlier responses, so operations that could remove the operator come last.
+    // Values are also taken from earlier responses, so operations that could remove the operator
+    // come last.
     let harmless = "--include-path-regex=^/admin --exclude-path-regex=client_id|rotate --exclude-method=DELETE";
     fuzzed.run(operator, harmless, "");
     let of_clients = "--include-path-regex=client_id|tokens$ --exclude-method=DELETE";

@@ -1,4 +1,5 @@
-//! `mintage client import`: clients are imported from other servers, and their old secrets keep working.
+//! `mintage client import`: clients are imported from other servers, and their old secrets keep
+//! working.
 //!
 //! The hashes were created by other software: bcrypt by libxcrypt, PBKDF2 by Python's hashlib.
 
@@ -99,7 +100,8 @@ impl Site {
     }
 }
 
-/// Creates two tests from each function, one per database. A function that is missing here is dead code.
+/// Creates two tests from each function, one per database. A function that is missing here is dead
+/// code.
 macro_rules! on_both_backends {
     ($($test:ident)*) => {
         mod on_sqlite {
@@ -429,7 +431,8 @@ fn a_hundred_concurrent_first_uses_verify_the_hash_once() {
     assert_eq!(metric(&serving, "mintage_password_hash_upgrades_total"), 1.0);
 }
 
-/// 150 different secrets concurrently: two hashes are verified, 64 wait, and the other requests get 503.
+/// 150 different secrets concurrently: two hashes are verified, 64 wait, and the other requests get
+/// 503.
 #[test]
 fn a_full_password_hash_queue_is_503_and_other_clients_get_tokens() {
     let site = Site::sqlite();
@@ -524,7 +527,8 @@ fn p17_disconnecting_during_password_hash_verification_counts_as_a_failure() {
         drop(stream);
         let ended = || (verified(&serving) > f64::from(number)).then_some(());
         eventually("verification has ended", PROPAGATION_TIMEOUT, ended);
-        // The failure is counted after the verification, whether or not the server has noticed that the caller hung up.
+        // The failure is counted after the verification, whether or not the server has noticed that
+        // the caller hung up.
         let counted = || metric(&serving, "mintage_denials_total{reason=\"wrong_secret\"}") > f64::from(number);
         until("the failure is counted", PROPAGATION_TIMEOUT, counted);
     }

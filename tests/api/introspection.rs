@@ -208,8 +208,8 @@ fn p33_the_tokens_of_a_deleted_client_stay_inactive_if_its_id_is_reused() {
     assert!(!is_active(&app, &auditor, &token));
 }
 
-/// Waits until every worker reports the token as active or inactive, for at most a second. Connections are distributed
-/// round-robin, so four in a row reach every worker.
+/// Waits until every worker reports the token as active or inactive, for at most a second.
+/// Connections are distributed round-robin, so four in a row reach every worker.
 #[track_caller]
 pub fn assert_active_on_every_worker(app: &TestApp, client: &TestClient, token: &str, active: bool) {
     let on_every_worker = || (0..4).all(|_| is_active(app, client, token) == active);

@@ -1,4 +1,5 @@
-//! Access tokens (P27 to P30; RFC 9068), verified as a resource server does: with the published keys only.
+//! Access tokens (P27 to P30; RFC 9068), verified as a resource server does: with the published
+//! keys only.
 
 use std::collections::HashSet;
 

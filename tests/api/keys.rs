@@ -1,4 +1,5 @@
-//! Rotation of signing keys (P50): a verifier that respects `max-age` never receives a token with an unknown key.
+//! Rotation of signing keys (P50): a verifier that respects `max-age` never receives a token with
+//! an unknown key.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -31,7 +32,8 @@ const JWKS: &str = "/.well-known/jwks.json";
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How long the rotator may take to notice that a rotation is due, and to generate RSA keys on a busy machine.
+/// How long the rotator may take to notice that a rotation is due, and to generate RSA keys on a
+/// busy machine.
 const ROTATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The items of `GET /admin/keys`.
@@ -77,7 +79,8 @@ fn text<'a>(key: &'a Value, member: &str) -> &'a str {
     key[member].as_str().unwrap()
 }
 
-/// Probes four times: connections are distributed round-robin, so each of two workers is reached twice.
+/// Probes four times: connections are distributed round-robin, so each of two workers is reached
+/// twice.
 fn on_every_worker(probe: impl Fn() -> bool) -> bool {
     (0..4).all(|_| probe())
 }
@@ -399,7 +402,8 @@ fn private_members(jwks: &Value) -> Vec<String> {
         .collect()
 }
 
-/// How many keys must have signed before the tests with two instances end, and how long that may take.
+/// How many keys must have signed before the tests with two instances end, and how long that may
+/// take.
 const KEYS_USED: usize = 3;
 const RUN_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -411,8 +415,8 @@ fn with_fast_rotation(mut config: config::Config) -> config::Config {
     config
 }
 
-/// Verifies tokens of each of two instances immediately with the keys of the other, until the keys have changed twice.
-/// Tokens issued in the meantime must still verify at the end.
+/// Verifies tokens of each of two instances immediately with the keys of the other, until the keys
+/// have changed twice. Tokens issued in the meantime must still verify at the end.
 fn assert_verifiers_unbroken(apps: [&TestApp; 2]) {
     let over = AtomicBool::new(false);
     let run = |alg: Alg, from: usize| {

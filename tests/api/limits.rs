@@ -1,4 +1,5 @@
-//! The limit of failed authentications (P17), with the real binary: it applies per client and IP, and per IP.
+//! The limit of failed authentications (P17), with the real binary: it applies per client and IP,
+//! and per IP.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,8 @@ struct Limited {
     client: TestClient,
 }
 
-/// The value of `Retry-After`, in seconds. The response must be exactly the 429 for too many failed authentications.
+/// The value of `Retry-After`, in seconds. The response must be exactly the 429 for too many failed
+/// authentications.
 #[track_caller]
 fn retry_after(response: &Response) -> u32 {
     assert_eq!(response.status, 429, "{response:?}");
@@ -69,7 +71,8 @@ impl Limited {
         self.token(&self.client.id, "wrong", from)
     }
 
-    /// Fails until the limit is reached. The number of failures must be exact, except for those that expired meanwhile.
+    /// Fails until the limit is reached. The number of failures must be exact, except for those
+    /// that expired meanwhile.
     #[track_caller]
     fn fail_until_limited(&self, limit: usize, per_minute: usize, mut fail: impl FnMut(usize) -> Response) -> u32 {
         let began = Instant::now();
@@ -95,7 +98,8 @@ fn p17_the_31st_failure_is_429_and_so_is_the_right_secret_from_that_ip_only() {
     let limited = Limited::start(30, "127.0.0.1");
     let wait = limited.fail_until_limited(30, 30, |_| limited.wrong(IP));
     assert!((1..=2).contains(&wait), "{wait}");
-    // A failure expires every two seconds. With more than one left, the following requests are still limited.
+    // A failure expires every two seconds. With more than one left, the following requests are
+    // still limited.
     eventually("more than one failure counts", LIMIT_TIMEOUT, || {
         let wrong = limited.wrong(IP);
         (wrong.status == 429 && retry_after(&wrong) == 2).then_some(())

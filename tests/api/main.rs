@@ -1,5 +1,6 @@
-//! Tests of the HTTP API and the command line of a real server. Tests of the protocol begin with the number of the rule in
-//! the specification (`p17_…`), tests of a guarantee with the number in `docs/guarantees.md` (`g2_…`).
+//! Tests of the HTTP API and the command line of a real server. Tests of the protocol begin with
+//! the number of the rule in the specification (`p17_…`), tests of a guarantee with the number in
+//! `docs/guarantees.md` (`g2_…`).
 //!
 //! `testkit::TestApp` starts a server in this process, `testkit::program!()` the real binary.
 

@@ -1,4 +1,5 @@
-//! One-time tokens: `/validate` accepts each exactly once, under concurrency and across restarts (P46, G5).
+//! One-time tokens: `/validate` accepts each exactly once, under concurrency and across restarts
+//! (P46, G5).
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -127,7 +128,8 @@ fn p46_each_of_a_thousand_tokens_is_accepted_once() {
     }
 }
 
-/// Uses a token 100 times concurrently, over connections that are already open. Returns how many uses were accepted.
+/// Uses a token 100 times concurrently, over connections that are already open. Returns how many
+/// uses were accepted.
 fn accepted_uses(addresses: &[SocketAddr], token: &str) -> usize {
     const USES: usize = 100;
     let start = std::sync::Barrier::new(USES);

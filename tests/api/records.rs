@@ -1,4 +1,5 @@
-//! Token records: every issued token gets a row in `tokens`, before or after the response, depending on the configuration.
+//! Token records: every issued token gets a row in `tokens`, before or after the response,
+//! depending on the configuration.
 
 use std::time::Duration;
 

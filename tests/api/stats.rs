@@ -112,7 +112,7 @@ fn one_interval_is_printed_as_json_with_its_rates() {
     let number = |pointer| at(pointer).as_f64().unwrap_or_else(|| panic!("{pointer} in {figures}"));
     for positive in [
         "/tokens_per_second",
-        "/refused_per_second",
+        "/errors_per_second",
         "/hit_rate",
         "/pool/max_size",
     ] {
@@ -156,7 +156,8 @@ fn a_pipe_receives_one_line_per_interval_until_it_is_closed() {
         }
         assert!(!line.contains('\u{1b}'), "{line:?}");
     }
-    // Like `| head -3`: the reading thread notices with the next line, the program with the one after that.
+    // Like `| head -3`: the reading thread notices with the next line, the program with the one
+    // after that.
     (_, stats.stdout) = mpsc::channel();
     let ended = eventually("the program exits", LINE_TIMEOUT, || stats.child.try_wait().unwrap());
     assert_eq!(ended.code(), Some(0));
@@ -220,9 +221,10 @@ fn a_server_without_metrics_is_reported_in_one_line() {
     }
 }
 
-/// An HTTPS server that responds with a few metrics. Its self-signed certificate is valid for localhost and 127.0.0.1; it
-/// was created with `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes
-/// -days 36500 -subj /CN=localhost -addext subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=CA:FALSE`.
+/// An HTTPS server that responds with a few metrics. Its self-signed certificate is valid for
+/// localhost and 127.0.0.1; it was created with `openssl req -x509 -newkey ec -pkeyopt
+/// ec_paramgen_curve:P-256 -nodes -days 36500 -subj /CN=localhost -addext
+/// subjectAltName=DNS:localhost,IP:127.0.0.1 -addext basicConstraints=CA:FALSE`.
 fn responding_over_tls() -> SocketAddr {
     const METRICS: &str = "mintage_build_info{version=\"1.2.3\"} 1\nmintage_ready 1\n";
     let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/certificate.pem")).unwrap();

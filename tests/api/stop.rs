@@ -12,10 +12,12 @@ use testkit::{Program, Server};
 /// The pause between two requests on a connection.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// Requests tokens on one connection until the server announces that it closes it. Returns the ids of the tokens.
+/// Requests tokens on one connection until the server announces that it closes it. Returns the ids
+/// of the tokens.
 ///
-/// Panics if a request gets no response: the connection is used only as long as the server keeps it open. It is idle
-/// between two requests, because a faulty shutdown closes idle connections without warning.
+/// Panics if a request gets no response: the connection is used only as long as the server keeps it
+/// open. It is idle between two requests, because a faulty shutdown closes idle connections without
+/// warning.
 fn request_until_closed(serving: &Server, request: &Request, issued: &AtomicUsize) -> Vec<String> {
     let mut connection = Connection::open(serving.address);
     let mut ids = Vec::new();

@@ -1,5 +1,5 @@
-//! `Type=notify` (sd_notify): the server notifies the service manager, on the socket in `NOTIFY_SOCKET`, when it is ready,
-//! reloads and stops, and sends watchdog notifications.
+//! `Type=notify` (sd_notify): the server notifies the service manager, on the socket in
+//! `NOTIFY_SOCKET`, when it is ready, reloads and stops, and sends watchdog notifications.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt;
@@ -33,9 +33,11 @@ fn assert_reload_notified(socket: &UnixDatagram) {
     assert_eq!(received(socket), "READY=1");
 }
 
-/// Runs a server through start, reload and stop. It is ready when it sends `READY=1`, and sends `STOPPING=1` before it exits.
+/// Runs a server through start, reload and stop. It is ready when it sends `READY=1`, and sends
+/// `STOPPING=1` before it exits.
 fn assert_notified(socket: &UnixDatagram, name: &OsStr) {
-    // Without a database the server first generates keys, so it runs for a while before it is ready.
+    // Without a database the server first generates keys, so it runs for a while before it is
+    // ready.
     let program = testkit::program!().with("NOTIFY_SOCKET", name.to_str().unwrap());
     std::thread::scope(|scope| {
         let at_ready = scope.spawn(|| {
@@ -79,7 +81,8 @@ fn an_invalid_notify_socket_fails_immediately() {
     assert!(outcome.stderr.contains("mintage: NOTIFY_SOCKET: "), "{outcome:?}");
 }
 
-/// A program whose service manager expects watchdog notifications, the socket of the service manager, and its folder.
+/// A program whose service manager expects watchdog notifications, the socket of the service
+/// manager, and its folder.
 fn with_watchdog(microseconds: &str) -> (Program, UnixDatagram, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");

@@ -1,4 +1,5 @@
-//! `POST /token`: the request (P1 to P11), scope and audience (P18 to P21), the response (P22 to P26).
+//! `POST /token`: the request (P1 to P11), scope and audience (P18 to P21), the response (P22 to
+//! P26).
 
 use std::time::{Duration, Instant};
 
@@ -687,7 +688,8 @@ fn p25_a_full_queue_is_503_and_issues_no_token() {
         })
         .start();
     let client = app.client(|_| {});
-    // While another connection holds the write lock, records wait in the queue, which has a capacity of one.
+    // While another connection holds the write lock, records wait in the queue, which has a
+    // capacity of one.
     let mut lock = app.sqlite();
     lock.batch_execute("BEGIN IMMEDIATE").unwrap();
     let issued = app.issue(&client, &[]);

@@ -1,4 +1,5 @@
-//! Layout and accessibility of the console, as far as they can be computed: width on a phone, contrast, accessible names.
+//! Layout and accessibility of the console, as far as they can be computed: width on a phone,
+//! contrast, accessible names.
 
 use serde_json::Value;
 

@@ -1,8 +1,8 @@
 //! [`Browser`]: one headless Chromium for the whole binary, controlled over its debugging pipe.
 //!
-//! The pipe carries NUL-terminated JSON messages on the file descriptors 3 and 4. A shell connects them to two FIFOs, so
-//! that neither a websocket nor `unsafe` is needed. However this process ends, the pipe closes, Chromium exits, and the
-//! shell removes its folder.
+//! The pipe carries NUL-terminated JSON messages on the file descriptors 3 and 4. A shell connects
+//! them to two FIFOs, so that neither a websocket nor `unsafe` is needed. However this process
+//! ends, the pipe closes, Chromium exits, and the shell removes its folder.
 
 use std::collections::HashMap;
 use std::fs::File;

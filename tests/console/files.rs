@@ -1,4 +1,5 @@
-//! The files of the console, requested without a browser: headers, caching, and paths that do not exist.
+//! The files of the console, requested without a browser: headers, caching, and paths that do not
+//! exist.
 
 use testkit::Server;
 use testkit::http::{Request, Response};

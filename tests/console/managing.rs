@@ -1,4 +1,5 @@
-//! Clients, secrets, keys and routes, managed in the console; the results are checked outside of it.
+//! Clients, secrets, keys and routes, managed in the console; the results are checked outside of
+//! it.
 
 use serde_json::json;
 use testkit::http::{Request, Response};
@@ -8,7 +9,8 @@ use testkit::{Server, TestClient, eventually};
 use crate::TIMEOUT;
 use crate::page::{DESKTOP, Page};
 
-/// Creates `count` clients `service-…` through the admin API, because a command for each would be slow.
+/// Creates `count` clients `service-…` through the admin API, because a command for each would be
+/// slow.
 fn create_services(server: &Server, count: usize) {
     let creator = server.client_with_id("creator", "mintage:admin", &[]);
     let token = server.token(&creator, "mintage:admin", &[]);

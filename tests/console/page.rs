@@ -1,4 +1,5 @@
-//! [`Page`]: a page in a separate browser context, used as a person does: by visible text, mouse and keyboard.
+//! [`Page`]: a page in a separate browser context, used as a person does: by visible text, mouse
+//! and keyboard.
 
 use std::time::{Duration, Instant};
 
@@ -283,8 +284,9 @@ impl Page {
         self.until(&format!("{tab}.getAttribute('aria-current') === 'page'"));
     }
 
-    /// Asserts that the page threw no exceptions, logged only the `expected` error statuses, connected only to its own server
-    /// and never violated its content security policy. Chromium logs a line for each response with an error status.
+    /// Asserts that the page threw no exceptions, logged only the `expected` error statuses,
+    /// connected only to its own server and never violated its content security policy. Chromium
+    /// logs a line for each response with an error status.
     #[track_caller]
     pub fn assert_clean(&self, expected: &[u16]) {
         for event in Browser::shared().events(&self.session) {

@@ -1,4 +1,5 @@
-//! `examples/`: each client gets a token and calls an API that checks it, in every language that is installed.
+//! `examples/`: each client gets a token and calls an API that checks it, in every language that is
+//! installed.
 //!
 //! `scripts/test` prints which languages are missing; their tests pass without running anything.
 
@@ -11,7 +12,8 @@ use testkit::http::Request;
 use testkit::token::{about_token, token_request};
 use testkit::{Server, TestClient, eventually};
 
-/// Generous, because the first `go run` compiles the standard library, and the machine may be busy with other tests.
+/// Generous, because the first `go run` compiles the standard library, and the machine may be busy
+/// with other tests.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// One client and one API, started as `examples/README.md` describes.

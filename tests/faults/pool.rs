@@ -113,8 +113,8 @@ fn no_request_fails_after_postgres_was_restarted_while_idle() {
     });
 }
 
-/// The distinct states of the breaker in order, until it is closed again. They are read from the metrics, which are available
-/// even while the change log is too old to authorize an operator.
+/// The distinct states of the breaker in order, until it is closed again. They are read from the
+/// metrics, which are available even while the change log is too old to authorize an operator.
 fn watch_breaker(scene: &Scene) -> Vec<&'static str> {
     let mut seen = Vec::new();
     eventually("the breaker opens and closes", Duration::from_secs(30), || {

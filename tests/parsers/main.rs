@@ -1,5 +1,5 @@
-//! The rules of every parser of foreign input ([`testkit::parsers`]), over the seeds of its fuzz target, mutations of them and
-//! random bytes: what `cargo fuzz` does for hours, in seconds.
+//! The rules of every parser of foreign input ([`testkit::parsers`]), over the seeds of its fuzz
+//! target, mutations of them and random bytes: what `cargo fuzz` does for hours, in seconds.
 
 use std::path::Path;
 
@@ -15,7 +15,8 @@ const MUTATIONS: u32 = 2000;
 /// Random inputs, for each parser.
 const RANDOM: u32 = 500;
 
-/// A tenth of a percent of mutations would not find what stands between quotes; these are what grammars are made of.
+/// A tenth of a percent of mutations would not find what stands between quotes; these are what
+/// grammars are made of.
 const TOKENS: [&[u8]; 24] = [
     b"%", b"%2e", b"%2F", b"%00", b"\\", b"\"", b"\\u0000", b"\\ud800", b"/", b"/../", b".", b";", b",", b":", b"@",
     b"[", b"]", b"{", b"}", b"=", b"&", b" ", b"\n", b"\xff",

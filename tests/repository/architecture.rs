@@ -1,7 +1,8 @@
-//! Checks of the architecture: the list of allowed dependencies in `src/lib.rs`, the crates that a module may name, no
-//! import cycles between files, and what every file must have.
+//! Checks of the architecture: the list of allowed dependencies in `src/lib.rs`, the crates that a
+//! module may name, no import cycles between files, and what every file must have.
 //!
-//! The checks read the sources as text. They remove comments and strings and search the rest for paths.
+//! The checks read the sources as text. They remove comments and strings and search the rest for
+//! paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -176,7 +177,8 @@ fn the_request_ends_at_the_handlers_and_the_middleware() {
     assert!(naming.is_empty(), "{naming:?}");
 }
 
-/// The files of the handlers: what the table of routes imports, apart from the types of the table itself.
+/// The files of the handlers: what the table of routes imports, apart from the types of the table
+/// itself.
 fn handlers(files: &Files) -> BTreeSet<String> {
     let mut handlers = imports(files, "http/routes.rs");
     handlers.retain(|path| !is_folder(path) || path == "http/console/mod.rs");
@@ -432,7 +434,8 @@ fn forbidden(list: &[Row], path: &str, text: &str) -> Vec<String> {
     };
     let code = code_of(text);
     let mut wrong = Vec::new();
-    // In a module of tests, `super::` leads to the file itself, so the next word may be an item of the file.
+    // In a module of tests, `super::` leads to the file itself, so the next word may be an item of
+    // the file.
     let is_listed = |used: &String| list.iter().any(|row| row.name == *used);
     for used in modules_named(path, &code).into_iter().filter(is_listed) {
         if used != row.name && !row.may_use.contains(&used) {

@@ -1,5 +1,5 @@
-//! Checks of the files of this repository: the architecture of `src`, the example configuration, `ops/` and the documents
-//! about it.
+//! Checks of the files of this repository: the architecture of `src`, the example configuration,
+//! `ops/` and the documents about it.
 
 mod architecture;
 mod example_config;

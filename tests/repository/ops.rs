@@ -30,7 +30,8 @@ fn named(text: &str) -> BTreeSet<&str> {
     words.filter(|word| word.starts_with("mintage_")).collect()
 }
 
-/// Whether a scrape declares this metric. It may have no samples, such as those of replicas that are not configured.
+/// Whether a scrape declares this metric. It may have no samples, such as those of replicas that
+/// are not configured.
 fn exists(scrape: &Scrape, name: &str) -> bool {
     let of_histogram = ["_bucket", "_sum", "_count"]
         .iter()

@@ -1,5 +1,5 @@
-//! The `rust-version` of Cargo.toml is correct: no package of the lock file requires a later version, and at least one
-//! requires exactly this version.
+//! The `rust-version` of Cargo.toml is correct: no package of the lock file requires a later
+//! version, and at least one requires exactly this version.
 
 use std::process::Command;
 

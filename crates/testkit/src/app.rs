@@ -68,7 +68,8 @@ impl Setup {
         config.server.shutdown_timeout = config::Duration::seconds(5);
         config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
         config.database.pool.min_idle = 1;
-        // Tests that fail authentication on purpose, or poll until it succeeds, must not run into the limit.
+        // Tests that fail authentication on purpose, or poll until it succeeds, must not run into
+        // the limit.
         config.limits.auth_failures_per_minute = 0;
         Self {
             config,
@@ -119,7 +120,8 @@ impl Setup {
         let (ready, becomes_ready) = mpsc::channel();
         let run = move || {
             actix_web::rt::System::new().block_on(app.run(received, move || {
-                // The receiver may be gone: a test that starts a server unready need not wait for it.
+                // The receiver may be gone: a test that starts a server unready need not wait for
+                // it.
                 let _ = ready.send(());
             }))
         };
@@ -163,7 +165,8 @@ impl TestApp {
         Setup::new().start()
     }
 
-    /// A server with the default configuration, shared by all tests that only send requests and read responses.
+    /// A server with the default configuration, shared by all tests that only send requests and
+    /// read responses.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<TestApp>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +265,8 @@ impl TestApp {
         recorded(&self.database_path(), &client.id)
     }
 
-    /// Stops the server. Returns what is needed to restart it, or why it did not stop in an orderly way.
+    /// Stops the server. Returns what is needed to restart it, or why it did not stop in an orderly
+    /// way.
     pub fn stop(mut self) -> Result<Stopped, ServerError> {
         self.signals.send(Signal::Stop);
         let ended = self.ended().expect("the server stops when it receives the signal");

@@ -58,7 +58,8 @@ impl Response {
         assert_eq!(self.header("retry-after"), Some("1"));
     }
 
-    /// The response is exactly this problem document of an admin endpoint (RFC 9457), with this challenge.
+    /// The response is exactly this problem document of an admin endpoint (RFC 9457), with this
+    /// challenge.
     #[track_caller]
     pub fn assert_problem(&self, status: u16, title: &str, detail: &str, challenge: Option<&str>) {
         assert_eq!(self.status, status, "{}", self.text());
@@ -71,7 +72,8 @@ impl Response {
         self.assert_common_headers();
     }
 
-    /// The response is this error of `/validate`, must not be cached and has no headers for the upstream.
+    /// The response is this error of `/validate`, must not be cached and has no headers for the
+    /// upstream.
     #[track_caller]
     pub fn assert_validate_error(&self, status: u16, error: &str, challenge: &str) {
         assert_eq!(self.status, status, "{self:?}");

@@ -1,7 +1,8 @@
 //! [`Cluster`]: a dedicated PostgreSQL server that a test may stop, restart and suspend.
 //!
-//! A supervising shell executes commands that it reads from a pipe whose other end only this process holds. However the
-//! tests end, even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
+//! A supervising shell executes commands that it reads from a pipe whose other end only this
+//! process holds. However the tests end, even by SIGKILL, the pipe closes; then the shell stops the
+//! server and removes the folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -19,15 +20,18 @@ use mintage::keys::SigningKey;
 
 use crate::postgres::{free_port, programs, unprivileged_shell};
 
-/// A PostgreSQL server with two databases: `mintage`, which has its schema and its keys, and `empty`.
+/// A PostgreSQL server with two databases: `mintage`, which has its schema and its keys, and
+/// `empty`.
 pub struct Cluster {
     port: AtomicU16,
     supervisor: Mutex<Supervisor>,
 }
 
-/// The supervising shell. Arguments: the folder of the PostgreSQL programs, the port, and the data folder to copy, or "".
+/// The supervising shell. Arguments: the folder of the PostgreSQL programs, the port, and the data
+/// folder to copy, or "".
 ///
-/// `fsync = off`: a commit still reaches the operating system before it is acknowledged, and no test crashes the machine.
+/// `fsync = off`: a commit still reaches the operating system before it is acknowledged, and no
+/// test crashes the machine.
 const SUPERVISOR: &str = r#"
 trap '' PIPE  # otherwise `echo` to a closed pipe would end the shell and leave the server running
 bin=$1 port=$2 template=$3
@@ -168,7 +172,8 @@ impl Cluster {
             .number
     }
 
-    /// Stops the server immediately, without completing running work. Connections are refused from now on.
+    /// Stops the server immediately, without completing running work. Connections are refused from
+    /// now on.
     pub fn stop(&self) {
         self.command("stop");
     }
@@ -211,7 +216,8 @@ fn url(at: SocketAddr, database: &str) -> String {
     format!("postgres://postgres@{at}/{database}")
 }
 
-/// The data folder that every cluster is a copy of. Created once, because `initdb` and generating RSA keys are slow.
+/// The data folder that every cluster is a copy of. Created once, because `initdb` and generating
+/// RSA keys are slow.
 fn template() -> &'static str {
     static TEMPLATE: OnceLock<(Mutex<Supervisor>, String)> = OnceLock::new();
     let (_, folder) = TEMPLATE.get_or_init(|| {

@@ -11,7 +11,8 @@ pub fn temporary() -> TempDir {
     TempDir::new_in(parent).expect("the target folder can be written")
 }
 
-/// `target/tmp`, like `CARGO_TARGET_TMPDIR`, which Cargo sets only while it compiles tests and benchmarks.
+/// `target/tmp`, like `CARGO_TARGET_TMPDIR`, which Cargo sets only while it compiles tests and
+/// benchmarks.
 fn parent() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     // Cargo marks its target folder with this file.

@@ -58,7 +58,8 @@ impl Server {
         forwarded(method, target).bearer(token).send_and_close(self.address)
     }
 
-    /// Waits until `/validate` responds with this status: changes by another process take effect within a second.
+    /// Waits until `/validate` responds with this status: changes by another process take effect
+    /// within a second.
     #[track_caller]
     pub fn validates_within_a_second(&self, method: &str, target: &str, token: &str, status: u16) {
         let began = Instant::now();

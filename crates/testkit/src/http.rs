@@ -123,7 +123,8 @@ impl Request {
         Connection::open(to).ask(self)
     }
 
-    /// Sends the request with `Connection: close` and waits until the server has closed. Returns its first response.
+    /// Sends the request with `Connection: close` and waits until the server has closed. Returns
+    /// its first response.
     #[track_caller]
     pub fn send_and_close(&self, to: SocketAddr) -> Response {
         let closing = self.clone().header("Connection", "close");
@@ -133,15 +134,16 @@ impl Request {
     }
 }
 
-/// Sends bytes on a new connection. Returns the response, if one arrives before the connection is closed.
+/// Sends bytes on a new connection. Returns the response, if one arrives before the connection is
+/// closed.
 pub fn send_raw(to: SocketAddr, bytes: &[u8]) -> Option<Response> {
     let mut connection = Connection::open(to);
     connection.write(bytes);
     connection.read_response(false)
 }
 
-/// Sends bytes and reads all responses until the server closes or sends nothing for a while: more than one response
-/// indicates request smuggling.
+/// Sends bytes and reads all responses until the server closes or sends nothing for a while: more
+/// than one response indicates request smuggling.
 ///
 /// A body without a length ends with the connection; one with a length may be truncated.
 pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
@@ -193,18 +195,21 @@ impl Connection {
             .expect("the server responds before it closes the connection")
     }
 
-    /// Sends a request and reads its response; `None` when the connection is closed before the response is complete.
+    /// Sends a request and reads its response; `None` when the connection is closed before the
+    /// response is complete.
     pub fn try_ask(&mut self, request: &Request) -> Option<Response> {
         self.write(&request.bytes());
         self.read_response(request.method == "HEAD")
     }
 
-    /// Writes bytes. Errors are ignored: a server that has already responded may have closed the connection.
+    /// Writes bytes. Errors are ignored: a server that has already responded may have closed the
+    /// connection.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.stream.write_all(bytes);
     }
 
-    /// The next response; `None` when the connection is closed before it is complete. Without a length it has no body.
+    /// The next response; `None` when the connection is closed before it is complete. Without a
+    /// length it has no body.
     pub fn read_response(&mut self, to_head: bool) -> Option<Response> {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
         let mut response = loop {

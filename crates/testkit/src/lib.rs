@@ -1,11 +1,13 @@
 //! Code shared by tests, benchmarks and tools. Never shipped.
 //!
-//! - [`program!`] and [`Server`]: the real binary, as command and as server; [`TestApp`]: a server in this process.
+//! - [`program!`] and [`Server`]: the real binary, as command and as server; [`TestApp`]: a server
+//!   in this process.
 //! - [`http`]: the HTTP client, which can also send malformed requests.
 //! - [`poll`]: waits for a condition, with a deadline and a description.
 //! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real, isolated databases.
 //! - [`nginx`]: runs nginx with a configuration block from the documentation.
-//! - [`parsers`]: the parsers of foreign input with the rules that hold for any input, for tests and fuzz targets.
+//! - [`parsers`]: the parsers of foreign input with the rules that hold for any input, for tests
+//!   and fuzz targets.
 //! - [`proxy`]: simulates network faults. [`load`]: steady load whose responses are kept.
 
 #![allow(
@@ -42,7 +44,8 @@ pub use program::{Program, Server};
 
 /// The real binary of this package, in a new folder: a [`Program`] without a database.
 ///
-/// A macro, because Cargo sets `CARGO_BIN_EXE_mintage` only for tests and benchmarks of the package.
+/// A macro, because Cargo sets `CARGO_BIN_EXE_mintage` only for tests and benchmarks of the
+/// package.
 #[macro_export]
 macro_rules! program {
     () => {

@@ -74,7 +74,8 @@ impl Load {
     }
 }
 
-/// Sends requests until `stop`. Reconnects whenever the connection is closed, even by a killed server.
+/// Sends requests until `stop`. Reconnects whenever the connection is closed, even by a killed
+/// server.
 fn request_until(
     server: SocketAddr,
     request: &Request,

@@ -1,10 +1,11 @@
-//! Runs nginx with a configuration block from the documentation, in the foreground and without root.
+//! Runs nginx with a configuration block from the documentation, in the foreground and without
+//! root.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// A command that runs nginx with this `server` block and any `upstream` blocks before it. All its files are in
-/// `folder`.
+/// A command that runs nginx with this `server` block and any `upstream` blocks before it. All its
+/// files are in `folder`.
 pub fn command(folder: &Path, block: &str) -> Command {
     let shown = folder.display();
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]

@@ -1,7 +1,8 @@
-//! A real PostgreSQL server for the tests of one binary: started once, in a new folder, removed when the binary ends.
+//! A real PostgreSQL server for the tests of one binary: started once, in a new folder, removed
+//! when the binary ends.
 //!
-//! A supervising shell reads a pipe whose other end only this process holds. However the tests end, even by SIGKILL, the
-//! pipe closes; then the shell stops the server and removes the folder.
+//! A supervising shell reads a pipe whose other end only this process holds. However the tests end,
+//! even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -52,11 +53,13 @@ fn server() -> &'static Server {
     }
 }
 
-/// Options of the server. A benchmark that needs others than the tests sets them before it creates the first database.
+/// Options of the server. A benchmark that needs others than the tests sets them before it creates
+/// the first database.
 pub static SETTINGS: OnceLock<&str> = OnceLock::new();
 
-/// The supervising shell. Arguments: the folder of the PostgreSQL programs and the port. The locale is ICU en-US because
-/// the sort order must not depend on the locale of the server; with locale C, a missing `COLLATE` would go unnoticed.
+/// The supervising shell. Arguments: the folder of the PostgreSQL programs and the port. The locale
+/// is ICU en-US because the sort order must not depend on the locale of the server; with locale C,
+/// a missing `COLLATE` would go unnoticed.
 const SUPERVISOR: &str = r#"
 trap '' PIPE  # otherwise `echo` to a closed pipe would end the shell and leave the server running
 bin=$1 port=$2

@@ -1,4 +1,5 @@
-//! [`Program`]: the real binary, with a folder and an environment; [`Server`]: a `mintage serve` process started there.
+//! [`Program`]: the real binary, with a folder and an environment; [`Server`]: a `mintage serve`
+//! process started there.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -17,14 +18,15 @@ use crate::poll::{eventually, until};
 use crate::scrape::Scrape;
 use crate::{folder, sqlite};
 
-/// How long a server may take to become ready or to exit. The first start on a database generates RSA keys.
+/// How long a server may take to become ready or to exit. The first start on a database generates
+/// RSA keys.
 pub const SERVER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How many lines of the log are shown when a test fails.
 const MAX_LINES_SHOWN: usize = 100;
 
-/// Where commands and servers run: a binary, a folder and an environment. Several servers may run there, concurrently or
-/// one after the other.
+/// Where commands and servers run: a binary, a folder and an environment. Several servers may run
+/// there, concurrently or one after the other.
 #[derive(Clone)]
 pub struct Program {
     binary: PathBuf,
@@ -43,8 +45,8 @@ pub struct Outcome {
 }
 
 impl Program {
-    /// With an empty folder. Servers listen on a free port and have two workers. Failed authentications are not limited,
-    /// because most tests cause them on purpose.
+    /// With an empty folder. Servers listen on a free port and have two workers. Failed
+    /// authentications are not limited, because most tests cause them on purpose.
     pub fn at(binary: impl Into<PathBuf>) -> Self {
         let defaults = [
             ("MINTAGE_SERVER__LISTEN", "127.0.0.1:0"),
@@ -84,7 +86,8 @@ impl Program {
         self.with("MINTAGE_DATABASE__URL", url).with_all(environment)
     }
 
-    /// With an SQLite database that is migrated and has its keys, because generating RSA keys is slow.
+    /// With an SQLite database that is migrated and has its keys, because generating RSA keys is
+    /// slow.
     pub fn with_database(self) -> Self {
         std::fs::write(self.database_path(), sqlite::template()).unwrap();
         self
@@ -147,7 +150,8 @@ impl Program {
         }
     }
 
-    /// Runs a command with `--json`; it must succeed. `RUST_LOG` is `warn`, so that standard error stays empty.
+    /// Runs a command with `--json`; it must succeed. `RUST_LOG` is `warn`, so that standard error
+    /// stays empty.
     #[track_caller]
     pub fn run_json(&self, arguments: &[&str]) -> Value {
         self.run_with(&[("RUST_LOG", "warn")], &[arguments, &["--json"]].concat())
@@ -160,7 +164,8 @@ impl Program {
         TestClient::created(&self.run_json(&[&["client", "create"], arguments].concat()))
     }
 
-    /// Creates a client with a scope, and with HS256 because that is fast; `more` are further arguments.
+    /// Creates a client with a scope, and with HS256 because that is fast; `more` are further
+    /// arguments.
     #[track_caller]
     pub fn client(&self, scope: &str, more: &[&str]) -> TestClient {
         let create = ["--name", "n", "--alg", "HS256", "--scope", scope];
@@ -169,7 +174,8 @@ impl Program {
 
     /// Starts `serve`, under another program if one is given, without waiting.
     ///
-    /// That program must replace itself with the server, or keep the server our child (`strace -D`).
+    /// That program must replace itself with the server, or keep the server our child (`strace
+    /// -D`).
     pub fn spawn(&self, under: &[&str], arguments: &[&str]) -> Server {
         let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
         let (stdout, log) = (self.path(&format!("stdout.{number}")), self.path(&log_name(number)));

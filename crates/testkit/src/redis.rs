@@ -1,7 +1,8 @@
-//! A real Redis server for a test: in a new folder, on a free port, removed when it is dropped or the test process ends.
+//! A real Redis server for a test: in a new folder, on a free port, removed when it is dropped or
+//! the test process ends.
 //!
-//! A supervising shell reads a pipe whose other end only this process holds. However the tests end, even by SIGKILL, the
-//! pipe closes; then the shell stops the server and removes the folder.
+//! A supervising shell reads a pipe whose other end only this process holds. However the tests end,
+//! even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -1,5 +1,5 @@
-//! A real PostgreSQL server with a streaming replica, for the tests of one binary. Stopped and removed like
-//! [`crate::postgres`].
+//! A real PostgreSQL server with a streaming replica, for the tests of one binary. Stopped and
+//! removed like [`crate::postgres`].
 
 use std::process::Child;
 

@@ -1,8 +1,8 @@
 //! Client authentication (RFC 6749 §2.3.1), for every endpoint that requires it.
 //!
 //! Every failure gets the same 401 in the same time (P15); only the log tells the cause. The
-//! exception is a client with a password hash: verifying a wrong secret for it takes longer than for
-//! an unknown client.
+//! exception is a client with a password hash: verifying a wrong secret for it takes longer than
+//! for an unknown client.
 
 use std::sync::Arc;
 

@@ -111,8 +111,8 @@ fn single_syncs_fail(times: usize) {
     for n in 1..=times {
         let clients = [site.client.clone()];
         let load = Load::start(server.address, &clients, 4, Duration::ZERO);
-        // The first commit to an empty WAL syncs its header too. Two syncs per attempt, of which every
-        // second one fails, would never succeed.
+        // The first commit to an empty WAL syncs its header too. Two syncs per attempt, of which
+        // every second one fails, would never succeed.
         eventually(
             "a token is recorded before the disk fails",
             Duration::from_secs(20),

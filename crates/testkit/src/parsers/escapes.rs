@@ -1,7 +1,7 @@
 //! Escapes, decoded independently of the code under test.
 
-/// `%XX` decoded, and `+` if it stands for a space; `None` for a bad escape or bad UTF-8. Slow and plain: it is what the
-/// decoders are compared with.
+/// `%XX` decoded, and `+` if it stands for a space; `None` for a bad escape or bad UTF-8. Slow and
+/// plain: it is what the decoders are compared with.
 pub(super) fn unescaped(raw: &[u8], plus_is_space: bool) -> Option<String> {
     let mut bytes = Vec::new();
     let mut at = 0;

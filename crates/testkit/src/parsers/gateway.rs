@@ -54,7 +54,8 @@ fn segments(path: NormalPath<'_>) -> Vec<String> {
     path.segments().map(|segment| segment.into_owned()).collect()
 }
 
-/// A host: its normal form is its own, in lower case and without a port, whatever case and port it came with.
+/// A host: its normal form is its own, in lower case and without a port, whatever case and port it
+/// came with.
 pub fn host(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;

@@ -146,8 +146,8 @@ fn inspected(format: &str, data: &[u8]) -> Option<Inspected> {
     Some(inspected)
 }
 
-/// That no secret is printed: a report holds one if it does not hold it any more when the file has another instead.
-/// The ids of clients are printed, and may be the same texts.
+/// That no secret is printed: a report holds one if it does not hold it any more when the file has
+/// another instead. The ids of clients are printed, and may be the same texts.
 fn assert_prints_none(format: &str, inspected: &Inspected, secrets: &BTreeSet<String>, replaced: &[u8]) {
     let Ok(other) = inspect(format, replaced, NOW) else {
         return;
@@ -162,8 +162,8 @@ fn assert_prints_none(format: &str, inspected: &Inspected, secrets: &BTreeSet<St
     }
 }
 
-/// A text like this one, and nowhere the same: every letter and digit is the next one. Hashes keep their prefix, or they
-/// would be rejected for another reason.
+/// A text like this one, and nowhere the same: every letter and digit is the next one. Hashes keep
+/// their prefix, or they would be rejected for another reason.
 fn other(secret: &str) -> String {
     let next = |c: char| match c {
         'z' => 'a',

@@ -1,7 +1,9 @@
-//! The parsers of foreign input, each with what must hold of any input: the fuzz targets and `tests/parsers` run these.
+//! The parsers of foreign input, each with what must hold of any input: the fuzz targets and
+//! `tests/parsers` run these.
 //!
-//! A function takes whatever bytes there are, and panics when its parser breaks a rule: when what is accepted means
-//! something else to an independent reader, is not the same after it is written and read again, or should have been rejected.
+//! A function takes whatever bytes there are, and panics when its parser breaks a rule: when what
+//! is accepted means something else to an independent reader, is not the same after it is written
+//! and read again, or should have been rejected.
 
 mod escapes;
 mod gateway;

@@ -106,7 +106,8 @@ impl Expected {
     }
 }
 
-/// A form: strict in its encoding, each parameter at most once, and read as any other reader of forms does.
+/// A form: strict in its encoding, each parameter at most once, and read as any other reader of
+/// forms does.
 pub fn form(data: &[u8]) {
     let raw: Vec<(&[u8], &[u8])> = encoding::pairs(data).collect();
     let pieces: Vec<&[u8]> = data
@@ -216,7 +217,8 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// A token request in JSON: an object to any other reader too, with the same members, each known one at most once.
+/// A token request in JSON: an object to any other reader too, with the same members, each known
+/// one at most once.
 pub fn json(data: &[u8]) {
     let request = TokenRequest::from_json(data);
     let text = std::str::from_utf8(data).ok();

@@ -56,7 +56,8 @@ thread_local! {
     static KEYS: Keys = Keys::generate();
 }
 
-/// A token: no key has signed it, so none verifies it. Its parts, signed with a key of ours, are judged strictly.
+/// A token: no key has signed it, so none verifies it. Its parts, signed with a key of ours, are
+/// judged strictly.
 pub fn jwt(data: &[u8]) {
     KEYS.with(|keys| {
         let text = String::from_utf8_lossy(data);
@@ -91,7 +92,8 @@ fn claims(keys: &Keys, payload: &[u8]) {
     }
 }
 
-/// A header that comes with a good signature: it must name the key, its algorithm and the type, and nothing else.
+/// A header that comes with a good signature: it must name the key, its algorithm and the type, and
+/// nothing else.
 fn own_header(keys: &Keys, header: &str, payload: &[u8]) {
     if keys.verifier.verify(&keys.signed(header, payload)).is_ok() {
         let header = URL_SAFE_NO_PAD.decode(header).expect("a header is base64url");

@@ -1,7 +1,7 @@
 //! [`PostgresProxy`]: a proxy in front of PostgreSQL that simulates faults of networks and servers.
 //!
-//! It parses as much of the protocol as it needs to recognize a COMMIT: frontend messages, of which `Query` contains a
-//! whole statement, while `Parse`, `Bind` and `Execute` split it in three.
+//! It parses as much of the protocol as it needs to recognize a COMMIT: frontend messages, of which
+//! `Query` contains a whole statement, while `Parse`, `Bind` and `Execute` split it in three.
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
@@ -17,7 +17,8 @@ pub enum Conduct {
     Pass,
     /// New and existing connections are closed immediately.
     Refuse,
-    /// Connections are accepted and nothing is forwarded. What was sent is delivered once the conduct changes.
+    /// Connections are accepted and nothing is forwarded. What was sent is delivered once the
+    /// conduct changes.
     Hold,
     /// Each response is delayed by this much.
     Delay(Duration),
@@ -75,7 +76,8 @@ impl PostgresProxy {
         }
     }
 
-    /// Forwards the next `count` commits to the server, and closes their connections instead of sending the response.
+    /// Forwards the next `count` commits to the server, and closes their connections instead of
+    /// sending the response.
     pub fn cut_commits(&self, count: usize) {
         self.shared.cuts.store(count, Ordering::SeqCst);
     }
@@ -85,7 +87,8 @@ impl PostgresProxy {
         self.shared.cuts.load(Ordering::SeqCst)
     }
 
-    /// The number of statements so far, except for the `SET` statements that a new connection starts with.
+    /// The number of statements so far, except for the `SET` statements that a new connection
+    /// starts with.
     pub fn statements(&self) -> usize {
         self.shared.statements.load(Ordering::SeqCst)
     }
