@@ -112,7 +112,7 @@ fn one_interval_is_printed_as_json_with_its_rates() {
     let number = |pointer| at(pointer).as_f64().unwrap_or_else(|| panic!("{pointer} in {figures}"));
     for positive in [
         "/tokens_per_second",
-        "/errors_per_second",
+        "/refused_per_second",
         "/hit_rate",
         "/pool/max_size",
     ] {

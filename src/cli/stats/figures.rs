@@ -19,7 +19,7 @@ pub struct Figures {
     interval_seconds: f64,
     tokens_per_second: f64,
     /// Token requests that were answered with an error.
-    errors_per_second: f64,
+    refused_per_second: f64,
     requests_per_second: f64,
     /// Responses with status 5xx.
     failures_per_second: f64,
@@ -133,7 +133,7 @@ impl Figures {
             ready: pair.gauge("mintage_ready").map(|ready| ready > 0.0),
             interval_seconds: seconds,
             tokens_per_second: rate("mintage_tokens_issued_total", &any),
-            errors_per_second: rate("mintage_token_errors_total", &any),
+            refused_per_second: rate("mintage_token_errors_total", &any),
             // Without the requests of this command.
             requests_per_second: rate("mintage_http_requests_total", &|sample| {
                 sample.label("route") != Some("/metrics")
@@ -181,11 +181,11 @@ impl Figures {
     pub fn as_line(&self, now: UnixMillis) -> String {
         let latency = &self.latency_seconds;
         format!(
-            "{} tokens/s={:.1} errors/s={:.1} requests/s={:.1} 5xx/s={:.1} p50={} p90={} p99={} hit_rate={} \
+            "{} tokens/s={:.1} refused/s={:.1} requests/s={:.1} 5xx/s={:.1} p50={} p90={} p99={} hit_rate={} \
              pending={} oldest={} pool={}/{} waiting={} breaker={} revocations={} feed_lag={}",
             now,
             self.tokens_per_second,
-            self.errors_per_second,
+            self.refused_per_second,
             self.requests_per_second,
             self.failures_per_second,
             time(latency.p50),
@@ -215,8 +215,8 @@ impl Figures {
             format!("mintage {}  {url}  {ready}", self.version.as_deref().unwrap_or("-")),
             String::new(),
             format!(
-                "tokens       {:>10.1}/s   errors  {:.1}/s",
-                self.tokens_per_second, self.errors_per_second
+                "tokens       {:>10.1}/s   refused {:.1}/s",
+                self.tokens_per_second, self.refused_per_second
             ),
             format!(
                 "requests     {:>10.1}/s   5xx {:.1}/s",
