@@ -43,4 +43,4 @@ docs:
 
 # Checks licenses, sources and duplicate versions of the dependencies.
 deny:
-    cargo deny check bans licenses sources
+    cargo deny --workspace check bans licenses sources
