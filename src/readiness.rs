@@ -53,7 +53,7 @@ impl Readiness {
         self.started.store(true, Ordering::Release);
     }
 
-    /// Waits until the start is complete, at most [`WARM_UP_TIMEOUT`] after the server began;
+    /// Waits until the start is complete, at most `WARM_UP_TIMEOUT` after the server began;
     /// returns whether it is complete. For a request that needs something not loaded yet.
     pub async fn warmed_up(&self) -> bool {
         while !self.started.load(Ordering::Acquire) {

@@ -1,4 +1,4 @@
-//! The signing keys of all instances: [`Rotation`] publishes and removes them, [`reload`] reads
+//! The signing keys of all instances: [`Rotation`] publishes and removes them, `reload` reads
 //! what other instances have done.
 
 use std::sync::Arc;
