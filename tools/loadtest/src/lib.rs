@@ -2,7 +2,7 @@
 //!
 //! - [`server`] starts the release binary in its own process and reads its CPU time from the
 //!   kernel; [`floor`] is the bare HTTP handler with which its figures are compared.
-//! - [`traffic`] creates requests, [`connection`] sends one and reads its response.
+//! - [`traffic`] creates requests, `connection` sends one and reads its response.
 //! - [`closed`] finds the capacity, [`open`] the latency at a rate; both return an [`outcome`].
 //! - [`fill`] writes rows that requests could not create in reasonable time.
 //!
