@@ -4,8 +4,7 @@
 
 use std::process::ExitCode;
 
-/// Configured without huge pages, which doubled the memory; `docs/benchmarks.md` has the
-/// comparison.
+/// Configured without huge pages, which would double the resident memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -80,25 +80,7 @@ pub struct RunnerUp<'t> {
 mod tests {
     use super::*;
     use crate::gateway::path::RejectedPath;
-    use crate::gateway::route::NewRoute;
-    use crate::time::UnixMillis;
-
-    fn route(text: &str) -> Route {
-        let words: Vec<&str> = text.split(' ').collect();
-        let named = |word: &str| (word != "*").then(|| word.to_owned());
-        let new = NewRoute {
-            method: named(words[0]),
-            host: named(words[1]),
-            path: words[2].into(),
-            scope: "a".into(),
-            audience: None,
-        };
-        new.route(text.into(), UnixMillis(0)).unwrap()
-    }
-
-    fn table(routes: &[&str]) -> RouteTable {
-        RouteTable::compile(routes.iter().map(|text| route(text)).collect()).unwrap()
-    }
+    use crate::gateway::samples::table;
 
     #[test]
     fn p44_explain_returns_the_deciding_route_and_why_the_others_do_not_decide() {

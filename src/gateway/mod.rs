@@ -9,3 +9,5 @@ pub mod host;
 pub mod path;
 pub mod route;
 pub mod route_table;
+#[cfg(test)]
+mod samples;

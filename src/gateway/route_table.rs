@@ -264,27 +264,8 @@ impl fmt::Display for WhyNot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gateway::route::NewRoute;
-    use crate::time::UnixMillis;
+    use crate::gateway::samples::{route, table};
     use proptest::prelude::*;
-
-    /// A route written as `METHOD HOST PATH`, with `*` for any. The text is its id.
-    fn route(text: &str) -> Route {
-        let words: Vec<&str> = text.split(' ').collect();
-        let named = |word: &str| (word != "*").then(|| word.to_owned());
-        let new = NewRoute {
-            method: named(words[0]),
-            host: named(words[1]),
-            path: words[2].into(),
-            scope: "a".into(),
-            audience: None,
-        };
-        new.route(text.into(), UnixMillis(0)).unwrap()
-    }
-
-    fn table(routes: &[&str]) -> RouteTable {
-        RouteTable::compile(routes.iter().map(|text| route(text)).collect()).unwrap()
-    }
 
     fn decision<'t>(table: &'t RouteTable, method: &str, host: &str, target: &str) -> Result<&'t str, Denied> {
         table.decide(method, Some(host), target).map(|route| route.id.as_str())

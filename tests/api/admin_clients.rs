@@ -121,6 +121,10 @@ fn the_former_name_of_a_member_is_400_with_a_hint() {
     let document = json!({"name": "n", "scope": "x", "serves": ["https://a.example"]});
     assert_bad_request(&operator.post("/admin/clients", &document), HINT);
     assert_bad_request(&operator.patch(&path_of(&client), &json!({"serves": []})), HINT);
+    // Only a client ever had this member.
+    let route = json!({"path": "/a", "scope": "a", "serves": []});
+    const EXPECTED: &str = "the body must be a JSON object of known members, each at most once and of its type";
+    assert_bad_request(&operator.post("/admin/routes", &route), EXPECTED);
 }
 
 #[test]

@@ -111,9 +111,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const EXPECTED: &str = "the body must be a JSON object of known members, each at most once and of its type";
-    /// How the text of serde begins, and the detail for it. serde's text itself may quote the body.
+    /// How the text of serde begins, and the detail for it. Only the members of a client begin with
+    /// `client_id`. serde's text itself may quote the body.
     const DETAILS: [(&str, &str); 5] = [
-        ("unknown field `serves`", "`serves` is now `introspection_audiences`"),
+        (
+            "unknown field `serves`, expected one of `client_id`",
+            "`serves` is now `introspection_audiences`",
+        ),
         ("missing field `path`", "path must be given"),
         ("missing field `scope`", "scope must be given"),
         ("missing field `method`", "method must be given"),
