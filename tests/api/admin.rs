@@ -246,6 +246,7 @@ fn cache_stats_have_exactly_these_members() {
 #[test]
 fn cache_stats_count_hits_misses_and_loads() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
+    app.wait_for_change_feed();
     let admin = app.issue_with_scope("mintage:admin");
     let client = app.client(|_| {});
     let before = cache_stats(&app, &admin);
@@ -331,8 +332,9 @@ fn pool_stats_have_exactly_these_members() {
 #[test]
 fn clearing_the_cache_is_204_and_empties_the_cache_of_every_worker() {
     let app = TestApp::start();
-    let admin = app.issue_with_scope("mintage:admin");
-    let client = app.client(|_| {});
+    let (operator, client) = (app.client_with_scope("mintage:admin"), app.client(|_| {}));
+    app.wait_for_change_feed();
+    let admin = app.issue(&operator, &[("scope", "mintage:admin")]);
     // Connections are distributed to both workers.
     for _ in 0..6 {
         app.issue(&client, &[]);
@@ -352,6 +354,7 @@ fn clearing_the_cache_is_204_and_empties_the_cache_of_every_worker() {
 
 #[test]
 fn clearing_the_cache_reveals_changes_missing_from_the_change_log() {
+    app.wait_for_change_feed();
     let app = TestApp::start();
     let (admin, client) = (app.issue_with_scope("mintage:admin"), app.client(|_| {}));
     for _ in 0..4 {

@@ -237,6 +237,7 @@ fn p15_a_cached_id_needs_no_database_call_whether_known_or_unknown() {
     let known = app.client(|_| {}).with_secret("wrong");
     let unknown = TestClient::new("nobody", "wrong");
     for client in [&known, &unknown] {
+    app.wait_for_change_feed();
         app.ask(client, &[]).assert_invalid_client();
         let before = cache_stats(&app, &admin);
         for _ in 0..10 {

@@ -250,6 +250,7 @@ fn p35_introspection_does_not_redeem_a_one_time_token() {
     });
     assert!(redeemed);
     assert_active_on_every_worker(&app, &client, &token, false);
+    app.wait_for_change_feed();
 }
 
 #[test]

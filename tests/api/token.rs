@@ -650,6 +650,7 @@ fn p25_without_a_database_the_response_is_503() {
 fn p25_cached_clients_get_tokens_while_the_database_is_unavailable() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let (cached, uncached) = (app.client(|_| {}), app.client(|_| {}));
+    app.wait_for_change_feed();
     app.issue(&cached, &[]);
     app.sql("ALTER TABLE clients RENAME TO clients_away");
     assert_eq!(app.ask(&cached, &[]).status, 200);
@@ -671,6 +672,7 @@ fn p25_a_stale_entry_is_used_for_as_long_as_configured() {
         .configured(|config| config.cache.stale_if_error = config::Duration::seconds(3600))
         .start();
     let client = app.client(|_| {});
+    app.wait_for_change_feed();
     app.issue(&client, &[]);
     app.sql("ALTER TABLE clients RENAME TO clients_away");
     app.advance(Duration::from_secs(600 + 3599));

@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::client::TestClient;
 use crate::http::{Request, Response};
+use crate::scrape::wait_for_change_feed;
 use crate::sqlite::{TokenRow, recorded, template};
 use crate::token::token_request;
 use crate::{folder, poll, sqlite};
@@ -203,6 +204,12 @@ impl TestApp {
     /// Accesses the database, as another process would.
     pub fn database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> T {
         self.db.run_here(work).unwrap()
+    }
+
+    /// See [`wait_for_change_feed`].
+    #[track_caller]
+    pub fn wait_for_change_feed(&self) {
+        wait_for_change_feed(self.admin_address);
     }
 
     /// Runs SQL statements on the database, bypassing the server and the change log.

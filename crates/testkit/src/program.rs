@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::client::TestClient;
 use crate::http::{Request, Response};
 use crate::poll::{eventually, until};
-use crate::scrape::Scrape;
+use crate::scrape::{Scrape, wait_for_change_feed};
 use crate::{folder, sqlite};
 
 /// How long a server may take to become ready or to exit. The first start on a database generates
@@ -324,6 +324,12 @@ impl Server {
     #[track_caller]
     pub fn metrics(&self) -> Scrape {
         Scrape::of(self.address)
+    }
+
+    /// See [`wait_for_change_feed`].
+    #[track_caller]
+    pub fn wait_for_change_feed(&self) {
+        wait_for_change_feed(self.address);
     }
 
     /// See [`Program::run_json`].
