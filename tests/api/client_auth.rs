@@ -7,6 +7,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use mintage::db::clients;
 use mintage::oauth::client::{AuthMethod, ClientId};
 use mintage::oauth::client_secret::ClientSecret;
+use mintage::random::random_text;
 use mintage::time::UnixMillis;
 use testkit::app::{Setup, new_client, stored};
 use testkit::http::{Request, Response, send_raw};
@@ -151,7 +152,9 @@ fn p14_two_authorization_headers_are_400() {
 #[test]
 fn p14_client_id_in_the_body_must_match_the_authorization_header() {
     let app = TestApp::shared();
-    let client = app.client(|_| {});
+    // A random id may have no capital letter.
+    let id = ClientId::parse(&format!("Id-{}", random_text(8))).unwrap();
+    let client = app.client(|client| client.id = id);
     assert_eq!(app.ask(&client, &[("client_id", &client.id)]).status, 200);
     for other in ["other", &client.id.to_lowercase(), &format!("{} ", client.id)] {
         let answer = app.ask(&client, &[("client_id", other)]);
