@@ -1,14 +1,11 @@
 //! `/admin` on two instances with one PostgreSQL database: both behave like one server.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::introspection::is_active;
 use crate::operator::{Operator, path_of};
 use testkit::app::Setup;
 use testkit::http::Request;
-use testkit::poll::until;
 use testkit::postgres;
 use testkit::{TestApp, TestClient};
 
@@ -90,23 +87,19 @@ fn g2_a_change_on_one_instance_takes_effect_on_the_other() {
     let token = second.app.issue(&client, &[]);
     let added = first.post(&format!("{}/secrets", path_of(&client)), &json!({})).json();
     let new = client.with_secret(added["client_secret"].as_str().unwrap());
-    let eventually = |what: &str, seen: &dyn Fn() -> bool| {
-        until(what, Duration::from_secs(3), seen);
-    };
-    eventually("the new secret is valid", &|| second.app.ask(&new, &[]).status == 200);
+    second.app.wait_for_change_feed();
+    second.app.issue(&new, &[]);
     let old = format!(
         "{}/secrets/{}",
         path_of(&client),
         created["secret_id"].as_str().unwrap()
     );
     assert_eq!(first.delete(&old).status, 204);
-    eventually("the old secret is invalid", &|| {
-        second.app.ask(&client, &[]).status == 401
-    });
+    second.app.wait_for_change_feed();
+    second.app.ask(&client, &[]).assert_invalid_client();
     assert!(is_active(second.app, &new, &token));
     assert_eq!(first.patch(&path_of(&client), &json!({"enabled": false})).status, 200);
     let resource_server = second.app.client_with_scope("mintage:introspect");
-    eventually("the token of the disabled client is inactive", &|| {
-        !is_active(second.app, &resource_server, &token)
-    });
+    second.app.wait_for_change_feed();
+    assert!(!is_active(second.app, &resource_server, &token));
 }

@@ -11,7 +11,6 @@ use mintage::random::random_text;
 use mintage::time::UnixMillis;
 use testkit::app::{Setup, new_client, stored};
 use testkit::http::{Request, Response, send_raw};
-use testkit::poll::until;
 use testkit::token::claims;
 use testkit::{TestApp, TestClient};
 
@@ -238,9 +237,9 @@ fn p15_a_cached_id_needs_no_database_call_whether_known_or_unknown() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
     let admin = app.issue_with_scope("mintage:admin");
     let known = app.client(|_| {}).with_secret("wrong");
+    app.wait_for_change_feed();
     let unknown = TestClient::new("nobody", "wrong");
     for client in [&known, &unknown] {
-    app.wait_for_change_feed();
         app.ask(client, &[]).assert_invalid_client();
         let before = cache_stats(&app, &admin);
         for _ in 0..10 {
@@ -298,9 +297,8 @@ fn p16_a_replaced_secret_becomes_invalid() {
     let new = old.with_secret("new secret");
     // Connections are distributed round-robin: four reach every worker.
     let on_every_worker = |client, status| (0..4).all(|_| app.ask(client, &[]).status == status);
-    until("the new secret replaces the old one", Duration::from_secs(1), || {
-        on_every_worker(&new, 200) && on_every_worker(&old, 401)
-    });
+    app.wait_for_change_feed();
+    assert!(on_every_worker(&new, 200) && on_every_worker(&old, 401));
     app.ask(&old, &[]).assert_invalid_client();
 }
 

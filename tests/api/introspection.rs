@@ -7,7 +7,6 @@ use mintage::db::clients;
 use serde_json::{Value, json};
 use testkit::app::{ISSUER, ORDERS, Setup};
 use testkit::http::{Request, Response};
-use testkit::poll::until;
 use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient, eventually};
 
@@ -200,24 +199,19 @@ fn p33_the_tokens_of_a_deleted_client_stay_inactive_if_its_id_is_reused() {
     app.database(|conn| clients::delete(conn, &client.id(), Clock::System.now()));
     assert_active_on_every_worker(&app, &auditor, &token, false);
     let new_client = app.client(|new_client| new_client.id = client.id());
-    let fresh = eventually("the new client gets a token", Duration::from_secs(1), || {
-        let answer = app.ask(&new_client, &[]);
-        (answer.status == 200).then(|| answer.access_token())
-    });
+    app.wait_for_change_feed();
+    let fresh = app.issue(&new_client, &[]);
     assert_active_on_every_worker(&app, &auditor, &fresh, true);
     assert!(!is_active(&app, &auditor, &token));
 }
 
-/// Waits until every worker reports the token as active or inactive, for at most a second.
+/// Once the changes by others are applied, every worker reports the token as active or inactive.
 /// Connections are distributed round-robin, so four in a row reach every worker.
 #[track_caller]
 pub fn assert_active_on_every_worker(app: &TestApp, client: &TestClient, token: &str, active: bool) {
-    let on_every_worker = || (0..4).all(|_| is_active(app, client, token) == active);
-    until(
-        &format!("active={active} on every worker"),
-        Duration::from_secs(1),
-        on_every_worker,
-    );
+    app.wait_for_change_feed();
+    let answers = [(); 4].map(|()| is_active(app, client, token));
+    assert_eq!(answers, [active; 4]);
 }
 
 #[test]
@@ -250,13 +244,13 @@ fn p35_introspection_does_not_redeem_a_one_time_token() {
     });
     assert!(redeemed);
     assert_active_on_every_worker(&app, &client, &token, false);
-    app.wait_for_change_feed();
 }
 
 #[test]
 fn introspection_does_not_query_the_database() {
     let app = TestApp::start();
     let client = app.client(|_| {});
+    app.wait_for_change_feed();
     let token = app.issue(&client, &[]);
     let active = |app: &TestApp| (0..4).all(|_| is_active(app, &client, &token));
     assert!(active(&app));
@@ -280,9 +274,8 @@ fn g2_introspection_is_503_after_five_seconds_without_the_database() {
     });
     unavailable.assert_temporarily_unavailable();
     app.sql("ALTER TABLE gone RENAME TO changes");
-    until("introspection is available again", Duration::from_secs(2), || {
-        introspect(&app, &client, &token).status == 200
-    });
+    app.wait_for_change_feed();
+    assert_eq!(introspect(&app, &client, &token).status, 200);
 }
 
 #[test]

