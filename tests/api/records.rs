@@ -232,6 +232,7 @@ fn records_not_written_before_the_shutdown_timeout_are_reported_as_lost() {
     );
 }
 
+/// With a mock clock, so that no token expires before it is revoked.
 #[test]
 fn expired_rows_are_removed_and_valid_rows_are_kept() {
     let app = Setup::on_empty_database()
@@ -240,13 +241,18 @@ fn expired_rows_are_removed_and_valid_rows_are_kept() {
             config.janitor.keep_expired = config::Duration::seconds(1);
             config.writer.flush_interval = config::Duration::millis(10);
         })
+        .with_mock_clock()
         .start();
-    let short = app.client(|client| client.ttl_seconds = Some(1));
+    let short = app.client(|client| client.ttl_seconds = Some(60));
     let long = app.client(|_| {});
     let reader = app.issue_with_scope("mintage:read");
     let revoked = app.issue(&short, &[]);
     app.issue(&long, &[]);
     app.send(about_token("/revoke", &short, &revoked));
+    until("the records are written", Duration::from_secs(10), || {
+        writer_stats(&app, &reader)["flushed_total"] == 3
+    });
+    app.advance(Duration::from_secs(62));
     let stats = || app.send(Request::get("/admin/janitor/stats").bearer(&reader)).json();
     eventually("expired rows are removed", Duration::from_secs(10), || {
         let removed = stats()["removed_total"].clone();
