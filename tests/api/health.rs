@@ -49,8 +49,11 @@ fn without_a_database_the_server_is_live_but_not_ready() {
     assert_not_ready(&app, STARTING);
     let keys = app.send(Request::get("/.well-known/jwks.json"));
     keys.assert_temporarily_unavailable();
-    std::fs::create_dir(&missing).unwrap();
-    std::fs::write(missing.join("mintage.db"), template()).unwrap();
+    // Appears at once: the server would create its own database in an empty folder.
+    let prepared = missing.with_file_name("prepared");
+    std::fs::create_dir(&prepared).unwrap();
+    std::fs::write(prepared.join("mintage.db"), template()).unwrap();
+    std::fs::rename(prepared, missing).unwrap();
     app.wait_until_ready();
     assert!(ready(&app));
     assert_eq!(app.send(Request::get("/.well-known/jwks.json")).status, 200);
