@@ -115,8 +115,8 @@ impl Running {
     /// be closed by their clients.
     async fn stop(&self, drain_filter: DrainFilter) -> Result<(), ServerError> {
         let deadline = Instant::now() + self.config.server.shutdown_timeout.0;
-        log::info!(pending = self.shared.writer.pending(); "server stopping");
         self.shared.readiness.drain();
+        log::info!(pending = self.shared.writer.pending(); "server stopping");
         tokio::time::sleep(self.config.server.drain_delay.0.saturating_sub(DRAIN_FILTER_DURATION)).await;
         drain_filter.attach();
         tokio::time::sleep(DRAIN_FILTER_DURATION).await;

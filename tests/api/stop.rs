@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use testkit::http::{Connection, Request};
 use testkit::poll::until;
+use testkit::program::SERVER_TIMEOUT;
 use testkit::sqlite::recorded;
 use testkit::token::{jti, token_request};
 use testkit::{Program, Server};
@@ -12,19 +13,24 @@ use testkit::{Program, Server};
 /// The pause between two requests on a connection.
 const PAUSE: Duration = Duration::from_millis(2);
 
+/// A drain delay that leaves a client on a busy machine the time for another request. When it is
+/// over, idle connections are closed.
+const LONG_DRAIN: (&str, &str) = ("MINTAGE_SERVER__DRAIN_DELAY", "2s");
+
 /// Requests tokens on one connection until the server announces that it closes it. Returns the ids
 /// of the tokens.
 ///
 /// Panics if a request gets no response: the connection is used only as long as the server keeps it
 /// open. It is idle between two requests, because a faulty shutdown closes idle connections without
 /// warning.
-fn request_until_closed(serving: &Server, request: &Request, issued: &AtomicUsize) -> Vec<String> {
+fn request_until_closed(serving: &Server, request: &Request, load: &UnderLoad) -> Vec<String> {
     let mut connection = Connection::open(serving.address);
     let mut ids = Vec::new();
     loop {
         let answer = connection.ask(request);
+        load.connected.fetch_add(usize::from(ids.is_empty()), Ordering::Relaxed);
         ids.push(jti(&answer.access_token()));
-        issued.fetch_add(1, Ordering::Relaxed);
+        load.issued.fetch_add(1, Ordering::Relaxed);
         if answer.closes() {
             return ids;
         }
@@ -32,17 +38,25 @@ fn request_until_closed(serving: &Server, request: &Request, issued: &AtomicUsiz
     }
 }
 
+/// Connections that have received a token, and tokens received.
+#[derive(Default)]
+struct UnderLoad {
+    connected: AtomicUsize,
+    issued: AtomicUsize,
+}
+
 fn stop_under_load(signal: &str, program: &Program) {
     const CONNECTIONS: usize = 48;
     let mut serving = program.serve(&[]);
     let client = program.create_client(&["--name", "load", "--scope", "a", "--alg", "HS256"]);
     let request = token_request(&client, &[]);
-    let issued = AtomicUsize::new(0);
+    let under_load = UnderLoad::default();
     let mut ids: Vec<String> = std::thread::scope(|scope| {
-        let load = || scope.spawn(|| request_until_closed(&serving, &request, &issued));
+        let load = || scope.spawn(|| request_until_closed(&serving, &request, &under_load));
         let connections: Vec<_> = (0..CONNECTIONS).map(|_| load()).collect();
-        until("there is load", Duration::from_secs(10), || {
-            issued.load(Ordering::Relaxed) > 1000
+        until("there is load", SERVER_TIMEOUT, || {
+            let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
+            count(&under_load.connected) == CONNECTIONS && count(&under_load.issued) > 1000
         });
         serving.signal(signal);
         connections
@@ -61,14 +75,14 @@ fn stop_under_load(signal: &str, program: &Program) {
 
 #[test]
 fn g6_sigterm_under_load_answers_and_records_every_request() {
-    stop_under_load("TERM", &testkit::program!().with_database());
+    stop_under_load("TERM", &testkit::program!().with_database().with_all(&[LONG_DRAIN]));
 }
 
 #[test]
 fn g6_sigint_stops_in_the_same_order() {
     let group = testkit::program!()
         .with_database()
-        .with("MINTAGE_WRITER__DURABILITY", "group");
+        .with_all(&[LONG_DRAIN, ("MINTAGE_WRITER__DURABILITY", "group")]);
     stop_under_load("INT", &group);
 }
 
@@ -87,7 +101,7 @@ fn g6_an_idle_connection_does_not_delay_the_shutdown() {
 
 #[test]
 fn g6_a_stopping_server_is_not_ready_and_closes_connections() {
-    let program = testkit::program!().with_database();
+    let program = testkit::program!().with_database().with_all(&[LONG_DRAIN]);
     let mut serving = program.serve(&[]);
     let mut connection = Connection::open(serving.address);
     assert_eq!(connection.ask(&Request::get("/readyz")).status, 200);
