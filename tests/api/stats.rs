@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use testkit::{TestApp, eventually};
 
 /// The timeout for a line of output.
@@ -194,13 +195,20 @@ fn a_terminal_is_redrawn() {
     }
 }
 
+/// A port that is assigned to no other test while the socket exists: it is bound, but does not
+/// listen. A server that is told to listen there can.
+fn reserved_port() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_reuse_address(true).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
+}
+
 #[test]
 fn a_server_without_metrics_is_reported_in_one_line() {
     let program = testkit::program!();
-    // Bound but not listening, so that no other test gets the port.
-    let bound = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let unreachable = bound.local_addr().unwrap().as_socket().unwrap();
+    let (_reserved, unreachable) = reserved_port();
     for (url, complaint) in [
         (format!("http://{unreachable}"), "cannot read http://"),
         (
@@ -329,9 +337,11 @@ fn stats_are_read_from_the_admin_listener_if_there_is_one() {
 /// After a restart the counters start from zero, which must not result in negative rates.
 #[test]
 fn stats_continue_after_a_restart_of_the_server() {
-    let program = testkit::program!().with_database();
+    let (_reserved, address) = reserved_port();
+    let program = testkit::program!()
+        .with_database()
+        .with("MINTAGE_SERVER__LISTEN", &address.to_string());
     let mut serving = program.serve(&[]);
-    let address = serving.address;
     let url = format!("http://{address}");
     let stats = RunningStats::start(&mut program.command(&arguments(&url, &["--json"]))).unwrap();
     let next = || serde_json::from_str::<Value>(&stats.next_line()).unwrap();
@@ -341,9 +351,7 @@ fn stats_continue_after_a_restart_of_the_server() {
     assert!(stats.next_error_line().starts_with("mintage: cannot read http://"));
     // Discards the output from before the restart.
     while stats.stdout.try_recv().is_ok() {}
-    let listen = address.to_string();
-    let restarted = program.with("MINTAGE_SERVER__LISTEN", &listen);
-    let _serving = restarted.serve(&[]);
+    let _serving = program.serve(&[]);
     for _ in 0..2 {
         assert!(next()["requests_per_second"].as_f64().unwrap() >= 0.0);
     }
