@@ -244,9 +244,9 @@ fn cache_stats_have_exactly_these_members() {
 #[test]
 fn cache_stats_count_hits_misses_and_loads() {
     let app = Setup::new().configured(|config| config.server.workers = 1).start();
-    app.wait_for_change_feed();
     let admin = app.issue_with_scope("mintage:admin");
     let client = app.client(|_| {});
+    app.wait_for_change_feed();
     let before = cache_stats(&app, &admin);
     for _ in 0..3 {
         app.issue(&client, &[]);
@@ -277,7 +277,7 @@ fn writer_stats_have_exactly_these_members() {
     let app = TestApp::start();
     let token = app.issue_with_scope("mintage:admin");
     let stats = || app.send(Request::get(WRITER_STATS).bearer(&token)).json();
-    let settled = eventually("the record is flushed", Duration::from_secs(3), || {
+    let settled = eventually("the record is flushed", Duration::from_secs(10), || {
         Some(stats()).filter(|stats| stats["flushed_total"] == 1)
     });
     let seconds = settled["last_flush"]["seconds"].as_f64().unwrap();
@@ -352,9 +352,9 @@ fn clearing_the_cache_is_204_and_empties_the_cache_of_every_worker() {
 
 #[test]
 fn clearing_the_cache_reveals_changes_missing_from_the_change_log() {
-    app.wait_for_change_feed();
     let app = TestApp::start();
     let (admin, client) = (app.issue_with_scope("mintage:admin"), app.client(|_| {}));
+    app.wait_for_change_feed();
     for _ in 0..4 {
         app.issue(&client, &[]);
     }

@@ -601,7 +601,7 @@ fn attack_a_forged_cursor_is_400_or_a_page_of_the_same_list() {
     }
     // A cursor of another list, or of the same list with another filter.
     assert_rejected("/admin/audit?", &own);
-    until("the tokens are recorded", std::time::Duration::from_secs(3), || {
+    until("the tokens are recorded", std::time::Duration::from_secs(10), || {
         app.recorded(&client).len() == 3
     });
     let tokens = format!("/admin/tokens?client_id={}&", client.id);

@@ -27,7 +27,7 @@ fn listed(operator: &Operator, client: &TestClient, count: usize) -> Vec<Value> 
             .unwrap()
             .clone()
     };
-    eventually(&format!("{count} records are listed"), Duration::from_secs(3), || {
+    eventually(&format!("{count} records are listed"), Duration::from_secs(10), || {
         Some(whole()).filter(|items| items.len() == count)
     })
 }

@@ -624,7 +624,7 @@ fn p16_secrets_are_rotated_with_an_overlap() {
     let serving = program.serve(&[]);
     let status = |client: &TestClient| token_request(client, &[]).send(serving.address).status;
     let soon = |client: &TestClient, expected: u16| {
-        until("the change takes effect", Duration::from_secs(3), || {
+        until("the change takes effect", Duration::from_secs(10), || {
             status(client) == expected
         });
     };

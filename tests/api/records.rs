@@ -34,7 +34,7 @@ fn every_token_is_recorded_within_the_flush_interval() {
             ("resource", "urn:example:two"),
         ],
     );
-    let rows = eventually("the token is recorded", Duration::from_secs(3), || {
+    let rows = eventually("the token is recorded", Duration::from_secs(10), || {
         Some(app.recorded(&client)).filter(|rows| !rows.is_empty())
     });
     let claims = claims(&token);
@@ -84,7 +84,7 @@ fn a_full_batch_is_written_immediately() {
         .start();
     let client = app.client(|_| {});
     let ids = issue_many(&app, &client, 10);
-    until("the tokens are recorded", Duration::from_secs(3), || {
+    until("the tokens are recorded", Duration::from_secs(10), || {
         app.recorded(&client).len() == 10
     });
     assert_eq!(app.stop().unwrap().ids_recorded(&client), ids);

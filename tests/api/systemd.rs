@@ -9,14 +9,11 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use testkit::Program;
 use testkit::http::Request;
-use testkit::program::listening_on;
-
-/// How long a server may take to generate its keys.
-const NOTIFY_TIMEOUT: Duration = Duration::from_secs(20);
+use testkit::program::{SERVER_TIMEOUT, listening_on};
 
 fn received(socket: &UnixDatagram) -> String {
     let mut state = [0; 256];
-    socket.set_read_timeout(Some(NOTIFY_TIMEOUT)).unwrap();
+    socket.set_read_timeout(Some(SERVER_TIMEOUT)).unwrap();
     let length = socket
         .recv(&mut state)
         .expect("the service manager receives a notification");
@@ -91,6 +88,9 @@ fn with_watchdog(microseconds: &str) -> (Program, UnixDatagram, TempDir) {
         .with_database()
         .with("NOTIFY_SOCKET", path.to_str().unwrap())
         .with("WATCHDOG_USEC", microseconds);
+    (program, socket, folder)
+}
+
 /// Discards the notifications that have arrived while the test did not run. Returns a moment after
 /// which all others arrive.
 fn begin_without_backlog(socket: &UnixDatagram) -> Instant {
@@ -101,9 +101,6 @@ fn begin_without_backlog(socket: &UnixDatagram) -> Instant {
     }
     socket.set_nonblocking(false).unwrap();
     begin
-}
-
-    (program, socket, folder)
 }
 
 #[test]

@@ -25,6 +25,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::client::TestClient;
 use crate::http::{Request, Response};
+use crate::program::SERVER_TIMEOUT;
 use crate::scrape::wait_for_change_feed;
 use crate::sqlite::{TokenRow, recorded, template};
 use crate::token::token_request;
@@ -35,9 +36,6 @@ pub const ISSUER: &str = "http://127.0.0.1:8080";
 
 /// The audience that a test client may name.
 pub const ORDERS: &str = "https://orders.example";
-
-/// How long a server may take to become ready or to stop.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A server to be started.
 pub struct Setup {
