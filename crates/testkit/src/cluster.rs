@@ -18,7 +18,8 @@ use mintage::config;
 use mintage::db::{Db, migrations, signing_keys};
 use mintage::keys::SigningKey;
 
-use crate::postgres::{free_port, programs, unprivileged_shell};
+use crate::port;
+use crate::postgres::{programs, unprivileged_shell};
 
 /// A PostgreSQL server with two databases: `mintage`, which has its schema and its keys, and
 /// `empty`.
@@ -122,8 +123,9 @@ impl Supervisor {
 
 impl Cluster {
     pub fn start() -> Self {
-        let port = free_port();
-        let (supervisor, _) = Supervisor::start(port, template());
+        let template = template();
+        let port = port::free();
+        let (supervisor, _) = Supervisor::start(port, template);
         Self {
             port: AtomicU16::new(port),
             supervisor: Mutex::new(supervisor),
@@ -221,7 +223,7 @@ fn url(at: SocketAddr, database: &str) -> String {
 fn template() -> &'static str {
     static TEMPLATE: OnceLock<(Mutex<Supervisor>, String)> = OnceLock::new();
     let (_, folder) = TEMPLATE.get_or_init(|| {
-        let port = free_port();
+        let port = port::free();
         let (mut supervisor, folder) = Supervisor::start(port, "");
         let at = ([127, 0, 0, 1], port).into();
         let mut server = PgConnection::establish(&url(at, "postgres")).unwrap();
