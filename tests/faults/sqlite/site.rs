@@ -125,7 +125,7 @@ impl Site {
     pub fn lock(&self) -> Lock {
         let mut conn = self.connect();
         conn.batch_execute("BEGIN EXCLUSIVE").unwrap();
-        Lock { _connection: conn }
+        Lock { connection: conn }
     }
 
     /// The ids of the recorded tokens, read without the server's own code.
@@ -253,7 +253,15 @@ impl Site {
 
 /// The write lock until it is dropped: the connection rolls back when it is closed.
 pub struct Lock {
-    _connection: SqliteConnection,
+    connection: SqliteConnection,
+}
+
+impl Lock {
+    /// Runs statements while no one else can write, commits them and releases the lock.
+    pub fn commit(mut self, statements: &str) {
+        self.connection.batch_execute(statements).unwrap();
+        self.connection.batch_execute("COMMIT").unwrap();
+    }
 }
 
 /// An operator of a running server.
