@@ -28,7 +28,8 @@ impl DbError {
 }
 
 impl DbError {
-    fn from_message(message: &str) -> Self {
+    /// The error that a message of the database describes.
+    pub(super) fn from_message(message: &str) -> Self {
         let contains_any = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));
         if SQLITE_OUTAGES.contains(&message) || contains_any(&POSTGRES_OUTAGES) {
             Self::Unavailable(message.to_owned())

@@ -35,7 +35,8 @@ pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
             Conn::Sqlite(conn) => names(conn.run_pending_migrations(SQLITE)),
             Conn::Postgres(conn) => names(conn.run_pending_migrations(POSTGRES)),
         };
-        versions.map_err(DbError::Query)
+        // An outage during a migration is an outage, not a rejected migration: the start retries.
+        versions.map_err(|error| DbError::from_message(&error))
     })
 }
 
@@ -71,7 +72,9 @@ pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
             Conn::Sqlite(conn) => conn.revert_last_migration(SQLITE).map(|version| version.to_string()),
             Conn::Postgres(conn) => conn.revert_last_migration(POSTGRES).map(|version| version.to_string()),
         };
-        reverted.map(Some).map_err(|error| DbError::Query(error.to_string()))
+        reverted
+            .map(Some)
+            .map_err(|error| DbError::from_message(&error.to_string()))
     })
 }
 
@@ -89,7 +92,7 @@ pub fn status(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
 }
 
 fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
-    let to_error = |error: Box<dyn std::error::Error + Send + Sync>| DbError::Query(error.to_string());
+    let to_error = |error: Box<dyn std::error::Error + Send + Sync>| DbError::from_message(&error.to_string());
     let (all, pending) = match conn {
         Conn::Sqlite(conn) => {
             let all: Vec<Box<dyn Migration<Sqlite>>> = SQLITE.migrations().map_err(to_error)?;
@@ -149,8 +152,11 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
         }
         Conn::Postgres(postgres) => {
             let limits: Limits = diesel::sql_query(Limits::QUERY).get_result(postgres)?;
-            // A migration may take longer than a query.
-            postgres.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0")?;
+            // A migration may take longer than a query, and on a busy machine this process may
+            // pause within its transaction.
+            postgres.batch_execute(
+                "SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = '1min'",
+            )?;
             locks::wait_for_migrations(postgres)?;
             let result = work(conn);
             let released = match conn {
@@ -170,18 +176,24 @@ struct Limits {
     statement_timeout: String,
     #[diesel(sql_type = Text)]
     lock_timeout: String,
+    #[diesel(sql_type = Text)]
+    idle_timeout: String,
 }
 
 impl Limits {
     const QUERY: &str = "SELECT current_setting('statement_timeout') AS statement_timeout,
-        current_setting('lock_timeout') AS lock_timeout";
+        current_setting('lock_timeout') AS lock_timeout,
+        current_setting('idle_in_transaction_session_timeout') AS idle_timeout";
 }
 
 fn release(postgres: &mut diesel::PgConnection, limits: &Limits) -> Result<(), DbError> {
     locks::release_migrations(postgres)?;
-    diesel::sql_query("SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false)")
+    const RESTORE: &str = "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),
+        set_config('idle_in_transaction_session_timeout', $3, false)";
+    diesel::sql_query(RESTORE)
         .bind::<Text, _>(&limits.statement_timeout)
         .bind::<Text, _>(&limits.lock_timeout)
+        .bind::<Text, _>(&limits.idle_timeout)
         .execute(postgres)?;
     Ok(())
 }

@@ -1,8 +1,12 @@
 //! Migrations: up, down, status, and several migrators at once.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
+use mintage::db::DbError;
 use mintage::db::migrations::{self, MigrationStatus};
+use testkit::poll::until;
 
 use crate::{Store, on_both_backends};
 
@@ -109,11 +113,57 @@ fn a_connection_keeps_its_limits_after_migrating(mut store: Store) {
         mintage::db::Backend::Sqlite => store
             .number("SELECT timeout AS value FROM pragma_busy_timeout")
             .to_string(),
-        mintage::db::Backend::Postgres => store
-            .texts("SELECT current_setting('statement_timeout') AS value")
-            .join(""),
+        mintage::db::Backend::Postgres => [
+            "statement_timeout",
+            "lock_timeout",
+            "idle_in_transaction_session_timeout",
+        ]
+        .map(|limit| {
+            store
+                .texts(&format!("SELECT current_setting('{limit}') AS value"))
+                .join("")
+        })
+        .join(" "),
     };
     let before = limits(&store);
     store.run(migrations::up);
     assert_eq!(limits(&store), before);
 }
+
+/// Otherwise a first start on a busy machine fails: its process pauses for longer than a
+/// transaction may be idle.
+#[test]
+fn postgres_a_migration_may_pause_within_its_transaction() {
+    let store = Store::postgres();
+    store.run(|conn| {
+        let in_the_session_of_the_migration = "CREATE FUNCTION check_limit() RETURNS event_trigger LANGUAGE plpgsql AS
+            'BEGIN
+                IF current_setting(''idle_in_transaction_session_timeout'') <> ''1min'' THEN RAISE ''too short''; END IF;
+            END';
+            CREATE EVENT TRIGGER check_limit ON ddl_command_start EXECUTE FUNCTION check_limit()";
+        Ok(conn.batch_execute(in_the_session_of_the_migration)?)
+    });
+    assert!(!store.run(migrations::up).is_empty());
+}
+
+#[test]
+fn postgres_a_connection_that_is_lost_during_a_migration_is_an_outage() {
+    let store = Store::postgres().migrated();
+    store.run(migrations::down);
+    let outcome = std::thread::scope(|scope| {
+        store.run(|conn| {
+            conn.write(|conn| {
+                conn.batch_execute("LOCK TABLE __diesel_schema_migrations IN ACCESS EXCLUSIVE MODE")?;
+                let migrating = scope.spawn(|| store.try_run(migrations::up));
+                until("the migration waits", Duration::from_secs(10), || {
+                    store.number(&format!("SELECT count(*) AS value {WAITING}")) > 0
+                });
+                conn.batch_execute(&format!("SELECT pg_terminate_backend(pid) {WAITING}"))?;
+                Ok(migrating.join().unwrap())
+            })
+        })
+    });
+    assert!(outcome.as_ref().is_err_and(DbError::is_unavailable), "{outcome:?}");
+}
+
+const WAITING: &str = "FROM pg_locks WHERE NOT granted AND relation = '__diesel_schema_migrations'::regclass";

@@ -88,7 +88,7 @@ fn g1_a_revocation_whose_commit_response_is_lost_takes_effect_without_a_retry() 
         .server
         .send(&about_token("/revoke", &client, &token))
         .assert_unavailable();
-    eventually("the database and the server agree", Duration::from_secs(2), || {
+    eventually("the database and the server agree", Duration::from_secs(10), || {
         (introspected(&scene, &client, &token) == json!({"active": false})).then_some(())
     });
 }

@@ -119,11 +119,11 @@ impl Outage {
         let ready = began.elapsed();
         let left = Duration::from_secs(15).saturating_sub(ready);
         eventually("the backlog is written", left, || {
-            let oldest = self.scene.statistics("writer")["oldest_unflushed_seconds"]
-                .as_f64()
-                .unwrap();
+            // A ready server may still answer 503: see `wait_until_all_is_written`.
+            let answer = self.scene.ask_statistics("writer");
+            let oldest = (answer.status == 200).then(|| answer.json()["oldest_unflushed_seconds"].as_f64());
             // The load continues, so the queue is never empty.
-            (oldest < 1.0).then_some(())
+            (oldest.flatten()? < 1.0).then_some(())
         });
         (ready, began.elapsed())
     }
@@ -143,6 +143,9 @@ fn outage(fault: Fault, length: Duration, connections: usize) -> (Duration, Dura
     );
     let started = Instant::now();
     std::thread::sleep(length / 4);
+    eventually("every connection has been served", Duration::from_secs(10), || {
+        (load.serving() == connections * outage.cached.len()).then_some(())
+    });
 
     let began = Instant::now();
     fault.begin(&scene.cluster, &scene.proxy);

@@ -35,7 +35,7 @@ fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_get_503_with_r
                 })
             })
             .collect();
-        eventually("callers wait for a connection", Duration::from_secs(1), || {
+        eventually("callers wait for a connection", Duration::from_secs(2), || {
             let pool = scene.statistics("pool");
             (pool["in_use"] == 2 && pool["waiting"].as_u64() > Some(0)).then_some(())
         });
@@ -63,7 +63,9 @@ fn with_every_connection_busy_callers_wait_for_a_bounded_time_and_get_503_with_r
 /// All connections of a server die while they are idle. No request fails afterwards, neither the
 /// first one nor any other.
 fn dead_connections(kill: impl Fn(&Scene)) {
-    let scene = Scene::new(&[]);
+    // The window is longer than all calls. Otherwise a slow restart would open the breaker, because
+    // the change feed calls meanwhile, and the next request would rightly fail.
+    let scene = Scene::new(&[("MINTAGE_DATABASE__BREAKER__WINDOW", "1000")]);
     let route = ["route", "add", "--path", "/orders", "--scope", "orders:read"];
     scene.server.run_json(&route);
     let uncached: Vec<TestClient> = (0..12).map(|_| scene.client()).collect();
@@ -162,7 +164,9 @@ fn an_open_breaker_sends_nothing_but_probes_to_the_database() {
     // the breaker opened have two left.
     let allowed = 3 * probes as usize + 2 * (uncached.len() + 1);
     assert!(statements <= allowed, "{statements} statements, {allowed} allowed");
-    assert!(asked > 100, "{asked} were rejected immediately");
+    // Otherwise each takes as long as a call may take, so there are two or three. The probes may be
+    // among them and take most of the time, so a busy machine does not have time for many more.
+    assert!(asked > 20, "{asked} were rejected immediately");
     assert_eq!(seen[..3], ["closed", "open", "half_open"]);
     assert_eq!(scene.server.send(&token_request(&uncached[0], &[])).status, 200);
     let state = eventually("the operator is authorized", Duration::from_secs(15), || {

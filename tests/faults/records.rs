@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use testkit::eventually;
 use testkit::http::Connection;
 use testkit::load::Load;
@@ -13,16 +14,23 @@ use crate::scene::Scene;
 
 #[test]
 fn only_the_record_that_the_database_rejects_becomes_a_dead_letter() {
-    // Long enough to read an id and to reject it before anything is written.
-    let scene = Scene::new(&[("MINTAGE_WRITER__FLUSH_INTERVAL", "3s")]);
+    let scene = Scene::new(&[]);
     let client = scene.client();
+    // Nothing is written between the choice of an id and its rejection, however long that takes.
+    let mut lock_holder = scene.cluster.connect();
+    lock_holder
+        .batch_execute("BEGIN; LOCK TABLE tokens IN ACCESS EXCLUSIVE MODE")
+        .unwrap();
     let mut ids: Vec<String> = (0..40).map(|_| jti(&scene.token(&client))).collect();
     let poison = ids.remove(17);
-    scene.cluster.sql(&format!(
-        "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS
-            'BEGIN IF NEW.jti = ''{poison}'' THEN RAISE ''this row is poison''; END IF; RETURN NEW; END';
-         CREATE TRIGGER reject BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION reject()"
-    ));
+    lock_holder
+        .batch_execute(&format!(
+            "CREATE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN IF NEW.jti = ''{poison}'' THEN RAISE ''this row is poison''; END IF; RETURN NEW; END';
+             CREATE TRIGGER reject BEFORE INSERT ON tokens FOR EACH ROW EXECUTE FUNCTION reject();
+             COMMIT"
+        ))
+        .unwrap();
     scene.wait_until_all_is_written();
     let recorded = scene.cluster.recorded();
     assert!(ids.iter().all(|id| recorded.contains(id)));

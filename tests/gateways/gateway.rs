@@ -2,14 +2,13 @@
 //! must withstand.
 
 use std::fs::File;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use tempfile::TempDir;
 use testkit::gateway::HOST;
 use testkit::http::{Request, Response, exchange};
-use testkit::{Server, TestClient, eventually};
+use testkit::{Server, TestClient, eventually, port};
 
 use crate::TIMEOUT;
 use crate::upstream::Upstream;
@@ -48,7 +47,7 @@ impl Gateway {
         }
         let client = server.client_with_id("demo", "public:read orders:read orders:write", &[]);
         let directory = testkit::folder::temporary();
-        let port = free_port();
+        let port = port::free();
         let block = block(language)
             .replace("127.0.0.1:8080", &server.address.to_string())
             .replace("127.0.0.1:3000", &upstream.address.to_string());
@@ -379,19 +378,6 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// A port that was free a moment ago. It is below the kernel's ephemeral ports: otherwise another
-/// process could be assigned it in between, and be taken for the gateway.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
-    loop {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
     }
 }
 

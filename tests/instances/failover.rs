@@ -9,7 +9,7 @@ use mintage::oauth::client::ClientId;
 use testkit::cluster::Cluster;
 use testkit::http::Request;
 use testkit::load::{Load, received};
-use testkit::postgres::free_port;
+use testkit::port;
 use testkit::sample::set_enabled;
 use testkit::token::{about_token, token_request};
 use testkit::{Server, eventually};
@@ -21,7 +21,7 @@ const RECOVERY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Instances that know both addresses, and the port of the standby.
 fn with_a_standby() -> (Trio, u16) {
-    let standby = free_port();
+    let standby = port::free();
     let trio = Trio::of(Cluster::start(), |cluster, _| {
         let SocketAddr::V4(first) = cluster.address() else {
             panic!("it has an address of IPv4");

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use testkit::cluster::Cluster;
 use testkit::http::{Connection, Request};
 use testkit::load::{Load, Receipt, received};
-use testkit::postgres::free_port;
+use testkit::port;
 use testkit::token::{about_token, token_request};
 use testkit::{Program, Server, eventually};
 
@@ -37,7 +37,7 @@ struct Nginx {
 impl Nginx {
     fn before(instances: &[SocketAddr; 3]) -> Self {
         let folder = testkit::folder::temporary();
-        let address: SocketAddr = ([127, 0, 0, 1], free_port()).into();
+        let address: SocketAddr = ([127, 0, 0, 1], port::free()).into();
         let child = testkit::nginx::command(folder.path(), &block(address, instances))
             .stderr(File::create(folder.path().join("stderr.log")).unwrap())
             .spawn()
@@ -91,7 +91,7 @@ impl Drop for End<'_> {
 }
 
 fn restart_in_turn(rounds: usize) {
-    let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+    let addresses = [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], port::free())));
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "mintage");
     let programs = addresses.map(|address| {

@@ -18,7 +18,8 @@ use mintage::config;
 use mintage::db::{Db, migrations, signing_keys};
 use mintage::keys::SigningKey;
 
-use crate::postgres::{free_port, programs, unprivileged_shell};
+use crate::port;
+use crate::postgres::{programs, unprivileged_shell};
 
 /// A PostgreSQL server with two databases: `mintage`, which has its schema and its keys, and
 /// `empty`.
@@ -38,11 +39,12 @@ bin=$1 port=$2 template=$3
 folder=$(mktemp -d /tmp/mintage-cluster.XXXXXX) || exit
 data=$folder/data
 
-processes() { # the postmaster first, so that it cannot fork more processes while they are stopped one by one
-    first=$(head -n 1 "$data/postmaster.pid") && echo "$first" &&
-        sed -n "/^PPid:\t$first\$/F" /proc/[0-9]*/status 2>/dev/null | cut -d / -f 3
+children() { sed -n "/^PPid:\t$1\$/F" /proc/[0-9]*/status 2>/dev/null | cut -d / -f 3; }
+signal() { # the postmaster before its children are listed, so that it cannot fork one that is in no list
+    first=$(head -n 1 "$data/postmaster.pid") && kill -"$1" "$first" 2>/dev/null
+    for process in $(children "$first"); do kill -"$1" "$process" 2>/dev/null; done
+    true
 }
-signal() { for process in $(processes); do kill -"$1" "$process" 2>/dev/null; done; true; }
 start() {
     "$bin/pg_ctl" start --pgdata="$data" --log="$folder/log" --wait --options="-h 127.0.0.1 -p $port \
         -k $folder -c fsync=off -c shared_buffers=16MB -c max_connections=100" >"$folder/start" 2>&1
@@ -122,8 +124,9 @@ impl Supervisor {
 
 impl Cluster {
     pub fn start() -> Self {
-        let port = free_port();
-        let (supervisor, _) = Supervisor::start(port, template());
+        let template = template();
+        let port = port::free();
+        let (supervisor, _) = Supervisor::start(port, template);
         Self {
             port: AtomicU16::new(port),
             supervisor: Mutex::new(supervisor),
@@ -201,7 +204,11 @@ impl Cluster {
 
     /// Terminates every connection to the database.
     pub fn end_all_connections(&self) {
-        self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = 'mintage'");
+        // Each is waited for: one that is still ending could answer another request.
+        self.sql(
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+             WHERE pid <> pg_backend_pid() AND datname = 'mintage'",
+        );
     }
 
     fn command(&self, command: &str) {
@@ -221,7 +228,7 @@ fn url(at: SocketAddr, database: &str) -> String {
 fn template() -> &'static str {
     static TEMPLATE: OnceLock<(Mutex<Supervisor>, String)> = OnceLock::new();
     let (_, folder) = TEMPLATE.get_or_init(|| {
-        let port = free_port();
+        let port = port::free();
         let (mut supervisor, folder) = Supervisor::start(port, "");
         let at = ([127, 0, 0, 1], port).into();
         let mut server = PgConnection::establish(&url(at, "postgres")).unwrap();

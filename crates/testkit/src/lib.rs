@@ -4,6 +4,7 @@
 //!   in this process.
 //! - [`http`]: the HTTP client, which can also send malformed requests.
 //! - [`poll`]: waits for a condition, with a deadline and a description.
+//! - [`port`]: free ports.
 //! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real, isolated databases.
 //! - [`nginx`]: runs nginx with a configuration block from the documentation.
 //! - [`parsers`]: the parsers of foreign input with the rules that hold for any input, for tests
@@ -26,6 +27,7 @@ pub mod load;
 pub mod nginx;
 pub mod parsers;
 pub mod poll;
+pub mod port;
 pub mod postgres;
 pub mod program;
 pub mod proxy;

@@ -5,7 +5,6 @@
 //! even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Read};
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +14,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use diesel::{Connection, PgConnection, RunQueryDsl};
 use mintage::config;
+
+use crate::port;
 
 /// Creates an empty database. Returns the settings to connect to it.
 pub fn empty() -> config::Database {
@@ -81,7 +82,7 @@ rm -rf "$folder"
 fn start() -> Result<Server, String> {
     let programs = programs().ok_or("PostgreSQL is missing: apt-get install postgresql")?;
     loop {
-        match start_on(free_port(), &programs) {
+        match start_on(port::free(), &programs) {
             // Another process has taken the port in the meantime.
             Err(log) if log.contains("Address already in use") => continue,
             outcome => return outcome,
@@ -155,9 +156,4 @@ pub fn programs() -> Option<PathBuf> {
         })
         .max()
         .map(|(_, bin)| bin)
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound").port()
 }

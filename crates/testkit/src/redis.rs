@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::poll::until;
-use crate::postgres::free_port;
+use crate::port;
 
 /// The timeout for a reply; a healthy server never takes this long.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Redis {
     /// Starts the server with these options.
     pub fn with(arguments: &[&str]) -> Self {
         let redis = Self {
-            port: free_port(),
+            port: port::free(),
             arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
             running: Mutex::new(None),
         };

@@ -5,7 +5,7 @@ use std::process::Child;
 
 use mintage::config;
 
-use crate::postgres;
+use crate::{port, postgres};
 
 /// A primary and its replica.
 pub struct Pair {
@@ -61,7 +61,7 @@ rm -rf "$folder"
 /// Starts a primary and its replica.
 pub fn pair() -> Pair {
     let programs = postgres::programs().expect("PostgreSQL is missing: apt-get install postgresql");
-    let (primary, replica) = (postgres::free_port(), postgres::free_port());
+    let (primary, replica) = (port::free(), port::free());
     let mut command = postgres::unprivileged_shell();
     command
         .args(["-c", SUPERVISOR, "supervisor"])

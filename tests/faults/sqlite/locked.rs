@@ -107,9 +107,11 @@ fn locked_for(length: Duration, locked: Locked) {
     let server = site.start();
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 4, Duration::from_millis(2));
-    eventually("both workers have cached the client", Duration::from_secs(10), || {
-        (load.issued() > 50).then_some(())
-    });
+    eventually(
+        "the workers of all connections have cached the client",
+        Duration::from_secs(10),
+        || (load.serving() == 4).then_some(()),
+    );
     let locking = Locking {
         site: &site,
         server: &server,
@@ -175,12 +177,14 @@ fn a_full_queue_rejects_requests_counts_them_and_does_not_grow() {
     let operator = site.operator(&server);
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 4, Duration::from_millis(1));
-    eventually("tokens are issued", Duration::from_secs(10), || {
-        (load.issued() > 20).then_some(())
-    });
-    let lock = site.lock();
     let mut connection = Connection::open(server.address);
     let request = site.token_request(&[]);
+    connection.ask(&request).access_token();
+    // Then every worker knows the client: none rejects it because it cannot look it up.
+    eventually("every connection has served", Duration::from_secs(10), || {
+        (load.serving() == 4).then_some(())
+    });
+    let lock = site.lock();
     let mut found_full = 0;
     eventually("the queue is full", Duration::from_secs(10), || {
         found_full = u64::from(connection.ask(&request).status == 503);

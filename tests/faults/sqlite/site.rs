@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use testkit::gateway::forwarded;
 use testkit::http::{Request, Response};
 use testkit::load::{Receipt, received};
-use testkit::token::{about_token, token_request};
+use testkit::token::{about_token, beginnings, token_request};
 use testkit::{Program, Server, TestClient, eventually};
 
 /// A token response waits until its record is written.
@@ -125,7 +125,7 @@ impl Site {
     pub fn lock(&self) -> Lock {
         let mut conn = self.connect();
         conn.batch_execute("BEGIN EXCLUSIVE").unwrap();
-        Lock { _connection: conn }
+        Lock { connection: conn }
     }
 
     /// The ids of the recorded tokens, read without the server's own code.
@@ -181,9 +181,14 @@ impl Site {
         use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
         let logs = self.logs();
         assert!(logs.contains(" server ready clients_warmed="), "there is a log");
-        // The header and the payload of every token begin with this; signatures are added below.
+        let [header, payload] = beginnings();
+        for token in receipts.iter().filter_map(|receipt| receipt.token.as_ref()) {
+            assert!(token.starts_with(&header) && token.contains(&format!(".{payload}")));
+        }
+        // Signatures are added below.
         let mut secrets = vec![
-            "eyJ".to_owned(),
+            header,
+            payload,
             self.client.secret.clone(),
             self.operator.secret.clone(),
         ];
@@ -253,7 +258,15 @@ impl Site {
 
 /// The write lock until it is dropped: the connection rolls back when it is closed.
 pub struct Lock {
-    _connection: SqliteConnection,
+    connection: SqliteConnection,
+}
+
+impl Lock {
+    /// Runs statements while no one else can write, commits them and releases the lock.
+    pub fn commit(mut self, statements: &str) {
+        self.connection.batch_execute(statements).unwrap();
+        self.connection.batch_execute("COMMIT").unwrap();
+    }
 }
 
 /// An operator of a running server.

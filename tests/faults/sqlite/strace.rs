@@ -58,6 +58,13 @@ impl Tampering {
         std::fs::read_to_string(&self.trace).unwrap()
     }
 
+    /// Waits until strace has ended, as it does with its server: then the trace is complete.
+    pub fn wait(&mut self) {
+        eventually("strace ends with its server", Duration::from_secs(10), || {
+            self.strace.try_wait().unwrap()
+        });
+    }
+
     /// Detaches, so that the server continues normally.
     pub fn end(mut self) {
         let sent = Command::new("kill").arg(self.strace.id().to_string()).status();

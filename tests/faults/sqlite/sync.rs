@@ -31,8 +31,8 @@ pub fn disk_fails(group: bool, fault: &str) {
     operator.wait_until_all_is_written(Duration::from_secs(5));
     let clients = [site.client.clone()];
     let load = Load::start(server.address, &clients, 4, Duration::from_millis(2));
-    eventually("tokens are issued", Duration::from_secs(10), || {
-        (load.issued() > 50).then_some(())
+    eventually("all connections are served", Duration::from_secs(10), || {
+        (load.serving() == 4 && load.issued() > 50).then_some(())
     });
 
     let tampering = Tampering::begin(&site, &server, fault);
