@@ -14,9 +14,12 @@ use testkit::load::Load;
 use testkit::token::token_request;
 use testkit::{Server, TestClient};
 
-/// The time to poll: one second within which the change must be visible, and the rest in which it
-/// must stay visible.
-const WATCH: Duration = Duration::from_millis(2500);
+/// How long a change may take on a busy machine: an instance whose change feed is older denies
+/// requests. `soak_g2` measures that 99.9 % of the changes take at most a second.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// How long a visible change is watched: it must stay visible.
+const WATCH: Duration = Duration::from_millis(1500);
 
 struct Pair {
     cluster: Cluster,
@@ -37,19 +40,18 @@ impl Pair {
     }
 
     /// Polls every worker of both instances under load while `change` is made. The status of a
-    /// token request must become `status` within a second and must not change afterwards.
+    /// token request must become `status` within `LIMIT` and must not change afterwards.
     fn assert_changes(&self, request: &Request, status: u16, change: impl FnOnce()) {
         let others: Vec<TestClient> = (0..2).map(|_| self.instances[0].client("a", &[])).collect();
         let loads = self
             .instances
             .each_ref()
             .map(|instance| Load::start(instance.address, &others, 2, Duration::from_millis(2)));
-        let end = Instant::now() + WATCH + Duration::from_secs(1);
         let (changed, timelines) = std::thread::scope(|scope| {
             // Connections are assigned to the workers in turn, so four of them reach both workers.
             let poll = |instance: &Server| {
                 let address = instance.address;
-                scope.spawn(move || poll_until(&mut Connection::open(address), request, end))
+                scope.spawn(move || poll_past(status, &mut Connection::open(address), request))
             };
             let polling: Vec<_> = self
                 .instances
@@ -65,7 +67,7 @@ impl Pair {
             let first = timeline.iter().position(|(_, answer)| *answer == status);
             let first = first.expect("the change is visible");
             let seen = timeline[first].0;
-            assert!(seen < changed + Duration::from_secs(1), "after {:?}", seen - changed);
+            assert!(seen < changed + LIMIT, "after {:?}", seen - changed);
             assert!(
                 timeline[first..].iter().all(|(_, answer)| *answer == status),
                 "the change was undone"
@@ -77,18 +79,26 @@ impl Pair {
     }
 }
 
-fn poll_until(connection: &mut Connection, request: &Request, end: Instant) -> Vec<(Instant, u16)> {
+/// Polls until `WATCH` after the response was `status` for the first time, or for twice `LIMIT` if
+/// it never is.
+fn poll_past(status: u16, connection: &mut Connection, request: &Request) -> Vec<(Instant, u16)> {
     let mut timeline = Vec::new();
+    let mut end = Instant::now() + 2 * LIMIT;
+    let mut seen = false;
     while Instant::now() < end {
         let asked = Instant::now();
-        timeline.push((asked, connection.ask(request).status));
+        let answer = connection.ask(request).status;
+        timeline.push((asked, answer));
+        if answer == status && !seen {
+            (seen, end) = (true, Instant::now() + WATCH);
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
     timeline
 }
 
 #[test]
-fn g2_a_disabled_client_gets_no_token_on_any_instance_after_one_second() {
+fn g2_a_disabled_client_soon_gets_no_token_on_any_instance() {
     let pair = Pair::start();
     let client = pair.instances[0].client("a", &[]);
     pair.assert_changes(&token_request(&client, &[]), 401, || {
@@ -116,7 +126,7 @@ fn rotate(pair: &Pair, client: &TestClient, secret: &ClientSecret) {
 }
 
 #[test]
-fn g2_a_replaced_secret_gets_no_token_on_any_instance_after_one_second() {
+fn g2_a_replaced_secret_soon_gets_no_token_on_any_instance() {
     let pair = Pair::start();
     let client = pair.instances[0].client("a", &[]);
     let secret = ClientSecret::generate();

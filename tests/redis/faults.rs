@@ -8,8 +8,11 @@ use testkit::{Server, TestClient, eventually};
 
 use crate::site::{POLL_TIMEOUT, Site, await_redis, count, is_active, metric, revoke, start, token, token_status};
 
+/// How long a change may take on a busy machine: an instance whose change feed is older denies
+/// requests. `soak_g2` measures that 99.9 % of the changes take at most a second.
+const LIMIT: Duration = Duration::from_secs(5);
+
 /// Asserts everything that instances guarantee to each other, against records of the test itself.
-/// Anything that takes longer than a second is a failure.
 fn assert_guarantees_hold(site: &Site) {
     let [a, b] = [&site.instances[0], &site.instances[1]];
     let checker = a.client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
@@ -33,7 +36,7 @@ fn assert_guarantees_hold(site: &Site) {
     assert!(is_active(b, &checker, &revoked));
     revoke(a, &checker, &revoked);
     assert!(!is_active(a, &checker, &revoked));
-    eventually("the revocation is known", Duration::from_secs(1), || {
+    eventually("the revocation is known", LIMIT, || {
         (!is_active(b, &checker, &revoked)).then_some(())
     });
     for instance in [a, b] {
@@ -41,13 +44,13 @@ fn assert_guarantees_hold(site: &Site) {
     }
 }
 
-/// The status of token requests becomes `status` within a second of the change, and stays.
+/// The status of token requests becomes `status` within `LIMIT` of the change, and stays.
 fn follows(instance: &Server, client: &TestClient, status: u16, change: impl FnOnce()) {
     change();
-    let changed = Instant::now();
-    eventually("the change is in effect", Duration::from_secs(1), || {
+    eventually("the change is in effect", LIMIT, || {
         (token_status(instance, client) == status).then_some(())
     });
+    let changed = Instant::now();
     while changed.elapsed() < Duration::from_millis(1200) {
         assert_eq!(token_status(instance, client), status, "the change was undone");
         std::thread::sleep(Duration::from_millis(10));
