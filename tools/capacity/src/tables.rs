@@ -73,8 +73,8 @@ fn sqlite() -> String {
     let rows = [100.0, 1000.0, 10_000.0].map(|tokens| {
         vec![
             whole(tokens),
-            figure(tokens * token_micros() / 1e6),
-            figure(tokens * (token_micros() + MISS_MICROS) / 1e6),
+            figure(tokens * TOKEN_MICROS / 1e6),
+            figure(tokens * (TOKEN_MICROS + MISS_MICROS) / 1e6),
             percent(tokens * sqlite_row_micros() / 1e6),
             bytes(tokens * (HOUR + DAY) * ROW_BYTES_SQLITE),
         ]
@@ -125,8 +125,8 @@ fn instances() -> String {
         let limit = |rates, change| whole(postgres_limit(instances, rates, change));
         vec![
             instances.to_string(),
-            servers(token_micros()),
-            servers(token_micros() + MISS_MICROS),
+            servers(TOKEN_MICROS),
+            servers(TOKEN_MICROS + MISS_MICROS),
             limit(ZIPF, DEFAULTS),
             limit(ZIPF, ROUTED),
             limit(ZIPF, REDIS),
