@@ -189,7 +189,7 @@ fn explain_names_the_deciding_route_and_the_reason() {
 }
 
 #[test]
-fn a_change_by_the_command_line_is_in_effect_within_a_second() {
+fn a_change_by_the_command_line_is_in_effect_with_the_next_poll() {
     let fixture = fixture();
     let server = &fixture.server;
     let token = server.token(&fixture.demo, "orders:read", &[]);

@@ -242,6 +242,12 @@ fn g2_every_kind_of_change_reaches_all_workers_of_all_instances() {
     let delays = measure(26);
     assert!(delays.len() >= 200);
     assert!(delays[delays.len() - 1] < CONVERGENCE_TIMEOUT);
+    // On a busy machine a single change may take longer than a second, but not every other one.
+    assert!(
+        percentile(&delays, 50.0) <= Duration::from_secs(1),
+        "{}",
+        summary(&delays)
+    );
 }
 
 #[test]

@@ -80,14 +80,18 @@ rm -rf "$folder"
 "#;
 
 fn start() -> Result<Server, String> {
+    const ATTEMPTS: usize = 5;
     let programs = programs().ok_or("PostgreSQL is missing: apt-get install postgresql")?;
-    loop {
-        match start_on(port::free(), &programs) {
-            // Another process has taken the port in the meantime.
-            Err(log) if log.contains("Address already in use") => continue,
-            outcome => return outcome,
-        }
-    }
+    // Another process may take a port before the server binds it.
+    let taken = |outcome: &Result<_, String>| {
+        outcome
+            .as_ref()
+            .is_err_and(|log| log.contains("Address already in use"))
+    };
+    (1..ATTEMPTS)
+        .map(|_| start_on(port::free(), &programs))
+        .find(|outcome| !taken(outcome))
+        .unwrap_or_else(|| start_on(port::free(), &programs))
 }
 
 fn start_on(port: u16, programs: &Path) -> Result<Server, String> {
