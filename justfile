@@ -41,6 +41,6 @@ perf:
 docs:
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace
 
-# Checks licenses, sources and duplicate versions of the dependencies.
+# Checks licenses, sources and banned crates of the dependencies.
 deny:
     cargo deny --workspace check bans licenses sources

@@ -1,8 +1,9 @@
 //! Janitor: removes expired rows once `janitor.keep_expired` has passed since their expiry.
 //!
 //! The janitor deletes in small batches. After each batch it rests for nine times as long as the
-//! batch took: the writer and revocations then wait for one batch at most, and it occupies the
-//! database for a tenth of the time at most. Only one instance sweeps at a time: see [`expired`].
+//! batch took: the writer and revocations then wait for one batch at most, and it normally occupies
+//! the database for a tenth of the time; for longer when it is behind or the database is slow. Only
+//! one instance sweeps at a time: see [`expired`].
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -27,11 +27,13 @@ impl fmt::Display for Failure {
 impl From<DbError> for Failure {
     fn from(error: DbError) -> Self {
         let text = error.to_string();
-        match error.is_unavailable() {
-            // libpq ends its messages with a line break.
-            true => Self::Failed(format!("{}: check database.url, or try again", text.trim_end())),
-            false => Self::Failed(text),
-        }
+        // libpq ends its messages with a line break.
+        let text = text.trim_end();
+        Self::Failed(match error {
+            DbError::Unavailable(_) => format!("{text}: check database.url, or try again"),
+            DbError::Disconnected(_) => format!("{text}: a change may have been made: check before you try again"),
+            _ => text.to_owned(),
+        })
     }
 }
 

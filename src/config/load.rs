@@ -196,9 +196,15 @@ const TYPES: [(&str, &str); 5] = [
     ("expected a sequence", "expected a list"),
 ];
 
-/// The error in one line, beginning with the key if that is known.
+/// The error in one line, beginning with the key if that is known. A text of the wrong type is left
+/// out: it may be a URL with a password.
 fn in_words(error: &toml::de::Error, key: Option<&str>) -> String {
     let mut what = one_line(error.message());
+    if let Some(text) = what.strip_prefix("invalid type: string ")
+        && let Some((_, expected)) = text.rsplit_once(", expected ")
+    {
+        what = format!("invalid type: string, expected {expected}");
+    }
     for (serde, plain) in TYPES {
         what = what.replace(serde, plain);
     }
@@ -322,6 +328,16 @@ mod tests {
         assert!(wrong("[server]\nlissten = \"x\"").contains("lissten"));
         assert!(wrong("[server]\nlissten = \"x\"").contains("(line 2)"));
         assert!(wrong("[cache]\nttl = 5").contains("cache.ttl: invalid type: integer `5`, expected a string (line 2)"));
+        for text in [
+            "[database]\nreplica_urls = \"x://u:hunter2@h\"",
+            "database = \"x://u:hunter2@h\"",
+        ] {
+            let error = wrong(text);
+            assert!(
+                error.contains("invalid type: string, expected ") && !error.contains("hunter2"),
+                "{error}"
+            );
+        }
         assert!(
             wrong("[server]\nworkers = -1")
                 .contains("server.workers: invalid value: integer `-1`, expected a whole number")

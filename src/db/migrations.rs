@@ -30,13 +30,9 @@ pub struct MigrationStatus {
 /// # Errors
 /// The lock cannot be taken, or a migration fails. The failed migration is rolled back.
 pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
-    locked(conn, |conn| {
-        let versions = match conn {
-            Conn::Sqlite(conn) => names(conn.run_pending_migrations(SQLITE)),
-            Conn::Postgres(conn) => names(conn.run_pending_migrations(POSTGRES)),
-        };
-        // An outage during a migration is an outage, not a rejected migration: the start retries.
-        versions.map_err(|error| DbError::from_message(&error))
+    locked(conn, |conn| match conn {
+        Conn::Sqlite(conn) => names(conn.run_pending_migrations(SQLITE)),
+        Conn::Postgres(conn) => names(conn.run_pending_migrations(POSTGRES)),
     })
 }
 
@@ -72,9 +68,7 @@ pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
             Conn::Sqlite(conn) => conn.revert_last_migration(SQLITE).map(|version| version.to_string()),
             Conn::Postgres(conn) => conn.revert_last_migration(POSTGRES).map(|version| version.to_string()),
         };
-        reverted
-            .map(Some)
-            .map_err(|error| DbError::from_message(&error.to_string()))
+        reverted.map(Some).map_err(to_error)
     })
 }
 
@@ -92,7 +86,6 @@ pub fn status(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
 }
 
 fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
-    let to_error = |error: Box<dyn std::error::Error + Send + Sync>| DbError::from_message(&error.to_string());
     let (all, pending) = match conn {
         Conn::Sqlite(conn) => {
             let all: Vec<Box<dyn Migration<Sqlite>>> = SQLITE.migrations().map_err(to_error)?;
@@ -124,10 +117,25 @@ fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
 
 fn names(
     applied: diesel::migration::Result<Vec<diesel::migration::MigrationVersion<'_>>>,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, DbError> {
     match applied {
         Ok(versions) => Ok(versions.iter().map(ToString::to_string).collect()),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(to_error(error)),
+    }
+}
+
+/// An outage during a migration is an outage, not a rejected migration: the start retries.
+fn to_error(error: Box<dyn std::error::Error + Send + Sync>) -> DbError {
+    let error = match error.downcast::<diesel::result::Error>() {
+        Ok(error) => return DbError::from(*error),
+        Err(error) => error.to_string(),
+    };
+    // The text of a failed migration begins with its name, which says nothing about the cause.
+    let cause = error.split_once(" with: ").map_or(error.as_str(), |(_, cause)| cause);
+    match DbError::from_message(cause) {
+        DbError::Unavailable(_) => DbError::Unavailable(error),
+        DbError::Disconnected(_) => DbError::Disconnected(error),
+        _ => DbError::Query(error),
     }
 }
 
@@ -145,7 +153,8 @@ fn locked<T>(conn: &mut Conn, work: impl FnOnce(&mut Conn) -> Result<T, DbError>
                     .map(|()| value)
                     .map_err(DbError::from),
                 Err(error) => {
-                    AnsiTransactionManager::rollback_transaction(sqlite)?;
+                    // Fails if SQLite has rolled back by itself; the first error is the cause.
+                    let _ = AnsiTransactionManager::rollback_transaction(sqlite);
                     Err(error)
                 }
             }
@@ -196,4 +205,19 @@ fn release(postgres: &mut diesel::PgConnection, limits: &Limits) -> Result<(), D
         .bind::<Text, _>(&limits.idle_timeout)
         .execute(postgres)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_during_a_migration_is_distinguished_from_a_rejected_migration() {
+        let failed = |text: &str| to_error(text.into());
+        assert!(failed("Failed to run 2026_x with: database or disk is full").is_unavailable());
+        assert!(failed("Failed to run 2026_x with: server closed the connection unexpectedly").is_unavailable());
+        assert!(to_error(Box::new(diesel::result::Error::BrokenTransactionManager)).is_unavailable());
+        let rejected = "Failed to run 2026_connection_names with: syntax error";
+        assert_eq!(failed(rejected), DbError::Query(rejected.into()));
+    }
 }

@@ -42,7 +42,7 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
-    /// Whether every token that the key signed has expired.
+    /// Whether no token that the key signed can still be valid.
     pub fn is_expired(&self, now: UnixMillis) -> bool {
         self.retires_at.is_some_and(|end| end <= now)
     }
@@ -164,7 +164,7 @@ impl Publication {
 pub struct Due {
     /// New keys to publish, at most one per algorithm.
     pub publish: Vec<Publication>,
-    /// The kids of the keys whose last token has expired.
+    /// The kids of the keys that are removed, because no token that they signed can still be valid.
     pub remove: Vec<String>,
 }
 

@@ -309,7 +309,7 @@ fn migrations_are_applied_and_reverted() {
     assert_eq!(run("up"), "the schema is up to date\n");
     assert!(run("status").lines().all(|line| line.starts_with("applied ")));
     program.create_client(&["--name", "n", "--scope", "a"]);
-    while run("down") != "there is nothing to revert\n" {}
+    assert!((0..100).any(|_| run("down") == "there is nothing to revert\n"));
     assert!(run("status").lines().all(|line| line.starts_with("pending ")));
     run("up");
     assert_eq!(program.run(&["client", "list", "--json"]).json()["items"], json!([]));

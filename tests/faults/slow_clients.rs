@@ -80,6 +80,7 @@ impl Scene {
     /// Sends each request on a new connection, and fails if a response takes almost as long as the
     /// server waits for a slow client: a worker that waits for one answers no one else meanwhile.
     fn send_on_new_connections(&self, over: &AtomicBool) {
+        let mut latencies = Vec::new();
         while !over.load(Ordering::Relaxed) {
             let arrived = Instant::now();
             let answer = self.server.send(&token_request(&self.clients[0], &[]));
@@ -89,8 +90,13 @@ impl Scene {
                 "answered after {:?}",
                 arrived.elapsed()
             );
+            latencies.push(arrived.elapsed());
             std::thread::sleep(Duration::from_millis(20));
         }
+        latencies.sort_unstable();
+        // Slow clients must not delay everyone a little either.
+        let median = latencies[latencies.len() / 2];
+        assert!(median < Duration::from_secs(1), "half of the responses took {median:?}");
     }
 }
 

@@ -206,6 +206,11 @@ fn measure(each: usize) -> Vec<Duration> {
     println!("from a change until it is in effect in all workers of three instances, {each} of each kind:");
     for (name, delays) in &measured {
         println!("  {name:>14}: {}", summary(delays));
+        let mut sorted = delays.clone();
+        sorted.sort_unstable();
+        // On a busy machine a single change may take longer than a second, but not every other one.
+        let median = percentile(&sorted, 50.0);
+        assert!(median <= Duration::from_secs(1), "{name}: {}", summary(delays));
     }
     let mut all: Vec<Duration> = measured.into_iter().flat_map(|(_, delays)| delays).collect();
     all.sort_unstable();
@@ -242,12 +247,6 @@ fn g2_every_kind_of_change_reaches_all_workers_of_all_instances() {
     let delays = measure(26);
     assert!(delays.len() >= 200);
     assert!(delays[delays.len() - 1] < CONVERGENCE_TIMEOUT);
-    // On a busy machine a single change may take longer than a second, but not every other one.
-    assert!(
-        percentile(&delays, 50.0) <= Duration::from_secs(1),
-        "{}",
-        summary(&delays)
-    );
 }
 
 #[test]

@@ -276,7 +276,7 @@ impl BatchWriter {
                     log::error!(jti:% = pending.record.jti; "token record dead-lettered");
                     Err(NotRecorded::Unavailable)
                 }
-                // The caller has timed out and answered 503, so the token was never handed out.
+                // The caller has timed out or is gone, so the token was never handed out.
                 Fate::Unwritten | Fate::Uncertain if pending.ack.as_ref().is_some_and(oneshot::Sender::is_closed) => {
                     given_up += 1;
                     continue;

@@ -2,8 +2,8 @@
 //! JavaScript.
 //!
 //! The files are compiled in, need no build step, and load nothing from elsewhere. The page has no
-//! rights of its own: it requests a token at `/token` as an admin client, and uses only `/metrics`
-//! and `/admin`. The files therefore need no authentication.
+//! rights of its own: it signs in at `/token` as an admin client and out at `/revoke`, and otherwise
+//! uses only `/metrics` and `/admin`. The files therefore need no authentication.
 //!
 //! The content security policy forbids inline scripts and styles, and `trusted-types` forbids
 //! creating markup from text: a client name that looks like HTML is shown as text.

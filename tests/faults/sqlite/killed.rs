@@ -135,7 +135,7 @@ fn soak_g3_g1_a_kill_at_each_write_of_a_flush_loses_no_token_and_no_revocation()
     killed_inside_a_flush(writes.chain(late).chain((1..=20).map(|n| ("fsync", n))));
 }
 
-/// What a crash may lose with `durability = "async"`: the default `writer.flush_interval`.
+/// What a crash may lose with `durability = "async"`: at most the last second (G4).
 const WINDOW: Duration = Duration::from_secs(1);
 
 fn killed_between_two_flushes(rounds: usize) {

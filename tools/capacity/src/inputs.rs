@@ -40,7 +40,7 @@ inputs! {
         sqlite_row_micros = "flush_1000" "figure" / 1.0 "µs", "a row of a flush to SQLite, committed";
     }
     constant {
-        TOKEN_MICROS = 34.72 "µs", "server CPU of a token, ES256, client cached", "measured, on the machine of the figures below";
+        TOKEN_MICROS = 34.72 "µs", "server CPU of a token, ES256, client cached", "`cargo bench --bench http` at 22f89e0";
         MISS_MICROS = 83.5 "µs", "additional server CPU of loading the client", "measured: 98.2 without a cache, less 14.7";
         LOAD_MICROS = 115.0 "µs", "PostgreSQL CPU of a load, two statements", "measured: 113 to 116";
         FLUSH_MICROS = 100.0 "µs", "PostgreSQL CPU of a flush without its rows", "measured: 126 with 1 row";
