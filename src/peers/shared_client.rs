@@ -85,7 +85,7 @@ impl From<&SharedClient> for Value {
         let client = &shared.client;
         let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
         let secret = |secret: &StoredSecret| Secret {
-            id: secret.id.clone(),
+            id: secret.id.to_string(),
             hash: secret.hash.to_stored(),
             created_at_ms: secret.created_at.0,
             expires_at_ms: secret.expires_at.map(|at| at.0),
@@ -147,7 +147,7 @@ impl Value {
 impl Secret {
     fn into_stored(self) -> Option<StoredSecret> {
         Some(StoredSecret {
-            id: self.id,
+            id: self.id.into(),
             hash: SecretHash::from_stored(&self.hash)?,
             created_at: UnixMillis(self.created_at_ms),
             expires_at: self.expires_at_ms.map(UnixMillis),
