@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::oauth::client::{Client, ClientId};
+use crate::oauth::duty::RESERVED_PREFIX;
 use crate::oauth::scope::Scope;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::{LastUsed, StoredSecret};
@@ -123,7 +124,8 @@ impl Value {
             name: self.name,
             enabled: self.enabled,
             scope: scope(&self.scope)?,
-            default_scope: scope(&self.default_scope)?,
+            // An instance of an earlier version may share a default with reserved scopes.
+            default_scope: scope(&self.default_scope)?.without_prefix(RESERVED_PREFIX),
             audiences: self.audiences.into_iter().map(Into::into).collect(),
             introspection_audiences: self.serves.into_iter().map(Into::into).collect(),
             auth_methods: methods.ok()?,
@@ -226,6 +228,15 @@ mod tests {
             let back = decrypt(&keys(), &shared.client.id, &value).unwrap();
             assert_eq!(all_of(&back), all_of(&shared));
         }
+    }
+
+    #[test]
+    fn p19_a_shared_default_has_no_reserved_scope() {
+        let mut shared = shared("a");
+        shared.client.default_scope = Scope::parse("a mintage:admin").unwrap();
+        let value = encrypt(&keys(), &shared).unwrap();
+        let back = decrypt(&keys(), &shared.client.id, &value).unwrap();
+        assert_eq!(back.client.default_scope.as_str(), "a");
     }
 
     #[test]
