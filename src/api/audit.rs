@@ -8,6 +8,8 @@ use serde_json::Value;
 use strum::IntoStaticStr;
 use utoipa::ToSchema;
 
+use super::authority::Authority;
+
 /// The actor of an event and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -15,6 +17,8 @@ pub struct Principal {
     pub actor: String,
     /// An address, or `command line`.
     pub source: String,
+    /// Why the actor may change something. It is no part of the event.
+    pub authority: Authority,
 }
 
 /// The audited actions.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::api::audit::Principal;
+use crate::api::authority::Authority;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
 use crate::db::{Conn, Db, DbError, migrations};
@@ -66,6 +67,7 @@ impl Context {
         Principal {
             actor: user.unwrap_or_else(|| "unknown".into()),
             source: format!("command line {}", host.trim()).trim_end().to_owned(),
+            authority: Authority::Machine,
         }
     }
 

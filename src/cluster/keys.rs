@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Mutex;
 
 use crate::api::audit::Principal;
+use crate::api::authority::Authority;
 use crate::clock::Clock;
 use crate::db::signing_keys::{self, Rotated};
 use crate::db::{Conn, Db, DbError};
@@ -74,6 +75,7 @@ impl Rotation {
         let by = Principal {
             actor: "mintage".into(),
             source: "keys.rotate_every".into(),
+            authority: Authority::Machine,
         };
         self.publish(by, move |keys, now| rotation::due(keys, &schedule, now).publish)
             .await?;

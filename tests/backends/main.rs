@@ -5,6 +5,7 @@
 //! Every query on SQLite and on PostgreSQL: both databases must give the same results.
 
 mod administration;
+mod authority;
 mod changes;
 mod clients;
 mod connections;

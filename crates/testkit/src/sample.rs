@@ -1,6 +1,7 @@
 //! Sample clients and tokens.
 
 use mintage::api::audit::Principal;
+use mintage::api::authority::Authority;
 use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
@@ -70,5 +71,6 @@ pub fn operator() -> Principal {
     Principal {
         actor: "ops".into(),
         source: "127.0.0.1".into(),
+        authority: Authority::Machine,
     }
 }
