@@ -117,7 +117,7 @@ impl Rotation {
         };
         let generated = tokio::task::spawn_blocking(generate).await;
         generated
-            .map_err(|stopped| DbError::Unavailable(stopped.to_string()))?
+            .map_err(DbError::stopped)?
             .map_err(|error| DbError::Query(error.to_string()))
     }
 }
