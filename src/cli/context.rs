@@ -58,7 +58,10 @@ impl Context {
     /// Who runs this command, for the audit log: the user of the machine, or the user who called
     /// `sudo`.
     pub fn principal(&self) -> Principal {
-        let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+        let named = |variable| {
+            let name = std::env::var_os(variable)?.into_string().ok()?;
+            (!name.is_empty()).then_some(name)
+        };
         let user = named("SUDO_USER")
             .or_else(|| named("USER"))
             .or_else(|| named("LOGNAME"));

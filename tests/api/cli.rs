@@ -357,6 +357,10 @@ fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
         "postgres://m:hunter2@one:5432,two:5432/mintage",
         "postgres://m:hunter2@/mintage?host=/run",
         "postgres://db/mintage?user=m&password=hunter2",
+        "postgres://db/mintage?passw%6Frd=hunter2",
+        "postgres://db/mintage?%70assword=hunter2",
+        "postgres://m:hun?ter2:hunter2@db/mintage",
+        "postgres://m@db/mintage?oauth_client_secret=hunter2",
     ] {
         let shown = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)
@@ -756,4 +760,78 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
     }
     assert_eq!(lines(&["--after", &all[1]["id"].to_string()]), all[2..]);
     assert_eq!(lines(&["--after", &all[3]["id"].to_string()]), Vec::<Value>::new());
+}
+
+#[test]
+fn a_variable_of_another_program_may_have_any_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+    let program = testkit::program!().with_database();
+    let not_utf_8 = std::ffi::OsStr::from_bytes(b"hunter2\xe9");
+    let outcome = |command: &mut Command| {
+        let output = command.output().unwrap();
+        (output.status.code(), output.stdout, output.stderr)
+    };
+    for arguments in [
+        &["--version"][..],
+        &["client", "list"],
+        &["client", "show", "nobody"],
+        &["key", "list"],
+        &["route", "list"],
+        &["audit"],
+        &["migrate", "status"],
+        &["stats", "--url", "http://127.0.0.1:1"],
+        &["config", "check"],
+        &["config", "show"],
+        &["completions", "bash"],
+    ] {
+        let without = outcome(&mut program.command(arguments));
+        let with = outcome(program.command(arguments).env("SOME_PASSWORD", not_utf_8));
+        assert_eq!(with, without, "{arguments:?}");
+        assert!(with.0 == Some(0) || with.0 == Some(1), "{with:?}");
+    }
+    let mut server = program.spawn(
+        &["sh", "-c", "SOME_PASSWORD=$(printf 'hunter2\\351') exec \"$0\" \"$@\""],
+        &[],
+    );
+    assert!(server.wait_until_it_listens().is_some());
+}
+
+#[test]
+fn g8_no_command_prints_the_value_of_a_variable() {
+    use std::os::unix::ffi::OsStrExt;
+    let program = testkit::program!().with_database();
+    let not_utf_8 = std::ffi::OsStr::from_bytes(b"hunter2\xe9");
+    for command in [
+        &["serve"][..],
+        &["client", "list"],
+        &["config", "check"],
+        &["config", "show"],
+        &["key", "list"],
+    ] {
+        for variable in [
+            "MINTAGE_CACHE__TTL",
+            "MINTAGE_KEYS__ENCRYPTION_KEY_FILE",
+            "MINTAGE_CONFIG",
+            "MINTAGE_x",
+        ] {
+            let output = program.command(command).env(variable, not_utf_8).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(
+                (output.status.code(), text.lines().count()),
+                (Some(1), 1),
+                "{variable} {text}"
+            );
+            assert!(text.contains(variable) && !text.contains("hunter2"), "{text}");
+        }
+    }
+    for levels in ["hunter2=loud", "info/hunter2/hunter2"] {
+        let mut server = program.clone().with("RUST_LOG", levels).serve(&[]);
+        server.stop();
+        let log = server.log();
+        assert!(
+            log.contains("WARN  rust_log ignored") && log.contains("INFO  server stopped"),
+            "{log}"
+        );
+        assert!(!log.contains("hunter2"), "{log}");
+    }
 }
