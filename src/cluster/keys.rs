@@ -71,10 +71,7 @@ impl Rotation {
         if due.is_none_or(|due| due.is_empty()) {
             return Ok(());
         }
-        let by = Principal {
-            actor: "mintage".into(),
-            source: "keys.rotate_every".into(),
-        };
+        let by = Principal::server("keys.rotate_every");
         self.publish(by, move |keys, now| rotation::due(keys, &schedule, now).publish)
             .await?;
         Ok(())
