@@ -235,7 +235,7 @@ fn listen(key: &str, address: &str) -> Result<TcpListener, ServerError> {
     };
     let address: SocketAddr = address
         .parse()
-        .map_err(|_| ServerError(format!("{key} is no address: {address}")))?;
+        .map_err(|_| ServerError(format!("{key} must be an address and a port")))?;
     listener::listen(address).map_err(cannot)
 }
 

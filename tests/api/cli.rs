@@ -357,6 +357,10 @@ fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
         "postgres://m:hunter2@one:5432,two:5432/mintage",
         "postgres://m:hunter2@/mintage?host=/run",
         "postgres://db/mintage?user=m&password=hunter2",
+        "postgres://db/mintage?passw%6Frd=hunter2",
+        "postgres://db/mintage?%70assword=hunter2",
+        "postgres://m:hun?ter2:hunter2@db/mintage",
+        "postgres://m@db/mintage?oauth_client_secret=hunter2",
     ] {
         let shown = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)

@@ -22,6 +22,7 @@ mod admin_tokens;
 mod authority;
 mod cli;
 mod client_auth;
+mod environment;
 mod feed;
 mod fuzz;
 mod health;
