@@ -25,6 +25,8 @@ pub struct Sources {
     pub database_url: Option<String>,
     /// The environment variables whose names begin with `MINTAGE_`.
     pub environment: BTreeMap<String, String>,
+    /// Whether `server.open_metrics` is on, whatever the others say: `serve --dev`.
+    pub open_metrics: bool,
 }
 
 /// The configuration cannot be used. The text is one line that states what to change.
@@ -51,6 +53,7 @@ impl Sources {
             file,
             database_url,
             environment,
+            open_metrics: false,
         }
     }
 
@@ -66,6 +69,9 @@ impl Sources {
         }
         if let Some(url) = &self.database_url {
             section(&mut table, "database", "--database-url")?.insert("url".into(), Value::String(url.clone()));
+        }
+        if self.open_metrics {
+            section(&mut table, "server", "--dev")?.insert("open_metrics".into(), Value::Boolean(true));
         }
         let config: Config = Value::Table(table)
             .try_into()
@@ -251,6 +257,7 @@ mod tests {
         Sources {
             file: file.map(Path::to_path_buf),
             database_url: None,
+            open_metrics: false,
             environment: environment
                 .iter()
                 .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))

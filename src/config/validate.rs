@@ -176,6 +176,15 @@ impl Config {
         }
     }
 
+    /// Whether callers on other machines may read `/metrics` without a token, on the listener that
+    /// clients reach.
+    pub fn exposes_metrics(&self) -> bool {
+        let server = &self.server;
+        let listen = server.listen.parse::<SocketAddr>();
+        let beyond_loopback = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+        server.open_metrics && server.admin_listen.is_empty() && beyond_loopback
+    }
+
     /// The key that encrypts private keys, if one is set.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ mod logs;
 mod metadata;
 mod metrics;
 mod one_time;
+mod prometheus;
 mod records;
 mod revocation;
 mod stats;
