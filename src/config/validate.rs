@@ -159,11 +159,11 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
-        let audience_ok = token.audience.is_empty() || is_absolute_uri(&token.audience);
+        let is_audience = is_absolute_uri(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment",
-            audience_ok,
+            "empty, or an absolute URI without fragment, but not that of /admin (the issuer followed by /admin)",
+            token.audience.is_empty() || is_audience,
         )
     }
 
@@ -183,6 +183,11 @@ impl Config {
         let listen = server.listen.parse::<SocketAddr>();
         let beyond_loopback = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
         server.open_metrics && server.admin_listen.is_empty() && beyond_loopback
+    }
+
+    /// The audience of a token for `/admin`.
+    pub fn admin_audience(&self) -> String {
+        format!("{}/admin", self.server.issuer.trim_end_matches('/'))
     }
 
     /// The key that encrypts private keys, if one is set.
@@ -350,6 +355,11 @@ mod tests {
         };
         assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
         assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        let for_admin = |c: &mut Config| {
+            c.server.issuer = "https://issuer/".into();
+            c.token.audience = "https://issuer/admin".into();
+        };
+        assert!(error_of(for_admin).starts_with("token.audience"));
         assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(

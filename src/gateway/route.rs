@@ -120,20 +120,26 @@ impl fmt::Display for MalformedRoute {
 
 impl std::error::Error for MalformedRoute {}
 
-fn required_scope(text: &str) -> Result<Scope, MalformedRoute> {
-    let scope = Scope::parse(text).map_err(|_| MalformedRoute::Scope)?;
-    if scope.tokens().any(is_reserved) {
-        return Err(MalformedRoute::ReservedScope);
-    }
-    Ok(scope)
-}
-
 impl NewRoute {
     /// Builds the route.
     ///
     /// # Errors
     /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
+        let route = self.stored_route(id, now)?;
+        if route.scope.tokens().any(is_reserved) {
+            return Err(MalformedRoute::ReservedScope);
+        }
+        Ok(route)
+    }
+
+    /// Builds a route that was stored earlier. Its scope may be reserved, because an earlier version
+    /// allowed that: the route then denies every request, and is not left out, because a less strict
+    /// one could decide in its place.
+    ///
+    /// # Errors
+    /// As [`NewRoute::route`].
+    pub fn stored_route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let method = self.method.as_deref();
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
         let host = self.host.as_deref();
@@ -147,7 +153,7 @@ impl NewRoute {
             path: PathTemplate::parse(&self.path)?,
             method: method.transpose()?,
             host: host.transpose()?,
-            scope: required_scope(&self.scope)?,
+            scope: Scope::parse(&self.scope).map_err(|_| MalformedRoute::Scope)?,
             audience: audience.map(Arc::from),
             created_at: now,
         })
