@@ -37,6 +37,7 @@ mod metrics;
 mod one_time;
 mod prometheus;
 mod records;
+mod restore;
 mod revocation;
 mod stats;
 mod stop;
