@@ -30,6 +30,8 @@ pub struct Sources {
     /// The environment variables whose names begin with `MINTAGE_`. Neither names nor values need be
     /// UTF-8.
     pub environment: BTreeMap<OsString, OsString>,
+    /// Whether `server.open_metrics` is on, whatever the others say: `serve --dev`.
+    pub open_metrics: bool,
 }
 
 /// The configuration cannot be used. The text is one line that states what to change.
@@ -58,6 +60,7 @@ impl Sources {
             file,
             database_url,
             environment,
+            open_metrics: false,
         }
     }
 
@@ -73,6 +76,9 @@ impl Sources {
         }
         if let Some(url) = &self.database_url {
             section(&mut table, "database", "--database-url")?.insert("url".into(), Value::String(url.clone()));
+        }
+        if self.open_metrics {
+            section(&mut table, "server", "--dev")?.insert("open_metrics".into(), Value::Boolean(true));
         }
         let config: Config = Value::Table(table)
             .try_into()
@@ -285,6 +291,7 @@ mod tests {
         Sources {
             file: file.map(Path::to_path_buf),
             database_url: None,
+            open_metrics: false,
             environment: environment
                 .iter()
                 .map(|(name, text)| (name.into(), text.into()))

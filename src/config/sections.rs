@@ -79,6 +79,8 @@ pub struct Server {
     pub workers: usize,
     /// Address of a separate listener for `/admin`. If empty, the main listener serves it.
     pub admin_listen: String,
+    /// Whether `/metrics` needs no token. On `admin_listen` it never does.
+    pub open_metrics: bool,
     /// Maximum duration of an orderly shutdown.
     pub shutdown_timeout: Duration,
     /// How long the server accepts connections after it was asked to stop and has reported that it
@@ -101,6 +103,7 @@ impl Default for Server {
             issuer: "http://127.0.0.1:8080".into(),
             workers: 0,
             admin_listen: String::new(),
+            open_metrics: false,
             shutdown_timeout: Duration::seconds(30),
             drain_delay: Duration::millis(300),
             keep_alive: Duration::seconds(130),

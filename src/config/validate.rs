@@ -178,6 +178,15 @@ impl Config {
         }
     }
 
+    /// Whether callers on other machines may read `/metrics` without a token, on the listener that
+    /// clients reach.
+    pub fn exposes_metrics(&self) -> bool {
+        let server = &self.server;
+        let listen = server.listen.parse::<SocketAddr>();
+        let beyond_loopback = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+        server.open_metrics && server.admin_listen.is_empty() && beyond_loopback
+    }
+
     /// The audience of a token for `/admin`.
     pub fn admin_audience(&self) -> String {
         format!("{}/admin", self.server.issuer.trim_end_matches('/'))

@@ -88,6 +88,8 @@ pub struct HttpSettings {
     pub metadata: String,
     /// `cache.capacity`: clients per worker.
     pub cache_capacity: usize,
+    /// Whether `/metrics` needs no token.
+    pub open_metrics: bool,
 }
 
 /// State of one worker thread. Nothing in it but `shared` is visible to other threads.

@@ -70,6 +70,8 @@ impl Setup {
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".into();
         config.server.workers = 2;
+        // Tests read what was counted, and most have no client that may.
+        config.server.open_metrics = true;
         config.server.shutdown_timeout = config::Duration::seconds(5);
         config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
         config.database.pool.min_idle = 1;

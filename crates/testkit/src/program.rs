@@ -45,12 +45,13 @@ pub struct Outcome {
 }
 
 impl Program {
-    /// With an empty folder. Servers listen on a free port and have two workers. Failed
-    /// authentications are not limited, because most tests cause them on purpose.
+    /// With an empty folder. Servers listen on a free port, have two workers and open metrics.
+    /// Failed authentications are not limited, because most tests cause them on purpose.
     pub fn at(binary: impl Into<PathBuf>) -> Self {
         let defaults = [
             ("MINTAGE_SERVER__LISTEN", "127.0.0.1:0"),
             ("MINTAGE_SERVER__WORKERS", "2"),
+            ("MINTAGE_SERVER__OPEN_METRICS", "true"),
             ("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0"),
         ];
         let program = Self {
