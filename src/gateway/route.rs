@@ -8,7 +8,8 @@ use utoipa::ToSchema;
 
 use super::host::Host;
 use super::path::{RejectedPath, normal_path};
-use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::bounds::MAX_SCOPE;
+use crate::oauth::resource::{is_absolute_uri, is_audience};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
@@ -49,7 +50,7 @@ pub struct NewRoute {
     #[schema(pattern = "^/", max_length = 1024)]
     pub path: String,
     /// The scope.
-    #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$")]
+    #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$", max_length = 4000)]
     pub scope: String,
     /// The method.
     #[serde(default)]
@@ -60,6 +61,7 @@ pub struct NewRoute {
     pub host: Option<String>,
     /// The audience.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub audience: Option<String>,
 }
 
@@ -100,8 +102,8 @@ impl MalformedRoute {
             Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
             Self::Method => "the method must be in capital letters, as in GET",
             Self::Host => "the host must be a name or an address without a port",
-            Self::Scope => "the scope must be scope tokens separated by single spaces",
-            Self::Audience => "the audience must be an absolute URI without fragment",
+            Self::Scope => "the scope must be scope tokens separated by single spaces, at most 4000 bytes",
+            Self::Audience => "the audience must be an absolute URI without fragment, at most 512 bytes",
         }
     }
 }
@@ -120,6 +122,21 @@ impl NewRoute {
     /// # Errors
     /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
+        // Beyond these bounds, no token could satisfy the route.
+        if self.scope.len() > MAX_SCOPE {
+            return Err(MalformedRoute::Scope);
+        }
+        if !self.audience.as_deref().is_none_or(is_audience) {
+            return Err(MalformedRoute::Audience);
+        }
+        self.stored(id, now)
+    }
+
+    /// Builds a route that was stored, perhaps by a version with other bounds.
+    ///
+    /// # Errors
+    /// As [`NewRoute::route`].
+    pub fn stored(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let method = self.method.as_deref();
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
         let host = self.host.as_deref();

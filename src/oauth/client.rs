@@ -9,6 +9,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::alg::Alg;
+use super::bounds::MAX_CLIENT_ID;
 use super::scope::Scope;
 use super::stored_secret::StoredSecret;
 use crate::random::random_text;
@@ -17,9 +18,6 @@ use crate::time::UnixMillis;
 /// A client identifier: 1 to 128 characters of `%x20-7E` (RFC 6749 App. A.1).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Arc<str>);
-
-/// Maximum length of a client id, in characters.
-pub const MAX_CLIENT_ID: usize = 128;
 
 /// Length of a generated id: 20 letters and digits, 119 bits.
 const GENERATED_LENGTH: usize = 20;

@@ -97,7 +97,9 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
             .find(|audience| ***audience == **resource)
             .or_else(|| (*policy.audience == **resource).then_some(&policy.audience));
         let Some(audience) = allowed.filter(|_| is_absolute_uri(resource)) else {
-            return Err(OAuthError::InvalidTarget);
+            return Err(OAuthError::InvalidTarget(
+                "the resource is not an absolute URI that the client may name",
+            ));
         };
         if !named.contains(audience) {
             named.push(audience.clone());
@@ -108,6 +110,15 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
         1 => Audience::One(named.remove(0)),
         _ => Audience::Many(named),
     })
+}
+
+/// The error for claims that do not fit into a token (docs/protocol.md#p21). Nothing is left out to
+/// make them fit: a client never gets less than it asked for without noticing.
+pub fn too_long(request: &TokenRequest) -> OAuthError {
+    match request.resources.is_empty() {
+        true => OAuthError::InvalidScope("the token would be too long: ask for fewer scopes"),
+        false => OAuthError::InvalidTarget("the token would be too long: name fewer resources"),
+    }
 }
 
 #[cfg(test)]
@@ -210,8 +221,10 @@ mod tests {
             aud("&resource=urn:two&resource=https://orders"),
             Ok(Audience::Many(vec!["urn:two".into(), "https://orders".into()]))
         );
-        assert_eq!(aud("&resource=https://other"), Err(OAuthError::InvalidTarget));
-        assert_eq!(aud("&resource=https://orders%23f"), Err(OAuthError::InvalidTarget));
+        for other in ["https://other", "https://orders%23f"] {
+            let rejected = aud(&format!("&resource={other}"));
+            assert!(matches!(rejected, Err(OAuthError::InvalidTarget(_))), "{other}");
+        }
     }
 
     #[test]
