@@ -129,6 +129,26 @@ pub struct Client {
     pub updated_at: UnixMillis,
 }
 
+impl Client {
+    /// The memory that the client takes, in bytes, without the overhead of the allocator.
+    pub fn bytes(&self) -> usize {
+        /// The counts of an `Arc`.
+        const COUNTS: usize = 16;
+        let texts = |texts: &[Arc<str>]| -> usize {
+            let bytes = |text: &Arc<str>| size_of::<Arc<str>>() + COUNTS + text.len();
+            texts.iter().map(bytes).sum()
+        };
+        let scopes = self.scope.as_str().len() + self.default_scope.as_str().len();
+        size_of::<Self>()
+            + self.id.as_str().len()
+            + self.name.len()
+            + scopes
+            + texts(&self.audiences)
+            + texts(&self.introspection_audiences)
+            + self.secrets.iter().map(StoredSecret::bytes).sum::<usize>()
+    }
+}
+
 /// Allowed lifetimes of a client's tokens, in seconds: 1 s to 30 d.
 pub const TTL_SECONDS: std::ops::RangeInclusive<i64> = 1..=30 * 24 * 3600;
 
