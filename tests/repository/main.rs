@@ -4,5 +4,6 @@
 mod architecture;
 mod bounds;
 mod example_config;
+mod hardening;
 mod ops;
 mod rust_version;
