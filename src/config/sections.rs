@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::proxies::TrustedProxies;
 use super::units::{ByteSize, Duration, SecretValue};
+use crate::oauth::bounds::MAX_FORM;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -108,7 +109,7 @@ impl Default for Server {
             drain_delay: Duration::millis(300),
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
-            max_body: ByteSize(16 << 10),
+            max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
         }
     }

@@ -10,8 +10,9 @@ use super::locality::is_loopback;
 use super::{Config, ConfigError, Duration};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
+use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::resource::is_audience;
 
 /// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
@@ -21,8 +22,6 @@ const MAX_ROTATE_EVERY: Duration = Duration::seconds(3650 * 24 * 3600);
 
 /// A verifier that fetches the JWKS less than once a month will miss a rotation anyway.
 const MAX_PUBLISH_BEFORE: Duration = Duration::seconds(30 * 24 * 3600);
-
-const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
 
 impl Config {
     /// Checks every range and format that the types do not ensure.
@@ -43,14 +42,14 @@ impl Config {
         )?;
         require(
             "server.issuer",
-            "an https URL without query or fragment (http only for loopback), as RFC 8414 §2 requires",
+            "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
         )?;
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(
             "server.max_body",
-            "from 1KiB to 16MiB",
-            MAX_BODY.contains(&server.max_body.0),
+            "from 32KiB, so that every token request fits, to 16MiB",
+            (MAX_FORM..=MAX_BODY).contains(&server.max_body.0),
         )?;
         positive("server.request_timeout", server.request_timeout)?;
         positive("server.shutdown_timeout", server.shutdown_timeout)?;
@@ -161,11 +160,12 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
-        let is_audience = is_absolute_uri(&token.audience) && token.audience != self.admin_audience();
+        let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment, but not that of /admin (the issuer followed by /admin)",
-            token.audience.is_empty() || is_audience,
+            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer \
+             followed by /admin)",
+            token.audience.is_empty() || audience_ok,
         )
     }
 
@@ -237,7 +237,7 @@ fn is_issuer(text: &str) -> bool {
     let loopback = is_loopback(host.trim_start_matches('[').trim_end_matches(']'));
     let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
     let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
-    scheme_ok && bare && is_absolute_uri(text)
+    scheme_ok && bare && is_audience(text)
 }
 
 fn is_database_url(text: &str) -> bool {

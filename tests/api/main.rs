@@ -20,6 +20,7 @@ mod admin_openapi;
 mod admin_secrets;
 mod admin_tokens;
 mod authority;
+mod bounds;
 mod cli;
 mod client_auth;
 mod environment;
