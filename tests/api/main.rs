@@ -30,6 +30,7 @@ mod health;
 mod import;
 mod introspection;
 mod jwt;
+mod key_trust;
 mod keys;
 mod life;
 mod limits;
