@@ -7,7 +7,7 @@ use super::authority;
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::audit;
-use crate::api::audit::{AuditDocument, AuditEvent, Principal};
+use crate::api::audit::{ActorKind, AuditDocument, AuditEvent, Principal};
 use crate::oauth::duty::Duties;
 use crate::time::UnixMillis;
 
@@ -15,8 +15,8 @@ use crate::time::UnixMillis;
 /// duties that the operator holds, and returns no event if it changed nothing.
 ///
 /// # Errors
-/// [`DbError::NotAuthorized`], the error of `work`, or the database rejects the statement or cannot be reached. Nothing is
-/// changed then.
+/// [`DbError::NotAuthorized`], the error of `work`, or the database rejects the statement or cannot
+/// be reached. Nothing is changed then.
 pub fn audited<T>(
     conn: &mut Conn,
     principal: &Principal,
@@ -75,6 +75,8 @@ struct NewRow<'a> {
     action: &'a str,
     subject: &'a str,
     detail: String,
+    kind: &'static str,
+    context: String,
 }
 
 impl<'a> NewRow<'a> {
@@ -86,6 +88,8 @@ impl<'a> NewRow<'a> {
             action: event.action.name(),
             subject: &event.subject,
             detail: event.detail.to_string(),
+            kind: principal.kind.name(),
+            context: principal.context.to_string(),
         }
     }
 }
@@ -99,6 +103,8 @@ struct AuditRow {
     action: String,
     subject: String,
     detail: String,
+    kind: Option<String>,
+    context: Option<String>,
 }
 
 /// At most `limit` events, newest first, and older than number `before` if given.
@@ -129,14 +135,27 @@ pub fn since(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditDocumen
 
 impl AuditRow {
     fn into_document(self) -> AuditDocument {
+        let object = |text: &str| serde_json::from_str(text).unwrap_or_default();
         AuditDocument {
             id: self.id,
             at: UnixMillis(self.at_ms).to_string(),
+            actor_kind: self.kind(),
             actor: self.who,
             source: self.origin,
             action: self.action,
             subject: self.subject,
-            detail: serde_json::from_str(&self.detail).unwrap_or_default(),
+            detail: object(&self.detail),
+            context: object(self.context.as_deref().unwrap_or("{}")),
         }
+    }
+
+    /// Version 0.1 did not store the kind. The source tells it.
+    fn kind(&self) -> ActorKind {
+        let stored = self.kind.as_deref().and_then(|kind| kind.parse().ok());
+        stored.unwrap_or_else(|| match self.origin.as_str() {
+            "keys.rotate_every" => ActorKind::Server,
+            source if source.starts_with("command line") => ActorKind::User,
+            _ => ActorKind::Client,
+        })
     }
 }

@@ -58,6 +58,7 @@ diesel::table! {
         created_at_ms -> BigInt,
         activates_at_ms -> BigInt,
         retires_at_ms -> Nullable<BigInt>,
+        attestation -> Nullable<Binary>,
     }
 }
 
@@ -114,5 +115,7 @@ diesel::table! {
         action -> Text,
         subject -> Text,
         detail -> Text,
+        kind -> Nullable<Text>,
+        context -> Nullable<Text>,
     }
 }

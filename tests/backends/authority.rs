@@ -179,7 +179,7 @@ fn keys_are_rotated_only_by_who_may_do_so_at_that_moment(store: Store) {
     let (store, by) = with_operator(store, Duty::Keys);
     let rotate = |by: &Principal| {
         let clock = Clock::mock(NOW);
-        store.try_run(|conn| signing_keys::rotate(conn, &clock, by, Vec::new(), |_, _| Vec::new()).map(drop))
+        store.try_run(|conn| signing_keys::rotate(conn, &clock, by, Vec::new(), None, |_, _| Vec::new()).map(drop))
     };
     assert_eq!(rotate(&by), Ok(()));
     store.run(|conn| set_scope(conn, "ops", "mintage:clients"));

@@ -1,6 +1,6 @@
 //! Sample clients and tokens.
 
-use mintage::api::audit::Principal;
+use mintage::api::audit::{ActorKind, Principal};
 use mintage::api::authority::Authority;
 use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
@@ -70,7 +70,9 @@ pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMilli
 pub fn operator() -> Principal {
     Principal {
         actor: "ops".into(),
+        kind: ActorKind::Client,
         source: "127.0.0.1".into(),
+        context: serde_json::json!({ "token": "t" }),
         authority: Authority::Machine,
     }
 }

@@ -28,13 +28,14 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::auth::operator::{Right, require};
 use super::body;
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use crate::api::audit::Principal;
+use crate::api::audit::{ActorKind, Principal};
 use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
@@ -61,7 +62,9 @@ async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<P
     let operator = require(worker, caller, Right::WriteOf(duty)).await?;
     Ok(Principal {
         actor: operator.client.id.to_string(),
+        kind: ActorKind::Client,
         source: caller.address().to_string(),
+        context: json!({ "token": operator.jti.to_string() }),
         authority: Authority::Token(TokenAuthority {
             client: operator.client.id.clone(),
             jti: operator.jti,
@@ -113,7 +116,8 @@ async fn read_optional_json<T: DeserializeOwned + Default>(
 }
 
 async fn read_body(worker: &Worker, payload: Payload) -> Result<Bytes, ApiError> {
-    Ok(body::read(payload, &worker.shared.settings).await?)
+    let settings = &worker.shared.settings;
+    Ok(body::read(payload, settings, settings.max_admin_body()).await?)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
