@@ -4,7 +4,7 @@ mod actor;
 mod all;
 
 pub use actor::{
-    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Lookup, OutageKnown, Remembered,
-    Stats, Tune, Warm,
+    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Current, Invalidate, Lifetimes, Lookup, OutageKnown,
+    Remembered, Stats, Tune, Warm,
 };
 pub use all::ClientCaches;
