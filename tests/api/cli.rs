@@ -577,7 +577,7 @@ fn metrics_that_are_open_beyond_this_machine_are_logged_at_the_start() {
             false,
         ),
     ] {
-        let mut serving = testkit::program!().with_database().with_all(more).serve_unready(&[]);
+        let mut serving = testkit::program!().with_database().with_all(more).serve(&[]);
         serving.stop();
         let log = serving.log();
         let line = log.lines().find(|line| line.contains("metrics open to all callers"));
