@@ -51,6 +51,7 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
         exp: NOW.seconds() + 3600,
         jti: TokenId::new(NOW, random),
         one_time: false,
+        secret_id: None,
     }
 }
 
