@@ -278,7 +278,8 @@ mod tests {
         assert_eq!(aud("mintage:admin", ""), for_admin);
         assert_eq!(aud("mintage:admin", ADMIN), for_admin);
         assert_eq!(aud("mintage:admin", &ADMIN.repeat(2)), for_admin);
-        let is_rejected = |scope: &str, resources: &str| matches!(aud(scope, resources), Err(OAuthError::InvalidTarget(_)));
+        let is_rejected =
+            |scope: &str, resources: &str| matches!(aud(scope, resources), Err(OAuthError::InvalidTarget(_)));
         for other in ["&resource=https://orders", "&resource=https://issuer"] {
             assert!(is_rejected("mintage:admin", other), "{other}");
             assert!(is_rejected("mintage:admin", &format!("{ADMIN}{other}")), "{other}");
