@@ -69,12 +69,12 @@ fn serve(conn: &mut Conn) -> Result<(), DbError> {
         let key = SigningKey::generate(Alg::Hs256, NOW, None).unwrap();
         Ok(StoredKey { alg, ..key })
     };
-    signing_keys::complete(conn, NOW, generate)?;
+    signing_keys::complete(conn, NOW, None, generate)?;
     deployment::secret(conn, NOW)?;
     transactions::create_client(conn, &by, &client("a"))?;
     let secret = StoredSecret::new(&ClientSecret::generate(), NOW);
     transactions::add_secret(conn, &by, &id("a"), &secret, None)?;
-    secrets::used(conn, &[(secret.id.clone(), NOW)])?;
+    secrets::used(conn, &[(secret.id.to_string(), NOW)])?;
     tokens::insert_batch(conn, &[(&claims("a", 1)).into(), (&claims("a", 2)).into()])?;
     let token = InvalidatedToken {
         jti: claims("a", 1).jti,
@@ -97,7 +97,7 @@ fn serve(conn: &mut Conn) -> Result<(), DbError> {
         activates_at: NOW,
         others_until: NOW,
     };
-    signing_keys::rotate(conn, &Clock::mock(NOW), &by, vec![key], |_, _| vec![publication])?;
+    signing_keys::rotate(conn, &Clock::mock(NOW), &by, vec![key], None, |_, _| vec![publication])?;
     let later = NOW.seconds() + 100 * 24 * 3600;
     while partitions::drop_one(conn, later)? == Some(true) {}
     for leftover in [Leftover::Tokens, Leftover::Revocations, Leftover::Redemptions] {
