@@ -48,9 +48,9 @@ impl TryFrom<Vec<String>> for TrustedProxies {
             let range = text
                 .parse::<IpNet>()
                 .or_else(|_| address())
-                .map_err(|_| format!("{text:?} is neither an address nor a range such as 10.0.0.0/24"))?;
+                .map_err(|_| "must be addresses and ranges such as 10.0.0.0/24".to_owned())?;
             match range.prefix_len() {
-                0 => Err(format!("{text:?} trusts every address: name those of your proxies")),
+                0 => Err("must not be a range of all addresses: name those of your proxies".to_owned()),
                 _ => Ok(range),
             }
         };

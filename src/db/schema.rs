@@ -115,5 +115,7 @@ diesel::table! {
         action -> Text,
         subject -> Text,
         detail -> Text,
+        kind -> Nullable<Text>,
+        context -> Nullable<Text>,
     }
 }

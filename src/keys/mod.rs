@@ -18,9 +18,9 @@ pub use encryption::KeyEncryptionKey;
 pub use key::{SigningKey, StoredKey};
 pub use record::KeyRecord;
 pub use ring::KeyRing;
-pub use signer::Signer;
+pub use signer::{NotSigned, Signer};
 pub use store::{KeyStore, KeysUnusable, WorkerKeys};
-pub use verifier::{MAX_TOKEN, RejectedToken, Verifier};
+pub use verifier::{RejectedToken, Verifier};
 
 use std::fmt;
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::trust::Finding;
-use super::{KeyEncryptionKey, KeyError, KeyRing, RejectedToken, Signer, StoredKey, Verifier};
+use super::{KeyEncryptionKey, KeyError, KeyRing, NotSigned, RejectedToken, Signer, StoredKey, Verifier};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::snapshot::{Snapshot, Ticket};
@@ -86,6 +86,17 @@ pub enum KeysUnusable {
     NotLoaded,
     /// An internal fault.
     Broken(KeyError),
+    /// The token would be longer than [`crate::oauth::bounds::MAX_ISSUED_TOKEN`].
+    TokenTooLong,
+}
+
+impl From<NotSigned> for KeysUnusable {
+    fn from(not_signed: NotSigned) -> Self {
+        match not_signed {
+            NotSigned::Broken(error) => Self::Broken(error),
+            NotSigned::TooLong => Self::TokenTooLong,
+        }
+    }
 }
 
 impl WorkerKeys {
@@ -101,7 +112,8 @@ impl WorkerKeys {
     /// `buffer`.
     ///
     /// # Errors
-    /// The keys are not loaded, there is no key for `alg`, or it cannot sign.
+    /// The keys are not loaded, there is no key for `alg`, it cannot sign, or the token would be too
+    /// long.
     pub fn sign(
         &self,
         alg: Alg,
@@ -113,7 +125,7 @@ impl WorkerKeys {
         let signer = parsed.signers[alg.index()]
             .as_ref()
             .ok_or_else(|| KeysUnusable::Broken(KeyError(format!("there is no active key for {alg}"))))?;
-        signer.sign_into(claims, buffer).map_err(KeysUnusable::Broken)
+        Ok(signer.sign_into(claims, buffer)?)
     }
 
     /// The claims of a token, or [`RejectedToken`] if none of our keys signed it.
@@ -185,6 +197,7 @@ mod tests {
             exp: 2,
             jti: TokenId::new(UnixMillis(1000), [1; 10]),
             one_time: false,
+            secret_id: None,
         }
     }
 

@@ -7,10 +7,12 @@
 pub mod activity;
 pub mod alg;
 pub mod basic;
+pub mod bounds;
 pub mod claims;
 pub mod client;
 pub mod client_secret;
 pub mod denial;
+pub mod duty;
 pub mod error;
 pub mod form;
 pub mod grant;

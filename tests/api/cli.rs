@@ -357,6 +357,10 @@ fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
         "postgres://m:hunter2@one:5432,two:5432/mintage",
         "postgres://m:hunter2@/mintage?host=/run",
         "postgres://db/mintage?user=m&password=hunter2",
+        "postgres://db/mintage?passw%6Frd=hunter2",
+        "postgres://db/mintage?%70assword=hunter2",
+        "postgres://m:hun?ter2:hunter2@db/mintage",
+        "postgres://m@db/mintage?oauth_client_secret=hunter2",
     ] {
         let shown = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)
@@ -536,6 +540,54 @@ fn serve_dev_creates_two_clients_with_new_secrets_on_each_start() {
     );
     let serving = program.serve(&["--dev"]);
     assert_ne!(line(&serving).split(' ').nth(3), first.split(' ').nth(3));
+}
+
+#[test]
+fn serve_dev_opens_metrics_and_a_reload_leaves_them_open() {
+    let program = testkit::program!()
+        .with_database()
+        .with("MINTAGE_SERVER__OPEN_METRICS", "false");
+    let metrics = |serving: &Server| serving.send(&Request::get("/metrics")).status;
+    let mut closed = program.serve(&[]);
+    assert_eq!(metrics(&closed), 401);
+    closed.stop();
+    let mut serving = program.serve(&["--dev"]);
+    assert_eq!(metrics(&serving), 200);
+    serving.signal("HUP");
+    serving.wait_for_log("configuration reloaded");
+    assert_eq!(metrics(&serving), 200);
+    serving.stop();
+    let log = serving.log();
+    assert!(!log.contains("needs restart") && !log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn metrics_that_are_open_beyond_this_machine_are_logged_at_the_start() {
+    for (more, is_warned) in [
+        (&[("MINTAGE_SERVER__LISTEN", "0.0.0.0:0")][..], true),
+        (&[("MINTAGE_SERVER__LISTEN", "[::ffff:127.0.0.1]:0")], false),
+        (
+            &[
+                ("MINTAGE_SERVER__LISTEN", "0.0.0.0:0"),
+                ("MINTAGE_SERVER__OPEN_METRICS", "false"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("MINTAGE_SERVER__LISTEN", "0.0.0.0:0"),
+                ("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0"),
+            ],
+            false,
+        ),
+    ] {
+        let mut serving = testkit::program!().with_database().with_all(more).serve_unready(&[]);
+        serving.stop();
+        let log = serving.log();
+        let line = log.lines().find(|line| line.contains("metrics open to all callers"));
+        assert_eq!(line.is_some(), is_warned, "{log}");
+        assert!(line.is_none_or(|line| line.contains(" WARN ") && line.contains(" listen=0.0.0.0:")));
+    }
 }
 
 #[test]
@@ -720,10 +772,7 @@ fn a_failed_secret_command_prints_one_line() {
 
 #[test]
 fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
-    let program = testkit::program!()
-        .with_database()
-        .with("USER", "alice")
-        .with("SUDO_USER", "");
+    let program = testkit::program!().with_database();
     assert_eq!(program.run(&["audit"]).done(), "");
     program.create_client(&["--name", "n", "--id", "a", "--scope", "x"]);
     program.run(&["client", "disable", "a"]).done();
@@ -749,11 +798,77 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
         ])
     );
     for line in &all {
-        let expected = ["id", "at", "actor", "source", "action", "subject", "detail"];
+        let expected = [
+            "id",
+            "at",
+            "actor",
+            "actor_kind",
+            "source",
+            "action",
+            "subject",
+            "detail",
+            "context",
+        ];
         assert_eq!(members(line), BTreeSet::from(expected));
-        assert_eq!((&line["actor"], &line["subject"]), (&json!("alice"), &json!("a")));
+        assert_eq!((&line["actor_kind"], &line["subject"]), (&json!("user"), &json!("a")));
         assert!(line["source"].as_str().unwrap().starts_with("command line"), "{line}");
     }
     assert_eq!(lines(&["--after", &all[1]["id"].to_string()]), all[2..]);
     assert_eq!(lines(&["--after", &all[3]["id"].to_string()]), Vec::<Value>::new());
+}
+
+/// The output of `id` with an option, without the line break.
+fn id(option: &str) -> String {
+    let output = std::process::Command::new("id").arg(option).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_actor_of_a_command_is_the_user_of_the_process() {
+    let program = testkit::program!().with_database();
+    let environments: [&[(&str, &str)]; 3] = [
+        &[("SUDO_USER", "alice (the CISO)\n"), ("SUDO_UID", "1")],
+        &[("USER", "alice"), ("LOGNAME", "alice")],
+        &[],
+    ];
+    for (environment, client) in environments.into_iter().zip(["a", "b", "c"]) {
+        let mut command = program.command(&["client", "create", "--name", "n", "--id", client, "--scope", "x"]);
+        for name in ["SUDO_USER", "SUDO_UID", "USER", "LOGNAME"] {
+            command.env_remove(name);
+        }
+        assert!(
+            command
+                .envs(environment.iter().copied())
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+    let printed = program.run(&["audit"]);
+    let lines: Vec<Value> = printed
+        .done()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actor = format!("{} uid={}", id("-un"), id("-u"));
+    for line in &lines {
+        assert_eq!(
+            (&line["actor"], &line["actor_kind"]),
+            (&json!(actor), &json!("user")),
+            "{line}"
+        );
+    }
+    let claims = |line: &Value| {
+        (
+            line["context"]["sudo_user"].clone(),
+            line["context"]["sudo_uid"].clone(),
+        )
+    };
+    let claimed: Vec<_> = lines.iter().map(claims).collect();
+    let none = (Value::Null, Value::Null);
+    assert_eq!(
+        claimed,
+        [(json!("alice (the CISO)\\n"), json!("1")), none.clone(), none]
+    );
 }

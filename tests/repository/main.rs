@@ -2,6 +2,8 @@
 //! `ops/` and the documents about it.
 
 mod architecture;
+mod bounds;
 mod example_config;
+mod hardening;
 mod ops;
 mod rust_version;

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,12 +45,13 @@ pub struct Outcome {
 }
 
 impl Program {
-    /// With an empty folder. Servers listen on a free port and have two workers. Failed
-    /// authentications are not limited, because most tests cause them on purpose.
+    /// With an empty folder. Servers listen on a free port, have two workers and open metrics.
+    /// Failed authentications are not limited, because most tests cause them on purpose.
     pub fn at(binary: impl Into<PathBuf>) -> Self {
         let defaults = [
             ("MINTAGE_SERVER__LISTEN", "127.0.0.1:0"),
             ("MINTAGE_SERVER__WORKERS", "2"),
+            ("MINTAGE_SERVER__OPEN_METRICS", "true"),
             ("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0"),
         ];
         let program = Self {
@@ -120,7 +121,8 @@ impl Program {
                 command
             }
         };
-        let inherited = std::env::vars().filter(|(name, _)| name.starts_with("MINTAGE_") || name == "RUST_LOG");
+        let inherited = std::env::vars_os()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MINTAGE_") || name == "RUST_LOG");
         for (name, _) in inherited {
             command.env_remove(name);
         }
@@ -377,7 +379,13 @@ impl Server {
     /// Waits until the server exits. Returns its exit code.
     #[track_caller]
     pub fn exit_code(&mut self) -> Option<i32> {
-        eventually("the server exits", SERVER_TIMEOUT, || self.child.try_wait().unwrap()).code()
+        self.exit_status().code()
+    }
+
+    /// Waits until the server exits.
+    #[track_caller]
+    pub fn exit_status(&mut self) -> ExitStatus {
+        eventually("the server exits", SERVER_TIMEOUT, || self.child.try_wait().unwrap())
     }
 
     /// Sends SIGTERM and waits until the server has exited with code 0.

@@ -27,13 +27,14 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::{Bytes, Payload};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::auth::bearer::{Right, require};
 use super::body;
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use crate::api::audit::Principal;
+use crate::api::audit::{ActorKind, Principal};
 use crate::oauth::error::OAuthError;
 use error::bad_request;
 
@@ -57,7 +58,9 @@ fn principal(worker: &Worker, caller: &Caller<'_>) -> Result<Principal, ApiError
     let claims = require(worker, caller, Right::Write)?;
     Ok(Principal {
         actor: claims.client_id.to_string(),
+        kind: ActorKind::Client,
         source: caller.address().to_string(),
+        context: json!({ "token": claims.jti.to_string() }),
     })
 }
 
@@ -102,7 +105,8 @@ async fn read_optional_json<T: DeserializeOwned + Default>(
 }
 
 async fn read_body(worker: &Worker, payload: Payload) -> Result<Bytes, ApiError> {
-    Ok(body::read(payload, &worker.shared.settings).await?)
+    let settings = &worker.shared.settings;
+    Ok(body::read(payload, settings, settings.max_admin_body()).await?)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -5,17 +5,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api::client_fields::ClientFields;
-use crate::oauth::client::{Client, ClientId, RESERVED_PREFIX};
+use crate::oauth::bounds::MAX_SECRET;
+use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::duty::is_reserved;
 use crate::oauth::imported_secret;
 use crate::oauth::password_hash::PasswordHash;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
-
-/// The maximum length of an imported secret in bytes. A token request must have space for it and
-/// for its other parameters.
-const MAX_SECRET: usize = 1000;
 
 /// The position of an entry in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +95,7 @@ impl ForeignSecret {
     /// When it exceeds [`MAX_SECRET`].
     pub fn plain(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
         if text.len() > MAX_SECRET {
-            return Err("its secret is longer than 1000 bytes".into());
+            return Err(format!("its secret is longer than {MAX_SECRET} bytes").as_str().into());
         }
         let value = Value::Plain(ClientSecret::new(text.to_owned()));
         Ok(Self { value, expires_at })
@@ -182,12 +180,7 @@ fn candidate(
         ..machine.fields
     };
     let client = fields.new_client(parsed, now).map_err(|wrong| wrong.to_string())?;
-    if client
-        .scope
-        .as_str()
-        .split(' ')
-        .any(|token| token.starts_with(RESERVED_PREFIX))
-    {
+    if client.scope.tokens().any(is_reserved) {
         let reason = "its scope grants rights on this server (mintage:…): grant them with `mintage client update`";
         return Err(reason.into());
     }
