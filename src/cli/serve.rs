@@ -1,7 +1,7 @@
 //! `mintage serve`: runs the server until a stop signal.
 
 use super::{Context, Failure, dev};
-use crate::config::Sources;
+use crate::config::{Sources, shown};
 use crate::logging;
 use crate::server::Server;
 use crate::server::signals::Signals;
@@ -30,7 +30,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     log::info!(
         url:% = format_args!("http://{public}"),
         issuer:% = config.server.issuer,
-        database:% = dev::shown(&config.database.url),
+        database:% = shown(&config.database.url),
         admin_url = app.admin_address().map(|admin| format!("http://{admin}")).as_deref();
         "server listening"
     );

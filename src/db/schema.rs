@@ -58,6 +58,7 @@ diesel::table! {
         created_at_ms -> BigInt,
         activates_at_ms -> BigInt,
         retires_at_ms -> Nullable<BigInt>,
+        attestation -> Nullable<Binary>,
     }
 }
 
@@ -116,5 +117,6 @@ diesel::table! {
         detail -> Text,
         kind -> Nullable<Text>,
         context -> Nullable<Text>,
+        hash -> Nullable<Binary>,
     }
 }

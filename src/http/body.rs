@@ -33,7 +33,7 @@ pub async fn parsed<T>(
         (Some(media), Some(json)) if media.eq_ignore_ascii_case("application/json") => json,
         _ => return Err(OAuthError::UnsupportedMediaType),
     };
-    let body = read(payload, settings).await?;
+    let body = read(payload, settings, settings.max_body).await?;
     if body.is_empty() {
         return Err(OAuthError::InvalidRequest("the body is empty"));
     }
@@ -51,13 +51,13 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
-/// Reads a body.
+/// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// `BodyTooLarge` above `server.max_body`, `BodyTimeout` after `server.request_timeout`,
+/// `BodyTooLarge` above `max`, `BodyTimeout` after `server.request_timeout`,
 /// `InvalidRequest` if the connection breaks or the transfer coding is malformed.
-pub async fn read(payload: Payload, settings: &HttpSettings) -> Result<Bytes, OAuthError> {
-    let mut reading = pin!(read_whole(payload, settings.max_body));
+pub async fn read(payload: Payload, settings: &HttpSettings, max: usize) -> Result<Bytes, OAuthError> {
+    let mut reading = pin!(read_whole(payload, max));
     // Usually the body has arrived with the head, and no timer is needed.
     if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         return body;

@@ -87,7 +87,8 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
         return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
     }
     // The body has no influence on the decision, but its size is limited.
-    body::read(payload, &worker.shared.settings).await?;
+    let settings = &worker.shared.settings;
+    body::read(payload, settings, settings.max_body).await?;
     // The last step: a request that is denied must not redeem the token.
     if claims.one_time && !redeem(worker, &claims).await? {
         return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));

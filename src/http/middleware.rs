@@ -16,7 +16,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::caller::{REQUEST_ID, request_id};
-use super::error::{ApiError, Format};
+use super::error::{ApiError, Format, is_of_admin};
 use super::state::Worker;
 use crate::metrics::RouteLabel;
 use crate::oauth::error::OAuthError;
@@ -141,7 +141,13 @@ fn declares_too_large_body(request: &ServiceRequest) -> bool {
         return false;
     };
     let declared = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
-    let max = worker(request.app_data()).map_or(0, |worker| worker.shared.settings.max_body);
+    let max = worker(request.app_data()).map_or(0, |worker| {
+        let settings = &worker.shared.settings;
+        match is_of_admin(request.path()) {
+            true => settings.max_admin_body(),
+            false => settings.max_body,
+        }
+    });
     // actix rejects a length that is no number. One that overflows is too large.
     declared.is_none_or(|declared| declared > max)
 }

@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use arc_swap::ArcSwap;
 
 use super::auth::DenialLog;
-use super::caller::{Caller, RequestIdSource};
+use super::caller::{Caller, ForwardedFor, RequestIdSource};
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::client_cache::{ClientCacheHandle, ClientCaches};
 use crate::actors::janitor::JanitorStats;
@@ -23,6 +23,7 @@ use crate::gateway::route_table::RouteTable;
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::metrics::{Metrics, WorkerMetrics};
+use crate::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::token_id::TokenIdSource;
 use crate::peers::Peers;
@@ -64,6 +65,8 @@ pub struct Shared {
     pub janitor: JanitorStats,
     /// Whether the server is ready for traffic.
     pub readiness: Readiness,
+    /// Whose `X-Forwarded-For` is believed.
+    pub forwarded_for: ForwardedFor,
     /// The log of denials.
     pub denials: DenialLog,
     /// The limit on failed authentications.
@@ -74,11 +77,11 @@ pub struct Shared {
 
 /// Settings that a reload does not change.
 pub struct HttpSettings {
-    /// The maximum size of a body, in bytes.
+    /// The maximum size of a body outside of `/admin`, in bytes.
     pub max_body: usize,
     /// The time in which a body must arrive.
     pub request_timeout: Duration,
-    /// The proxies whose `X-Forwarded-For` is trusted.
+    /// The gateways that may ask `/validate`.
     pub trusted_proxies: TrustedProxies,
     /// `Cache-Control` of JWKS and metadata.
     pub jwks_max_age: Duration,
@@ -90,6 +93,14 @@ pub struct HttpSettings {
     pub cache_capacity: usize,
     /// Whether `/metrics` needs no token.
     pub open_metrics: bool,
+}
+
+impl HttpSettings {
+    /// The maximum size of a body at `/admin`, in bytes: operators send documents that are larger
+    /// than any token request.
+    pub fn max_admin_body(&self) -> usize {
+        self.max_body.max(MAX_ADMIN_DOCUMENT)
+    }
 }
 
 /// State of one worker thread. Nothing in it but `shared` is visible to other threads.
@@ -121,7 +132,7 @@ impl Worker {
 
     /// The caller of a request.
     pub fn caller<'r>(&'r self, request: &'r HttpRequest) -> Caller<'r> {
-        Caller::new(request, self.trusted_proxies(), &self.request_ids)
+        Caller::new(request, &self.shared.forwarded_for, &self.request_ids)
     }
 
     /// The current time.
@@ -129,7 +140,7 @@ impl Worker {
         self.shared.clock.now()
     }
 
-    /// The proxies whose `X-Forwarded-For` is trusted.
+    /// The gateways that may ask `/validate`.
     pub fn trusted_proxies(&self) -> &TrustedProxies {
         &self.shared.settings.trusted_proxies
     }

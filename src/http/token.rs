@@ -55,7 +55,11 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
     let body = match sign() {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => sign(),
         signed => signed,
-    }?;
+    };
+    let body = match body {
+        Err(KeysUnusable::TokenTooLong) => return Err(grant::too_long(&token_request).into()),
+        signed => signed?,
+    };
     worker.recorder.record(&claims, now).await?;
     worker.metrics.issued(alg, claims.one_time);
     Ok(no_store(json(&mut HttpResponse::Ok())).body(body))

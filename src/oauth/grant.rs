@@ -122,7 +122,9 @@ fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Granted, OA
 /// A token for an API could be replayed at `/admin` by that API, so it is never for both.
 fn admin_audience(resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
     if resources.iter().any(|resource| **resource != *policy.admin_audience) {
-        return Err(OAuthError::InvalidTarget);
+        return Err(OAuthError::InvalidTarget(
+            "scopes that begin with mintage: are for the audience of /admin only",
+        ));
     }
     Ok(Audience::One(policy.admin_audience.clone()))
 }
@@ -138,7 +140,9 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
         // The audience of `/admin` is only for reserved scopes, even if the client has it as its own.
         let is_allowed = is_absolute_uri(resource) && **resource != *policy.admin_audience;
         let Some(audience) = allowed.filter(|_| is_allowed) else {
-            return Err(OAuthError::InvalidTarget);
+            return Err(OAuthError::InvalidTarget(
+                "the resource is not an absolute URI that the client may name",
+            ));
         };
         if !named.contains(audience) {
             named.push(audience.clone());
@@ -149,6 +153,15 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
         1 => Audience::One(named.remove(0)),
         _ => Audience::Many(named),
     })
+}
+
+/// The error for claims that do not fit into a token (docs/protocol.md#p21). Nothing is left out to
+/// make them fit: a client never gets less than it asked for without noticing.
+pub fn too_long(request: &TokenRequest) -> OAuthError {
+    match request.resources.is_empty() {
+        true => OAuthError::InvalidScope("the token would be too long: ask for fewer scopes"),
+        false => OAuthError::InvalidTarget("the token would be too long: name fewer resources"),
+    }
 }
 
 #[cfg(test)]
@@ -265,18 +278,14 @@ mod tests {
         assert_eq!(aud("mintage:admin", ""), for_admin);
         assert_eq!(aud("mintage:admin", ADMIN), for_admin);
         assert_eq!(aud("mintage:admin", &ADMIN.repeat(2)), for_admin);
+        let is_rejected =
+            |scope: &str, resources: &str| matches!(aud(scope, resources), Err(OAuthError::InvalidTarget(_)));
         for other in ["&resource=https://orders", "&resource=https://issuer"] {
-            assert_eq!(aud("mintage:admin", other), Err(OAuthError::InvalidTarget));
-            assert_eq!(
-                aud("mintage:admin", &format!("{ADMIN}{other}")),
-                Err(OAuthError::InvalidTarget)
-            );
+            assert!(is_rejected("mintage:admin", other), "{other}");
+            assert!(is_rejected("mintage:admin", &format!("{ADMIN}{other}")), "{other}");
         }
-        assert_eq!(aud("orders:read", ADMIN), Err(OAuthError::InvalidTarget));
-        assert_eq!(
-            aud("orders:read", &format!("&resource=https://orders{ADMIN}")),
-            Err(OAuthError::InvalidTarget)
-        );
+        assert!(is_rejected("orders:read", ADMIN));
+        assert!(is_rejected("orders:read", &format!("&resource=https://orders{ADMIN}")));
     }
 
     #[test]
@@ -295,8 +304,10 @@ mod tests {
             aud("&resource=urn:two&resource=https://orders"),
             Ok(Audience::Many(vec!["urn:two".into(), "https://orders".into()]))
         );
-        assert_eq!(aud("&resource=https://other"), Err(OAuthError::InvalidTarget));
-        assert_eq!(aud("&resource=https://orders%23f"), Err(OAuthError::InvalidTarget));
+        for other in ["https://other", "https://orders%23f"] {
+            let rejected = aud(&format!("&resource={other}"));
+            assert!(matches!(rejected, Err(OAuthError::InvalidTarget(_))), "{other}");
+        }
     }
 
     #[test]

@@ -219,6 +219,10 @@ fn a_usage_error_exits_with_2_and_one_line() {
         (&["serve", "--port", "1"], "--port"),
         (&["completions", "cmd"], "cmd"),
         (&["audit", "--after", "-1"], "expected a whole number, 0 or more"),
+        (
+            &["audit", "verify", "--accept-unhashed-until", "x"],
+            "expected a whole number, 0 or more",
+        ),
     ] {
         let line = program.run(arguments);
         assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
@@ -357,6 +361,10 @@ fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
         "postgres://m:hunter2@one:5432,two:5432/mintage",
         "postgres://m:hunter2@/mintage?host=/run",
         "postgres://db/mintage?user=m&password=hunter2",
+        "postgres://db/mintage?passw%6Frd=hunter2",
+        "postgres://db/mintage?%70assword=hunter2",
+        "postgres://m:hun?ter2:hunter2@db/mintage",
+        "postgres://m@db/mintage?oauth_client_secret=hunter2",
     ] {
         let shown = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)
@@ -804,6 +812,7 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
             "subject",
             "detail",
             "context",
+            "hash",
         ];
         assert_eq!(members(line), BTreeSet::from(expected));
         assert_eq!((&line["actor_kind"], &line["subject"]), (&json!("user"), &json!("a")));

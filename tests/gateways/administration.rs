@@ -1,5 +1,6 @@
 //! Routes by command line and by `/admin/routes`, on a running server.
 
+use mintage::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use serde_json::{Value, json};
 use testkit::gateway::HOST;
 use testkit::http::{Request, Response};
@@ -146,7 +147,7 @@ fn the_bearer_token_is_checked_before_the_body_and_the_body_is_bounded() {
             .send_and_close(address),
         401,
     );
-    let large = vec![b' '; (16 << 10) + 1];
+    let large = vec![b' '; MAX_ADMIN_DOCUMENT + 1];
     for path in ["/admin/routes", "/admin/routes/explain"] {
         let request = Request::to_host(HOST, "POST", path)
             .bearer(&fixture.admin)

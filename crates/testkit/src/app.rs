@@ -282,7 +282,8 @@ impl TestApp {
     /// attacker with the key could issue it.
     pub fn sign(&self, claims: &AccessTokenClaims) -> String {
         let stored = self
-            .database(signing_keys::list)
+            .database(|conn| signing_keys::list(conn, None))
+            .keys
             .into_iter()
             .find(|key| key.alg == Alg::Hs256);
         let key = SigningKey::from_stored(&stored.unwrap(), None).unwrap();

@@ -121,7 +121,8 @@ impl Program {
                 command
             }
         };
-        let inherited = std::env::vars().filter(|(name, _)| name.starts_with("MINTAGE_") || name == "RUST_LOG");
+        let inherited = std::env::vars_os()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MINTAGE_") || name == "RUST_LOG");
         for (name, _) in inherited {
             command.env_remove(name);
         }
