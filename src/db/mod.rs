@@ -6,6 +6,7 @@
 //! can go to a replica.
 
 pub mod audit;
+pub mod audit_chain;
 mod authority;
 pub mod changes;
 pub mod client_status;

@@ -5,6 +5,7 @@
 //! Every query on SQLite and on PostgreSQL: both databases must give the same results.
 
 mod administration;
+mod audit_chain;
 mod authority;
 mod changes;
 mod clients;
@@ -13,6 +14,7 @@ mod deployment;
 mod expired;
 mod migrations;
 mod replicas;
+mod roles;
 mod secret_usage;
 mod signing_keys;
 mod tokens;
