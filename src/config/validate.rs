@@ -158,11 +158,12 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
-        let audience_ok = token.audience.is_empty() || is_audience(&token.audience);
+        let is_audience = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment, at most 512 bytes",
-            audience_ok,
+            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer followed by \
+             /admin)",
+            token.audience.is_empty() || is_audience,
         )
     }
 
@@ -173,6 +174,11 @@ impl Config {
         } else {
             &self.token.audience
         }
+    }
+
+    /// The audience of a token for `/admin`.
+    pub fn admin_audience(&self) -> String {
+        format!("{}/admin", self.server.issuer.trim_end_matches('/'))
     }
 
     /// The key that encrypts private keys, if one is set.
@@ -340,6 +346,11 @@ mod tests {
         };
         assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
         assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        let for_admin = |c: &mut Config| {
+            c.server.issuer = "https://issuer/".into();
+            c.token.audience = "https://issuer/admin".into();
+        };
+        assert!(error_of(for_admin).starts_with("token.audience"));
         assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(

@@ -45,7 +45,8 @@ fn the_api_withstands_random_requests() {
     fuzzed.run(operator, of_clients, "[parameters]\nclient_id = \"demo\"\n");
     // `/validate` accepts every method.
     let of_gateways = "--include-path-regex=^/validate --exclude-checks=unsupported_method";
-    fuzzed.run(operator, of_gateways, "");
+    let caller = fuzzed.bearer_of(&fuzzed.caller, "orders:read");
+    fuzzed.run(["--header", &caller], of_gateways, "");
     let basic = format!("demo:{}", fuzzed.caller.secret);
     fuzzed.run(["--auth", &basic], "--exclude-path-regex=^/(admin|validate)", "");
     fuzzed.assert_is_operator(&bearer);
@@ -89,7 +90,11 @@ impl<'a> Fuzzed<'a> {
 
     /// The Authorization header of the operator.
     fn bearer(&self) -> String {
-        let request = token_request(&self.operator, &[("scope", "mintage:admin")]);
+        self.bearer_of(&self.operator, "mintage:admin")
+    }
+
+    fn bearer_of(&self, client: &TestClient, scope: &str) -> String {
+        let request = token_request(client, &[("scope", scope)]);
         let token = request.send(self.serving.address).access_token();
         format!("Authorization: Bearer {token}")
     }
