@@ -66,6 +66,10 @@ impl<'r> Caller<'r> {
                 .request
                 .peer_addr()
                 .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+            // Nearly every caller, unless there is a proxy.
+            if !self.trusted.contains(connected) {
+                return connected.to_canonical();
+            }
             let lists = self
                 .request
                 .headers()
@@ -76,6 +80,11 @@ impl<'r> Caller<'r> {
         })
     }
 
+    /// The address, if there is one.
+    pub fn known_address(&self) -> Option<IpAddr> {
+        Some(self.address()).filter(|address| !address.is_unspecified())
+    }
+
     /// The request id. The response will carry the same.
     pub fn request_id(&self) -> &HeaderValue {
         self.request_id.get_or_init(|| {
@@ -83,6 +92,11 @@ impl<'r> Caller<'r> {
             self.request.extensions_mut().insert(Generated(id.clone()));
             id
         })
+    }
+
+    /// The request id as text.
+    pub fn request_id_text(&self) -> &str {
+        self.request_id().to_str().unwrap_or("-")
     }
 
     /// The Authorization header.
