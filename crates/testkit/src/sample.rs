@@ -7,6 +7,7 @@ use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::origin::Origin;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::token_id::TokenId;
 use mintage::time::UnixMillis;
@@ -53,6 +54,14 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
         jti: TokenId::new(NOW, random),
         one_time: false,
         secret_id: None,
+    }
+}
+
+/// Where the sample tokens were issued to.
+pub fn origin() -> Origin {
+    Origin {
+        secret_id: "first".into(),
+        client_ip: Some([192, 0, 2, 7].into()),
     }
 }
 
