@@ -90,7 +90,7 @@ pub struct Server {
     pub trusted_proxies: TrustedProxies,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
-    /// How long the head and the body of a request may each take to arrive.
+    /// How long a request may take to arrive, and how long a peer may take to read some of a response.
     pub request_timeout: Duration,
 }
 

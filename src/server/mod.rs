@@ -3,6 +3,7 @@
 //!
 //! This is the only place that wires the modules together, in one straight function.
 
+mod connections;
 mod drain_filter;
 mod lifecycle;
 mod listener;

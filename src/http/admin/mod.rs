@@ -24,12 +24,12 @@ mod writer;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::auth::bearer::{Right, require};
-use super::body;
+use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;

@@ -1,0 +1,358 @@
+//! The state of one connection: what it is waiting for, and since when.
+//!
+//! The stream of the connection (`server::connections`) and the middleware write it, the sweeper of
+//! the worker reads it. All of them run on the worker's thread, so cells suffice.
+//!
+//! actix serves the requests of a connection one after the other, but reads ahead without a bound,
+//! and has no deadline after the first head. So the stream delivers one request at a time: the head,
+//! then what the handler asks of the body, and the next head only after the response was sent.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::task::Waker;
+use std::time::Duration;
+
+use actix_web::HttpRequest;
+
+/// The time of a worker, in milliseconds since its start, as of the last run of its sweeper. Reading
+/// it costs nothing. It also numbers the changes of its connections.
+#[derive(Debug, Default)]
+pub struct CoarseClock {
+    now: Cell<u64>,
+    changes: Cell<u64>,
+}
+
+impl CoarseClock {
+    /// Sets the time.
+    pub fn set(&self, now: u64) {
+        self.now.set(now);
+    }
+
+    /// The time.
+    pub fn now(&self) -> u64 {
+        self.now.get()
+    }
+}
+
+/// What a connection is waiting for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The first byte.
+    New,
+    /// The end of a head.
+    Head,
+    /// The handler, and the body if the handler reads it.
+    Handling,
+    /// The end of the response.
+    Responding,
+    /// The peer, to close: the response was sent before the body was read.
+    Draining,
+    /// The next request.
+    Idle,
+}
+
+/// The body that a head announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Announced {
+    /// No body.
+    Nothing,
+    /// `Content-Length`.
+    Length(u64),
+    /// Chunks, or everything until the connection is closed.
+    Unknown,
+}
+
+/// How long a connection may stay in a phase.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadlines {
+    /// `server.request_timeout`: for a head and its body, and between two successful writes of a
+    /// response.
+    pub request: Duration,
+    /// `server.keep_alive`.
+    pub idle: Duration,
+}
+
+/// How long a peer that has sent no whole body may read the response before the connection closes.
+/// Closing at once would reset the connection, and the peer might lose the response.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(600);
+
+/// Why the server ends a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The head did not arrive in time.
+    HeadTimeout,
+    /// The head is too large.
+    HeadTooLarge,
+    /// The response was sent before the body was read.
+    BodyNotRead,
+    /// The peer does not read the response.
+    ResponseNotRead,
+    /// No further request came.
+    Idle,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    clock: Rc<CoarseClock>,
+    phase: Cell<Phase>,
+    /// When the phase began.
+    since: Cell<u64>,
+    /// When the first byte of the present head arrived.
+    head_since: Cell<u64>,
+    /// The number of the last change. The lowest has been inactive for the longest time.
+    change: Cell<u64>,
+    /// Bytes of the present head.
+    head_bytes: Cell<usize>,
+    /// Bytes behind the end of the present head that were delivered with it.
+    behind_head: Cell<usize>,
+    /// What of the announced body was not delivered yet.
+    body: Cell<Announced>,
+    /// A handler is reading the body.
+    reading: Cell<bool>,
+    /// Since when output waits for the peer to read.
+    blocked: Cell<Option<u64>>,
+    ending: Cell<Option<Ending>>,
+    waker: RefCell<Option<Waker>>,
+    /// The place in the list of the worker.
+    pub slot: Cell<usize>,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn new(clock: Rc<CoarseClock>) -> Self {
+        let connection = Self {
+            phase: Cell::new(Phase::New),
+            since: Cell::new(0),
+            head_since: Cell::new(0),
+            change: Cell::new(0),
+            head_bytes: Cell::new(0),
+            behind_head: Cell::new(0),
+            body: Cell::new(Announced::Nothing),
+            reading: Cell::new(false),
+            blocked: Cell::new(None),
+            ending: Cell::new(None),
+            waker: RefCell::new(None),
+            slot: Cell::new(0),
+            clock,
+        };
+        connection.enter(Phase::New);
+        connection
+    }
+
+    /// The connection of a request.
+    pub fn of(request: &HttpRequest) -> Option<&Rc<Self>> {
+        request.conn_data()
+    }
+
+    /// What the connection is waiting for.
+    pub fn phase(&self) -> Phase {
+        self.phase.get()
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.phase.set(phase);
+        self.since.set(self.clock.now());
+        self.touch();
+    }
+
+    fn touch(&self) {
+        let change = self.clock.changes.get() + 1;
+        self.clock.changes.set(change);
+        self.change.set(change);
+    }
+}
+
+/// For the middleware and for the readers of bodies.
+impl Connection {
+    /// A head has arrived, and its request is given to the application.
+    pub fn request_began(&self, announced: Announced) {
+        let behind = self.behind_head.replace(0);
+        let (rest, behind) = match announced {
+            Announced::Nothing => (announced, behind),
+            // A chunk may be all there is behind the head.
+            Announced::Unknown => (announced, 0),
+            Announced::Length(length) => {
+                let of_body = length.min(behind as u64);
+                (Announced::Length(length - of_body), behind - of_body as usize)
+            }
+        };
+        self.body.set(rest);
+        self.head_bytes.set(behind);
+        self.reading.set(false);
+        self.enter(Phase::Handling);
+    }
+
+    /// A handler begins to read the body.
+    pub fn body_reading(&self) {
+        self.reading.set(true);
+    }
+
+    /// The body was read to its end.
+    pub fn body_ended(&self) {
+        self.reading.set(false);
+        self.body.set(Announced::Nothing);
+    }
+
+    /// What is left of the time in which head and body must arrive.
+    pub fn time_left(&self, request_timeout: Duration) -> Duration {
+        let elapsed = Duration::from_millis(self.clock.now().saturating_sub(self.head_since.get()));
+        request_timeout.saturating_sub(elapsed)
+    }
+
+    /// The response exists. `true` if the body was not read to its end: then the response must
+    /// close the connection.
+    pub fn response_began(&self) -> bool {
+        self.reading.set(false);
+        let unread = !matches!(self.body.get(), Announced::Nothing | Announced::Length(0));
+        self.enter(Phase::Responding);
+        unread
+    }
+}
+
+/// For the stream.
+impl Connection {
+    /// Whether the next bytes of a head may be delivered, as far as the phase goes.
+    pub fn awaits_head(&self) -> bool {
+        matches!(self.phase.get(), Phase::New | Phase::Head | Phase::Idle)
+    }
+
+    /// What may be delivered of a body.
+    pub fn awaited_body(&self) -> Announced {
+        match self.phase.get() {
+            Phase::Handling if self.reading.get() && self.body.get() != Announced::Length(0) => self.body.get(),
+            _ => Announced::Nothing,
+        }
+    }
+
+    /// Bytes of a head are delivered, `behind` of them behind its end. Without `behind`, the end
+    /// is not among them.
+    pub fn head_delivered(&self, bytes: usize, behind: Option<usize>) {
+        match self.phase.get() {
+            // The time for the first head begins with the connection.
+            Phase::New => {
+                self.head_since.set(self.since.get());
+                self.phase.set(Phase::Head);
+                self.touch();
+            }
+            Phase::Idle => {
+                self.enter(Phase::Head);
+                self.head_since.set(self.since.get());
+            }
+            _ => {}
+        }
+        self.behind_head.set(behind.unwrap_or(0));
+        self.head_bytes.set(self.head_bytes.get() + bytes);
+    }
+
+    /// Bytes of the present head that were delivered.
+    pub fn head_bytes(&self) -> usize {
+        self.head_bytes.get()
+    }
+
+    /// The input ends here: there will be no further head.
+    pub fn end_of_input(&self) {
+        self.enter(Phase::Draining);
+        self.ending.set(Some(Ending::BodyNotRead));
+    }
+
+    /// Bytes of a body of known length are delivered.
+    pub fn body_delivered(&self, bytes: usize) {
+        if let Announced::Length(rest) = self.body.get() {
+            self.body.set(Announced::Length(rest.saturating_sub(bytes as u64)));
+        }
+    }
+
+    /// Everything that was to be sent has been sent. Returns whether output was waiting before.
+    pub fn flushed(&self) -> bool {
+        if self.phase.get() == Phase::Responding {
+            self.response_sent();
+        }
+        self.blocked.take().is_some()
+    }
+
+    fn response_sent(&self) {
+        match self.body.get() {
+            Announced::Nothing | Announced::Length(0) => {}
+            _ => return self.enter(Phase::Draining),
+        }
+        if self.head_bytes.get() > 0 {
+            // The next head has begun behind this request.
+            self.enter(Phase::Head);
+            self.head_since.set(self.since.get());
+        } else {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// Output waits until the peer reads.
+    pub fn write_blocked(&self) {
+        if self.blocked.get().is_none() {
+            self.write_progressed();
+        }
+    }
+
+    /// The peer has read something.
+    pub fn write_progressed(&self) {
+        self.blocked.set(Some(self.clock.now()));
+        self.touch();
+    }
+
+    /// Whether output waits.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.get().is_some()
+    }
+
+    /// Why the server ends the connection, if it does.
+    pub fn ending(&self) -> Option<Ending> {
+        self.ending.get()
+    }
+
+    /// Whether reading needs more than the usual care.
+    pub fn is_exceptional(&self) -> bool {
+        self.blocked.get().is_some() || self.ending.get().is_some() || self.phase.get() == Phase::Draining
+    }
+
+    /// The connection goes on: a request arrived just in time.
+    pub fn goes_on(&self) {
+        self.ending.set(None);
+    }
+
+    /// Ends the connection the next time its stream is polled.
+    pub fn end(&self, ending: Ending) {
+        if self.ending.get().is_none() {
+            self.ending.set(Some(ending));
+        }
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Remembers which task to wake when a deadline is over.
+    pub fn wakes(&self, waker: &Waker) {
+        let mut known = self.waker.borrow_mut();
+        if !known.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *known = Some(waker.clone());
+        }
+    }
+}
+
+/// For the sweeper.
+impl Connection {
+    /// The deadline that is over, if one is.
+    pub fn overdue(&self, deadlines: &Deadlines) -> Option<Ending> {
+        let over = |since: u64, limit: Duration| Duration::from_millis(self.clock.now() - since) > limit;
+        if let Some(since) = self.blocked.get() {
+            return over(since, deadlines.request).then_some(Ending::ResponseNotRead);
+        }
+        let (since, limit, ending) = match self.phase.get() {
+            Phase::New => (self.since.get(), deadlines.request, Ending::HeadTimeout),
+            Phase::Head => (self.head_since.get(), deadlines.request, Ending::HeadTimeout),
+            Phase::Draining => (self.since.get(), DRAIN_TIMEOUT, Ending::BodyNotRead),
+            Phase::Idle => (self.since.get(), deadlines.idle, Ending::Idle),
+            // The handlers and the readers of bodies have deadlines of their own.
+            Phase::Handling | Phase::Responding => return None,
+        };
+        over(since, limit).then_some(ending)
+    }
+}
