@@ -92,6 +92,12 @@ pub struct Server {
     pub max_body: ByteSize,
     /// How long a request may take to arrive, and how long a peer may take to read some of a response.
     pub request_timeout: Duration,
+    /// Maximum number of connections to the main listener; 0 for what the limit of open files
+    /// allows, at most 10,000.
+    pub max_connections: usize,
+    /// Maximum number of connections from one address; 0 for a quarter of all. Trusted proxies have
+    /// no such maximum.
+    pub max_connections_per_address: usize,
 }
 
 impl Default for Server {
@@ -107,6 +113,8 @@ impl Default for Server {
             trusted_proxies: TrustedProxies::default(),
             max_body: ByteSize(16 << 10),
             request_timeout: Duration::seconds(5),
+            max_connections: 0,
+            max_connections_per_address: 0,
         }
     }
 }

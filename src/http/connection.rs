@@ -9,28 +9,44 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
 use actix_web::HttpRequest;
 
-/// The time of a worker, in milliseconds since its start, as of the last run of its sweeper. Reading
-/// it costs nothing. It also numbers the changes of its connections.
-#[derive(Debug, Default)]
-pub struct CoarseClock {
+use crate::metrics::{ConnectionCounts, Ending};
+
+/// What the connections of a worker share.
+#[derive(Debug)]
+pub struct WorkerContext {
+    /// Milliseconds since the start of the worker, as of the last run of its sweeper: reading it
+    /// costs nothing.
     now: Cell<u64>,
+    /// Numbers the changes of connections.
     changes: Cell<u64>,
+    counts: Arc<ConnectionCounts>,
 }
 
-impl CoarseClock {
-    /// Sets the time.
-    pub fn set(&self, now: u64) {
-        self.now.set(now);
+impl WorkerContext {
+    /// The time is 0.
+    pub fn new(counts: Arc<ConnectionCounts>) -> Self {
+        Self {
+            now: Cell::new(0),
+            changes: Cell::new(0),
+            counts,
+        }
     }
 
     /// The time.
     pub fn now(&self) -> u64 {
         self.now.get()
+    }
+
+    /// Sets the time.
+    pub fn set_now(&self, now: u64) {
+        self.now.set(now);
     }
 }
 
@@ -49,6 +65,8 @@ pub enum Phase {
     Draining,
     /// The next request.
     Idle,
+    /// Nothing: it is closed.
+    Closed,
 }
 
 /// The body that a head announces.
@@ -76,25 +94,14 @@ pub struct Deadlines {
 /// Closing at once would reset the connection, and the peer might lose the response.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// Why the server ends a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The head did not arrive in time.
-    HeadTimeout,
-    /// The head is too large.
-    HeadTooLarge,
-    /// The response was sent before the body was read.
-    BodyNotRead,
-    /// The peer does not read the response.
-    ResponseNotRead,
-    /// No further request came.
-    Idle,
-}
+/// A connection whose last response is not older is not the first to be evicted: its client probably
+/// sends the next request.
+const JUST_SERVED: Duration = Duration::from_secs(1);
 
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Connection {
-    clock: Rc<CoarseClock>,
+    worker: Rc<WorkerContext>,
     phase: Cell<Phase>,
     /// When the phase began.
     since: Cell<u64>,
@@ -114,13 +121,15 @@ pub struct Connection {
     blocked: Cell<Option<u64>>,
     ending: Cell<Option<Ending>>,
     waker: RefCell<Option<Waker>>,
+    /// Bytes that the connection holds beyond its first buffers.
+    held: Cell<usize>,
     /// The place in the list of the worker.
     pub slot: Cell<usize>,
 }
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn new(clock: Rc<CoarseClock>) -> Self {
+    pub fn new(worker: Rc<WorkerContext>) -> Self {
         let connection = Self {
             phase: Cell::new(Phase::New),
             since: Cell::new(0),
@@ -133,8 +142,9 @@ impl Connection {
             blocked: Cell::new(None),
             ending: Cell::new(None),
             waker: RefCell::new(None),
+            held: Cell::new(0),
             slot: Cell::new(0),
-            clock,
+            worker,
         };
         connection.enter(Phase::New);
         connection
@@ -152,13 +162,13 @@ impl Connection {
 
     fn enter(&self, phase: Phase) {
         self.phase.set(phase);
-        self.since.set(self.clock.now());
+        self.since.set(self.worker.now.get());
         self.touch();
     }
 
     fn touch(&self) {
-        let change = self.clock.changes.get() + 1;
-        self.clock.changes.set(change);
+        let change = self.worker.changes.get() + 1;
+        self.worker.changes.set(change);
         self.change.set(change);
     }
 }
@@ -196,7 +206,7 @@ impl Connection {
 
     /// What is left of the time in which head and body must arrive.
     pub fn time_left(&self, request_timeout: Duration) -> Duration {
-        let elapsed = Duration::from_millis(self.clock.now().saturating_sub(self.head_since.get()));
+        let elapsed = Duration::from_millis(self.worker.now.get().saturating_sub(self.head_since.get()));
         request_timeout.saturating_sub(elapsed)
     }
 
@@ -225,6 +235,11 @@ impl Connection {
         }
     }
 
+    /// Whether input of any kind may be delivered.
+    pub fn awaits_input(&self) -> bool {
+        self.awaits_head() || self.awaited_body() != Announced::Nothing
+    }
+
     /// Bytes of a head are delivered, `behind` of them behind its end. Without `behind`, the end
     /// is not among them.
     pub fn head_delivered(&self, bytes: usize, behind: Option<usize>) {
@@ -250,10 +265,32 @@ impl Connection {
         self.head_bytes.get()
     }
 
-    /// The input ends here: there will be no further head.
-    pub fn end_of_input(&self) {
+    /// The server takes no further input.
+    pub fn end_of_input(&self, why: Ending) {
         self.enter(Phase::Draining);
-        self.ending.set(Some(Ending::BodyNotRead));
+        self.ending.set(Some(why));
+    }
+
+    /// Says how many bytes the connection holds beyond its first buffers.
+    pub fn holds(&self, bytes: usize) {
+        let before = self.held.replace(bytes);
+        if bytes >= before {
+            self.worker.counts.held.fetch_add(bytes - before, Ordering::Relaxed);
+        } else {
+            self.worker.counts.held.fetch_sub(before - bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the connection holds bytes beyond its first buffers.
+    pub fn is_holding(&self) -> bool {
+        self.held.get() > 0
+    }
+
+    /// The connection is closed. Returns why, if the server ended it.
+    pub fn close(&self) -> Option<Ending> {
+        self.holds(0);
+        self.phase.set(Phase::Closed);
+        self.ending.get()
     }
 
     /// Bytes of a body of known length are delivered.
@@ -294,7 +331,7 @@ impl Connection {
 
     /// The peer has read something.
     pub fn write_progressed(&self) {
-        self.blocked.set(Some(self.clock.now()));
+        self.blocked.set(Some(self.worker.now.get()));
         self.touch();
     }
 
@@ -323,6 +360,7 @@ impl Connection {
         if self.ending.get().is_none() {
             self.ending.set(Some(ending));
         }
+        // Again at each sweep, in case that the connection could not end yet.
         if let Some(waker) = &*self.waker.borrow() {
             waker.wake_by_ref();
         }
@@ -341,7 +379,7 @@ impl Connection {
 impl Connection {
     /// The deadline that is over, if one is.
     pub fn overdue(&self, deadlines: &Deadlines) -> Option<Ending> {
-        let over = |since: u64, limit: Duration| Duration::from_millis(self.clock.now() - since) > limit;
+        let over = |since: u64, limit: Duration| Duration::from_millis(self.worker.now.get() - since) > limit;
         if let Some(since) = self.blocked.get() {
             return over(since, deadlines.request).then_some(Ending::ResponseNotRead);
         }
@@ -351,8 +389,35 @@ impl Connection {
             Phase::Draining => (self.since.get(), DRAIN_TIMEOUT, Ending::BodyNotRead),
             Phase::Idle => (self.since.get(), deadlines.idle, Ending::Idle),
             // The handlers and the readers of bodies have deadlines of their own.
-            Phase::Handling | Phase::Responding => return None,
+            Phase::Handling | Phase::Responding | Phase::Closed => return None,
         };
         over(since, limit).then_some(ending)
+    }
+
+    /// The number of the last change. The lowest has been inactive for the longest time.
+    pub fn change(&self) -> u64 {
+        self.change.get()
+    }
+
+    /// Whether the connection waits for a request.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.phase.get(), Phase::New | Phase::Idle)
+    }
+
+    /// Whether the connection waits for its peer only, and does not end yet.
+    pub fn is_evictable(&self) -> bool {
+        let works = matches!(self.phase.get(), Phase::Handling | Phase::Responding | Phase::Closed);
+        self.ending.get().is_none() && (!works || self.is_blocked())
+    }
+
+    /// Whether the connection has been idle for a short time only.
+    pub fn was_just_served(&self) -> bool {
+        let since = Duration::from_millis(self.worker.now.get() - self.since.get());
+        self.phase.get() == Phase::Idle && since < JUST_SERVED
+    }
+
+    /// Whether the connection can be ended to free memory.
+    pub fn is_holder(&self) -> bool {
+        self.is_holding() && self.ending.get().is_none() && (self.is_evictable() || self.reading.get())
     }
 }

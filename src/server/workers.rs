@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::{Extensions, HttpService, KeepAlive, Protocol};
 use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
 use actix_web::App;
@@ -14,7 +15,7 @@ use actix_web::dev::{AppConfig, Server, fn_service};
 use actix_web::web::{self, Data};
 use tokio::net::TcpStream;
 
-use super::connections::{GuardedStream, WorkerConnections};
+use super::connections::{GuardedStream, Limits, WorkerConnections};
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle};
 use crate::breaker::BreakerState;
 use crate::clients::loader::{self, Loader, SecondLevel};
@@ -29,27 +30,38 @@ use crate::keys::WorkerKeys;
 /// read.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves on one socket with this many workers: the public routes, the admin routes, or both.
+/// A listener and what it serves.
+pub(super) struct Listener {
+    pub socket: TcpListener,
+    pub workers: usize,
+    /// Whether it serves the public routes.
+    pub public: bool,
+    /// Whether it serves the admin routes.
+    pub admin: bool,
+    pub limits: Arc<Limits>,
+}
+
+/// Serves on one listener.
 ///
 /// # Errors
 /// When the socket is not usable.
-pub(super) fn serve(
-    config: &Config,
-    db: &Db,
-    shared: &Arc<Shared>,
-    listener: TcpListener,
-    workers: usize,
-    public: bool,
-    admin: bool,
-) -> std::io::Result<Server> {
+pub(super) fn serve(config: &Config, db: &Db, shared: &Arc<Shared>, listener: Listener) -> std::io::Result<Server> {
+    let Listener {
+        socket,
+        workers,
+        public,
+        admin,
+        limits,
+    } = listener;
     let (db, shared, cache) = (db.clone(), shared.clone(), config.cache.clone());
-    let address = listener.local_addr()?;
+    let address = socket.local_addr()?;
     let deadlines = Deadlines {
         request: config.server.request_timeout.0,
         idle: config.server.keep_alive.0,
     };
     let server = Server::build()
         .workers(workers)
+        .max_concurrent_connections(limits.max_per_worker(workers))
         .shutdown_timeout(config.server.shutdown_timeout.0.as_secs().max(1))
         .disable_signals();
     let stopping = server.graceful_shutdown_signal();
@@ -71,8 +83,9 @@ pub(super) fn serve(
         let app = app.into_factory().map_err(|error| error.error_response());
         // Only for generated URLs, of which there are none.
         let app = map_config(app, |_: ()| AppConfig::default());
-        let connections = WorkerConnections::new(deadlines);
+        let connections = WorkerConnections::new(deadlines, limits.clone());
         actix_web::rt::spawn(connections.clone().sweep());
+        actix_web::rt::spawn(connections.clone().take_turns());
         let stopping = stopping.clone();
         let http = HttpService::build()
             .graceful_shutdown_signal(move || {
@@ -90,12 +103,14 @@ pub(super) fn serve(
             .finish(app);
         fn_service(move |stream: TcpStream| {
             let peer = stream.peer_addr().ok();
-            let stream = GuardedStream::new(stream, connections.clone());
-            ready(Ok((stream, Protocol::Http1, peer)))
+            let stream = GuardedStream::accept(stream, peer.map(|peer| peer.ip()), &connections);
+            let accepted = stream.map(|stream| (stream, Protocol::Http1, peer));
+            // The error is not logged: the limits count and log rejections.
+            ready(accepted.ok_or(DispatchError::DisconnectTimeout))
         })
         .and_then(http)
     };
-    Ok(server.listen("mintage", listener, factory)?.run())
+    Ok(server.listen("mintage", socket, factory)?.run())
 }
 
 thread_local! {

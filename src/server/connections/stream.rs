@@ -8,6 +8,7 @@
 //! It never changes the bytes: it only decides in which pieces, and when, they are delivered.
 
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
@@ -15,9 +16,11 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use super::limits::Admission;
 use super::registry::WorkerConnections;
 use super::scan::HeadScan;
-use crate::http::connection::{Announced, Connection, Ending};
+use crate::http::connection::{Announced, Connection, Phase};
+use crate::metrics::Ending;
 
 /// Bytes of a head that may be delivered without its end.
 const MAX_HEAD: usize = 32 << 10;
@@ -53,23 +56,36 @@ pub struct GuardedStream<S> {
     /// Bytes that were read and may not be delivered yet, from `kept_from` on.
     kept: Vec<u8>,
     kept_from: usize,
+    /// Bytes of a body that were delivered apart from their head.
+    body: usize,
+    /// Bytes of output that did not fit into the kernel's buffer.
+    unsent: usize,
     /// Bytes that were thrown away.
     drained: usize,
+    waits_for_turn: bool,
+    /// The last to be dropped: until then, the connection counts.
+    _admission: Admission,
 }
 
 impl<S: Transport> GuardedStream<S> {
-    /// Guards a stream.
-    pub fn new(inner: S, owner: Rc<WorkerConnections>) -> Self {
-        Self {
+    /// Guards an accepted stream. `None` if its peer has too many connections: then it is to be
+    /// dropped.
+    pub fn accept(inner: S, peer: Option<IpAddr>, owner: &Rc<WorkerConnections>) -> Option<Self> {
+        let (connection, admission) = owner.admit(peer)?;
+        Some(Self {
             inner,
-            connection: owner.add(),
-            owner,
+            connection,
+            owner: owner.clone(),
             scan: HeadScan::default(),
             head_ended: false,
             kept: Vec::new(),
             kept_from: 0,
+            body: 0,
+            unsent: 0,
             drained: 0,
-        }
+            waits_for_turn: false,
+            _admission: admission,
+        })
     }
 
     /// The state of the connection, for the middleware.
@@ -83,6 +99,7 @@ impl<S: Transport> GuardedStream<S> {
             Announced::Length(rest) => {
                 let of_body = bytes.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
                 self.connection.body_delivered(of_body);
+                self.body += of_body;
                 self.scan = HeadScan::default();
                 return of_body;
             }
@@ -90,7 +107,9 @@ impl<S: Transport> GuardedStream<S> {
             Announced::Unknown if !head_ended => {
                 let end = self.scan.end(bytes);
                 self.head_ended = end.is_some();
-                return end.unwrap_or(bytes.len());
+                let of_body = end.unwrap_or(bytes.len());
+                self.body += of_body;
+                return of_body;
             }
             Announced::Nothing if !head_ended && self.connection.awaits_head() => self.scan.end(bytes),
             _ => return 0,
@@ -127,6 +146,7 @@ impl<S: Transport> GuardedStream<S> {
         } else {
             self.kept_from = 0;
         }
+        self.account();
         if admitted == 0 {
             Poll::Pending
         } else {
@@ -135,42 +155,44 @@ impl<S: Transport> GuardedStream<S> {
     }
 
     /// Reads a connection on which output waits, which ends, or whose body nobody reads.
-    fn poll_exceptional(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Option<Poll<io::Result<()>>> {
+    fn poll_exceptional(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let ending = self.connection.ending();
         if self.connection.is_blocked() {
             // `poll_flush` wakes the task once the output is sent.
-            return Some(match ending {
+            return match ending {
                 Some(_) => Poll::Ready(Err(self.abort())),
                 None => Poll::Pending,
-            });
+            };
         }
-        match ending {
-            None => Some(self.drain(context, buf)),
-            Some(Ending::Idle) if self.kept.is_empty() => {
-                let before = buf.filled().len();
-                match Pin::new(&mut self.inner).poll_read(context, buf) {
-                    Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                        // A request arrived just in time.
-                        self.connection.goes_on();
-                        Some(self.deliver_read(buf, before, false))
-                    }
-                    Poll::Ready(Err(error)) => Some(Poll::Ready(Err(error))),
-                    _ => Some(Poll::Ready(Ok(()))),
-                }
+        let Some(ending) = ending else {
+            return self.drain(context, buf);
+        };
+        match (self.connection.phase(), ending) {
+            (Phase::New | Phase::Head, Ending::HeadTimeout) => self.answer(context, HEAD_TIMEOUT, ending),
+            (Phase::Idle, _) if self.kept.is_empty() => self.last_chance(context, buf),
+            (Phase::Handling | Phase::Responding, _) => Poll::Ready(Err(self.abort())),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// An idle connection ends, unless a request has just arrived.
+    fn last_chance(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        match Pin::new(&mut self.inner).poll_read(context, buf) {
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                self.connection.goes_on();
+                self.deliver_read(buf, before, false)
             }
-            Some(Ending::HeadTimeout) => Some(self.answer(context, HEAD_TIMEOUT)),
-            Some(Ending::HeadTooLarge) => Some(self.answer(context, HEAD_TOO_LARGE)),
-            Some(_) if self.connection.awaits_head() => Some(Poll::Ready(Ok(()))),
-            Some(Ending::BodyNotRead) => Some(Poll::Ready(Ok(()))),
-            Some(_) => Some(Poll::Ready(Err(self.abort()))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
         }
     }
 
     /// Answers a head that was not complete, and ends the connection. If the few bytes do not fit
     /// into the kernel's buffer, there is no peer that reads.
-    fn answer(&mut self, context: &mut Context<'_>, answer: &[u8]) -> Poll<io::Result<()>> {
+    fn answer(&mut self, context: &mut Context<'_>, answer: &[u8], why: Ending) -> Poll<io::Result<()>> {
         let _ = Pin::new(&mut self.inner).poll_write(context, answer);
-        self.connection.end_of_input();
+        self.connection.end_of_input(why);
         Poll::Ready(Ok(()))
     }
 
@@ -197,11 +219,23 @@ impl<S: Transport> GuardedStream<S> {
         if admitted < read {
             self.kept.extend_from_slice(&buf.filled()[before + admitted..]);
             buf.set_filled(before + admitted);
-            if admitted == 0 {
-                return Poll::Pending;
-            }
         }
-        Poll::Ready(Ok(()))
+        if admitted < read || !self.head_ended {
+            self.account();
+        }
+        if admitted == 0 {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// Counts what the connection holds beyond the first buffers.
+    fn account(&self) {
+        let kept = self.kept.len() - self.kept_from;
+        self.connection
+            .holds(kept + self.connection.head_bytes() + self.body + self.unsent);
+        self.owner.bound_memory();
     }
 
     fn abort(&self) -> io::Error {
@@ -220,18 +254,17 @@ impl<S: Transport> AsyncRead for GuardedStream<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         this.connection.wakes(context.waker());
-        if this.connection.is_exceptional()
-            && let Some(exceptional) = this.poll_exceptional(context, buf)
-        {
-            return exceptional;
+        this.waits_for_turn = false;
+        if this.connection.is_exceptional() {
+            return this.poll_exceptional(context, buf);
         }
         // actix reads until there is nothing left, and only then decodes.
         let head_ended = std::mem::take(&mut this.head_ended);
+        if !head_ended && this.connection.head_bytes() > MAX_HEAD && this.connection.awaits_head() {
+            return this.answer(context, HEAD_TOO_LARGE, Ending::HeadTooLarge);
+        }
         if !this.kept.is_empty() {
             return this.deliver_kept(buf, head_ended);
-        }
-        if this.connection.awaits_head() && this.connection.head_bytes() > MAX_HEAD {
-            return this.answer(context, HEAD_TOO_LARGE);
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(context, buf))?;
@@ -254,6 +287,8 @@ impl<S: Transport> AsyncWrite for GuardedStream<S> {
             Poll::Pending => {
                 this.connection.wakes(context.waker());
                 this.connection.write_blocked();
+                this.unsent = buf.len();
+                this.account();
             }
             Poll::Ready(_) if blocked => this.connection.write_progressed(),
             Poll::Ready(_) => {}
@@ -266,10 +301,19 @@ impl<S: Transport> AsyncWrite for GuardedStream<S> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.inner).poll_flush(context))?;
         let was_blocked = this.connection.flushed();
-        let delivers = || this.connection.awaits_head() || this.connection.awaited_body() != Announced::Nothing;
-        if was_blocked || (!this.kept.is_empty() && delivers()) {
-            // Other connections come first.
+        if this.connection.is_holding() {
+            this.unsent = 0;
+            if this.connection.awaits_head() {
+                this.body = 0;
+            }
+            this.account();
+        }
+        if was_blocked {
+            // Nothing was read meanwhile.
             context.waker().wake_by_ref();
+        } else if !this.kept.is_empty() && this.connection.awaits_input() && !this.waits_for_turn {
+            this.waits_for_turn = true;
+            this.owner.wait_for_turn(context.waker());
         }
         Poll::Ready(Ok(()))
     }
