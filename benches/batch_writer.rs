@@ -35,6 +35,7 @@ fn claims(ids: &mut TokenIdSource, now: UnixMillis) -> AccessTokenClaims {
         exp: now.seconds() + 3600,
         jti: ids.next(now),
         one_time: false,
+        secret_id: None,
     }
 }
 

@@ -5,7 +5,7 @@
 //! `tests/repository/architecture.rs` reads this list and fails on every other dependency.
 //!
 //! ```text
-//! main        → cli
+//! main        → cli process
 //! cli         → server logging systemd db api keys gateway config metrics oauth
 //! server      → http admin actors clients records revocation cluster readiness peers systemd db keys gateway throttle metrics config oauth
 //! http        → admin actors clients records revocation cluster readiness peers api keys gateway throttle metrics config oauth
@@ -20,6 +20,7 @@
 //! db          → api keys gateway metrics config oauth
 //! logging     → config
 //! systemd     →
+//! process     →
 //! api         → keys gateway oauth
 //! keys        → oauth
 //! gateway     → oauth
@@ -80,6 +81,7 @@ pub mod logging;
 pub mod metrics;
 pub mod oauth;
 pub mod peers;
+pub mod process;
 pub mod random;
 pub mod readiness;
 pub mod records;

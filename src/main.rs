@@ -9,5 +9,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    mintage::process::install_panic_hook();
+    if let Err(error) = mintage::process::forbid_core_dumps() {
+        eprintln!("mintage: a crash may leave a core dump, which contains keys: {error}");
+    }
     mintage::cli::run(std::env::args_os())
 }

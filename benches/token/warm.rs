@@ -159,6 +159,7 @@ pub fn claims() -> AccessTokenClaims {
         exp: NOW.seconds() + 3600,
         jti: TokenIdSource::new().next(NOW),
         one_time: false,
+        secret_id: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::clock::Clock;
-use crate::db::Db;
+use crate::db::{Db, DbError};
 use crate::revocation::Revocations;
 
 /// The time between two removals of expired revocations.
@@ -69,9 +69,8 @@ impl RevocationSweeper {
         let loading = tokio::task::spawn_blocking(work).into_actor(self);
         ctx.spawn(loading.map(|loaded, this, _| {
             this.loading = false;
-            match loaded {
-                Ok(Ok(())) => log::warn!("clock set back, revocations reloaded"),
-                Ok(Err(error)) => log::debug!(error:%; "revocations not reloaded"),
+            match loaded.map_err(DbError::stopped).flatten() {
+                Ok(()) => log::warn!("clock set back, revocations reloaded"),
                 Err(error) => log::debug!(error:%; "revocations not reloaded"),
             }
         }));

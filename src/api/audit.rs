@@ -4,8 +4,8 @@
 //! of one.
 
 use serde::Serialize;
-use serde_json::Value;
-use strum::IntoStaticStr;
+use serde_json::{Value, json};
+use strum::{EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 /// The actor of an event and its source.
@@ -13,8 +13,44 @@ use utoipa::ToSchema;
 pub struct Principal {
     /// A client id, a user of the machine, or `mintage` itself.
     pub actor: String,
+    /// The name space of `actor`: a client may be called like a user.
+    pub kind: ActorKind,
     /// An address, or `command line`.
     pub source: String,
+    /// An object of what else is known about the actor.
+    pub context: Value,
+}
+
+impl Principal {
+    /// The server itself, because of the setting or step `source`.
+    pub fn server(source: &str) -> Self {
+        Self {
+            actor: "mintage".into(),
+            kind: ActorKind::Server,
+            source: source.into(),
+            context: json!({}),
+        }
+    }
+}
+
+/// What an actor is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, Serialize, ToSchema)]
+#[strum(serialize_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
+pub enum ActorKind {
+    /// A client, authenticated by its token.
+    Client,
+    /// The user of the operating system that runs a command.
+    User,
+    /// The server.
+    Server,
+}
+
+impl ActorKind {
+    /// The value in the database.
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
 }
 
 /// The audited actions.
@@ -82,8 +118,10 @@ pub struct AuditDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub at: String,
-    /// The client id, the user of the machine, or `mintage` itself.
+    /// The client id, the user of the machine with its uid, or `mintage` itself.
     pub actor: String,
+    /// What `actor` is: a client may be called like a user.
+    pub actor_kind: ActorKind,
     /// An address, `command line` and the host, or the setting that caused it.
     pub source: String,
     /// The action, such as `client.create`.
@@ -93,6 +131,10 @@ pub struct AuditDocument {
     /// The changed members, before and after.
     #[schema(value_type = Object)]
     pub detail: Value,
+    /// What else is known about the actor: `token`, the `jti` of its token; on the command line
+    /// `login_uid`, and `sudo_user` and `sudo_uid` as the environment claims them.
+    #[schema(value_type = Object)]
+    pub context: Value,
 }
 
 /// The members that differ between two documents, each with its value before and after.

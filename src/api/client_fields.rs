@@ -7,7 +7,8 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, SchemaType, Type};
 
-use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX, TTL_SECONDS};
+use crate::oauth::client::{AuthMethod, Client, ClientId, TTL_SECONDS};
+use crate::oauth::duty::{Duty, RESERVED_PREFIX, is_reserved};
 use crate::oauth::resource::{is_absolute_uri, uri_schema};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
@@ -24,10 +25,12 @@ pub struct ClientFields {
     pub name: Option<String>,
     /// Whether the client gets tokens.
     pub enabled: Option<bool>,
-    /// The scopes that the client may request.
+    /// The scopes that the client may request. Of those that begin with `mintage:`, only the duties
+    /// of operators exist.
     #[schema(pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub scope: Option<String>,
-    /// The scopes of a token request without scope; `null`: all except the reserved ones.
+    /// The scopes of a token request without scope; `null`: all except the reserved ones, those that
+    /// begin with `mintage:`. It never contains a reserved one.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub default_scope: Option<Option<String>>,
@@ -78,6 +81,10 @@ const MAX_URI: usize = 2000;
 
 /// Maximum length of a scope, in bytes. Every token of the client contains it.
 const MAX_SCOPE: usize = 4000;
+
+/// The rule for reserved scopes.
+const KNOWN_SCOPES: &str = "scope tokens that, if they begin with mintage:, end with admin, read, clients, keys, routes, \
+                            tokens, audit or introspect";
 
 impl ClientFields {
     /// The id of a new client: the given id, or a generated one.
@@ -172,6 +179,10 @@ impl ClientFields {
     fn apply_scopes(&self, client: &Client, changed: &mut Client) -> Result<(), MalformedClient> {
         if let Some(scope) = &self.scope {
             changed.scope = parse_scope("scope", scope)?;
+            // A later version may give an unknown one a meaning. Its client would then have a right
+            // that no one granted.
+            let is_unknown = |token: &str| is_reserved(token) && Duty::of(token).is_none();
+            require("scope", KNOWN_SCOPES, !changed.scope.tokens().any(is_unknown))?;
         }
         let automatic = |client: &Client| client.scope.without_prefix(RESERVED_PREFIX);
         changed.default_scope = match &self.default_scope {
@@ -184,8 +195,8 @@ impl ClientFields {
         };
         require(
             "default_scope",
-            "a part of the scope",
-            changed.scope.covers(&changed.default_scope),
+            "a part of the scope, without scopes that begin with mintage:",
+            changed.scope.covers(&changed.default_scope) && !changed.default_scope.tokens().any(is_reserved),
         )
     }
 }
@@ -303,6 +314,21 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_another_member_keeps_an_unknown_reserved_scope() {
+        let old = Client {
+            scope: Scope::parse("a mintage:later").unwrap(),
+            default_scope: Scope::parse("a").unwrap(),
+            ..client()
+        };
+        let fields: ClientFields = serde_json::from_str(r#"{"enabled": false}"#).unwrap();
+        let changed = fields.applied_to(&old, NOW).unwrap();
+        assert_eq!(
+            (changed.scope.as_str(), changed.default_scope.as_str()),
+            ("a mintage:later", "a")
+        );
+    }
+
+    #[test]
     fn every_version_has_its_own_time() {
         assert!(changed("{}").unwrap().updated_at > client().updated_at);
     }
@@ -315,6 +341,9 @@ mod tests {
             (r#"{"name": "a\u0007"}"#, "name"),
             (r#"{"scope": "a  b"}"#, "scope"),
             (r#"{"default_scope": "c"}"#, "default_scope"),
+            (r#"{"default_scope": "a mintage:admin"}"#, "default_scope"),
+            (r#"{"scope": "a mintage:later"}"#, "scope"),
+            (r#"{"scope": "mintage:ADMIN"}"#, "scope"),
             (r#"{"audiences": ["orders"]}"#, "audiences"),
             (
                 r#"{"introspection_audiences": ["https://a#b"]}"#,

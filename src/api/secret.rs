@@ -25,7 +25,7 @@ impl From<&StoredSecret> for SecretDocument {
     fn from(secret: &StoredSecret) -> Self {
         let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
         Self {
-            secret_id: secret.id.clone(),
+            secret_id: secret.id.to_string(),
             created_at: secret.created_at.to_string(),
             expires_at: time(secret.expires_at),
             last_used_at: time(secret.last_used.moment()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::principal;
 use crate::api::audit::Principal;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
@@ -55,18 +56,9 @@ impl Context {
         Ok(self.sources.load()?)
     }
 
-    /// Who runs this command, for the audit log: the user of the machine, or the user who called
-    /// `sudo`.
+    /// Who runs this command, for the audit log.
     pub fn principal(&self) -> Principal {
-        let named = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-        let user = named("SUDO_USER")
-            .or_else(|| named("USER"))
-            .or_else(|| named("LOGNAME"));
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        Principal {
-            actor: user.unwrap_or_else(|| "unknown".into()),
-            source: format!("command line {}", host.trim()).trim_end().to_owned(),
-        }
+        principal::of_process()
     }
 
     /// Runs `work` on the database, after migrating its schema if the configuration allows that.

@@ -9,6 +9,7 @@ mod context;
 mod dev;
 mod key;
 mod migrate;
+mod principal;
 mod route;
 mod serve;
 mod stats;

@@ -106,7 +106,7 @@ fn argument(malformed: MalformedRoute) -> &'static str {
     match malformed {
         MalformedRoute::Method => "--method",
         MalformedRoute::Host => "--host",
-        MalformedRoute::Scope => "--scope",
+        MalformedRoute::Scope | MalformedRoute::ReservedScope => "--scope",
         MalformedRoute::Audience => "--audience",
         _ => "--path",
     }

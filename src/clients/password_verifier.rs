@@ -268,7 +268,7 @@ impl PasswordVerifier {
         &self,
         tag: Tag,
         client: ClientId,
-        secret_id: String,
+        secret_id: Arc<str>,
         hashes: (SecretHash, SecretHash),
         at: UnixMillis,
     ) {

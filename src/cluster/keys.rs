@@ -71,10 +71,7 @@ impl Rotation {
         if due.is_none_or(|due| due.is_empty()) {
             return Ok(());
         }
-        let by = Principal {
-            actor: "mintage".into(),
-            source: "keys.rotate_every".into(),
-        };
+        let by = Principal::server("keys.rotate_every");
         self.publish(by, move |keys, now| rotation::due(keys, &schedule, now).publish)
             .await?;
         Ok(())
@@ -117,7 +114,7 @@ impl Rotation {
         };
         let generated = tokio::task::spawn_blocking(generate).await;
         generated
-            .map_err(|stopped| DbError::Unavailable(stopped.to_string()))?
+            .map_err(DbError::stopped)?
             .map_err(|error| DbError::Query(error.to_string()))
     }
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::audit;
-use crate::api::audit::{AuditDocument, AuditEvent, Principal};
+use crate::api::audit::{ActorKind, AuditDocument, AuditEvent, Principal};
 use crate::time::UnixMillis;
 
 /// Runs `work` and writes its event in one transaction. `work` returns no event if it changed
@@ -72,6 +72,8 @@ struct NewRow<'a> {
     action: &'a str,
     subject: &'a str,
     detail: String,
+    kind: &'static str,
+    context: String,
 }
 
 impl<'a> NewRow<'a> {
@@ -83,6 +85,8 @@ impl<'a> NewRow<'a> {
             action: event.action.name(),
             subject: &event.subject,
             detail: event.detail.to_string(),
+            kind: principal.kind.name(),
+            context: principal.context.to_string(),
         }
     }
 }
@@ -96,6 +100,8 @@ struct AuditRow {
     action: String,
     subject: String,
     detail: String,
+    kind: Option<String>,
+    context: Option<String>,
 }
 
 /// At most `limit` events, newest first, and older than number `before` if given.
@@ -126,14 +132,27 @@ pub fn since(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditDocumen
 
 impl AuditRow {
     fn into_document(self) -> AuditDocument {
+        let object = |text: &str| serde_json::from_str(text).unwrap_or_default();
         AuditDocument {
             id: self.id,
             at: UnixMillis(self.at_ms).to_string(),
+            actor_kind: self.kind(),
             actor: self.who,
             source: self.origin,
             action: self.action,
             subject: self.subject,
-            detail: serde_json::from_str(&self.detail).unwrap_or_default(),
+            detail: object(&self.detail),
+            context: object(self.context.as_deref().unwrap_or("{}")),
         }
+    }
+
+    /// Version 0.1 did not store the kind. The source tells it.
+    fn kind(&self) -> ActorKind {
+        let stored = self.kind.as_deref().and_then(|kind| kind.parse().ok());
+        stored.unwrap_or_else(|| match self.origin.as_str() {
+            "keys.rotate_every" => ActorKind::Server,
+            source if source.starts_with("command line") => ActorKind::User,
+            _ => ActorKind::Client,
+        })
     }
 }

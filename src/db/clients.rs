@@ -10,7 +10,8 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, tokens};
 use super::{client_status, locks, secrets};
-use crate::oauth::client::{AuthMethod, Client, ClientId, RESERVED_PREFIX};
+use crate::oauth::client::{AuthMethod, Client, ClientId};
+use crate::oauth::duty::RESERVED_PREFIX;
 use crate::oauth::scope::Scope;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
@@ -274,7 +275,11 @@ impl ClientRow {
             |column: &str| DbError::Inconsistent(format!("client {:?} has a malformed {column}", self.client_id));
         let scope = scope_of(&self.scope).ok_or_else(|| malformed("scope"))?;
         let default_scope = match &self.default_scope {
-            Some(text) => scope_of(text).ok_or_else(|| malformed("default_scope"))?,
+            // An earlier version let reserved scopes be a default.
+            Some(text) => {
+                let scope = scope_of(text).ok_or_else(|| malformed("default_scope"))?;
+                scope.without_prefix(RESERVED_PREFIX)
+            }
             None => scope.without_prefix(RESERVED_PREFIX),
         };
         let auth_methods: Result<Vec<AuthMethod>, String> = words(&self.auth_methods).map(str::parse).collect();

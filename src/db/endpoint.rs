@@ -213,8 +213,7 @@ impl Endpoint {
             result
         });
         let result = match timeout_at(deadline, job).await {
-            Ok(Ok(result)) => result,
-            Ok(Err(stopped)) => Err(DbError::Unavailable(format!("the call was stopped: {stopped}"))),
+            Ok(result) => result.map_err(DbError::stopped).flatten(),
             Err(_) => Err(DbError::Unavailable("no answer within database.query_timeout".into())),
         };
         call.ended(&result);

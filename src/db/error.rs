@@ -3,6 +3,7 @@
 use std::fmt;
 
 use diesel::result::{DatabaseErrorKind, Error};
+use tokio::task::JoinError;
 
 /// A call to the database failed. The text is for the log; clients never receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,9 +26,13 @@ impl DbError {
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Disconnected(_))
     }
-}
 
-impl DbError {
+    /// The error of a task that panicked or was cancelled. Its own text is withheld, because it
+    /// contains the message of the panic and so any value (G8); the panic has been logged.
+    pub fn stopped(_: JoinError) -> Self {
+        Self::Unavailable("a task of this process ended early".into())
+    }
+
     /// The error that a message of the database describes.
     pub(super) fn from_message(message: &str) -> Self {
         let contains_any = |phrases: &[&str]| phrases.iter().any(|phrase| message.contains(phrase));

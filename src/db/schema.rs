@@ -114,5 +114,7 @@ diesel::table! {
         action -> Text,
         subject -> Text,
         detail -> Text,
+        kind -> Nullable<Text>,
+        context -> Nullable<Text>,
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn insert_many(conn: &mut Conn, clients: &[&Client]) -> Result<(), Db
 impl SecretRow {
     fn new(client: &ClientId, secret: &StoredSecret) -> Self {
         Self {
-            secret_id: secret.id.clone(),
+            secret_id: secret.id.to_string(),
             client_id: client.as_str().to_owned(),
             hash: secret.hash.to_stored(),
             created_at_ms: secret.created_at.0,
@@ -210,7 +210,7 @@ pub(super) fn of_clients(conn: &mut Conn, clients: &[&str]) -> Result<Vec<(Strin
             let hash = SecretHash::from_stored(&row.hash)
                 .ok_or_else(|| DbError::Inconsistent(format!("secret {} has a malformed hash", row.secret_id)))?;
             let secret = StoredSecret {
-                id: row.secret_id,
+                id: row.secret_id.into(),
                 hash,
                 created_at: UnixMillis(row.created_at_ms),
                 expires_at: row.expires_at_ms.map(UnixMillis),

@@ -98,7 +98,7 @@ fn imported(client: &Client) -> Option<AuditEvent> {
 }
 
 fn created(client: &Client) -> serde_json::Value {
-    let secret_ids: Vec<&str> = client.secrets.iter().map(|secret| secret.id.as_str()).collect();
+    let secret_ids: Vec<&str> = client.secrets.iter().map(|secret| &*secret.id).collect();
     json!({ "client": ClientDocument::from(client), "secret_ids": secret_ids })
 }
 
@@ -207,7 +207,7 @@ pub fn add_secret(
         let added = secrets::add(conn, id, secret, others_end)?;
         let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
         let detail = json!({
-            "secret_id": secret.id,
+            "secret_id": &*secret.id,
             "expires_at": time(secret.expires_at),
             "others_expire_at": time(others_end),
         });

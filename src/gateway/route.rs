@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::host::Host;
 use super::path::{RejectedPath, normal_path};
+use crate::oauth::duty::is_reserved;
 use crate::oauth::resource::is_absolute_uri;
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
@@ -84,6 +85,8 @@ pub enum MalformedRoute {
     Host,
     /// The scope is malformed.
     Scope,
+    /// The scope is reserved for operators.
+    ReservedScope,
     /// The audience is malformed.
     Audience,
 }
@@ -101,6 +104,9 @@ impl MalformedRoute {
             Self::Method => "the method must be in capital letters, as in GET",
             Self::Host => "the host must be a name or an address without a port",
             Self::Scope => "the scope must be scope tokens separated by single spaces",
+            Self::ReservedScope => {
+                "the scope must not begin with mintage:, because /validate accepts no token with such a scope"
+            }
             Self::Audience => "the audience must be an absolute URI without fragment",
         }
     }
@@ -113,6 +119,14 @@ impl fmt::Display for MalformedRoute {
 }
 
 impl std::error::Error for MalformedRoute {}
+
+fn required_scope(text: &str) -> Result<Scope, MalformedRoute> {
+    let scope = Scope::parse(text).map_err(|_| MalformedRoute::Scope)?;
+    if scope.tokens().any(is_reserved) {
+        return Err(MalformedRoute::ReservedScope);
+    }
+    Ok(scope)
+}
 
 impl NewRoute {
     /// Builds the route.
@@ -133,7 +147,7 @@ impl NewRoute {
             path: PathTemplate::parse(&self.path)?,
             method: method.transpose()?,
             host: host.transpose()?,
-            scope: Scope::parse(&self.scope).map_err(|_| MalformedRoute::Scope)?,
+            scope: required_scope(&self.scope)?,
             audience: audience.map(Arc::from),
             created_at: now,
         })
@@ -325,6 +339,10 @@ mod tests {
         assert_eq!(error_of(|new| new.method = Some(String::new())), MalformedRoute::Method);
         assert_eq!(error_of(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
         assert_eq!(error_of(|new| new.scope = String::new()), MalformedRoute::Scope);
+        assert_eq!(
+            error_of(|new| new.scope = "a mintage:read".into()),
+            MalformedRoute::ReservedScope
+        );
         assert_eq!(
             error_of(|new| new.audience = Some("orders".into())),
             MalformedRoute::Audience

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas;
 use super::auth::bearer;
-use super::auth::client::{FormCredentials, authenticate};
+use super::auth::client::{Authenticated, FormCredentials, authenticate};
 use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
@@ -39,7 +39,7 @@ pub async fn introspect(request: HttpRequest, payload: Payload) -> Result<HttpRe
         client_id: parameters.client_id.take(),
         client_secret: parameters.client_secret.take(),
     };
-    let client = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
     let visible = claims.filter(|claims| introspection::may_introspect(&client, claims));

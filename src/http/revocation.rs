@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas;
-use super::auth::client::{FormCredentials, authenticate};
+use super::auth::client::{Authenticated, FormCredentials, authenticate};
 use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
@@ -42,7 +42,7 @@ pub async fn revoke(request: HttpRequest, payload: Payload) -> Result<HttpRespon
         client_id: parameters.client_id.take(),
         client_secret: parameters.client_secret.take(),
     };
-    let client = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let verified = match worker.keys.verify(&token, now) {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),

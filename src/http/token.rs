@@ -3,7 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
-use super::auth::client::{FormCredentials, authenticate};
+use super::auth::client::{Authenticated, FormCredentials, authenticate};
 use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
@@ -38,7 +38,7 @@ pub async fn issue(request: HttpRequest, payload: Payload) -> Result<HttpRespons
         client_id: token_request.client_id.take(),
         client_secret: token_request.client_secret.take(),
     };
-    let client = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
     let claims = grant::client_credentials(&client, &token_request, &policy, now, id)?;

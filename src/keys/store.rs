@@ -171,6 +171,7 @@ mod tests {
             exp: 2,
             jti: TokenId::new(UnixMillis(1000), [1; 10]),
             one_time: false,
+            secret_id: None,
         }
     }
 

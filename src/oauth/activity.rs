@@ -108,6 +108,7 @@ mod tests {
             exp: 1060,
             jti: TokenId::new(ISSUED, [0; 10]),
             one_time: false,
+            secret_id: None,
         };
         is_active(&claims, issuer, audience, revocations, UnixMillis(now))
     }

@@ -33,6 +33,9 @@ pub struct AccessTokenClaims {
     pub jti: TokenId,
     /// Present and true in a token that `/validate` accepts once.
     pub one_time: bool,
+    /// The id of the secret that the token was issued for. Only a token for `/admin` has it: the
+    /// token ends with the secret.
+    pub secret_id: Option<Arc<str>>,
 }
 
 /// The `aud` claim: a string, or an array if there are several (RFC 7519 §4.1.3).
@@ -98,10 +101,19 @@ impl AccessTokenClaims {
         json::number(buffer, self.exp);
         buffer.extend_from_slice(b",\"jti\":\"");
         buffer.extend_from_slice(&self.jti.text());
+        let Some(secret_id) = &self.secret_id else {
+            buffer.extend_from_slice(match self.one_time {
+                true => b"\",\"one_time\":true}",
+                false => b"\"}",
+            });
+            return;
+        };
         buffer.extend_from_slice(match self.one_time {
-            true => b"\",\"one_time\":true}",
-            false => b"\"}",
+            true => b"\",\"one_time\":true,\"secret_id\":",
+            false => b"\",\"secret_id\":",
         });
+        json::text(buffer, secret_id);
+        buffer.push(b'}');
     }
 }
 
@@ -127,6 +139,8 @@ impl<'de> Deserialize<'de> for AccessTokenClaims {
             jti: Cow<'a, str>,
             #[serde(default)]
             one_time: bool,
+            #[serde(default)]
+            secret_id: Option<Arc<str>>,
         }
         let presented = Presented::deserialize(deserializer)?;
         if presented.sub != presented.client_id {
@@ -143,6 +157,7 @@ impl<'de> Deserialize<'de> for AccessTokenClaims {
             exp: presented.exp,
             jti: TokenId::parse(&presented.jti).ok_or_else(|| de::Error::custom("malformed jti"))?,
             one_time: presented.one_time,
+            secret_id: presented.secret_id,
         })
     }
 }
@@ -186,6 +201,7 @@ mod tests {
             exp: 2,
             jti: TokenId::new(UnixMillis(1000), [0; 10]),
             one_time: false,
+            secret_id: None,
         }
     }
 
@@ -213,6 +229,24 @@ mod tests {
         let text = json_of(&many);
         assert!(text.contains(r#""aud":["urn:a","urn:b"]"#) && text.contains(r#""one_time":true"#));
         assert_eq!(serde_json::from_str::<AccessTokenClaims>(&text).unwrap(), many);
+    }
+
+    #[test]
+    fn the_id_of_the_secret_is_the_last_claim_and_optional() {
+        for one_time in [false, true] {
+            let plain = AccessTokenClaims { one_time, ..claims() };
+            let with_secret = AccessTokenClaims {
+                secret_id: Some("s\"1".into()),
+                ..plain.clone()
+            };
+            let text = json_of(&with_secret);
+            assert_eq!(text.replace(r#","secret_id":"s\"1""#, ""), json_of(&plain));
+            assert_eq!(serde_json::from_str::<AccessTokenClaims>(&text).unwrap(), with_secret);
+            assert_eq!(
+                serde_json::from_str::<AccessTokenClaims>(&json_of(&plain)).unwrap(),
+                plain
+            );
+        }
     }
 
     #[test]

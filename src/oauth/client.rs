@@ -134,10 +134,6 @@ pub struct Client {
 /// Allowed lifetimes of a client's tokens, in seconds: 1 s to 30 d.
 pub const TTL_SECONDS: std::ops::RangeInclusive<i64> = 1..=30 * 24 * 3600;
 
-/// Scopes with this prefix grant rights on Mintage itself and are never part of a default scope
-/// (docs/protocol.md#p19).
-pub const RESERVED_PREFIX: &str = "mintage:";
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -65,6 +65,7 @@ pub fn client_credentials(
         exp: iat + ttl,
         jti,
         one_time: request.one_time,
+        secret_id: None,
     })
 }
 

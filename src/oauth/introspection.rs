@@ -2,20 +2,18 @@
 
 use super::claims::AccessTokenClaims;
 use super::client::Client;
+use super::duty::Duty;
 use super::json;
 
-/// A client with this scope may introspect every token.
-pub const INTROSPECT_SCOPE: &str = "mintage:introspect";
-
 /// Whether a client may introspect a token: its own, one for an introspection audience of the
-/// client, or any token if the client has [`INTROSPECT_SCOPE`] (docs/protocol.md#p32).
+/// client, or any token if the client has the scope of [`Duty::Introspect`] (docs/protocol.md#p32).
 pub fn may_introspect(client: &Client, claims: &AccessTokenClaims) -> bool {
     *claims.client_id == *client.id.as_str()
         || client
             .introspection_audiences
             .iter()
             .any(|served| claims.aud.contains(served))
-        || client.scope.contains(INTROSPECT_SCOPE)
+        || client.scope.contains(Duty::Introspect.name())
 }
 
 /// The response for every other token. It does not contain the reason (RFC 7662 §2.2).

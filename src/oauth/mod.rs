@@ -11,6 +11,7 @@ pub mod claims;
 pub mod client;
 pub mod client_secret;
 pub mod denial;
+pub mod duty;
 pub mod error;
 pub mod form;
 pub mod grant;

@@ -18,8 +18,9 @@ use crate::time::UnixMillis;
 /// A secret of a client: its hash and its period of validity.
 #[derive(Clone, Debug)]
 pub struct StoredSecret {
-    /// The id of the secret in commands and responses. It is not confidential.
-    pub id: String,
+    /// The id of the secret in commands and responses. It is not confidential. Shared, because a
+    /// token request passes it on.
+    pub id: Arc<str>,
     /// The hash that a presented secret is compared with.
     pub hash: SecretHash,
     /// When the secret was created.
@@ -39,7 +40,7 @@ impl StoredSecret {
     /// A stored secret for an imported hash. It does not expire.
     pub fn with_hash(hash: SecretHash, now: UnixMillis) -> Self {
         Self {
-            id: random_text(SECRET_ID_LENGTH),
+            id: random_text(SECRET_ID_LENGTH).into(),
             hash,
             created_at: now,
             expires_at: None,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::oauth::client::{Client, ClientId};
+use crate::oauth::duty::RESERVED_PREFIX;
 use crate::oauth::scope::Scope;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::{LastUsed, StoredSecret};
@@ -85,7 +86,7 @@ impl From<&SharedClient> for Value {
         let client = &shared.client;
         let texts = |texts: &[std::sync::Arc<str>]| texts.iter().map(|text| text.to_string()).collect();
         let secret = |secret: &StoredSecret| Secret {
-            id: secret.id.clone(),
+            id: secret.id.to_string(),
             hash: secret.hash.to_stored(),
             created_at_ms: secret.created_at.0,
             expires_at_ms: secret.expires_at.map(|at| at.0),
@@ -123,7 +124,8 @@ impl Value {
             name: self.name,
             enabled: self.enabled,
             scope: scope(&self.scope)?,
-            default_scope: scope(&self.default_scope)?,
+            // An instance of an earlier version may share a default with reserved scopes.
+            default_scope: scope(&self.default_scope)?.without_prefix(RESERVED_PREFIX),
             audiences: self.audiences.into_iter().map(Into::into).collect(),
             introspection_audiences: self.serves.into_iter().map(Into::into).collect(),
             auth_methods: methods.ok()?,
@@ -147,7 +149,7 @@ impl Value {
 impl Secret {
     fn into_stored(self) -> Option<StoredSecret> {
         Some(StoredSecret {
-            id: self.id,
+            id: self.id.into(),
             hash: SecretHash::from_stored(&self.hash)?,
             created_at: UnixMillis(self.created_at_ms),
             expires_at: self.expires_at_ms.map(UnixMillis),
@@ -226,6 +228,15 @@ mod tests {
             let back = decrypt(&keys(), &shared.client.id, &value).unwrap();
             assert_eq!(all_of(&back), all_of(&shared));
         }
+    }
+
+    #[test]
+    fn p19_a_shared_default_has_no_reserved_scope() {
+        let mut shared = shared("a");
+        shared.client.default_scope = Scope::parse("a mintage:admin").unwrap();
+        let value = encrypt(&keys(), &shared).unwrap();
+        let back = decrypt(&keys(), &shared.client.id, &value).unwrap();
+        assert_eq!(back.client.default_scope.as_str(), "a");
     }
 
     #[test]

@@ -162,7 +162,7 @@ impl Startup {
             })
         };
         let prepared = tokio::task::spawn_blocking(work).await;
-        match prepared.map_err(|stopped| DbError::Unavailable(stopped.to_string()))?? {
+        match prepared.map_err(DbError::stopped)?? {
             Err(FatalStartupError::Db(error)) if error.is_unavailable() => Err(error),
             other => Ok(other),
         }

@@ -2,9 +2,9 @@
 //! secrets.
 
 use serde_json::{Value, json};
-use testkit::TestApp;
 use testkit::http::Request;
 use testkit::token::jti;
+use testkit::{TestApp, TestClient};
 
 use crate::operator::{Operator, assert_no_content, path_of};
 
@@ -58,11 +58,15 @@ fn every_write_is_an_audit_event_with_actor_and_source() {
             (&event["actor"], &event["source"]),
             (&json!(operator.client.id), &json!("127.0.0.1"))
         );
+        assert_eq!(
+            (&event["actor_kind"], &event["context"]),
+            (&json!("client"), &json!({"token": jti(&operator.token)}))
+        );
         assert!(
             event["at"].as_str().unwrap().ends_with('Z') && event["id"].is_i64(),
             "{event}"
         );
-        assert_eq!(event.as_object().unwrap().len(), 7);
+        assert_eq!(event.as_object().unwrap().len(), 9);
     }
     assert_eq!(events[7]["detail"]["enabled"], json!({"before": true, "after": false}));
     assert_eq!(events[6]["detail"]["secret_id"], secret["secret_id"]);
@@ -79,6 +83,22 @@ fn p43_the_source_is_the_client_ip_that_a_trusted_proxy_names() {
     let request = Request::post("/admin/clients").header("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
     operator.send(request.json(&json!({"name": "n", "scope": "x"})));
     assert_eq!(operator.document("/admin/audit")["items"][0]["source"], "198.51.100.7");
+}
+
+/// A user of the machine is `NAME uid=N`, which is no proof: a client id may contain spaces.
+#[test]
+fn a_client_called_like_a_user_is_of_another_kind() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    for id in ["root", "root uid=0", "mintage"] {
+        let (_, created) = operator.create(json!({"client_id": id, "scope": "mintage:admin"}));
+        let client = TestClient::created(&created);
+        let token = app.issue(&client, &[("scope", "mintage:admin")]);
+        let app = &app;
+        Operator { app, client, token }.create(json!({}));
+        let event = &operator.document("/admin/audit?limit=1")["items"][0];
+        assert_eq!((&event["actor"], &event["actor_kind"]), (&json!(id), &json!("client")));
+    }
 }
 
 #[test]

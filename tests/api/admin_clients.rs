@@ -135,7 +135,11 @@ fn a_malformed_member_is_named_but_its_value_is_not_echoed() {
     const URIS: &str = "at most 100 absolute URIs without fragment, each at most 2000 bytes";
     for (member, value, must_be) in [
         ("name", json!(""), "1 to 200 characters without control characters"),
-        ("default_scope", json!("nothing:like:it"), "a part of the scope"),
+        (
+            "default_scope",
+            json!("nothing:like:it"),
+            "a part of the scope, without scopes that begin with mintage:",
+        ),
         ("audiences", json!(["not-a-uri"]), URIS),
         ("introspection_audiences", json!(["https://a.example/#b"]), URIS),
         (

@@ -720,10 +720,7 @@ fn a_failed_secret_command_prints_one_line() {
 
 #[test]
 fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
-    let program = testkit::program!()
-        .with_database()
-        .with("USER", "alice")
-        .with("SUDO_USER", "");
+    let program = testkit::program!().with_database();
     assert_eq!(program.run(&["audit"]).done(), "");
     program.create_client(&["--name", "n", "--id", "a", "--scope", "x"]);
     program.run(&["client", "disable", "a"]).done();
@@ -749,11 +746,77 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
         ])
     );
     for line in &all {
-        let expected = ["id", "at", "actor", "source", "action", "subject", "detail"];
+        let expected = [
+            "id",
+            "at",
+            "actor",
+            "actor_kind",
+            "source",
+            "action",
+            "subject",
+            "detail",
+            "context",
+        ];
         assert_eq!(members(line), BTreeSet::from(expected));
-        assert_eq!((&line["actor"], &line["subject"]), (&json!("alice"), &json!("a")));
+        assert_eq!((&line["actor_kind"], &line["subject"]), (&json!("user"), &json!("a")));
         assert!(line["source"].as_str().unwrap().starts_with("command line"), "{line}");
     }
     assert_eq!(lines(&["--after", &all[1]["id"].to_string()]), all[2..]);
     assert_eq!(lines(&["--after", &all[3]["id"].to_string()]), Vec::<Value>::new());
+}
+
+/// The output of `id` with an option, without the line break.
+fn id(option: &str) -> String {
+    let output = std::process::Command::new("id").arg(option).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_actor_of_a_command_is_the_user_of_the_process() {
+    let program = testkit::program!().with_database();
+    let environments: [&[(&str, &str)]; 3] = [
+        &[("SUDO_USER", "alice (the CISO)\n"), ("SUDO_UID", "1")],
+        &[("USER", "alice"), ("LOGNAME", "alice")],
+        &[],
+    ];
+    for (environment, client) in environments.into_iter().zip(["a", "b", "c"]) {
+        let mut command = program.command(&["client", "create", "--name", "n", "--id", client, "--scope", "x"]);
+        for name in ["SUDO_USER", "SUDO_UID", "USER", "LOGNAME"] {
+            command.env_remove(name);
+        }
+        assert!(
+            command
+                .envs(environment.iter().copied())
+                .output()
+                .unwrap()
+                .status
+                .success()
+        );
+    }
+    let printed = program.run(&["audit"]);
+    let lines: Vec<Value> = printed
+        .done()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let actor = format!("{} uid={}", id("-un"), id("-u"));
+    for line in &lines {
+        assert_eq!(
+            (&line["actor"], &line["actor_kind"]),
+            (&json!(actor), &json!("user")),
+            "{line}"
+        );
+    }
+    let claims = |line: &Value| {
+        (
+            line["context"]["sudo_user"].clone(),
+            line["context"]["sudo_uid"].clone(),
+        )
+    };
+    let claimed: Vec<_> = lines.iter().map(claims).collect();
+    let none = (Value::Null, Value::Null);
+    assert_eq!(
+        claimed,
+        [(json!("alice (the CISO)\\n"), json!("1")), none.clone(), none]
+    );
 }

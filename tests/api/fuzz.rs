@@ -72,7 +72,7 @@ impl<'a> Fuzzed<'a> {
         let operator = program.create_client(&["--name", "Ops", "--id", "ops", "--scope", "mintage:admin"]);
         let caller = program.create_client(&["--name", "Demo", "--id", "demo", "--scope", "orders:read"]);
         program
-            .run(&["route", "add", "--path", "/{*rest}", "--scope", "mintage:admin"])
+            .run(&["route", "add", "--path", "/{*rest}", "--scope", "orders:read"])
             .done();
         let serving = program.serve(&[]);
         let fuzzed = Self {

@@ -1,5 +1,6 @@
 //! The lifecycle of a client on the command line: updates, secret rotation, and the audit log.
 
+use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -158,4 +159,18 @@ fn an_operator_is_audited_by_client_id_and_ip() {
     let lines = app.database(|conn| mintage::db::audit::since(conn, 0, 100));
     let line = lines.iter().find(|line| line.action == "route.add").unwrap();
     assert_eq!((&*line.actor, &*line.source), (&*operator.id, "127.0.0.1"));
+}
+
+#[test]
+fn a_crash_leaves_no_core_dump_whatever_the_limits_are() {
+    let program = testkit::program!().with_database();
+    let mut server = program.spawn(&["sh", "-c", "ulimit -c unlimited; exec \"$0\" \"$@\""], &[]);
+    server.wait_until_it_listens().unwrap();
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let of_core_dumps = limits.lines().find(|line| line.starts_with("Max core file size"));
+    let words: Vec<&str> = of_core_dumps.unwrap().split_whitespace().collect();
+    assert_eq!(words[4..6], ["0", "0"], "{limits}");
+    server.signal("ABRT");
+    let status = server.exit_status();
+    assert!(status.signal().is_some() && !status.core_dumped(), "{status}");
 }

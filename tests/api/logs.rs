@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use mintage::clock::Clock;
+use mintage::config::LogFormat;
+use mintage::db::DbError;
 use serde_json::{Value, json};
 use testkit::http::{Connection, Request};
 use testkit::poll::until;
@@ -206,6 +209,67 @@ fn g8_a_configuration_error_shows_no_secrets() {
             scope.spawn(move || assert_masked("MINTAGE_DATABASE_URL", url));
         }
     });
+}
+
+/// The secret in the messages of [`panics_with_a_secret`].
+const PANIC_SECRET: &str = "hunter2-é";
+
+#[test]
+#[ignore = "run by g8_a_panic_prints_no_value as a process of its own"]
+fn panics_with_a_secret() {
+    let Some(mode) = std::env::var_os("PANIC_MODE") else {
+        return;
+    };
+    mintage::process::install_panic_hook();
+    if mode == "logging" {
+        mintage::logging::start(LogFormat::Json, Clock::System);
+    }
+    let secret = PANIC_SECRET.to_owned();
+    let (unwrapped, sliced, expected, formatted) = (secret.clone(), secret.clone(), secret.clone(), secret.clone());
+    let panics: [Box<dyn FnOnce() + Send>; 5] = [
+        Box::new(move || Err::<(), _>(unwrapped).unwrap()),
+        Box::new(move || assert_ne!(&sliced[..9], "")),
+        Box::new(move || Err::<(), _>(expected).expect("a proof")),
+        Box::new(move || panic!("the secret is {formatted}")),
+        Box::new(|| panic!("a literal")),
+    ];
+    for panic in panics {
+        assert!(std::thread::spawn(panic).join().is_err());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let stopped = runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
+    eprintln!("{}", DbError::stopped(stopped.map(|()| ()).unwrap_err()));
+}
+
+#[test]
+fn g8_a_panic_prints_no_value() {
+    for mode in ["logging", "not logging"] {
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "logs::panics_with_a_secret", "--nocapture"])
+            .env("PANIC_MODE", mode)
+            .env("RUST_BACKTRACE", "1")
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap();
+        let written = String::from_utf8([child.stdout, child.stderr].concat()).unwrap();
+        assert!(child.status.success() && written.contains("1 passed"), "{written}");
+        assert!(!written.contains("hunter2"), "{written}");
+        assert!(written.contains("the database cannot be reached: a task"), "{written}");
+        // A backtrace has the names of functions.
+        assert!(written.contains("panics_with_a_secret"), "{written}");
+        let lines: Vec<&str> = written
+            .lines()
+            .filter(|line| match mode {
+                "logging" => line.contains("\"message\":\"panic\""),
+                _ => line.starts_with("mintage: internal error at "),
+            })
+            .collect();
+        assert_eq!(lines.len(), 6, "{written}");
+        for line in lines {
+            assert!(line.contains("tests/api/logs.rs:"), "{line}");
+        }
+        assert_eq!(written.contains("a literal"), mode == "logging", "{written}");
+    }
 }
 
 #[test]

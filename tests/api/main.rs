@@ -19,6 +19,7 @@ mod admin_instances;
 mod admin_openapi;
 mod admin_secrets;
 mod admin_tokens;
+mod authority;
 mod cli;
 mod client_auth;
 mod feed;

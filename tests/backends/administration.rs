@@ -216,7 +216,7 @@ fn a_secret_is_revoked_only_for_its_own_client(store: Store) {
 
 fn the_last_use_of_a_secret_is_recorded_and_never_moves_back(store: Store) {
     let (store, _) = with_client(store);
-    let secret_id = find(&store).secrets[0].id.clone();
+    let secret_id = find(&store).secrets[0].id.to_string();
     let used = |moment| store.run(|conn| secrets::used(conn, &[(secret_id.clone(), UnixMillis(moment))]));
     let last = || find(&store).secrets[0].last_used.moment();
     assert_eq!(last(), None);

@@ -138,7 +138,7 @@ fn secrets_are_read_oldest_first_and_verify(store: Store) {
     insert(&store, &written);
     insert(&store, &full("b"));
     let found = find(&store, "a").unwrap().secrets;
-    let names: Vec<&str> = found.iter().map(|secret| secret.id.as_str()).collect();
+    let names: Vec<&str> = found.iter().map(|secret| &*secret.id).collect();
     assert_eq!(names, ["s-2", "s-1"]);
     assert!(verify(&ClientSecret::new("old".into()), &found, NOW).is_some());
     assert!(verify(&ClientSecret::new("new".into()), &found, NOW).is_some());

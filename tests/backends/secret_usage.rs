@@ -24,7 +24,7 @@ fn instances_that_update_the_same_secrets_do_not_deadlock(store: Store) {
     let known: Vec<StoredSecret> = (0..SECRETS)
         .map(|_| StoredSecret::new(&ClientSecret::generate(), NOW))
         .collect();
-    let mut ids: Vec<String> = known.iter().map(|secret| secret.id.clone()).collect();
+    let mut ids: Vec<String> = known.iter().map(|secret| secret.id.to_string()).collect();
     let known = Client {
         secrets: known,
         ..client("a")

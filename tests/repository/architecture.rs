@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 const FIRST_SHARED: &str = "unavailable";
 
 /// Crates and the only places that may name them.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("diesel", &["db/"]),
     ("diesel_migrations", &["db/"]),
     ("r2d2", &["db/"]),
     ("libsqlite3_sys", &["db/"]),
     ("actix", &["actors/", "server/", "http/", "cli/serve.rs"]),
     ("actix_web", &["server/", "http/", "cli/serve.rs"]),
+    ("rustix", &["process.rs"]),
     // Without `::`, `redis` is a section of the configuration.
     ("redis::", &["peers/"]),
 ];
@@ -139,6 +140,23 @@ fn the_events_of_warn_and_error_are_those_of_the_documentation() {
             .collect();
         assert_eq!(logged, documented(level), "{level}");
     }
+}
+
+/// The text of a `JoinError` contains the message of a panic, and so any value (G8).
+#[test]
+fn the_text_of_a_stopped_task_is_not_used() {
+    let using: Vec<String> = sources()
+        .into_iter()
+        .map(|(path, text)| (path, without_tests(&code_of(&text))))
+        .filter(|(path, code)| match path.as_str() {
+            "db/error.rs" => false,
+            // It drops the error.
+            "clients/password_verifier.rs" => !code.contains("let Ok(result) = verifying.await else"),
+            _ => names(code, "JoinError") || names(code, "spawn_blocking") && !code.contains("DbError::stopped"),
+        })
+        .map(|(path, _)| path)
+        .collect();
+    assert!(using.is_empty(), "{using:?}");
 }
 
 #[test]

@@ -3,5 +3,6 @@
 
 mod architecture;
 mod example_config;
+mod hardening;
 mod ops;
 mod rust_version;

@@ -353,7 +353,7 @@ pub fn new_client(secret: &str) -> Client {
 /// A secret that never expires, as it is stored.
 pub fn stored(secret: &str) -> StoredSecret {
     StoredSecret {
-        id: random_text(16),
+        id: random_text(16).into(),
         hash: SecretHash::of(&ClientSecret::new(secret.to_owned())),
         created_at: Clock::System.now(),
         expires_at: None,

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -377,7 +377,13 @@ impl Server {
     /// Waits until the server exits. Returns its exit code.
     #[track_caller]
     pub fn exit_code(&mut self) -> Option<i32> {
-        eventually("the server exits", SERVER_TIMEOUT, || self.child.try_wait().unwrap()).code()
+        self.exit_status().code()
+    }
+
+    /// Waits until the server exits.
+    #[track_caller]
+    pub fn exit_status(&mut self) -> ExitStatus {
+        eventually("the server exits", SERVER_TIMEOUT, || self.child.try_wait().unwrap())
     }
 
     /// Sends SIGTERM and waits until the server has exited with code 0.

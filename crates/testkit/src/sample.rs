@@ -1,6 +1,6 @@
 //! Sample clients and tokens.
 
-use mintage::api::audit::Principal;
+use mintage::api::audit::{ActorKind, Principal};
 use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
@@ -51,6 +51,7 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
         exp: NOW.seconds() + 3600,
         jti: TokenId::new(NOW, random),
         one_time: false,
+        secret_id: None,
     }
 }
 
@@ -68,6 +69,8 @@ pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMilli
 pub fn operator() -> Principal {
     Principal {
         actor: "ops".into(),
+        kind: ActorKind::Client,
         source: "127.0.0.1".into(),
+        context: serde_json::json!({ "token": "t" }),
     }
 }

@@ -64,7 +64,7 @@ impl LocalState {
         // Not `Db::run`: reading a million revocations takes longer than the query timeout.
         let work = move || database.run_here(|conn| revocations.load(conn, now));
         let read = tokio::task::spawn_blocking(work).await;
-        read.map_err(|stopped| DbError::Unavailable(stopped.to_string()))??;
+        read.map_err(DbError::stopped)??;
         drop(reading);
         let anything = Line {
             seq: 0,

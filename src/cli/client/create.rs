@@ -18,7 +18,7 @@ pub struct NewClient {
     #[arg(long)]
     name: String,
     /// Scopes that the client may request, space-separated; "" for a client that only introspects
-    /// tokens
+    /// tokens. Those that begin with mintage: are duties of operators, as in mintage:admin
     #[arg(long)]
     scope: String,
     /// Client id, 1 to 128 printable ASCII characters [default: generated]

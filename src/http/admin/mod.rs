@@ -27,13 +27,14 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 
 use super::auth::bearer::{Right, require};
 use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use crate::api::audit::Principal;
+use crate::api::audit::{ActorKind, Principal};
 use crate::oauth::error::OAuthError;
 use error::bad_request;
 
@@ -57,7 +58,9 @@ fn principal(worker: &Worker, caller: &Caller<'_>) -> Result<Principal, ApiError
     let claims = require(worker, caller, Right::Write)?;
     Ok(Principal {
         actor: claims.client_id.to_string(),
+        kind: ActorKind::Client,
         source: caller.address().to_string(),
+        context: json!({ "token": claims.jti.to_string() }),
     })
 }
 

@@ -26,6 +26,14 @@ pub struct FormCredentials {
     pub client_secret: Option<ClientSecret>,
 }
 
+/// A client that has proved who it is.
+pub struct Authenticated {
+    /// The client.
+    pub client: Arc<Client>,
+    /// The id of the secret that proved it.
+    pub secret_id: Arc<str>,
+}
+
 /// The credentials of a request.
 struct Presented {
     id: String,
@@ -55,7 +63,7 @@ pub async fn authenticate(
     caller: &Caller<'_>,
     form: FormCredentials,
     now: UnixMillis,
-) -> Result<Arc<Client>, ApiError> {
+) -> Result<Authenticated, ApiError> {
     let presented = match present(caller, form) {
         Ok(presented) => presented,
         Err(NotPresented::Malformed(error)) => return Err(error.into()),
@@ -81,8 +89,8 @@ pub async fn authenticate(
         }
         found => found,
     };
-    authorize(worker, caller, found, &presented, &client, now)?;
-    Ok(client)
+    let secret_id = authorize(worker, caller, found, &presented, &client, now)?;
+    Ok(Authenticated { client, secret_id })
 }
 
 /// Continues [`authenticate`] with the password hashes of a client, if none of its other secrets
@@ -93,7 +101,7 @@ async fn authenticate_by_password_hash(
     presented: Presented,
     client: Arc<Client>,
     now: UnixMillis,
-) -> Result<Arc<Client>, ApiError> {
+) -> Result<Authenticated, ApiError> {
     let mut unfinished = Unfinished(Some((worker, caller, &client.id, now)));
     let found = worker
         .shared
@@ -113,8 +121,8 @@ async fn authenticate_by_password_hash(
             .iter()
             .find(|secret| secret.id == id && secret.is_valid(now))
     });
-    authorize(worker, caller, secret, &presented, &client, now)?;
-    Ok(client)
+    let secret_id = authorize(worker, caller, secret, &presented, &client, now)?;
+    Ok(Authenticated { client, secret_id })
 }
 
 /// Counts a failure if the caller hangs up before the check is done. Otherwise a caller could guess
@@ -129,7 +137,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Whether `client` is authenticated by its secret `found`.
+/// The id of the secret `found`, if it authenticates `client`.
 fn authorize(
     worker: &Worker,
     caller: &Caller<'_>,
@@ -137,7 +145,7 @@ fn authorize(
     presented: &Presented,
     client: &Client,
     now: UnixMillis,
-) -> Result<(), ApiError> {
+) -> Result<Arc<str>, ApiError> {
     let denial = match found {
         None => Denial::WrongSecret,
         Some(_) if !client.enabled => Denial::DisabledClient,
@@ -146,7 +154,7 @@ fn authorize(
             if used.last_used.note(now) {
                 worker.shared.secret_usage.note(&used.id, now);
             }
-            return Ok(());
+            return Ok(used.id.clone());
         }
     };
     Err(deny(worker, caller, denial, Some(&client.id), now))

@@ -16,7 +16,7 @@ export function audit(place, { session }) {
     known.push(...page.items);
     cursor = page.next_cursor;
     more.hidden = cursor === null;
-    rows.replaceChildren(table('Audit log', ['Time', 'Actor', 'Action', 'Target', 'Details'], known.map(row), 'No changes yet.'));
+    rows.replaceChildren(table('Audit log', ['Time', 'Actor', 'Action', 'Target', 'Details'], known.map(row), 'No events yet.'));
   }
 
   loadFirst(more, errorBox, rows, load);
@@ -25,7 +25,7 @@ export function audit(place, { session }) {
 function row(line) {
   return [
     stacked(line.at),
-    element('span', { class: 'two' }, chosen(line.actor), element('small', { class: 'soft' }, line.source)),
+    element('span', { class: 'two' }, chosen(line.actor), element('small', { class: 'soft' }, `${line.actor_kind}, ${line.source}`)),
     element('span', { class: 'word' }, line.action.replace('.', ' ').replaceAll('_', ' ')),
     mono(line.subject),
     details(line.detail),

@@ -111,7 +111,7 @@ impl Site {
             request: Duration::from_millis(REQUEST_TIMEOUT),
             idle: Duration::from_millis(KEEP_ALIVE),
         };
-        let limits = Limits::new(max, max, TrustedProxies::default(), &counts);
+        let limits = Limits::new(max, 2 * max, TrustedProxies::default(), &counts);
         Self {
             worker: WorkerConnections::new(deadlines, limits),
             counts,

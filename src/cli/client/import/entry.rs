@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api::client_fields::ClientFields;
-use crate::oauth::client::{Client, ClientId, RESERVED_PREFIX};
+use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::duty::is_reserved;
 use crate::oauth::imported_secret;
 use crate::oauth::password_hash::PasswordHash;
 use crate::oauth::secret_hash::SecretHash;
@@ -182,12 +183,7 @@ fn candidate(
         ..machine.fields
     };
     let client = fields.new_client(parsed, now).map_err(|wrong| wrong.to_string())?;
-    if client
-        .scope
-        .as_str()
-        .split(' ')
-        .any(|token| token.starts_with(RESERVED_PREFIX))
-    {
+    if client.scope.tokens().any(is_reserved) {
         let reason = "its scope grants rights on this server (mintage:…): grant them with `mintage client update`";
         return Err(reason.into());
     }

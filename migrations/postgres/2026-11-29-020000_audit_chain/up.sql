@@ -1,0 +1,4 @@
+-- Who an actor is, and what else is known about it. NULL: written by version 0.1.
+ALTER TABLE audit
+    ADD COLUMN kind TEXT,     -- client, user or server
+    ADD COLUMN context TEXT;  -- JSON

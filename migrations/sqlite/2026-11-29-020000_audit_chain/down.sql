@@ -1,0 +1,2 @@
+ALTER TABLE audit DROP COLUMN context;
+ALTER TABLE audit DROP COLUMN kind;
