@@ -94,9 +94,20 @@ pub struct Deadlines {
 /// Closing at once would reset the connection, and the peer might lose the response.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(600);
 
-/// A connection whose last response is not older is not the first to be evicted: its client probably
-/// sends the next request.
-const JUST_SERVED: Duration = Duration::from_secs(1);
+/// A client whose last response is not older probably sends the next request.
+const JUST_SERVED: Duration = Duration::from_millis(500);
+
+/// Which connections are evicted first. Within a class it is the one that has been inactive for the
+/// longest time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Evictable {
+    /// It has no request.
+    Idle,
+    /// It has sent part of a request, or does not read the response.
+    Unfinished,
+    /// It was served just now.
+    JustServed,
+}
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -119,7 +130,10 @@ pub struct Connection {
     reading: Cell<bool>,
     /// Since when output waits for the peer to read.
     blocked: Cell<Option<u64>>,
+    /// Why the server ends the connection.
     ending: Cell<Option<Ending>>,
+    /// Why it has ended it, if the peer still gets time to read.
+    ended: Cell<Option<Ending>>,
     waker: RefCell<Option<Waker>>,
     /// Bytes that the connection holds beyond its first buffers.
     held: Cell<usize>,
@@ -141,6 +155,7 @@ impl Connection {
             reading: Cell::new(false),
             blocked: Cell::new(None),
             ending: Cell::new(None),
+            ended: Cell::new(None),
             waker: RefCell::new(None),
             held: Cell::new(0),
             slot: Cell::new(0),
@@ -268,7 +283,8 @@ impl Connection {
     /// The server takes no further input.
     pub fn end_of_input(&self, why: Ending) {
         self.enter(Phase::Draining);
-        self.ending.set(Some(why));
+        self.ending.set(None);
+        self.ended.set(Some(why));
     }
 
     /// Says how many bytes the connection holds beyond its first buffers.
@@ -290,7 +306,7 @@ impl Connection {
     pub fn close(&self) -> Option<Ending> {
         self.holds(0);
         self.phase.set(Phase::Closed);
-        self.ending.get()
+        self.ended.get().or(self.ending.get())
     }
 
     /// Bytes of a body of known length are delivered.
@@ -404,20 +420,25 @@ impl Connection {
         matches!(self.phase.get(), Phase::New | Phase::Idle)
     }
 
-    /// Whether the connection waits for its peer only, and does not end yet.
-    pub fn is_evictable(&self) -> bool {
-        let works = matches!(self.phase.get(), Phase::Handling | Phase::Responding | Phase::Closed);
-        self.ending.get().is_none() && (!works || self.is_blocked())
-    }
-
-    /// Whether the connection has been idle for a short time only.
-    pub fn was_just_served(&self) -> bool {
-        let since = Duration::from_millis(self.worker.now.get() - self.since.get());
-        self.phase.get() == Phase::Idle && since < JUST_SERVED
+    /// Whether the connection can be evicted: it waits for its peer only, and does not end yet.
+    pub fn evictable(&self) -> Option<Evictable> {
+        if self.ending.get().is_some() {
+            return None;
+        }
+        let just_now = self.worker.now.get() - self.since.get() < JUST_SERVED.as_millis() as u64;
+        match self.phase.get() {
+            _ if self.is_blocked() => Some(Evictable::Unfinished),
+            Phase::New if just_now => Some(Evictable::Unfinished),
+            Phase::Idle if just_now => Some(Evictable::JustServed),
+            Phase::New | Phase::Idle | Phase::Draining => Some(Evictable::Idle),
+            Phase::Head => Some(Evictable::Unfinished),
+            Phase::Handling if self.awaited_body() != Announced::Nothing => Some(Evictable::Unfinished),
+            Phase::Handling | Phase::Responding | Phase::Closed => None,
+        }
     }
 
     /// Whether the connection can be ended to free memory.
     pub fn is_holder(&self) -> bool {
-        self.is_holding() && self.ending.get().is_none() && (self.is_evictable() || self.reading.get())
+        self.is_holding() && self.evictable().is_some()
     }
 }

@@ -75,12 +75,13 @@ fn write_connections(text: &mut Text, counts: &ConnectionCounts) {
     connections.sample(&[("state", "active")], open - idle);
     text.single(&metrics::CONNECTIONS_MAX, max);
     text.single(&metrics::CONNECTIONS_HELD, held);
-    let mut ended = text.family(&metrics::CONNECTIONS_ENDED);
+    let mut closed = text.family(&metrics::CONNECTIONS_CLOSED);
     for (reason, count) in counts.endings() {
-        ended.sample(&[("reason", reason)], count as f64);
+        closed.sample(&[("reason", reason)], count as f64);
     }
-    let rejected = counts.rejected.load(Ordering::Relaxed);
-    text.single(&metrics::CONNECTIONS_REJECTED, rejected as f64);
+    let rejected = counts.rejected.load(Ordering::Relaxed) as f64;
+    text.family(&metrics::CONNECTIONS_REJECTED)
+        .sample(&[("reason", "address")], rejected);
 }
 
 fn write_password_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {

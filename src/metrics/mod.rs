@@ -65,13 +65,13 @@ declare! {
     CONNECTIONS = gauge "mintage_connections"
         "Open connections of clients: idle (waiting for a request) and active.";
     CONNECTIONS_MAX = gauge "mintage_connections_max"
-        "The most connections that may be open; then the one idle for the longest time is closed.";
+        "The most connections that may be open; then the one idle for longest is closed.";
     CONNECTIONS_HELD = gauge "mintage_connections_held_bytes"
         "Memory of unfinished requests and of responses that were not read.";
-    CONNECTIONS_ENDED = counter "mintage_connections_ended_total"
-        "Connections that the server ended, by reason.";
+    CONNECTIONS_CLOSED = counter "mintage_connections_closed_total"
+        "Connections that the server closed because of their peer or for others, by reason.";
     CONNECTIONS_REJECTED = counter "mintage_connections_rejected_total"
-        "Connections closed at once, because their address had its share.";
+        "Connections closed when they were accepted; reason address: it had its share.";
 
     PASSWORD_HASH_VERIFICATIONS = counter "mintage_password_hash_verifications_total"
         "Secrets verified against a password hash.";

@@ -87,12 +87,12 @@ impl WorkerConnections {
         }
     }
 
-    /// Ends the connection that has been inactive for the longest time.
+    /// Ends the connection that is missed least.
     fn evict(&self) {
         let mut candidates = self.candidates.borrow_mut();
         for _ in 0..2 {
             while let Some((connection, change)) = candidates.pop_front() {
-                if connection.change() == change && connection.is_evictable() {
+                if connection.change() == change && connection.evictable().is_some() {
                     return connection.end(Ending::Evicted);
                 }
             }
@@ -100,14 +100,12 @@ impl WorkerConnections {
         }
     }
 
-    /// The connections that have been inactive for the longest time. Those that were served within
-    /// the last second come last.
+    /// The connections to evict first.
     fn oldest(&self) -> VecDeque<(Rc<Connection>, u64)> {
         let open = self.open.borrow();
         let mut evictable: Vec<_> = open
             .iter()
-            .filter(|connection| connection.is_evictable())
-            .map(|connection| ((connection.was_just_served(), connection.change()), connection))
+            .filter_map(|connection| Some(((connection.evictable()?, connection.change()), connection)))
             .collect();
         let count = (1 + open.len() / 64).min(evictable.len());
         if count == 0 {

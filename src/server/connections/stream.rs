@@ -63,6 +63,8 @@ pub struct GuardedStream<S> {
     /// Bytes that were thrown away.
     drained: usize,
     waits_for_turn: bool,
+    /// The stream has answered, so actix must not.
+    answered: bool,
     /// The last to be dropped: until then, the connection counts.
     _admission: Admission,
 }
@@ -84,6 +86,7 @@ impl<S: Transport> GuardedStream<S> {
             unsent: 0,
             drained: 0,
             waits_for_turn: false,
+            answered: false,
             _admission: admission,
         })
     }
@@ -168,7 +171,7 @@ impl<S: Transport> GuardedStream<S> {
             return self.drain(context, buf);
         };
         match (self.connection.phase(), ending) {
-            (Phase::New | Phase::Head, Ending::HeadTimeout) => self.answer(context, HEAD_TIMEOUT, ending),
+            (Phase::New | Phase::Head, Ending::HeadTimeout) => self.answer(context, buf, HEAD_TIMEOUT, ending),
             (Phase::Idle, _) if self.kept.is_empty() => self.last_chance(context, buf),
             (Phase::Handling | Phase::Responding, _) => Poll::Ready(Err(self.abort())),
             _ => Poll::Ready(Ok(())),
@@ -188,17 +191,26 @@ impl<S: Transport> GuardedStream<S> {
         }
     }
 
-    /// Answers a head that was not complete, and ends the connection. If the few bytes do not fit
-    /// into the kernel's buffer, there is no peer that reads.
-    fn answer(&mut self, context: &mut Context<'_>, answer: &[u8], why: Ending) -> Poll<io::Result<()>> {
+    /// Answers a head that was not complete, says that no more comes, and throws away the rest, so
+    /// that the peer can read the answer. If the few bytes do not fit into the kernel's buffer, there
+    /// is no peer that reads.
+    fn answer(
+        &mut self,
+        context: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+        answer: &[u8],
+        why: Ending,
+    ) -> Poll<io::Result<()>> {
         let _ = Pin::new(&mut self.inner).poll_write(context, answer);
+        let _ = Pin::new(&mut self.inner).poll_shutdown(context);
+        self.answered = true;
         self.connection.end_of_input(why);
-        Poll::Ready(Ok(()))
+        self.drain(context, buf)
     }
 
     /// Throws away what the peer sends, until it closes or has sent too much.
     fn drain(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        self.kept = Vec::new();
+        (self.kept, self.kept_from) = (Vec::new(), 0);
         let before = buf.filled().len();
         while self.drained < MAX_DRAINED {
             ready!(Pin::new(&mut self.inner).poll_read(context, buf))?;
@@ -261,7 +273,7 @@ impl<S: Transport> AsyncRead for GuardedStream<S> {
         // actix reads until there is nothing left, and only then decodes.
         let head_ended = std::mem::take(&mut this.head_ended);
         if !head_ended && this.connection.head_bytes() > MAX_HEAD && this.connection.awaits_head() {
-            return this.answer(context, HEAD_TOO_LARGE, Ending::HeadTooLarge);
+            return this.answer(context, buf, HEAD_TOO_LARGE, Ending::HeadTooLarge);
         }
         if !this.kept.is_empty() {
             return this.deliver_kept(buf, head_ended);
@@ -278,6 +290,9 @@ impl<S: Transport> AsyncRead for GuardedStream<S> {
 impl<S: Transport> AsyncWrite for GuardedStream<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        if this.answered {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let blocked = this.connection.is_blocked();
         if blocked && this.connection.ending().is_some() {
             return Poll::Ready(Err(this.abort()));

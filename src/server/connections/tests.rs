@@ -37,6 +37,7 @@ struct Peer {
     /// How many bytes it still reads.
     reads: usize,
     read: Vec<u8>,
+    was_ended: bool,
     was_reset: bool,
 }
 
@@ -79,6 +80,7 @@ impl AsyncWrite for Memory {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().was_ended = true;
         Poll::Ready(Ok(()))
     }
 }
@@ -215,6 +217,19 @@ impl Scene {
         assert!(!self.responds());
     }
 
+    /// The stream has answered itself: then it takes nothing more, and actix cannot answer too.
+    fn was_answered(&mut self, answer: &str) {
+        assert!(self.write(b"HTTP/1.1 400 ").unwrap());
+        let peer = self.peer.borrow();
+        let read = String::from_utf8_lossy(&peer.read);
+        let read = read.trim_start_matches("response");
+        assert_eq!(
+            read,
+            format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        );
+        assert!(peer.was_ended);
+    }
+
     fn wakes(&self) -> usize {
         self.woken.0.load(Ordering::Relaxed)
     }
@@ -310,9 +325,11 @@ fn a_first_head_has_the_request_timeout_from_the_connection_on() {
     site.worker.sweep_at(REQUEST_TIMEOUT + 1);
     for scene in [&mut silent, &mut slow] {
         assert!(scene.wakes() > 0);
-        assert_eq!(scene.read(), ended(b""));
-        assert!(scene.peer.borrow().read.starts_with(b"HTTP/1.1 408 "));
+        assert_eq!(scene.read(), open(b""));
+        scene.was_answered("408 Request Timeout");
     }
+    site.worker.sweep_at(REQUEST_TIMEOUT + 700);
+    assert_eq!((silent.read(), slow.read()), (ended(b""), ended(b"")));
 }
 
 #[test]
@@ -327,8 +344,8 @@ fn a_later_head_has_the_request_timeout_from_its_first_byte_on() {
         assert_eq!(scene.read(), open(b"G"), "{millis} ms after the first byte");
     }
     site.worker.sweep_at(20_001 + REQUEST_TIMEOUT);
-    assert_eq!(scene.read(), ended(b""));
-    assert!(scene.peer.borrow().read.starts_with(b"responseHTTP/1.1 408 "));
+    assert_eq!(scene.read(), open(b""));
+    scene.was_answered("408 Request Timeout");
     drop(scene);
     assert_eq!(site.ended(Ending::HeadTimeout), 1);
 }
@@ -344,8 +361,8 @@ fn a_head_that_began_with_the_request_before_it_has_the_request_timeout_from_the
     assert_eq!(scene.read(), open(b""), "the handler has a deadline of its own");
     scene.responds();
     site.worker.sweep_at(60_001 + REQUEST_TIMEOUT);
-    assert_eq!(scene.read(), ended(b""));
-    assert!(scene.peer.borrow().read.ends_with(b"Connection: close\r\n\r\n"));
+    assert_eq!(scene.read(), open(b""));
+    scene.was_answered("408 Request Timeout");
 }
 
 #[test]
@@ -435,11 +452,13 @@ fn a_head_without_end_is_too_large_after_32_kib() {
     for _ in 0..40 {
         scene.send(&[b'a'; 1024]);
     }
-    let Input::Ended(delivered) = scene.read() else {
-        panic!("the connection is open");
+    let Input::Open(delivered) = scene.read() else {
+        panic!("the peer has no time to read the answer");
     };
     assert!((32 << 10..=34 << 10).contains(&delivered.len()), "{}", delivered.len());
-    assert!(scene.peer.borrow().read.starts_with(b"HTTP/1.1 431 "));
+    scene.was_answered("431 Request Header Fields Too Large");
+    drop(scene);
+    assert_eq!(site.ended(Ending::HeadTooLarge), 1);
 }
 
 #[test]
@@ -460,12 +479,13 @@ fn empty_lines_without_a_request_are_a_head_without_end() {
     let mut scene = site.connect();
     scene.send(&b"\r\n".repeat(40 << 10));
     let mut rounds = 0;
-    while let Input::Open(_) = scene.read() {
+    while scene.peer.borrow().read.is_empty() {
         rounds += 1;
         assert!(rounds < 40 << 10);
+        assert!(matches!(scene.read(), Input::Open(_)));
         assert!(scene.write(b"").unwrap());
     }
-    assert!(scene.peer.borrow().read.starts_with(b"HTTP/1.1 431 "));
+    scene.was_answered("431 Request Header Fields Too Large");
 }
 
 #[test]
@@ -493,6 +513,30 @@ fn an_unfinished_head_is_evicted_before_a_client_that_was_just_served() {
     let _newcomer = site.connect();
     assert_eq!(served.read(), open(b""));
     assert_eq!(hostile.read(), ended(b""));
+}
+
+#[test]
+fn an_idle_connection_is_evicted_before_unfinished_requests() {
+    let site = Site::of(3);
+    let (mut head, mut body) = (site.connect(), site.connect());
+    head.send(b"G");
+    head.read();
+    body.send(POST);
+    body.read();
+    body.begins(Announced::Length(4));
+    body.stream.connection().body_reading();
+    let mut idle = site.connect();
+    idle.serve();
+    site.worker.sweep_at(600);
+    let _newcomer = site.connect();
+    assert_eq!(idle.read(), ended(b""));
+    assert_eq!((head.read(), body.read()), (open(b""), open(b"")));
+    drop(idle);
+    let _newcomer = (site.connect(), site.connect());
+    assert_eq!(head.read(), ended(b""));
+    site.worker.sweep_at(700);
+    let _newcomer = site.connect();
+    assert_eq!(body.read(), Input::Broken);
 }
 
 #[test]
