@@ -79,6 +79,7 @@ impl Warm {
             policy: TokenPolicy {
                 issuer: ISSUER.into(),
                 audience: ISSUER.into(),
+                admin_audience: format!("{ISSUER}/admin").into(),
                 ttl_seconds: 3600,
                 one_time_ttl_seconds: 120,
                 alg,

@@ -7,9 +7,10 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Array, SchemaType, Type};
 
+use crate::oauth::bounds::{MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_NAME, MAX_SCOPE};
 use crate::oauth::client::{AuthMethod, Client, ClientId, TTL_SECONDS};
 use crate::oauth::duty::{Duty, RESERVED_PREFIX, is_reserved};
-use crate::oauth::resource::{is_absolute_uri, uri_schema};
+use crate::oauth::resource::{audience_schema, is_audience};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
@@ -72,15 +73,6 @@ impl fmt::Display for MalformedClient {
         write!(f, "{} must be {}", self.member, self.must_be)
     }
 }
-
-/// Maximum number of audiences in one list. Each takes memory in every worker's cache.
-const MAX_AUDIENCES: usize = 100;
-
-/// Maximum length of a URI, in bytes.
-const MAX_URI: usize = 2000;
-
-/// Maximum length of a scope, in bytes. Every token of the client contains it.
-const MAX_SCOPE: usize = 4000;
 
 /// The rule for reserved scopes.
 const KNOWN_SCOPES: &str = "scope tokens that, if they begin with mintage:, end with admin, read, clients, keys, routes, \
@@ -145,7 +137,7 @@ impl ClientFields {
         let same = self.client_id.as_deref().is_none_or(|id| id == client.id.as_str());
         require("client_id", "left out: it never changes", same)?;
         if let Some(name) = &self.name {
-            let ok = (1..=200).contains(&name.chars().count()) && !name.contains(char::is_control);
+            let ok = (1..=MAX_NAME).contains(&name.chars().count()) && !name.contains(char::is_control);
             require("name", "1 to 200 characters without control characters", ok)?;
             changed.name.clone_from(name);
         }
@@ -222,8 +214,9 @@ fn parse_scope(member: &'static str, text: &str) -> Result<Scope, MalformedClien
 }
 
 fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, MalformedClient> {
-    const MUST_BE: &str = "at most 100 absolute URIs without fragment, each at most 2000 bytes";
-    let ok = texts.len() <= MAX_AUDIENCES && texts.iter().all(|uri| uri.len() <= MAX_URI && is_absolute_uri(uri));
+    const MUST_BE: &str = "at most 100 absolute URIs without fragment, each at most 512 bytes, together at most 8000";
+    let bytes: usize = texts.iter().map(String::len).sum();
+    let ok = texts.len() <= MAX_AUDIENCES && bytes <= MAX_AUDIENCES_BYTES && texts.iter().all(|uri| is_audience(uri));
     require(member, MUST_BE, ok)?;
     let mut uris: Vec<Arc<str>> = Vec::new();
     for uri in texts {
@@ -244,7 +237,7 @@ fn introspection_audiences_schema() -> Array {
 
 fn uris_schema(description: &str) -> Array {
     let nullable = SchemaType::from_iter([Type::Array, Type::Null]);
-    let mut uris = Array::new(uri_schema());
+    let mut uris = Array::new(audience_schema());
     (uris.schema_type, uris.max_items) = (nullable, Some(MAX_AUDIENCES));
     uris.description = Some(description.to_owned());
     uris

@@ -38,7 +38,7 @@ impl TryFrom<Vec<String>> for TrustedProxies {
             };
             text.parse::<IpNet>()
                 .or_else(|_| address())
-                .map_err(|_| format!("{text:?} is neither an address nor a range such as 10.0.0.0/8"))
+                .map_err(|_| "must be addresses and ranges such as 10.0.0.0/8".to_owned())
         };
         texts.iter().map(range).collect::<Result<_, _>>().map(Self)
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::proxies::TrustedProxies;
 use super::units::{ByteSize, Duration, SecretValue};
+use crate::oauth::bounds::MAX_FORM;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -79,6 +80,8 @@ pub struct Server {
     pub workers: usize,
     /// Address of a separate listener for `/admin`. If empty, the main listener serves it.
     pub admin_listen: String,
+    /// Whether `/metrics` needs no token. On `admin_listen` it never does.
+    pub open_metrics: bool,
     /// Maximum duration of an orderly shutdown.
     pub shutdown_timeout: Duration,
     /// How long the server accepts connections after it was asked to stop and has reported that it
@@ -107,11 +110,12 @@ impl Default for Server {
             issuer: "http://127.0.0.1:8080".into(),
             workers: 0,
             admin_listen: String::new(),
+            open_metrics: false,
             shutdown_timeout: Duration::seconds(30),
             drain_delay: Duration::millis(300),
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
-            max_body: ByteSize(16 << 10),
+            max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
             max_connections: 0,
             max_connections_per_address: 0,

@@ -5,11 +5,14 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 
+use super::database_url::DatabaseUrl;
+use super::locality::is_loopback;
 use super::{Config, ConfigError, Duration};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
+use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::resource::is_audience;
 
 /// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
@@ -19,8 +22,6 @@ const MAX_ROTATE_EVERY: Duration = Duration::seconds(3650 * 24 * 3600);
 
 /// A verifier that fetches the JWKS less than once a month will miss a rotation anyway.
 const MAX_PUBLISH_BEFORE: Duration = Duration::seconds(30 * 24 * 3600);
-
-const MAX_BODY: std::ops::RangeInclusive<usize> = 1 << 10..=16 << 20;
 
 impl Config {
     /// Checks every range and format that the types do not ensure.
@@ -41,14 +42,14 @@ impl Config {
         )?;
         require(
             "server.issuer",
-            "an https URL without query or fragment (http only for loopback), as RFC 8414 §2 requires",
+            "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
         )?;
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(
             "server.max_body",
-            "from 1KiB to 16MiB",
-            MAX_BODY.contains(&server.max_body.0),
+            "from 32KiB, so that every token request fits, to 16MiB",
+            (MAX_FORM..=MAX_BODY).contains(&server.max_body.0),
         )?;
         positive("server.request_timeout", server.request_timeout)?;
         for (key, max) in [
@@ -118,14 +119,14 @@ impl Config {
         let database = &self.database;
         require(
             "database.url",
-            "sqlite:PATH or postgres://USER@HOST/NAME",
+            "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE with parameters of libpq; special characters must be percent-encoded",
             is_database_url(&database.url),
         )?;
-        let is_postgres = |url: &String| is_database_url(url) && !url.starts_with("sqlite:");
+        let is_postgres = |url: &String| DatabaseUrl::parse(url).is_ok();
         let replicas = &database.replica_urls;
         require(
             "database.replica_urls",
-            "at most 16 of postgres://USER@HOST/NAME, replicas of a database.url that is one too",
+            "at most 16 of postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE, replicas of a database.url that is one too; special characters must be percent-encoded",
             replicas.is_empty()
                 || replicas.len() <= MAX_REPLICAS && is_postgres(&database.url) && replicas.iter().all(is_postgres),
         )?;
@@ -165,11 +166,12 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
-        let audience_ok = token.audience.is_empty() || is_absolute_uri(&token.audience);
+        let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment",
-            audience_ok,
+            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer \
+             followed by /admin)",
+            token.audience.is_empty() || audience_ok,
         )
     }
 
@@ -180,6 +182,20 @@ impl Config {
         } else {
             &self.token.audience
         }
+    }
+
+    /// Whether callers on other machines may read `/metrics` without a token, on the listener that
+    /// clients reach.
+    pub fn exposes_metrics(&self) -> bool {
+        let server = &self.server;
+        let listen = server.listen.parse::<SocketAddr>();
+        let beyond_loopback = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+        server.open_metrics && server.admin_listen.is_empty() && beyond_loopback
+    }
+
+    /// The audience of a token for `/admin`.
+    pub fn admin_audience(&self) -> String {
+        format!("{}/admin", self.server.issuer.trim_end_matches('/'))
     }
 
     /// The key that encrypts private keys, if one is set.
@@ -221,22 +237,19 @@ fn is_issuer(text: &str) -> bool {
     let Ok(url) = url::Url::parse(text) else {
         return false;
     };
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
+    let Some(host) = url.host_str() else {
+        return false;
     };
+    let loopback = is_loopback(host.trim_start_matches('[').trim_end_matches(']'));
     let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
     let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
-    scheme_ok && bare && is_absolute_uri(text)
+    scheme_ok && bare && is_audience(text)
 }
 
 fn is_database_url(text: &str) -> bool {
     match text.split_once(':') {
         Some(("sqlite", path)) => !matches!(path.trim_start_matches("//"), "" | ":memory:"),
-        Some(("postgres" | "postgresql", rest)) => rest.starts_with("//"),
-        _ => false,
+        _ => DatabaseUrl::parse(text).is_ok(),
     }
 }
 
@@ -301,6 +314,7 @@ mod tests {
             "sqlite::memory:",
             "mysql://h/d",
             "postgres:h",
+            "postgres://m:hun/ter2@h/d",
         ] {
             assert!(!is_database_url(bad), "{bad}");
         }
@@ -347,6 +361,11 @@ mod tests {
         };
         assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
         assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        let for_admin = |c: &mut Config| {
+            c.server.issuer = "https://issuer/".into();
+            c.token.audience = "https://issuer/admin".into();
+        };
+        assert!(error_of(for_admin).starts_with("token.audience"));
         assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(

@@ -58,6 +58,7 @@ diesel::table! {
         created_at_ms -> BigInt,
         activates_at_ms -> BigInt,
         retires_at_ms -> Nullable<BigInt>,
+        attestation -> Nullable<Binary>,
     }
 }
 

@@ -50,6 +50,22 @@ impl From<&AccessTokenClaims> for TokenRecord {
     }
 }
 
+impl TokenRecord {
+    /// The bytes that the record adds to what its client holds already. For a record of a token
+    /// whose claims exist.
+    pub fn own_bytes(&self) -> usize {
+        /// The record and the claims hold a scope that the request named. A default scope is also
+        /// held by the client.
+        const OF_ONE_REQUEST: usize = 2;
+        let own = |text: &Arc<str>, holders: usize| match Arc::strong_count(text) <= holders {
+            true => text.len(),
+            false => 0,
+        };
+        // Several audiences are joined for the record alone; a single one is the client's.
+        own(&self.scope, OF_ONE_REQUEST) + own(&self.audience, 1)
+    }
+}
+
 /// A record as a row.
 #[derive(Insertable)]
 #[diesel(table_name = tokens, treat_none_as_default_value = false)]

@@ -8,8 +8,9 @@ use utoipa::ToSchema;
 
 use super::host::Host;
 use super::path::{RejectedPath, normal_path};
+use crate::oauth::bounds::MAX_SCOPE;
 use crate::oauth::duty::is_reserved;
-use crate::oauth::resource::is_absolute_uri;
+use crate::oauth::resource::{is_absolute_uri, is_audience};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
@@ -50,7 +51,7 @@ pub struct NewRoute {
     #[schema(pattern = "^/", max_length = 1024)]
     pub path: String,
     /// The scope.
-    #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$")]
+    #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$", max_length = 4000)]
     pub scope: String,
     /// The method.
     #[serde(default)]
@@ -61,6 +62,7 @@ pub struct NewRoute {
     pub host: Option<String>,
     /// The audience.
     #[serde(default)]
+    #[schema(max_length = 512)]
     pub audience: Option<String>,
 }
 
@@ -103,11 +105,11 @@ impl MalformedRoute {
             Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
             Self::Method => "the method must be in capital letters, as in GET",
             Self::Host => "the host must be a name or an address without a port",
-            Self::Scope => "the scope must be scope tokens separated by single spaces",
+            Self::Scope => "the scope must be scope tokens separated by single spaces, at most 4000 bytes",
             Self::ReservedScope => {
                 "the scope must not begin with mintage:, because /validate accepts no token with such a scope"
             }
-            Self::Audience => "the audience must be an absolute URI without fragment",
+            Self::Audience => "the audience must be an absolute URI without fragment, at most 512 bytes",
         }
     }
 }
@@ -120,20 +122,32 @@ impl fmt::Display for MalformedRoute {
 
 impl std::error::Error for MalformedRoute {}
 
-fn required_scope(text: &str) -> Result<Scope, MalformedRoute> {
-    let scope = Scope::parse(text).map_err(|_| MalformedRoute::Scope)?;
-    if scope.tokens().any(is_reserved) {
-        return Err(MalformedRoute::ReservedScope);
-    }
-    Ok(scope)
-}
-
 impl NewRoute {
     /// Builds the route.
     ///
     /// # Errors
     /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
+        let route = self.stored(id, now)?;
+        // Beyond these bounds, no token could satisfy the route.
+        if route.scope.as_str().len() > MAX_SCOPE {
+            return Err(MalformedRoute::Scope);
+        }
+        if route.scope.tokens().any(is_reserved) {
+            return Err(MalformedRoute::ReservedScope);
+        }
+        if !route.audience.as_deref().is_none_or(is_audience) {
+            return Err(MalformedRoute::Audience);
+        }
+        Ok(route)
+    }
+
+    /// Builds a route that was stored, perhaps by a version with other rules. One that no
+    /// token satisfies denies every request, and must not keep the others from being read.
+    ///
+    /// # Errors
+    /// As [`NewRoute::route`].
+    pub fn stored(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let method = self.method.as_deref();
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
         let host = self.host.as_deref();
@@ -147,7 +161,7 @@ impl NewRoute {
             path: PathTemplate::parse(&self.path)?,
             method: method.transpose()?,
             host: host.transpose()?,
-            scope: required_scope(&self.scope)?,
+            scope: Scope::parse(&self.scope).map_err(|_| MalformedRoute::Scope)?,
             audience: audience.map(Arc::from),
             created_at: now,
         })
@@ -348,6 +362,18 @@ mod tests {
             MalformedRoute::Audience
         );
         assert_eq!(error_of(|new| new.path = "/{".into()), MalformedRoute::Braces);
+    }
+
+    #[test]
+    fn a_stored_route_of_a_version_with_other_rules_is_read() {
+        let old = NewRoute {
+            path: "/a".into(),
+            scope: "mintage:read".into(),
+            audience: Some(format!("urn:{}", "x".repeat(600))),
+            ..NewRoute::default()
+        };
+        assert!(old.stored("r".into(), UnixMillis(0)).is_ok());
+        assert!(old.route("r".into(), UnixMillis(0)).is_err());
     }
 
     #[test]

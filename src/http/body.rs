@@ -54,7 +54,7 @@ pub async fn parsed<T>(
         (Some(media), Some(json)) if media.eq_ignore_ascii_case("application/json") => json,
         _ => return Err(OAuthError::UnsupportedMediaType),
     };
-    let body = read(payload, settings).await?;
+    let body = read(payload, settings, settings.max_body).await?;
     if body.is_empty() {
         return Err(OAuthError::InvalidRequest("the body is empty"));
     }
@@ -72,19 +72,19 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
     Some(value.split(';').next().unwrap_or(value).trim())
 }
 
-/// Reads a body.
+/// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// `BodyTooLarge` above `server.max_body`, `BodyTimeout` if head and body take longer than
+/// `BodyTooLarge` above `max`, `BodyTimeout` if head and body take longer than
 /// `server.request_timeout`, `InvalidRequest` if the connection breaks or the transfer coding is
 /// malformed.
-pub async fn read(payload: Payload, settings: &HttpSettings) -> Result<Bytes, OAuthError> {
+pub async fn read(payload: Payload, settings: &HttpSettings, max: usize) -> Result<Bytes, OAuthError> {
     let connection = payload.connection.as_deref();
     // From here on the connection delivers what arrives of the body.
     if let Some(connection) = connection {
         connection.body_reading();
     }
-    let mut reading = pin!(read_whole(payload.payload, settings.max_body));
+    let mut reading = pin!(read_whole(payload.payload, max));
     // Usually the body has arrived with the head, and no timer is needed.
     let body = match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
         Poll::Ready(body) => body,

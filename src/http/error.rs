@@ -56,11 +56,16 @@ pub enum Format {
 impl Format {
     /// The format at a path that has no resource, or that is rejected before its resource is known.
     pub fn of_path(path: &str) -> Self {
-        match path.starts_with("/admin") {
+        match is_of_admin(path) {
             true => Self::Problem,
             false => Self::OAuth,
         }
     }
+}
+
+/// Whether a path belongs to the admin API.
+pub fn is_of_admin(path: &str) -> bool {
+    path.starts_with("/admin")
 }
 
 impl ApiError {
@@ -134,6 +139,8 @@ impl From<KeysUnusable> for ApiError {
     fn from(unusable: KeysUnusable) -> Self {
         match unusable {
             KeysUnusable::NotLoaded => Self::Unavailable,
+            // The token endpoint, which knows what the client asked for, has its own description.
+            KeysUnusable::TokenTooLong => Self::OAuth(OAuthError::InvalidScope("the token would be too long")),
             KeysUnusable::Broken(error) => {
                 log::error!(error:%; "signing key unusable");
                 Self::OAuth(OAuthError::ServerError)

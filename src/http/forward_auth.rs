@@ -86,7 +86,8 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
         return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
     }
     // The body has no influence on the decision, but its size is limited.
-    body::read(payload, &worker.shared.settings).await?;
+    let settings = &worker.shared.settings;
+    body::read(payload, settings, settings.max_body).await?;
     // The last step: a request that is denied must not redeem the token.
     if claims.one_time && !redeem(worker, &claims).await? {
         return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));
@@ -117,13 +118,16 @@ fn reason(denied: Denied) -> Denial {
     }
 }
 
-/// The claims of a token that is active for the route's audience.
+/// The claims of a token that is active for the route's audience. A token for `/admin` never is,
+/// whatever the route says: the upstream could replay it there.
 async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Option<AccessTokenClaims>, Unavailable> {
     let audience = match &route.audience {
         Some(audience) => audience.clone(),
         None => worker.shared.policy.load().audience.clone(),
     };
-    active_when_warm(worker, token, Some(&audience), worker.now()).await
+    let claims = active_when_warm(worker, token, Some(&audience), worker.now()).await?;
+    let policy = worker.shared.policy.load();
+    Ok(claims.filter(|claims| !claims.aud.contains(&policy.admin_audience)))
 }
 
 /// The original request. All headers that describe it must agree (P43).

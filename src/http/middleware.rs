@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::caller::{REQUEST_ID, request_id};
 use super::connection::{Announced, Connection};
-use super::error::{ApiError, Format};
+use super::error::{ApiError, Format, is_of_admin};
 use super::state::Worker;
 use crate::metrics::RouteLabel;
 use crate::oauth::error::OAuthError;
@@ -160,7 +160,13 @@ fn is_too_large(request: &ServiceRequest, declared: Option<u64>) -> bool {
     let Some(declared) = declared else {
         return false;
     };
-    let max = worker(request.app_data()).map_or(0, |worker| worker.shared.settings.max_body);
+    let max = worker(request.app_data()).map_or(0, |worker| {
+        let settings = &worker.shared.settings;
+        match is_of_admin(request.path()) {
+            true => settings.max_admin_body(),
+            false => settings.max_body,
+        }
+    });
     declared > max as u64
 }
 

@@ -23,6 +23,7 @@ use crate::gateway::route_table::RouteTable;
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
 use crate::metrics::{ConnectionCounts, Metrics, WorkerMetrics};
+use crate::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::token_id::TokenIdSource;
 use crate::peers::Peers;
@@ -76,7 +77,7 @@ pub struct Shared {
 
 /// Settings that a reload does not change.
 pub struct HttpSettings {
-    /// The maximum size of a body, in bytes.
+    /// The maximum size of a body outside of `/admin`, in bytes.
     pub max_body: usize,
     /// The time in which a body must arrive.
     pub request_timeout: Duration,
@@ -90,6 +91,16 @@ pub struct HttpSettings {
     pub metadata: String,
     /// `cache.capacity`: clients per worker.
     pub cache_capacity: usize,
+    /// Whether `/metrics` needs no token.
+    pub open_metrics: bool,
+}
+
+impl HttpSettings {
+    /// The maximum size of a body at `/admin`, in bytes: operators send documents that are larger
+    /// than any token request.
+    pub fn max_admin_body(&self) -> usize {
+        self.max_body.max(MAX_ADMIN_DOCUMENT)
+    }
 }
 
 /// State of one worker thread. Nothing in it but `shared` is visible to other threads.

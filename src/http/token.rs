@@ -38,10 +38,14 @@ pub async fn issue(request: HttpRequest, payload: Payload) -> Result<HttpRespons
         client_id: token_request.client_id.take(),
         client_secret: token_request.client_secret.take(),
     };
-    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let Authenticated { client, secret_id } = authenticate(worker, &worker.caller(&request), form, now).await?;
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
-    let claims = grant::client_credentials(&client, &token_request, &policy, now, id)?;
+    let mut claims = grant::client_credentials(&client, &token_request, &policy, now, id)?;
+    if claims.aud.is_only(&policy.admin_audience) {
+        // A token for `/admin` ends with the secret that obtained it.
+        claims.secret_id = Some(secret_id);
+    }
     let alg = client.alg.unwrap_or(policy.alg);
     let sign = || {
         response::token(claims.exp - claims.iat, claims.scope.as_str(), |body| {
@@ -51,7 +55,11 @@ pub async fn issue(request: HttpRequest, payload: Payload) -> Result<HttpRespons
     let body = match sign() {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => sign(),
         signed => signed,
-    }?;
+    };
+    let body = match body {
+        Err(KeysUnusable::TokenTooLong) => return Err(grant::too_long(&token_request).into()),
+        signed => signed?,
+    };
     worker.recorder.record(&claims, now).await?;
     worker.metrics.issued(alg, claims.one_time);
     Ok(no_store(json(&mut HttpResponse::Ok())).body(body))

@@ -12,10 +12,26 @@ use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
 use super::key::algorithm;
 use super::{KeyError, SigningKey};
+use crate::oauth::bounds::MAX_ISSUED_TOKEN;
 use crate::oauth::claims::AccessTokenClaims;
 
 /// The `typ` of an access token (RFC 9068 §2.1).
 pub(super) const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+
+/// A token is not signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotSigned {
+    /// The key cannot sign, which happens only on an exhausted machine.
+    Broken(KeyError),
+    /// The token would be longer than [`MAX_ISSUED_TOKEN`].
+    TooLong,
+}
+
+impl From<KeyError> for NotSigned {
+    fn from(error: KeyError) -> Self {
+        Self::Broken(error)
+    }
+}
 
 /// A key parsed for signing, with the header of its tokens.
 pub struct Signer {
@@ -52,7 +68,7 @@ impl Signer {
     ///
     /// # Errors
     /// As [`Signer::sign_into`].
-    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, KeyError> {
+    pub fn sign(&self, claims: &AccessTokenClaims) -> Result<String, NotSigned> {
         let mut token = Vec::new();
         self.sign_into(claims, &mut token)?;
         Ok(String::from_utf8(token).expect("base64url and dots are ASCII"))
@@ -62,8 +78,8 @@ impl Signer {
     /// copied.
     ///
     /// # Errors
-    /// The key cannot sign, which happens only on an exhausted machine.
-    pub fn sign_into(&self, claims: &AccessTokenClaims, buffer: &mut Vec<u8>) -> Result<(), KeyError> {
+    /// The key cannot sign, or the token would be too long. What `buffer` then ends with is no token.
+    pub fn sign_into(&self, claims: &AccessTokenClaims, buffer: &mut Vec<u8>) -> Result<(), NotSigned> {
         let mut json = self.json.borrow_mut();
         json.clear();
         claims.write_json(&mut json);
@@ -74,7 +90,12 @@ impl Signer {
         let signature = signature.map_err(|_| KeyError(format!("key {} cannot sign", self.kid)))?;
         buffer.push(b'.');
         append(buffer, &signature);
-        Ok(())
+        // Measured when it is whole, because escapes and signatures differ in length. No endpoint
+        // would read a longer token, so it could not be revoked.
+        match buffer.len() - begin <= MAX_ISSUED_TOKEN {
+            true => Ok(()),
+            false => Err(NotSigned::TooLong),
+        }
     }
 }
 

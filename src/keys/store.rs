@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{KeyEncryptionKey, KeyError, KeyRing, RejectedToken, Signer, StoredKey, Verifier};
+use super::trust::Finding;
+use super::{KeyEncryptionKey, KeyError, KeyRing, NotSigned, RejectedToken, Signer, StoredKey, Verifier};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::snapshot::{Snapshot, Ticket};
@@ -12,22 +13,26 @@ use crate::time::UnixMillis;
 
 /// The current key ring, or none before the keys are loaded. Clones share the ring.
 #[derive(Clone, Default)]
-pub struct KeyStore(Snapshot<KeyRing>);
+pub struct KeyStore {
+    ring: Snapshot<KeyRing>,
+    /// The findings about the stored keys that were logged last.
+    findings: Arc<Mutex<Vec<Finding>>>,
+}
 
 impl KeyStore {
     /// The current ring, or `None` before the keys are loaded.
     pub fn ring(&self) -> Option<Arc<KeyRing>> {
-        self.0.load_full()
+        self.ring.load_full()
     }
 
     /// Replaces the ring. Each worker uses it from its next token on.
     pub fn set(&self, ring: KeyRing) {
-        self.0.set(ring);
+        self.ring.set(ring);
     }
 
     /// Take a ticket before reading the rows, and pass it to [`KeyStore::apply`].
     pub fn ticket(&self) -> Ticket {
-        self.0.ticket()
+        self.ring.ticket()
     }
 
     /// Replaces the ring with the rows that were read after `ticket` was taken. Does nothing if a
@@ -43,11 +48,20 @@ impl KeyStore {
         now: UnixMillis,
     ) -> Result<(), KeyError> {
         let ring = KeyRing::new(stored, encryption_key, now)?;
-        self.0.apply(ticket, |previous| match previous {
+        self.ring.apply(ticket, |previous| match previous {
             Some(previous) => ring.following(&previous, now),
             None => ring,
         });
         Ok(())
+    }
+
+    /// Logs the findings about the stored keys that were not there at the last call.
+    pub fn report(&self, findings: Vec<Finding>) {
+        let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in findings.iter().filter(|finding| !known.contains(finding)) {
+            finding.log();
+        }
+        *known = findings;
     }
 }
 
@@ -72,6 +86,17 @@ pub enum KeysUnusable {
     NotLoaded,
     /// An internal fault.
     Broken(KeyError),
+    /// The token would be longer than [`crate::oauth::bounds::MAX_ISSUED_TOKEN`].
+    TokenTooLong,
+}
+
+impl From<NotSigned> for KeysUnusable {
+    fn from(not_signed: NotSigned) -> Self {
+        match not_signed {
+            NotSigned::Broken(error) => Self::Broken(error),
+            NotSigned::TooLong => Self::TokenTooLong,
+        }
+    }
 }
 
 impl WorkerKeys {
@@ -87,7 +112,8 @@ impl WorkerKeys {
     /// `buffer`.
     ///
     /// # Errors
-    /// The keys are not loaded, there is no key for `alg`, or it cannot sign.
+    /// The keys are not loaded, there is no key for `alg`, it cannot sign, or the token would be too
+    /// long.
     pub fn sign(
         &self,
         alg: Alg,
@@ -99,7 +125,7 @@ impl WorkerKeys {
         let signer = parsed.signers[alg.index()]
             .as_ref()
             .ok_or_else(|| KeysUnusable::Broken(KeyError(format!("there is no active key for {alg}"))))?;
-        signer.sign_into(claims, buffer).map_err(KeysUnusable::Broken)
+        Ok(signer.sign_into(claims, buffer)?)
     }
 
     /// The claims of a token, or [`RejectedToken`] if none of our keys signed it.
@@ -117,7 +143,7 @@ impl WorkerKeys {
     /// The parsed form of the current ring. Parses the ring again if it was replaced or `is_good`
     /// returns `false`.
     fn parsed(&self, is_good: impl Fn(&ParsedRing) -> bool, now: UnixMillis) -> Result<Rc<ParsedRing>, KeysUnusable> {
-        let current = self.store.0.load();
+        let current = self.store.ring.load();
         let current = current.as_ref().ok_or(KeysUnusable::NotLoaded)?;
         let mut parsed = self.parsed.borrow_mut();
         match &*parsed {

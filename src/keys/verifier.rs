@@ -21,11 +21,8 @@ use super::key::algorithm;
 use super::signer::{self, ACCESS_TOKEN_TYPE};
 use super::{KeyError, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
+use crate::oauth::bounds::MAX_TOKEN;
 use crate::oauth::claims::AccessTokenClaims;
-
-/// Maximum length of a token, in bytes. A longer token is rejected before it is decoded
-/// (docs/protocol.md#p51).
-pub const MAX_TOKEN: usize = 8 << 10;
 
 /// The token was not signed by this server. The caller does not learn more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

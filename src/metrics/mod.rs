@@ -348,7 +348,7 @@ mod tests {
             worker.denied(Denial::WrongSecret);
         }
         workers[1].answered(route, "POST", 400, Duration::from_micros(40));
-        workers[1].token_error(route, OAuthError::InvalidTarget);
+        workers[1].token_error(route, OAuthError::InvalidTarget(""));
         let samples = written(&metrics);
         let requests = |status| value(&samples, HTTP_REQUESTS.name, &[("route", "/token"), ("status", status)]);
         assert_eq!((requests("200"), requests("400")), (Some(2.0), Some(1.0)));

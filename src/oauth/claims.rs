@@ -56,6 +56,11 @@ impl Audience {
         }
     }
 
+    /// Whether `audience` is the only one.
+    pub fn is_only(&self, audience: &str) -> bool {
+        matches!(self, Audience::One(one) if **one == *audience)
+    }
+
     /// Appends the claim as JSON.
     pub fn write_json(&self, buffer: &mut Vec<u8>) {
         match self {
@@ -247,6 +252,14 @@ mod tests {
                 plain
             );
         }
+    }
+
+    #[test]
+    fn an_audience_is_the_only_one_if_there_is_no_other() {
+        let many = |all: &[&str]| Audience::Many(all.iter().map(|one| (*one).into()).collect());
+        assert!(Audience::One("urn:a".into()).is_only("urn:a"));
+        assert!(!Audience::One("urn:a".into()).is_only("urn:ab"));
+        assert!(!many(&["urn:a"]).is_only("urn:a") && !many(&["urn:a", "urn:b"]).is_only("urn:a"));
     }
 
     #[test]

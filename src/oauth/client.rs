@@ -9,6 +9,7 @@ use strum::{EnumCount, IntoStaticStr, VariantArray};
 use utoipa::ToSchema;
 
 use super::alg::Alg;
+use super::bounds::MAX_CLIENT_ID;
 use super::scope::Scope;
 use super::stored_secret::StoredSecret;
 use crate::random::random_text;
@@ -17,9 +18,6 @@ use crate::time::UnixMillis;
 /// A client identifier: 1 to 128 characters of `%x20-7E` (RFC 6749 App. A.1).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClientId(Arc<str>);
-
-/// Maximum length of a client id, in characters.
-pub const MAX_CLIENT_ID: usize = 128;
 
 /// Length of a generated id: 20 letters and digits, 119 bits.
 const GENERATED_LENGTH: usize = 20;
@@ -129,6 +127,26 @@ pub struct Client {
     pub created_at: UnixMillis,
     /// When the client was last changed.
     pub updated_at: UnixMillis,
+}
+
+impl Client {
+    /// The memory that the client takes, in bytes, without the overhead of the allocator.
+    pub fn bytes(&self) -> usize {
+        /// The counts of an `Arc`.
+        const COUNTS: usize = 16;
+        let texts = |texts: &[Arc<str>]| -> usize {
+            let bytes = |text: &Arc<str>| size_of::<Arc<str>>() + COUNTS + text.len();
+            texts.iter().map(bytes).sum()
+        };
+        let scopes = self.scope.as_str().len() + self.default_scope.as_str().len();
+        size_of::<Self>()
+            + self.id.as_str().len()
+            + self.name.len()
+            + scopes
+            + texts(&self.audiences)
+            + texts(&self.introspection_audiences)
+            + self.secrets.iter().map(StoredSecret::bytes).sum::<usize>()
+    }
 }
 
 /// Allowed lifetimes of a client's tokens, in seconds: 1 s to 30 d.

@@ -47,10 +47,12 @@ pub enum OAuthError {
     AnothersToken,
     /// The server does not support the grant type.
     UnsupportedGrantType,
-    /// The scope is malformed or exceeds what the client may have.
+    /// The scope is malformed, exceeds what the client may have, or makes the token too long; the
+    /// text is the description.
     InvalidScope(&'static str),
-    /// A `resource` is malformed, or the client may not name it.
-    InvalidTarget,
+    /// A `resource` is malformed or the client may not name it, or a token for all of them would be
+    /// too long; the text is the description.
+    InvalidTarget(&'static str),
     /// The database cannot be reached, or a bounded queue is full.
     TemporarilyUnavailable,
     /// A fault of the server that a retry does not fix.
@@ -108,11 +110,7 @@ impl OAuthError {
                 400,
             ),
             Self::InvalidScope(description) => ("invalid_scope", description, 400),
-            Self::InvalidTarget => (
-                "invalid_target",
-                "the resource is not an absolute URI that the client may name",
-                400,
-            ),
+            Self::InvalidTarget(description) => ("invalid_target", description, 400),
             Self::TemporarilyUnavailable => (
                 "temporarily_unavailable",
                 "the server cannot answer now, try again later",
@@ -183,7 +181,7 @@ mod tests {
         OAuthError::AnothersToken,
         OAuthError::UnsupportedGrantType,
         OAuthError::InvalidScope("the scope is malformed"),
-        OAuthError::InvalidTarget,
+        OAuthError::InvalidTarget("the token would be too long: name fewer resources"),
         OAuthError::TemporarilyUnavailable,
         OAuthError::ServerError,
     ];

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::alg::Alg;
 use super::claims::{AccessTokenClaims, Audience};
 use super::client::Client;
+use super::duty::is_reserved;
 use super::error::OAuthError;
 use super::request::{GrantType, TokenRequest};
 use super::resource::is_absolute_uri;
@@ -20,6 +21,8 @@ pub struct TokenPolicy {
     pub issuer: Arc<str>,
     /// The `aud` claim if the request has no `resource`.
     pub audience: Arc<str>,
+    /// The `aud` claim of a token with reserved scopes, which is for `/admin` and nothing else.
+    pub admin_audience: Arc<str>,
     /// Lifetime of a token in seconds, unless the client has its own.
     pub ttl_seconds: i64,
     /// Maximum lifetime of a one-time token, in seconds.
@@ -31,7 +34,8 @@ pub struct TokenPolicy {
 /// Decides which claims an authenticated client gets.
 ///
 /// # Errors
-/// Checked in this order: the grant type (RFC 6749 §5.2), then scope, then resource (RFC 8707 §2).
+/// Checked in this order: the grant type (RFC 6749 §5.2), then scope and whether its parts may be in
+/// one token, then resource (RFC 8707 §2).
 pub fn client_credentials(
     client: &Client,
     request: &TokenRequest,
@@ -48,8 +52,11 @@ pub fn client_credentials(
     if client.scope.is_empty() {
         return Err(OAuthError::UnauthorizedClient);
     }
-    let scope = granted_scope(client, request.scope.as_deref())?;
-    let aud = audience(client, &request.resources, policy)?;
+    let Granted { scope, for_admin } = granted_scope(client, request.scope.as_deref())?;
+    let aud = match for_admin {
+        true => admin_audience(&request.resources, policy)?,
+        false => audience(client, &request.resources, policy)?,
+    };
     let mut ttl = client.ttl_seconds.unwrap_or(policy.ttl_seconds);
     if request.one_time {
         ttl = ttl.min(policy.one_time_ttl_seconds);
@@ -69,24 +76,57 @@ pub fn client_credentials(
     })
 }
 
+/// A granted scope.
+struct Granted {
+    scope: Scope,
+    /// Whether it consists of reserved scopes.
+    for_admin: bool,
+}
+
+impl Granted {
+    /// A default scope, which never contains a reserved scope.
+    fn default_of(client: &Client) -> Self {
+        Self {
+            scope: client.default_scope.clone(),
+            for_admin: false,
+        }
+    }
+}
+
 /// RFC 6749 §3.3 allows narrowing a scope. Mintage rejects the request instead, so a client never
 /// gets less than it asked for without noticing.
-fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Scope, OAuthError> {
+fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Granted, OAuthError> {
     let Some(text) = requested else {
         if client.default_scope.is_empty() {
             return Err(OAuthError::InvalidScope("the client has no default scope, ask for one"));
         }
-        return Ok(client.default_scope.clone());
+        return Ok(Granted::default_of(client));
     };
     // Clients often request exactly their default scope. Then nothing needs parsing.
     if text == client.default_scope.as_str() {
-        return Ok(client.default_scope.clone());
+        return Ok(Granted::default_of(client));
     }
     let scope = Scope::parse(text).map_err(|_| OAuthError::InvalidScope("the scope is malformed"))?;
     if !client.scope.covers(&scope) {
         return Err(OAuthError::InvalidScope("the client may not have this scope"));
     }
-    Ok(scope)
+    let for_admin = scope.tokens().any(is_reserved);
+    if for_admin && !scope.tokens().all(is_reserved) {
+        return Err(OAuthError::InvalidScope(
+            "scopes that begin with mintage: cannot be combined with others",
+        ));
+    }
+    Ok(Granted { scope, for_admin })
+}
+
+/// A token for an API could be replayed at `/admin` by that API, so it is never for both.
+fn admin_audience(resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+    if resources.iter().any(|resource| **resource != *policy.admin_audience) {
+        return Err(OAuthError::InvalidTarget(
+            "scopes that begin with mintage: are for the audience of /admin only",
+        ));
+    }
+    Ok(Audience::One(policy.admin_audience.clone()))
 }
 
 fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
@@ -97,8 +137,12 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
             .iter()
             .find(|audience| ***audience == **resource)
             .or_else(|| (*policy.audience == **resource).then_some(&policy.audience));
-        let Some(audience) = allowed.filter(|_| is_absolute_uri(resource)) else {
-            return Err(OAuthError::InvalidTarget);
+        // The audience of `/admin` is only for reserved scopes, even if the client has it as its own.
+        let is_allowed = is_absolute_uri(resource) && **resource != *policy.admin_audience;
+        let Some(audience) = allowed.filter(|_| is_allowed) else {
+            return Err(OAuthError::InvalidTarget(
+                "the resource is not an absolute URI that the client may name",
+            ));
         };
         if !named.contains(audience) {
             named.push(audience.clone());
@@ -109,6 +153,15 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
         1 => Audience::One(named.remove(0)),
         _ => Audience::Many(named),
     })
+}
+
+/// The error for claims that do not fit into a token (docs/protocol.md#p21). Nothing is left out to
+/// make them fit: a client never gets less than it asked for without noticing.
+pub fn too_long(request: &TokenRequest) -> OAuthError {
+    match request.resources.is_empty() {
+        true => OAuthError::InvalidScope("the token would be too long: ask for fewer scopes"),
+        false => OAuthError::InvalidTarget("the token would be too long: name fewer resources"),
+    }
 }
 
 #[cfg(test)]
@@ -140,6 +193,7 @@ mod tests {
         TokenPolicy {
             issuer: "https://issuer".into(),
             audience: "https://issuer".into(),
+            admin_audience: "https://issuer/admin".into(),
             ttl_seconds: 3600,
             one_time_ttl_seconds: 120,
             alg: Alg::Es256,
@@ -187,12 +241,51 @@ mod tests {
             rejected,
             Err(OAuthError::InvalidScope("the client may not have this scope"))
         );
-        let granted = ask(
-            &client(),
-            "grant_type=client_credentials&scope=mintage:admin+orders:write",
-        )
-        .unwrap();
-        assert_eq!(granted.scope.as_str(), "mintage:admin orders:write");
+    }
+
+    #[test]
+    fn p19_reserved_scopes_are_not_combined_with_others() {
+        for scope in ["mintage:admin+orders:write", "orders:write+mintage:admin"] {
+            assert_eq!(
+                ask(&client(), &format!("grant_type=client_credentials&scope={scope}")),
+                Err(OAuthError::InvalidScope(
+                    "scopes that begin with mintage: cannot be combined with others"
+                ))
+            );
+        }
+        // What the client may not have is the first error.
+        assert_eq!(
+            ask(
+                &client(),
+                "grant_type=client_credentials&scope=mintage:read+orders:write"
+            ),
+            Err(OAuthError::InvalidScope("the client may not have this scope"))
+        );
+    }
+
+    #[test]
+    fn p21_reserved_scopes_have_an_audience_of_their_own() {
+        const ADMIN: &str = "&resource=https://issuer/admin";
+        let greedy = Client {
+            audiences: vec!["https://orders".into(), "https://issuer/admin".into()],
+            ..client()
+        };
+        let aud = |scope: &str, resources: &str| {
+            let form = format!("grant_type=client_credentials&scope={scope}{resources}");
+            ask(&greedy, &form).map(|claims| claims.aud)
+        };
+        let for_admin = Ok(Audience::One("https://issuer/admin".into()));
+        assert_eq!(aud("mintage:admin", ""), for_admin);
+        assert_eq!(aud("mintage:admin", ADMIN), for_admin);
+        assert_eq!(aud("mintage:admin", &ADMIN.repeat(2)), for_admin);
+        let is_rejected =
+            |scope: &str, resources: &str| matches!(aud(scope, resources), Err(OAuthError::InvalidTarget(_)));
+        for other in ["&resource=https://orders", "&resource=https://issuer"] {
+            assert!(is_rejected("mintage:admin", other), "{other}");
+            assert!(is_rejected("mintage:admin", &format!("{ADMIN}{other}")), "{other}");
+        }
+        assert!(is_rejected("orders:read", ADMIN));
+        assert!(is_rejected("orders:read", &format!("&resource=https://orders{ADMIN}")));
     }
 
     #[test]
@@ -211,8 +304,10 @@ mod tests {
             aud("&resource=urn:two&resource=https://orders"),
             Ok(Audience::Many(vec!["urn:two".into(), "https://orders".into()]))
         );
-        assert_eq!(aud("&resource=https://other"), Err(OAuthError::InvalidTarget));
-        assert_eq!(aud("&resource=https://orders%23f"), Err(OAuthError::InvalidTarget));
+        for other in ["https://other", "https://orders%23f"] {
+            let rejected = aud(&format!("&resource={other}"));
+            assert!(matches!(rejected, Err(OAuthError::InvalidTarget(_))), "{other}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@
 pub mod activity;
 pub mod alg;
 pub mod basic;
+pub mod bounds;
 pub mod claims;
 pub mod client;
 pub mod client_secret;

@@ -6,6 +6,7 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::borrow::Cow;
 use std::fmt;
 
+use super::bounds::MAX_RESOURCES;
 use super::client_secret::ClientSecret;
 use super::error::OAuthError;
 use super::form;
@@ -40,9 +41,6 @@ pub enum GrantType {
 
 /// The name of the supported grant type.
 pub const CLIENT_CREDENTIALS: &str = "client_credentials";
-
-/// Maximum number of `resource` parameters in one request. Each becomes an audience of the token.
-pub const MAX_RESOURCES: usize = 16;
 
 const REPEATED: OAuthError = OAuthError::InvalidRequest("a parameter is repeated");
 const BAD_ENCODING: OAuthError = OAuthError::InvalidRequest("the form is not well encoded");

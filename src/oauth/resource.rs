@@ -2,8 +2,12 @@
 
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-/// Maximum length of an audience's URI, in bytes.
-pub const MAX_RESOURCE: usize = 1024;
+use super::bounds::MAX_AUDIENCE;
+
+/// Whether `text` may be stored as an audience: an absolute URI that a token has room for.
+pub fn is_audience(text: &str) -> bool {
+    text.len() <= MAX_AUDIENCE && is_absolute_uri(text)
+}
 
 /// Whether `text` is an absolute URI without a fragment, in the characters that RFC 3986 allows.
 ///
@@ -12,17 +16,17 @@ pub fn is_absolute_uri(text: &str) -> bool {
     let in_charset = text
         .bytes()
         .all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?[]@!$&'()*+,;=%".contains(&byte));
-    in_charset && text.len() <= MAX_RESOURCE && url::Url::parse(text).is_ok()
+    in_charset && url::Url::parse(text).is_ok()
 }
 
-/// The JSON schema of such a URI. Every valid URI matches it.
-pub fn uri_schema() -> Object {
+/// The JSON schema of an audience. Every valid one matches it.
+pub fn audience_schema() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some(
             r"^[A-Za-z][A-Za-z0-9+.\-]*:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*$",
         ))
-        .max_length(Some(MAX_RESOURCE))
+        .max_length(Some(MAX_AUDIENCE))
         .build()
 }
 
@@ -51,5 +55,12 @@ mod tests {
         ] {
             assert!(!is_absolute_uri(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn p21_an_audience_has_at_most_512_bytes() {
+        let of_length = |length: usize| format!("urn:{}", "x".repeat(length - 4));
+        assert!(is_audience(&of_length(512)));
+        assert!(!is_audience(&of_length(513)) && is_absolute_uri(&of_length(513)));
     }
 }

@@ -3,9 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-/// Maximum number of scope-tokens in one scope. It bounds the cost of a comparison and is far above
-/// the needs of a real client.
-pub const MAX_TOKENS: usize = 128;
+use super::bounds::MAX_SCOPE_TOKENS;
 
 /// A well-formed set of scope-tokens, in the order of their first occurrence.
 ///
@@ -17,7 +15,7 @@ pub struct Scope {
 }
 
 /// The text is not a scope: an empty token, a character outside the grammar, or more than
-/// [`MAX_TOKENS`] tokens.
+/// [`MAX_SCOPE_TOKENS`] tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MalformedScope;
 
@@ -43,7 +41,7 @@ impl Scope {
             if !tokens.contains(&token) {
                 tokens.push(token);
             }
-            if tokens.len() > MAX_TOKENS {
+            if tokens.len() > MAX_SCOPE_TOKENS {
                 return Err(MalformedScope);
             }
         }
@@ -131,7 +129,7 @@ mod tests {
 
     #[test]
     fn p18_more_tokens_than_the_bound_are_malformed() {
-        let many: Vec<String> = (0..=MAX_TOKENS).map(|n| n.to_string()).collect();
+        let many: Vec<String> = (0..=MAX_SCOPE_TOKENS).map(|n| n.to_string()).collect();
         assert_eq!(Scope::parse(&many.join(" ")), Err(MalformedScope));
         assert!(Scope::parse(&many[1..].join(" ")).is_ok());
     }

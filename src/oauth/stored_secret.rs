@@ -56,6 +56,14 @@ impl StoredSecret {
         }
     }
 
+    /// The memory that the secret takes, in bytes, without the overhead of the allocator.
+    pub fn bytes(&self) -> usize {
+        /// A generous size for the text, the salt and the hash of a password hash.
+        const PASSWORD_HASH: usize = 512;
+        let hash = self.password_hash().map_or(0, |_| PASSWORD_HASH);
+        size_of::<Self>() + self.id.len() + hash
+    }
+
     /// Whether the secret has not expired.
     pub fn is_valid(&self, now: UnixMillis) -> bool {
         self.expires_at.is_none_or(|end| now < end)

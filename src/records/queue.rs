@@ -17,7 +17,7 @@ use crate::time::UnixMillis;
 /// A record was not accepted, or not written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotRecorded {
-    /// `max_pending` records are waiting.
+    /// `max_pending` records are waiting, or records of as many bytes as `max_pending` usual ones.
     QueueFull,
     /// The database is unavailable, rejected the record, or did not answer in time.
     Unavailable,
@@ -31,7 +31,13 @@ pub(crate) struct Pending {
     pub record: TokenRecord,
     pub accepted_at: UnixMillis,
     pub ack: Option<Ack>,
+    /// The memory that it takes.
+    pub bytes: usize,
 }
+
+/// The bytes that a waiting record may have on average when `max_pending` of them wait. A usual
+/// record has half of them; one with the largest scope and audiences has 25 times as many.
+pub const MEAN_RECORD: usize = 512;
 
 /// What the writer is doing, from which a worker decides whether to wake it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +58,10 @@ pub(crate) struct WorkerQueues {
     /// Records accepted and not settled yet, in the queues or in the writer.
     pending: AtomicUsize,
     pub max_pending: usize,
-    /// Records rejected because `max_pending` records waited.
+    /// The sum of the bytes of the pending records.
+    pending_bytes: AtomicUsize,
+    max_pending_bytes: usize,
+    /// Records rejected because too many waited.
     pub rejected: AtomicU64,
     /// Records written without the writer, each before its response (`writer.mode = "sync"`).
     pub written_directly: AtomicU64,
@@ -67,6 +76,8 @@ impl WorkerQueues {
             phase: AtomicU8::new(Phase::Idle as u8),
             pending: AtomicUsize::new(0),
             max_pending: settings.max_pending,
+            pending_bytes: AtomicUsize::new(0),
+            max_pending_bytes: settings.max_pending.saturating_mul(MEAN_RECORD),
             rejected: AtomicU64::new(0),
             written_directly: AtomicU64::new(0),
             full_at: AtomicUsize::new(settings.max_batch),
@@ -75,11 +86,13 @@ impl WorkerQueues {
 
     /// Queues a record; `Ok(true)` when the writer must be woken for it.
     ///
-    /// The counter is shared by all queues, so `max_pending` holds for any number of workers.
+    /// The counters are shared by all queues, so the bounds hold for any number of workers.
     pub fn push(&self, queue: usize, pending: Pending) -> Result<bool, NotRecorded> {
         let waiting = self.pending.fetch_add(1, Ordering::SeqCst) + 1;
-        if waiting > self.max_pending {
-            self.pending.fetch_sub(1, Ordering::SeqCst);
+        let bytes = pending.bytes;
+        let waiting_bytes = self.pending_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        if waiting > self.max_pending || waiting_bytes > self.max_pending_bytes {
+            self.settled(1, bytes);
             self.rejected.fetch_add(1, Ordering::Relaxed);
             return Err(NotRecorded::QueueFull);
         }
@@ -116,9 +129,10 @@ impl WorkerQueues {
         self.pending.load(Ordering::SeqCst)
     }
 
-    /// Notes that `count` records are written or dropped.
-    pub fn settled(&self, count: usize) {
+    /// Notes that `count` records of `bytes` in all are written or dropped.
+    pub fn settled(&self, count: usize, bytes: usize) {
         self.pending.fetch_sub(count, Ordering::SeqCst);
+        self.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Moves from one phase to the next; `true` for the one caller that did it.

@@ -254,7 +254,7 @@ fn listen(key: &str, address: &str) -> Result<TcpListener, ServerError> {
     };
     let address: SocketAddr = address
         .parse()
-        .map_err(|_| ServerError(format!("{key} is no address: {address}")))?;
+        .map_err(|_| ServerError(format!("{key} must be an address and a port")))?;
     listener::listen(address).map_err(cannot)
 }
 
@@ -273,5 +273,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         schedule: key_schedule(config),
         metadata: serde_json::to_string(&metadata).expect("the metadata consists of strings"),
         cache_capacity: config.cache.capacity,
+        // With an admin listener, /metrics is served only there.
+        open_metrics: config.server.open_metrics || !config.server.admin_listen.is_empty(),
     }
 }

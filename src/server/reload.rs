@@ -62,6 +62,7 @@ pub(super) fn token_policy(config: &Config) -> TokenPolicy {
     TokenPolicy {
         issuer: config.server.issuer.as_str().into(),
         audience: config.default_audience().into(),
+        admin_audience: config.admin_audience().into(),
         ttl_seconds: config.token.ttl.as_seconds(),
         one_time_ttl_seconds: config.token.one_time_ttl.as_seconds(),
         alg: config.token.alg.parse().expect("the configuration has been validated"),

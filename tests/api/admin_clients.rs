@@ -132,7 +132,7 @@ fn a_malformed_member_is_named_but_its_value_is_not_echoed() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, before) = operator.create(json!({}));
-    const URIS: &str = "at most 100 absolute URIs without fragment, each at most 2000 bytes";
+    const URIS: &str = "at most 100 absolute URIs without fragment, each at most 512 bytes, together at most 8000";
     for (member, value, must_be) in [
         ("name", json!(""), "1 to 200 characters without control characters"),
         (
@@ -225,7 +225,7 @@ fn only_json_up_to_the_size_limit_is_accepted() {
     let parameters = Request::new("PATCH", &path_of(&client)).body("Application/JSON; charset=utf-8", "{}");
     assert_eq!(operator.send(parameters).status, 200);
     // Chunked, so that the length is not declared.
-    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", 20_000, "x".repeat(20_000));
+    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", 70_000, "x".repeat(70_000));
     let head = Request::post("/admin/clients").header("Transfer-Encoding", "chunked");
     let mut request = head
         .header("Content-Type", "application/json")

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use mintage::http::routes::admin_table;
+use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use serde_json::Value;
 use testkit::TestApp;
-use testkit::app::{ORDERS, Setup};
+use testkit::app::{ADMIN, ISSUER, ORDERS, Setup};
 use testkit::http::{Request, Response};
 
 use crate::operator::Operator;
@@ -121,9 +122,16 @@ fn p41_a_revoked_token_is_denied() {
 #[test]
 fn p41_a_token_for_another_audience_is_denied() {
     let app = TestApp::shared();
-    let client = app.client_with_scope("mintage:admin");
-    let token = app.issue(&client, &[("scope", "mintage:admin"), ("resource", ORDERS)]);
-    assert_invalid_everywhere(&app, &token);
+    let valid = app.claims(&app.issue_with_scope("mintage:admin"));
+    for aud in [
+        Audience::One(ISSUER.into()),
+        Audience::One(ORDERS.into()),
+        Audience::Many(vec![ORDERS.into(), ADMIN.into()]),
+    ] {
+        let token = app.sign(&AccessTokenClaims { aud, ..valid.clone() });
+        assert_invalid_everywhere(&app, &token);
+    }
+    assert_invalid_everywhere(&app, &app.issue_with_scope("orders:read"));
 }
 
 #[test]
@@ -137,7 +145,7 @@ fn p41_a_one_time_token_is_denied() {
 #[test]
 fn p41_a_token_without_an_admin_scope_is_403() {
     let app = TestApp::shared();
-    let token = app.issue_with_scope("orders:read");
+    let token = app.issue_with_scope("mintage:introspect");
     check_each(
         &app,
         |request| request.bearer(&token),
@@ -182,7 +190,7 @@ fn without_permission_existing_and_missing_resources_are_indistinguishable() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(serde_json::json!({}));
-    let token = app.issue_with_scope("orders:read");
+    let token = app.issue_with_scope("mintage:introspect");
     let get = |path: &str| app.send(Request::get(path).bearer(&token));
     let (existing, missing) = (get(&crate::operator::path_of(&client)), get("/admin/clients/nobody"));
     assert_eq!((existing.status, existing.text()), (missing.status, missing.text()));

@@ -1,8 +1,16 @@
 //! What an operator may do: the duties that a client has now, never those that it had when its
 //! token was issued, and never more than it was given by name.
 
+use mintage::clock::Clock;
+use mintage::db::routes;
+use mintage::gateway::route::NewRoute;
+use mintage::oauth::claims::{AccessTokenClaims, Audience};
+use mintage::oauth::scope::Scope;
 use serde_json::json;
 use testkit::TestApp;
+use testkit::app::{ADMIN, ISSUER, ORDERS, Setup};
+use testkit::gateway::forwarded;
+use testkit::token::claims;
 
 use crate::operator::{Operator, assert_bad_request, path_of};
 
@@ -108,4 +116,100 @@ fn a_route_cannot_require_a_reserved_scope() {
     let program = testkit::program!().with_database();
     let added = program.run(&["route", "add", "--path", "/a", "--scope", "mintage:read"]);
     assert!(added.failed(2).starts_with("mintage: --scope: "), "{added:?}");
+}
+
+#[test]
+fn p21_a_token_with_reserved_scopes_is_for_admin_and_nothing_else() {
+    const MIXED: &str = "scopes that begin with mintage: cannot be combined with others";
+    const TARGET: &str = "the resource is not an absolute URI that the client may name";
+    let app = Setup::new()
+        .configured(|config| config.token.audience = ORDERS.into())
+        .start();
+    let scope = format!("orders:read {}", RESERVED.join(" "));
+    let client = app.client(|client| {
+        client.scope = Scope::parse(&scope).unwrap();
+        client.audiences.push(ADMIN.into());
+    });
+    let ask = |scope: &str, resources: &[&str]| {
+        let resources = resources.iter().map(|resource| ("resource", *resource));
+        let parameters: Vec<_> = [("scope", scope)].into_iter().chain(resources).collect();
+        app.ask(&client, &parameters)
+    };
+    for duty in RESERVED {
+        for resources in [&[][..], &[ADMIN], &[ADMIN, ADMIN]] {
+            let claims = claims(&ask(duty, resources).access_token());
+            assert_eq!((&claims["aud"], &claims["scope"]), (&json!(ADMIN), &json!(duty)));
+            assert!(claims["secret_id"].is_string());
+        }
+        for other in [&[ORDERS][..], &[ISSUER], &[ADMIN, ORDERS]] {
+            ask(duty, other).assert_oauth_error(400, "invalid_target", TARGET);
+        }
+        for mixed in [format!("{duty} orders:read"), format!("orders:read {duty}")] {
+            ask(&mixed, &[]).assert_oauth_error(400, "invalid_scope", MIXED);
+        }
+    }
+    let all = claims(&ask(&RESERVED.join(" "), &[]).access_token());
+    assert_eq!(
+        (&all["aud"], &all["scope"]),
+        (&json!(ADMIN), &json!(RESERVED.join(" ")))
+    );
+    ask("orders:read", &[ADMIN]).assert_oauth_error(400, "invalid_target", TARGET);
+    let ordinary = claims(&ask("orders:read", &[]).access_token());
+    assert_eq!((&ordinary["aud"], ordinary.get("secret_id")), (&json!(ORDERS), None));
+}
+
+#[test]
+fn p21_the_audience_of_admin_follows_the_issuer() {
+    let app = Setup::new()
+        .configured(|config| config.server.issuer = "https://tokens.example/tenant/".into())
+        .start();
+    let operator = Operator::of(&app);
+    assert_eq!(claims(&operator.token)["aud"], "https://tokens.example/tenant/admin");
+    assert_eq!(operator.get("/admin/cache/stats").status, 200);
+    let program = testkit::program!()
+        .with("MINTAGE_SERVER__ISSUER", "https://tokens.example")
+        .with("MINTAGE_TOKEN__AUDIENCE", "https://tokens.example/admin");
+    let checked = program.run(&["config", "check"]);
+    assert!(checked.failed(1).contains("token.audience must be"), "{checked:?}");
+}
+
+/// An upstream that receives the token could replay it at `/admin`.
+#[test]
+fn p41_validate_accepts_no_token_for_admin() {
+    let app = TestApp::start();
+    let route = |path: &str, audience: Option<&str>| {
+        let new = NewRoute {
+            path: path.into(),
+            scope: "orders:read".into(),
+            audience: audience.map(str::to_owned),
+            ..NewRoute::default()
+        };
+        let route = new.route(path[1..].to_owned(), Clock::System.now()).unwrap();
+        app.database(|conn| routes::insert(conn, &route));
+    };
+    route("/default", None);
+    route("/own", Some(ADMIN));
+    // As a route of an earlier version may be.
+    app.sql("UPDATE routes SET scope = 'mintage:admin'");
+    let app = app.restart();
+    let operator = Operator::of(&app);
+    let valid = app.claims(&operator.token);
+    let both = AccessTokenClaims {
+        aud: Audience::Many(vec![ISSUER.into(), ADMIN.into()]),
+        ..valid.clone()
+    };
+    let old = AccessTokenClaims {
+        aud: Audience::One(ISSUER.into()),
+        ..valid
+    };
+    for (path, token, status) in [
+        ("/default", &operator.token, 401),
+        ("/own", &operator.token, 401),
+        ("/default", &app.sign(&both), 401),
+        ("/own", &app.sign(&both), 401),
+        ("/default", &app.sign(&old), 200),
+    ] {
+        let asked = forwarded("GET", path).bearer(token).send(app.address);
+        assert_eq!(asked.status, status, "{path} {}", asked.text());
+    }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use mintage::config;
+use mintage::oauth::bounds::MAX_FORM;
 use mintage::oauth::client::Client;
 use mintage::oauth::scope::Scope;
 use serde_json::{Value, json};
@@ -195,7 +196,7 @@ fn p6_a_content_length_above_the_limit_is_413_immediately_on_every_path() {
         ("POST", "/nowhere"),
     ] {
         // Neither the body nor credentials are sent.
-        let head = Request::new(method, target).header("Content-Length", "16385");
+        let head = Request::new(method, target).header("Content-Length", &(MAX_FORM + 1).to_string());
         let answer = app.send(head.header("Content-Type", FORM));
         answer.assert_oauth_error(413, "invalid_request", "the body is too large");
     }
@@ -207,9 +208,9 @@ fn p6_a_content_length_above_the_limit_is_413_immediately_on_every_path() {
 fn p6_a_body_of_the_maximum_size_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
-    let padding = "x".repeat((16 << 10) - GRANT.len() - 3);
+    let padding = "x".repeat(MAX_FORM - GRANT.len() - 3);
     let form = format!("{GRANT}&x={padding}");
-    assert_eq!(form.len(), 16 << 10);
+    assert_eq!(form.len(), MAX_FORM);
     let answer = app.send(Request::post("/token").basic(&client).form_raw(form));
     assert_eq!(answer.status, 200);
 }
@@ -221,7 +222,12 @@ fn p6_a_chunked_body_above_the_limit_is_rejected_before_authentication() {
     let head = Request::post("/token")
         .header("Content-Type", FORM)
         .header("Transfer-Encoding", "chunked");
-    let bytes = [head.bytes(), chunk.repeat(5).into_bytes(), b"0\r\n\r\n".to_vec()].concat();
+    let bytes = [
+        head.bytes(),
+        chunk.repeat(MAX_FORM / 0x1000 + 1).into_bytes(),
+        b"0\r\n\r\n".to_vec(),
+    ]
+    .concat();
     let answer = send_raw(app.address, &bytes).unwrap();
     answer.assert_oauth_error(413, "invalid_request", "the body is too large");
 }

@@ -9,6 +9,7 @@
 mod feed;
 mod instances;
 mod lost_commit;
+mod memory;
 mod outage;
 mod pool;
 mod records;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 
+use mintage::oauth::bounds::MAX_SCOPE;
 use tempfile::TempDir;
 use testkit::gateway::HOST;
 use testkit::http::{Request, Response, exchange};
@@ -101,6 +102,16 @@ impl Gateway {
         let (response, seen) = self.ask(request);
         assert!(matches!(response.status, 400 | 403), "{what}: {response:?}");
         assert_eq!(seen, [""; 0], "{what}: {response:?}");
+    }
+
+    /// Asserts that a token with the longest scope passes: its response is larger than many buffers.
+    pub fn assert_passes_the_longest_scope(&self) {
+        let scope = format!("orders:read {}", "x".repeat(MAX_SCOPE - 12));
+        let client = self.server.client_with_id("long", &scope, &[]);
+        let token = self.server.token(&client, &scope, &[]);
+        let (response, seen) = self.ask(&Request::to_host(HOST, "GET", "/orders/1").bearer(&token));
+        assert_eq!((response.status, seen.len()), (200, 1), "{response:?}");
+        assert!(seen[0].contains(&format!(": {scope}\r\n")), "{seen:?}");
     }
 
     /// Asserts that authorized requests pass, and that the upstream receives the client's identity.

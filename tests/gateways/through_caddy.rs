@@ -42,3 +42,8 @@ fn p43_caddy_withstands_forged_headers() {
 fn p43_caddy_withstands_smuggling() {
     caddy().assert_withstands_smuggling();
 }
+
+#[test]
+fn p45_caddy_passes_a_token_with_the_longest_scope() {
+    caddy().assert_passes_the_longest_scope();
+}

@@ -32,3 +32,8 @@ fn p43_nginx_withstands_forged_headers() {
 fn p43_nginx_withstands_smuggling() {
     nginx().assert_withstands_smuggling();
 }
+
+#[test]
+fn p45_nginx_passes_a_token_with_the_longest_scope() {
+    nginx().assert_passes_the_longest_scope();
+}

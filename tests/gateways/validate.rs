@@ -1,5 +1,6 @@
 //! P39 to P46 at `/validate` itself, called as a gateway would.
 
+use mintage::oauth::bounds::MAX_FORM;
 use testkit::app::ORDERS;
 use testkit::gateway::{HOST, forwarded, original};
 use testkit::http::{Request, Response, exchange};
@@ -494,7 +495,7 @@ fn a_body_is_ignored_but_bounded() {
     };
     assert_passes(&ask(auth_request("POST").body("", "method=DELETE")));
     assert_passes(&ask(auth_request("POST").chunked(b"method=DELETE")));
-    let large = vec![b'x'; (16 << 10) + 1];
+    let large = vec![b'x'; MAX_FORM + 1];
     assert_eq!(ask(auth_request("POST").body("", &large)).status, 413);
     let mut chunked = auth_request("POST").bearer(&token);
     chunked = chunked.chunked(&large);

@@ -2,6 +2,7 @@
 //! `ops/` and the documents about it.
 
 mod architecture;
+mod bounds;
 mod example_config;
 mod hardening;
 mod ops;

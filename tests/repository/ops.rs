@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use mintage::actors::client_cache::MEAN_CLIENT;
+use mintage::config::Config;
+use mintage::records::queue::MEAN_RECORD;
 use serde_json::Value;
 use testkit::TestApp;
 use testkit::scrape::Scrape;
@@ -12,6 +15,8 @@ use testkit::token::{about_token, token_request};
 const ALERTS: &str = include_str!("../../ops/alerts.yml");
 const DASHBOARD: &str = include_str!("../../ops/grafana.json");
 const UNIT: &str = include_str!("../../ops/mintage.service");
+const KUBERNETES: &str = include_str!("../../ops/kubernetes.yaml");
+const OPERATIONS: &str = include_str!("../../docs/operations.md");
 const METRICS: &str = include_str!("../../docs/metrics.md");
 
 /// A scrape of a server that has issued and revoked a token and denied a secret.
@@ -156,4 +161,44 @@ fn files_that_no_test_runs_say_so_in_their_first_line() {
     }
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     assert!(dashboard["description"].as_str().unwrap().contains("run by no test"));
+}
+
+/// The number before the first character that is no digit.
+fn leading_number(text: &str) -> usize {
+    let digits: String = text.chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no number in {text:?}"))
+}
+
+#[test]
+fn the_memory_limit_of_the_manifest_has_room_for_the_documented_sum() {
+    let (_, section) = OPERATIONS.split_once("\n## Memory\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let rows: Vec<(&str, usize)> = section
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let [_, part, _, mib, _] = cells[..] else { return None };
+            Some((part, mib.parse().ok()?))
+        })
+        .collect();
+    let documented = |part: &str| rows.iter().find(|row| row.0.starts_with(part)).unwrap().1;
+    let sum = documented("sum");
+    assert_eq!(rows.iter().map(|row| row.1).sum::<usize>(), 2 * sum, "{rows:?}");
+    let value_after = |name: &str| {
+        let (_, after) = KUBERNETES.split_once(name).unwrap();
+        after.trim_start_matches([' ', '\n', '"', ':']).to_owned()
+    };
+    let workers = leading_number(&value_after("MINTAGE_SERVER__WORKERS\n              value"));
+    let defaults = Config::default();
+    let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+    assert_eq!(
+        documented("clients in memory"),
+        mib(MEAN_CLIENT * defaults.cache.capacity * workers)
+    );
+    assert_eq!(
+        documented("token records"),
+        mib(MEAN_RECORD * defaults.writer.max_pending)
+    );
+    let limit = leading_number(&value_after("limits:\n              memory"));
+    assert!(sum + sum / 4 <= limit, "{sum} MiB and a quarter in {limit} MiB");
 }

@@ -10,7 +10,10 @@ use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection;
 use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
-use mintage::db::{Conn, Db, DbError, clients};
+use mintage::db::{Conn, Db, DbError, clients, signing_keys};
+use mintage::keys::{Signer, SigningKey};
+use mintage::oauth::alg::Alg;
+use mintage::oauth::claims::AccessTokenClaims;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::scope::Scope;
@@ -28,11 +31,14 @@ use crate::http::{Request, Response};
 use crate::program::SERVER_TIMEOUT;
 use crate::scrape::wait_for_change_feed;
 use crate::sqlite::{TokenRow, recorded, template};
-use crate::token::token_request;
+use crate::token::{claims, token_request};
 use crate::{folder, poll, sqlite};
 
 /// The issuer of every test server; nothing ever connects to it.
 pub const ISSUER: &str = "http://127.0.0.1:8080";
+
+/// The audience of `/admin` at every test server.
+pub const ADMIN: &str = "http://127.0.0.1:8080/admin";
 
 /// The audience that a test client may name.
 pub const ORDERS: &str = "https://orders.example";
@@ -64,6 +70,8 @@ impl Setup {
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".into();
         config.server.workers = 2;
+        // Tests read what was counted, and most have no client that may.
+        config.server.open_metrics = true;
         config.server.shutdown_timeout = config::Duration::seconds(5);
         config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
         config.database.pool.min_idle = 1;
@@ -263,6 +271,23 @@ impl TestApp {
     #[track_caller]
     pub fn issue_with_scope(&self, scope: &str) -> String {
         self.issue(&self.client_with_scope(scope), &[("scope", scope)])
+    }
+
+    /// The claims of a token that this server issued.
+    pub fn claims(&self, token: &str) -> AccessTokenClaims {
+        serde_json::from_value(claims(token)).unwrap()
+    }
+
+    /// A token with these claims, signed with a key of this server, as an earlier version or an
+    /// attacker with the key could issue it.
+    pub fn sign(&self, claims: &AccessTokenClaims) -> String {
+        let stored = self
+            .database(|conn| signing_keys::list(conn, None))
+            .keys
+            .into_iter()
+            .find(|key| key.alg == Alg::Hs256);
+        let key = SigningKey::from_stored(&stored.unwrap(), None).unwrap();
+        Signer::new(&key).unwrap().sign(claims).unwrap()
     }
 
     /// The token records of a client that are in the database so far.

@@ -14,7 +14,7 @@
 //! Records wait in per-worker queues (`records/queue.rs`) and are never dropped silently:
 //! - a failed flush keeps its records and retries with increasing pauses;
 //! - a record that the database rejects while it accepts others is logged and dead-lettered;
-//! - once `max_pending` records wait, new ones are rejected.
+//! - once `max_pending` records wait, or large ones of as many bytes, new ones are rejected.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -230,9 +230,9 @@ impl BatchWriter {
         let mut batch = Vec::with_capacity(size);
         for pending in self.waiting.drain(..size) {
             records.push(pending.record);
-            batch.push((pending.accepted_at, pending.ack));
+            batch.push((pending.accepted_at, pending.ack, pending.bytes));
         }
-        self.flushing_since = batch.first().map(|(accepted_at, _)| *accepted_at);
+        self.flushing_since = batch.first().map(|(accepted_at, ..)| *accepted_at);
         let records = Arc::new(records);
         let writing = write(self.sink.clone(), records.clone());
         let began = Instant::now();
@@ -241,10 +241,11 @@ impl BatchWriter {
             let batch = records
                 .into_iter()
                 .zip(batch)
-                .map(|(record, (accepted_at, ack))| Pending {
+                .map(|(record, (accepted_at, ack, bytes))| Pending {
                     record,
                     accepted_at,
                     ack,
+                    bytes,
                 });
             this.flush_ended(batch, outcome, began.elapsed(), ctx);
         }));
@@ -264,21 +265,25 @@ impl BatchWriter {
         let mut kept = Vec::new();
         let mut uncertain = Vec::new();
         let mut given_up = 0;
+        let mut settled_bytes = 0;
         for (pending, fate) in batch.zip(outcome.fates) {
             let answer = match fate {
                 Fate::Written => {
                     written += 1;
+                    settled_bytes += pending.bytes;
                     Ok(())
                 }
                 Fate::Rejected => {
                     self.dead_lettered += 1;
                     given_up += 1;
+                    settled_bytes += pending.bytes;
                     log::error!(jti:% = pending.record.jti; "token record dead-lettered");
                     Err(NotRecorded::Unavailable)
                 }
                 // The caller has timed out or is gone, so the token was never handed out.
                 Fate::Unwritten | Fate::Uncertain if pending.ack.as_ref().is_some_and(oneshot::Sender::is_closed) => {
                     given_up += 1;
+                    settled_bytes += pending.bytes;
                     continue;
                 }
                 Fate::Unwritten => {
@@ -301,7 +306,7 @@ impl BatchWriter {
         self.waiting.extend(uncertain);
         self.flushed += written as u64;
         self.settled += (written + given_up) as u64;
-        self.queues.settled(written + given_up);
+        self.queues.settled(written + given_up, settled_bytes);
         if written > 0 {
             self.batches += 1;
             self.last_flush = LastFlush {

@@ -128,6 +128,7 @@ impl Recorder {
 
     fn accept(&self, record: TokenRecord, now: UnixMillis, ack: Option<Ack>) -> Result<(), NotRecorded> {
         let pending = Pending {
+            bytes: size_of::<Pending>() + record.own_bytes(),
             record,
             accepted_at: now,
             ack,

@@ -2,9 +2,11 @@
 
 mod actor;
 mod all;
+mod entries;
 
 pub use actor::{
     Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Lookup, OutageKnown, Remembered,
     Stats, Tune, Warm,
 };
 pub use all::ClientCaches;
+pub use entries::MEAN_CLIENT;

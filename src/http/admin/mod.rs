@@ -105,7 +105,8 @@ async fn read_optional_json<T: DeserializeOwned + Default>(
 }
 
 async fn read_body(worker: &Worker, payload: Payload) -> Result<Bytes, ApiError> {
-    Ok(body::read(payload, &worker.shared.settings).await?)
+    let settings = &worker.shared.settings;
+    Ok(body::read(payload, settings, settings.max_admin_body()).await?)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -93,7 +93,7 @@ impl Modify for Rules {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         const CLIENT: &str = "Client id and secret, each form-encoded (RFC 6749 §2.3.1)";
-        const BEARER: &str = "A token of this server for its default audience";
+        const BEARER: &str = "A token of this server for the audience of /admin, which a request for a scope that begins with mintage: yields";
         let basic = Http::builder().scheme(HttpAuthScheme::Basic).description(Some(CLIENT));
         let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(BEARER));
         components.add_security_scheme("client", SecurityScheme::Http(basic.build()));

@@ -55,7 +55,8 @@ pub fn require(worker: &Worker, caller: &Caller<'_>, right: Right) -> Result<Acc
     };
     // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
     let policy = worker.shared.policy.load();
-    let claims = active(worker, token, Some(&policy.audience), now)?.filter(|claims| !claims.one_time);
+    let claims = active(worker, token, None, now)?;
+    let claims = claims.filter(|claims| claims.aud.is_only(&policy.admin_audience) && !claims.one_time);
     let Some(claims) = claims else {
         return Err(deny(Denial::InvalidToken, BearerError::InvalidToken));
     };

@@ -6,7 +6,7 @@ import {
 } from './elements.js';
 import { formDialog } from './dialogs.js';
 
-const KINDS = { active: 'ok', next: 'warn', retired: 'quiet' };
+const KINDS = { active: 'ok', next: 'warn', retired: 'quiet', rejected: 'bad' };
 
 export function keys(place, { session }) {
   const errorBox = createErrorBox();

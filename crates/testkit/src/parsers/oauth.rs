@@ -5,9 +5,10 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use mintage::oauth::basic as credentials;
+use mintage::oauth::bounds::MAX_RESOURCES;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::form as encoding;
-use mintage::oauth::request::{CLIENT_CREDENTIALS, GrantType, MAX_RESOURCES, TokenManagementRequest, TokenRequest};
+use mintage::oauth::request::{CLIENT_CREDENTIALS, GrantType, TokenManagementRequest, TokenRequest};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 

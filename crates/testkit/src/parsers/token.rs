@@ -4,8 +4,9 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mintage::http::parsers::parse_bearer;
-use mintage::keys::{KeyRing, MAX_TOKEN, SigningKey, Verifier};
+use mintage::keys::{KeyRing, SigningKey, Verifier};
 use mintage::oauth::alg::Alg;
+use mintage::oauth::bounds::MAX_TOKEN;
 use mintage::oauth::claims::AccessTokenClaims;
 use serde_json::{Value, json};
 

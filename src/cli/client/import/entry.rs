@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::api::client_fields::ClientFields;
+use crate::oauth::bounds::MAX_SECRET;
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::duty::is_reserved;
@@ -13,10 +14,6 @@ use crate::oauth::password_hash::PasswordHash;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
-
-/// The maximum length of an imported secret in bytes. A token request must have space for it and
-/// for its other parameters.
-const MAX_SECRET: usize = 1000;
 
 /// The position of an entry in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +95,7 @@ impl ForeignSecret {
     /// When it exceeds [`MAX_SECRET`].
     pub fn plain(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
         if text.len() > MAX_SECRET {
-            return Err("its secret is longer than 1000 bytes".into());
+            return Err(format!("its secret is longer than {MAX_SECRET} bytes").as_str().into());
         }
         let value = Value::Plain(ClientSecret::new(text.to_owned()));
         Ok(Self { value, expires_at })
