@@ -51,6 +51,7 @@ use signals::Signals;
 use startup::Startup;
 use workers::Listener;
 
+pub use connections::{CONNECTION_BUFFERS, MAX_HELD};
 pub use lifecycle::ServerError;
 
 /// A server with bound listeners that does not serve yet.

@@ -13,8 +13,8 @@ use tokio::time::Instant;
 use crate::config::{Config, TrustedProxies};
 use crate::metrics::{ConnectionCounts, Ending};
 
-/// The bound if the limit of open files allows it and `server.max_connections` is 0. With it, idle
-/// connections and their buffers need about half of the 512 MiB in `ops/kubernetes.yaml`
+/// The bound if the limit of open files allows it and `server.max_connections` is 0: a limit of a
+/// million files must not mean a million connections, which would need 23 GiB
 /// (docs/operations.md, "Connections and memory").
 const DEFAULT_MAX_CONNECTIONS: usize = 10_000;
 
@@ -82,7 +82,7 @@ fn max_connections(configured: usize, files: usize, reserve: usize) -> usize {
     match configured {
         0 => possible.min(DEFAULT_MAX_CONNECTIONS),
         configured if configured > possible => {
-            log::warn!(configured, effective = possible, files; "connection limit lowered to what the file limit allows");
+            log::warn!(configured, effective = possible, files; "connection limit lowered");
             possible
         }
         configured => configured,
@@ -197,15 +197,15 @@ impl Limits {
         let news = |known: &mut u64, now: u64| now - std::mem::replace(known, now);
         let count = news(&mut reported.rejected, self.counts.rejected.load(Ordering::Relaxed));
         if count > 0 {
-            log::warn!(count, limit = self.max_per_address; "connections rejected: too many from one address");
+            log::warn!(count, limit = self.max_per_address; "connections rejected");
         }
         let count = news(&mut reported.evicted, self.counts.ended_for(Ending::Evicted));
         if count > 0 {
-            log::warn!(count, limit = self.max; "connections evicted: too many open");
+            log::warn!(count, limit = self.max; "connections evicted");
         }
         let count = news(&mut reported.memory, self.counts.ended_for(Ending::Memory));
         if count > 0 {
-            log::warn!(count; "connections ended: too much memory in unread data");
+            log::warn!(count; "connections closed to free memory");
         }
     }
 }

@@ -9,5 +9,5 @@ mod stream;
 mod tests;
 
 pub use limits::{Limits, raise_file_limit};
-pub use registry::WorkerConnections;
+pub use registry::{CONNECTION_BUFFERS, MAX_HELD, WorkerConnections};
 pub use stream::GuardedStream;

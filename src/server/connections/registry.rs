@@ -22,7 +22,11 @@ const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bytes that the connections of the process may hold beyond their first buffers: parts of heads and
 /// bodies, requests that wait, and responses that were not read.
-const MAX_HELD: usize = 64 << 20;
+pub const MAX_HELD: usize = 32 << 20;
+
+/// Bytes of a connection that holds nothing beyond its first buffers: those of actix for input and
+/// output, 8 KiB each, its states and ours.
+pub const CONNECTION_BUFFERS: usize = 24 << 10;
 
 /// The connections of one worker.
 pub struct WorkerConnections {

@@ -25,6 +25,10 @@ use crate::metrics::Ending;
 /// Bytes of a head that may be delivered without its end.
 const MAX_HEAD: usize = 32 << 10;
 
+/// Bytes of chunks that are delivered before their reader has consumed them: actix makes an
+/// allocation of each, even of one byte.
+const MAX_CHUNKS: usize = 4 << 10;
+
 /// Bytes that are read and thrown away after a response that came before the body was read.
 const MAX_DRAINED: usize = 256 << 10;
 
@@ -51,7 +55,8 @@ pub struct GuardedStream<S> {
     connection: Rc<Connection>,
     owner: Rc<WorkerConnections>,
     scan: HeadScan,
-    /// The end of a head was delivered, and actix had no occasion yet to decode it.
+    /// The end of a head, or enough of a body, was delivered, and actix had no occasion yet to
+    /// decode it.
     head_ended: bool,
     /// Bytes that were read and may not be delivered yet, from `kept_from` on.
     kept: Vec<u8>,
@@ -108,9 +113,10 @@ impl<S: Transport> GuardedStream<S> {
             }
             // The last chunk is followed by an empty line, so at most its request ends here.
             Announced::Unknown if !head_ended => {
+                let bytes = &bytes[..bytes.len().min(MAX_CHUNKS)];
                 let end = self.scan.end(bytes);
-                self.head_ended = end.is_some();
                 let of_body = end.unwrap_or(bytes.len());
+                self.head_ended = end.is_some() || of_body == MAX_CHUNKS;
                 self.body += of_body;
                 return of_body;
             }
