@@ -89,8 +89,10 @@ pub struct Server {
     pub drain_delay: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
-    /// Peers whose headers about the original request are trusted: IP addresses and CIDR ranges.
+    /// Gateways that may ask `/validate` about the original request: IP addresses and CIDR ranges.
     pub trusted_proxies: TrustedProxies,
+    /// Proxies whose `X-Forwarded-For` is believed: IP addresses and CIDR ranges.
+    pub client_ip_proxies: TrustedProxies,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
     /// How long a request may take to arrive, and how long a peer may take to read some of a response.
@@ -98,8 +100,8 @@ pub struct Server {
     /// Maximum number of connections to the main listener; 0 for what the limit of open files
     /// allows, at most 10,000.
     pub max_connections: usize,
-    /// Maximum number of connections from one address; 0 for a quarter of all. Trusted proxies have
-    /// no such maximum.
+    /// Maximum number of connections from one address; 0 for a quarter of all. Proxies have no
+    /// such maximum.
     pub max_connections_per_address: usize,
 }
 
@@ -115,6 +117,7 @@ impl Default for Server {
             drain_delay: Duration::millis(300),
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
+            client_ip_proxies: TrustedProxies::NONE,
             max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
             max_connections: 0,

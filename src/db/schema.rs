@@ -117,5 +117,6 @@ diesel::table! {
         detail -> Text,
         kind -> Nullable<Text>,
         context -> Nullable<Text>,
+        hash -> Nullable<Binary>,
     }
 }

@@ -428,6 +428,8 @@ impl Connection {
         let just_now = self.worker.now.get() - self.since.get() < JUST_SERVED.as_millis() as u64;
         match self.phase.get() {
             _ if self.is_blocked() => Some(Evictable::Unfinished),
+            // Its request may wait in the kernel.
+            Phase::New if self.waker.borrow().is_none() => None,
             Phase::New if just_now => Some(Evictable::Unfinished),
             Phase::Idle if just_now => Some(Evictable::JustServed),
             Phase::New | Phase::Idle | Phase::Draining => Some(Evictable::Idle),

@@ -89,11 +89,17 @@ fn max_connections(configured: usize, files: usize, reserve: usize) -> usize {
     }
 }
 
+fn proxies(config: &Config) -> [TrustedProxies; 2] {
+    let server = &config.server;
+    [server.trusted_proxies.clone(), server.client_ip_proxies.clone()]
+}
+
 /// The bounds of one listener.
 pub struct Limits {
     max: usize,
     max_per_address: usize,
-    exempt: TrustedProxies,
+    /// All clients come from the addresses of proxies.
+    exempt: [TrustedProxies; 2],
     open: AtomicUsize,
     by_address: Mutex<HashMap<IpAddr, usize, ahash::RandomState>>,
     counts: Arc<ConnectionCounts>,
@@ -118,20 +124,20 @@ impl Limits {
             0 => (max / 4).max(1),
             share => share,
         };
-        Self::new(max, share, server.trusted_proxies.clone(), counts)
+        Self::new(max, share, proxies(config), counts)
     }
 
     /// The bounds of a separate admin listener.
     pub fn of_admin(config: &Config, counts: &Arc<ConnectionCounts>) -> Arc<Self> {
         let max = MAX_ADMIN_CONNECTIONS;
         // Operators may well share an address.
-        Self::new(max, max, config.server.trusted_proxies.clone(), counts)
+        Self::new(max, max, proxies(config), counts)
     }
 
     pub(super) fn new(
         max: usize,
         max_per_address: usize,
-        exempt: TrustedProxies,
+        exempt: [TrustedProxies; 2],
         counts: &Arc<ConnectionCounts>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -165,9 +171,13 @@ impl Limits {
         self.open.load(Ordering::Relaxed) > self.max
     }
 
+    fn is_exempt(&self, peer: IpAddr) -> bool {
+        self.exempt.iter().any(|proxies| proxies.contains(peer))
+    }
+
     /// Admits a connection; `None` if its address has its share already.
     pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Admission> {
-        let address = peer.filter(|peer| !self.exempt.contains(*peer)).map(holder);
+        let address = peer.filter(|peer| !self.is_exempt(*peer)).map(holder);
         if let Some(address) = address {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
             let open = by_address.entry(address).or_default();
@@ -249,7 +259,12 @@ mod tests {
     use super::*;
 
     fn limits(max: usize, share: usize) -> Arc<Limits> {
-        Limits::new(max, share, TrustedProxies::default(), &Arc::default())
+        Limits::new(
+            max,
+            share,
+            [TrustedProxies::default(), TrustedProxies::NONE],
+            &Arc::default(),
+        )
     }
 
     fn peer(address: &str) -> Option<IpAddr> {

@@ -113,7 +113,7 @@ impl Site {
             request: Duration::from_millis(REQUEST_TIMEOUT),
             idle: Duration::from_millis(KEEP_ALIVE),
         };
-        let limits = Limits::new(max, 2 * max, TrustedProxies::default(), &counts);
+        let limits = Limits::new(max, 2 * max, [TrustedProxies::NONE, TrustedProxies::NONE], &counts);
         Self {
             worker: WorkerConnections::new(deadlines, limits),
             counts,
@@ -560,6 +560,17 @@ fn an_idle_connection_is_evicted_before_unfinished_requests() {
     site.worker.sweep_at(700);
     let _newcomer = site.connect();
     assert_eq!(body.read(), Input::Broken);
+}
+
+#[test]
+fn a_connection_that_had_no_turn_yet_is_not_evicted() {
+    let site = Site::of(1);
+    let mut new = site.connect();
+    let mut newer = site.connect();
+    assert_eq!(new.read(), open(b""));
+    assert_eq!(newer.read(), open(b""));
+    let _newest = site.connect();
+    assert_eq!(new.read(), ended(b""));
 }
 
 #[test]
