@@ -11,6 +11,21 @@ use serde::{Deserialize, Serialize};
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
+    /// The ranges that have room for more than the proxies of one network: wider than /24, and for
+    /// IPv6 wider than /64.
+    pub(super) fn wide(&self) -> impl Iterator<Item = String> {
+        let is_wide = |range: &&IpNet| match range {
+            IpNet::V4(range) => range.prefix_len() < 24,
+            IpNet::V6(range) => range.prefix_len() < 64,
+        };
+        self.0.iter().filter(is_wide).map(ToString::to_string)
+    }
+
+    /// Whether a range contains every address.
+    pub(super) fn has_everything(&self) -> bool {
+        self.0.iter().any(|range| range.prefix_len() == 0)
+    }
+
     /// Whether a peer is trusted. An IPv4 address equals its IPv6-mapped form.
     pub fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();

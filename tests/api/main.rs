@@ -47,3 +47,4 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod weak_settings;

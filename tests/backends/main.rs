@@ -15,6 +15,7 @@ mod replicas;
 mod secret_usage;
 mod signing_keys;
 mod tokens;
+mod trust;
 
 use diesel::RunQueryDsl;
 use diesel::sql_types::{BigInt, Text};
