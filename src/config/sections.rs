@@ -89,12 +89,24 @@ pub struct Server {
     pub drain_delay: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
-    /// Peers whose headers about the original request are trusted: IP addresses and CIDR ranges.
+    /// Gateways that may ask `/validate` about the original request: IP addresses and CIDR ranges.
     pub trusted_proxies: TrustedProxies,
+    /// Proxies whose `X-Forwarded-For` is believed: IP addresses and CIDR ranges.
+    pub client_ip_proxies: TrustedProxies,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
     /// How long the head and the body of a request may each take to arrive.
     pub request_timeout: Duration,
+}
+
+impl Server {
+    /// The lists of proxies, by key.
+    pub(super) fn proxies(&self) -> [(&'static str, &TrustedProxies); 2] {
+        [
+            ("server.trusted_proxies", &self.trusted_proxies),
+            ("server.client_ip_proxies", &self.client_ip_proxies),
+        ]
+    }
 }
 
 impl Default for Server {
@@ -109,6 +121,7 @@ impl Default for Server {
             drain_delay: Duration::millis(300),
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
+            client_ip_proxies: TrustedProxies::NONE,
             max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
         }

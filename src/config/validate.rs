@@ -45,11 +45,10 @@ impl Config {
             "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
         )?;
-        require(
-            "server.trusted_proxies",
-            "the addresses of proxies: a range of every address would trust every caller",
-            !server.trusted_proxies.has_everything(),
-        )?;
+        for (key, ranges) in server.proxies() {
+            let accepted = "the addresses of proxies: a range of every address would trust every caller";
+            require(key, accepted, !ranges.has_everything())?;
+        }
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(
             "server.max_body",

@@ -10,7 +10,7 @@ use super::database_url::{DatabaseUrl, variable};
 use super::locality::is_loopback;
 use super::permissions::check;
 use super::validate::is_beyond_loopback;
-use super::{Config, ConfigError, Sources, TrustedProxies};
+use super::{Config, ConfigError, Sources};
 
 /// A kind of weak setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::EnumIter, strum::IntoStaticStr)]
@@ -128,7 +128,9 @@ pub fn weaknesses(config: &Config, sources: &Sources) -> Result<Vec<Found>, Conf
             &config.server.listen,
         ));
     }
-    found.extend(wide_ranges("server.trusted_proxies", &config.server.trusted_proxies));
+    for (key, ranges) in config.server.proxies() {
+        found.extend(ranges.wide().map(|range| Found::with(key, Weakness::WideRange, range)));
+    }
     found.extend(text_as_key(config)?);
     found.extend(open_files(config, sources)?);
     Ok(found)
@@ -199,13 +201,6 @@ fn redis_in_clear(config: &Config) -> Option<Found> {
     is_found.then(|| Found::new("redis.url", Weakness::RedisInClear))
 }
 
-fn wide_ranges(key: &str, ranges: &TrustedProxies) -> Vec<Found> {
-    ranges
-        .wide()
-        .map(|range| Found::with(key, Weakness::WideRange, range))
-        .collect()
-}
-
 fn text_as_key(config: &Config) -> Result<Option<Found>, ConfigError> {
     let is_text = |key: &[u8]| key.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ');
     let key = config.encryption_key()?.filter(|key| is_text(&key[..]));
@@ -235,6 +230,7 @@ mod tests {
     use strum::IntoEnumIterator;
 
     use super::*;
+    use crate::config::TrustedProxies;
 
     fn found(change: impl FnOnce(&mut Config)) -> Vec<(String, &'static str, Option<String>)> {
         let mut config = Config::default();
@@ -373,9 +369,13 @@ mod tests {
             let ranges: Vec<String> = ranges.iter().map(|range| (*range).to_owned()).collect();
             ranges.try_into().unwrap()
         };
+        let lists = |wide| ranges(&["10.0.0.0/24", wide, "2001:db8::/64", "::1"]);
         for wide in ["10.0.0.0/8", "10.0.0.0/23", "2001:db8::/32"] {
             assert_found("server.trusted_proxies", "wide_range", Some(wide), |config| {
-                config.server.trusted_proxies = ranges(&["10.0.0.0/24", wide, "2001:db8::/64", "::1"]);
+                config.server.trusted_proxies = lists(wide);
+            });
+            assert_found("server.client_ip_proxies", "wide_range", Some(wide), |config| {
+                config.server.client_ip_proxies = lists(wide);
             });
         }
     }

@@ -17,7 +17,7 @@ use futures_util::future::join;
 use tokio::time::timeout;
 
 use super::admin::schemas::OAuthFailure;
-use super::auth::bearer::{Right, require};
+use super::auth::operator::{Right, require_as_known};
 use super::error::{ApiError, no_store};
 use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
@@ -45,7 +45,7 @@ pub async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let shared = &worker.shared;
     if !shared.settings.open_metrics {
-        require(worker, &worker.caller(&request), Right::Read)?;
+        require_as_known(worker, &worker.caller(&request), Right::Read).await?;
     }
     let caches = timeout(SCRAPE_TIMEOUT, shared.caches.stats());
     let writer = timeout(SCRAPE_TIMEOUT, shared.writer.stats());

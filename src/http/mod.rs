@@ -1,6 +1,7 @@
 //! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and
 //! formats the response.
 
+mod access_log;
 pub mod admin;
 mod auth;
 mod body;
@@ -29,6 +30,7 @@ pub mod parsers {
 }
 
 pub use auth::DenialLog;
+pub use caller::ForwardedFor;
 pub use middleware::Middleware;
 pub use resource::Resource;
 pub use state::{HttpSettings, Shared, Worker};

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::cluster::keys::Rotation;
 use crate::config::{Config, Sources};
 use crate::db::Db;
-use crate::http::{DenialLog, HttpSettings, Shared};
+use crate::http::{DenialLog, ForwardedFor, HttpSettings, Shared};
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyEncryptionKey, KeyStore};
 use crate::metrics::Metrics;
@@ -170,6 +170,10 @@ impl Server {
             password_verifier: PasswordVerifier::new(db.clone(), self.password_permits),
             janitor: JanitorStats::default(),
             readiness: Readiness::new(db.breaker_view()),
+            forwarded_for: ForwardedFor::new(
+                config.server.client_ip_proxies.clone(),
+                config.server.trusted_proxies.clone(),
+            ),
             denials: DenialLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
             metrics: Metrics::default(),
