@@ -25,13 +25,13 @@ mod writer;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::auth::operator::{Right, require};
-use super::body;
+use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
