@@ -31,7 +31,9 @@ fn main() {
     }
     let argument = |name: &str| {
         let prefix = format!("--{name}=");
-        std::env::args().find_map(|argument| argument.strip_prefix(&prefix).map(str::to_owned))
+        std::env::args_os()
+            .filter_map(|argument| argument.into_string().ok())
+            .find_map(|argument| argument.strip_prefix(&prefix).map(str::to_owned))
     };
     let number = |name: &str, default: u64| argument(name).map_or(default, |text| text.parse().expect("a number"));
     let only = argument("only");

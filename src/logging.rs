@@ -6,9 +6,10 @@
 //! parser are dropped entirely: it logs each malformed request as an error, so anyone could fill
 //! the disk.
 
+use std::ffi::OsString;
 use std::io::Write;
 
-use env_logger::{Builder, Env, Logger};
+use env_logger::{Builder, Logger};
 use log::kv::{self, Key, Value, VisitSource, VisitValue};
 use log::{Level, Log, Metadata, Record};
 use serde::Serialize;
@@ -16,9 +17,14 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::config::LogFormat;
 
+/// The levels if `RUST_LOG` does not set them.
+const DEFAULT_LEVELS: &str = "info";
+
 /// Starts the logger; what is logged before is lost.
 pub fn start(format: LogFormat, clock: Clock) {
-    let mut builder = Builder::from_env(Env::default().default_filter_or("info"));
+    let levels = levels(std::env::var_os("RUST_LOG"));
+    let mut builder = Builder::new();
+    builder.parse_filters(levels.as_deref().unwrap_or(DEFAULT_LEVELS));
     builder.format(move |out, record| {
         let line = match format {
             LogFormat::Text => text_line(record, &clock),
@@ -32,6 +38,18 @@ pub fn start(format: LogFormat, clock: Clock) {
     if log::set_boxed_logger(Box::new(Guarded(logger))).is_ok() {
         log::set_max_level(most);
     }
+    if levels.is_none() {
+        log::warn!("rust_log ignored");
+    }
+}
+
+/// The levels that `RUST_LOG` sets; `None` if it is malformed. env_logger would print its value.
+fn levels(variable: Option<OsString>) -> Option<String> {
+    let Some(text) = variable else {
+        return Some(DEFAULT_LEVELS.to_owned());
+    };
+    let text = text.into_string().ok()?;
+    env_filter::Builder::new().try_parse(&text).is_ok().then_some(text)
 }
 
 /// env_logger, without events of other crates below `warn`.
@@ -172,6 +190,20 @@ mod tests {
 
     fn metadata(target: &str, level: Level) -> Metadata<'_> {
         Metadata::builder().target(target).level(level).build()
+    }
+
+    #[test]
+    fn g8_malformed_levels_are_ignored() {
+        use std::os::unix::ffi::OsStringExt;
+        let of = |text: &[u8]| levels(Some(OsString::from_vec(text.to_vec())));
+        assert_eq!(levels(None).as_deref(), Some("info"));
+        for levels in ["", "warn", "mintage=debug,info", "off"] {
+            assert_eq!(of(levels.as_bytes()).as_deref(), Some(levels));
+        }
+        for malformed in ["hunter2=loud", "a=b=c", "info/a/b"] {
+            assert_eq!(of(malformed.as_bytes()), None, "{malformed}");
+        }
+        assert_eq!(of(b"\xe9"), None);
     }
 
     #[test]

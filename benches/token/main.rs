@@ -23,7 +23,9 @@ use warm::{Warm, signer};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments: Vec<String> = std::env::args_os()
+        .filter_map(|argument| argument.into_string().ok())
+        .collect();
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
     if loadtest::floor::serve_if_asked() {
         return ExitCode::SUCCESS;

@@ -3,9 +3,9 @@
 use super::error::failed;
 use super::{Administration, OperationError};
 use crate::api::audit::Principal;
-use crate::db::signing_keys;
 use crate::keys::KeyRecord;
 use crate::keys::rotation::Activation;
+use crate::keys::trust::Checked;
 use crate::oauth::alg::Alg;
 
 /// What a rotation published.
@@ -17,12 +17,12 @@ pub struct RotatedKeys {
 }
 
 impl Administration {
-    /// All signing keys without their private parts, oldest first.
+    /// All signing keys without their private parts, oldest first, and those that are not believed.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn list_keys(&self) -> Result<Vec<KeyRecord>, OperationError> {
-        self.db.read(signing_keys::records).await.map_err(failed)
+    pub async fn list_keys(&self) -> Result<Checked, OperationError> {
+        self.rotation.list().await.map_err(failed)
     }
 
     /// Publishes a new key for each of these algorithms, except where one is published and not

@@ -89,6 +89,9 @@ pub enum Action {
     /// An operator revoked a token.
     #[strum(serialize = "token.revoke")]
     TokenRevoke,
+    /// The server found lines without a hash at its start, and covers them.
+    #[strum(serialize = "audit.begin")]
+    AuditBegin,
 }
 
 impl Action {
@@ -135,6 +138,9 @@ pub struct AuditDocument {
     /// `login_uid`, and `sudo_user` and `sudo_uid` as the environment claims them.
     #[schema(value_type = Object)]
     pub context: Value,
+    /// Over this line and the hash of the line before: 64 hexadecimal digits. `null` in lines that
+    /// version 0.1 wrote.
+    pub hash: Option<String>,
 }
 
 /// The members that differ between two documents, each with its value before and after.

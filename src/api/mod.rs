@@ -6,6 +6,7 @@ pub mod audit;
 pub mod client;
 pub mod client_fields;
 pub mod key;
+pub mod operator;
 pub mod page;
 pub mod route;
 pub mod secret;

@@ -1,6 +1,7 @@
 //! `mintage config`: checks the configuration, or shows the effective values.
 
-use super::{Context, Failure, dev, print};
+use super::{Context, Failure, print};
+use crate::config::shown;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -15,10 +16,10 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Check => print("the configuration is valid"),
         Command::Show => {
-            config.database.url = dev::shown(&config.database.url);
-            config.redis.url = dev::shown(&config.redis.url);
+            config.database.url = shown(&config.database.url);
+            config.redis.url = shown(&config.redis.url);
             for url in &mut config.database.replica_urls {
-                *url = dev::shown(url);
+                *url = shown(url);
             }
             print(&toml::to_string(&config).map_err(|error| Failure::Failed(error.to_string()))?);
         }

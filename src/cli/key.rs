@@ -3,7 +3,6 @@
 
 use super::{Context, Failure, print, print_json};
 use crate::api::key::KeyDocument;
-use crate::api::page::Page;
 use crate::config::Config;
 use crate::db::Conn;
 use crate::db::signing_keys::{self, Rotated};
@@ -47,15 +46,23 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
 }
 
 fn list(context: &Context, json: bool) -> Result<(), Failure> {
-    let keys = context.with_database(signing_keys::records)?;
+    let key_encryption_key = key_encryption_key(&context.config()?)?;
+    let keys = context.with_database(|conn| signing_keys::records(conn, key_encryption_key.as_ref()))?;
     let now = context.clock.now();
     if json {
-        print_page(&keys, &keys, now);
-    } else if keys.is_empty() {
+        print_json(&KeyDocument::page_of_all(&keys, now));
+    } else if keys.believed.is_empty() {
         print("No signing keys yet: `mintage serve` creates them on its first start.");
     } else {
-        for key in &keys {
-            print(&line(key, &keys, now));
+        for key in &keys.believed {
+            print(&line(key, &keys.believed, now));
+        }
+        for row in &keys.rejected {
+            print(&format!(
+                "{:5} rejected {}",
+                row.alg.escape_debug(),
+                row.kid.escape_debug()
+            ));
         }
     }
     Ok(())
@@ -65,14 +72,11 @@ fn line(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> String {
     let state = rotation::state(key, all, now);
     let until = key.retires_at.map(|end| format!(" until {end}")).unwrap_or_default();
     let (alg, from, kid) = (key.alg.name(), key.activates_at, &key.kid);
-    format!("{alg:5} {:7} {kid} from {from}{until}", state.name())
+    format!("{alg:5} {:8} {kid} from {from}{until}", state.name())
 }
 
-fn print_page(keys: &[KeyRecord], all: &[KeyRecord], now: UnixMillis) {
-    print_json(&Page {
-        items: keys.iter().map(|key| KeyDocument::new(key, all, now)).collect(),
-        next_cursor: None,
-    });
+fn key_encryption_key(config: &Config) -> Result<Option<KeyEncryptionKey>, Failure> {
+    Ok(config.encryption_key()?.map(|key| KeyEncryptionKey::new(&key)))
 }
 
 fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
@@ -96,7 +100,7 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         )));
     }
     if arguments.json {
-        print_page(&rotated.published, &rotated.keys, now);
+        print_json(&KeyDocument::page(&rotated.published, &rotated.keys, now));
         return Ok(());
     }
     for key in &rotated.published {
@@ -129,8 +133,8 @@ fn publish(
     let cannot = |error: KeyError| Failure::Failed(error.to_string());
     let keys = &config.keys;
     let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
-    let key_encryption_key = config.encryption_key()?.map(|key| KeyEncryptionKey::new(&key));
-    let stored = signing_keys::list(conn)?;
+    let key_encryption_key = key_encryption_key(config)?;
+    let stored = signing_keys::list(conn, key_encryption_key.as_ref())?.keys;
     // Checks that this is the encryption key of the server, which could not read the new keys
     // otherwise.
     KeyRing::new(&stored, key_encryption_key.as_ref(), clock.now()).map_err(cannot)?;
@@ -146,6 +150,7 @@ fn publish(
         clock,
         &context.principal(),
         generated,
+        key_encryption_key.as_ref(),
         decide,
     )?)
 }

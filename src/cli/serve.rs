@@ -1,6 +1,7 @@
 //! `mintage serve`: runs the server until a stop signal.
 
 use super::{Context, Failure, dev};
+use crate::config::{Sources, shown};
 use crate::logging;
 use crate::server::Server;
 use crate::server::signals::Signals;
@@ -8,27 +9,34 @@ use crate::systemd::Notifier;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Create two demo clients and print curl commands to try
+    /// Create two demo clients and print curl commands to try; opens /metrics
     #[arg(long)]
     dev: bool,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
-    let config = context.config()?;
+    let sources = Sources {
+        open_metrics: arguments.dev,
+        ..context.sources.clone()
+    };
+    let config = sources.load()?;
     logging::start(config.log.format, context.clock.clone());
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
-    let app = Server::bind(config.clone(), context.sources.clone(), context.clock.clone())
+    let app = Server::bind(config.clone(), sources, context.clock.clone())
         .map_err(|error| failed(&error))?
         .with_notifier(notifier);
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
     log::info!(
         url:% = format_args!("http://{public}"),
         issuer:% = config.server.issuer,
-        database:% = dev::shown(&config.database.url),
+        database:% = shown(&config.database.url),
         admin_url = app.admin_address().map(|admin| format!("http://{admin}")).as_deref();
         "server listening"
     );
+    if config.exposes_metrics() {
+        log::warn!(listen:% = public; "metrics open to all callers");
+    }
     // Before the server starts, so that it loads the clients and need not be notified of them.
     let clients = arguments.dev.then(|| dev::create_clients(context)).transpose()?;
     let when_ready = move || {

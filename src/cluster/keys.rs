@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::db::signing_keys::{self, Rotated};
 use crate::db::{Conn, Db, DbError};
 use crate::keys::rotation::{self, Activation, Publication, Schedule};
+use crate::keys::trust::Checked;
 use crate::keys::{KeyEncryptionKey, KeyRecord, KeyStore, SigningKey, StoredKey};
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
@@ -60,6 +61,17 @@ impl Rotation {
         .await
     }
 
+    /// The records of all keys, with those that are not believed. May read from a replica.
+    ///
+    /// # Errors
+    /// When the database is unavailable, or no row is believed.
+    pub async fn list(&self) -> Result<Checked, DbError> {
+        let encryption_key = self.key_encryption_key.clone();
+        self.db
+            .read(move |conn| signing_keys::records(conn, encryption_key.as_deref()))
+            .await
+    }
+
     /// Publishes and removes the keys that are due.
     pub(crate) async fn rotate_if_due(&self) -> Result<(), DbError> {
         let schedule = self.schedule;
@@ -87,20 +99,24 @@ impl Rotation {
         let _lock = self.lock.lock().await;
         // Read before keys are generated: another instance may have published them already, and RSA
         // keys are expensive.
-        let keys = self.db.run_repeatable(signing_keys::records).await?;
+        let encryption_key = self.key_encryption_key.clone();
+        let read = move |conn: &mut Conn| signing_keys::records(conn, encryption_key.as_deref());
+        let keys = self.db.run_repeatable(read).await?.believed;
         let now = self.clock.now();
         let algs: Vec<Alg> = decide(&keys, now).iter().map(|publication| publication.alg).collect();
         let rotated = match algs.is_empty() && !keys.iter().any(|key| key.is_expired(now)) {
             true => Rotated::nothing(keys),
             false => {
                 let generated = self.generate(algs).await?;
-                let clock = self.clock.clone();
-                let work = move |conn: &mut Conn| signing_keys::rotate(conn, &clock, &by, generated, decide);
+                let (clock, encryption_key) = (self.clock.clone(), self.key_encryption_key.clone());
+                let work = move |conn: &mut Conn| {
+                    signing_keys::rotate(conn, &clock, &by, generated, encryption_key.as_deref(), decide)
+                };
                 self.db.run(work).await?
             }
         };
         report(&rotated);
-        reload(&self.db, &self.clock, &self.keys, self.key_encryption_key.as_deref()).await?;
+        reload(&self.db, &self.clock, &self.keys, self.key_encryption_key.as_ref()).await?;
         self.db.catch_up().await?;
         Ok(rotated)
     }
@@ -140,13 +156,24 @@ pub(crate) async fn reload(
     db: &Db,
     clock: &Clock,
     keys: &KeyStore,
-    key_encryption_key: Option<&KeyEncryptionKey>,
+    key_encryption_key: Option<&Arc<KeyEncryptionKey>>,
 ) -> Result<(), DbError> {
     let reading = keys.ticket();
-    let stored = db.run_repeatable(signing_keys::list).await?;
-    // The old ring still works. One unreadable key must not disable the others.
-    if let Err(error) = keys.apply(reading, &stored, key_encryption_key, clock.now()) {
+    let encryption_key = key_encryption_key.cloned();
+    let read = move |conn: &mut Conn| signing_keys::list(conn, encryption_key.as_deref());
+    // The old ring still works. A row that cannot be read must not disable the others, nor stop the
+    // change feed.
+    let stored = match db.run_repeatable(read).await {
+        Err(error @ DbError::Inconsistent(_)) => {
+            log::error!(error:%; "signing keys not reloaded");
+            return Ok(());
+        }
+        read => read?,
+    };
+    let key_encryption_key = key_encryption_key.map(|key| &**key);
+    if let Err(error) = keys.apply(reading, &stored.keys, key_encryption_key, clock.now()) {
         log::error!(error:%; "signing keys not reloaded");
     }
+    keys.report(stored.findings);
     Ok(())
 }

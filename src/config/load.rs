@@ -3,10 +3,14 @@
 //!
 //! The type of a key's default decides how its environment variable is parsed: as a number, a list
 //! or text. A password of digits therefore stays text.
+//!
+//! No error quotes a value, wherever it comes from (G8): the program cannot know whether somebody
+//! has put a password into the wrong place. Errors name the key, the variable or the line.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use toml::{Table, Value};
 
@@ -23,8 +27,11 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// `--database-url`.
     pub database_url: Option<String>,
-    /// The environment variables whose names begin with `MINTAGE_`.
-    pub environment: BTreeMap<String, String>,
+    /// The environment variables whose names begin with `MINTAGE_`. Neither names nor values need be
+    /// UTF-8.
+    pub environment: BTreeMap<OsString, OsString>,
+    /// Whether `server.open_metrics` is on, whatever the others say: `serve --dev`.
+    pub open_metrics: bool,
 }
 
 /// The configuration cannot be used. The text is one line that states what to change.
@@ -41,16 +48,19 @@ impl std::error::Error for ConfigError {}
 
 const PREFIX: &str = "MINTAGE_";
 const FILE_SUFFIX: &str = "_FILE";
+const CONFIG_VARIABLE: &str = "MINTAGE_CONFIG";
 const DEFAULT_FILE: &str = "mintage.toml";
 
 impl Sources {
     /// The sources of this process, with the values from the command line.
     pub fn of_process(file: Option<PathBuf>, database_url: Option<String>) -> Self {
-        let environment = std::env::vars().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+        let is_ours = |name: &OsStr| name.as_encoded_bytes().starts_with(PREFIX.as_bytes());
+        let environment = std::env::vars_os().filter(|(name, _)| is_ours(name)).collect();
         Self {
             file,
             database_url,
             environment,
+            open_metrics: false,
         }
     }
 
@@ -67,6 +77,9 @@ impl Sources {
         if let Some(url) = &self.database_url {
             section(&mut table, "database", "--database-url")?.insert("url".into(), Value::String(url.clone()));
         }
+        if self.open_metrics {
+            section(&mut table, "server", "--dev")?.insert("open_metrics".into(), Value::Boolean(true));
+        }
         let config: Config = Value::Table(table)
             .try_into()
             .map_err(|error: toml::de::Error| ConfigError(in_words(&error, key_of(&error).as_deref())))?;
@@ -74,22 +87,27 @@ impl Sources {
         Ok(config)
     }
 
+    /// The configuration file, and what an error calls it.
+    fn file(&self) -> Option<(PathBuf, String)> {
+        if let Some(path) = &self.file {
+            return Some((path.clone(), path.display().to_string()));
+        }
+        if let Some(path) = self.environment.get(OsStr::new(CONFIG_VARIABLE)) {
+            return Some((path.into(), format!("the file that {CONFIG_VARIABLE} names")));
+        }
+        let path = PathBuf::from(DEFAULT_FILE);
+        path.exists().then(|| (path, DEFAULT_FILE.to_owned()))
+    }
+
     fn read_file(&self) -> Result<Table, ConfigError> {
-        let named = self
-            .file
-            .clone()
-            .or_else(|| self.environment.get("MINTAGE_CONFIG").map(PathBuf::from));
-        let path = match named {
-            Some(path) => path,
-            None if Path::new(DEFAULT_FILE).exists() => DEFAULT_FILE.into(),
-            None => return Ok(Table::new()),
+        let Some((path, name)) = self.file() else {
+            return Ok(Table::new());
         };
-        let path_text = path.display();
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| ConfigError(format!("cannot read the configuration file {path_text}: {error}")))?;
+            .map_err(|error| ConfigError(format!("cannot read the configuration file ({name}): {error}")))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             ConfigError(format!(
-                "{path_text} is not TOML: {}{}",
+                "{name} is not TOML: {}{}",
                 one_line(error.message()),
                 line_of(&text, error.span())
             ))
@@ -98,7 +116,7 @@ impl Sources {
         toml::from_str::<Config>(&text).map_err(|error| {
             let key = key_in(&table, &error);
             let what = in_words(&error, key.as_deref());
-            ConfigError(format!("{path_text}: {what}{}", line_of(&text, error.span())))
+            ConfigError(format!("{name}: {what}{}", line_of(&text, error.span())))
         })?;
         Ok(table)
     }
@@ -108,13 +126,23 @@ impl Sources {
     fn settings_of_environment(&self) -> Result<Vec<(String, String)>, ConfigError> {
         let mut settings = Vec::new();
         let mut short_url = None;
-        for (variable, text) in &self.environment {
-            if variable == "MINTAGE_CONFIG" {
+        for (variable, value) in &self.environment {
+            let variable = variable.to_str().ok_or_else(|| {
+                ConfigError(format!(
+                    "a variable whose name begins with {PREFIX} is not UTF-8: remove it"
+                ))
+            })?;
+            if variable == CONFIG_VARIABLE {
                 continue;
             }
             let (name, text) = match variable.strip_suffix(FILE_SUFFIX) {
-                Some(name) => (name, read_secret_file(variable, text)?),
-                None => (variable.as_str(), text.clone()),
+                Some(name) => (name, read_secret_file(variable, value)?),
+                None => {
+                    let text = value
+                        .to_str()
+                        .ok_or_else(|| ConfigError(format!("{variable} is not UTF-8")))?;
+                    (variable, text.to_owned())
+                }
             };
             if name == "MINTAGE_DATABASE_URL" {
                 short_url = Some(("MINTAGE_DATABASE__URL".to_owned(), text));
@@ -131,9 +159,10 @@ impl Sources {
     }
 }
 
-fn read_secret_file(variable: &str, path: &str) -> Result<String, ConfigError> {
+/// The path is not named either: it is the secret itself, if somebody has confused the two.
+fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
     let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("{variable}: cannot read {path}: {error}")))?;
+        .map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -196,21 +225,30 @@ const TYPES: [(&str, &str); 5] = [
     ("expected a sequence", "expected a list"),
 ];
 
-/// The error in one line, beginning with the key if that is known. A text of the wrong type is left
-/// out: it may be a URL with a password.
+/// The error in one line, beginning with the key if that is known, without the value.
 fn in_words(error: &toml::de::Error, key: Option<&str>) -> String {
-    let mut what = one_line(error.message());
-    if let Some(text) = what.strip_prefix("invalid type: string ")
-        && let Some((_, expected)) = text.rsplit_once(", expected ")
-    {
-        what = format!("invalid type: string, expected {expected}");
-    }
+    let mut what = without_value(&one_line(error.message()));
     for (serde, plain) in TYPES {
         what = what.replace(serde, plain);
     }
     match key {
         Some(key) => format!("{key}: {what}"),
         None => what,
+    }
+}
+
+/// A message of serde without the value, which it quotes after the kind of the value, as in
+/// "invalid type: string "x", expected a boolean". Messages of our own types quote none.
+fn without_value(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else {
+        return message.to_owned();
+    };
+    if found.starts_with("unknown variant ") {
+        return format!("unknown value, expected {expected}");
+    }
+    match found.find(['`', '"']) {
+        Some(at) if found.starts_with("invalid ") => format!("{}, expected {expected}", found[..at].trim_end()),
+        _ => message.to_owned(),
     }
 }
 
@@ -244,6 +282,8 @@ fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::config::{Durability, Duration};
 
@@ -251,9 +291,10 @@ mod tests {
         Sources {
             file: file.map(Path::to_path_buf),
             database_url: None,
+            open_metrics: false,
             environment: environment
                 .iter()
-                .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+                .map(|(name, text)| (name.into(), text.into()))
                 .collect(),
         }
     }
@@ -327,7 +368,7 @@ mod tests {
         };
         assert!(wrong("[server]\nlissten = \"x\"").contains("lissten"));
         assert!(wrong("[server]\nlissten = \"x\"").contains("(line 2)"));
-        assert!(wrong("[cache]\nttl = 5").contains("cache.ttl: invalid type: integer `5`, expected a string (line 2)"));
+        assert!(wrong("[cache]\nttl = 5").contains("cache.ttl: invalid type: integer, expected a string (line 2)"));
         for text in [
             "[database]\nreplica_urls = \"x://u:hunter2@h\"",
             "database = \"x://u:hunter2@h\"",
@@ -339,15 +380,14 @@ mod tests {
             );
         }
         assert!(
-            wrong("[server]\nworkers = -1")
-                .contains("server.workers: invalid value: integer `-1`, expected a whole number")
+            wrong("[server]\nworkers = -1").contains("server.workers: invalid value: integer, expected a whole number")
         );
         assert!(wrong("[server]\ntrusted_proxies = \"::1\"").contains("expected a list"));
-        assert!(wrong("[cache]\nttl = \"5x\"").contains("5x"));
+        assert!(wrong("[cache]\nttl = \"5x\"").contains("cache.ttl: must be a duration such as"));
         assert!(wrong("server").contains("not TOML"));
         let of_environment = |name: &str, text: &str| sources(None, &[(name, text)]).load().unwrap_err().0;
-        assert!(of_environment("MINTAGE_CACHE__TTL", "5x").starts_with("cache.ttl: \"5x\" is not a duration"));
-        assert!(of_environment("MINTAGE_LOG__FORMAT", "xml").starts_with("log.format: unknown variant"));
+        assert!(of_environment("MINTAGE_CACHE__TTL", "5x").starts_with("cache.ttl: must be a duration"));
+        assert!(of_environment("MINTAGE_LOG__FORMAT", "xml").starts_with("log.format: unknown value, expected `text`"));
         assert!(of_environment("MINTAGE_CACHE__CAPACITY", "many").contains("whole number"));
         assert!(of_environment("MINTAGE_CACHE__COLOUR", "red").contains("cache.colour"));
         assert!(of_environment("MINTAGE_CACHE", "red").contains("two underscores"));
@@ -357,5 +397,91 @@ mod tests {
             .unwrap_err()
             .0;
         assert!(missing.contains("cannot read"));
+    }
+
+    #[test]
+    fn a_variable_that_is_not_utf_8_is_named_without_its_value() {
+        use std::os::unix::ffi::OsStrExt;
+        let not_utf_8 = OsStr::from_bytes(b"hunter2\xe9");
+        let error_of = |name: &OsStr| {
+            let mut sources = Sources::default();
+            sources.environment.insert(name.to_owned(), not_utf_8.to_owned());
+            sources.load().unwrap_err().0
+        };
+        assert_eq!(
+            error_of(OsStr::new("MINTAGE_CACHE__TTL")),
+            "MINTAGE_CACHE__TTL is not UTF-8"
+        );
+        assert!(error_of(OsStr::from_bytes(b"MINTAGE_hunter2\xe9")).ends_with("is not UTF-8: remove it"));
+        // A path may have any bytes.
+        let no_file = error_of(OsStr::new("MINTAGE_CACHE__TTL_FILE"));
+        assert!(
+            no_file.contains("No such file") && !no_file.contains("hunter2"),
+            "{no_file}"
+        );
+    }
+
+    fn keys(table: &Table, path: &str, found: &mut Vec<String>) {
+        for (name, value) in table {
+            match value {
+                Value::Table(section) => keys(section, &format!("{path}{name}."), found),
+                _ => found.push(format!("{path}{name}")),
+            }
+        }
+    }
+
+    #[test]
+    fn g8_no_error_quotes_a_value_of_any_key_and_any_source() {
+        let mut all = Vec::new();
+        keys(&Table::try_from(Config::default()).unwrap(), "", &mut all);
+        let values = [
+            "hunter2",
+            "http://hunter2",
+            "[\"hunter2\"]",
+            "[hunter2",
+            "postgres://m:hunter2@h/d",
+        ];
+        let in_files = [
+            "\"hunter2\"",
+            "\"hunter2",
+            "hunter2",
+            "[\"hunter2\"]",
+            "{ a = \"hunter2\" }",
+            "\"hunter2, expected `x`, expected y\"",
+            "'hunter2\"'",
+            "\"\"\"hunter2\nhunter2\"\"\"",
+        ];
+        let mut errors = Vec::new();
+        for key in &all {
+            let variable = format!("MINTAGE_{}", key.to_uppercase().replace('.', "__"));
+            for value in values {
+                errors.push(sources(None, &[(&variable, value)]).load());
+                let file = file(value);
+                let by_file = format!("{variable}_FILE");
+                errors.push(sources(None, &[(&by_file, file.path().to_str().unwrap())]).load());
+                errors.push(sources(None, &[(&by_file, value)]).load());
+            }
+            let (section, name) = key.rsplit_once('.').unwrap();
+            for value in in_files {
+                for text in [
+                    format!("[{section}]\n{name} = {value}"),
+                    format!("{section} = {value}"),
+                    format!("[{section}]\n{name} = 1\n{name} = {value}"),
+                ] {
+                    errors.push(sources(Some(file(&text).path()), &[]).load());
+                }
+            }
+        }
+        errors.push(sources(None, &[("MINTAGE_CONFIG", "hunter2")]).load());
+        let wrong = file("[cache]\nttl = \"hunter2\"");
+        errors.push(sources(None, &[("MINTAGE_CONFIG", wrong.path().to_str().unwrap())]).load());
+        let errors: Vec<String> = errors
+            .into_iter()
+            .filter_map(|loaded| loaded.err().map(|error| error.0))
+            .collect();
+        assert!(errors.len() > 30 * all.len(), "{}", errors.len());
+        for error in errors {
+            assert!(!error.contains("hunter2") && !error.contains('\n'), "{error}");
+        }
     }
 }

@@ -3,16 +3,21 @@
 //! `load` merges the sources (flag over environment over file over default), serde parses them, and
 //! `validate` checks them. Other modules can therefore rely on every value.
 
+mod database_url;
 mod load;
+mod locality;
 mod proxies;
 mod sections;
+mod shown;
 mod units;
 mod validate;
 
+pub use database_url::{DatabaseUrl, MalformedUrl};
 pub use load::{ConfigError, Sources};
 pub use proxies::TrustedProxies;
 pub use sections::{
     Breaker, Cache, Config, Database, Durability, Janitor, Keys, Limits, Log, LogFormat, Pool, Redis, Server, Token,
     Writer, WriterMode,
 };
+pub use shown::shown;
 pub use units::{ByteSize, Duration, SecretValue};

@@ -1,16 +1,24 @@
-//! The peers whose headers about the original request are trusted: IP addresses and CIDR ranges.
+//! The peers whose headers are trusted: IP addresses and CIDR ranges.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-/// The value of `server.trusted_proxies`.
+/// The value of `server.trusted_proxies` and `server.client_ip_proxies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<String>")]
 pub struct TrustedProxies(Vec<IpNet>);
 
 impl TrustedProxies {
+    /// No peer at all.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// Whether no peer is trusted.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether a peer is trusted. An IPv4 address equals its IPv6-mapped form.
     pub fn contains(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
@@ -18,6 +26,7 @@ impl TrustedProxies {
     }
 }
 
+/// The default of `server.trusted_proxies`: gateways on this machine.
 impl Default for TrustedProxies {
     fn default() -> Self {
         Self(vec![
@@ -36,9 +45,14 @@ impl TryFrom<Vec<String>> for TrustedProxies {
                 text.parse::<IpAddr>()
                     .map(|address| IpNet::from(address.to_canonical()))
             };
-            text.parse::<IpNet>()
+            let range = text
+                .parse::<IpNet>()
                 .or_else(|_| address())
-                .map_err(|_| format!("{text:?} is neither an address nor a range such as 10.0.0.0/8"))
+                .map_err(|_| "must be addresses and ranges such as 10.0.0.0/24".to_owned())?;
+            match range.prefix_len() {
+                0 => Err("must not be a range of all addresses: name those of your proxies".to_owned()),
+                _ => Ok(range),
+            }
         };
         texts.iter().map(range).collect::<Result<_, _>>().map(Self)
     }
@@ -80,7 +94,7 @@ mod tests {
 
     #[test]
     fn p43_a_malformed_range_is_rejected() {
-        for bad in ["", "localhost", "10.0.0.0/33", "10.0.0"] {
+        for bad in ["", "localhost", "10.0.0.0/33", "10.0.0", "0.0.0.0/0", "::/0"] {
             assert!(proxies(&[bad]).is_err(), "{bad}");
         }
     }

@@ -80,6 +80,8 @@ pub struct Server {
     pub workers: usize,
     /// Address of a separate listener for `/admin`. If empty, the main listener serves it.
     pub admin_listen: String,
+    /// Whether `/metrics` needs no token. On `admin_listen` it never does.
+    pub open_metrics: bool,
     /// Maximum duration of an orderly shutdown.
     pub shutdown_timeout: Duration,
     /// How long the server accepts connections after it was asked to stop and has reported that it
@@ -87,8 +89,10 @@ pub struct Server {
     pub drain_delay: Duration,
     /// How long a connection may be idle between two requests.
     pub keep_alive: Duration,
-    /// Peers whose headers about the original request are trusted: IP addresses and CIDR ranges.
+    /// Gateways that may ask `/validate` about the original request: IP addresses and CIDR ranges.
     pub trusted_proxies: TrustedProxies,
+    /// Proxies whose `X-Forwarded-For` is believed: IP addresses and CIDR ranges.
+    pub client_ip_proxies: TrustedProxies,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
     /// How long the head and the body of a request may each take to arrive.
@@ -102,10 +106,12 @@ impl Default for Server {
             issuer: "http://127.0.0.1:8080".into(),
             workers: 0,
             admin_listen: String::new(),
+            open_metrics: false,
             shutdown_timeout: Duration::seconds(30),
             drain_delay: Duration::millis(300),
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
+            client_ip_proxies: TrustedProxies::NONE,
             max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
         }

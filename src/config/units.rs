@@ -40,7 +40,7 @@ impl FromStr for Duration {
     fn from_str(text: &str) -> Result<Self, String> {
         humantime::parse_duration(text)
             .map(Self)
-            .map_err(|_| format!("{text:?} is not a duration such as \"250ms\", \"5s\", \"15m\", \"1h\" or \"90d\""))
+            .map_err(|_| "must be a duration such as \"250ms\", \"5s\", \"15m\", \"1h\" or \"90d\"".into())
     }
 }
 
@@ -92,7 +92,7 @@ impl TryFrom<String> for ByteSize {
         });
         parsed
             .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a size such as \"512B\", \"16KiB\" or \"1MiB\""))
+            .ok_or_else(|| "must be a size such as \"512B\", \"16KiB\" or \"1MiB\"".into())
     }
 }
 

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 
+use super::database_url::DatabaseUrl;
+use super::locality::is_loopback;
 use super::{Config, ConfigError, Duration};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
@@ -111,14 +113,14 @@ impl Config {
         let database = &self.database;
         require(
             "database.url",
-            "sqlite:PATH or postgres://USER@HOST/NAME",
+            "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE with parameters of libpq; special characters must be percent-encoded",
             is_database_url(&database.url),
         )?;
-        let is_postgres = |url: &String| is_database_url(url) && !url.starts_with("sqlite:");
+        let is_postgres = |url: &String| DatabaseUrl::parse(url).is_ok();
         let replicas = &database.replica_urls;
         require(
             "database.replica_urls",
-            "at most 16 of postgres://USER@HOST/NAME, replicas of a database.url that is one too",
+            "at most 16 of postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE, replicas of a database.url that is one too; special characters must be percent-encoded",
             replicas.is_empty()
                 || replicas.len() <= MAX_REPLICAS && is_postgres(&database.url) && replicas.iter().all(is_postgres),
         )?;
@@ -158,12 +160,12 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
-        let is_audience = is_audience(&token.audience) && token.audience != self.admin_audience();
+        let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer followed by \
-             /admin)",
-            token.audience.is_empty() || is_audience,
+            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer \
+             followed by /admin)",
+            token.audience.is_empty() || audience_ok,
         )
     }
 
@@ -174,6 +176,15 @@ impl Config {
         } else {
             &self.token.audience
         }
+    }
+
+    /// Whether callers on other machines may read `/metrics` without a token, on the listener that
+    /// clients reach.
+    pub fn exposes_metrics(&self) -> bool {
+        let server = &self.server;
+        let listen = server.listen.parse::<SocketAddr>();
+        let beyond_loopback = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
+        server.open_metrics && server.admin_listen.is_empty() && beyond_loopback
     }
 
     /// The audience of a token for `/admin`.
@@ -220,12 +231,10 @@ fn is_issuer(text: &str) -> bool {
     let Ok(url) = url::Url::parse(text) else {
         return false;
     };
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => return false,
+    let Some(host) = url.host_str() else {
+        return false;
     };
+    let loopback = is_loopback(host.trim_start_matches('[').trim_end_matches(']'));
     let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
     let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
     scheme_ok && bare && is_audience(text)
@@ -234,8 +243,7 @@ fn is_issuer(text: &str) -> bool {
 fn is_database_url(text: &str) -> bool {
     match text.split_once(':') {
         Some(("sqlite", path)) => !matches!(path.trim_start_matches("//"), "" | ":memory:"),
-        Some(("postgres" | "postgresql", rest)) => rest.starts_with("//"),
-        _ => false,
+        _ => DatabaseUrl::parse(text).is_ok(),
     }
 }
 
@@ -300,6 +308,7 @@ mod tests {
             "sqlite::memory:",
             "mysql://h/d",
             "postgres:h",
+            "postgres://m:hun/ter2@h/d",
         ] {
             assert!(!is_database_url(bad), "{bad}");
         }

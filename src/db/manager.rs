@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use super::conn::{Backend, Conn};
 use super::error::DbError;
 use super::pool_counters::PoolCounters;
+use crate::config::DatabaseUrl;
 
 /// PostgreSQL ends a transaction that is idle for half of `database.query_timeout`, but not less
 /// than this. The end releases its locks, among them those of the change log and the janitor.
@@ -110,7 +111,8 @@ impl Manager {
     }
 
     fn postgres(&self) -> Result<PgConnection, ConnectError> {
-        let mut conn = PgConnection::establish(&with_defaults(&self.url)).map_err(cannot_connect)?;
+        let url = with_defaults(&self.url).ok_or_else(|| ConnectError("database.url is malformed".into()))?;
+        let mut conn = PgConnection::establish(&url).map_err(cannot_connect)?;
         let millis = self.query_timeout.as_millis();
         let idle_millis = (self.query_timeout / 2).max(MIN_IDLE_TIMEOUT).as_millis();
         let settings = format!(
@@ -168,15 +170,16 @@ const LIBPQ_DEFAULTS: [(&str, &str); 6] = [
     ("application_name", "mintage"),
 ];
 
-fn with_defaults(url: &str) -> String {
-    let mut url = url.to_owned();
-    for (name, value) in LIBPQ_DEFAULTS {
-        if !url.contains(&format!("{name}=")) {
-            url.push(if url.contains('?') { '&' } else { '?' });
-            url.push_str(&format!("{name}={value}"));
-        }
-    }
-    url
+/// `None` if the URL is malformed, which the configuration rejects.
+fn with_defaults(url: &str) -> Option<String> {
+    let url = DatabaseUrl::parse(url).ok()?;
+    Some(
+        url.with(
+            LIBPQ_DEFAULTS
+                .into_iter()
+                .filter(|(name, _)| url.parameter(name).is_none()),
+        ),
+    )
 }
 
 /// A connection cannot be opened.
@@ -256,14 +259,17 @@ mod tests {
 
     #[test]
     fn parameters_of_the_url_take_precedence() {
-        let url = with_defaults("postgres://m@db/m?connect_timeout=9&sslmode=require");
+        let url = with_defaults("postgres://m@db/m?connect_timeout=9&sslmode=require").unwrap();
         assert!(url.starts_with("postgres://m@db/m?connect_timeout=9&sslmode=require&tcp_user_timeout=10000&"));
         assert_eq!(url.matches("connect_timeout").count(), 1);
+        // A password is not a parameter.
+        let url = with_defaults("postgres://m:connect_timeout=9&@db/m").unwrap();
+        assert!(url.starts_with("postgres://m:connect_timeout=9&@db/m?connect_timeout=2&"));
     }
 
     #[test]
     fn a_url_without_parameters_gets_the_defaults() {
-        let url = with_defaults("postgres://m@db/m");
+        let url = with_defaults("postgres://m@db/m").unwrap();
         assert!(
             url.starts_with("postgres://m@db/m?connect_timeout=2&tcp_user_timeout=10000&"),
             "{url}"

@@ -6,6 +6,7 @@
 //! can go to a replica.
 
 pub mod audit;
+pub mod audit_chain;
 pub mod changes;
 pub mod client_status;
 pub mod clients;

@@ -60,6 +60,7 @@ diesel::table! {
         created_at_ms -> BigInt,
         activates_at_ms -> BigInt,
         retires_at_ms -> Nullable<BigInt>,
+        attestation -> Nullable<Binary>,
     }
 }
 
@@ -118,5 +119,6 @@ diesel::table! {
         detail -> Text,
         kind -> Nullable<Text>,
         context -> Nullable<Text>,
+        hash -> Nullable<Binary>,
     }
 }

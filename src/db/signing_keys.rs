@@ -1,4 +1,8 @@
-//! The signing keys. Encryption, if configured, happens before the keys reach this module.
+//! The signing keys. Their private keys are encrypted before they reach this module; it encrypts
+//! those that an earlier configuration left plain. Every reader decides here which rows it
+//! believes ([`crate::keys::trust`]).
+
+use std::collections::HashMap;
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -14,7 +18,8 @@ use super::schema::signing_keys;
 use crate::api::audit::{Action, AuditEvent, Principal};
 use crate::clock::Clock;
 use crate::keys::rotation::Publication;
-use crate::keys::{KeyRecord, StoredKey};
+use crate::keys::trust::{self, Checked, Finding, UncheckedRow};
+use crate::keys::{KeyEncryptionKey, KeyError, KeyRecord, StoredKey};
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
 
@@ -28,37 +33,72 @@ struct KeyRow {
     created_at_ms: i64,
     activates_at_ms: i64,
     retires_at_ms: Option<i64>,
+    attestation: Option<Vec<u8>>,
 }
 
-/// All keys, oldest first.
+impl KeyRow {
+    fn unchecked(&self) -> UncheckedRow {
+        UncheckedRow {
+            kid: self.kid.clone(),
+            alg: self.alg.clone(),
+            encrypted: self.sealed,
+            created_at: UnixMillis(self.created_at_ms),
+            activates_at: UnixMillis(self.activates_at_ms),
+            retires_at: self.retires_at_ms.map(UnixMillis),
+            attestation: self.attestation.clone(),
+        }
+    }
+}
+
+/// The keys that are believed, and the findings about all rows.
+#[derive(Debug, Default)]
+pub struct StoredKeys {
+    /// The keys, oldest first.
+    pub keys: Vec<StoredKey>,
+    /// The rows that are not believed as they are.
+    pub findings: Vec<Finding>,
+}
+
+/// All keys that are believed, oldest first.
 ///
 /// # Errors
-/// The database cannot be reached, or a row has an unknown algorithm.
-pub fn list(conn: &mut Conn) -> Result<Vec<StoredKey>, DbError> {
-    let rows: Vec<KeyRow> = signing_keys::table
+/// The database cannot be reached, or no row is believed ([`trust::check`]).
+pub fn list(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<StoredKeys, DbError> {
+    believed(rows(conn)?, encryption_key)
+}
+
+fn rows(conn: &mut Conn) -> Result<Vec<KeyRow>, DbError> {
+    Ok(signing_keys::table
         .order((signing_keys::created_at_ms, signing_keys::kid))
-        .load(conn)?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(StoredKey {
-                alg: algorithm(&row.kid, &row.alg)?,
-                kid: row.kid,
-                private: Zeroizing::new(row.private_key),
-                encrypted: row.sealed,
-                created_at: UnixMillis(row.created_at_ms),
-                activates_at: UnixMillis(row.activates_at_ms),
-                retires_at: row.retires_at_ms.map(UnixMillis),
-            })
-        })
-        .collect()
+        .load(conn)?)
+}
+
+fn believed(rows: Vec<KeyRow>, encryption_key: Option<&KeyEncryptionKey>) -> Result<StoredKeys, DbError> {
+    let unchecked = rows.iter().map(KeyRow::unchecked).collect();
+    let checked = trust::check(unchecked, encryption_key).map_err(inconsistent)?;
+    let mut private: HashMap<String, Vec<u8>> = rows.into_iter().map(|row| (row.kid, row.private_key)).collect();
+    let with_private = |record: KeyRecord| StoredKey {
+        private: Zeroizing::new(private.remove(&record.kid).expect("each record is that of a row")),
+        kid: record.kid,
+        alg: record.alg,
+        encrypted: record.encrypted,
+        created_at: record.created_at,
+        activates_at: record.activates_at,
+        retires_at: record.retires_at,
+    };
+    let keys = checked.believed.into_iter().map(with_private).collect();
+    Ok(StoredKeys {
+        keys,
+        findings: checked.findings,
+    })
 }
 
 /// The records of all keys, oldest first, without reading private keys.
 ///
 /// # Errors
 /// As [`list`].
-pub fn records(conn: &mut Conn) -> Result<Vec<KeyRecord>, DbError> {
-    type Columns = (String, String, bool, i64, i64, Option<i64>);
+pub fn records(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<Checked, DbError> {
+    type Columns = (String, String, bool, i64, i64, Option<i64>, Option<Vec<u8>>);
     let rows: Vec<Columns> = signing_keys::table
         .order((signing_keys::created_at_ms, signing_keys::kid))
         .select((
@@ -68,27 +108,26 @@ pub fn records(conn: &mut Conn) -> Result<Vec<KeyRecord>, DbError> {
             signing_keys::created_at_ms,
             signing_keys::activates_at_ms,
             signing_keys::retires_at_ms,
+            signing_keys::attestation,
         ))
         .load(conn)?;
-    let record = |(kid, alg, encrypted, created_at, activates_at, retires_at): Columns| {
-        Ok(KeyRecord {
-            alg: algorithm(&kid, &alg)?,
-            kid,
-            encrypted,
-            created_at: UnixMillis(created_at),
-            activates_at: UnixMillis(activates_at),
-            retires_at: retires_at.map(UnixMillis),
-        })
+    let unchecked = |(kid, alg, encrypted, created_at, activates_at, retires_at, attestation): Columns| UncheckedRow {
+        kid,
+        alg,
+        encrypted,
+        created_at: UnixMillis(created_at),
+        activates_at: UnixMillis(activates_at),
+        retires_at: retires_at.map(UnixMillis),
+        attestation,
     };
-    rows.into_iter().map(record).collect()
+    trust::check(rows.into_iter().map(unchecked).collect(), encryption_key).map_err(inconsistent)
 }
 
-fn algorithm(kid: &str, name: &str) -> Result<Alg, DbError> {
-    let unknown = |_| DbError::Inconsistent(format!("signing key {kid} has an unknown alg"));
-    name.parse().map_err(unknown)
+fn inconsistent(error: KeyError) -> DbError {
+    DbError::Inconsistent(error.to_string())
 }
 
-fn insert(conn: &mut Conn, key: &StoredKey) -> Result<(), DbError> {
+fn insert(conn: &mut Conn, key: &StoredKey, encryption_key: Option<&KeyEncryptionKey>) -> Result<(), DbError> {
     let row = KeyRow {
         kid: key.kid.clone(),
         alg: key.alg.name().to_owned(),
@@ -97,33 +136,46 @@ fn insert(conn: &mut Conn, key: &StoredKey) -> Result<(), DbError> {
         created_at_ms: key.created_at.0,
         activates_at_ms: key.activates_at.0,
         retires_at_ms: key.retires_at.map(|at| at.0),
+        attestation: attestation(&KeyRecord::from(key), encryption_key)?,
     };
     diesel::insert_into(signing_keys::table).values(row).execute(conn)?;
     Ok(())
 }
 
-/// Ensures that every algorithm has a key, by calling `generate` for each one without.
+fn attestation(record: &KeyRecord, encryption_key: Option<&KeyEncryptionKey>) -> Result<Option<Vec<u8>>, DbError> {
+    let attest = |key: &KeyEncryptionKey| key.attest(record).map_err(inconsistent);
+    encryption_key.map(attest).transpose()
+}
+
+/// Ensures that every algorithm has a key, by calling `generate` for each one without. Before that,
+/// with an encryption key that no row was written with, encrypts and attests all keys.
 ///
 /// Runs in one transaction that locks first, so that only one of several starting instances
 /// generates keys.
 ///
 /// # Errors
-/// The error of `generate`, or the database rejects the statement or cannot be reached.
+/// As [`list`], or the error of `generate`. [`DbError::Inconsistent`] if a key is encrypted with
+/// another key.
 pub fn complete(
     conn: &mut Conn,
     now: UnixMillis,
+    encryption_key: Option<&KeyEncryptionKey>,
     generate: impl Fn(Alg) -> Result<StoredKey, DbError>,
-) -> Result<Vec<StoredKey>, DbError> {
+) -> Result<StoredKeys, DbError> {
     let missing = |keys: &[StoredKey]| -> Vec<Alg> {
         Alg::ALL
             .into_iter()
             .filter(|alg| !keys.iter().any(|key| key.alg == *alg))
             .collect()
     };
-    let keys = list(conn)?;
-    if missing(&keys).is_empty() {
-        return Ok(keys);
+    let rows = rows(conn)?;
+    if unprotected(&rows, encryption_key).is_none() {
+        let stored = believed(rows, encryption_key)?;
+        if missing(&stored.keys).is_empty() {
+            return Ok(stored);
+        }
     }
+    enable_secure_delete(conn)?;
     conn.write(|conn| {
         if let Conn::Postgres(conn) = conn {
             // Generating RSA keys takes time, during which the transaction is idle.
@@ -132,11 +184,57 @@ pub fn complete(
         // The lock of the change log is used here too. On SQLite, the transaction itself is the
         // lock.
         changes::append(conn, &Change::Keys, now)?;
-        for alg in missing(&list(conn)?) {
-            insert(conn, &generate(alg)?)?;
+        protect_all(conn, encryption_key)?;
+        for alg in missing(&list(conn, encryption_key)?.keys) {
+            insert(conn, &generate(alg)?, encryption_key)?;
         }
-        list(conn)
+        list(conn, encryption_key)
     })
+}
+
+/// The encryption key, if no row was written with it: either no key is encrypted, or the encrypted
+/// ones were written by version 0.1, which does not attest.
+///
+/// No other row is ever encrypted or attested afterwards. It was not written by an instance with
+/// the encryption key.
+fn unprotected<'a>(rows: &[KeyRow], encryption_key: Option<&'a KeyEncryptionKey>) -> Option<&'a KeyEncryptionKey> {
+    let is_written_with_it = rows.iter().any(|row| row.sealed && row.attestation.is_some());
+    encryption_key.filter(|_| !rows.is_empty() && !is_written_with_it)
+}
+
+/// Encrypts all keys and attests them. If some are encrypted, attests those alone: the others do
+/// not come from an instance with the encryption key.
+fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<(), DbError> {
+    let rows = rows(conn)?;
+    let Some(encryption_key) = unprotected(&rows, encryption_key) else {
+        return Ok(());
+    };
+    let none_is_encrypted = !rows.iter().any(|row| row.sealed);
+    for row in rows.iter().filter(|row| row.sealed || none_is_encrypted) {
+        let private = match row.sealed {
+            // Decrypted only to know that it was encrypted with this key.
+            true => encryption_key
+                .decrypt(&row.kid, &row.private_key)
+                .map(|_| row.private_key.clone()),
+            false => encryption_key.encrypt(&row.kid, &row.private_key),
+        };
+        let record = KeyRecord {
+            encrypted: true,
+            ..row.unchecked().record().map_err(inconsistent)?
+        };
+        diesel::update(signing_keys::table.find(&row.kid))
+            .set((
+                signing_keys::private_key.eq(private.map_err(inconsistent)?),
+                signing_keys::sealed.eq(true),
+                signing_keys::attestation.eq(attestation(&record, Some(encryption_key))?),
+            ))
+            .execute(conn)?;
+        match row.sealed {
+            true => log::info!(kid:% = row.kid; "signing key attested"),
+            false => log::warn!(kid:% = row.kid; "signing key encrypted"),
+        }
+    }
+    Ok(())
 }
 
 /// The result of a rotation.
@@ -177,13 +275,14 @@ pub fn rotate(
     clock: &Clock,
     by: &Principal,
     mut generated: Vec<StoredKey>,
+    encryption_key: Option<&KeyEncryptionKey>,
     decide: impl FnOnce(&[KeyRecord], UnixMillis) -> Vec<Publication>,
 ) -> Result<Rotated, DbError> {
     enable_secure_delete(conn)?;
     conn.write(|conn| {
         locks::wait_for_log(conn)?;
         let now = clock.now();
-        let before = records(conn)?;
+        let before = records(conn, encryption_key)?.believed;
         let mut published = Vec::new();
         for publication in decide(&before, now) {
             let Some(at) = generated.iter().position(|key| key.alg == publication.alg) else {
@@ -196,13 +295,14 @@ pub fn rotate(
                         .into(),
                 ));
             }
-            retire_others(conn, publication)?;
+            retire_others(conn, &before, publication, encryption_key)?;
             (key.created_at, key.activates_at) = (now, publication.activates_at);
-            insert(conn, &key)?;
+            insert(conn, &key, encryption_key)?;
             published.push(KeyRecord::from(&key));
         }
+        let believed = records(conn, encryption_key)?.believed;
         let (removed, keys): (Vec<KeyRecord>, Vec<KeyRecord>) =
-            records(conn)?.into_iter().partition(|key| key.is_expired(now));
+            believed.into_iter().partition(|key| key.is_expired(now));
         for key in &removed {
             diesel::delete(signing_keys::table.find(&key.kid)).execute(conn)?;
         }
@@ -230,15 +330,31 @@ fn event_of(published: &[KeyRecord], removed: &[KeyRecord]) -> AuditEvent {
     }
 }
 
-/// Schedules the removal of the other keys of the algorithm, unless they are removed earlier.
-fn retire_others(conn: &mut Conn, publication: Publication) -> Result<(), DbError> {
-    let end = publication.others_until.0;
-    let later = signing_keys::retires_at_ms
-        .is_null()
-        .or(signing_keys::retires_at_ms.gt(end).assume_not_null());
-    diesel::update(signing_keys::table.filter(signing_keys::alg.eq(publication.alg.name()).and(later)))
-        .set(signing_keys::retires_at_ms.eq(end))
-        .execute(conn)?;
+/// Schedules the removal of the other keys of the algorithm, unless they are removed earlier. Their
+/// rows are written as they are believed.
+fn retire_others(
+    conn: &mut Conn,
+    keys: &[KeyRecord],
+    publication: Publication,
+    encryption_key: Option<&KeyEncryptionKey>,
+) -> Result<(), DbError> {
+    let end = publication.others_until;
+    let later = |key: &&KeyRecord| key.alg == publication.alg && key.retires_at.is_none_or(|at| at > end);
+    for key in keys.iter().filter(later) {
+        let key = KeyRecord {
+            retires_at: Some(end),
+            ..key.clone()
+        };
+        diesel::update(signing_keys::table.find(&key.kid))
+            .set((
+                signing_keys::alg.eq(key.alg.name()),
+                signing_keys::created_at_ms.eq(key.created_at.0),
+                signing_keys::activates_at_ms.eq(key.activates_at.0),
+                signing_keys::retires_at_ms.eq(key.retires_at.map(|at| at.0)),
+                signing_keys::attestation.eq(attestation(&key, encryption_key)?),
+            ))
+            .execute(conn)?;
+    }
     Ok(())
 }
 
@@ -249,29 +365,4 @@ fn enable_secure_delete(conn: &mut Conn) -> Result<(), DbError> {
         conn.batch_execute("PRAGMA secure_delete = ON")?;
     }
     Ok(())
-}
-
-/// Encrypts the private keys that are stored unencrypted.
-///
-/// # Errors
-/// The error of `encrypt`, or the database rejects the statement or cannot be reached. Nothing is
-/// changed then.
-pub fn encrypt_all(
-    conn: &mut Conn,
-    now: UnixMillis,
-    encrypt: impl Fn(&StoredKey) -> Result<Vec<u8>, DbError>,
-) -> Result<(), DbError> {
-    enable_secure_delete(conn)?;
-    conn.write(|conn| {
-        changes::append(conn, &Change::Keys, now)?;
-        for key in list(conn)?.iter().filter(|key| !key.encrypted) {
-            diesel::update(signing_keys::table.find(&key.kid))
-                .set((
-                    signing_keys::private_key.eq(encrypt(key)?),
-                    signing_keys::sealed.eq(true),
-                ))
-                .execute(conn)?;
-        }
-        Ok(())
-    })
 }

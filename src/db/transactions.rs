@@ -80,12 +80,12 @@ pub fn import_clients(
             .collect();
         for part in new.chunks(clients::BATCH) {
             clients::insert_many(conn, part)?;
-            let events: Vec<AuditEvent> = part.iter().filter_map(|client| imported(client)).collect();
-            audit::append_many(conn, by, now, &events)?;
             progress(part.len());
         }
-        // Last, because its lock blocks every other writer of the change log.
+        // Last, because the lock of the change log and of the trail blocks every other writer.
         for part in new.chunks(clients::BATCH) {
+            let events: Vec<AuditEvent> = part.iter().filter_map(|client| imported(client)).collect();
+            audit::append_many(conn, by, now, &events)?;
             let ids: Vec<&ClientId> = part.iter().map(|client| &client.id).collect();
             changes::append_clients(conn, &ids, now)?;
         }

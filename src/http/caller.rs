@@ -1,11 +1,13 @@
 //! The caller of a request: its address (P43), its request id (P26) and its Authorization header.
 //!
-//! A proxy appends the address of its own caller to `X-Forwarded-For`, so the list is read from its
-//! end: the first address that is no trusted proxy is the caller's. Everything before that may come
-//! from the caller itself, so it is ignored.
+//! A proxy of `server.client_ip_proxies` appends the address of its own caller to
+//! `X-Forwarded-For`, so the list is read from its end: the first address that is none of these
+//! proxies is the caller's. Everything before that may come from the caller itself, so it is
+//! ignored, and so is the header of any other peer.
 
 use std::cell::{Cell, OnceCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, X_FORWARDED_FOR};
 use actix_web::{HttpMessage, HttpRequest};
@@ -21,7 +23,7 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Address and request id are determined on first use: a request that succeeds needs neither.
 pub struct Caller<'r> {
     request: &'r HttpRequest,
-    trusted: &'r TrustedProxies,
+    forwarded_for: &'r ForwardedFor,
     ids: &'r RequestIdSource,
     address: OnceCell<IpAddr>,
     request_id: OnceCell<HeaderValue>,
@@ -48,35 +50,33 @@ pub enum Authorization<'r> {
 
 impl<'r> Caller<'r> {
     /// The caller of a request; `ids` generates its request id if the request has none.
-    pub fn new(request: &'r HttpRequest, trusted: &'r TrustedProxies, ids: &'r RequestIdSource) -> Self {
+    pub fn new(request: &'r HttpRequest, forwarded_for: &'r ForwardedFor, ids: &'r RequestIdSource) -> Self {
         Self {
             request,
-            trusted,
+            forwarded_for,
             ids,
             address: OnceCell::new(),
             request_id: OnceCell::new(),
         }
     }
 
-    /// The address of the caller: of the connection or, if that is from a trusted proxy, the one
-    /// that the proxy names. `0.0.0.0` if the connection is gone.
+    /// The address of the caller: of the connection or, if that is from one of
+    /// `server.client_ip_proxies`, the one that the proxy names. `0.0.0.0` if the connection is
+    /// gone.
     pub fn address(&self) -> IpAddr {
         *self.address.get_or_init(|| {
             let connected = self
                 .request
                 .peer_addr()
                 .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-            // Nearly every caller, unless there is a proxy.
-            if !self.trusted.contains(connected) {
-                return connected.to_canonical();
-            }
             let lists = self
                 .request
                 .headers()
                 .get_all(X_FORWARDED_FOR)
                 .map(|value| value.as_bytes())
                 .collect::<Vec<_>>();
-            address_of(connected, &lists, self.trusted)
+            self.forwarded_for.note(connected, lists.is_empty());
+            address_of(connected, &lists, &self.forwarded_for.proxies)
         })
     }
 
@@ -114,6 +114,41 @@ impl<'r> Caller<'r> {
         DetachedCaller {
             address: self.address(),
             request_id: self.request_id().clone(),
+        }
+    }
+}
+
+/// Whose `X-Forwarded-For` is believed, and what was logged about the header.
+pub struct ForwardedFor {
+    /// `server.client_ip_proxies`.
+    proxies: TrustedProxies,
+    /// `server.trusted_proxies`, for a hint.
+    gateways: TrustedProxies,
+    ignored: AtomicBool,
+    missing: AtomicBool,
+}
+
+impl ForwardedFor {
+    /// Believes `proxies`.
+    pub fn new(proxies: TrustedProxies, gateways: TrustedProxies) -> Self {
+        Self {
+            proxies,
+            gateways,
+            ignored: AtomicBool::new(false),
+            missing: AtomicBool::new(false),
+        }
+    }
+
+    /// Logs, once each, that a proxy sends no header, and that a gateway sends one that is not
+    /// believed: in both cases all callers behind it share its address.
+    fn note(&self, connected: IpAddr, is_missing: bool) {
+        let first = |flag: &AtomicBool| !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed);
+        if is_missing {
+            if self.proxies.contains(connected) && first(&self.missing) {
+                log::warn!(peer:% = connected; "proxy sends no x-forwarded-for");
+            }
+        } else if self.proxies.is_empty() && self.gateways.contains(connected) && first(&self.ignored) {
+            log::warn!(peer:% = connected; "x-forwarded-for ignored");
         }
     }
 }

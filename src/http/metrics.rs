@@ -4,6 +4,10 @@
 //! The counters of the workers are read from their cells. The client caches and the writer get one
 //! message each and reply with numbers they have at hand. If they do not reply within a second, the
 //! scrape omits their metrics: a partial sum would look like a counter that went back.
+//!
+//! On the listener that clients reach, a scrape needs a token with `mintage:read`, unless
+//! `server.open_metrics` is set: how much is issued, and how the server is doing, is not for
+//! everyone.
 
 use std::time::Duration;
 
@@ -13,7 +17,8 @@ use futures_util::future::join;
 use tokio::time::timeout;
 
 use super::admin::schemas::OAuthFailure;
-use super::error::no_store;
+use super::auth::operator::{Right, require_as_known};
+use super::error::{ApiError, no_store};
 use super::state::{Shared, Worker};
 use crate::actors::batch_writer::WriterStats;
 use crate::actors::client_cache::CacheCounts;
@@ -30,10 +35,18 @@ const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
     path = "/metrics",
     operation_id = "metrics",
     summary = "Metrics for Prometheus",
-    responses((status = 200, body = String, content_type = "text/plain"), OAuthFailure<413>),
+    responses(
+        (status = 200, body = String, content_type = "text/plain"),
+        OAuthFailure<400>, OAuthFailure<401>, OAuthFailure<403>, OAuthFailure<413>, OAuthFailure<503>,
+    ),
+    security(("bearer" = ["mintage:read"]), ()),
 )]
-pub async fn metrics(request: HttpRequest) -> HttpResponse {
-    let shared = &Worker::of(&request).shared;
+pub async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let worker = Worker::of(&request);
+    let shared = &worker.shared;
+    if !shared.settings.open_metrics {
+        require_as_known(worker, &worker.caller(&request), Right::Read).await?;
+    }
     let caches = timeout(SCRAPE_TIMEOUT, shared.caches.stats());
     let writer = timeout(SCRAPE_TIMEOUT, shared.writer.stats());
     let (caches, writer) = join(caches, writer).await;
@@ -51,9 +64,9 @@ pub async fn metrics(request: HttpRequest) -> HttpResponse {
     write_revocations(&mut text, shared);
     write_redis(&mut text, shared);
     write_janitor(&mut text, &shared.janitor.document());
-    no_store(&mut HttpResponse::Ok())
+    Ok(no_store(&mut HttpResponse::Ok())
         .insert_header((CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE)))
-        .body(text.finish())
+        .body(text.finish()))
 }
 
 fn write_server(text: &mut Text, shared: &Shared) {

@@ -30,6 +30,7 @@ pub mod parsers {
 }
 
 pub use auth::DenialLog;
+pub use caller::ForwardedFor;
 pub use middleware::Middleware;
 pub use resource::Resource;
 pub use state::{HttpSettings, Shared, Worker};

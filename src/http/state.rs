@@ -10,7 +10,7 @@ use actix_web::web::Data;
 use arc_swap::ArcSwap;
 
 use super::auth::DenialLog;
-use super::caller::{Caller, RequestIdSource};
+use super::caller::{Caller, ForwardedFor, RequestIdSource};
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::client_cache::{ClientCacheHandle, ClientCaches};
 use crate::actors::janitor::JanitorStats;
@@ -65,6 +65,8 @@ pub struct Shared {
     pub janitor: JanitorStats,
     /// Whether the server is ready for traffic.
     pub readiness: Readiness,
+    /// Whose `X-Forwarded-For` is believed.
+    pub forwarded_for: ForwardedFor,
     /// The log of denials.
     pub denials: DenialLog,
     /// The limit on failed authentications.
@@ -79,7 +81,7 @@ pub struct HttpSettings {
     pub max_body: usize,
     /// The time in which a body must arrive.
     pub request_timeout: Duration,
-    /// The proxies whose `X-Forwarded-For` is trusted.
+    /// The gateways that may ask `/validate`.
     pub trusted_proxies: TrustedProxies,
     /// `Cache-Control` of JWKS and metadata.
     pub jwks_max_age: Duration,
@@ -89,6 +91,8 @@ pub struct HttpSettings {
     pub metadata: String,
     /// `cache.capacity`: clients per worker.
     pub cache_capacity: usize,
+    /// Whether `/metrics` needs no token.
+    pub open_metrics: bool,
 }
 
 impl HttpSettings {
@@ -128,7 +132,7 @@ impl Worker {
 
     /// The caller of a request.
     pub fn caller<'r>(&'r self, request: &'r HttpRequest) -> Caller<'r> {
-        Caller::new(request, self.trusted_proxies(), &self.request_ids)
+        Caller::new(request, &self.shared.forwarded_for, &self.request_ids)
     }
 
     /// The current time.
@@ -136,7 +140,7 @@ impl Worker {
         self.shared.clock.now()
     }
 
-    /// The proxies whose `X-Forwarded-For` is trusted.
+    /// The gateways that may ask `/validate`.
     pub fn trusted_proxies(&self) -> &TrustedProxies {
         &self.shared.settings.trusted_proxies
     }

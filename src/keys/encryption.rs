@@ -1,12 +1,19 @@
-//! Encryption of private keys at rest: AES-256-GCM with the key of `keys.encryption_key`.
+//! Encryption of private keys at rest: AES-256-GCM with the key of `keys.encryption_key`. The same
+//! key attests the algorithm and the times of a key ([`super::trust`]).
 //!
 //! This protects a copied database or backup. It does not protect a machine whose configuration can
 //! also be read.
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::KeyError;
+use super::{KeyError, KeyRecord};
 use crate::aead::Aead;
+use crate::time::UnixMillis;
+
+/// The context of an attestation is this and the kid. That of a private key is the kid alone, so
+/// neither can be put in the place of the other.
+const ATTESTATION: &str = "mintage key attestation\0";
 
 /// The key that encrypts private keys.
 #[derive(Debug)]
@@ -22,11 +29,13 @@ impl KeyEncryptionKey {
     /// `kid`, so that rows cannot be swapped.
     ///
     /// # Errors
-    /// The operating system provides no randomness.
+    /// The operating system provides no randomness, or `kid` is none that a key is generated with.
     pub fn encrypt(&self, kid: &str, private: &[u8]) -> Result<Vec<u8>, KeyError> {
-        self.0
-            .encrypt(kid.as_bytes(), private.to_vec())
-            .ok_or_else(|| KeyError(format!("cannot encrypt key {kid}")))
+        let cannot = || KeyError(format!("cannot encrypt key {kid}"));
+        if kid.starts_with(ATTESTATION) {
+            return Err(cannot());
+        }
+        self.0.encrypt(kid.as_bytes(), private.to_vec()).ok_or_else(cannot)
     }
 
     /// Decrypts a result of [`KeyEncryptionKey::encrypt`].
@@ -40,6 +49,51 @@ impl KeyEncryptionKey {
             ))
         })
     }
+
+    /// Attests the algorithm and the times of a key.
+    ///
+    /// # Errors
+    /// The operating system provides no randomness.
+    pub fn attest(&self, record: &KeyRecord) -> Result<Vec<u8>, KeyError> {
+        let attested = Attested {
+            alg: record.alg.name().to_owned(),
+            created_at: record.created_at.0,
+            activates_at: record.activates_at.0,
+            retires_at: record.retires_at.map(|at| at.0),
+        };
+        let text = serde_json::to_vec(&attested).expect("it consists of strings and numbers");
+        self.0
+            .encrypt(&context(&record.kid), text)
+            .ok_or_else(|| KeyError(format!("cannot attest key {}", record.kid)))
+    }
+
+    /// The record of an encrypted key that [`KeyEncryptionKey::attest`] was called with. `None` if
+    /// this is not its result for this key and `kid`.
+    pub(super) fn attested(&self, kid: &str, attestation: &[u8]) -> Option<KeyRecord> {
+        let text = self.0.decrypt(&context(kid), attestation)?;
+        let attested: Attested = serde_json::from_slice(&text).ok()?;
+        Some(KeyRecord {
+            kid: kid.to_owned(),
+            alg: attested.alg.parse().ok()?,
+            encrypted: true,
+            created_at: UnixMillis(attested.created_at),
+            activates_at: UnixMillis(attested.activates_at),
+            retires_at: attested.retires_at.map(UnixMillis),
+        })
+    }
+}
+
+/// The content of an attestation; times are milliseconds since the epoch.
+#[derive(Serialize, Deserialize)]
+struct Attested {
+    alg: String,
+    created_at: i64,
+    activates_at: i64,
+    retires_at: Option<i64>,
+}
+
+fn context(kid: &str) -> Vec<u8> {
+    [ATTESTATION, kid].concat().into_bytes()
 }
 
 #[cfg(test)]
@@ -56,5 +110,25 @@ mod tests {
         assert!(KeyEncryptionKey::new(&[8; 32]).decrypt("kid", &encrypted).is_err());
         assert!(key.decrypt("kid", &encrypted[..encrypted.len() - 1]).is_err());
         assert!(key.decrypt("kid", b"short").is_err());
+    }
+
+    #[test]
+    fn an_attestation_and_a_private_key_cannot_replace_each_other() {
+        let key = KeyEncryptionKey::new(&[7; 32]);
+        let record = KeyRecord {
+            kid: "kid".into(),
+            alg: crate::oauth::alg::Alg::Hs256,
+            encrypted: true,
+            created_at: UnixMillis(1),
+            activates_at: UnixMillis(2),
+            retires_at: None,
+        };
+        let attestation = key.attest(&record).unwrap();
+        assert_eq!(key.attested("kid", &attestation), Some(record));
+        assert_eq!(key.attested("other", &attestation), None);
+        assert!(key.decrypt("kid", &attestation).is_err());
+        let private = key.encrypt("kid", br#"{"alg":"HS256"}"#).unwrap();
+        assert_eq!(key.attested("kid", &private), None);
+        assert!(key.encrypt("mintage key attestation\0kid", b"private").is_err());
     }
 }

@@ -13,7 +13,7 @@ use jsonwebtoken::jwk::{Jwk, PublicKeyUse, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use zeroize::Zeroizing;
 
-use super::{KeyEncryptionKey, KeyError};
+use super::{KeyEncryptionKey, KeyError, KeyRecord};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
 use crate::random::random_text;
@@ -43,6 +43,19 @@ pub struct StoredKey {
 impl fmt::Debug for StoredKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "StoredKey({} {})", self.alg, self.kid)
+    }
+}
+
+impl From<&StoredKey> for KeyRecord {
+    fn from(stored: &StoredKey) -> Self {
+        Self {
+            kid: stored.kid.clone(),
+            alg: stored.alg,
+            encrypted: stored.encrypted,
+            created_at: stored.created_at,
+            activates_at: stored.activates_at,
+            retires_at: stored.retires_at,
+        }
     }
 }
 

@@ -6,16 +6,18 @@
 
 mod encryption;
 mod key;
+mod record;
 mod ring;
 pub mod rotation;
 mod signer;
 mod store;
+pub mod trust;
 mod verifier;
 
 pub use encryption::KeyEncryptionKey;
 pub use key::{SigningKey, StoredKey};
+pub use record::KeyRecord;
 pub use ring::KeyRing;
-pub use rotation::KeyRecord;
 pub use signer::{NotSigned, Signer};
 pub use store::{KeyStore, KeysUnusable, WorkerKeys};
 pub use verifier::{RejectedToken, Verifier};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jsonwebtoken::jwk::{Jwk, JwkSet};
 
-use super::rotation::{self, KeyRecord};
 use super::{KeyEncryptionKey, KeyError, SigningKey, StoredKey};
+use super::{KeyRecord, rotation};
 use crate::oauth::alg::Alg;
 use crate::time::UnixMillis;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use strum::IntoStaticStr;
 
-use super::StoredKey;
+use super::KeyRecord;
 use crate::oauth::alg::Alg;
 use crate::oauth::client::TTL_SECONDS;
 use crate::time::UnixMillis;
@@ -24,48 +24,6 @@ pub const PROPAGATION_DELAY: Duration = Duration::from_secs(5);
 /// instance that was cut off and kept signing.
 pub const RETIRED_KEY_RETENTION: Duration = Duration::from_secs(*TTL_SECONDS.end() as u64 + 24 * 3600);
 
-/// Everything about a key except its key material.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyRecord {
-    /// The key id, as in token headers and in the JWKS.
-    pub kid: String,
-    /// The algorithm.
-    pub alg: Alg,
-    /// Whether it is stored encrypted.
-    pub encrypted: bool,
-    /// When the key was published.
-    pub created_at: UnixMillis,
-    /// The key signs from this moment on.
-    pub activates_at: UnixMillis,
-    /// The key is removed at this moment. `None` until a successor is published.
-    pub retires_at: Option<UnixMillis>,
-}
-
-impl KeyRecord {
-    /// Whether no token that the key signed can still be valid.
-    pub fn is_expired(&self, now: UnixMillis) -> bool {
-        self.retires_at.is_some_and(|end| end <= now)
-    }
-
-    /// Sort key for the order of activation.
-    fn order(&self) -> (UnixMillis, &str) {
-        (self.activates_at, &self.kid)
-    }
-}
-
-impl From<&StoredKey> for KeyRecord {
-    fn from(stored: &StoredKey) -> Self {
-        Self {
-            kid: stored.kid.clone(),
-            alg: stored.alg,
-            encrypted: stored.encrypted,
-            created_at: stored.created_at,
-            activates_at: stored.activates_at,
-            retires_at: stored.retires_at,
-        }
-    }
-}
-
 /// The state of a key at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "snake_case")]
@@ -76,6 +34,8 @@ pub enum KeyState {
     Active,
     /// Only verifying.
     Retired,
+    /// Not used, because its row is not believed ([`super::trust`]).
+    Rejected,
 }
 
 impl KeyState {

@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::trust::Finding;
 use super::{KeyEncryptionKey, KeyError, KeyRing, NotSigned, RejectedToken, Signer, StoredKey, Verifier};
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
@@ -12,22 +13,26 @@ use crate::time::UnixMillis;
 
 /// The current key ring, or none before the keys are loaded. Clones share the ring.
 #[derive(Clone, Default)]
-pub struct KeyStore(Snapshot<KeyRing>);
+pub struct KeyStore {
+    ring: Snapshot<KeyRing>,
+    /// The findings about the stored keys that were logged last.
+    findings: Arc<Mutex<Vec<Finding>>>,
+}
 
 impl KeyStore {
     /// The current ring, or `None` before the keys are loaded.
     pub fn ring(&self) -> Option<Arc<KeyRing>> {
-        self.0.load_full()
+        self.ring.load_full()
     }
 
     /// Replaces the ring. Each worker uses it from its next token on.
     pub fn set(&self, ring: KeyRing) {
-        self.0.set(ring);
+        self.ring.set(ring);
     }
 
     /// Take a ticket before reading the rows, and pass it to [`KeyStore::apply`].
     pub fn ticket(&self) -> Ticket {
-        self.0.ticket()
+        self.ring.ticket()
     }
 
     /// Replaces the ring with the rows that were read after `ticket` was taken. Does nothing if a
@@ -43,11 +48,20 @@ impl KeyStore {
         now: UnixMillis,
     ) -> Result<(), KeyError> {
         let ring = KeyRing::new(stored, encryption_key, now)?;
-        self.0.apply(ticket, |previous| match previous {
+        self.ring.apply(ticket, |previous| match previous {
             Some(previous) => ring.following(&previous, now),
             None => ring,
         });
         Ok(())
+    }
+
+    /// Logs the findings about the stored keys that were not there at the last call.
+    pub fn report(&self, findings: Vec<Finding>) {
+        let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in findings.iter().filter(|finding| !known.contains(finding)) {
+            finding.log();
+        }
+        *known = findings;
     }
 }
 
@@ -129,7 +143,7 @@ impl WorkerKeys {
     /// The parsed form of the current ring. Parses the ring again if it was replaced or `is_good`
     /// returns `false`.
     fn parsed(&self, is_good: impl Fn(&ParsedRing) -> bool, now: UnixMillis) -> Result<Rc<ParsedRing>, KeysUnusable> {
-        let current = self.store.0.load();
+        let current = self.store.ring.load();
         let current = current.as_ref().ok_or(KeysUnusable::NotLoaded)?;
         let mut parsed = self.parsed.borrow_mut();
         match &*parsed {

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::cluster::keys::Rotation;
 use crate::config::{Config, Sources};
 use crate::db::Db;
-use crate::http::{DenialLog, HttpSettings, Shared};
+use crate::http::{DenialLog, ForwardedFor, HttpSettings, Shared};
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyEncryptionKey, KeyStore};
 use crate::metrics::Metrics;
@@ -170,6 +170,10 @@ impl Server {
             password_verifier: PasswordVerifier::new(db.clone(), self.password_permits),
             janitor: JanitorStats::default(),
             readiness: Readiness::new(db.breaker_view()),
+            forwarded_for: ForwardedFor::new(
+                config.server.client_ip_proxies.clone(),
+                config.server.trusted_proxies.clone(),
+            ),
             denials: DenialLog::default(),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
             metrics: Metrics::default(),
@@ -235,7 +239,7 @@ fn listen(key: &str, address: &str) -> Result<TcpListener, ServerError> {
     };
     let address: SocketAddr = address
         .parse()
-        .map_err(|_| ServerError(format!("{key} is no address: {address}")))?;
+        .map_err(|_| ServerError(format!("{key} must be an address and a port")))?;
     listener::listen(address).map_err(cannot)
 }
 
@@ -254,5 +258,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         schedule: key_schedule(config),
         metadata: serde_json::to_string(&metadata).expect("the metadata consists of strings"),
         cache_capacity: config.cache.capacity,
+        // With an admin listener, /metrics is served only there.
+        open_metrics: config.server.open_metrics || !config.server.admin_listen.is_empty(),
     }
 }

@@ -20,9 +20,10 @@ use crate::cluster::freshness::MAX_CLIENTS;
 use crate::cluster::keys::Rotation;
 use crate::config;
 use crate::db::changes::RecentChanges;
-use crate::db::{Conn, Db, DbError, changes, clients, deployment, migrations, partitions, routes, signing_keys};
+use crate::db::{Conn, Db, DbError, audit, changes, clients, deployment, migrations, partitions, routes, signing_keys};
 use crate::gateway::route_table::RouteTable;
-use crate::keys::{KeyEncryptionKey, KeyError, KeyRing, SigningKey, StoredKey};
+use crate::keys::trust::Finding;
+use crate::keys::{KeyEncryptionKey, KeyError, KeyRing, SigningKey};
 use crate::peers::Peers;
 use crate::revocation::Revocations;
 use crate::time::UnixMillis;
@@ -87,6 +88,7 @@ impl std::fmt::Display for FatalStartupError {
 /// What the start reads from the database.
 struct Prepared {
     ring: KeyRing,
+    findings: Vec<Finding>,
     seen: i64,
     /// What is needed to exchange messages with peers; `None` without Redis.
     deployment: Option<(Zeroizing<[u8; 32]>, RecentChanges)>,
@@ -118,6 +120,7 @@ impl Startup {
             self.peers.join(secret, prepared.seen);
         }
         local.keys.set(prepared.ring);
+        local.keys.report(prepared.findings);
         local.routes.set(prepared.routes);
         self.wait_for_workers(&local.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), local.revocations.known());
@@ -188,12 +191,13 @@ fn prepare(
     shared_for: Option<Duration>,
 ) -> Result<Prepared, FatalStartupError> {
     migrations::ensure_current(conn, auto_migrate).map_err(FatalStartupError::Db)?;
+    audit::begin(conn, clock.now()).map_err(FatalStartupError::Db)?;
     // Before the first record is written, so that its partition exists. A failure is not fatal: a
     // long-running reader can block the creation.
     if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {
         log::warn!(error:%; "partitions not created");
     }
-    let ring = load_keys(conn, clock.now(), key_encryption_key)?;
+    let (ring, findings) = load_keys(conn, clock.now(), key_encryption_key)?;
     // Before anything else is read: the feed then sees every change made in between.
     let seen = changes::last(conn).map_err(FatalStartupError::Db)?;
     let deployment = shared_for
@@ -209,6 +213,7 @@ fn prepare(
     clients.sort_by_key(|client| ids.iter().position(|id| *id == client.id.as_str()));
     Ok(Prepared {
         ring,
+        findings,
         seen,
         deployment,
         routes,
@@ -230,7 +235,7 @@ fn deployment(
     Ok((deployment::secret(conn, now)?, recent))
 }
 
-/// Loads the key ring, and generates a key for every algorithm that has none.
+/// Loads the key ring with the findings about the stored keys, and generates a key for every algorithm that has none.
 ///
 /// # Errors
 /// When a key cannot be read or generated, or the database rejects an operation.
@@ -238,21 +243,12 @@ fn load_keys(
     conn: &mut Conn,
     now: UnixMillis,
     key_encryption_key: Option<&KeyEncryptionKey>,
-) -> Result<KeyRing, FatalStartupError> {
+) -> Result<(KeyRing, Vec<Finding>), FatalStartupError> {
     let generate = |alg| {
         log::info!(alg:%; "signing key created");
         SigningKey::generate(alg, now, key_encryption_key).map_err(|error| DbError::Query(error.to_string()))
     };
-    let mut stored = signing_keys::complete(conn, now, generate).map_err(FatalStartupError::Db)?;
-    if let Some(key_encryption_key) = key_encryption_key.filter(|_| stored.iter().any(|key| !key.encrypted)) {
-        let encrypt = |key: &StoredKey| {
-            log::info!(kid:% = key.kid; "signing key encrypted");
-            key_encryption_key
-                .encrypt(&key.kid, &key.private)
-                .map_err(|error| DbError::Query(error.to_string()))
-        };
-        signing_keys::encrypt_all(conn, now, encrypt).map_err(FatalStartupError::Db)?;
-        stored = signing_keys::list(conn).map_err(FatalStartupError::Db)?;
-    }
-    KeyRing::new(&stored, key_encryption_key, now).map_err(FatalStartupError::Key)
+    let stored = signing_keys::complete(conn, now, key_encryption_key, generate).map_err(FatalStartupError::Db)?;
+    let ring = KeyRing::new(&stored.keys, key_encryption_key, now).map_err(FatalStartupError::Key)?;
+    Ok((ring, stored.findings))
 }

@@ -188,11 +188,11 @@ async fn a_change_of_the_keys_reloads_the_key_ring() {
     let subject = subject();
     assert!(subject.local.keys.ring().is_none());
     let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
-    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, generate);
+    let complete = |conn: &mut _| signing_keys::complete(conn, NOW, None, generate);
     let stored = open(&subject.sqlite).run_here(complete).unwrap();
     subject.poll().await.unwrap();
     let ring = subject.local.keys.ring().unwrap();
-    assert_eq!(ring.keys().len(), stored.len());
+    assert_eq!(ring.keys().len(), stored.keys.len());
     assert!(Alg::ALL.into_iter().all(|alg| ring.signer(alg, NOW).is_some()));
 }
 

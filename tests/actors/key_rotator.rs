@@ -6,9 +6,9 @@ use std::time::Duration;
 use actix::Actor;
 use mintage::actors::key_rotator::KeyRotator;
 use mintage::cluster::keys::Rotation;
-use mintage::db::signing_keys;
+use mintage::db::{Conn, signing_keys};
 use mintage::keys::rotation::{Activation, Schedule};
-use mintage::keys::{KeyEncryptionKey, KeyRecord, KeyRing, KeyStore, SigningKey, StoredKey};
+use mintage::keys::{KeyEncryptionKey, KeyRecord, KeyRing, KeyStore, SigningKey};
 use mintage::oauth::alg::Alg;
 use mintage::time::UnixMillis;
 use testkit::sample::NOW;
@@ -34,7 +34,7 @@ fn subject() -> Subject {
     let sqlite = migrated();
     let generate = |alg| Ok(SigningKey::generate(alg, NOW, None).unwrap());
     open(&sqlite)
-        .run_here(|conn| signing_keys::complete(conn, NOW, generate))
+        .run_here(|conn| signing_keys::complete(conn, NOW, None, generate))
         .unwrap();
     Subject {
         time: Time::paused(),
@@ -46,15 +46,16 @@ impl Subject {
     /// The state of one instance: its keys as stored now, and their rotation.
     fn instance(&self) -> (KeyStore, Rotation) {
         let db = open(&self.sqlite);
-        let stored: Vec<StoredKey> = db.run_here(signing_keys::list).unwrap();
+        let stored = db.run_here(|conn| signing_keys::list(conn, None)).unwrap();
         let keys = KeyStore::default();
-        keys.set(KeyRing::new(&stored, None, self.time.clock.now()).unwrap());
+        keys.set(KeyRing::new(&stored.keys, None, self.time.clock.now()).unwrap());
         let rotation = Rotation::new(db, self.time.clock.clone(), keys.clone(), None, schedule());
         (keys, rotation)
     }
 
     fn stored(&self) -> Vec<KeyRecord> {
-        open(&self.sqlite).run_here(signing_keys::records).unwrap()
+        let records = |conn: &mut Conn| signing_keys::records(conn, None);
+        open(&self.sqlite).run_here(records).unwrap().believed
     }
 
     /// Advances the clock by a time in which no timer is due, then lets the rotator check once
@@ -154,9 +155,8 @@ async fn two_concurrent_rotations_publish_one_key() {
 async fn new_keys_are_encrypted_if_the_others_are() {
     let subject = subject();
     let key_encryption_key = std::sync::Arc::new(KeyEncryptionKey::new(&[7; 32]));
-    let encrypt = |key: &StoredKey| Ok(key_encryption_key.encrypt(&key.kid, &key.private).unwrap());
     let db = open(&subject.sqlite);
-    db.run_here(|conn| signing_keys::encrypt_all(conn, NOW, encrypt))
+    db.run_here(|conn| signing_keys::complete(conn, NOW, Some(&key_encryption_key), |alg| panic!("{alg} exists")))
         .unwrap();
     let (clock, keys) = (subject.time.clock.clone(), KeyStore::default());
     let rotation = Rotation::new(

@@ -2,6 +2,7 @@
 //! secrets.
 
 use serde_json::{Value, json};
+use testkit::app::Setup;
 use testkit::http::Request;
 use testkit::token::jti;
 use testkit::{TestApp, TestClient};
@@ -66,7 +67,8 @@ fn every_write_is_an_audit_event_with_actor_and_source() {
             event["at"].as_str().unwrap().ends_with('Z') && event["id"].is_i64(),
             "{event}"
         );
-        assert_eq!(event.as_object().unwrap().len(), 9);
+        assert_eq!(event["hash"].as_str().unwrap().len(), 64);
+        assert_eq!(event.as_object().unwrap().len(), 10);
     }
     assert_eq!(events[7]["detail"]["enabled"], json!({"before": true, "after": false}));
     assert_eq!(events[6]["detail"]["secret_id"], secret["secret_id"]);
@@ -78,7 +80,10 @@ fn every_write_is_an_audit_event_with_actor_and_source() {
 
 #[test]
 fn p43_the_source_is_the_client_ip_that_a_trusted_proxy_names() {
-    let app = TestApp::start();
+    let loopback = vec!["127.0.0.1".to_owned()];
+    let app = Setup::new()
+        .configured(|config| config.server.client_ip_proxies = loopback.try_into().unwrap())
+        .start();
     let operator = Operator::of(&app);
     let request = Request::post("/admin/clients").header("X-Forwarded-For", "203.0.113.9, 198.51.100.7");
     operator.send(request.json(&json!({"name": "n", "scope": "x"})));

@@ -219,6 +219,10 @@ fn a_usage_error_exits_with_2_and_one_line() {
         (&["serve", "--port", "1"], "--port"),
         (&["completions", "cmd"], "cmd"),
         (&["audit", "--after", "-1"], "expected a whole number, 0 or more"),
+        (
+            &["audit", "verify", "--accept-unhashed-until", "x"],
+            "expected a whole number, 0 or more",
+        ),
     ] {
         let line = program.run(arguments);
         assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
@@ -357,6 +361,10 @@ fn g8_a_password_is_masked_in_every_form_of_a_postgresql_url() {
         "postgres://m:hunter2@one:5432,two:5432/mintage",
         "postgres://m:hunter2@/mintage?host=/run",
         "postgres://db/mintage?user=m&password=hunter2",
+        "postgres://db/mintage?passw%6Frd=hunter2",
+        "postgres://db/mintage?%70assword=hunter2",
+        "postgres://m:hun?ter2:hunter2@db/mintage",
+        "postgres://m@db/mintage?oauth_client_secret=hunter2",
     ] {
         let shown = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)
@@ -536,6 +544,54 @@ fn serve_dev_creates_two_clients_with_new_secrets_on_each_start() {
     );
     let serving = program.serve(&["--dev"]);
     assert_ne!(line(&serving).split(' ').nth(3), first.split(' ').nth(3));
+}
+
+#[test]
+fn serve_dev_opens_metrics_and_a_reload_leaves_them_open() {
+    let program = testkit::program!()
+        .with_database()
+        .with("MINTAGE_SERVER__OPEN_METRICS", "false");
+    let metrics = |serving: &Server| serving.send(&Request::get("/metrics")).status;
+    let mut closed = program.serve(&[]);
+    assert_eq!(metrics(&closed), 401);
+    closed.stop();
+    let mut serving = program.serve(&["--dev"]);
+    assert_eq!(metrics(&serving), 200);
+    serving.signal("HUP");
+    serving.wait_for_log("configuration reloaded");
+    assert_eq!(metrics(&serving), 200);
+    serving.stop();
+    let log = serving.log();
+    assert!(!log.contains("needs restart") && !log.contains("WARN"), "{log}");
+}
+
+#[test]
+fn metrics_that_are_open_beyond_this_machine_are_logged_at_the_start() {
+    for (more, is_warned) in [
+        (&[("MINTAGE_SERVER__LISTEN", "0.0.0.0:0")][..], true),
+        (&[("MINTAGE_SERVER__LISTEN", "[::ffff:127.0.0.1]:0")], false),
+        (
+            &[
+                ("MINTAGE_SERVER__LISTEN", "0.0.0.0:0"),
+                ("MINTAGE_SERVER__OPEN_METRICS", "false"),
+            ],
+            false,
+        ),
+        (
+            &[
+                ("MINTAGE_SERVER__LISTEN", "0.0.0.0:0"),
+                ("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0"),
+            ],
+            false,
+        ),
+    ] {
+        let mut serving = testkit::program!().with_database().with_all(more).serve(&[]);
+        serving.stop();
+        let log = serving.log();
+        let line = log.lines().find(|line| line.contains("metrics open to all callers"));
+        assert_eq!(line.is_some(), is_warned, "{log}");
+        assert!(line.is_none_or(|line| line.contains(" WARN ") && line.contains(" listen=0.0.0.0:")));
+    }
 }
 
 #[test]
@@ -756,6 +812,7 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
             "subject",
             "detail",
             "context",
+            "hash",
         ];
         assert_eq!(members(line), BTreeSet::from(expected));
         assert_eq!((&line["actor_kind"], &line["subject"]), (&json!("user"), &json!("a")));

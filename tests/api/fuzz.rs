@@ -67,7 +67,8 @@ struct Fuzzed<'a> {
 
 impl<'a> Fuzzed<'a> {
     fn start(program: &'a Program) -> Self {
-        let Ok(schemathesis) = std::env::var("MINTAGE_SCHEMATHESIS") else {
+        let variable = std::env::var_os("MINTAGE_SCHEMATHESIS");
+        let Some(schemathesis) = variable.and_then(|path| path.into_string().ok()) else {
             panic!("MINTAGE_SCHEMATHESIS must be the path of schemathesis: run scripts/test --soak");
         };
         let operator = program.create_client(&["--name", "Ops", "--id", "ops", "--scope", "mintage:admin"]);
@@ -115,7 +116,8 @@ impl<'a> Fuzzed<'a> {
         let configuration = format!("{REJECTED}{configuration}");
         self.program.write("schemathesis.toml", &configuration);
         let url = format!("http://{}", self.serving.address);
-        let seed = std::env::var("MINTAGE_FUZZ_SEED").unwrap_or_else(|_| SEED.into());
+        let seed = std::env::var_os("MINTAGE_FUZZ_SEED").and_then(|seed| seed.into_string().ok());
+        let seed = seed.unwrap_or_else(|| SEED.into());
         let output = Command::new(&self.schemathesis)
             .args(["run", "openapi.json", "--url", &url, "--no-color", "--seed", &seed])
             .args(["--phases", "examples,coverage,fuzzing", "--max-examples", EXAMPLES])

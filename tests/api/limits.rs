@@ -37,7 +37,7 @@ fn retry_after(response: &Response) -> u32 {
 /// Writes the configuration file.
 fn configure(program: &Program, per_minute: u32, trusted: &str) {
     let text =
-        format!("[server]\ntrusted_proxies = [\"{trusted}\"]\n[limits]\nauth_failures_per_minute = {per_minute}\n");
+        format!("[server]\nclient_ip_proxies = [\"{trusted}\"]\n[limits]\nauth_failures_per_minute = {per_minute}\n");
     program.write("mintage.toml", &text);
 }
 
@@ -204,6 +204,59 @@ fn p17_a_reload_applies_the_limit() {
         assert_eq!(limited.wrong(IP).status, 401);
     }
     assert_eq!(limited.right(IP).status, 200);
+}
+
+#[test]
+fn p43_by_default_invented_addresses_neither_evade_the_limit_nor_reach_log_and_audit() {
+    let program = testkit::program!()
+        .with_database()
+        .without("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE");
+    let client = program.create_client(&["--id", "demo", "--name", "Demo", "--scope", "mintage:admin"]);
+    let server = program.serve(&[]);
+    let limited = Limited { server, client };
+    let request = testkit::token::token_request(&limited.client, &[("scope", "mintage:admin")]);
+    let token = limited
+        .server
+        .send(&request.header("X-Forwarded-For", "198.51.100.1"))
+        .access_token();
+    let audited = Request::post("/admin/clients/demo/revoke-tokens").header("X-Forwarded-For", "198.51.100.2");
+    assert_eq!(limited.server.send(&audited.bearer(&token)).status, 204);
+    let mut attempts = 0;
+    limited.fail_until_limited(30, 30, |number| {
+        attempts = number;
+        limited.wrong(&format!("198.51.100.{number}"))
+    });
+    // From here on, any other invented address is limited too.
+    retry_after(&limited.wrong("203.0.113.1"));
+    let log = limited.server.log();
+    assert!(log.contains("client=demo client_ip=127.0.0.1"), "{log}");
+    assert_eq!(
+        log.matches("x-forwarded-for ignored peer=127.0.0.1").count(),
+        1,
+        "{log}"
+    );
+    let audit = limited.server.program.run(&["audit"]);
+    for invented in ["198.51.100.", "203.0.113."] {
+        assert!(
+            !log.contains(invented) && !audit.done().contains(invented),
+            "{log} {audit:?}"
+        );
+    }
+}
+
+#[test]
+fn p43_a_proxy_without_the_header_is_logged_once() {
+    let limited = Limited::start(0, "127.0.0.1");
+    for _ in 0..3 {
+        limited.send(with_secret("demo", "wrong"), &[]);
+    }
+    let log = limited.server.log();
+    assert_eq!(
+        log.matches("proxy sends no x-forwarded-for peer=127.0.0.1").count(),
+        1,
+        "{log}"
+    );
+    assert!(!log.contains("x-forwarded-for ignored"), "{log}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn p47_every_url_in_the_metadata_exists() {
 #[test]
 fn p48_the_issuer_is_https_or_loopback_without_query_and_fragment() {
     let load = |issuer: &str| {
-        let environment = BTreeMap::from([("MINTAGE_SERVER__ISSUER".to_owned(), issuer.to_owned())]);
+        let environment = BTreeMap::from([("MINTAGE_SERVER__ISSUER".into(), issuer.into())]);
         Sources {
             environment,
             ..Default::default()

@@ -7,7 +7,7 @@ use mintage::config;
 use mintage::http::routes::{admin_table, console_table, public_table};
 use serde_json::json;
 use testkit::app::Setup;
-use testkit::http::{Connection, Request, send_raw};
+use testkit::http::{Connection, Request, Response, send_raw};
 use testkit::scrape::Scrape;
 use testkit::token::{about_token, claims, token_request};
 use testkit::{TestApp, eventually};
@@ -132,9 +132,13 @@ fn every_metric_is_declared_once_and_its_samples_are_grouped() {
 #[test]
 fn with_an_admin_listener_metrics_are_served_only_there() {
     let app = Setup::new()
-        .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
+        .configured(|config| {
+            config.server.admin_listen = "127.0.0.1:0".into();
+            config.server.open_metrics = false;
+        })
         .start();
     assert_eq!(app.send(Request::get("/metrics")).status, 404);
+    // Who reaches that listener needs no token for them.
     assert_eq!(Request::get("/metrics").send(app.admin_address).status, 200);
     let client = app.client(|_| {});
     app.issue(&client, &[]);
@@ -152,6 +156,68 @@ fn with_an_admin_listener_metrics_are_served_only_there() {
         r#"mintage_http_requests_total{route="unmatched",method="GET",status="404"}"#,
         1.0,
     );
+}
+
+/// The response is this denial of `/metrics`, and names nothing that is counted.
+#[track_caller]
+fn assert_denied(answer: &Response, status: u16, error: &str, challenge: &str) {
+    assert_eq!((answer.status, &answer.json()["error"]), (status, &error.into()));
+    let whole = format!("Bearer realm=\"mintage\"{challenge}");
+    assert_eq!(answer.header("www-authenticate"), Some(whole.as_str()));
+    answer.assert_common_headers();
+    assert!(!answer.text().contains("mintage_"), "{}", answer.text());
+}
+
+#[test]
+fn without_open_metrics_a_scrape_needs_a_token_with_mintage_read() {
+    let app = Setup::new()
+        .configured(|config| config.server.open_metrics = false)
+        .start();
+    let get = |token: &str| app.send(Request::get("/metrics").bearer(token));
+    assert_denied(&app.send(Request::get("/metrics")), 401, "invalid_request", "");
+    assert_denied(&get("nonsense"), 401, "invalid_token", ", error=\"invalid_token\"");
+    let repeated = app.send(Request::get("/metrics").bearer("a").bearer("b"));
+    assert_denied(&repeated, 400, "invalid_request", ", error=\"invalid_request\"");
+    let head = app.send(Request::new("HEAD", "/metrics"));
+    assert_eq!((head.status, head.text().as_str()), (401, ""));
+    let introspector = get(&app.issue_with_scope("mintage:introspect"));
+    let lacks_scope = ", error=\"insufficient_scope\", scope=\"mintage:read\"";
+    assert_denied(&introspector, 403, "insufficient_scope", lacks_scope);
+    assert!(
+        !get(&app.issue_with_scope("orders:read"))
+            .text()
+            .contains("mintage_ready")
+    );
+    for scope in ["mintage:read", "mintage:admin"] {
+        let token = app.issue_with_scope(scope);
+        let answer = get(&token);
+        assert_eq!(answer.status, 200, "{scope}");
+        Scrape(answer.text()).assert_value("mintage_ready", 1.0);
+        let head = app.send(Request::new("HEAD", "/metrics").bearer(&token));
+        assert_eq!(head.status, 200, "{scope}");
+    }
+}
+
+/// A scrape matters most while the database is away.
+#[test]
+fn during_an_outage_a_known_reader_gets_metrics_although_admin_is_unavailable() {
+    let setup = Setup::new().configured(|config| {
+        config.server.open_metrics = false;
+        // The one that issues the token is the one that answers.
+        config.server.workers = 1;
+    });
+    let app = setup.start();
+    let token = app.issue_with_scope("mintage:read");
+    let get = |path: &str| app.send(Request::get(path).bearer(&token));
+    app.sql("ALTER TABLE changes RENAME TO changes_away; ALTER TABLE clients RENAME TO clients_away");
+    eventually("/admin is unavailable", Duration::from_secs(20), || {
+        (get("/admin/keys").status == 503).then_some(())
+    });
+    let scrape = get("/metrics");
+    assert_eq!(scrape.status, 200, "{}", scrape.text());
+    Scrape(scrape.text()).assert_value("mintage_ready", 0.0);
+    assert_eq!(app.send(Request::get("/metrics")).status, 401);
+    app.sql("ALTER TABLE changes_away RENAME TO changes; ALTER TABLE clients_away RENAME TO clients");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use socket2::{Domain, Socket, Type};
-use testkit::{TestApp, eventually};
+use testkit::{Program, TestApp, TestClient, eventually};
 
 /// The timeout for a line of output.
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -332,6 +332,114 @@ fn stats_are_read_from_the_admin_listener_if_there_is_one() {
             .done()
             .contains("tokens/s=0.0")
     );
+}
+
+/// A server whose metrics need a token, a client that may get one, and a program on the same
+/// database that has the client's secret in the file `secret`.
+fn closed() -> (TestApp, TestClient, Program) {
+    let setup = testkit::app::Setup::new();
+    let app = setup.configured(|config| config.server.open_metrics = false).start();
+    let client = app.client_with_scope("mintage:read");
+    let program = testkit::program!().on(&format!("sqlite:{}", app.database_path().display()), &[]);
+    program.write("secret", &format!("{}\n", client.secret));
+    (app, client, program)
+}
+
+/// The options that name a client.
+fn named<'a>(id: &'a str, file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["--client-id", id, "--client-secret-file", file], more].concat()
+}
+
+#[test]
+fn metrics_that_need_a_token_are_read_with_the_credentials_of_a_client() {
+    let (app, client, program) = closed();
+    let url = format!("http://{}", app.address);
+    let options = named(&client.id, "secret", &["--json"]);
+    let stats = RunningStats::start(&mut program.command(&arguments(&url, &options))).unwrap();
+    let next = || serde_json::from_str::<Value>(&stats.next_line()).unwrap()["ready"].clone();
+    assert_eq!([next(), next(), next()], [true, true, true]);
+    for file in ["cmdline", "environ"] {
+        let shown = std::fs::read(format!("/proc/{}/{file}", stats.child.id())).unwrap();
+        let shown = String::from_utf8_lossy(&shown);
+        assert!(!shown.contains(&client.secret), "others on the machine can read it");
+    }
+    let recorded = |count| {
+        let what = format!("{count} token records");
+        eventually(&what, LINE_TIMEOUT, || {
+            (app.recorded(&client).len() == count).then_some(())
+        });
+    };
+    recorded(1);
+    assert_eq!(program.run(&["client", "revoke-tokens", &client.id]).code, Some(0));
+    recorded(2);
+    assert_eq!([next(), next(), next()], [true, true, true]);
+}
+
+#[test]
+fn the_secret_is_also_read_from_standard_input() {
+    let (app, client, program) = closed();
+    let url = format!("http://{}", app.address);
+    let mut command = program.command(&arguments(&url, &named(&client.id, "-", &["--once"])));
+    let secret = std::fs::File::open(program.path("secret")).unwrap();
+    let output = command.stdin(secret).output().unwrap();
+    assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0), "{output:?}");
+}
+
+#[test]
+fn why_metrics_are_denied_is_reported_in_one_line() {
+    let (app, reader, program) = closed();
+    let url = format!("http://{}", app.address);
+    let other = app.client(|_| {});
+    program.write("other", &other.secret);
+    program.write("empty", "\n");
+    let complaint = |options: &[&str], code: i32| {
+        let outcome = program.run(&arguments(&url, &[options, &["--once"]].concat()));
+        outcome.failed(code).trim_start_matches("mintage: ").to_owned()
+    };
+    assert_eq!(
+        complaint(&[], 1),
+        format!(
+            "{url}/metrics needs a token: name a client that has mintage:read with --client-id and \
+             --client-secret-file, or set server.open_metrics"
+        )
+    );
+    let wrong = complaint(&named(&reader.id, "other", &[]), 1);
+    assert!(
+        wrong.starts_with(&format!("{url}/token denies the client: check ")) && !wrong.contains(&other.secret),
+        "{wrong}"
+    );
+    assert_eq!(
+        complaint(&named(&other.id, "other", &[]), 1),
+        format!("{url}/token denies the client: it must have the scope mintage:read")
+    );
+    let empty = complaint(&named(&reader.id, "empty", &[]), 1);
+    assert_eq!(empty, "--client-secret-file: empty is empty");
+    assert!(
+        complaint(&named(&reader.id, "missing", &[]), 1).starts_with("--client-secret-file: cannot read missing: ")
+    );
+    for half in [["--client-id", "a"], ["--client-secret-file", "secret"]] {
+        assert!(complaint(&half, 2).contains("--client-"), "both or none");
+    }
+}
+
+/// A redirect would send the secret, or a token, elsewhere.
+#[test]
+fn attack_a_redirect_does_not_get_the_credentials() {
+    let program = testkit::program!();
+    program.write("secret", "mtgcsSecret");
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let redirect = format!(
+        "HTTP/1.1 307 Temporary Redirect\r\nLocation: http://{}/token\r\nContent-Length: 0\r\n\r\n",
+        elsewhere.local_addr().unwrap()
+    );
+    let url = responding_with(redirect.leak().as_bytes());
+    let outcome = program.run(&arguments(&url, &named("a", "secret", &["--once"])));
+    assert_eq!(
+        outcome.failed(1),
+        format!("mintage: {url}/token answers with status 307")
+    );
+    elsewhere.set_nonblocking(true).unwrap();
+    assert_eq!(elsewhere.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 /// After a restart the counters start from zero, which must not result in negative rates.

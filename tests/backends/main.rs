@@ -5,6 +5,7 @@
 //! Every query on SQLite and on PostgreSQL: both databases must give the same results.
 
 mod administration;
+mod audit_chain;
 mod changes;
 mod clients;
 mod connections;
@@ -12,6 +13,7 @@ mod deployment;
 mod expired;
 mod migrations;
 mod replicas;
+mod roles;
 mod secret_usage;
 mod signing_keys;
 mod tokens;

@@ -4,10 +4,11 @@ use std::sync::Barrier;
 
 use mintage::clock::Clock;
 use mintage::db::changes::{self, Change};
-use mintage::db::signing_keys::Rotated;
+use mintage::db::signing_keys::{Rotated, StoredKeys};
 use mintage::db::{DbError, signing_keys};
 use mintage::keys::rotation::{Publication, Schedule, due};
-use mintage::keys::{KeyRecord, StoredKey};
+use mintage::keys::trust::{Checked, Finding, Reason};
+use mintage::keys::{KeyEncryptionKey, KeyRecord, StoredKey};
 use mintage::oauth::alg::Alg;
 use mintage::time::UnixMillis;
 use testkit::sample::NOW;
@@ -32,6 +33,12 @@ on_both_backends! {
     of_concurrent_instances_one_publishes
     a_publication_without_a_key_is_postponed
     a_key_encrypted_unlike_the_others_is_rejected
+    a_first_start_with_an_encryption_key_encrypts_and_attests_once
+    a_database_of_0_1_with_encrypted_keys_keeps_them
+    a_rotation_attests_what_it_writes
+    a_rotation_repairs_altered_rows
+    the_wrong_encryption_key_reads_no_key
+    a_plain_key_is_never_encrypted_later
 }
 
 /// Bytes that are not text in any encoding.
@@ -51,11 +58,19 @@ fn key(alg: Alg) -> StoredKey {
 }
 
 fn complete(store: &Store) -> Vec<StoredKey> {
-    store.run(|conn| signing_keys::complete(conn, NOW, |alg| Ok(key(alg))))
+    store.run(|conn| Ok(signing_keys::complete(conn, NOW, None, |alg| Ok(key(alg)))?.keys))
+}
+
+fn list(store: &Store) -> Vec<StoredKey> {
+    store.run(|conn| signing_keys::list(conn, None)).keys
+}
+
+fn records(store: &Store) -> Vec<KeyRecord> {
+    store.run(|conn| signing_keys::records(conn, None)).believed
 }
 
 fn a_new_database_has_no_keys(store: Store) {
-    assert!(store.migrated().run(signing_keys::list).is_empty());
+    assert!(list(&store.migrated()).is_empty());
 }
 
 /// The entries of the change log after this number.
@@ -68,7 +83,9 @@ fn a_key_of_every_algorithm_is_created_once(store: Store) {
     let store = store.migrated();
     let algs = |keys: Vec<StoredKey>| keys.iter().map(|key| key.alg).collect::<Vec<_>>();
     assert_eq!(algs(complete(&store)), Alg::ALL);
-    let again = store.run(|conn| signing_keys::complete(conn, NOW, |alg| panic!("{alg} exists")));
+    let again = store
+        .run(|conn| signing_keys::complete(conn, NOW, None, |alg| panic!("{alg} exists")))
+        .keys;
     assert_eq!(algs(again), Alg::ALL);
     assert_eq!(announced(&store, 0), [(1, Change::Keys)]);
 }
@@ -76,7 +93,7 @@ fn a_key_of_every_algorithm_is_created_once(store: Store) {
 fn a_key_is_read_as_it_was_written(store: Store) {
     let store = store.migrated();
     complete(&store);
-    for found in store.run(signing_keys::list) {
+    for found in list(&store) {
         let written = key(found.alg);
         assert_eq!((&found.kid, &found.private[..]), (&written.kid, &PRIVATE[..]));
         assert_eq!(
@@ -97,11 +114,12 @@ fn only_missing_keys_are_created(store: Store) {
     store.execute(remove, remove);
     let created = std::cell::RefCell::new(Vec::new());
     let keys = store.run(|conn| {
-        signing_keys::complete(conn, NOW, |alg| {
+        signing_keys::complete(conn, NOW, None, |alg| {
             created.borrow_mut().push(alg);
             Ok(key(alg))
         })
     });
+    let keys = keys.keys;
     assert_eq!((keys.len(), created.into_inner()), (5, vec![Alg::Ps256]));
 }
 
@@ -111,9 +129,9 @@ fn when_a_key_cannot_be_created_none_is_kept(store: Store) {
         Alg::Rs256 => Err(DbError::Query("no randomness".into())),
         _ => Ok(key(alg)),
     };
-    let outcome = store.try_run(|conn| signing_keys::complete(conn, NOW, no_rsa));
+    let outcome = store.try_run(|conn| signing_keys::complete(conn, NOW, None, no_rsa));
     assert_eq!(outcome.unwrap_err(), DbError::Query("no randomness".into()));
-    assert!(store.run(signing_keys::list).is_empty());
+    assert!(list(&store).is_empty());
     assert_eq!(store.run(changes::last), 0);
 }
 
@@ -123,7 +141,7 @@ fn of_concurrent_instances_one_creates_the_keys(store: Store) {
     let instance = || {
         store.run(|conn| {
             start.wait();
-            signing_keys::complete(conn, NOW, |alg| Ok(key(alg)))
+            Ok(signing_keys::complete(conn, NOW, None, |alg| Ok(key(alg)))?.keys)
         })
     };
     let kept = std::thread::scope(|scope| {
@@ -134,7 +152,7 @@ fn of_concurrent_instances_one_creates_the_keys(store: Store) {
             .collect::<Vec<_>>()
     });
     assert_eq!(kept, [5; 4]);
-    assert_eq!(store.run(signing_keys::list).len(), 5);
+    assert_eq!(list(&store).len(), 5);
 }
 
 fn a_key_of_an_unknown_algorithm_is_inconsistent(store: Store) {
@@ -142,14 +160,14 @@ fn a_key_of_an_unknown_algorithm_is_inconsistent(store: Store) {
     complete(&store);
     let spoil = "UPDATE signing_keys SET alg = 'none' WHERE alg = 'HS256'";
     store.execute(spoil, spoil);
-    let outcome = store.try_run(signing_keys::list);
+    let outcome = store.try_run(|conn| signing_keys::list(conn, None));
     assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
 }
 
 /// Creates keys whose private keys are all stored unencrypted.
 fn complete_in_the_clear(store: &Store) {
     store.run(|conn| {
-        signing_keys::complete(conn, NOW, |alg| {
+        signing_keys::complete(conn, NOW, None, |alg| {
             Ok(StoredKey {
                 encrypted: false,
                 ..key(alg)
@@ -179,7 +197,7 @@ fn publication(alg: Alg, activates_at: i64, others_until: i64) -> Publication {
 fn rotate(store: &Store, now: i64, kid: &str, publication: Publication) -> Rotated {
     let (clock, created) = (Clock::mock(UnixMillis(now)), vec![new_key(kid, Alg::Es256)]);
     store.run(|conn| {
-        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, |_, _| {
+        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, None, |_, _| {
             vec![publication]
         })
     })
@@ -193,7 +211,7 @@ fn a_key_record_holds_everything_except_the_private_key(store: Store) {
     let store = store.migrated();
     let stored = complete(&store);
     let expected: Vec<KeyRecord> = stored.iter().map(KeyRecord::from).collect();
-    assert_eq!(store.run(signing_keys::records), expected);
+    assert_eq!(records(&store), expected);
 }
 
 fn a_published_key_retires_the_others_of_its_algorithm(store: Store) {
@@ -201,7 +219,7 @@ fn a_published_key_retires_the_others_of_its_algorithm(store: Store) {
     complete_in_the_clear(&store);
     let before = store.run(changes::last);
     let rotated = rotate(&store, 25, "new", publication(Alg::Es256, 40, 90));
-    let stored = store.run(signing_keys::records);
+    let stored = records(&store);
     assert_eq!((&rotated.keys, rotated.removed.len(), stored.len()), (&stored, 0, 6));
     let new = record(&stored, "new");
     assert_eq!(
@@ -244,7 +262,7 @@ fn a_retired_key_is_removed(store: Store) {
     // The RS256 key retires at 30.
     let look = || {
         store.run(|conn| {
-            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), Vec::new(), |_, _| {
+            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), Vec::new(), None, |_, _| {
                 Vec::new()
             })
         })
@@ -253,10 +271,7 @@ fn a_retired_key_is_removed(store: Store) {
     clock.advance(1);
     let removed = look().removed;
     assert_eq!((removed.len(), removed[0].alg), (1, Alg::Rs256));
-    assert_eq!(
-        (store.run(signing_keys::list).len(), store.run(changes::last)),
-        (4, before + 1)
-    );
+    assert_eq!((list(&store).len(), store.run(changes::last)), (4, before + 1));
 }
 
 fn a_rotation_without_a_due_key_writes_nothing(store: Store) {
@@ -264,9 +279,12 @@ fn a_rotation_without_a_due_key_writes_nothing(store: Store) {
     complete_in_the_clear(&store);
     let (before, clock) = (store.run(changes::last), Clock::mock(UnixMillis(25)));
     let created = vec![new_key("for nothing", Alg::Es256)];
-    let rotated =
-        store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, |_, _| Vec::new()));
-    assert_eq!(rotated, Rotated::nothing(store.run(signing_keys::records)));
+    let rotated = store.run(|conn| {
+        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, None, |_, _| {
+            Vec::new()
+        })
+    });
+    assert_eq!(rotated, Rotated::nothing(records(&store)));
     assert_eq!((rotated.keys.len(), store.run(changes::last)), (5, before));
 }
 
@@ -282,9 +300,14 @@ fn of_concurrent_instances_one_publishes(store: Store) {
         store.run(|conn| {
             start.wait();
             let clock = Clock::mock(UnixMillis(25));
-            signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, |keys, now| {
-                due(keys, &schedule, now).publish
-            })
+            signing_keys::rotate(
+                conn,
+                &clock,
+                &testkit::sample::operator(),
+                created,
+                None,
+                |keys, now| due(keys, &schedule, now).publish,
+            )
         })
     };
     let published: usize = std::thread::scope(|scope| {
@@ -293,7 +316,7 @@ fn of_concurrent_instances_one_publishes(store: Store) {
         let rotated = threads.into_iter().map(|thread| thread.join().unwrap());
         rotated.map(|rotated| rotated.published.len()).sum()
     });
-    assert_eq!((published, store.run(signing_keys::list).len()), (5, 10));
+    assert_eq!((published, list(&store).len()), (5, 10));
 }
 
 fn a_publication_without_a_key_is_postponed(store: Store) {
@@ -302,7 +325,8 @@ fn a_publication_without_a_key_is_postponed(store: Store) {
     let both = |_: &[KeyRecord], _| vec![publication(Alg::EdDsa, 40, 90), publication(Alg::Es256, 40, 90)];
     let created = vec![new_key("new", Alg::Es256)];
     let clock = Clock::mock(UnixMillis(25));
-    let rotated = store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, both));
+    let rotated =
+        store.run(|conn| signing_keys::rotate(conn, &clock, &testkit::sample::operator(), created, None, both));
     assert_eq!(rotated.published.len(), 1);
     assert_eq!(record(&rotated.keys, "kid of EdDSA").retires_at, None);
 }
@@ -314,14 +338,177 @@ fn a_key_encrypted_unlike_the_others_is_rejected(store: Store) {
     new.encrypted = true;
     let clock = Clock::mock(UnixMillis(25));
     let outcome = store.try_run(|conn| {
-        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), vec![new], |_, _| {
+        signing_keys::rotate(conn, &clock, &testkit::sample::operator(), vec![new], None, |_, _| {
             vec![publication(Alg::Es256, 40, 90)]
         })
     });
     assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
-    assert_eq!(store.run(signing_keys::records).len(), 5);
+    assert_eq!(records(&store).len(), 5);
+    assert_eq!(record(&records(&store), "kid of ES256").retires_at, None);
+}
+
+fn encryption_key() -> KeyEncryptionKey {
+    KeyEncryptionKey::new(
+        b"\x9f\x03\xa7\x51\xee\x1c\x88\x42\xb6\x70\x2d\xf9\x14\xc3\x5e\x8b\
+        \x07\xd2\x69\xfa\x33\x95\x4c\xe0\x7a\xbd\x11\x86\xcf\x28\x64\x3f",
+    )
+}
+
+/// What a start with an encryption key does when every algorithm has a key.
+fn start(store: &Store) -> Result<StoredKeys, DbError> {
+    store.try_run(|conn| signing_keys::complete(conn, NOW, Some(&encryption_key()), |alg| panic!("{alg} exists")))
+}
+
+/// A key of every algorithm, none of which expires, encrypted and attested.
+fn protected(store: Store) -> Store {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    execute(&store, "UPDATE signing_keys SET retires_at_ms = NULL");
+    start(&store).unwrap();
+    store
+}
+
+fn execute(store: &Store, statement: &str) {
+    store.execute(statement, statement);
+}
+
+fn checked(store: &Store) -> Checked {
+    store.run(|conn| signing_keys::records(conn, Some(&encryption_key())))
+}
+
+fn finding(kid: &str, reason: Reason) -> Finding {
+    Finding {
+        kid: kid.into(),
+        reason,
+    }
+}
+
+fn a_first_start_with_an_encryption_key_encrypts_and_attests_once(store: Store) {
+    let store = store.migrated();
+    complete_in_the_clear(&store);
+    let before = records(&store);
+    let stored = start(&store).unwrap();
+    assert_eq!((stored.keys.len(), stored.findings.len()), (5, 0));
+    for (key, before) in stored.keys.iter().zip(&before) {
+        let private = encryption_key().decrypt(&key.kid, &key.private).unwrap();
+        assert_eq!((&private[..], key.retires_at), (&PRIVATE[..], before.retires_at));
+    }
+    let written = || store.texts("SELECT count(DISTINCT attestation) || '' AS value FROM signing_keys");
+    let change = store.run(changes::last);
+    assert_eq!(written(), ["5"]);
+    assert_eq!(start(&store).unwrap().keys.len(), 5);
+    assert_eq!(store.run(changes::last), change);
+}
+
+/// Version 0.1 encrypts and does not attest.
+fn a_database_of_0_1_with_encrypted_keys_keeps_them(store: Store) {
+    let store = protected(store);
+    let before = checked(&store);
+    execute(&store, "UPDATE signing_keys SET attestation = NULL");
+    let outcome = store.try_run(|conn| signing_keys::records(conn, Some(&encryption_key())));
+    assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
+    start(&store).unwrap();
+    assert_eq!(checked(&store), before);
+}
+
+fn a_rotation_attests_what_it_writes(store: Store) {
+    let store = protected(store);
+    let clock = Clock::mock(UnixMillis(25));
+    let mut new = new_key("new", Alg::Es256);
+    new.encrypted = true;
+    let rotated = store.run(|conn| {
+        let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
+        signing_keys::rotate(
+            conn,
+            &clock,
+            &testkit::sample::operator(),
+            vec![new],
+            Some(&encryption_key()),
+            decide,
+        )
+    });
+    let checked = checked(&store);
+    assert_eq!((&checked.believed, checked.findings.len()), (&rotated.keys, 0));
+    assert_eq!(record(&checked.believed, "new").activates_at, UnixMillis(40));
     assert_eq!(
-        record(&store.run(signing_keys::records), "kid of ES256").retires_at,
-        None
+        record(&checked.believed, "kid of ES256").retires_at,
+        Some(UnixMillis(90))
     );
+}
+
+fn a_rotation_repairs_altered_rows(store: Store) {
+    let store = protected(store);
+    let before = checked(&store).believed;
+    execute(
+        &store,
+        "UPDATE signing_keys SET alg = 'none', created_at_ms = 1, activates_at_ms = 2, retires_at_ms = 99
+            WHERE alg = 'ES256'",
+    );
+    assert_eq!(checked(&store).findings, [finding("kid of ES256", Reason::Altered)]);
+    let clock = Clock::mock(UnixMillis(25));
+    let mut new = new_key("new", Alg::Es256);
+    new.encrypted = true;
+    store.run(|conn| {
+        let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
+        signing_keys::rotate(
+            conn,
+            &clock,
+            &testkit::sample::operator(),
+            vec![new],
+            Some(&encryption_key()),
+            decide,
+        )
+    });
+    let mut expected = record(&before, "kid of ES256").clone();
+    expected.retires_at = Some(UnixMillis(90));
+    let after = checked(&store);
+    assert_eq!(
+        (record(&after.believed, "kid of ES256"), after.findings),
+        (&expected, Vec::new())
+    );
+}
+
+fn the_wrong_encryption_key_reads_no_key(store: Store) {
+    let store = protected(store);
+    let wrong = KeyEncryptionKey::new(&std::array::from_fn(|at| at as u8 ^ 0x5a));
+    for attested in [true, false] {
+        if !attested {
+            execute(&store, "UPDATE signing_keys SET attestation = NULL");
+        }
+        let outcome =
+            store.try_run(|conn| signing_keys::complete(conn, NOW, Some(&wrong), |alg| panic!("{alg} exists")));
+        let error = outcome.unwrap_err().to_string();
+        assert!(error.contains("keys.encryption_key is not the one"), "{error}");
+    }
+    start(&store).unwrap();
+    assert_eq!(checked(&store).believed.len(), 5);
+}
+
+fn a_plain_key_is_never_encrypted_later(store: Store) {
+    let store = protected(store);
+    store.run(|conn| {
+        let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
+        let foreign = vec![new_key("foreign", Alg::Es256)];
+        let clock = Clock::mock(UnixMillis(25));
+        let rotated = signing_keys::rotate(conn, &clock, &testkit::sample::operator(), foreign, None, decide);
+        assert!(matches!(rotated, Err(DbError::Inconsistent(_))), "{rotated:?}");
+        Ok(())
+    });
+    execute(
+        &store,
+        "INSERT INTO signing_keys (kid, alg, private_key, sealed, created_at_ms, activates_at_ms)
+            SELECT 'foreign', alg, private_key, sealed AND FALSE, created_at_ms, activates_at_ms
+            FROM signing_keys WHERE alg = 'ES256'",
+    );
+    // Beside attested keys, and beside those of version 0.1.
+    for attested in [true, false] {
+        if !attested {
+            execute(&store, "UPDATE signing_keys SET attestation = NULL");
+        }
+        let stored = start(&store).unwrap();
+        assert_eq!(stored.findings, [finding("foreign", Reason::Plain)]);
+        assert_eq!(stored.keys.len(), 5);
+    }
+    let plain = "SELECT kid AS value FROM signing_keys WHERE NOT sealed";
+    assert_eq!(store.texts(plain), ["foreign"]);
 }

@@ -255,3 +255,51 @@ fn a_slow_tokens_table_delays_no_other_query() {
     assert!(receipts.iter().all(|receipt| receipt.status == 200));
     scene.assert_all_recorded(&receipts);
 }
+
+/// The configuration that `docs/operations.md` gives for this.
+fn short_cache() -> &'static str {
+    let document = include_str!("../../docs/operations.md");
+    let (_, section) = document
+        .split_once("\n## Take a right away during an incident\n")
+        .unwrap();
+    let (_, block) = section.split_once("\n```toml\n").unwrap();
+    block.split_once("```").unwrap().0
+}
+
+#[test]
+fn a_client_disabled_elsewhere_gets_tokens_from_an_instance_that_is_cut_off_until_its_cache_is_shortened() {
+    let cluster = Cluster::start();
+    let proxy = PostgresProxy::before(cluster.address());
+    let [cut_off, other] = [proxy.address(), cluster.address()].map(|address| {
+        let program = testkit::program!().on(&cluster.url(address, "mintage"), &[]);
+        program.write("mintage.toml", "");
+        program.serve(&[])
+    });
+    let client = other.client("orders:read", &[]);
+    let reader = other.client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
+    let ask = || cut_off.send(&token_request(&client, &[]));
+    // Connections go to the workers in turn.
+    eventually("every worker knows the client", Duration::from_secs(10), || {
+        (0..8).all(|_| ask().status == 200).then_some(())
+    });
+    proxy.set(Conduct::Refuse);
+    assert_eq!(other.program.run(&["client", "disable", &client.id]).code, Some(0));
+    let introspect = |server: &testkit::Server, token: &str| server.send(&about_token("/introspect", &reader, token));
+    eventually("it validates nothing any more", Duration::from_secs(10), || {
+        (introspect(&cut_off, "nonsense").status == 503).then_some(())
+    });
+    let token = ask().access_token();
+    assert_eq!(introspect(&other, &token).json(), json!({"active": false}));
+    assert_eq!(introspect(&cut_off, &token).status, 503);
+
+    cut_off.program.write("mintage.toml", short_cache());
+    cut_off.signal("HUP");
+    cut_off.wait_for_log("configuration reloaded");
+    eventually("no worker issues a token", Duration::from_secs(10), || {
+        (0..8).all(|_| ask().status == 503).then_some(())
+    });
+    proxy.set(Conduct::Pass);
+    eventually("the client is denied", Duration::from_secs(15), || {
+        (ask().status == 401).then_some(())
+    });
+}

@@ -10,6 +10,7 @@
 )]
 
 mod administration;
+mod client_ip;
 mod gateway;
 mod through_caddy;
 mod through_nginx;

@@ -163,6 +163,32 @@ fn files_that_no_test_runs_say_so_in_their_first_line() {
     assert!(dashboard["description"].as_str().unwrap().contains("run by no test"));
 }
 
+/// The address ranges in a text, with their prefix lengths.
+fn ranges(text: &str) -> Vec<(&str, u32)> {
+    let words = text.split(|c: char| !c.is_ascii_hexdigit() && !".:/".contains(c));
+    let range = |word: &'_ str| -> Option<u32> {
+        let (address, length) = word.split_once('/')?;
+        address.parse::<std::net::IpAddr>().ok()?;
+        length.parse().ok()
+    };
+    words
+        .filter_map(|word| range(word).map(|length| (word, length)))
+        .collect()
+}
+
+#[test]
+fn no_file_trusts_a_whole_network() {
+    assert_eq!(ranges("x: '[\"10.0.0.0/8\"]'"), [("10.0.0.0/8", 8)]);
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/ops")).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        for (range, length) in ranges(&text) {
+            let narrowest = if range.contains(':') { 64 } else { 24 };
+            assert!(length >= narrowest, "{} has {range}", path.display());
+        }
+    }
+}
+
 /// The number before the first character that is no digit.
 fn leading_number(text: &str) -> usize {
     let digits: String = text.chars().take_while(char::is_ascii_digit).collect();

@@ -70,6 +70,8 @@ impl Setup {
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".into();
         config.server.workers = 2;
+        // Tests read what was counted, and most have no client that may.
+        config.server.open_metrics = true;
         config.server.shutdown_timeout = config::Duration::seconds(5);
         config.database.url = format!("sqlite:{}", directory.path().join("mintage.db").display());
         config.database.pool.min_idle = 1;
@@ -280,7 +282,8 @@ impl TestApp {
     /// attacker with the key could issue it.
     pub fn sign(&self, claims: &AccessTokenClaims) -> String {
         let stored = self
-            .database(signing_keys::list)
+            .database(|conn| signing_keys::list(conn, None))
+            .keys
             .into_iter()
             .find(|key| key.alg == Alg::Hs256);
         let key = SigningKey::from_stored(&stored.unwrap(), None).unwrap();

@@ -252,7 +252,7 @@ fn prepare(url: String) {
     Db::open(&database)
         .run_here(|conn| {
             migrations::up(conn)?;
-            signing_keys::complete(conn, now, |alg| Ok(SigningKey::generate(alg, now, None).unwrap()))
+            signing_keys::complete(conn, now, None, |alg| Ok(SigningKey::generate(alg, now, None).unwrap()))
         })
         .unwrap();
 }

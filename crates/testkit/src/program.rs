@@ -45,12 +45,13 @@ pub struct Outcome {
 }
 
 impl Program {
-    /// With an empty folder. Servers listen on a free port and have two workers. Failed
-    /// authentications are not limited, because most tests cause them on purpose.
+    /// With an empty folder. Servers listen on a free port, have two workers and open metrics.
+    /// Failed authentications are not limited, because most tests cause them on purpose.
     pub fn at(binary: impl Into<PathBuf>) -> Self {
         let defaults = [
             ("MINTAGE_SERVER__LISTEN", "127.0.0.1:0"),
             ("MINTAGE_SERVER__WORKERS", "2"),
+            ("MINTAGE_SERVER__OPEN_METRICS", "true"),
             ("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0"),
         ];
         let program = Self {
@@ -120,7 +121,8 @@ impl Program {
                 command
             }
         };
-        let inherited = std::env::vars().filter(|(name, _)| name.starts_with("MINTAGE_") || name == "RUST_LOG");
+        let inherited = std::env::vars_os()
+            .filter(|(name, _)| name.as_encoded_bytes().starts_with(b"MINTAGE_") || name == "RUST_LOG");
         for (name, _) in inherited {
             command.env_remove(name);
         }

@@ -54,7 +54,7 @@ pub fn template() -> &'static [u8] {
                 migrations::up(conn)?;
                 // An hour old, so that the keys are active but not due for rotation.
                 let created_at = UnixMillis(Clock::System.now().0 - 3_600_000);
-                db::signing_keys::complete(conn, created_at, |alg| {
+                db::signing_keys::complete(conn, created_at, None, |alg| {
                     Ok(SigningKey::generate(alg, created_at, None).unwrap())
                 })?;
                 // A single file without a WAL.

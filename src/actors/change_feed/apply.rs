@@ -104,7 +104,7 @@ impl LocalState {
             self.caches.clear().await;
         }
         if keys || unknown {
-            keys::reload(db, clock, &self.keys, self.key_encryption_key.as_deref()).await?;
+            keys::reload(db, clock, &self.keys, self.key_encryption_key.as_ref()).await?;
         }
         if routes || unknown {
             self.reload_routes(db).await?;

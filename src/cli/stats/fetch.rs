@@ -1,17 +1,22 @@
-//! Reads one page over HTTP or HTTPS, bounded in time and size, because the server may not be
-//! Mintage.
+//! Reads the metrics of a server over HTTP or HTTPS, bounded in time and size, because the server
+//! may not be Mintage.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+use tokio::time::Instant;
 use ureq::http::{Response, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Error};
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::super::Failure;
+use super::credentials::Credentials;
 
 /// The time for a whole request. A server answers a scrape within a millisecond.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -19,13 +24,35 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The maximum size of a response, in bytes. A scrape has about 50 KB.
 const MAX_RESPONSE: u64 = 8 << 20;
 
+/// The share of its lifetime after which a token is replaced, so that none expires in use.
+const RENEW_AT: f64 = 0.8;
+
 /// The server whose metrics are read.
 pub struct Target {
-    scheme: &'static str,
-    host: String,
-    port: u16,
-    path: String,
+    /// Scheme, host, port and path, to which the path of an endpoint is appended.
+    base: String,
     agent: Agent,
+    credentials: Option<Credentials>,
+    token: RefCell<Option<Token>>,
+}
+
+/// A token for `/metrics`.
+struct Token {
+    text: Zeroizing<String>,
+    renew_at: Instant,
+}
+
+/// What is read of a token response (RFC 6749 §5.1).
+#[derive(Deserialize)]
+struct TokenResponse {
+    access_token: String,
+    expires_in: u32,
+}
+
+/// What is read of an error response (RFC 6749 §5.2).
+#[derive(Default, Deserialize)]
+struct ErrorResponse {
+    error: String,
 }
 
 impl Target {
@@ -47,12 +74,16 @@ impl Target {
         let path = url.path().trim_end_matches('/');
         let path = path.strip_suffix("/metrics").unwrap_or(path);
         Ok(Self {
-            scheme,
-            host: host.to_owned(),
-            port,
-            path: format!("{path}/metrics"),
+            base: format!("{scheme}://{host}:{port}{path}"),
             agent: agent(scheme == "https"),
+            credentials: None,
+            token: RefCell::default(),
         })
+    }
+
+    /// With the credentials of a client that may read metrics.
+    pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
+        Self { credentials, ..self }
     }
 
     /// The body of the response.
@@ -60,55 +91,118 @@ impl Target {
     /// # Errors
     /// What went wrong, in one line.
     pub fn get(&self) -> Result<String, String> {
-        let answer = self.agent.get(self.to_string()).call();
-        let mut answer = answer.map_err(|error| self.cannot(error, || format!("{self} does not answer with HTTP")))?;
-        self.accept(&answer)?;
-        let body = answer.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
-        let body = body.map_err(|error| self.cannot(error, || format!("the answer of {self} is cut off")))?;
-        String::from_utf8(body).map_err(|_| format!("{self} does not answer with text"))
-    }
-
-    fn accept(&self, answer: &Response<Body>) -> Result<(), String> {
+        let mut answer = self.scrape()?;
+        if answer.status() == StatusCode::UNAUTHORIZED && self.credentials.is_some() {
+            // The token was revoked, or the key that signed it is gone.
+            self.token.take();
+            answer = self.scrape()?;
+        }
+        let url = self.to_string();
         match answer.status() {
-            StatusCode::OK => Ok(()),
+            StatusCode::OK => text_of(&url, &mut answer),
             StatusCode::NOT_FOUND => Err(format!(
-                "{self} is not there; with server.admin_listen set, --url must name that address"
+                "{url} is not there; with server.admin_listen set, --url must name that address"
             )),
-            other => Err(format!("{self} answers with status {}", other.as_u16())),
-        }
-    }
-
-    /// The text of an error; `malformed` is that of a response that violates HTTP or ends too
-    /// early.
-    fn cannot(&self, error: Error, malformed: impl Fn() -> String) -> String {
-        match error {
-            Error::Timeout(_) => format!("{self} does not answer within {} s", REQUEST_TIMEOUT.as_secs()),
-            Error::BodyExceedsLimit(_) => format!("{self} answers with more than {} MiB", MAX_RESPONSE >> 20),
-            Error::HostNotFound => format!("cannot read {self}: the host has no address"),
-            Error::Protocol(_) | Error::BodyStalled => malformed(),
-            Error::Io(error) => match (tls_error(&error), error.kind()) {
-                (Some(error), _) => self.no_tls(error),
-                (None, ErrorKind::UnexpectedEof) => malformed(),
-                (None, ErrorKind::ConnectionRefused) => {
-                    format!("cannot read {self}: {error}: start the server, or name another one with --url")
-                }
-                (None, _) => format!("cannot read {self}: {error}"),
-            },
-            Error::Rustls(error) => self.no_tls(&error),
-            other => format!("cannot read {self}: {other}"),
-        }
-    }
-
-    fn no_tls(&self, error: &rustls::Error) -> String {
-        match error {
-            rustls::Error::InvalidMessage(_) => {
-                format!("{self} does not speak TLS: use http:// in --url")
+            StatusCode::UNAUTHORIZED if self.credentials.is_none() => Err(format!(
+                "{url} needs a token: name a client that has mintage:read with --client-id and --client-secret-file, or set server.open_metrics"
+            )),
+            StatusCode::FORBIDDEN if self.credentials.is_some() => {
+                Err(format!("{url} denies the client: it must have the scope mintage:read"))
             }
-            rustls::Error::InvalidCertificate(why) => format!(
-                "the certificate of {self} is not valid here: {why}; SSL_CERT_FILE may name a file of authorities to trust"
-            ),
-            other => format!("cannot read {self}: {other}"),
+            other => Err(format!("{url} answers with status {}", other.as_u16())),
         }
+    }
+
+    fn scrape(&self) -> Result<Response<Body>, String> {
+        let url = self.to_string();
+        let mut request = self.agent.get(&url);
+        if let Some(credentials) = &self.credentials {
+            let token = self.token(credentials)?;
+            request = request.header("authorization", format!("Bearer {}", *token));
+        }
+        request
+            .call()
+            .map_err(|error| cannot(&url, error, || format!("{url} does not answer with HTTP")))
+    }
+
+    /// A token for `/metrics`; the one in use unless it is about to expire.
+    fn token(&self, credentials: &Credentials) -> Result<Zeroizing<String>, String> {
+        let mut token = self.token.borrow_mut();
+        let in_use = token.take().filter(|token| Instant::now() < token.renew_at);
+        let valid = match in_use {
+            Some(valid) => valid,
+            None => self.new_token(credentials)?,
+        };
+        Ok(token.insert(valid).text.clone())
+    }
+
+    fn new_token(&self, credentials: &Credentials) -> Result<Token, String> {
+        let url = format!("{}/token", self.base);
+        let begun = Instant::now();
+        let request = self.agent.post(&url).header("authorization", &*credentials.basic());
+        let answer = request
+            .header("accept", "application/json")
+            .content_type("application/x-www-form-urlencoded")
+            .send("grant_type=client_credentials&scope=mintage:read");
+        let mut answer = answer.map_err(|error| cannot(&url, error, || format!("{url} does not answer with HTTP")))?;
+        let status = answer.status();
+        let text = Zeroizing::new(text_of(&url, &mut answer)?);
+        let error = || serde_json::from_str::<ErrorResponse>(&text).unwrap_or_default().error;
+        match status {
+            StatusCode::OK => {
+                let response: TokenResponse =
+                    serde_json::from_str(&text).map_err(|_| format!("{url} does not answer with a token"))?;
+                Ok(Token {
+                    text: Zeroizing::new(response.access_token),
+                    renew_at: begun + Duration::from_secs(response.expires_in.into()).mul_f64(RENEW_AT),
+                })
+            }
+            StatusCode::UNAUTHORIZED => Err(format!(
+                "{url} denies the client: check --client-id and --client-secret-file; it must be enabled and allow client_secret_basic"
+            )),
+            StatusCode::BAD_REQUEST if error() == "invalid_scope" => {
+                Err(format!("{url} denies the client: it must have the scope mintage:read"))
+            }
+            other => Err(format!("{url} answers with status {}", other.as_u16())),
+        }
+    }
+}
+
+fn text_of(url: &str, answer: &mut Response<Body>) -> Result<String, String> {
+    let body = answer.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
+    let body = body.map_err(|error| cannot(url, error, || format!("the answer of {url} is cut off")))?;
+    String::from_utf8(body).map_err(|_| format!("{url} does not answer with text"))
+}
+
+/// The text of an error; `malformed` is that of a response that violates HTTP or ends too early.
+fn cannot(url: &str, error: Error, malformed: impl Fn() -> String) -> String {
+    match error {
+        Error::Timeout(_) => format!("{url} does not answer within {} s", REQUEST_TIMEOUT.as_secs()),
+        Error::BodyExceedsLimit(_) => format!("{url} answers with more than {} MiB", MAX_RESPONSE >> 20),
+        Error::HostNotFound => format!("cannot read {url}: the host has no address"),
+        Error::Protocol(_) | Error::BodyStalled => malformed(),
+        Error::Io(error) => match (tls_error(&error), error.kind()) {
+            (Some(error), _) => no_tls(url, error),
+            (None, ErrorKind::UnexpectedEof) => malformed(),
+            (None, ErrorKind::ConnectionRefused) => {
+                format!("cannot read {url}: {error}: start the server, or name another one with --url")
+            }
+            (None, _) => format!("cannot read {url}: {error}"),
+        },
+        Error::Rustls(error) => no_tls(url, &error),
+        other => format!("cannot read {url}: {other}"),
+    }
+}
+
+fn no_tls(url: &str, error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidMessage(_) => {
+            format!("{url} does not speak TLS: use http:// in --url")
+        }
+        rustls::Error::InvalidCertificate(why) => format!(
+            "the certificate of {url} is not valid here: {why}; SSL_CERT_FILE may name a file of authorities to trust"
+        ),
+        other => format!("cannot read {url}: {other}"),
     }
 }
 
@@ -151,7 +245,7 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
 
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}{}", self.scheme, self.host, self.port, self.path)
+        write!(f, "{}/metrics", self.base)
     }
 }
 

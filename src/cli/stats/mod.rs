@@ -1,8 +1,10 @@
 //! `mintage stats`: shows the figures of a running server from its `/metrics`. A terminal is
 //! redrawn, a pipe gets one line per interval.
 //!
-//! The figures cover the time between two scrapes. `/metrics` is open, so no credential is needed.
+//! The figures cover the time between two scrapes. Where `/metrics` needs a token, the command gets
+//! one with the credentials of a client.
 
+mod credentials;
 mod fetch;
 mod figures;
 
@@ -29,6 +31,8 @@ pub struct Arguments {
     /// URL of the server, or of server.admin_listen if set
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8080")]
     url: String,
+    #[command(flatten)]
+    client: credentials::Options,
     /// Show one interval and exit
     #[arg(long)]
     once: bool,
@@ -52,6 +56,7 @@ struct Scrape {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let target = Target::parse(&arguments.url)?;
     let interval = arguments.interval()?;
+    let target = target.with_credentials(arguments.client.credentials()?);
     let redraw = !arguments.json && !arguments.once && io::stdout().is_terminal();
     // A server that cannot be reached at first is an error. One that becomes unreachable later may
     // come back.

@@ -16,10 +16,11 @@ use crate::admin::OperationError;
 use crate::api::client::ClientDocument;
 use crate::api::client_fields::ClientFields;
 use crate::api::page::Page;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client::{Client, ClientId};
+use crate::oauth::duty::Duty;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type ClientPage = Page<ClientDocument>;
@@ -41,11 +42,11 @@ pub struct CreatedClient<'a> {
     summary = "Clients, in the order of their ids",
     params(PageParameters),
     responses((status = 200, body = ClientPage), OperatorFailures),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadClients).await?;
     let query = Query::of_list(request.query_string(), &[])?;
     let page = PageRequest::read(&query, "clients".into(), ClientId::parse)?;
     let admin = &worker.shared.admin;
@@ -69,7 +70,7 @@ pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError
 )]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
     let created = worker.shared.admin.create_client(by, &fields).await?;
     let client = &created.client;
@@ -91,11 +92,11 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
     summary = "A client",
     params(("client_id" = String, Path)),
     responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, Failure<404>),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadClients).await?;
     let client = worker.shared.admin.find_client(client_id(&id)?).await?;
     Ok(versioned(document(&ClientDocument::from(&client)), &client))
 }
@@ -113,7 +114,7 @@ pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpR
 )]
 pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     let precondition = Precondition::of(request.headers())?;
     let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
     let admin = &worker.shared.admin;
@@ -135,7 +136,7 @@ pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payl
 )]
 pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     let precondition = Precondition::of(request.headers())?;
     let admin = &worker.shared.admin;
     let is_expected = move |client: &Client| precondition.matches(client);

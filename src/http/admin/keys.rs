@@ -10,31 +10,30 @@ use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::{document, document_with, principal, read_optional_json};
 use crate::api::key::KeyDocument;
 use crate::api::page::Page;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
-use crate::keys::KeyRecord;
 use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
-use crate::time::UnixMillis;
+use crate::oauth::duty::Duty;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type KeyPage = Page<KeyDocument>;
 
-/// `GET /admin/keys`: all keys, oldest first.
+/// `GET /admin/keys`: all keys, oldest first, then those that are not believed.
 #[utoipa::path(
     get,
     path = "/admin/keys",
     operation_id = "listKeys",
-    summary = "The signing keys, oldest first",
+    summary = "The signing keys, oldest first, then the rejected ones",
     responses((status = 200, body = KeyPage), OperatorFailures),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:keys"])),
 )]
 pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
-    let all = worker.shared.admin.list_keys().await?;
-    Ok(document(&page(&all, &all, worker.now())))
+    require(worker, &worker.caller(&request), Right::ReadOf(Duty::Keys)).await?;
+    let checked = worker.shared.admin.list_keys().await?;
+    Ok(document(&KeyDocument::page_of_all(&checked, worker.now())))
 }
 
 /// The body of `POST /admin/keys/rotate`. Without it, every algorithm gets a new key, which is
@@ -67,11 +66,11 @@ fn parse_alg<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, 
     summary = "Publish new signing keys, with the times of their activation",
     request_body(content = Rotate),
     responses((status = 201, body = KeyPage), OperatorFailures, BodyFailures, Failure<409>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:keys"])),
 )]
 pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Keys).await?;
     let rotate: Rotate = read_optional_json(worker, request.headers(), payload).await?;
     let algs = rotate.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
     let activation = match rotate.immediately {
@@ -79,13 +78,6 @@ pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpR
         false => Activation::Scheduled,
     };
     let rotated = worker.shared.admin.rotate_keys(by, algs, activation).await?;
-    let published = page(&rotated.published, &rotated.all, worker.now());
+    let published = KeyDocument::page(&rotated.published, &rotated.all, worker.now());
     Ok(document_with(StatusCode::CREATED, &published))
-}
-
-fn page(keys: &[KeyRecord], all: &[KeyRecord], now: UnixMillis) -> Page<KeyDocument> {
-    Page {
-        items: keys.iter().map(|key| KeyDocument::new(key, all, now)).collect(),
-        next_cursor: None,
-    }
 }

@@ -15,9 +15,10 @@ use super::{document, document_with, principal, read_optional_json};
 use crate::admin::SecretLifetimes;
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
+use crate::oauth::duty::Duty;
 use crate::oauth::stored_secret::MAX_LIFETIME_SECONDS;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
@@ -55,11 +56,11 @@ pub struct CreatedSecret<'a> {
     summary = "The secrets of a client: ids and times",
     params(("client_id" = String, Path)),
     responses((status = 200, body = SecretPage), OperatorFailures, Failure<404>),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"])),
 )]
 pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadOf(Duty::Clients)).await?;
     let client = worker.shared.admin.find_client(client_id(&id)?).await?;
     Ok(document(&Page {
         items: client.secrets.iter().map(SecretDocument::from).collect(),
@@ -80,7 +81,7 @@ pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<Http
 )]
 pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     Precondition::reject(request.headers())?;
     let new: NewSecret = read_optional_json(worker, request.headers(), payload).await?;
     let lifetimes = new.lifetimes()?;
@@ -106,7 +107,7 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
 )]
 pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     Precondition::reject(request.headers())?;
     let (id, secret_id) = path.into_inner();
     let admin = &worker.shared.admin;

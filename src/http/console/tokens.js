@@ -30,7 +30,7 @@ export function tokensPart(session, client) {
   }
 
   function show() {
-    const columns = ['Issued', 'Expires', 'Scope', 'From', 'Status', ...(session.mayWrite ? [''] : [])];
+    const columns = ['Issued', 'Expires', 'Scope', 'From', 'Status', ...(session.may('tokens') ? [''] : [])];
     // A page covers records of all clients, so it may have none of this client.
     const nothing = cursor ? 'No tokens of this client among the newest records.' : 'No tokens yet.';
     rows.replaceChildren(table('Tokens', columns, known.map(row), nothing));
@@ -39,7 +39,7 @@ export function tokensPart(session, client) {
   function row(token) {
     const scope = mono(token.one_time ? `${token.scope} (one-time)` : token.scope);
     const cells = [stacked(token.issued_at), stacked(token.expires_at), scope, origin(token), status(token, client)];
-    if (!session.mayWrite) return cells;
+    if (!session.may('tokens')) return cells;
     const revoke = button(
       'Revoke…',
       () =>

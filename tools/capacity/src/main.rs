@@ -21,7 +21,10 @@ mod simulated;
 mod tables;
 
 fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    let wanted: Vec<String> = std::env::args_os()
+        .skip(1)
+        .filter_map(|argument| argument.into_string().ok())
+        .collect();
     let names = tables::SECTIONS.map(|(name, _)| name);
     if let Some(unknown) = wanted.iter().find(|name| !names.contains(&name.as_str())) {
         eprintln!("`{unknown}` is not a section: expected one of {}", names.join(", "));

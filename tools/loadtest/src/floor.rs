@@ -24,7 +24,9 @@ pub struct TokenForm {
 
 /// Serves the floor if this process was started with `--floor=WORKERS`; returns whether it was.
 pub fn serve_if_asked() -> bool {
-    let workers = std::env::args().find_map(|argument| argument.strip_prefix("--floor=")?.parse().ok());
+    let workers = std::env::args_os()
+        .filter_map(|argument| argument.into_string().ok())
+        .find_map(|argument| argument.strip_prefix("--floor=")?.parse().ok());
     workers.map(serve).is_some()
 }
 
