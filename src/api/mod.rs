@@ -5,6 +5,7 @@
 pub mod audit;
 pub mod client;
 pub mod client_fields;
+pub mod denial;
 pub mod key;
 pub mod operator;
 pub mod page;

@@ -55,6 +55,7 @@ pub const OPERATIONS: [(&str, &str, &[&str]); 25] = [
     ("POST", "/admin/routes/explain", &["mintage:read", "mintage:routes"]),
     ("DELETE", "/admin/routes/{id}", &["mintage:routes"]),
     ("GET", "/admin/audit", &["mintage:read", "mintage:audit"]),
+    ("GET", "/admin/denials", &["mintage:read", "mintage:audit"]),
 ];
 
 /// An operation of [`OPERATIONS`], with ids that do not exist.
