@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod audit_chain;
+mod authority;
 pub mod changes;
 pub mod client_status;
 pub mod clients;
@@ -15,6 +16,7 @@ pub mod deployment;
 mod endpoint;
 mod error;
 pub mod expired;
+mod libpq;
 mod locks;
 mod manager;
 pub mod migrations;
@@ -43,7 +45,7 @@ use endpoint::Endpoint;
 
 pub use conn::{Backend, Conn};
 pub use endpoint::{PoolSettings, PoolStats};
-pub use error::DbError;
+pub use error::{DbError, NotAuthorized};
 
 /// The handle to the database. Clones share the pools.
 #[derive(Clone)]
@@ -68,7 +70,7 @@ struct Inner {
 /// Whether a database can exist at this URL. `false` for an SQLite file that does not exist,
 /// because opening it would create it.
 pub fn may_exist(url: &str) -> bool {
-    Backend::of_url(url) != Backend::Sqlite || std::path::Path::new(manager::sqlite_path(url)).exists()
+    config::sqlite_path(url).is_none_or(|path| std::path::Path::new(path).exists())
 }
 
 /// The response of `/admin/pool/stats`: the pools of the primary and of the replicas.

@@ -46,6 +46,8 @@ diesel::table! {
         issued_at -> BigInt,
         expires_at -> BigInt,
         one_time -> Bool,
+        secret_id -> Nullable<Text>,
+        client_ip -> Nullable<Text>,
     }
 }
 

@@ -1,6 +1,7 @@
 //! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and
 //! formats the response.
 
+mod access_log;
 pub mod admin;
 mod auth;
 mod body;

@@ -2,8 +2,9 @@
 
 use actix_web::{HttpRequest, HttpResponse};
 
+use super::access_log::{self, Access};
 use super::admin::schemas;
-use super::auth::client::{Authenticated, FormCredentials, authenticate};
+use super::auth::client::{FormCredentials, authenticate};
 use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
@@ -42,14 +43,15 @@ pub async fn revoke(request: HttpRequest, payload: Payload) -> Result<HttpRespon
         client_id: parameters.client_id.take(),
         client_secret: parameters.client_secret.take(),
     };
-    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let caller = worker.caller(&request);
+    let by = authenticate(worker, &caller, form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let verified = match worker.keys.verify(&token, now) {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),
         verified => verified,
     };
     if let Ok(claims) = verified? {
-        if *claims.client_id != *client.id.as_str() {
+        if *claims.client_id != *by.client.id.as_str() {
             return Err(OAuthError::AnothersToken.into());
         }
         // A token that expired long ago needs no revocation. One that seems to have expired since
@@ -57,6 +59,7 @@ pub async fn revoke(request: HttpRequest, payload: Payload) -> Result<HttpRespon
         if now.seconds() < claims.exp + MAX_CLOCK_ERROR {
             let token = InvalidatedToken::from(&claims);
             worker.shared.revocations.revoke(token, now).await?;
+            access_log::note(Access::Revoked, &caller, &by, &claims.jti);
         }
     }
     Ok(no_store(json(&mut HttpResponse::Ok())).body("{}"))

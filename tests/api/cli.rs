@@ -588,9 +588,11 @@ fn metrics_that_are_open_beyond_this_machine_are_logged_at_the_start() {
         let mut serving = testkit::program!().with_database().with_all(more).serve(&[]);
         serving.stop();
         let log = serving.log();
-        let line = log.lines().find(|line| line.contains("metrics open to all callers"));
+        let line = log
+            .lines()
+            .find(|line| line.contains("weak setting key=server.open_metrics"));
         assert_eq!(line.is_some(), is_warned, "{log}");
-        assert!(line.is_none_or(|line| line.contains(" WARN ") && line.contains(" listen=0.0.0.0:")));
+        assert!(line.is_none_or(|line| line.contains(" WARN ") && line.contains(" detail=0.0.0.0:0 ")));
     }
 }
 
@@ -648,6 +650,15 @@ fn an_update_changes_only_the_named_fields() {
     assert_eq!(update(&["--default-scope", "auto"])["default_scope"], "a c");
     let output = program.run(&["client", "update", &client.id, "--name", "k"]);
     assert_eq!(output.done(), format!("client {} updated\n", client.id));
+    let wider = program.run(&["client", "update", &client.id, "--scope", "a c d"]);
+    assert_eq!(wider.done(), format!("client {} updated\n", client.id));
+    let narrower = program.run(&["client", "update", &client.id, "--scope", "a e"]);
+    let expected = format!(
+        "client {0} updated\nTokens issued before keep the old scope until they expire: `mintage client revoke-tokens \
+         {0}` ends them.\n",
+        client.id
+    );
+    assert_eq!(narrower.done(), expected);
 }
 
 #[test]

@@ -48,3 +48,4 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod weak_settings;

@@ -36,6 +36,7 @@ use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::api::audit::{ActorKind, Principal};
+use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
 use error::bad_request;
@@ -64,6 +65,13 @@ async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<P
         kind: ActorKind::Client,
         source: caller.address().to_string(),
         context: json!({ "token": operator.jti.to_string() }),
+        authority: Authority::Token(TokenAuthority {
+            client: operator.client.id.clone(),
+            jti: operator.jti,
+            secret_id: operator.secret_id,
+            duties: operator.token,
+            needs: duty,
+        }),
     })
 }
 
