@@ -14,6 +14,7 @@ use mintage::config::{Database, Writer};
 use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Db, migrations};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
+use mintage::oauth::origin::Origin;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::token_id::TokenIdSource;
 use mintage::records::flush::Sink;
@@ -39,6 +40,14 @@ fn claims(ids: &mut TokenIdSource, now: UnixMillis) -> AccessTokenClaims {
     }
 }
 
+/// Where each token is issued to.
+fn origin() -> Origin {
+    Origin {
+        secret_id: "AbCdEfGhIjKlMnOp".into(),
+        client_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+    }
+}
+
 /// `Recorder::record` with a writer on its own thread that writes nowhere: the worker's part alone.
 fn add(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
@@ -53,9 +62,10 @@ fn add(criterion: &mut Criterion) {
         let (writer, _death) = BatchWriterHandle::start(&arbiter.handle(), &settings, Clock::System, 1, nowhere);
         let recorder = writer.recorder(db);
         let claims = claims(&mut TokenIdSource::new(), UnixMillis(1));
+        let origin = origin();
         criterion.bench_function("batch_writer/add", |bencher| {
             bencher.iter(|| {
-                let recording = std::pin::pin!(recorder.record(&claims, UnixMillis(1)));
+                let recording = std::pin::pin!(recorder.record(&claims, origin.clone(), UnixMillis(1)));
                 let mut context = std::task::Context::from_waker(std::task::Waker::noop());
                 // With asynchronous durability, recording never waits, so it is ready at the first
                 // poll.
@@ -73,6 +83,7 @@ fn flush(criterion: &mut Criterion) {
     let folder = tempfile::tempdir().unwrap();
     let db = database(&folder);
     let mut ids = TokenIdSource::new();
+    let origin = origin();
     let millis = Cell::new(1_700_000_000_000);
     criterion.bench_function("batch_writer/flush_1000", |bencher| {
         bencher.iter_custom(|batches| {
@@ -80,8 +91,11 @@ fn flush(criterion: &mut Criterion) {
             for _ in 0..batches {
                 millis.set(millis.get() + 250);
                 let now = UnixMillis(millis.get());
-                let records: Arc<Vec<TokenRecord>> =
-                    Arc::new((0..ROWS).map(|_| TokenRecord::from(&claims(&mut ids, now))).collect());
+                let records: Arc<Vec<TokenRecord>> = Arc::new(
+                    (0..ROWS)
+                        .map(|_| TokenRecord::new(&claims(&mut ids, now), origin.clone()))
+                        .collect(),
+                );
                 db.run_here(|conn| {
                     let began = now_for_benchmark();
                     tokens::insert_batch(conn, &records)?;

@@ -110,6 +110,9 @@ fn record(ids: &mut TokenIdSource) -> TokenRecord {
         issued_at: now.seconds(),
         expires_at: now.seconds() + 3600,
         one_time: false,
+        // The ways that are implemented here insert rows without an origin.
+        secret_id: None,
+        client_ip: None,
     }
 }
 

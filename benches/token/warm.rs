@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Waker};
 
 use actix::Arbiter;
@@ -20,6 +20,7 @@ use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::grant::{self, TokenPolicy};
+use mintage::oauth::origin::Origin;
 use mintage::oauth::request::TokenRequest;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
@@ -114,8 +115,18 @@ impl Warm {
     /// Queues a record. With asynchronous durability, recording never waits, so it is ready at the
     /// first poll.
     pub fn record(&self, claims: &AccessTokenClaims) {
-        let recording = pin!(self.recorder.record(claims, NOW));
+        let recording = pin!(self.recorder.record(claims, origin(), NOW));
         assert!(recording.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+}
+
+/// Where the token is issued to.
+pub fn origin() -> Origin {
+    static SECRET_ID: OnceLock<Arc<str>> = OnceLock::new();
+    Origin {
+        // Shared with the client, as in the server.
+        secret_id: SECRET_ID.get_or_init(|| "AbCdEfGhIjKlMnOp".into()).clone(),
+        client_ip: Some(std::net::Ipv4Addr::LOCALHOST.into()),
     }
 }
 

@@ -4,7 +4,7 @@ use super::error::failed;
 use super::{Administration, OperationError};
 use crate::api::audit::Principal;
 use crate::api::token::TokenDocument;
-use crate::db::tokens::{self, TokenRecord};
+use crate::db::tokens::{self, TokenRecord, Wanted};
 use crate::db::{Conn, DbError, transactions};
 use crate::oauth::activity::{InvalidatedToken, RevocationCheck};
 use crate::oauth::client::{ClientId, TTL_SECONDS};
@@ -26,7 +26,7 @@ pub struct TokenList {
 
 impl Administration {
     /// At most `limit` tokens of a client, the newest first: those before `before`, or the newest
-    /// of all.
+    /// of all. With `secret_id`, only those that were issued for this secret.
     ///
     /// One call examines a bounded number of records, most of them other clients', so it may find
     /// fewer than `limit` and still not be at the end.
@@ -35,11 +35,13 @@ impl Administration {
     /// When the database fails.
     pub async fn list_tokens(
         &self,
-        client: ClientId,
+        client_id: ClientId,
+        secret_id: Option<String>,
         before: Option<TokenId>,
         limit: usize,
     ) -> Result<TokenList, OperationError> {
-        let search = move |conn: &mut Conn| tokens::of_client(conn, &client, before, limit, tokens::WALK);
+        let wanted = Wanted { client_id, secret_id };
+        let search = move |conn: &mut Conn| tokens::of_client(conn, &wanted, before, limit, tokens::WALK);
         let found = self.db.read(search).await.map_err(failed)?;
         let now = self.clock.now();
         Ok(TokenList {
@@ -64,6 +66,8 @@ impl Administration {
             issued_at: UnixMillis::from_seconds(record.issued_at).to_string(),
             expires_at: UnixMillis::from_seconds(record.expires_at).to_string(),
             one_time: record.one_time,
+            secret_id: record.secret_id.as_deref().map(str::to_owned),
+            client_ip: record.client_ip.map(|address| address.to_string()),
             revoked,
         }
     }
@@ -110,8 +114,13 @@ impl Administration {
     }
 }
 
-/// Whatever the cause, the operator has to try again.
+/// Whatever the cause, the operator has to try again, unless it may not do this any more.
 fn not_revoked(error: DbError) -> OperationError {
-    log::warn!(error:%; "revocation not written");
-    OperationError::Unavailable
+    match error {
+        DbError::NotAuthorized(_) => failed(error),
+        error => {
+            log::warn!(error:%; "revocation not written");
+            OperationError::Unavailable
+        }
+    }
 }

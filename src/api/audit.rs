@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use strum::{EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
+use super::authority::Authority;
+
 /// The actor of an event and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -19,6 +21,8 @@ pub struct Principal {
     pub source: String,
     /// An object of what else is known about the actor.
     pub context: Value,
+    /// Why the actor may change something. It is no part of the event.
+    pub authority: Authority,
 }
 
 impl Principal {
@@ -29,6 +33,7 @@ impl Principal {
             kind: ActorKind::Server,
             source: source.into(),
             context: json!({}),
+            authority: Authority::Machine,
         }
     }
 }
@@ -89,6 +94,9 @@ pub enum Action {
     /// An operator revoked a token.
     #[strum(serialize = "token.revoke")]
     TokenRevoke,
+    /// The server found lines without a hash at its start, and covers them.
+    #[strum(serialize = "audit.begin")]
+    AuditBegin,
 }
 
 impl Action {
@@ -135,6 +143,9 @@ pub struct AuditDocument {
     /// `login_uid`, and `sudo_user` and `sudo_uid` as the environment claims them.
     #[schema(value_type = Object)]
     pub context: Value,
+    /// Over this line and the hash of the line before: 64 hexadecimal digits. `null` in lines that
+    /// version 0.1 wrote.
+    pub hash: Option<String>,
 }
 
 /// The members that differ between two documents, each with its value before and after.

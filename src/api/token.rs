@@ -23,6 +23,10 @@ pub struct TokenDocument {
     pub expires_at: String,
     /// Whether it is a one-time token.
     pub one_time: bool,
+    /// The secret that the client proved itself with; `null` if it is not known.
+    pub secret_id: Option<String>,
+    /// The client IP of the token request; `null` if it is not known.
+    pub client_ip: Option<String>,
     /// Whether it was revoked, alone or with all tokens of its client, or redeemed. `null`: it has
     /// expired, and expired revocations are forgotten.
     pub revoked: Option<bool>,

@@ -6,7 +6,7 @@ use super::principal;
 use crate::api::audit::Principal;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError, Duration, Sources};
-use crate::db::{Conn, Db, DbError, migrations};
+use crate::db::{self, Conn, Db, DbError, migrations};
 
 /// Why a command failed. The text is one line that includes what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,17 @@ impl Context {
     /// Who runs this command, for the audit log.
     pub fn principal(&self) -> Principal {
         principal::of_process()
+    }
+
+    /// Opens the database to read it. Creates and migrates nothing.
+    pub fn database_to_read(&self) -> Result<Db, Failure> {
+        let config = self.config()?;
+        if !db::may_exist(&config.database.url) {
+            return Err(Failure::Failed("there is no database at database.url".into()));
+        }
+        let database = open(&config);
+        database.run_here(|conn| migrations::ensure_current(conn, false))?;
+        Ok(database)
     }
 
     /// Runs `work` on the database, after migrating its schema if the configuration allows that.

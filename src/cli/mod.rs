@@ -56,7 +56,7 @@ enum Command {
     /// Manage the routes of the gateway policy
     #[command(subcommand)]
     Route(route::Command),
-    /// Print the audit log as JSON lines
+    /// Print the audit log as JSON lines, or verify it
     Audit(audit::Arguments),
     /// Migrate the database schema
     #[command(subcommand)]

@@ -6,6 +6,8 @@
 //! can go to a replica.
 
 pub mod audit;
+pub mod audit_chain;
+mod authority;
 pub mod changes;
 pub mod client_status;
 pub mod clients;
@@ -42,7 +44,7 @@ use endpoint::Endpoint;
 
 pub use conn::{Backend, Conn};
 pub use endpoint::{PoolSettings, PoolStats};
-pub use error::DbError;
+pub use error::{DbError, NotAuthorized};
 
 /// The handle to the database. Clones share the pools.
 #[derive(Clone)]

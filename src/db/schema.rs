@@ -46,6 +46,8 @@ diesel::table! {
         issued_at -> BigInt,
         expires_at -> BigInt,
         one_time -> Bool,
+        secret_id -> Nullable<Text>,
+        client_ip -> Nullable<Text>,
     }
 }
 
@@ -117,5 +119,6 @@ diesel::table! {
         detail -> Text,
         kind -> Nullable<Text>,
         context -> Nullable<Text>,
+        hash -> Nullable<Binary>,
     }
 }

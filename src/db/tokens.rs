@@ -1,13 +1,14 @@
 //! The records of issued tokens, written in batches.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use diesel::pg::CopyFormat;
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::result::{DatabaseErrorKind, Error};
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::sqlite::Sqlite;
 
 use super::conn::Conn;
@@ -15,6 +16,7 @@ use super::error::DbError;
 use super::schema::tokens;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::client::ClientId;
+use crate::oauth::origin::Origin;
 use crate::oauth::token_id::{TEXT_LENGTH, TokenId};
 
 /// The record of an issued token. It does not contain the token itself.
@@ -34,6 +36,10 @@ pub struct TokenRecord {
     pub expires_at: i64,
     /// Whether the token can be redeemed only once.
     pub one_time: bool,
+    /// The id of the secret that the client proved itself with; `None` if it is not known.
+    pub secret_id: Option<Arc<str>>,
+    /// The client IP; `None` if it is not known.
+    pub client_ip: Option<IpAddr>,
 }
 
 impl From<&AccessTokenClaims> for TokenRecord {
@@ -46,11 +52,22 @@ impl From<&AccessTokenClaims> for TokenRecord {
             issued_at: claims.iat,
             expires_at: claims.exp,
             one_time: claims.one_time,
+            secret_id: None,
+            client_ip: None,
         }
     }
 }
 
 impl TokenRecord {
+    /// The record of a token that was issued to this origin.
+    pub fn new(claims: &AccessTokenClaims, origin: Origin) -> Self {
+        Self {
+            secret_id: Some(origin.secret_id),
+            client_ip: origin.client_ip,
+            ..Self::from(claims)
+        }
+    }
+
     /// The bytes that the record adds to what its client holds already. For a record of a token
     /// whose claims exist.
     pub fn own_bytes(&self) -> usize {
@@ -77,32 +94,51 @@ struct TokenRow<'a> {
     issued_at: i64,
     expires_at: i64,
     one_time: bool,
+    secret_id: Option<&'a str>,
+    client_ip: Option<&'a str>,
 }
 
-/// The token ids of a batch as text, in a single allocation.
-struct Ids(String);
+/// The token ids and addresses of a batch as text, in two allocations.
+struct Texts {
+    /// Each id with its address behind it.
+    text: String,
+    /// Where each pair ends.
+    ends: Vec<usize>,
+}
 
-impl Ids {
+impl Texts {
     fn of(records: &[TokenRecord]) -> Self {
-        let mut text = String::with_capacity(records.len() * TEXT_LENGTH);
+        const IPV4: usize = 15;
+        let mut text = String::with_capacity(records.len() * (TEXT_LENGTH + IPV4));
+        let mut ends = Vec::with_capacity(records.len());
         for record in records {
             // Writing to a String cannot fail.
             let _ = write!(text, "{}", record.jti);
+            if let Some(address) = record.client_ip {
+                let _ = write!(text, "{address}");
+            }
+            ends.push(text.len());
         }
-        Self(text)
+        Self { text, ends }
     }
 
     fn rows<'a>(&'a self, records: &'a [TokenRecord]) -> Vec<TokenRow<'a>> {
-        let row = |(index, record): (usize, &'a TokenRecord)| TokenRow {
-            jti: &self.0[index * TEXT_LENGTH..(index + 1) * TEXT_LENGTH],
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let pairs = begins
+            .zip(&self.ends)
+            .map(|(begin, end)| self.text[begin..*end].split_at(TEXT_LENGTH));
+        let row = |(record, (jti, address)): (&'a TokenRecord, (&'a str, &'a str))| TokenRow {
+            jti,
             client_id: &record.client_id,
             scope: &record.scope,
             audience: &record.audience,
             issued_at: record.issued_at,
             expires_at: record.expires_at,
             one_time: record.one_time,
+            secret_id: record.secret_id.as_deref(),
+            client_ip: record.client_ip.map(|_| address),
         };
-        records.iter().enumerate().map(row).collect()
+        records.iter().zip(pairs).map(row).collect()
     }
 }
 
@@ -119,7 +155,10 @@ impl<const N: usize> QueryId for InsertRows<'_, N> {
 
 impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, N> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql("INSERT INTO tokens (jti, client_id, scope, audience, issued_at, expires_at, one_time) VALUES");
+        out.push_sql(
+            "INSERT INTO tokens \
+             (jti, client_id, scope, audience, issued_at, expires_at, one_time, secret_id, client_ip) VALUES",
+        );
         for (index, row) in self.0.iter().enumerate() {
             out.push_sql(if index == 0 { " (" } else { ", (" });
             out.push_bind_param::<Text, _>(row.jti)?;
@@ -135,6 +174,10 @@ impl<const N: usize> QueryFragment<Sqlite> for InsertRows<'_, N> {
             out.push_bind_param::<BigInt, _>(&row.expires_at)?;
             out.push_sql(", ");
             out.push_bind_param::<Bool, _>(&row.one_time)?;
+            out.push_sql(", ");
+            out.push_bind_param::<Nullable<Text>, _>(&row.secret_id)?;
+            out.push_sql(", ");
+            out.push_bind_param::<Nullable<Text>, _>(&row.client_ip)?;
             out.push_sql(")");
         }
         out.push_sql(" ON CONFLICT (jti) DO NOTHING");
@@ -167,8 +210,8 @@ pub fn insert_batch(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbEr
 
 /// Writes records of which some may exist already.
 fn insert(conn: &mut Conn, records: &[TokenRecord]) -> Result<(), DbError> {
-    let ids = Ids::of(records);
-    let rows = ids.rows(records);
+    let texts = Texts::of(records);
+    let rows = texts.rows(records);
     conn.write(|conn| {
         match conn {
             Conn::Sqlite(conn) => {
@@ -213,24 +256,35 @@ fn copy(conn: &mut PgConnection, records: &[TokenRecord]) -> QueryResult<()> {
 fn copy_data(records: &[TokenRecord]) -> Vec<u8> {
     const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
     const NO_FLAGS_AND_NO_EXTENSION: [u8; 8] = [0; 8];
-    const COLUMNS: i16 = 7;
+    const COLUMNS: i16 = 9;
+    const NULL: i32 = -1;
     const END: i16 = -1;
-    let mut data = Vec::with_capacity(records.len() * 256 + 32);
+    let mut data = Vec::with_capacity(records.len() * 320 + 32);
     data.extend_from_slice(SIGNATURE);
     data.extend_from_slice(&NO_FLAGS_AND_NO_EXTENSION);
+    let mut address = String::new();
     for record in records {
         data.extend_from_slice(&COLUMNS.to_be_bytes());
-        let mut field = |bytes: &[u8]| {
-            data.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
-            data.extend_from_slice(bytes);
+        let mut field = |value: Option<&[u8]>| match value {
+            Some(bytes) => {
+                data.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+                data.extend_from_slice(bytes);
+            }
+            None => data.extend_from_slice(&NULL.to_be_bytes()),
         };
-        field(&record.jti.text());
-        field(record.client_id.as_bytes());
-        field(record.scope.as_bytes());
-        field(record.audience.as_bytes());
-        field(&record.issued_at.to_be_bytes());
-        field(&record.expires_at.to_be_bytes());
-        field(&[u8::from(record.one_time)]);
+        field(Some(&record.jti.text()));
+        field(Some(record.client_id.as_bytes()));
+        field(Some(record.scope.as_bytes()));
+        field(Some(record.audience.as_bytes()));
+        field(Some(&record.issued_at.to_be_bytes()));
+        field(Some(&record.expires_at.to_be_bytes()));
+        field(Some(&[u8::from(record.one_time)]));
+        field(record.secret_id.as_deref().map(str::as_bytes));
+        address.clear();
+        if let Some(client_ip) = record.client_ip {
+            let _ = write!(address, "{client_ip}");
+        }
+        field(record.client_ip.map(|_| address.as_bytes()));
     }
     data.extend_from_slice(&END.to_be_bytes());
     data
@@ -260,6 +314,15 @@ pub struct Walked {
     pub next: Option<TokenId>,
 }
 
+/// Whose records are listed.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The client.
+    pub client_id: ClientId,
+    /// Only tokens that were issued for this secret.
+    pub secret_id: Option<String>,
+}
+
 /// The newest records of a client, at most `limit`, and older than `before` if given.
 ///
 /// There is no index by client, because every insert would have to update it for this query alone.
@@ -270,7 +333,7 @@ pub struct Walked {
 /// The database cannot be reached, or a token id is malformed.
 pub fn of_client(
     conn: &mut Conn,
-    client_id: &ClientId,
+    wanted: &Wanted,
     before: Option<TokenId>,
     limit: usize,
     walk: i64,
@@ -285,9 +348,14 @@ pub fn of_client(
         .first(conn)
         .optional()?;
     let end = last.clone().unwrap_or_default();
-    let found: Vec<StoredToken> = older()
+    let mut records = tokens::table.into_boxed();
+    if let Some(secret_id) = &wanted.secret_id {
+        records = records.filter(tokens::secret_id.eq(secret_id));
+    }
+    let found: Vec<StoredToken> = records
+        .filter(tokens::jti.lt(&before))
         .filter(tokens::jti.ge(&end))
-        .filter(tokens::client_id.eq(client_id.as_str()))
+        .filter(tokens::client_id.eq(wanted.client_id.as_str()))
         .order(tokens::jti.desc())
         .limit(limit as i64 + 1)
         .load(conn)?;
@@ -313,6 +381,8 @@ struct StoredToken {
     issued_at: i64,
     expires_at: i64,
     one_time: bool,
+    secret_id: Option<String>,
+    client_ip: Option<String>,
 }
 
 impl StoredToken {
@@ -325,6 +395,9 @@ impl StoredToken {
             issued_at: self.issued_at,
             expires_at: self.expires_at,
             one_time: self.one_time,
+            secret_id: self.secret_id.map(Into::into),
+            // Not a reason to hide a record: someone may have written another text.
+            client_ip: self.client_ip.and_then(|text| text.parse().ok()),
         })
     }
 }

@@ -128,7 +128,7 @@ impl NewRoute {
     /// # Errors
     /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
-        let route = self.stored(id, now)?;
+        let route = self.stored_route(id, now)?;
         // No request would match.
         normal_path(&self.path).map_err(MalformedRoute::Path)?;
         // Beyond these bounds, no token could satisfy the route.
@@ -144,13 +144,14 @@ impl NewRoute {
         Ok(route)
     }
 
-    /// Builds a route that was stored, perhaps by a version with other rules. One that no token
-    /// satisfies denies every request, one whose path is not in normal form matches none
-    /// ([`PathTemplate::never_matches`]); neither must keep the others from being read.
+    /// Builds a route that was stored earlier. Its scope may be reserved, and scope and audience
+    /// longer than now, because earlier versions allowed that: the route then denies every request,
+    /// and is not left out, because a less strict one could decide in its place. One whose path is
+    /// not in normal form matches none ([`PathTemplate::never_matches`]).
     ///
     /// # Errors
     /// As [`NewRoute::route`].
-    pub fn stored(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
+    pub fn stored_route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let method = self.method.as_deref();
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
         let host = self.host.as_deref();
@@ -319,7 +320,7 @@ mod tests {
             };
             let now = UnixMillis(1);
             assert_eq!(new.route("r".into(), now), Err(MalformedRoute::Path(rejected)));
-            assert!(new.stored("r".into(), now).unwrap().path.never_matches());
+            assert!(new.stored_route("r".into(), now).unwrap().path.never_matches());
         }
         assert!(PathTemplate::stored("/a%20/%2f").is_err());
         assert!(!PathTemplate::parse("/a%20b/{id}").unwrap().never_matches());
@@ -406,7 +407,7 @@ mod tests {
             audience: Some(format!("urn:{}", "x".repeat(600))),
             ..NewRoute::default()
         };
-        assert!(old.stored("r".into(), UnixMillis(0)).is_ok());
+        assert!(old.stored_route("r".into(), UnixMillis(0)).is_ok());
         assert!(old.route("r".into(), UnixMillis(0)).is_err());
     }
 

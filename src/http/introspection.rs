@@ -1,11 +1,12 @@
 //! `POST /introspect`: whether a token is active, and its claims (RFC 7662).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
+use super::access_log::{self, Access};
 use super::admin::schemas;
 use super::auth::bearer;
-use super::auth::client::{Authenticated, FormCredentials, authenticate};
-use super::body;
+use super::auth::client::{FormCredentials, authenticate};
+use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::oauth::error::OAuthError;
@@ -24,7 +25,7 @@ use crate::oauth::request::TokenManagementRequest;
     responses((status = 200, body = schemas::Introspection), schemas::ClientFailures),
     security(("client" = [])),
 )]
-pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn introspect(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut parameters = body::parsed(
         request.headers(),
@@ -39,14 +40,18 @@ pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<H
         client_id: parameters.client_id.take(),
         client_secret: parameters.client_secret.take(),
     };
-    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let caller = worker.caller(&request);
+    let by = authenticate(worker, &caller, form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
-    let visible = claims.filter(|claims| introspection::may_introspect(&client, claims));
+    let visible = claims.filter(|claims| introspection::may_introspect(&by.client, claims));
     let mut builder = HttpResponse::Ok();
     no_store(json(&mut builder));
     Ok(match visible {
-        Some(claims) => builder.body(introspection::active(&claims)),
+        Some(claims) => {
+            access_log::note(Access::Introspected, &caller, &by, &claims.jti);
+            builder.body(introspection::active(&claims))
+        }
         None => builder.body(introspection::INACTIVE),
     })
 }

@@ -1,11 +1,13 @@
 //! HTTP: the endpoints. A handler authenticates the request, parses it, calls the layers below and
 //! formats the response.
 
+mod access_log;
 pub mod admin;
 mod auth;
 mod body;
 mod caller;
 mod challenge;
+pub mod connection;
 mod console;
 mod error;
 mod forward_auth;

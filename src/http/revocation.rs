@@ -1,10 +1,11 @@
 //! `POST /revoke`: revokes a token (RFC 7009).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
+use super::access_log::{self, Access};
 use super::admin::schemas;
-use super::auth::client::{Authenticated, FormCredentials, authenticate};
-use super::body;
+use super::auth::client::{FormCredentials, authenticate};
+use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
@@ -27,7 +28,7 @@ const MAX_CLOCK_ERROR: i64 = 24 * 3600;
     responses((status = 200, body = schemas::Nothing), schemas::ClientFailures),
     security(("client" = [])),
 )]
-pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn revoke(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut parameters = body::parsed(
         request.headers(),
@@ -42,14 +43,15 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         client_id: parameters.client_id.take(),
         client_secret: parameters.client_secret.take(),
     };
-    let Authenticated { client, .. } = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let caller = worker.caller(&request);
+    let by = authenticate(worker, &caller, form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let verified = match worker.keys.verify(&token, now) {
         Err(KeysUnusable::NotLoaded) if worker.shared.readiness.warmed_up().await => worker.keys.verify(&token, now),
         verified => verified,
     };
     if let Ok(claims) = verified? {
-        if *claims.client_id != *client.id.as_str() {
+        if *claims.client_id != *by.client.id.as_str() {
             return Err(OAuthError::AnothersToken.into());
         }
         // A token that expired long ago needs no revocation. One that seems to have expired since
@@ -57,6 +59,7 @@ pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpR
         if now.seconds() < claims.exp + MAX_CLOCK_ERROR {
             let token = InvalidatedToken::from(&claims);
             worker.shared.revocations.revoke(token, now).await?;
+            access_log::note(Access::Revoked, &caller, &by, &claims.jti);
         }
     }
     Ok(no_store(json(&mut HttpResponse::Ok())).body("{}"))

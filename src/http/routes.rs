@@ -33,6 +33,7 @@ pub fn admin_table() -> Vec<Resource> {
     vec![
         at("/metrics").get(metrics::metrics),
         admin_at("/admin/openapi.json").get(admin::openapi),
+        admin_at("/admin/self").get(admin::show_self),
         admin_at("/admin/cache/stats").get(admin::cache_stats),
         admin_at("/admin/cache/clear").post(admin::clear_cache),
         admin_at("/admin/writer/stats").get(admin::writer_stats),

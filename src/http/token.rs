@@ -1,15 +1,17 @@
 //! `POST /token`: the client credentials grant over HTTP (RFC 6749 §4.4).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
+use super::access_log::{self, Access};
 use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
-use super::auth::client::{Authenticated, FormCredentials, authenticate};
-use super::body;
+use super::auth::client::{FormCredentials, authenticate};
+use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
 use crate::oauth::grant;
 use crate::oauth::metadata::TOKEN_PATH;
+use crate::oauth::origin::Origin;
 use crate::oauth::request::TokenRequest;
 use crate::oauth::response;
 
@@ -23,7 +25,7 @@ use crate::oauth::response;
     responses((status = 200, body = TokenResponse), ClientFailures),
     security(("client" = [])),
 )]
-pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn issue(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut token_request = body::parsed(
         request.headers(),
@@ -38,13 +40,15 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
         client_id: token_request.client_id.take(),
         client_secret: token_request.client_secret.take(),
     };
-    let Authenticated { client, secret_id } = authenticate(worker, &worker.caller(&request), form, now).await?;
+    let caller = worker.caller(&request);
+    let by = authenticate(worker, &caller, form, now).await?;
+    let client = &by.client;
     let policy = worker.shared.policy.load();
     let id = worker.token_ids.borrow_mut().next(now);
-    let mut claims = grant::client_credentials(&client, &token_request, &policy, now, id)?;
+    let mut claims = grant::client_credentials(client, &token_request, &policy, now, id)?;
     if claims.aud.is_only(&policy.admin_audience) {
         // A token for `/admin` ends with the secret that obtained it.
-        claims.secret_id = Some(secret_id);
+        claims.secret_id = Some(by.secret_id.clone());
     }
     let alg = client.alg.unwrap_or(policy.alg);
     let sign = || {
@@ -60,7 +64,12 @@ pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpRe
         Err(KeysUnusable::TokenTooLong) => return Err(grant::too_long(&token_request).into()),
         signed => signed?,
     };
-    worker.recorder.record(&claims, now).await?;
+    let origin = Origin {
+        secret_id: by.secret_id.clone(),
+        client_ip: caller.known_address(),
+    };
+    worker.recorder.record(&claims, origin, now).await?;
+    access_log::note(Access::Issued, &caller, &by, &claims.jti);
     worker.metrics.issued(alg, claims.one_time);
     Ok(no_store(json(&mut HttpResponse::Ok())).body(body))
 }

@@ -20,6 +20,7 @@ pub mod imported_secret;
 pub mod introspection;
 mod json;
 pub mod metadata;
+pub mod origin;
 pub mod password_hash;
 pub mod request;
 pub mod resource;

@@ -31,6 +31,12 @@ pub struct StoredSecret {
     pub last_used: LastUsed,
 }
 
+/// Whether a text can be the id of a secret.
+pub fn is_id(text: &str) -> bool {
+    const MAX_ID: usize = 64;
+    (1..=MAX_ID).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
 impl StoredSecret {
     /// A stored secret for one that was just generated. It does not expire.
     pub fn new(secret: &ClientSecret, now: UnixMillis) -> Self {

@@ -20,7 +20,7 @@ use crate::cluster::freshness::MAX_CLIENTS;
 use crate::cluster::keys::Rotation;
 use crate::config;
 use crate::db::changes::RecentChanges;
-use crate::db::{Conn, Db, DbError, changes, clients, deployment, migrations, partitions, routes, signing_keys};
+use crate::db::{Conn, Db, DbError, audit, changes, clients, deployment, migrations, partitions, routes, signing_keys};
 use crate::gateway::route_table::RouteTable;
 use crate::keys::trust::Finding;
 use crate::keys::{KeyEncryptionKey, KeyError, KeyRing, SigningKey};
@@ -191,6 +191,7 @@ fn prepare(
     shared_for: Option<Duration>,
 ) -> Result<Prepared, FatalStartupError> {
     migrations::ensure_current(conn, auto_migrate).map_err(FatalStartupError::Db)?;
+    audit::begin(conn, clock.now()).map_err(FatalStartupError::Db)?;
     // Before the first record is written, so that its partition exists. A failure is not fatal: a
     // long-running reader can block the creation.
     if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {

@@ -16,7 +16,7 @@ use mintage::db::tokens::{self, TokenRecord};
 use mintage::db::{Db, DbError};
 use mintage::records::flush::{Sink, table_sink};
 use mintage::records::queue::NotRecorded;
-use testkit::sample::{NOW, claims};
+use testkit::sample::{NOW, claims, origin};
 use testkit::sqlite::Sqlite;
 use testkit::time::{Time, about};
 use tokio::time::Instant;
@@ -154,7 +154,9 @@ fn group(settings: &mut config::Writer) {
 
 impl Subject {
     async fn record(&self, n: u32) -> Result<(), NotRecorded> {
-        self.recorder.record(&claims("demo", n), self.time.clock.now()).await
+        self.recorder
+            .record(&claims("demo", n), origin(), self.time.clock.now())
+            .await
     }
 
     async fn record_all(&self, numbers: impl IntoIterator<Item = u32>) {
@@ -164,7 +166,9 @@ impl Subject {
     }
 
     async fn record_poison(&self, n: u32) -> Result<(), NotRecorded> {
-        self.recorder.record(&claims("poison", n), self.time.clock.now()).await
+        self.recorder
+            .record(&claims("poison", n), origin(), self.time.clock.now())
+            .await
     }
 
     async fn flush(&self) {
@@ -252,7 +256,7 @@ async fn flush_returns_when_every_record_accepted_before_is_written() {
     subject.table.state().takes = Duration::from_millis(10);
     subject.record(1).await.unwrap();
     subject.time.passes(1).await;
-    other.record(&claims("demo", 2), NOW).await.unwrap();
+    other.record(&claims("demo", 2), origin(), NOW).await.unwrap();
     let later = async {
         // In a queue that is collected before the other one.
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -666,7 +670,7 @@ async fn a_writer_that_dies_sends_the_exit_signal() {
     let sqlite = Sqlite::empty();
     let recorder = writer.recorder(open(&sqlite));
     assert_eq!(
-        recorder.record(&claims("demo", 1), NOW).await,
+        recorder.record(&claims("demo", 1), origin(), NOW).await,
         Err(NotRecorded::Unavailable)
     );
     let exited = tokio::time::timeout(Duration::from_secs(10), exit_signal).await;
@@ -709,7 +713,10 @@ async fn many_threads_lose_nothing_and_keep_their_order() {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             runtime.block_on(async {
                 for n in thread * EACH..(thread + 1) * EACH {
-                    recorder.record(&claims("demo", n), Clock::System.now()).await.unwrap();
+                    recorder
+                        .record(&claims("demo", n), origin(), Clock::System.now())
+                        .await
+                        .unwrap();
                 }
             });
         })

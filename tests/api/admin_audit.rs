@@ -67,7 +67,8 @@ fn every_write_is_an_audit_event_with_actor_and_source() {
             event["at"].as_str().unwrap().ends_with('Z') && event["id"].is_i64(),
             "{event}"
         );
-        assert_eq!(event.as_object().unwrap().len(), 9);
+        assert_eq!(event["hash"].as_str().unwrap().len(), 64);
+        assert_eq!(event.as_object().unwrap().len(), 10);
     }
     assert_eq!(events[7]["detail"]["enabled"], json!({"before": true, "after": false}));
     assert_eq!(events[6]["detail"]["secret_id"], secret["secret_id"]);

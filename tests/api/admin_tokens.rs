@@ -55,9 +55,45 @@ fn a_token_record_has_exactly_these_members() {
         json!({
             "jti": jti(&token), "client_id": client.id, "scope": "orders:read",
             "audience": format!("{ORDERS} urn:example:two"), "issued_at": time("iat"), "expires_at": time("exp"),
-            "one_time": false, "revoked": false,
+            "one_time": false, "secret_id": secret_of(&operator, &client), "client_ip": "127.0.0.1", "revoked": false,
         })
     );
+}
+
+/// The id of the only secret of a client.
+fn secret_of(operator: &Operator, client: &TestClient) -> Value {
+    operator.document(&format!("{}/secrets", path_of(client)))["items"][0]["secret_id"].clone()
+}
+
+#[test]
+fn the_tokens_of_one_secret_are_listed_alone() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let client = app.client(|_| {});
+    let first = secret_of(&operator, &client);
+    let added = operator
+        .post(&format!("{}/secrets", path_of(&client)), &json!({}))
+        .json();
+    let second = client.with_secret(added["client_secret"].as_str().unwrap());
+    let ids: Vec<String> = [&client, &second, &client]
+        .map(|with| jti(&app.issue(with, &[])))
+        .into();
+    listed(&operator, &client, 3);
+    let list =
+        |secret_id: &str, more: &str| operator.document(&format!("{}&secret_id={secret_id}{more}", list_path(&client)));
+    let of_second = list(added["secret_id"].as_str().unwrap(), "");
+    assert_eq!(of_second["items"].as_array().unwrap().len(), 1);
+    assert_eq!(of_second["items"][0]["jti"], ids[1]);
+    let page = list(first.as_str().unwrap(), "&limit=1");
+    assert_eq!(page["items"][0]["jti"], ids[2]);
+    let cursor = page["next_cursor"].as_str().unwrap();
+    let next = list(first.as_str().unwrap(), &format!("&limit=1&cursor={cursor}"));
+    assert_eq!(next["items"][0]["jti"], ids[0]);
+    // The cursor belongs to this secret's list.
+    let other = operator.get(&format!("{}&cursor={cursor}", list_path(&client)));
+    assert_bad_request(&other, "the cursor does not belong to this list");
+    let malformed = operator.get(&format!("{}&secret_id=%00", list_path(&client)));
+    assert_bad_request(&malformed, "secret_id must be letters and digits");
 }
 
 #[test]

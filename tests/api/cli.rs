@@ -219,6 +219,10 @@ fn a_usage_error_exits_with_2_and_one_line() {
         (&["serve", "--port", "1"], "--port"),
         (&["completions", "cmd"], "cmd"),
         (&["audit", "--after", "-1"], "expected a whole number, 0 or more"),
+        (
+            &["audit", "verify", "--accept-unhashed-until", "x"],
+            "expected a whole number, 0 or more",
+        ),
     ] {
         let line = program.run(arguments);
         assert!(line.failed(2).contains(named), "{arguments:?}: {line:?}");
@@ -581,7 +585,7 @@ fn metrics_that_are_open_beyond_this_machine_are_logged_at_the_start() {
             false,
         ),
     ] {
-        let mut serving = testkit::program!().with_database().with_all(more).serve_unready(&[]);
+        let mut serving = testkit::program!().with_database().with_all(more).serve(&[]);
         serving.stop();
         let log = serving.log();
         let line = log.lines().find(|line| line.contains("metrics open to all callers"));
@@ -644,6 +648,15 @@ fn an_update_changes_only_the_named_fields() {
     assert_eq!(update(&["--default-scope", "auto"])["default_scope"], "a c");
     let output = program.run(&["client", "update", &client.id, "--name", "k"]);
     assert_eq!(output.done(), format!("client {} updated\n", client.id));
+    let wider = program.run(&["client", "update", &client.id, "--scope", "a c d"]);
+    assert_eq!(wider.done(), format!("client {} updated\n", client.id));
+    let narrower = program.run(&["client", "update", &client.id, "--scope", "a e"]);
+    let expected = format!(
+        "client {0} updated\nTokens issued before keep the old scope until they expire: `mintage client revoke-tokens \
+         {0}` ends them.\n",
+        client.id
+    );
+    assert_eq!(narrower.done(), expected);
 }
 
 #[test]
@@ -808,6 +821,7 @@ fn the_audit_log_is_printed_as_json_lines_after_a_given_id() {
             "subject",
             "detail",
             "context",
+            "hash",
         ];
         assert_eq!(members(line), BTreeSet::from(expected));
         assert_eq!((&line["actor_kind"], &line["subject"]), (&json!("user"), &json!("a")));

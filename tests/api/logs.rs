@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::http::{Connection, Request};
 use testkit::poll::until;
 use testkit::sqlite::private_keys;
-use testkit::token::token_request;
+use testkit::token::{about_token, jti, token_request};
 use testkit::{Program, Server, TestClient};
 
 const GRANT: &str = "grant_type=client_credentials";
@@ -349,6 +349,41 @@ fn the_warm_path_logs_nothing_at_info() {
     }
     assert_eq!(serving.log(), before);
     serving.stop();
+}
+
+#[test]
+fn the_access_log_at_debug_names_secret_and_client_ip() {
+    let program = testkit::program!()
+        .with_database()
+        .with("RUST_LOG", "info,mintage::http::access_log=debug")
+        .with("MINTAGE_LOG__FORMAT", "json");
+    let client = program.create_client(&["--name", "n", "--scope", "a"]);
+    let secrets = program.run_json(&["client", "secret", "list", &client.id]);
+    let mut serving = program.serve(&[]);
+    let send = |request: Request, id: &str| {
+        let request = request
+            .header("X-Forwarded-For", "192.0.2.7")
+            .header("X-Request-Id", id);
+        request.send(serving.address)
+    };
+    let token = send(token_request(&client, &[]), "id-1").access_token();
+    for (path, id) in [("/introspect", "id-2"), ("/revoke", "id-3"), ("/introspect", "id-4")] {
+        assert_eq!(send(about_token(path, &client, &token), id).status, 200);
+    }
+    serving.stop();
+    let log = serving.log();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines: Vec<Value> = lines.filter(|line| line["level"] == "DEBUG").collect();
+    let events = ["token issued", "token introspected", "token revoked"];
+    assert_eq!(lines.len(), events.len(), "{log}");
+    for (number, (line, event)) in lines.iter().zip(events).enumerate() {
+        let expected = json!({
+            "time": line["time"], "level": "DEBUG", "target": "mintage::http::access_log", "message": event,
+            "client": client.id, "secret_id": secrets["items"][0]["secret_id"], "client_ip": "192.0.2.7",
+            "jti": jti(&token), "request_id": format!("id-{}", number + 1),
+        });
+        assert_eq!(line, &expected);
+    }
 }
 
 #[test]

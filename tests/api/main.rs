@@ -19,6 +19,7 @@ mod admin_instances;
 mod admin_openapi;
 mod admin_secrets;
 mod admin_tokens;
+mod audit_verify;
 mod authority;
 mod bounds;
 mod cli;

@@ -198,6 +198,28 @@ fn without_open_metrics_a_scrape_needs_a_token_with_mintage_read() {
     }
 }
 
+/// A scrape matters most while the database is away.
+#[test]
+fn during_an_outage_a_known_reader_gets_metrics_although_admin_is_unavailable() {
+    let setup = Setup::new().configured(|config| {
+        config.server.open_metrics = false;
+        // The one that issues the token is the one that answers.
+        config.server.workers = 1;
+    });
+    let app = setup.start();
+    let token = app.issue_with_scope("mintage:read");
+    let get = |path: &str| app.send(Request::get(path).bearer(&token));
+    app.sql("ALTER TABLE changes RENAME TO changes_away; ALTER TABLE clients RENAME TO clients_away");
+    eventually("/admin is unavailable", Duration::from_secs(20), || {
+        (get("/admin/keys").status == 503).then_some(())
+    });
+    let scrape = get("/metrics");
+    assert_eq!(scrape.status, 200, "{}", scrape.text());
+    Scrape(scrape.text()).assert_value("mintage_ready", 0.0);
+    assert_eq!(app.send(Request::get("/metrics")).status, 401);
+    app.sql("ALTER TABLE changes_away RENAME TO changes; ALTER TABLE clients_away RENAME TO clients");
+}
+
 #[test]
 fn metrics_accept_only_get_and_head() {
     let app = TestApp::shared();

@@ -5,6 +5,100 @@ use testkit::app::Setup;
 use testkit::http::{Request, Response};
 use testkit::{TestApp, TestClient};
 
+/// The duties that may use an operation that every operator may use.
+const ANY: [&str; 6] = [
+    "mintage:read",
+    "mintage:clients",
+    "mintage:keys",
+    "mintage:routes",
+    "mintage:tokens",
+    "mintage:audit",
+];
+
+/// Every operation of `/admin`, and the duties that may use it, the least privileged first;
+/// `mintage:admin` may use each.
+pub const OPERATIONS: [(&str, &str, &[&str]); 25] = [
+    ("GET", "/admin/openapi.json", &ANY),
+    ("GET", "/admin/self", &ANY),
+    ("GET", "/admin/cache/stats", &["mintage:read"]),
+    ("POST", "/admin/cache/clear", &[]),
+    ("GET", "/admin/writer/stats", &["mintage:read"]),
+    ("GET", "/admin/pool/stats", &["mintage:read"]),
+    ("GET", "/admin/janitor/stats", &["mintage:read"]),
+    (
+        "GET",
+        "/admin/clients",
+        &["mintage:read", "mintage:clients", "mintage:tokens"],
+    ),
+    ("POST", "/admin/clients", &["mintage:clients"]),
+    (
+        "GET",
+        "/admin/clients/{client_id}",
+        &["mintage:read", "mintage:clients", "mintage:tokens"],
+    ),
+    ("PATCH", "/admin/clients/{client_id}", &["mintage:clients"]),
+    ("DELETE", "/admin/clients/{client_id}", &["mintage:clients"]),
+    (
+        "GET",
+        "/admin/clients/{client_id}/secrets",
+        &["mintage:read", "mintage:clients"],
+    ),
+    ("POST", "/admin/clients/{client_id}/secrets", &["mintage:clients"]),
+    (
+        "DELETE",
+        "/admin/clients/{client_id}/secrets/{secret_id}",
+        &["mintage:clients"],
+    ),
+    ("POST", "/admin/clients/{client_id}/revoke-tokens", &["mintage:tokens"]),
+    ("GET", "/admin/tokens", &["mintage:read", "mintage:tokens"]),
+    ("DELETE", "/admin/tokens/{jti}", &["mintage:tokens"]),
+    ("GET", "/admin/keys", &["mintage:read", "mintage:keys"]),
+    ("POST", "/admin/keys/rotate", &["mintage:keys"]),
+    ("GET", "/admin/routes", &["mintage:read", "mintage:routes"]),
+    ("POST", "/admin/routes", &["mintage:routes"]),
+    ("POST", "/admin/routes/explain", &["mintage:read", "mintage:routes"]),
+    ("DELETE", "/admin/routes/{id}", &["mintage:routes"]),
+    ("GET", "/admin/audit", &["mintage:read", "mintage:audit"]),
+];
+
+/// An operation of [`OPERATIONS`], with ids that do not exist.
+pub struct Operation {
+    pub method: &'static str,
+    pub path: String,
+    /// The duties that may use it; `mintage:admin` only if there is none.
+    pub duties: &'static [&'static str],
+}
+
+impl Operation {
+    pub fn all() -> impl Iterator<Item = Self> {
+        OPERATIONS.into_iter().map(|(method, pattern, duties)| {
+            let parts = pattern.split('/');
+            let path: Vec<&str> = parts
+                .map(|part| if part.starts_with('{') { "nobody" } else { part })
+                .collect();
+            Self {
+                method,
+                path: path.join("/"),
+                duties,
+            }
+        })
+    }
+
+    /// A request with a body that would be rejected if it were read before the token.
+    pub fn request(&self) -> Request {
+        Request::new(self.method, &self.path).body("text/plain", "{nonsense")
+    }
+
+    pub fn is_allowed_to(&self, duty: &str) -> bool {
+        duty == "mintage:admin" || self.duties.contains(&duty)
+    }
+
+    /// The scope that the challenge names.
+    pub fn least(&self) -> &'static str {
+        self.duties.first().unwrap_or(&"mintage:admin")
+    }
+}
+
 /// A client that calls `/admin` with a token.
 pub struct Operator<'a> {
     pub app: &'a TestApp,

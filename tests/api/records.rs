@@ -5,11 +5,15 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::SimpleConnection;
 use mintage::config::{self, Durability, WriterMode};
+use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::password_hash::PasswordHash;
+use mintage::oauth::secret_hash::SecretHash;
+use mintage::oauth::stored_secret::StoredSecret;
 use serde_json::Value;
 use testkit::app::{ORDERS, Setup};
 use testkit::http::Request;
 use testkit::poll::until;
-use testkit::token::{about_token, claims, jti};
+use testkit::token::{about_token, claims, jti, token_request};
 use testkit::{TestApp, TestClient, eventually};
 
 fn issue_many(app: &TestApp, client: &TestClient, count: usize) -> Vec<String> {
@@ -47,6 +51,50 @@ fn every_token_is_recorded_without_a_further_request() {
         (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap())
     );
     assert!(!rows[0].one_time);
+}
+
+/// With each way of writing, for a stored digest and a password hash, and for one-time tokens.
+#[test]
+fn a_record_names_the_secret_and_the_client_ip() {
+    for (mode, durability) in [
+        (WriterMode::Batch, Durability::Async),
+        (WriterMode::Batch, Durability::Group),
+        (WriterMode::Sync, Durability::Async),
+    ] {
+        let app = Setup::new()
+            .configured(|config| (config.writer.mode, config.writer.durability) = (mode, durability))
+            .start();
+        let (digest, hashed) = (ClientSecret::generate(), ClientSecret::new("correct horse".into()));
+        let hash = SecretHash::Password(PasswordHash::of(&hashed).into());
+        let client = app.client_with_secret(digest.reveal(), |client| {
+            client.secrets.push(StoredSecret::with_hash(hash, client.created_at));
+            client.secrets[0].id = "digest".into();
+            client.secrets[1].id = "hashed".into();
+        });
+        let ask = |secret: &ClientSecret, forwarded: &str, more: &[(&str, &str)]| {
+            let request = token_request(&client.with_secret(secret.reveal()), more);
+            jti(&request
+                .header("X-Forwarded-For", forwarded)
+                .send(app.address)
+                .access_token())
+        };
+        let expected = [
+            (ask(&digest, "192.0.2.1", &[]), "digest", "192.0.2.1"),
+            (ask(&hashed, "2001:DB8:0::1", &[]), "hashed", "2001:db8::1"),
+            (
+                ask(&digest, "::ffff:192.0.2.3", &[("one_time", "true")]),
+                "digest",
+                "192.0.2.3",
+            ),
+            (ask(&hashed, "not an address", &[]), "hashed", "127.0.0.1"),
+        ];
+        let rows = app.stop().unwrap().recorded(&client);
+        for (jti, secret_id, client_ip) in expected {
+            let row = rows.iter().find(|row| row.jti == jti).unwrap();
+            let origin = (row.secret_id.as_deref(), row.client_ip.as_deref());
+            assert_eq!(origin, (Some(secret_id), Some(client_ip)));
+        }
+    }
 }
 
 #[test]

@@ -179,19 +179,21 @@ fn a_duplicate_record_is_one_row_with_any_partition(store: Store) {
 }
 
 /// The statements of the previous version on the tables that this version has changed.
+/// Writes records as version 0.1 does: it names its seven columns.
+fn insert_as_before(store: &Store, records: &[TokenRecord]) {
+    let row = |record: &TokenRecord| format!("('{}', 'demo', 'a', 'b', 1, {}, false)", record.jti, record.expires_at);
+    let rows: Vec<String> = records.iter().map(row).collect();
+    let insert = format!(
+        "INSERT INTO tokens (jti, client_id, scope, audience, issued_at, expires_at, one_time) VALUES {} ON CONFLICT DO NOTHING",
+        rows.join(", ")
+    );
+    store.run(|conn| Ok(diesel::sql_query(&insert).execute(conn)?));
+}
+
 fn the_statements_of_the_previous_version_still_work(store: Store) {
     let store = store.migrated();
-    let row = |n: u32| {
-        let record = record(n, 10);
-        format!("('{}', 'demo', 'a', 'b', 1, {}, false)", record.jti, record.expires_at)
-    };
-    let insert = format!(
-        "INSERT INTO tokens VALUES {}, {} ON CONFLICT DO NOTHING",
-        row(0),
-        row(1)
-    );
     for _ in 0..2 {
-        store.run(|conn| Ok(diesel::sql_query(&insert).execute(conn)?));
+        insert_as_before(&store, &[record(0, 10), record(1, 10)]);
     }
     assert_eq!(left(&store), 2);
     let jti = record(1, 10).jti;
@@ -298,7 +300,7 @@ fn postgres_existing_records_become_one_partition() {
     while store.number("SELECT count(*) AS value FROM pg_class WHERE relname = 'tokens_default'") > 0 {
         store.run(mintage::db::migrations::down);
     }
-    insert(&store, &[record(0, 1), record(1, 2 * WIDTH)]);
+    insert_as_before(&store, &[record(0, 1), record(1, 2 * WIDTH)]);
     store.run(mintage::db::migrations::up);
     assert_eq!(store.number("SELECT count(*) AS value FROM tokens_default"), 0);
     store.run(|conn| partitions::create_ahead(conn, NOW.seconds()));

@@ -5,6 +5,8 @@
 //! Every query on SQLite and on PostgreSQL: both databases must give the same results.
 
 mod administration;
+mod audit_chain;
+mod authority;
 mod changes;
 mod clients;
 mod connections;
@@ -12,6 +14,7 @@ mod deployment;
 mod expired;
 mod migrations;
 mod replicas;
+mod roles;
 mod secret_usage;
 mod signing_keys;
 mod tokens;

@@ -1,11 +1,11 @@
 //! Token records.
 
-use diesel::sql_types::{BigInt, Bool, Text};
+use diesel::sql_types::{BigInt, Bool, Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl};
 use mintage::db::DbError;
-use mintage::db::tokens::{self, TokenRecord};
+use mintage::db::tokens::{self, TokenRecord, Wanted};
 use mintage::oauth::claims::Audience;
-use testkit::sample::{NOW, claims, id};
+use testkit::sample::{NOW, claims, id, origin};
 
 use crate::{Store, on_both_backends};
 
@@ -21,6 +21,9 @@ on_both_backends! {
     concurrent_batches_do_not_interfere
     the_records_of_a_client_are_listed_newest_first_within_a_bound
     a_walk_reads_back_every_column
+    the_origin_of_a_record_may_be_unknown_in_part
+    the_records_of_one_secret_are_listed_alone
+    a_row_of_the_previous_version_has_no_origin
 }
 
 /// A row as stored in the database.
@@ -40,6 +43,10 @@ struct Row {
     expires_at: i64,
     #[diesel(sql_type = Bool)]
     one_time: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    secret_id: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    client_ip: Option<String>,
 }
 
 fn rows(store: &Store) -> Vec<Row> {
@@ -54,6 +61,13 @@ fn insert(store: &Store, records: &[TokenRecord]) {
     store.run(|conn| tokens::insert_batch(conn, records));
 }
 
+fn wanted(secret_id: Option<&str>) -> Wanted {
+    Wanted {
+        client_id: id("demo"),
+        secret_id: secret_id.map(str::to_owned),
+    }
+}
+
 fn count(store: &Store) -> i64 {
     store.run(tokens::count)
 }
@@ -65,7 +79,7 @@ fn the_records_of_a_client_are_listed_newest_first_within_a_bound(store: Store) 
     let all: Vec<TokenRecord> = (0..20).map(|n| TokenRecord::from(&claims(client_of(n), n))).collect();
     insert(&store, &all);
     let walk = |before, limit, walk| {
-        let walked = store.run(|conn| tokens::of_client(conn, &id("demo"), before, limit, walk));
+        let walked = store.run(|conn| tokens::of_client(conn, &wanted(None), before, limit, walk));
         let numbers: Vec<usize> = walked
             .records
             .iter()
@@ -96,9 +110,9 @@ fn a_walk_reads_back_every_column(store: Store) {
     let mut claims = claims("demo", 7);
     claims.aud = Audience::Many(vec!["https://a.example".into(), "urn:b".into()]);
     claims.one_time = true;
-    let record = TokenRecord::from(&claims);
+    let record = TokenRecord::new(&claims, origin());
     insert(&store, std::slice::from_ref(&record));
-    let walked = store.run(|conn| tokens::of_client(conn, &id("demo"), None, 10, 10));
+    let walked = store.run(|conn| tokens::of_client(conn, &wanted(None), None, 10, 10));
     assert_eq!(walked.records, [record]);
 }
 
@@ -107,7 +121,7 @@ fn a_record_is_written_with_every_column(store: Store) {
     let mut claims = claims("demo", 7);
     claims.aud = Audience::Many(vec!["https://a.example".into(), "urn:b".into()]);
     claims.one_time = true;
-    insert(&store, &[TokenRecord::from(&claims)]);
+    insert(&store, &[TokenRecord::new(&claims, origin())]);
     let expected = Row {
         jti: claims.jti.to_string(),
         client_id: "demo".into(),
@@ -116,8 +130,66 @@ fn a_record_is_written_with_every_column(store: Store) {
         issued_at: NOW.seconds(),
         expires_at: NOW.seconds() + 3600,
         one_time: true,
+        secret_id: Some("first".into()),
+        client_ip: Some("192.0.2.7".into()),
     };
     assert_eq!(rows(&store), [expected]);
+}
+
+/// In batches of one, of a whole statement, and written again.
+fn the_origin_of_a_record_may_be_unknown_in_part(store: Store) {
+    let store = store.migrated();
+    let addresses = [
+        Some([192, 0, 2, 255].into()),
+        None,
+        Some("2001:db8::1:0".parse().unwrap()),
+    ];
+    let mut all: Vec<TokenRecord> = (0..130)
+        .map(|n| TokenRecord {
+            secret_id: (n % 2 == 0).then(|| format!("secret{n}").into()),
+            client_ip: addresses[n as usize % 3],
+            ..TokenRecord::from(&claims("demo", n))
+        })
+        .collect();
+    insert(&store, &all[..50]);
+    insert(&store, &all);
+    all.reverse();
+    let walked = store.run(|conn| tokens::of_client(conn, &wanted(None), None, 200, 200));
+    assert_eq!(walked.records, all);
+    let texts: Vec<_> = rows(&store).into_iter().map(|row| row.client_ip).take(3).collect();
+    assert_eq!(texts, [Some("192.0.2.255".into()), None, Some("2001:db8::1:0".into())]);
+}
+
+fn the_records_of_one_secret_are_listed_alone(store: Store) {
+    let store = store.migrated();
+    let of = |secret: &str, n| TokenRecord {
+        secret_id: Some(secret.into()),
+        ..TokenRecord::from(&claims("demo", n))
+    };
+    let all = [
+        of("first", 1),
+        of("second", 2),
+        of("first", 3),
+        TokenRecord::from(&claims("demo", 4)),
+    ];
+    insert(&store, &all);
+    let walk = |secret: &str| store.run(|conn| tokens::of_client(conn, &wanted(Some(secret)), None, 10, 10));
+    assert_eq!(walk("first").records, [all[2].clone(), all[0].clone()]);
+    assert_eq!(walk("third").records, []);
+}
+
+/// Version 0.1 names its seven columns, also while both versions run.
+fn a_row_of_the_previous_version_has_no_origin(store: Store) {
+    let store = store.migrated();
+    let jti = claims("demo", 1).jti;
+    store.run(|conn| {
+        let columns = "jti, client_id, scope, audience, issued_at, expires_at, one_time";
+        let values = format!("'{jti}', 'demo', 'a', 'urn:a', 1, 2, FALSE");
+        Ok(diesel::sql_query(format!("INSERT INTO tokens ({columns}) VALUES ({values})")).execute(conn)?)
+    });
+    let walked = store.run(|conn| tokens::of_client(conn, &wanted(None), None, 10, 10));
+    let record = &walked.records[0];
+    assert_eq!((record.jti, &record.secret_id, record.client_ip), (jti, &None, None));
 }
 
 fn an_empty_batch_writes_nothing(store: Store) {

@@ -13,6 +13,7 @@ mod browser;
 mod page;
 
 mod appearance;
+mod duties;
 mod files;
 mod managing;
 mod signing_in;

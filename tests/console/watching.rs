@@ -8,7 +8,11 @@ use crate::page::{DESKTOP, Page};
 
 fn overview() -> (Server, TestClient, Page) {
     // The plot of token errors needs more failures per minute than the default limit allows.
-    let server = crate::start_with(&[("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0")]);
+    // Its metrics need a token, as by default.
+    let server = crate::start_with(&[
+        ("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE", "0"),
+        ("MINTAGE_SERVER__OPEN_METRICS", "false"),
+    ]);
     let ops = server.client_with_id("ops", "mintage:admin", &[]);
     let demo = server.client_with_id("demo", "orders:read", &[]);
     let page = Page::console(&server.origin(), DESKTOP);

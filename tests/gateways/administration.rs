@@ -131,10 +131,11 @@ fn the_bearer_token_is_checked_before_the_body_and_the_body_is_bounded() {
         let incomplete = |request: Request| request.header("Content-Length", "10").send_and_close(address);
         assert_problem(&incomplete(Request::to_host(HOST, method, path)), 401);
         assert_problem(&incomplete(Request::to_host(HOST, method, path).bearer(&demo)), 401);
-        assert_problem(
-            &incomplete(Request::to_host(HOST, method, path).bearer(&fixture.reader)),
-            403,
-        );
+        // To explain changes nothing, so a reader may; its body is waited for.
+        if !path.ends_with("explain") {
+            let reader = Request::to_host(HOST, method, path).bearer(&fixture.reader);
+            assert_problem(&incomplete(reader), 403);
+        }
     }
     assert_problem(
         &Request::to_host(HOST, "GET", "/admin/routes").send_and_close(address),

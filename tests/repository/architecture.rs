@@ -18,7 +18,7 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("libsqlite3_sys", &["db/"]),
     ("actix", &["actors/", "server/", "http/", "cli/serve.rs"]),
     ("actix_web", &["server/", "http/", "cli/serve.rs"]),
-    ("rustix", &["process.rs"]),
+    ("rustix", &["process.rs", "cli/principal.rs"]),
     // Without `::`, `redis` is a section of the configuration.
     ("redis::", &["peers/"]),
 ];

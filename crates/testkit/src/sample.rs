@@ -1,11 +1,13 @@
 //! Sample clients and tokens.
 
 use mintage::api::audit::{ActorKind, Principal};
+use mintage::api::authority::Authority;
 use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
+use mintage::oauth::origin::Origin;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::token_id::TokenId;
 use mintage::time::UnixMillis;
@@ -55,6 +57,14 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
     }
 }
 
+/// Where the sample tokens were issued to.
+pub fn origin() -> Origin {
+    Origin {
+        secret_id: "first".into(),
+        client_ip: Some([192, 0, 2, 7].into()),
+    }
+}
+
 /// Enables or disables a client; `false` if it does not exist.
 pub fn set_enabled(conn: &mut Conn, id: &ClientId, enabled: bool, now: UnixMillis) -> Result<bool, DbError> {
     let fields = ClientFields {
@@ -72,5 +82,6 @@ pub fn operator() -> Principal {
         kind: ActorKind::Client,
         source: "127.0.0.1".into(),
         context: serde_json::json!({ "token": "t" }),
+        authority: Authority::Machine,
     }
 }

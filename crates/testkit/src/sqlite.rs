@@ -81,6 +81,8 @@ diesel::table! {
         issued_at -> BigInt,
         expires_at -> BigInt,
         one_time -> Bool,
+        secret_id -> Nullable<Text>,
+        client_ip -> Nullable<Text>,
     }
 }
 
@@ -94,6 +96,8 @@ pub struct TokenRow {
     pub issued_at: i64,
     pub expires_at: i64,
     pub one_time: bool,
+    pub secret_id: Option<String>,
+    pub client_ip: Option<String>,
 }
 
 /// The token records of a client, oldest first.

@@ -1,1 +1,3 @@
-ALTER TABLE audit DROP COLUMN context, DROP COLUMN kind;
+DROP TRIGGER audit_in_order ON audit;
+DROP FUNCTION audit_in_order();
+ALTER TABLE audit DROP COLUMN hash, DROP COLUMN context, DROP COLUMN kind;

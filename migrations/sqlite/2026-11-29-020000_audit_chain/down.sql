@@ -1,2 +1,3 @@
+ALTER TABLE audit DROP COLUMN hash;
 ALTER TABLE audit DROP COLUMN context;
 ALTER TABLE audit DROP COLUMN kind;

@@ -14,6 +14,7 @@ use crate::config::{Durability, Writer, WriterMode};
 use crate::db::Db;
 use crate::db::tokens::{self, TokenRecord};
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::origin::Origin;
 use crate::records::flush::Sink;
 use crate::records::queue::{Ack, NotRecorded, Pending, WorkerQueues};
 use crate::time::UnixMillis;
@@ -113,8 +114,8 @@ impl Recorder {
     ///
     /// # Errors
     /// [`NotRecorded`]: the token must not be sent to the client.
-    pub async fn record(&self, claims: &AccessTokenClaims, now: UnixMillis) -> Result<(), NotRecorded> {
-        let record = TokenRecord::from(claims);
+    pub async fn record(&self, claims: &AccessTokenClaims, origin: Origin, now: UnixMillis) -> Result<(), NotRecorded> {
+        let record = TokenRecord::new(claims, origin);
         // Boxed: otherwise the future of every request would reserve space for the waiting
         // variants.
         if self.writer.settings.mode == WriterMode::Sync {

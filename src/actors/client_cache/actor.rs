@@ -59,6 +59,17 @@ pub struct Lookup {
     pub now: UnixMillis,
 }
 
+/// Look up a client without counting it, except for a load after peers were asked. An operator that
+/// reads the statistics must not appear in them, and the console reads them every second.
+#[derive(Message)]
+#[rtype(result = "Answer")]
+pub struct Current {
+    /// The client's id.
+    pub id: ClientId,
+    /// As in [`Lookup`].
+    pub now: UnixMillis,
+}
+
 /// Forget this client. Acknowledged once no older version of it can be served.
 #[derive(Clone, Message)]
 #[rtype(result = "()")]
@@ -275,13 +286,19 @@ impl Actor for ClientCache {
 impl Handler<Lookup> for ClientCache {
     type Result = Response<Answer>;
 
-    fn handle(&mut self, lookup: Lookup, ctx: &mut Context<Self>) -> Self::Result {
-        match self.remembered(lookup.id.as_str(), lookup.now) {
-            Remembered::Known(client) => Response::reply(Ok(Some(client))),
-            Remembered::Unknown => Response::reply(Ok(None)),
-            Remembered::Stale(client) => self.load(lookup.id, lookup.now, Some(client), ctx),
-            Remembered::Nothing => self.load(lookup.id, lookup.now, None, ctx),
-        }
+    fn handle(&mut self, Lookup { id, now }: Lookup, ctx: &mut Context<Self>) -> Self::Result {
+        self.look_up(id, now, ctx)
+    }
+}
+
+impl Handler<Current> for ClientCache {
+    type Result = Response<Answer>;
+
+    fn handle(&mut self, Current { id, now }: Current, ctx: &mut Context<Self>) -> Self::Result {
+        let counts = self.counts;
+        let answer = self.look_up(id, now, ctx);
+        self.counts = counts;
+        answer
     }
 }
 
@@ -395,6 +412,15 @@ impl Handler<Stats> for ClientCache {
 }
 
 impl ClientCache {
+    fn look_up(&mut self, id: ClientId, now: UnixMillis, ctx: &mut Context<Self>) -> Response<Answer> {
+        match self.remembered(id.as_str(), now) {
+            Remembered::Known(client) => Response::reply(Ok(Some(client))),
+            Remembered::Unknown => Response::reply(Ok(None)),
+            Remembered::Stale(client) => self.load(id, now, Some(client), ctx),
+            Remembered::Nothing => self.load(id, now, None, ctx),
+        }
+    }
+
     /// Joins the running load of a client, or starts one.
     fn load(
         &mut self,
@@ -536,6 +562,14 @@ impl ClientCacheHandle {
     /// [`Unavailable`] when neither memory nor the database has the answer.
     pub async fn lookup(&self, id: ClientId, now: UnixMillis) -> Answer {
         self.0.send(Lookup { id, now }).await.unwrap_or(Err(Unavailable))
+    }
+
+    /// As [`ClientCacheHandle::lookup`], but not counted in the statistics.
+    ///
+    /// # Errors
+    /// As [`ClientCacheHandle::lookup`].
+    pub async fn current(&self, id: ClientId, now: UnixMillis) -> Answer {
+        self.0.send(Current { id, now }).await.unwrap_or(Err(Unavailable))
     }
 
     /// Sends any other message and waits until it is handled; `None` when the cache is gone.

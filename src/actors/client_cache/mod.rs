@@ -5,8 +5,8 @@ mod all;
 mod entries;
 
 pub use actor::{
-    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Lookup, OutageKnown, Remembered,
-    Stats, Tune, Warm,
+    Answer, CacheCounts, Clear, ClientCache, ClientCacheHandle, Current, Invalidate, Lifetimes, Lookup, OutageKnown,
+    Remembered, Stats, Tune, Warm,
 };
 pub use all::ClientCaches;
 pub use entries::MEAN_CLIENT;

@@ -8,9 +8,10 @@ use super::page::{PageParameters, PageRequest, Query};
 use super::schemas::OperatorFailures;
 use crate::api::audit::AuditDocument;
 use crate::api::page::Page;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::{ApiError, no_store};
 use crate::http::state::Worker;
+use crate::oauth::duty::Duty;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type AuditPage = Page<AuditDocument>;
@@ -26,11 +27,11 @@ pub const JSON_LINES: &str = "application/x-ndjson";
     summary = "Who changed what, newest first",
     params(PageParameters),
     responses((status = 200, content((AuditPage = "application/json"), (String = "application/x-ndjson"))), OperatorFailures),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:audit"])),
 )]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadOf(Duty::Audit)).await?;
     let query = Query::of_list(request.query_string(), &[])?;
     let page = PageRequest::read(&query, "audit".into(), |id| id.parse::<i64>().ok())?;
     let admin = &worker.shared.admin;

@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 use super::document;
 use super::schemas::OperatorFailures;
 use crate::actors::client_cache::CacheCounts;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
+use crate::oauth::duty::Duty;
 
 /// The sums over all workers, and the figures of each. `hits + misses` is the number of lookups.
 #[derive(Serialize, ToSchema)]
@@ -44,7 +45,7 @@ struct WorkerStats {
 )]
 pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::Read).await?;
     let shared = &worker.shared;
     let capacity = shared.settings.cache_capacity;
     let mut total = CacheCounts::default();
@@ -78,7 +79,7 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
 )]
 pub async fn clear_cache(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Write)?;
+    require(worker, &worker.caller(&request), Right::WriteOf(Duty::Admin)).await?;
     worker.shared.admin.clear_caches().await;
     Ok(HttpResponse::NoContent().finish())
 }

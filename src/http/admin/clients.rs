@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
-use actix_web::web::{Path, Payload};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -16,10 +16,12 @@ use crate::admin::OperationError;
 use crate::api::client::ClientDocument;
 use crate::api::client_fields::ClientFields;
 use crate::api::page::Page;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client::{Client, ClientId};
+use crate::oauth::duty::Duty;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type ClientPage = Page<ClientDocument>;
@@ -41,11 +43,11 @@ pub struct CreatedClient<'a> {
     summary = "Clients, in the order of their ids",
     params(PageParameters),
     responses((status = 200, body = ClientPage), OperatorFailures),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadClients).await?;
     let query = Query::of_list(request.query_string(), &[])?;
     let page = PageRequest::read(&query, "clients".into(), ClientId::parse)?;
     let admin = &worker.shared.admin;
@@ -65,11 +67,11 @@ pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError
     summary = "Create a client",
     request_body(content = NewClient),
     responses((status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<409>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
     let created = worker.shared.admin.create_client(by, &fields).await?;
     let client = &created.client;
@@ -91,11 +93,11 @@ pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<Htt
     summary = "A client",
     params(("client_id" = String, Path)),
     responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, Failure<404>),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadClients).await?;
     let client = worker.shared.admin.find_client(client_id(&id)?).await?;
     Ok(versioned(document(&ClientDocument::from(&client)), &client))
 }
@@ -109,11 +111,11 @@ pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpR
     params(("client_id" = String, Path), IfMatchParameter),
     request_body(content = ClientFields),
     responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, BodyFailures, Failure<404>, Failure<412>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     let precondition = Precondition::of(request.headers())?;
     let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
     let admin = &worker.shared.admin;
@@ -131,11 +133,11 @@ pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payl
     summary = "Delete a client; its tokens become inactive for good",
     params(("client_id" = String, Path), IfMatchParameter),
     responses((status = 204), OperatorFailures, Failure<404>, Failure<412>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     let precondition = Precondition::of(request.headers())?;
     let admin = &worker.shared.admin;
     let is_expected = move |client: &Client| precondition.matches(client);

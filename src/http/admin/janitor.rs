@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::document;
 use super::schemas::OperatorFailures;
 use crate::actors::janitor::JanitorDocument;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
@@ -21,6 +21,6 @@ use crate::http::state::Worker;
 )]
 pub async fn janitor_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::Read).await?;
     Ok(document(&worker.shared.janitor.document()))
 }

@@ -1,7 +1,6 @@
 //! `/admin/keys`: the signing keys without their private parts, and their rotation on request.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -10,11 +9,13 @@ use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::{document, document_with, principal, read_optional_json};
 use crate::api::key::KeyDocument;
 use crate::api::page::Page;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::keys::rotation::Activation;
 use crate::oauth::alg::Alg;
+use crate::oauth::duty::Duty;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
 type KeyPage = Page<KeyDocument>;
@@ -26,11 +27,11 @@ type KeyPage = Page<KeyDocument>;
     operation_id = "listKeys",
     summary = "The signing keys, oldest first, then the rejected ones",
     responses((status = 200, body = KeyPage), OperatorFailures),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:keys"])),
 )]
 pub async fn list_keys(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::ReadOf(Duty::Keys)).await?;
     let checked = worker.shared.admin.list_keys().await?;
     Ok(document(&KeyDocument::page_of_all(&checked, worker.now())))
 }
@@ -65,11 +66,11 @@ fn parse_alg<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Alg>, 
     summary = "Publish new signing keys, with the times of their activation",
     request_body(content = Rotate),
     responses((status = 201, body = KeyPage), OperatorFailures, BodyFailures, Failure<409>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:keys"])),
 )]
 pub async fn rotate_keys(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request))?;
+    let by = principal(worker, &worker.caller(&request), Duty::Keys).await?;
     let rotate: Rotate = read_optional_json(worker, request.headers(), payload).await?;
     let algs = rotate.alg.map_or(Alg::ALL.to_vec(), |alg| vec![alg]);
     let activation = match rotate.immediately {

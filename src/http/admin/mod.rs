@@ -1,5 +1,5 @@
-//! `/admin`: the HTTP API of operators, behind a bearer token with the scope `mintage:admin`, or
-//! `mintage:read` to read.
+//! `/admin`: the HTTP API of operators, behind a bearer token with a scope that begins with
+//! `mintage:`. `auth/operator.rs` decides what such a scope allows.
 //!
 //! A handler authorizes the request, parses it, calls one operation of
 //! [`crate::admin::Administration`] and shows the outcome. `error.rs` says how failures are
@@ -12,6 +12,7 @@ mod error;
 mod janitor;
 mod keys;
 mod openapi;
+mod operator;
 pub(in crate::http) mod page;
 mod pool;
 mod routes;
@@ -24,17 +25,19 @@ mod writer;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::auth::bearer::{Right, require};
-use super::body;
+use super::auth::operator::{Right, require};
+use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::api::audit::{ActorKind, Principal};
+use crate::api::authority::{Authority, TokenAuthority};
+use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
 use error::bad_request;
 
@@ -44,6 +47,7 @@ pub use clients::{create_client, delete_client, list_clients, show_client, updat
 pub use janitor::janitor_stats;
 pub use keys::{list_keys, rotate_keys};
 pub use openapi::openapi;
+pub use operator::show_self;
 pub use pool::pool_stats;
 pub use routes::{add_route, explain_route, list_routes, remove_route};
 pub use secrets::{add_secret, list_secrets, revoke_secret};
@@ -53,14 +57,21 @@ pub use writer::writer_stats;
 /// The operator that may change something, for the audit log.
 ///
 /// # Errors
-/// As [`require`] with [`Right::Write`].
-fn principal(worker: &Worker, caller: &Caller<'_>) -> Result<Principal, ApiError> {
-    let claims = require(worker, caller, Right::Write)?;
+/// As [`require`] with [`Right::WriteOf`].
+async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<Principal, ApiError> {
+    let operator = require(worker, caller, Right::WriteOf(duty)).await?;
     Ok(Principal {
-        actor: claims.client_id.to_string(),
+        actor: operator.client.id.to_string(),
         kind: ActorKind::Client,
         source: caller.address().to_string(),
-        context: json!({ "token": claims.jti.to_string() }),
+        context: json!({ "token": operator.jti.to_string() }),
+        authority: Authority::Token(TokenAuthority {
+            client: operator.client.id.clone(),
+            jti: operator.jti,
+            secret_id: operator.secret_id,
+            duties: operator.token,
+            needs: duty,
+        }),
     })
 }
 

@@ -13,8 +13,8 @@ use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use super::schemas::{self, OAuthErrorResponse, OperatorFailures};
-use super::{audit, cache, clients, document, janitor, keys, pool, routes, secrets, tokens, writer};
-use crate::http::auth::bearer::{Right, require};
+use super::{audit, cache, clients, document, janitor, keys, operator, pool, routes, secrets, tokens, writer};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::state::Worker;
 use crate::http::{forward_auth, health, introspection, metadata, metrics, revocation, token};
@@ -26,11 +26,11 @@ use crate::http::{forward_auth, health, introspection, metadata, metrics, revoca
     operation_id = "openapi",
     summary = "This document",
     responses((status = 200, body = schemas::OpenApiDocument), OperatorFailures),
-    security(("bearer" = ["mintage:read"])),
+    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:keys"]), ("bearer" = ["mintage:routes"]), ("bearer" = ["mintage:tokens"]), ("bearer" = ["mintage:audit"])),
 )]
 pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::Any).await?;
     Ok(document(&Api::openapi()))
 }
 
@@ -53,6 +53,7 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         metrics::metrics,
         forward_auth::validate,
         openapi,
+        operator::show_self,
         cache::cache_stats,
         cache::clear_cache,
         writer::writer_stats,
@@ -93,7 +94,8 @@ impl Modify for Rules {
     fn modify(&self, document: &mut Document) {
         let components = document.components.get_or_insert_default();
         const CLIENT: &str = "Client id and secret, each form-encoded (RFC 6749 §2.3.1)";
-        const BEARER: &str = "A token of this server for the audience of /admin, which a request for a scope that begins with mintage: yields";
+        const BEARER: &str = "A token of this server for the audience of /admin, which a request for a scope that begins with mintage: yields. \
+            mintage:admin allows every operation";
         let basic = Http::builder().scheme(HttpAuthScheme::Basic).description(Some(CLIENT));
         let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(BEARER));
         components.add_security_scheme("client", SecurityScheme::Http(basic.build()));
@@ -161,11 +163,13 @@ fn mark_optional_body(operation: &mut Operation) {
     }
 }
 
-/// The summary of an operation of operators ends with the scope that it requires.
+/// The summary of an operation of operators ends with the scopes of which it requires one.
 fn append_scope(operation: &mut Operation) {
     let security = serde_json::to_value(&operation.security).unwrap_or_default();
-    if let (Some(summary), Some(scope)) = (&mut operation.summary, security[0]["bearer"][0].as_str()) {
-        summary.push_str(&format!(" ({scope})"));
+    let alternatives = security.as_array().into_iter().flatten();
+    let scopes: Vec<&str> = alternatives.filter_map(|one| one["bearer"][0].as_str()).collect();
+    if let Some(summary) = operation.summary.as_mut().filter(|_| !scopes.is_empty()) {
+        summary.push_str(&format!(" ({})", scopes.join(" or ")));
     }
 }
 

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use super::document;
 use super::schemas::OperatorFailures;
 use crate::actors::batch_writer::WriterStats;
-use crate::http::auth::bearer::{Right, require};
+use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 
@@ -20,7 +20,7 @@ use crate::http::state::Worker;
 )]
 pub async fn writer_stats(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::Read)?;
+    require(worker, &worker.caller(&request), Right::Read).await?;
     let stats = worker.shared.writer.stats().await;
     Ok(document(&stats.ok_or(ApiError::Unavailable)?))
 }

@@ -1,73 +1,13 @@
 //! Bearer tokens (RFC 6750 §2.1) that this server issued: at the admin API, and at `/validate` for
-//! gateways.
+//! gateways. Whether a token is active is decided here; `operator.rs` decides what it allows.
 
-use super::guard;
 use crate::http::caller::{Authorization, Caller};
-use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::activity::is_active;
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
-use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
-
-/// What an admin endpoint requires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// `mintage:admin` or `mintage:read`.
-    Read,
-    /// `mintage:admin`.
-    Write,
-}
-
-impl Right {
-    fn scopes(self) -> &'static [&'static str] {
-        match self {
-            Right::Read => &["mintage:admin", "mintage:read"],
-            Right::Write => &["mintage:admin"],
-        }
-    }
-
-    /// The least privileged of them, for the challenge.
-    fn least_scope(self) -> Scope {
-        let scope = match self {
-            Right::Read => "mintage:read",
-            Right::Write => "mintage:admin",
-        };
-        Scope::parse(scope).expect("both are scope tokens")
-    }
-}
-
-/// The claims of the caller's token, if it is active and has the right.
-///
-/// # Errors
-/// 401 without a token or with an inactive one, 400 for a malformed header, 403 without the scope.
-/// These denials are not limited (P17 is about secrets): a token cannot be guessed, and an operator
-/// must not be locked out because others misuse the same address.
-pub fn require(worker: &Worker, caller: &Caller<'_>, right: Right) -> Result<AccessTokenClaims, ApiError> {
-    let now = worker.now();
-    let token = presented(caller)?;
-    let deny = |denial, error: BearerError| {
-        guard::note(worker, caller, denial, None, now);
-        ApiError::from(error)
-    };
-    // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
-    let policy = worker.shared.policy.load();
-    let claims = active(worker, token, None, now)?;
-    let claims = claims.filter(|claims| claims.aud.is_only(&policy.admin_audience) && !claims.one_time);
-    let Some(claims) = claims else {
-        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken));
-    };
-    if !right.scopes().iter().any(|scope| claims.scope.contains(scope)) {
-        return Err(deny(
-            Denial::InsufficientScope,
-            BearerError::InsufficientScope(right.least_scope()),
-        ));
-    }
-    Ok(claims)
-}
 
 /// The claims of an active token, for `audience` if given. Reads no database.
 ///
@@ -80,10 +20,23 @@ pub fn active(
     audience: Option<&str>,
     now: UnixMillis,
 ) -> Result<Option<AccessTokenClaims>, Unavailable> {
-    let shared = &worker.shared;
-    if !shared.readiness.knows_revocations() {
-        return Err(Unavailable);
+    match worker.shared.readiness.knows_revocations() {
+        true => active_as_known(worker, token, audience, now),
+        false => Err(Unavailable),
     }
+}
+
+/// As [`active`], but by the revocations as last known, however old they are.
+///
+/// # Errors
+/// [`Unavailable`] before the keys are loaded.
+pub fn active_as_known(
+    worker: &Worker,
+    token: &str,
+    audience: Option<&str>,
+    now: UnixMillis,
+) -> Result<Option<AccessTokenClaims>, Unavailable> {
+    let shared = &worker.shared;
     let Ok(claims) = worker.keys.verify(token, now).map_err(|_| Unavailable)? else {
         return Ok(None);
     };

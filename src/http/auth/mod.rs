@@ -5,5 +5,6 @@ pub mod bearer;
 pub mod client;
 mod denial_log;
 pub mod guard;
+pub mod operator;
 
 pub use denial_log::DenialLog;

@@ -38,7 +38,7 @@ function list(place, { session }) {
   more.hidden = true;
   const direct = element('p');
   const create = button('Create client…', () => createDialog(session), 'primary');
-  place.append(heading('Clients', filter, session.mayWrite && create), errorBox, rows, direct, more);
+  place.append(heading('Clients', filter, session.may('clients') && create), errorBox, rows, direct, more);
 
   async function load() {
     const page = await session.get(`/admin/clients?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
@@ -143,13 +143,20 @@ function one(place, { session }, id) {
   function show() {
     const name = element('h1', { tabindex: '-1' }, chosen(client.name), ' ', status(client));
     const focused = document.activeElement.closest?.('.heading') === title && document.activeElement.tagName;
-    title.replaceChildren(name, element('div', { class: 'actions' }, session.mayWrite ? actions() : pill('read-only', 'quiet')));
+    const possible = actions();
+    title.replaceChildren(name, element('div', { class: 'actions' }, possible.length > 0 ? possible : pill('read-only', 'quiet')));
     // The element with the focus was replaced: focus the name, or the button in its place.
     if (focused) (focused === 'H1' ? name : title.querySelector('.actions button') ?? name).focus({ preventScroll: true });
-    const credentials = element('div', { class: 'stack' }, secretsPart(session, client, path), tokensPart(session, client));
+    const credentials = element(
+      'div',
+      { class: 'stack' },
+      session.may('read', 'clients') && secretsPart(session, client, path),
+      session.may('read', 'tokens') && tokensPart(session, client),
+    );
     body.replaceChildren(fieldsPart(), credentials);
   }
 
+  /** The buttons of what the session may do with this client. */
   function actions() {
     const toggle = client.enabled
       ? button('Disable…', () =>
@@ -191,7 +198,8 @@ function one(place, { session }, id) {
         }),
       'danger-quiet',
     );
-    return [toggle, revoke, remove];
+    const may = mayChange(session, client);
+    return [may && toggle, session.may('tokens') && revoke, may && remove].filter(Boolean);
   }
 
   async function change(wanted, done) {
@@ -225,8 +233,11 @@ function one(place, { session }, id) {
     const form = element('form', { submit: send, autocomplete: 'off' }, template('client-fields'), why);
     form.querySelector('.only-new').remove();
     fill(form, client);
-    if (session.mayWrite) form.append(element('div', { class: 'actions' }, latest, reset, save));
+    if (mayChange(session, client)) form.append(element('div', { class: 'actions' }, latest, reset, save));
     else for (const field of form.elements) field.disabled = true;
+    if (session.may('clients') && !session.holds(client.scope)) {
+      form.append(element('p', { class: 'hint' }, 'Read-only: this client has scopes that you do not hold.'));
+    }
     const code = mono(client.client_id);
     const about = element(
       'dl',
@@ -241,7 +252,13 @@ function one(place, { session }, id) {
   loadFirst(element('button'), errorBox, body, load);
 }
 
+/** A new secret, or an enabled client, is worth the scope of the client: only an operator that holds it may give it. */
+function mayChange(session, client) {
+  return session.may('clients') && session.holds(client.scope);
+}
+
 function secretsPart(session, client, path) {
+  const may = mayChange(session, client);
   const errorBox = createErrorBox();
   const rows = element('div', { class: 'rows' });
   const add = button('Add secret…', () =>
@@ -264,7 +281,7 @@ function secretsPart(session, client, path) {
 
   async function load() {
     const { items } = await session.get(`${path}/secrets`);
-    const columns = ['Secret', 'Created', 'Expires', 'Last used', ...(session.mayWrite ? [''] : [])];
+    const columns = ['Secret', 'Created', 'Expires', 'Last used', ...(may ? [''] : [])];
     rows.replaceChildren(table('Secrets', columns, items.map((secret) => row(secret, items.length)), 'No secrets yet. The client cannot authenticate.'));
   }
 
@@ -276,7 +293,7 @@ function secretsPart(session, client, path) {
       expired ? pill('expired', 'quiet') : moment(secret.expires_at, 'no expiry'),
       moment(secret.last_used_at),
     ];
-    if (!session.mayWrite) return cells;
+    if (!may) return cells;
     const revoke = button(
       'Revoke…',
       () =>
@@ -304,7 +321,7 @@ function secretsPart(session, client, path) {
   return element(
     'section',
     { class: 'card part' },
-    element('div', { class: 'heading' }, element('h2', {}, 'Secrets'), session.mayWrite && add),
+    element('div', { class: 'heading' }, element('h2', {}, 'Secrets'), may && add),
     errorBox,
     rows,
   );

@@ -10,14 +10,20 @@ import { routes } from './policy.js';
 import { Session } from './session.js';
 import { Watch } from './watch.js';
 
-const PARTS = { overview, clients, keys, routes, audit };
-const NAMES = { overview: 'Overview', clients: 'Clients', keys: 'Keys', routes: 'Routes', audit: 'Audit' };
+/** The sections, and the duties that open them. */
+const PARTS = {
+  overview: { title: 'Overview', show: overview, duties: ['read'] },
+  clients: { title: 'Clients', show: clients, duties: ['read', 'clients', 'tokens'] },
+  keys: { title: 'Keys', show: keys, duties: ['read', 'keys'] },
+  routes: { title: 'Routes', show: routes, duties: ['read', 'routes'] },
+  audit: { title: 'Audit', show: audit, duties: ['read', 'audit'] },
+};
 
 const byId = (id) => document.getElementById(id);
 const form = byId('sign-in').querySelector('form');
 const main = byId('main');
 
-/** `{ session, watch }` while a client is signed in. */
+/** `{ session, watch }` while a client is signed in; `watch` is `null` without the duty to read. */
 let context = null;
 /** Ends the section that is shown. */
 let leave;
@@ -37,21 +43,27 @@ form.addEventListener('submit', async (event) => {
 });
 
 function begin(session) {
-  const watch = new Watch(session);
+  const watch = session.may('read') ? new Watch(session) : null;
   context = { session, watch };
   session.onEnd = (words) => end(words);
+  session.onChange = () => {
+    watch?.stop();
+    for (const id of ['state', 'version']) byId(id).replaceChildren();
+    begin(session);
+    notify('The duties of this client have changed');
+  };
   byId('user').replaceChildren('Signed in as ', element('bdi', { class: 'mono' }, session.id), session.mayWrite ? '' : ' (read-only)');
   byId('sign-in').hidden = true;
   byId('shell').hidden = false;
-  watch.listen(showState);
-  watch.start();
+  watch?.listen(showState);
+  watch?.start();
   showPart();
 }
 
 /** Removes everything from the page that came with the session. */
 function end(words = '') {
   if (!context) return;
-  context.watch.stop();
+  context.watch?.stop();
   context.session.signOut();
   context = null;
   leave?.();
@@ -72,8 +84,10 @@ function showSignIn(words = '') {
 function showPart() {
   if (!context) return;
   const [name, ...rest] = location.hash.slice(1).split('/');
-  const known = Object.hasOwn(PARTS, name) ? name : 'overview';
+  const allowed = Object.keys(PARTS).filter((part) => context.session.may(...PARTS[part].duties));
+  const known = allowed.includes(name) ? name : allowed[0];
   for (const link of document.querySelectorAll('.tabs a')) {
+    link.hidden = !allowed.includes(link.hash.slice(1));
     const current = link.hash === `#${known}`;
     if (current) link.setAttribute('aria-current', 'page');
     else link.removeAttribute('aria-current');
@@ -81,9 +95,10 @@ function showPart() {
   leave?.();
   closeDialogs();
   main.replaceChildren();
-  document.title = `${NAMES[known]} · Mintage`;
+  document.title = `${PARTS[known].title} · Mintage`;
   try {
-    leave = PARTS[known](main, context, rest.length > 0 ? decodeURIComponent(rest.join('/')) : undefined);
+    const named = known === name && rest.length > 0;
+    leave = PARTS[known].show(main, context, named ? decodeURIComponent(rest.join('/')) : undefined);
   } catch (error) {
     leave = undefined;
     const errorBox = createErrorBox();

@@ -32,7 +32,7 @@ export function keys(place, { session }) {
       }),
     'primary',
   );
-  place.append(heading('Signing keys', session.mayWrite && rotate), errorBox, news, rows);
+  place.append(heading('Signing keys', session.may('keys') && rotate), errorBox, news, rows);
 
   async function load() {
     const { items } = await session.get('/admin/keys');

@@ -318,7 +318,7 @@ function cachePart(cache, session, refresh) {
   );
   const all = table('Client cache of each worker', columns, [...rows, row('all', cache)], 'No worker responded.');
   all.classList.add('numbers');
-  return part('Client caches since start', all, session.mayWrite && element('div', { class: 'actions' }, clear));
+  return part('Client caches since start', all, session.may('admin') && element('div', { class: 'actions' }, clear));
 }
 
 function facts(pairs) {

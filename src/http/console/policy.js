@@ -25,18 +25,17 @@ export function routes(place, { session }) {
       }),
     'primary',
   );
-  place.append(heading('Routes', session.mayWrite && add), errorBox, rows);
-  if (session.mayWrite) place.append(explainPart(session));
+  place.append(heading('Routes', session.may('routes') && add), errorBox, rows, explainPart(session));
 
   async function load() {
     const { items } = await session.get('/admin/routes');
-    const columns = ['Method', 'Host', 'Path', 'Scope', 'Audience', ...(session.mayWrite ? [''] : [])];
+    const columns = ['Method', 'Host', 'Path', 'Scope', 'Audience', ...(session.may('routes') ? [''] : [])];
     rows.replaceChildren(table('Routes', columns, items.map(row), 'No routes yet. /validate denies every request.'));
   }
 
   function row(route) {
     const cells = [orAny(route.method), orAny(route.host), mono(route.path), mono(route.scope), orAny(route.audience, 'default')];
-    if (!session.mayWrite) return cells;
+    if (!session.may('routes')) return cells;
     const remove = button(
       'Remove…',
       () =>

@@ -11,6 +11,11 @@ export class RequestError extends Error {
 
 const NO_RESPONSE = 'The server does not respond. Check that it is running and can be reached from here.';
 const SESSION_ENDED = 'The session has ended: this client can no longer sign in.';
+const NO_DUTY = 'This client has no scope for the console, such as mintage:admin or mintage:read.';
+
+/** The duties that open a section, the most powerful first: a client gets no token with one that it lacks. */
+const DUTIES = ['admin', 'read', 'clients', 'keys', 'routes', 'tokens', 'audit'];
+const WRITING_DUTIES = ['clients', 'keys', 'routes', 'tokens'];
 
 /** A token is renewed after 80 % of its lifetime, which leaves time to retry. */
 const RENEW_AT = 0.8;
@@ -24,37 +29,45 @@ export class Session {
   #secret;
   #method;
   #token;
-  #scope;
+  /** The scope of the token, as a set. */
+  #scopes = new Set();
   #timer;
   #renewal;
   #ended;
 
   /** Called with a message when the session ends without `signOut`. */
   onEnd = () => {};
+  /** Called when the duties of the session have changed. */
+  onChange = () => {};
 
-  /** Signs in with the most powerful scope of the client: admin, or else read-only. */
+  /** Signs in with all duties of the client. */
   static async signIn(id, secret) {
     const session = new Session();
     session.#id = id;
     session.#secret = secret;
-    for (const scope of ['mintage:admin', 'mintage:read']) {
-      try {
-        await session.#authenticate(scope);
-        return session;
-      } catch (error) {
-        if (error.code !== 'invalid_scope') throw error;
-      }
-    }
-    throw new RequestError(403, 'This client has neither the scope mintage:admin nor mintage:read.');
+    await session.#enter();
+    await session.#widen();
+    return session;
   }
 
   get id() {
     return this.#id;
   }
 
+  /** Whether the session has one of these duties. The server decides again about each request. */
+  may(...duties) {
+    return ['admin', ...duties].some((duty) => this.#scopes.has(`mintage:${duty}`));
+  }
+
   /** Whether the session may make changes. */
   get mayWrite() {
-    return this.#scope === 'mintage:admin';
+    return this.may(...WRITING_DUTIES);
+  }
+
+  /** Whether the session holds every duty in a scope; only then may it change a client that has this scope. */
+  holds(scope) {
+    const duties = scope.split(' ').filter((token) => token.startsWith('mintage:'));
+    return this.may('admin') || duties.every((token) => this.#scopes.has(token));
   }
 
   /** Reads a JSON document or a text. */
@@ -62,10 +75,13 @@ export class Session {
     return (await this.send('GET', path)).content;
   }
 
-  /** Sends a request and returns `{ content, etag }`. An invalid token is renewed once. */
+  /**
+   * Sends a request and returns `{ content, etag }`. A token that is denied is renewed once: it may be invalid, or the duties of
+   * the client may have changed.
+   */
   async send(method, path, document, headers = {}) {
     let answer = await this.#ask(method, path, document, headers);
-    if (answer.status === 401 && !this.#ended) {
+    if ([401, 403].includes(answer.status) && !this.#ended) {
       await this.#renew();
       answer = await this.#ask(method, path, document, headers);
     }
@@ -78,10 +94,14 @@ export class Session {
   /** Discards the credentials and revokes the token. */
   signOut() {
     if (this.#ended) return;
-    const form = new URLSearchParams({ token: this.#token });
-    // The response does not matter: this page no longer has the token, and may already be closed.
-    post('/revoke', form, this.#id, this.#secret, this.#method, { keepalive: true }).catch(() => {});
+    this.#revoke(this.#token);
     this.#forget();
+  }
+
+  #revoke(token) {
+    // The response does not matter: this page no longer has the token, and may already be closed.
+    const form = new URLSearchParams({ token });
+    post('/revoke', form, this.#id, this.#secret, this.#method, { keepalive: true }).catch(() => {});
   }
 
   #forget() {
@@ -97,6 +117,34 @@ export class Session {
     return ask(path, { method, headers: all, body });
   }
 
+  /** Requests a token with the most powerful duty of the client. */
+  async #enter() {
+    for (const duty of DUTIES) {
+      try {
+        return await this.#authenticate(`mintage:${duty}`);
+      } catch (error) {
+        if (error.code !== 'invalid_scope') throw error;
+      }
+    }
+    throw new RequestError(403, NO_DUTY);
+  }
+
+  /** Replaces the token by one with all duties of the client, if it has fewer. Whatever fails, the token stays as it is. */
+  async #widen() {
+    if (this.may('admin') || this.#ended) return;
+    try {
+      const answer = await this.#ask('GET', '/admin/self');
+      if (!answer.ok) return;
+      const { available } = await answer.json();
+      if (available.split(' ').every((token) => this.#scopes.has(token)) || this.#ended) return;
+      const narrower = this.#token;
+      await this.#authenticate(available);
+      if (!this.#ended) this.#revoke(narrower);
+    } catch {
+      // The next renewal tries again.
+    }
+  }
+
   /** Requests a token, by the authentication method that has worked, or by the first that does. */
   async #authenticate(scope) {
     const form = new URLSearchParams({ grant_type: 'client_credentials', scope });
@@ -107,12 +155,13 @@ export class Session {
         const { access_token, expires_in } = await answer.json();
         if (this.#ended) return;
         this.#method = method;
-        this.#scope = scope;
+        this.#scopes = new Set(scope.split(' '));
         this.#token = access_token;
         this.#renewIn(expires_in * 1000 * RENEW_AT);
         return;
       }
       const error = await errorOf(answer);
+      if (error.code === 'invalid_scope') this.#method = method;
       // The client may allow only the other method; the response must not reveal that.
       if (error.code !== 'invalid_client' || at === methods.length - 1) throw error;
     }
@@ -130,8 +179,16 @@ export class Session {
   }
 
   async #renewOnce() {
+    const before = this.#scopes;
     try {
-      await this.#authenticate(this.#scope);
+      try {
+        await this.#authenticate([...before].join(' '));
+      } catch (error) {
+        if (error.code !== 'invalid_scope') throw error;
+        // It has lost a duty, and may have others.
+        await this.#enter();
+      }
+      await this.#widen();
     } catch (error) {
       if (this.#ended) throw error;
       if (error.status >= 400 && error.status < 500 && error.status !== 429) {
@@ -143,6 +200,8 @@ export class Session {
       }
       throw error;
     }
+    const text = (scopes) => [...scopes].sort().join(' ');
+    if (!this.#ended && text(before) !== text(this.#scopes)) this.onChange();
   }
 }
 

@@ -30,7 +30,7 @@ export function tokensPart(session, client) {
   }
 
   function show() {
-    const columns = ['Issued', 'Expires', 'Scope', 'Status', ...(session.mayWrite ? [''] : [])];
+    const columns = ['Issued', 'Expires', 'Scope', 'From', 'Status', ...(session.may('tokens') ? [''] : [])];
     // A page covers records of all clients, so it may have none of this client.
     const nothing = cursor ? 'No tokens of this client among the newest records.' : 'No tokens yet.';
     rows.replaceChildren(table('Tokens', columns, known.map(row), nothing));
@@ -38,8 +38,8 @@ export function tokensPart(session, client) {
 
   function row(token) {
     const scope = mono(token.one_time ? `${token.scope} (one-time)` : token.scope);
-    const cells = [stacked(token.issued_at), stacked(token.expires_at), scope, status(token, client)];
-    if (!session.mayWrite) return cells;
+    const cells = [stacked(token.issued_at), stacked(token.expires_at), scope, origin(token), status(token, client)];
+    if (!session.may('tokens')) return cells;
     const revoke = button(
       'Revoke…',
       () =>
@@ -64,6 +64,13 @@ export function tokensPart(session, client) {
   const title = element('div', { class: 'heading' }, element('h2', {}, 'Tokens'), refresh);
   const about = element('p', { class: 'hint' }, 'Newest first. A record appears shortly after its token is issued.');
   return element('section', { class: 'card part' }, title, about, errorBox, rows, more);
+}
+
+/** The client IP, and the secret that the client proved itself with. Unknown in records of an earlier version. */
+function origin(token) {
+  const address = mono(token.client_ip ?? 'unknown');
+  if (token.secret_id === null) return address;
+  return element('span', { class: 'two' }, address, element('small', { class: 'soft' }, `secret ${token.secret_id}`));
 }
 
 /** `revoked` is `null` once a token has expired: the server no longer knows whether it was revoked. */

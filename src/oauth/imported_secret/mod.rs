@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn random_secrets_look_generated() {
-        assert_random_secrets_look_generated(400, 0);
+        assert_random_secrets_look_generated(150, 0);
     }
 
     /// Fewer than 1 in 10,000 of each generator.

@@ -1,0 +1,1 @@
+ALTER TABLE tokens DROP COLUMN client_ip, DROP COLUMN secret_id;
