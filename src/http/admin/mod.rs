@@ -8,6 +8,7 @@
 mod audit;
 mod cache;
 mod clients;
+mod denials;
 mod error;
 mod janitor;
 mod keys;
@@ -28,14 +29,14 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
+use super::audit_trail;
 use super::auth::operator::{Right, require};
 use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use crate::api::audit::{ActorKind, Principal};
+use crate::api::audit::Principal;
 use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
@@ -44,6 +45,7 @@ use error::bad_request;
 pub use audit::list_audit;
 pub use cache::{cache_stats, clear_cache};
 pub use clients::{create_client, delete_client, list_clients, show_client, update_client};
+pub use denials::list_denials;
 pub use janitor::janitor_stats;
 pub use keys::{list_keys, rotate_keys};
 pub use openapi::openapi;
@@ -60,11 +62,8 @@ pub use writer::writer_stats;
 /// As [`require`] with [`Right::WriteOf`].
 async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<Principal, ApiError> {
     let operator = require(worker, caller, Right::WriteOf(duty)).await?;
+    let by = audit_trail::operator(caller, &operator.client.id, operator.jti, &operator.secret_id);
     Ok(Principal {
-        actor: operator.client.id.to_string(),
-        kind: ActorKind::Client,
-        source: caller.address().to_string(),
-        context: json!({ "token": operator.jti.to_string() }),
         authority: Authority::Token(TokenAuthority {
             client: operator.client.id.clone(),
             jti: operator.jti,
@@ -72,6 +71,7 @@ async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<P
             duties: operator.token,
             needs: duty,
         }),
+        ..by
     })
 }
 

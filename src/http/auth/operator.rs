@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::bearer::{self, presented};
 use super::guard;
+use crate::http::audit_trail::AdminCaller;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -102,10 +103,18 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
     let now = worker.now();
     let deny = |denial, client: Option<&ClientId>, error: BearerError| {
         guard::note(worker, caller, denial, client, now);
+        caller.mark(AdminCaller::Denied {
+            client: client.cloned(),
+            reason: denial,
+        });
         ApiError::from(error)
     };
-    let inactive = || deny(Denial::InvalidToken, None, BearerError::InvalidToken);
-    let claims = active(worker, presented(caller)?, None, now)?;
+    let token = presented(caller)?;
+    let inactive = || {
+        let client = bearer::client_of(worker, token, now);
+        deny(Denial::InvalidToken, client.as_ref(), BearerError::InvalidToken)
+    };
+    let claims = active(worker, token, None, now)?;
     // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
     let for_admin = |claims: &AccessTokenClaims| {
         !claims.one_time && claims.aud.is_only(&worker.shared.policy.load().admin_audience)
@@ -123,13 +132,20 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
     let token = Duties::held(&claims.scope);
     let held = token & Duties::held(&client.scope);
     match claims.secret_id.filter(is_valid).filter(|_| right.allows(held)) {
-        Some(secret_id) => Ok(Operator {
-            jti: claims.jti,
-            client,
-            secret_id,
-            token,
-            held,
-        }),
+        Some(secret_id) => {
+            caller.mark(AdminCaller::Operator {
+                client: client.id.clone(),
+                jti: claims.jti,
+                secret_id: secret_id.clone(),
+            });
+            Ok(Operator {
+                jti: claims.jti,
+                client,
+                secret_id,
+                token,
+                held,
+            })
+        }
         None => {
             let error = BearerError::InsufficientScope(right.least().scope());
             // The signature is ours, so the client exists and the log may name it.

@@ -325,14 +325,13 @@ impl Connection {
 
     /// Whether the connection can be evicted: it waits for its peer only, and does not end yet.
     pub fn evictable(&self) -> Option<Evictable> {
-        if self.ending.get().is_some() {
+        // One whose stream was not polled yet may have a request that nobody has looked at.
+        if self.ending.get().is_some() || self.waker.borrow().is_none() {
             return None;
         }
         let just_now = self.worker.now.get() - self.since.get() < JUST_SERVED.as_millis() as u64;
         match self.phase.get() {
             _ if self.is_blocked() => Some(Evictable::Unfinished),
-            // Its request may wait in the kernel.
-            Phase::New if self.waker.borrow().is_none() => None,
             Phase::New if just_now => Some(Evictable::Unfinished),
             Phase::Idle if just_now => Some(Evictable::JustServed),
             Phase::New | Phase::Idle | Phase::Draining => Some(Evictable::Idle),

@@ -136,13 +136,15 @@ impl<S: Transport> GuardedStream<S> {
         };
         self.head_ended = true;
         let mut ahead = self.scan;
-        let behind = match ahead.end(&bytes[end..]) {
+        let next = &bytes[end..];
+        let next = &next[..next.len().min(MAX_CHUNKS)];
+        let behind = match ahead.end(next) {
             // Another head: it waits for the response to this one.
             Some(_) => 0,
             // The body, usually.
             None => {
                 self.scan = ahead;
-                bytes.len() - end
+                next.len()
             }
         };
         self.connection.head_delivered(end, Some(behind));
