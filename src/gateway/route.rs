@@ -142,9 +142,8 @@ impl NewRoute {
         Ok(route)
     }
 
-    /// Builds a route that was stored earlier. Its scope may be reserved, and scope and audience
-    /// longer than now, because earlier versions allowed that: the route then denies every request,
-    /// and is not left out, because a less strict one could decide in its place.
+    /// Builds a route that was stored, perhaps by a version with other rules. One that no
+    /// token satisfies denies every request, and must not keep the others from being read.
     ///
     /// # Errors
     /// As [`NewRoute::route`].

@@ -7,13 +7,12 @@
 //! upstream must not disagree about which request is authorized.
 
 use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
-use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
-use super::auth::bearer::{active_when_warm, presented};
+use super::auth::bearer::{self, active_when_warm, presented};
 use super::auth::guard;
-use super::body;
+use super::body::{self, Payload};
 use super::error::{ApiError, no_store};
 use super::state::Worker;
 use crate::gateway::host::{MAX_HOST, normal_host};
@@ -21,6 +20,7 @@ use crate::gateway::route::Route;
 use crate::gateway::route_table::Denied;
 use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
 use crate::unavailable::Unavailable;
@@ -61,10 +61,11 @@ struct Original<'r> {
 pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let caller = worker.caller(&request);
-    let deny = |denial, error: ApiError| {
-        guard::note(worker, &caller, denial, None, worker.now());
+    let deny_to = |client: Option<ClientId>, denial, error: ApiError| {
+        guard::note(worker, &caller, denial, client.as_ref(), worker.now());
         error
     };
+    let deny = |denial, error| deny_to(None, denial, error);
     require_gateway(worker, &request).map_err(|why| deny(Denial::UntrustedPeer, ApiError::Denied(why)))?;
     let original = original(&request).map_err(|why| deny(Denial::AmbiguousRequest, ApiError::Denied(why)))?;
     let mut table = worker.shared.routes.load();
@@ -76,12 +77,16 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
         .decide(original.method, original.host, original.target)
         .map_err(|denied| deny(reason(denied), ApiError::Denied(denied.text())))?;
     let token = presented(&caller)?;
-    let claims = active_for(worker, route, token)
-        .await?
-        .ok_or_else(|| deny(Denial::InvalidToken, BearerError::InvalidToken.into()))?;
+    let inactive = || {
+        let client = bearer::client_of(worker, token, worker.now());
+        deny_to(client, Denial::InvalidToken, BearerError::InvalidToken.into())
+    };
+    let claims = active_for(worker, route, token).await?.ok_or_else(inactive)?;
     if !claims.scope.covers(&route.scope) {
         let error = BearerError::InsufficientScope(route.scope.clone());
-        return Err(deny(Denial::InsufficientScope, error.into()));
+        // The signature is ours, so the client exists and the log may name it.
+        let client = ClientId::parse(&claims.client_id);
+        return Err(deny_to(client, Denial::InsufficientScope, error.into()));
     }
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
         return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
@@ -91,7 +96,7 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
     body::read(payload, settings, settings.max_body).await?;
     // The last step: a request that is denied must not redeem the token.
     if claims.one_time && !redeem(worker, &claims).await? {
-        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));
+        return Err(inactive());
     }
     Ok(allowed(&claims))
 }

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
-use actix_web::web::{Path, Payload};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::api::client::ClientDocument;
 use crate::api::client_fields::ClientFields;
 use crate::api::page::Page;
 use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client::{Client, ClientId};

@@ -2,7 +2,7 @@
 //! replace an old one without an outage.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Path, Payload};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +16,7 @@ use crate::admin::SecretLifetimes;
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
 use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::duty::Duty;
