@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+    /// `[audit]`
+    pub audit: Audit,
 }
 
 impl Config {
@@ -430,4 +432,12 @@ pub enum LogFormat {
     Text,
     /// One JSON object per event.
     Json,
+}
+
+/// `[audit]`: the audit log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Whether successful reads of operators are events too.
+    pub reads: bool,
 }

@@ -20,7 +20,12 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("actix_web", &["server/", "http/", "cli/serve.rs"]),
     (
         "rustix",
-        &["process.rs", "cli/principal.rs", "config/permissions.rs", "server/connections/limits.rs"],
+        &[
+            "process.rs",
+            "cli/principal.rs",
+            "config/permissions.rs",
+            "server/connections/limits.rs",
+        ],
     ),
     // Without `::`, `redis` is a section of the configuration.
     ("redis::", &["peers/"]),
