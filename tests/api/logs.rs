@@ -241,7 +241,8 @@ fn panics_with_a_secret() {
         assert!(std::thread::spawn(panic).join().is_err());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let stopped: Result<(), _> = runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
+    let stopped: Result<(), _> =
+        runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
     eprintln!("{}", DbError::stopped(stopped.unwrap_err()));
 }
 
