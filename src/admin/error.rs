@@ -1,8 +1,9 @@
 //! [`OperationError`]: why an operation failed, told apart by what the operator can do about it.
 
 use crate::api::client_fields::MalformedClient;
-use crate::db::DbError;
+use crate::db::{DbError, NotAuthorized};
 use crate::gateway::route::MalformedRoute;
+use crate::oauth::duty::Duty;
 
 /// Why an operation failed. After [`OperationError::Unavailable`] and [`OperationError::Internal`]
 /// the change may have been committed all the same; after any other error it was not.
@@ -28,6 +29,10 @@ pub enum OperationError {
     TooManySecrets,
     /// The client is not the version that the caller meant to change.
     VersionMismatch,
+    /// The operator does not have this duty any more. It had it when the request began.
+    AuthorityLost(Duty),
+    /// The client has, or would get, a reserved scope that the operator does not hold.
+    NotHeld,
     /// A member of the client is malformed.
     MalformedClient(MalformedClient),
     /// The route is malformed.
@@ -45,6 +50,8 @@ pub(super) fn failed(error: DbError) -> OperationError {
     match error {
         DbError::Unavailable(_) | DbError::Disconnected(_) => OperationError::Unavailable,
         DbError::Conflict => OperationError::AlreadyExists,
+        DbError::NotAuthorized(NotAuthorized::Lost(duty)) => OperationError::AuthorityLost(duty),
+        DbError::NotAuthorized(NotAuthorized::NotHeld) => OperationError::NotHeld,
         DbError::Inconsistent(_) | DbError::Query(_) => {
             log::error!(error:%; "admin request failed");
             OperationError::Internal

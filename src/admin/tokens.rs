@@ -114,8 +114,13 @@ impl Administration {
     }
 }
 
-/// Whatever the cause, the operator has to try again.
+/// Whatever the cause, the operator has to try again, unless it may not do this any more.
 fn not_revoked(error: DbError) -> OperationError {
-    log::warn!(error:%; "revocation not written");
-    OperationError::Unavailable
+    match error {
+        DbError::NotAuthorized(_) => failed(error),
+        error => {
+            log::warn!(error:%; "revocation not written");
+            OperationError::Unavailable
+        }
+    }
 }

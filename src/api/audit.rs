@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use strum::{EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
+use super::authority::Authority;
+
 /// The actor of an event and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
@@ -19,6 +21,8 @@ pub struct Principal {
     pub source: String,
     /// An object of what else is known about the actor.
     pub context: Value,
+    /// Why the actor may change something. It is no part of the event.
+    pub authority: Authority,
 }
 
 impl Principal {
@@ -29,6 +33,7 @@ impl Principal {
             kind: ActorKind::Server,
             source: source.into(),
             context: json!({}),
+            authority: Authority::Machine,
         }
     }
 }

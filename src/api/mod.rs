@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC. No document contains a secret or a private key.
 
 pub mod audit;
+pub mod authority;
 pub mod client;
 pub mod client_fields;
 pub mod denial;

@@ -8,6 +8,7 @@
 use serde_json::{Map, Value};
 
 use crate::api::audit::{ActorKind, Principal};
+use crate::api::authority::Authority;
 
 /// Characters of a claim in the audit log. Longer ones are cut off.
 const MAX_CLAIM: usize = 64;
@@ -27,6 +28,7 @@ pub fn of_process() -> Principal {
         context: context(&read("/proc/self/loginuid"), |name| {
             std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
         }),
+        authority: Authority::Machine,
     }
 }
 

@@ -95,8 +95,14 @@ pub struct Server {
     pub client_ip_proxies: TrustedProxies,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
-    /// How long the head and the body of a request may each take to arrive.
+    /// How long a request may take to arrive, and how long a peer may take to read some of a response.
     pub request_timeout: Duration,
+    /// Maximum number of connections to the main listener; 0 for what the limit of open files
+    /// allows, at most 10,000.
+    pub max_connections: usize,
+    /// Maximum number of connections from one address; 0 for a quarter of all. Proxies have no
+    /// such maximum.
+    pub max_connections_per_address: usize,
 }
 
 impl Default for Server {
@@ -114,6 +120,8 @@ impl Default for Server {
             client_ip_proxies: TrustedProxies::NONE,
             max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
+            max_connections: 0,
+            max_connections_per_address: 0,
         }
     }
 }

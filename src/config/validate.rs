@@ -52,6 +52,12 @@ impl Config {
             (MAX_FORM..=MAX_BODY).contains(&server.max_body.0),
         )?;
         positive("server.request_timeout", server.request_timeout)?;
+        for (key, max) in [
+            ("server.max_connections", server.max_connections),
+            ("server.max_connections_per_address", server.max_connections_per_address),
+        ] {
+            require(key, "at most 1000000", max <= 1_000_000)?;
+        }
         positive("server.shutdown_timeout", server.shutdown_timeout)?;
         positive("server.keep_alive", server.keep_alive)?;
         require(

@@ -5,28 +5,31 @@ use diesel::prelude::*;
 use serde_json::json;
 
 use super::audit_chain::{LineContent, LineHash, follow};
+use super::authority;
 use super::conn::Conn;
 use super::error::DbError;
 use super::locks;
 use super::schema::audit;
 use crate::api::audit::{Action, ActorKind, AuditDocument, AuditEvent, Principal};
 use crate::encoding::hex;
+use crate::oauth::duty::Duties;
 use crate::time::UnixMillis;
 
-/// Runs `work` and writes its event in one transaction. `work` returns no event if it changed
-/// nothing.
+/// Authorizes an operator, runs `work` and writes its event, in one transaction. `work` receives the
+/// duties that the operator holds, and returns no event if it changed nothing.
 ///
 /// # Errors
-/// The error of `work`, or the database rejects the statement or cannot be reached. Nothing is
-/// changed then.
+/// [`DbError::NotAuthorized`], the error of `work`, or the database rejects the statement or cannot
+/// be reached. Nothing is changed then.
 pub fn audited<T>(
     conn: &mut Conn,
     principal: &Principal,
     now: UnixMillis,
-    work: impl FnOnce(&mut Conn) -> Result<(T, Option<AuditEvent>), DbError>,
+    work: impl FnOnce(&mut Conn, Duties) -> Result<(T, Option<AuditEvent>), DbError>,
 ) -> Result<T, DbError> {
     conn.write(|conn| {
-        let (value, event) = work(conn)?;
+        let held = authority::held(conn, principal, now)?;
+        let (value, event) = work(conn, held)?;
         if let Some(event) = event {
             append(conn, principal, now, &event)?;
         }

@@ -101,6 +101,8 @@ pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbErr
 /// [`DbError::Conflict`] if the id is taken.
 pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
+        // Locked first, as in every change of a client. Otherwise two writers could deadlock.
+        locks::wait_for_log(conn)?;
         diesel::insert_into(clients::table)
             .values(ClientRow::from(client))
             .execute(conn)?;

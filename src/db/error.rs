@@ -5,6 +5,8 @@ use std::fmt;
 use diesel::result::{DatabaseErrorKind, Error};
 use tokio::task::JoinError;
 
+use crate::oauth::duty::Duty;
+
 /// A call to the database failed. The text is for the log; clients never receive it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DbError {
@@ -19,6 +21,24 @@ pub enum DbError {
     Inconsistent(String),
     /// The database rejected the statement. The same call will fail again.
     Query(String),
+    /// The operator may not do this. Nothing is changed.
+    NotAuthorized(NotAuthorized),
+}
+
+/// Why an operator may not change something, at the moment of the change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAuthorized {
+    /// The operator does not have this duty any more: its scope, its client, its secret or its
+    /// token has ended since the request was authorized.
+    Lost(Duty),
+    /// The client has, or would get, a reserved scope that the operator does not hold.
+    NotHeld,
+}
+
+impl From<NotAuthorized> for DbError {
+    fn from(why: NotAuthorized) -> Self {
+        Self::NotAuthorized(why)
+    }
 }
 
 impl DbError {
@@ -54,6 +74,10 @@ impl fmt::Display for DbError {
             Self::Conflict => f.write_str("it exists already"),
             Self::Inconsistent(what) => write!(f, "the database is inconsistent: {what}"),
             Self::Query(cause) => write!(f, "database error: {cause}"),
+            Self::NotAuthorized(NotAuthorized::Lost(duty)) => write!(f, "the operator lacks {}", duty.name()),
+            Self::NotAuthorized(NotAuthorized::NotHeld) => {
+                f.write_str("the operator does not hold every scope that begins with mintage: of the client")
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod audit_chain;
+mod authority;
 pub mod changes;
 pub mod client_status;
 pub mod clients;
@@ -43,7 +44,7 @@ use endpoint::Endpoint;
 
 pub use conn::{Backend, Conn};
 pub use endpoint::{PoolSettings, PoolStats};
-pub use error::DbError;
+pub use error::{DbError, NotAuthorized};
 
 /// The handle to the database. Clones share the pools.
 #[derive(Clone)]

@@ -37,6 +37,15 @@ pub fn revoke(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Resu
     })
 }
 
+/// Whether a token was revoked.
+///
+/// # Errors
+/// The database cannot be reached.
+pub(super) fn contains(conn: &mut Conn, jti: &TokenId) -> Result<bool, DbError> {
+    let found: i64 = revocations::table.find(jti.to_string()).count().get_result(conn)?;
+    Ok(found > 0)
+}
+
 /// Redeems a one-time token. Returns `true` for the single caller that redeemed it.
 ///
 /// # Errors

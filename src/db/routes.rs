@@ -97,7 +97,7 @@ impl RouteRow {
             host: self.host,
             audience: self.audience,
         };
-        new.stored(self.id.clone(), UnixMillis(self.created_at_ms))
+        new.stored_route(self.id.clone(), UnixMillis(self.created_at_ms))
             .map_err(|malformed| DbError::Inconsistent(format!("route {:?}: {malformed}", self.id)))
     }
 }

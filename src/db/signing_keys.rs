@@ -10,6 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::audit;
+use super::authority;
 use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
@@ -269,7 +270,8 @@ impl Rotated {
 /// # Errors
 /// The database rejects the statement or cannot be reached. [`DbError::Inconsistent`] if a new key
 /// is encrypted and the stored keys are not, or the reverse: the instances have different
-/// `keys.encryption_key`, and some of them could not use the key.
+/// `keys.encryption_key`, and some of them could not use the key. [`DbError::NotAuthorized`] if the
+/// operator may not rotate keys any more.
 pub fn rotate(
     conn: &mut Conn,
     clock: &Clock,
@@ -282,6 +284,7 @@ pub fn rotate(
     conn.write(|conn| {
         locks::wait_for_log(conn)?;
         let now = clock.now();
+        authority::held(conn, by, now)?;
         let before = records(conn, encryption_key)?.believed;
         let mut published = Vec::new();
         for publication in decide(&before, now) {

@@ -2,7 +2,8 @@
 //! audit event in one transaction.
 //!
 //! Each function returns the errors of the function without audit that it calls: the database
-//! rejects the statement or cannot be reached. Nothing is changed then.
+//! rejects the statement or cannot be reached. If the operator is not or no longer authorized, it
+//! is [`DbError::NotAuthorized`]. Nothing is changed then.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,7 @@ use super::clients::{self, Changed};
 use super::conn::Conn;
 use super::error::DbError;
 use super::secrets::{self, Added};
-use super::{client_status, revocations, routes};
+use super::{authority, client_status, revocations, routes};
 use crate::api::audit::{Action, AuditEvent, Principal, difference};
 use crate::api::client::ClientDocument;
 use crate::api::route::RouteDocument;
@@ -29,7 +30,8 @@ use crate::time::UnixMillis;
 /// # Errors
 /// [`DbError::Conflict`] if the id is taken.
 pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
-    audited(conn, by, client.created_at, |conn| {
+    audited(conn, by, client.created_at, |conn, held| {
+        authority::require(held, &client.scope)?;
         clients::insert(conn, client)?;
         Ok(((), event(Action::ClientCreate, client.id.as_str(), created(client))))
     })
@@ -40,7 +42,7 @@ pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result
 /// # Errors
 /// See the module.
 pub fn replace_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
-    audited(conn, by, client.updated_at, |conn| {
+    audited(conn, by, client.updated_at, |conn, _| {
         clients::replace(conn, client)?;
         Ok(((), event(Action::ClientCreate, client.id.as_str(), created(client))))
     })
@@ -113,10 +115,12 @@ pub fn change_client<E>(
     now: UnixMillis,
     change: impl FnOnce(&Client) -> Result<Client, E>,
 ) -> Result<Changed<E>, DbError> {
-    audited(conn, by, now, |conn| {
+    audited(conn, by, now, |conn, held| {
         let changed = clients::change(conn, id, now, change)?;
         let event = match &changed {
             Changed::Done { before, after } => {
+                authority::require(held, &before.scope)?;
+                authority::require(held, &after.scope)?;
                 let (before, after) = (ClientDocument::from(&**before), ClientDocument::from(&**after));
                 event(Action::ClientUpdate, id.as_str(), difference(&before, &after))
             }
@@ -148,15 +152,21 @@ pub fn delete_client_if(
     now: UnixMillis,
     suits: impl FnOnce(&Client) -> bool,
 ) -> Result<Deleted, DbError> {
-    conn.write(|conn| {
+    audited(conn, by, now, |conn, held| {
         // First, because the lock of the change log also keeps other writers from changing the
         // client.
         changes::append(conn, &Change::Client(id.clone()), now)?;
-        match clients::find(conn, id)? {
-            None => Ok(Deleted::Missing),
-            Some(client) if !suits(&client) => Ok(Deleted::Rejected),
-            Some(_) => delete_client(conn, by, id, now).map(|_| Deleted::Done),
-        }
+        let deleted = match clients::find(conn, id)? {
+            None => Deleted::Missing,
+            Some(client) if !suits(&client) => Deleted::Rejected,
+            Some(client) => {
+                authority::require(held, &client.scope)?;
+                clients::delete(conn, id, now)?;
+                Deleted::Done
+            }
+        };
+        let event = event_if(deleted == Deleted::Done, Action::ClientDelete, id.as_str(), json!({}));
+        Ok((deleted, event))
     })
 }
 
@@ -165,7 +175,8 @@ pub fn delete_client_if(
 /// # Errors
 /// See the module.
 pub fn delete_client(conn: &mut Conn, by: &Principal, id: &ClientId, now: UnixMillis) -> Result<bool, DbError> {
-    audited(conn, by, now, |conn| {
+    audited(conn, by, now, |conn, held| {
+        authority::require_for(conn, held, id)?;
         let deleted = clients::delete(conn, id, now)?;
         Ok((deleted, event_if(deleted, Action::ClientDelete, id.as_str(), json!({}))))
     })
@@ -182,7 +193,8 @@ pub fn revoke_client_tokens(
     id: &ClientId,
     now: UnixMillis,
 ) -> Result<Option<UnixMillis>, DbError> {
-    audited(conn, by, now, |conn| {
+    // To take away is not to grant, so the scope of the client does not matter.
+    audited(conn, by, now, |conn, _| {
         if clients::find(conn, id)?.is_none() {
             return Ok((None, None));
         }
@@ -203,7 +215,8 @@ pub fn add_secret(
     secret: &StoredSecret,
     others_end: Option<UnixMillis>,
 ) -> Result<Added, DbError> {
-    audited(conn, by, secret.created_at, |conn| {
+    audited(conn, by, secret.created_at, |conn, held| {
+        authority::require_for(conn, held, id)?;
         let added = secrets::add(conn, id, secret, others_end)?;
         let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
         let detail = json!({
@@ -229,7 +242,8 @@ pub fn revoke_secret(
     secret_id: &str,
     now: UnixMillis,
 ) -> Result<bool, DbError> {
-    audited(conn, by, now, |conn| {
+    audited(conn, by, now, |conn, held| {
+        authority::require_for(conn, held, id)?;
         let revoked = secrets::revoke(conn, id, secret_id, now)?;
         let detail = json!({ "secret_id": secret_id });
         Ok((revoked, event_if(revoked, Action::SecretRevoke, id.as_str(), detail)))
@@ -241,7 +255,7 @@ pub fn revoke_secret(
 /// # Errors
 /// [`DbError::Conflict`] if a route for the same method, host and path exists.
 pub fn add_route(conn: &mut Conn, by: &Principal, route: &Route) -> Result<(), DbError> {
-    audited(conn, by, route.created_at, |conn| {
+    audited(conn, by, route.created_at, |conn, _| {
         routes::insert(conn, route)?;
         Ok((
             (),
@@ -255,7 +269,7 @@ pub fn add_route(conn: &mut Conn, by: &Principal, route: &Route) -> Result<(), D
 /// # Errors
 /// See the module.
 pub fn remove_route(conn: &mut Conn, by: &Principal, id: &str, now: UnixMillis) -> Result<bool, DbError> {
-    audited(conn, by, now, |conn| {
+    audited(conn, by, now, |conn, _| {
         let removed = routes::delete(conn, id, now)?;
         Ok((removed, event_if(removed, Action::RouteRemove, id, json!({}))))
     })
@@ -266,10 +280,15 @@ pub fn remove_route(conn: &mut Conn, by: &Principal, id: &str, now: UnixMillis) 
 /// # Errors
 /// See the module.
 pub fn revoke_token(conn: &mut Conn, by: &Principal, token: InvalidatedToken, now: UnixMillis) -> Result<(), DbError> {
-    audited(conn, by, now, |conn| {
+    conn.write(|conn| {
+        // Without the lock of the change log, which the revocation takes after it has locked the
+        // row. A client that revokes the token at the same time does so in this order too;
+        // otherwise the two could deadlock.
+        authority::held_unlocked(conn, by, now)?;
         revocations::revoke(conn, token, now)?;
         let detail = json!({ "expires_at": UnixMillis(token.expires_at * 1000).to_string() });
-        Ok(((), event(Action::TokenRevoke, &token.jti.to_string(), detail)))
+        let event = event(Action::TokenRevoke, &token.jti.to_string(), detail);
+        event.map_or(Ok(()), |event| audit::append(conn, by, now, &event))
     })
 }
 

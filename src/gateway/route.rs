@@ -128,7 +128,7 @@ impl NewRoute {
     /// # Errors
     /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
-        let route = self.stored(id, now)?;
+        let route = self.stored_route(id, now)?;
         // Beyond these bounds, no token could satisfy the route.
         if route.scope.as_str().len() > MAX_SCOPE {
             return Err(MalformedRoute::Scope);
@@ -142,12 +142,13 @@ impl NewRoute {
         Ok(route)
     }
 
-    /// Builds a route that was stored, perhaps by a version with other rules. One that no
-    /// token satisfies denies every request, and must not keep the others from being read.
+    /// Builds a route that was stored earlier. Its scope may be reserved, and scope and audience
+    /// longer than now, because earlier versions allowed that: the route then denies every request,
+    /// and is not left out, because a less strict one could decide in its place.
     ///
     /// # Errors
     /// As [`NewRoute::route`].
-    pub fn stored(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
+    pub fn stored_route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let method = self.method.as_deref();
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
         let host = self.host.as_deref();
@@ -372,7 +373,7 @@ mod tests {
             audience: Some(format!("urn:{}", "x".repeat(600))),
             ..NewRoute::default()
         };
-        assert!(old.stored("r".into(), UnixMillis(0)).is_ok());
+        assert!(old.stored_route("r".into(), UnixMillis(0)).is_ok());
         assert!(old.route("r".into(), UnixMillis(0)).is_err());
     }
 

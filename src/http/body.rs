@@ -1,17 +1,38 @@
 //! Request bodies, limited in size and time (P6).
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, Ready, poll_fn, ready};
 use std::pin::pin;
+use std::rc::Rc;
 use std::task::Poll;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
-use actix_web::web::{Bytes, BytesMut, Payload};
+use actix_web::web::{Bytes, BytesMut};
+use actix_web::{Error, FromRequest, HttpRequest, dev};
 use futures_util::StreamExt;
 
+use super::connection::Connection;
 use super::state::HttpSettings;
 use crate::oauth::error::OAuthError;
 
 const FORM: &str = "application/x-www-form-urlencoded";
+
+/// The body of a request, which was not read yet.
+pub struct Payload {
+    payload: dev::Payload,
+    connection: Option<Rc<Connection>>,
+}
+
+impl FromRequest for Payload {
+    type Error = Error;
+    type Future = Ready<Result<Self, Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
+        ready(Ok(Self {
+            payload: payload.take(),
+            connection: Connection::of(request).cloned(),
+        }))
+    }
+}
 
 /// Parses a body.
 pub type Parser<T> = fn(&[u8]) -> Result<T, OAuthError>;
@@ -54,21 +75,33 @@ pub fn media_type(headers: &HeaderMap) -> Option<&str> {
 /// Reads a body of at most `max` bytes.
 ///
 /// # Errors
-/// `BodyTooLarge` above `max`, `BodyTimeout` after `server.request_timeout`,
-/// `InvalidRequest` if the connection breaks or the transfer coding is malformed.
+/// `BodyTooLarge` above `max`, `BodyTimeout` if head and body take longer than
+/// `server.request_timeout`, `InvalidRequest` if the connection breaks or the transfer coding is
+/// malformed.
 pub async fn read(payload: Payload, settings: &HttpSettings, max: usize) -> Result<Bytes, OAuthError> {
-    let mut reading = pin!(read_whole(payload, max));
+    let connection = payload.connection.as_deref();
+    // From here on the connection delivers what arrives of the body.
+    if let Some(connection) = connection {
+        connection.body_reading();
+    }
+    let mut reading = pin!(read_whole(payload.payload, max));
     // Usually the body has arrived with the head, and no timer is needed.
-    if let Poll::Ready(body) = poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
-        return body;
+    let body = match poll_fn(|context| Poll::Ready(reading.as_mut().poll(context))).await {
+        Poll::Ready(body) => body,
+        Poll::Pending => {
+            let timeout = settings.request_timeout;
+            let left = connection.map_or(timeout, |connection| connection.time_left(timeout));
+            let body = Box::pin(tokio::time::timeout(left, reading)).await;
+            body.unwrap_or(Err(OAuthError::BodyTimeout))
+        }
+    }?;
+    if let Some(connection) = connection {
+        connection.body_ended();
     }
-    match Box::pin(tokio::time::timeout(settings.request_timeout, reading)).await {
-        Ok(body) => body,
-        Err(_) => Err(OAuthError::BodyTimeout),
-    }
+    Ok(body)
 }
 
-async fn read_whole(mut payload: Payload, max: usize) -> Result<Bytes, OAuthError> {
+async fn read_whole(mut payload: dev::Payload, max: usize) -> Result<Bytes, OAuthError> {
     const BROKEN: OAuthError = OAuthError::InvalidRequest("the body could not be read");
     let Some(first) = payload.next().await else {
         return Ok(Bytes::new());

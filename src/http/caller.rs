@@ -69,13 +69,19 @@ impl<'r> Caller<'r> {
                 .request
                 .peer_addr()
                 .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-            let lists = self
-                .request
-                .headers()
+            let headers = self.request.headers();
+            // Nearly every caller, unless there is a proxy.
+            if !self.forwarded_for.proxies.contains(connected) {
+                self.forwarded_for.note_ignored(connected, headers);
+                return connected.to_canonical();
+            }
+            let lists = headers
                 .get_all(X_FORWARDED_FOR)
                 .map(|value| value.as_bytes())
                 .collect::<Vec<_>>();
-            self.forwarded_for.note(connected, lists.is_empty());
+            if lists.is_empty() {
+                self.forwarded_for.note_missing(connected);
+            }
             address_of(connected, &lists, &self.forwarded_for.proxies)
         })
     }
@@ -139,18 +145,29 @@ impl ForwardedFor {
         }
     }
 
-    /// Logs, once each, that a proxy sends no header, and that a gateway sends one that is not
-    /// believed: in both cases all callers behind it share its address.
-    fn note(&self, connected: IpAddr, is_missing: bool) {
-        let first = |flag: &AtomicBool| !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed);
-        if is_missing {
-            if self.proxies.contains(connected) && first(&self.missing) {
-                log::warn!(peer:% = connected; "proxy sends no x-forwarded-for");
-            }
-        } else if self.proxies.is_empty() && self.gateways.contains(connected) && first(&self.ignored) {
+    /// Logs, once, that a proxy sends no header: all callers behind it share its address.
+    fn note_missing(&self, connected: IpAddr) {
+        if is_first(&self.missing) {
+            log::warn!(peer:% = connected; "proxy sends no x-forwarded-for");
+        }
+    }
+
+    /// Logs, once, that a gateway sends a header that is not believed, if no proxy is.
+    fn note_ignored(&self, connected: IpAddr, headers: &HeaderMap) {
+        let is_hint = self.proxies.is_empty() && !self.ignored.load(Ordering::Relaxed);
+        if is_hint
+            && headers.contains_key(X_FORWARDED_FOR)
+            && self.gateways.contains(connected)
+            && is_first(&self.ignored)
+        {
             log::warn!(peer:% = connected; "x-forwarded-for ignored");
         }
     }
+}
+
+/// Whether this is the first call for a flag.
+fn is_first(flag: &AtomicBool) -> bool {
+    !flag.load(Ordering::Relaxed) && !flag.swap(true, Ordering::Relaxed)
 }
 
 /// Several headers are one list, in the order in which they are sent (RFC 9110 §5.3). If an entry

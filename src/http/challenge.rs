@@ -24,7 +24,9 @@ pub fn bearer(error: &BearerError) -> HeaderValue {
     let challenge = match error {
         BearerError::NoToken => return bearer_realm(),
         BearerError::InsufficientScope(scope) => format!("{REALM}, error=\"{code}\", scope=\"{scope}\""),
-        BearerError::MalformedToken | BearerError::InvalidToken => format!("{REALM}, error=\"{code}\""),
+        BearerError::MalformedToken | BearerError::InvalidToken | BearerError::NotHeld => {
+            format!("{REALM}, error=\"{code}\"")
+        }
     };
     HeaderValue::try_from(challenge).expect("codes and scopes are printable ASCII without quotes")
 }

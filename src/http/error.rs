@@ -420,6 +420,14 @@ mod tests {
                 "the token lacks the scope for this",
             ),
             (
+                BearerError::NotHeld.into(),
+                "403 www-authenticate: Bearer realm=\"mintage\", error=\"insufficient_scope\"",
+                "Forbidden",
+                403,
+                "scopes that begin with mintage: can be granted, and a client that has them changed, only by an \
+                 operator that holds them",
+            ),
+            (
                 ApiError::Problem(StatusCode::CONFLICT, "there is one already"),
                 "409",
                 "Conflict",

@@ -7,13 +7,12 @@
 //! upstream must not disagree about which request is authorized.
 
 use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
-use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
 use super::auth::bearer::{self, active_when_warm, presented};
 use super::auth::guard;
-use super::body;
+use super::body::{self, Payload};
 use super::error::{ApiError, no_store};
 use super::state::Worker;
 use crate::gateway::host::{MAX_HOST, normal_host};

@@ -1,12 +1,12 @@
 //! `POST /introspect`: whether a token is active, and its claims (RFC 7662).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{self, Access};
 use super::admin::schemas;
 use super::auth::bearer;
 use super::auth::client::{FormCredentials, authenticate};
-use super::body;
+use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::oauth::error::OAuthError;
@@ -25,7 +25,7 @@ use crate::oauth::request::TokenManagementRequest;
     responses((status = 200, body = schemas::Introspection), schemas::ClientFailures),
     security(("client" = [])),
 )]
-pub async fn introspect(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn introspect(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut parameters = body::parsed(
         request.headers(),

@@ -9,6 +9,7 @@
 //! `server.open_metrics` is set: how much is issued, and how the server is doing, is not for
 //! everyone.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_TYPE, HeaderValue};
@@ -24,7 +25,7 @@ use crate::actors::batch_writer::WriterStats;
 use crate::actors::client_cache::CacheCounts;
 use crate::actors::janitor::JanitorDocument;
 use crate::clients::password_verifier::PasswordVerifierCounts;
-use crate::metrics::{self, Text};
+use crate::metrics::{self, ConnectionCounts, Text};
 
 /// How long a scrape waits for the workers and the writer. Prometheus gives up after ten seconds.
 const SCRAPE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,6 +54,7 @@ pub async fn metrics(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let mut text = Text::default();
     write_server(&mut text, shared);
     shared.metrics.write(&mut text);
+    write_connections(&mut text, &shared.connections);
     write_password_hashes(&mut text, &shared.password_verifier.counts());
     if let Ok(caches) = caches {
         write_caches(&mut text, &caches, shared.settings.cache_capacity);
@@ -74,6 +76,25 @@ fn write_server(text: &mut Text, shared: &Shared) {
     text.family(&metrics::BUILD_INFO).sample(&[("version", version)], 1.0);
     let ready = shared.readiness.obstacle().is_none();
     text.single(&metrics::READY, f64::from(u8::from(ready)));
+}
+
+fn write_connections(text: &mut Text, counts: &ConnectionCounts) {
+    let [open, idle, max, held] =
+        [&counts.open, &counts.idle, &counts.max, &counts.held].map(|count| count.load(Ordering::Relaxed) as f64);
+    // Idle connections are counted a little later than those that open and close.
+    let idle = idle.min(open);
+    let mut connections = text.family(&metrics::CONNECTIONS);
+    connections.sample(&[("state", "idle")], idle);
+    connections.sample(&[("state", "active")], open - idle);
+    text.single(&metrics::CONNECTIONS_MAX, max);
+    text.single(&metrics::CONNECTIONS_HELD, held);
+    let mut closed = text.family(&metrics::CONNECTIONS_CLOSED);
+    for (reason, count) in counts.endings() {
+        closed.sample(&[("reason", reason)], count as f64);
+    }
+    let rejected = counts.rejected.load(Ordering::Relaxed) as f64;
+    text.family(&metrics::CONNECTIONS_REJECTED)
+        .sample(&[("reason", "address")], rejected);
 }
 
 fn write_password_hashes(text: &mut Text, counts: &PasswordVerifierCounts) {

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready as ready_or_pending};
 
 use actix_web::Error;
 use actix_web::body::BoxBody;
-use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
+use actix_web::dev::{Payload, Service, ServiceRequest, ServiceResponse, Transform, forward_ready};
 use actix_web::http::ConnectionType;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::Data;
@@ -16,6 +16,7 @@ use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::caller::{REQUEST_ID, request_id};
+use super::connection::{Announced, Connection};
 use super::error::{ApiError, Format, is_of_admin};
 use super::state::Worker;
 use crate::metrics::RouteLabel;
@@ -56,7 +57,11 @@ where
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let began = Instant::now();
-        if declares_too_large_body(&request) {
+        let declared = declared_length(&request);
+        if let Some(connection) = Connection::of(request.request()) {
+            connection.request_began(announced(&request, declared));
+        }
+        if is_too_large(&request, declared) {
             let rejection = ApiError::from(OAuthError::BodyTooLarge).response(Format::of_path(request.path()));
             return MiddlewareFuture::Rejected {
                 began,
@@ -106,8 +111,10 @@ fn add_headers(response: &mut ServiceResponse<BoxBody>) {
     let worker = worker(request.app_data());
     let id = request_id(request, worker.map(|worker| &worker.request_ids));
     let draining = worker.is_some_and(|worker| worker.shared.readiness.is_draining());
+    // What is left of a body that was not read could be taken for the next request.
+    let unread = Connection::of(request).is_some_and(|connection| connection.response_began());
     response.headers_mut().insert(REQUEST_ID, id);
-    if draining {
+    if draining || unread {
         response
             .response_mut()
             .head_mut()
@@ -136,11 +143,23 @@ fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
     worker.metrics.answered(route, method, status.as_u16(), began.elapsed());
 }
 
-fn declares_too_large_body(request: &ServiceRequest) -> bool {
-    let Some(length) = request.headers().get(CONTENT_LENGTH) else {
+/// The declared length of the body. actix rejects a length that is no number. One that overflows is
+/// too large.
+fn declared_length(request: &ServiceRequest) -> Option<u64> {
+    let length = request.headers().get(CONTENT_LENGTH)?;
+    Some(
+        length
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(u64::MAX),
+    )
+}
+
+fn is_too_large(request: &ServiceRequest, declared: Option<u64>) -> bool {
+    let Some(declared) = declared else {
         return false;
     };
-    let declared = length.to_str().ok().and_then(|text| text.parse::<usize>().ok());
     let max = worker(request.app_data()).map_or(0, |worker| {
         let settings = &worker.shared.settings;
         match is_of_admin(request.path()) {
@@ -148,8 +167,15 @@ fn declares_too_large_body(request: &ServiceRequest) -> bool {
             false => settings.max_body,
         }
     });
-    // actix rejects a length that is no number. One that overflows is too large.
-    declared.is_none_or(|declared| declared > max)
+    declared > max as u64
+}
+
+fn announced(request: &ServiceRequest, declared: Option<u64>) -> Announced {
+    match (request.parts().1, declared) {
+        (Payload::None, _) => Announced::Nothing,
+        (_, Some(length)) => Announced::Length(length),
+        (_, None) => Announced::Unknown,
+    }
 }
 
 fn worker(data: Option<&Data<Worker>>) -> Option<&Worker> {

@@ -7,6 +7,7 @@ mod auth;
 mod body;
 mod caller;
 mod challenge;
+pub mod connection;
 mod console;
 mod error;
 mod forward_auth;

@@ -1,11 +1,11 @@
 //! `POST /revoke`: revokes a token (RFC 7009).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{self, Access};
 use super::admin::schemas;
 use super::auth::client::{FormCredentials, authenticate};
-use super::body;
+use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
@@ -28,7 +28,7 @@ const MAX_CLOCK_ERROR: i64 = 24 * 3600;
     responses((status = 200, body = schemas::Nothing), schemas::ClientFailures),
     security(("client" = [])),
 )]
-pub async fn revoke(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn revoke(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut parameters = body::parsed(
         request.headers(),

@@ -22,7 +22,7 @@ use crate::config::TrustedProxies;
 use crate::gateway::route_table::RouteTable;
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyStore, WorkerKeys};
-use crate::metrics::{Metrics, WorkerMetrics};
+use crate::metrics::{ConnectionCounts, Metrics, WorkerMetrics};
 use crate::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use crate::oauth::grant::TokenPolicy;
 use crate::oauth::token_id::TokenIdSource;
@@ -73,6 +73,8 @@ pub struct Shared {
     pub auth_limits: AuthLimits,
     /// The metrics of all workers.
     pub metrics: Metrics,
+    /// Open and ended connections.
+    pub connections: Arc<ConnectionCounts>,
 }
 
 /// Settings that a reload does not change.

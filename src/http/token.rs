@@ -1,11 +1,11 @@
 //! `POST /token`: the client credentials grant over HTTP (RFC 6749 §4.4).
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{self, Access};
 use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
 use super::auth::client::{FormCredentials, authenticate};
-use super::body;
+use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::keys::KeysUnusable;
@@ -25,7 +25,7 @@ use crate::oauth::response;
     responses((status = 200, body = TokenResponse), ClientFailures),
     security(("client" = [])),
 )]
-pub async fn issue(request: HttpRequest, payload: web::Payload) -> Result<HttpResponse, ApiError> {
+pub async fn issue(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let mut token_request = body::parsed(
         request.headers(),

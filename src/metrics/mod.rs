@@ -9,6 +9,7 @@
 //! few names or `other`, an error by its registered code. So no caller can create series.
 
 mod cells;
+mod connections;
 mod counter;
 mod histogram;
 mod text;
@@ -22,6 +23,7 @@ use crate::oauth::metadata::{INTROSPECTION_PATH, REVOCATION_PATH, TOKEN_PATH};
 use cells::{Cells, KINDS, METHODS, RouteCells, STATUSES};
 
 pub use cells::{MAX_ROUTES, RouteLabel, WorkerMetrics};
+pub use connections::{ConnectionCounts, Ending};
 pub use histogram::{BOUNDS, HistogramCounts};
 pub use text::{CONTENT_TYPE, Metric, Sample, Text, read};
 
@@ -59,6 +61,17 @@ declare! {
     TOKEN_ERRORS = counter "mintage_token_errors_total" "Errors of /token, by OAuth error code.";
     DENIED = counter "mintage_denials_total"
         "Denied credentials and denied gateway requests, by the reason in the log.";
+
+    CONNECTIONS = gauge "mintage_connections"
+        "Open connections of clients: idle (waiting for a request) and active.";
+    CONNECTIONS_MAX = gauge "mintage_connections_max"
+        "The most connections that may be open; then the one idle for longest is closed.";
+    CONNECTIONS_HELD = gauge "mintage_connections_held_bytes"
+        "Memory of unfinished requests and of responses that were not read.";
+    CONNECTIONS_CLOSED = counter "mintage_connections_closed_total"
+        "Connections that the server closed because of their peer or for others, by reason.";
+    CONNECTIONS_REJECTED = counter "mintage_connections_rejected_total"
+        "Connections closed when they were accepted; reason address: it had its share.";
 
     PASSWORD_HASH_VERIFICATIONS = counter "mintage_password_hash_verifications_total"
         "Secrets verified against a password hash.";

@@ -70,6 +70,8 @@ pub enum BearerError {
     InvalidToken,
     /// The token is active but lacks this scope.
     InsufficientScope(Scope),
+    /// The operator would grant a scope that it does not hold, or change a client that has one.
+    NotHeld,
 }
 
 /// One row of a table.
@@ -138,6 +140,12 @@ impl BearerError {
             ),
             Self::InvalidToken => ("invalid_token", "the token is not active", 401),
             Self::InsufficientScope(_) => ("insufficient_scope", "the token lacks the scope for this", 403),
+            Self::NotHeld => (
+                "insufficient_scope",
+                "scopes that begin with mintage: can be granted, and a client that has them changed, only by an \
+                 operator that holds them",
+                403,
+            ),
         };
         Row {
             code,
@@ -186,10 +194,11 @@ mod tests {
         OAuthError::ServerError,
     ];
 
-    const BEARER: [BearerError; 3] = [
+    const BEARER: [BearerError; 4] = [
         BearerError::NoToken,
         BearerError::MalformedToken,
         BearerError::InvalidToken,
+        BearerError::NotHeld,
     ];
 
     #[test]

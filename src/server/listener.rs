@@ -7,6 +7,12 @@ use socket2::{Domain, Socket, Type};
 /// Connections waiting to be accepted. The kernel's own limit (`net.core.somaxconn`) is 4096.
 const BACKLOG: i32 = 4096;
 
+/// What the kernel keeps of the input and of the output of a connection; it doubles the number for
+/// its own needs. Larger than any request and than most responses. Otherwise it would keep up to
+/// some megabytes for a peer that sends on and on or does not read, and they count as memory of the
+/// server's container.
+const SOCKET_BUFFER: usize = 64 << 10;
+
 /// Binds and listens.
 ///
 /// # Errors
@@ -16,6 +22,9 @@ pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     // Otherwise a restart would have to wait until the kernel has dropped the connections of the
     // previous run.
     socket.set_reuse_address(true)?;
+    // The connections inherit them.
+    socket.set_recv_buffer_size(SOCKET_BUFFER)?;
+    socket.set_send_buffer_size(SOCKET_BUFFER)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())

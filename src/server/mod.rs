@@ -3,6 +3,7 @@
 //!
 //! This is the only place that wires the modules together, in one straight function.
 
+mod connections;
 mod drain_filter;
 mod lifecycle;
 mod listener;
@@ -33,7 +34,7 @@ use crate::db::Db;
 use crate::http::{DenialLog, ForwardedFor, HttpSettings, Shared};
 use crate::keys::rotation::Schedule;
 use crate::keys::{KeyEncryptionKey, KeyStore};
-use crate::metrics::Metrics;
+use crate::metrics::{ConnectionCounts, Metrics};
 use crate::oauth::metadata::Metadata;
 use crate::peers::Peers;
 use crate::readiness::Readiness;
@@ -42,12 +43,15 @@ use crate::revocation::Revocations;
 use crate::snapshot::Snapshot;
 use crate::systemd::Notifier;
 use crate::throttle::AuthLimits;
+use connections::Limits;
 use drain_filter::DrainFilter;
 use lifecycle::Running;
 use reload::token_policy;
 use signals::Signals;
 use startup::Startup;
+use workers::Listener;
 
+pub use connections::{CONNECTION_BUFFERS, MAX_HELD};
 pub use lifecycle::ServerError;
 
 /// A server with bound listeners that does not serve yet.
@@ -123,6 +127,11 @@ impl Server {
             workers => workers,
         };
         let admin_workers = usize::from(self.admin.is_some());
+        // Before anything opens files.
+        let files = connections::raise_file_limit();
+        let connections = Arc::<ConnectionCounts>::default();
+        let public_limits = Limits::of_public(&config, files, workers + admin_workers, &connections);
+        let admin_limits = Limits::of_admin(&config, &connections);
         let db = Db::open(&config.database);
         let writer_arbiter = Arbiter::new();
         let (writer, writer_exit) = {
@@ -177,16 +186,27 @@ impl Server {
             denials: DenialLog::new(self.clock.now()),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
             metrics: Metrics::default(),
+            connections,
         });
         let public_serves_admin = self.admin.is_none();
         let cannot_serve = |error: std::io::Error| ServerError(format!("cannot serve: {error}"));
         let drain_filter = DrainFilter::of([&self.public].into_iter().chain(&self.admin)).map_err(cannot_serve)?;
-        let serve = |listener, workers, public, admin| {
-            workers::serve(&config, &db, &shared, listener, workers, public, admin).map_err(cannot_serve)
-        };
-        let mut servers = vec![serve(self.public, workers, true, public_serves_admin)?];
-        if let Some(listener) = self.admin {
-            servers.push(serve(listener, 1, false, true)?);
+        let serve = |listener| workers::serve(&config, &db, &shared, listener).map_err(cannot_serve);
+        let mut servers = vec![serve(Listener {
+            socket: self.public,
+            workers,
+            public: true,
+            admin: public_serves_admin,
+            limits: public_limits,
+        })?];
+        if let Some(socket) = self.admin {
+            servers.push(serve(Listener {
+                socket,
+                workers: 1,
+                public: false,
+                admin: true,
+                limits: admin_limits,
+            })?);
         }
         let handles = servers.iter().map(HttpServer::handle).collect();
         for server in servers {

@@ -1,41 +1,75 @@
 //! The HTTP applications behind the listeners, and the [`Worker`] of each of their threads.
 
 use std::cell::OnceCell;
+use std::future::ready;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix_web::dev::Server;
+use actix_http::error::DispatchError;
+use actix_http::{Extensions, HttpService, KeepAlive, Protocol};
+use actix_service::{IntoServiceFactory, ServiceFactoryExt, map_config};
+use actix_web::App;
+use actix_web::dev::{AppConfig, Server, fn_service};
 use actix_web::web::{self, Data};
-use actix_web::{App, HttpServer};
+use tokio::net::TcpStream;
 
+use super::connections::{GuardedStream, Limits, WorkerConnections};
 use crate::actors::client_cache::{ClientCache, ClientCacheHandle};
 use crate::breaker::BreakerState;
 use crate::clients::loader::{self, Loader, SecondLevel};
 use crate::clients::peer_cache::PeerCache;
 use crate::config::{self, Config};
 use crate::db::Db;
+use crate::http::connection::Deadlines;
 use crate::http::{Middleware, Shared, Worker, routes};
 use crate::keys::WorkerKeys;
 
-/// Serves on one socket with this many workers: the public routes, the admin routes, or both.
+/// How long a connection may take to close after a response to a body of known length that was not
+/// read.
+const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A listener and what it serves.
+pub(super) struct Listener {
+    pub socket: TcpListener,
+    pub workers: usize,
+    /// Whether it serves the public routes.
+    pub public: bool,
+    /// Whether it serves the admin routes.
+    pub admin: bool,
+    pub limits: Arc<Limits>,
+}
+
+/// Serves on one listener.
 ///
 /// # Errors
 /// When the socket is not usable.
-pub(super) fn serve(
-    config: &Config,
-    db: &Db,
-    shared: &Arc<Shared>,
-    listener: TcpListener,
-    workers: usize,
-    public: bool,
-    admin: bool,
-) -> std::io::Result<Server> {
+pub(super) fn serve(config: &Config, db: &Db, shared: &Arc<Shared>, listener: Listener) -> std::io::Result<Server> {
+    let Listener {
+        socket,
+        workers,
+        public,
+        admin,
+        limits,
+    } = listener;
     let (db, shared, cache) = (db.clone(), shared.clone(), config.cache.clone());
+    let address = socket.local_addr()?;
+    let deadlines = Deadlines {
+        request: config.server.request_timeout.0,
+        idle: config.server.keep_alive.0,
+    };
+    let server = Server::build()
+        .workers(workers)
+        .max_concurrent_connections(limits.max_per_worker(workers))
+        .shutdown_timeout(config.server.shutdown_timeout.0.as_secs().max(1))
+        .disable_signals();
+    let stopping = server.graceful_shutdown_signal();
     // The factory runs on the worker's own thread, once per socket.
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(worker_of_this_thread(&db, &shared, &cache))
+    let factory = move || {
+        let shared = &shared;
+        let app = App::new()
+            .app_data(worker_of_this_thread(&db, shared, &cache))
             .wrap(Middleware)
             .configure(|config| {
                 if public {
@@ -45,16 +79,38 @@ pub(super) fn serve(
                     routes::admin_routes(config, &shared.metrics, !public);
                 }
             })
-            .default_service(web::to(routes::not_found))
-    });
-    let server = server
-        .workers(workers)
-        .keep_alive(config.server.keep_alive.0)
-        .client_request_timeout(config.server.request_timeout.0)
-        .shutdown_timeout(config.server.shutdown_timeout.0.as_secs().max(1))
-        .disable_signals()
-        .listen(listener)?;
-    Ok(server.run())
+            .default_service(web::to(routes::not_found));
+        let app = app.into_factory().map_err(|error| error.error_response());
+        // Only for generated URLs, of which there are none.
+        let app = map_config(app, |_: ()| AppConfig::default());
+        let connections = WorkerConnections::new(deadlines, limits.clone());
+        actix_web::rt::spawn(connections.clone().sweep());
+        actix_web::rt::spawn(connections.clone().take_turns());
+        let stopping = stopping.clone();
+        let http = HttpService::build()
+            .graceful_shutdown_signal(move || {
+                let stopping = stopping.clone();
+                async move { stopping.notified().await }
+            })
+            // The guarded streams have the deadlines.
+            .keep_alive(KeepAlive::Os)
+            .client_request_timeout(Duration::ZERO)
+            .client_disconnect_timeout(DISCONNECT_TIMEOUT)
+            .local_addr(address)
+            .on_connect_ext(|stream: &GuardedStream<TcpStream>, data: &mut Extensions| {
+                data.insert(stream.connection().clone());
+            })
+            .finish(app);
+        fn_service(move |stream: TcpStream| {
+            let peer = stream.peer_addr().ok();
+            let stream = GuardedStream::accept(stream, peer.map(|peer| peer.ip()), &connections);
+            let accepted = stream.map(|stream| (stream, Protocol::Http1, peer));
+            // The error is not logged: the limits count and log rejections.
+            ready(accepted.ok_or(DispatchError::DisconnectTimeout))
+        })
+        .and_then(http)
+    };
+    Ok(server.listen("mintage", socket, factory)?.run())
 }
 
 thread_local! {

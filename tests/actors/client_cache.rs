@@ -187,6 +187,26 @@ async fn hits_and_misses_add_up_to_the_lookups() {
 }
 
 #[actix::test]
+async fn the_lookup_of_an_operator_is_not_counted() {
+    let subject = subject(&["a"]);
+    let current = async |text| subject.cache.current(id(text), subject.time.clock.now()).await;
+    assert!(found(current("a").await) && absent(current("unknown").await));
+    subject.time.passes(10_000).await;
+    assert!(found(current("a").await) && found(current("a").await));
+    let counts = subject.counts().await;
+    let expected = CacheCounts {
+        entries: counts.entries,
+        negative_entries: counts.negative_entries,
+        ..CacheCounts::default()
+    };
+    assert_eq!((counts, counts.entries), (expected, 1));
+    // Otherwise it is a lookup like every other.
+    assert_eq!(subject.loads(), 3);
+    assert!(found(subject.lookup("a").await));
+    assert_eq!((subject.counts().await.hits, subject.loads()), (1, 3));
+}
+
+#[actix::test]
 async fn an_entry_past_its_ttl_is_loaded_again_on_lookup() {
     let subject = subject(&["a"]);
     assert!(enabled(subject.lookup("a").await));

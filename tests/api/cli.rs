@@ -648,6 +648,15 @@ fn an_update_changes_only_the_named_fields() {
     assert_eq!(update(&["--default-scope", "auto"])["default_scope"], "a c");
     let output = program.run(&["client", "update", &client.id, "--name", "k"]);
     assert_eq!(output.done(), format!("client {} updated\n", client.id));
+    let wider = program.run(&["client", "update", &client.id, "--scope", "a c d"]);
+    assert_eq!(wider.done(), format!("client {} updated\n", client.id));
+    let narrower = program.run(&["client", "update", &client.id, "--scope", "a e"]);
+    let expected = format!(
+        "client {0} updated\nTokens issued before keep the old scope until they expire: `mintage client revoke-tokens \
+         {0}` ends them.\n",
+        client.id
+    );
+    assert_eq!(narrower.done(), expected);
 }
 
 #[test]

@@ -17,7 +17,7 @@ const ANY: [&str; 6] = [
 
 /// Every operation of `/admin`, and the duties that may use it, the least privileged first;
 /// `mintage:admin` may use each.
-pub const OPERATIONS: [(&str, &str, &[&str]); 25] = [
+pub const OPERATIONS: [(&str, &str, &[&str]); 26] = [
     ("GET", "/admin/openapi.json", &ANY),
     ("GET", "/admin/self", &ANY),
     ("GET", "/admin/cache/stats", &["mintage:read"]),
@@ -30,21 +30,25 @@ pub const OPERATIONS: [(&str, &str, &[&str]); 25] = [
         "/admin/clients",
         &["mintage:read", "mintage:clients", "mintage:tokens"],
     ),
-    ("POST", "/admin/clients", &[]),
+    ("POST", "/admin/clients", &["mintage:clients"]),
     (
         "GET",
         "/admin/clients/{client_id}",
         &["mintage:read", "mintage:clients", "mintage:tokens"],
     ),
-    ("PATCH", "/admin/clients/{client_id}", &[]),
-    ("DELETE", "/admin/clients/{client_id}", &[]),
+    ("PATCH", "/admin/clients/{client_id}", &["mintage:clients"]),
+    ("DELETE", "/admin/clients/{client_id}", &["mintage:clients"]),
     (
         "GET",
         "/admin/clients/{client_id}/secrets",
         &["mintage:read", "mintage:clients"],
     ),
-    ("POST", "/admin/clients/{client_id}/secrets", &[]),
-    ("DELETE", "/admin/clients/{client_id}/secrets/{secret_id}", &[]),
+    ("POST", "/admin/clients/{client_id}/secrets", &["mintage:clients"]),
+    (
+        "DELETE",
+        "/admin/clients/{client_id}/secrets/{secret_id}",
+        &["mintage:clients"],
+    ),
     ("POST", "/admin/clients/{client_id}/revoke-tokens", &["mintage:tokens"]),
     ("GET", "/admin/tokens", &["mintage:read", "mintage:tokens"]),
     ("DELETE", "/admin/tokens/{jti}", &["mintage:tokens"]),

@@ -6,6 +6,7 @@
 
 mod administration;
 mod audit_chain;
+mod authority;
 mod changes;
 mod clients;
 mod connections;

@@ -8,6 +8,7 @@
     reason = "how long a running program takes is measured with the real clock"
 )]
 
+mod authority;
 mod failover;
 mod one_time;
 mod out_of_order;

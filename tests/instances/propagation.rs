@@ -43,7 +43,7 @@ impl Probe {
 /// Applies changes of one kind, each different from the last.
 type Kind = (&'static str, fn(&Trio) -> Box<dyn FnMut(usize) -> Probe + '_>);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     ("client", clients),
     ("new client", new_clients),
     ("secret", client_secrets),
@@ -52,6 +52,7 @@ const KINDS: [Kind; 8] = [
     ("revocation", revocations),
     ("revoke-tokens", all_tokens),
     ("one-time use", redemptions),
+    ("right", rights),
 ];
 
 fn id(client: &TestClient) -> ClientId {
@@ -97,6 +98,21 @@ fn client_secrets(trio: &Trio) -> Box<dyn FnMut(usize) -> Probe + '_> {
         trio.elsewhere(|conn| secrets::add(conn, &id(&client), &stored, None));
         client.secret = secret.reveal().to_owned();
         Probe::status(token_request(&client, &[]), 200)
+    })
+}
+
+/// The duty of an operator whose token stays the same.
+fn rights(trio: &Trio) -> Box<dyn FnMut(usize) -> Probe + '_> {
+    let url = trio.cluster.url(trio.cluster.address(), "mintage");
+    let operator = trio.instances[0].client_at(&url, "mintage:read", &[]);
+    let asked = token_request(&operator, &[("scope", "mintage:read")]);
+    let token = trio.instances[0].send(&asked).access_token();
+    Box::new(move |n| {
+        let (scope, status) = if n % 2 == 1 { ("mintage:read", 200) } else { ("x", 403) };
+        let change = Request::new("PATCH", &format!("/admin/clients/{}", operator.id)).json(&json!({ "scope": scope }));
+        let changed = trio.instances[n % 3].send(&trio.operator(change));
+        assert_eq!(changed.status, 200, "{}", changed.text());
+        Probe::status(Request::get("/admin/self").bearer(&token), status)
     })
 }
 

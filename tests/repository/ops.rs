@@ -7,6 +7,7 @@ use std::process::{Command, Output, Stdio};
 use mintage::actors::client_cache::MEAN_CLIENT;
 use mintage::config::Config;
 use mintage::records::queue::MEAN_RECORD;
+use mintage::server::{CONNECTION_BUFFERS, MAX_HELD};
 use serde_json::Value;
 use testkit::TestApp;
 use testkit::scrape::Scrape;
@@ -215,11 +216,16 @@ fn the_memory_limit_of_the_manifest_has_room_for_the_documented_sum() {
         after.trim_start_matches([' ', '\n', '"', ':']).to_owned()
     };
     let workers = leading_number(&value_after("MINTAGE_SERVER__WORKERS\n              value"));
+    let connections = leading_number(&value_after("MINTAGE_SERVER__MAX_CONNECTIONS\n              value"));
     let defaults = Config::default();
     let mib = |bytes: usize| bytes.div_ceil(1 << 20);
     assert_eq!(
         documented("clients in memory"),
         mib(MEAN_CLIENT * defaults.cache.capacity * workers)
+    );
+    assert_eq!(
+        documented("[connections]"),
+        mib(CONNECTION_BUFFERS * connections + MAX_HELD)
     );
     assert_eq!(
         documented("token records"),

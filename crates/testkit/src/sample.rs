@@ -1,6 +1,7 @@
 //! Sample clients and tokens.
 
 use mintage::api::audit::{ActorKind, Principal};
+use mintage::api::authority::Authority;
 use mintage::api::client_fields::ClientFields;
 use mintage::db::clients::{self, Changed};
 use mintage::db::{Conn, DbError};
@@ -81,5 +82,6 @@ pub fn operator() -> Principal {
         kind: ActorKind::Client,
         source: "127.0.0.1".into(),
         context: serde_json::json!({ "token": "t" }),
+        authority: Authority::Machine,
     }
 }

@@ -59,8 +59,8 @@ pub struct Lookup {
     pub now: UnixMillis,
 }
 
-/// Look up a client without counting it. An operator that reads the statistics must not appear in
-/// them, and the console reads them every second.
+/// Look up a client without counting it, except for a load after peers were asked. An operator that
+/// reads the statistics must not appear in them, and the console reads them every second.
 #[derive(Message)]
 #[rtype(result = "Answer")]
 pub struct Current {

@@ -11,7 +11,7 @@ pub fn run(context: &Context, named: &Named, enabled: bool) -> Result<(), Failur
         enabled: Some(enabled),
         ..ClientFields::default()
     };
-    let client = change(context, named, &fields)?;
+    let client = change(context, named, &fields)?.after;
     match named.json {
         true => show_client(&client, true),
         false => print(&format!(

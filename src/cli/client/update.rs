@@ -65,15 +65,28 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
             "nothing to change: see `mintage client update --help`".into(),
         ));
     }
-    let client = change(context, &named, &fields)?;
-    match update.json {
-        true => show_client(&client, true),
-        false => print(&format!("client {} updated", client.id)),
+    let Change { before, after } = change(context, &named, &fields)?;
+    if update.json {
+        show_client(&after, true);
+        return Ok(());
+    }
+    print(&format!("client {} updated", after.id));
+    if !after.scope.covers(&before.scope) {
+        print(&format!(
+            "Tokens issued before keep the old scope until they expire: `mintage client revoke-tokens {}` ends them.",
+            after.id
+        ));
     }
     Ok(())
 }
 
-pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Client, Failure> {
+/// A client before and after a change.
+pub struct Change {
+    pub before: Client,
+    pub after: Client,
+}
+
+pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Change, Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
     let changed = context.with_database(|conn| {
         transactions::change_client(conn, &context.principal(), &id, now, |client| {
@@ -81,7 +94,10 @@ pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result
         })
     })?;
     match changed {
-        Changed::Done { after, .. } => Ok(*after),
+        Changed::Done { before, after } => Ok(Change {
+            before: *before,
+            after: *after,
+        }),
         Changed::Missing => Err(named.missing()),
         Changed::Rejected(malformed) => Err(usage(malformed)),
     }

@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ETAG, HeaderValue, LOCATION};
-use actix_web::web::{Path, Payload};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
@@ -17,6 +17,7 @@ use crate::api::client::ClientDocument;
 use crate::api::client_fields::ClientFields;
 use crate::api::page::Page;
 use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client::{Client, ClientId};
@@ -66,11 +67,11 @@ pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError
     summary = "Create a client",
     request_body(content = NewClient),
     responses((status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<409>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
     let created = worker.shared.admin.create_client(by, &fields).await?;
     let client = &created.client;
@@ -110,11 +111,11 @@ pub async fn show_client(request: HttpRequest, id: Path<String>) -> Result<HttpR
     params(("client_id" = String, Path), IfMatchParameter),
     request_body(content = ClientFields),
     responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), OperatorFailures, BodyFailures, Failure<404>, Failure<412>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     let precondition = Precondition::of(request.headers())?;
     let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
     let admin = &worker.shared.admin;
@@ -132,11 +133,11 @@ pub async fn update_client(request: HttpRequest, id: Path<String>, payload: Payl
     summary = "Delete a client; its tokens become inactive for good",
     params(("client_id" = String, Path), IfMatchParameter),
     responses((status = 204), OperatorFailures, Failure<404>, Failure<412>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn delete_client(request: HttpRequest, id: Path<String>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     let precondition = Precondition::of(request.headers())?;
     let admin = &worker.shared.admin;
     let is_expected = move |client: &Client| precondition.matches(client);

@@ -5,7 +5,7 @@ use actix_web::http::StatusCode;
 
 use crate::admin::{MAX_SECRETS, OperationError};
 use crate::http::error::ApiError;
-use crate::oauth::error::OAuthError;
+use crate::oauth::error::{BearerError, OAuthError};
 
 impl From<OperationError> for ApiError {
     fn from(error: OperationError) -> Self {
@@ -30,6 +30,10 @@ impl From<OperationError> for ApiError {
                 StatusCode::PRECONDITION_FAILED,
                 "If-Match does not name the current version of the client",
             ),
+            OperationError::AuthorityLost(duty) => {
+                return BearerError::InsufficientScope(duty.scope()).into();
+            }
+            OperationError::NotHeld => return BearerError::NotHeld.into(),
             OperationError::MalformedClient(malformed) => return Self::MalformedMember(malformed),
             OperationError::MalformedRoute(malformed) => (StatusCode::BAD_REQUEST, malformed.text()),
             OperationError::Unavailable => return Self::Unavailable,

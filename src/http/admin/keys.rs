@@ -1,7 +1,6 @@
 //! `/admin/keys`: the signing keys without their private parts, and their rotation on request.
 
 use actix_web::http::StatusCode;
-use actix_web::web::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
@@ -11,6 +10,7 @@ use super::{document, document_with, principal, read_optional_json};
 use crate::api::key::KeyDocument;
 use crate::api::page::Page;
 use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::keys::rotation::Activation;

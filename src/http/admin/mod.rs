@@ -26,17 +26,18 @@ mod writer;
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderMap;
-use actix_web::web::{Bytes, Payload};
+use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::auth::operator::{Right, require};
-use super::body;
+use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
 use crate::api::audit::{ActorKind, Principal};
+use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
 use error::bad_request;
@@ -66,6 +67,13 @@ async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<P
         kind: ActorKind::Client,
         source: caller.address().to_string(),
         context: json!({ "token": operator.jti.to_string() }),
+        authority: Authority::Token(TokenAuthority {
+            client: operator.client.id.clone(),
+            jti: operator.jti,
+            secret_id: operator.secret_id,
+            duties: operator.token,
+            needs: duty,
+        }),
     })
 }
 

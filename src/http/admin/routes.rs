@@ -1,7 +1,7 @@
 //! `/admin/routes`: the routes of the forward-auth policy.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Path, Payload};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -12,6 +12,7 @@ use crate::api::page::Page;
 use crate::api::route::{self, ExplanationDocument, RouteDocument};
 use crate::gateway::route::NewRoute;
 use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::duty::Duty;

@@ -2,7 +2,7 @@
 //! replace an old one without an outage.
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Path, Payload};
+use actix_web::web::Path;
 use actix_web::{HttpRequest, HttpResponse};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,6 +16,7 @@ use crate::admin::SecretLifetimes;
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
 use crate::http::auth::operator::{Right, require};
+use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::duty::Duty;
@@ -77,11 +78,11 @@ pub async fn list_secrets(request: HttpRequest, id: Path<String>) -> Result<Http
     params(("client_id" = String, Path)),
     request_body(content = NewSecret),
     responses((status = 201, body = CreatedSecret<'static>), OperatorFailures, BodyFailures, Failure<404>, Failure<409>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     Precondition::reject(request.headers())?;
     let new: NewSecret = read_optional_json(worker, request.headers(), payload).await?;
     let lifetimes = new.lifetimes()?;
@@ -103,11 +104,11 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     summary = "Revoke a secret",
     params(("client_id" = String, Path), ("secret_id" = String, Path)),
     responses((status = 204), OperatorFailures, Failure<404>),
-    security(("bearer" = ["mintage:admin"])),
+    security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn revoke_secret(request: HttpRequest, path: Path<(String, String)>) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
+    let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
     Precondition::reject(request.headers())?;
     let (id, secret_id) = path.into_inner();
     let admin = &worker.shared.admin;
