@@ -2,6 +2,7 @@
 //!
 //! Callers hold typed handles. A handle maps a dead mailbox to an error, in one place.
 
+pub mod audit_notes;
 pub mod batch_writer;
 pub mod change_feed;
 pub mod client_cache;

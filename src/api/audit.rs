@@ -9,6 +9,7 @@ use strum::{EnumString, IntoStaticStr};
 use utoipa::ToSchema;
 
 use super::authority::Authority;
+use crate::time::UnixMillis;
 
 /// The actor of an event and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub enum ActorKind {
     User,
     /// The server.
     Server,
+    /// No one has proved who it is.
+    Anonymous,
 }
 
 impl ActorKind {
@@ -59,7 +62,7 @@ impl ActorKind {
 }
 
 /// The audited actions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr)]
 pub enum Action {
     /// A client was created.
     #[strum(serialize = "client.create")]
@@ -97,6 +100,24 @@ pub enum Action {
     /// The server found lines without a hash at its start, and covers them.
     #[strum(serialize = "audit.begin")]
     AuditBegin,
+    /// A token for the admin API was issued.
+    #[strum(serialize = "operator.sign_in")]
+    OperatorSignIn,
+    /// The authentication of an operator was denied.
+    #[strum(serialize = "operator.sign_in_failed")]
+    OperatorSignInFailed,
+    /// A call of the admin API was denied.
+    #[strum(serialize = "admin.denied")]
+    AdminDenied,
+    /// An operator's call that would change something failed.
+    #[strum(serialize = "admin.failed")]
+    AdminFailed,
+    /// An operator read something.
+    #[strum(serialize = "admin.read")]
+    AdminRead,
+    /// An operator cleared the client caches.
+    #[strum(serialize = "cache.clear")]
+    CacheClear,
 }
 
 impl Action {
@@ -104,6 +125,22 @@ impl Action {
     pub fn name(self) -> &'static str {
         self.into()
     }
+
+    /// Whether only an actor that has proved who it is causes it.
+    pub fn is_of_proven_actor(self) -> bool {
+        !matches!(self, Self::AdminDenied | Self::OperatorSignInFailed)
+    }
+}
+
+/// An event with its actor and time, to be written later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditNote {
+    /// Who.
+    pub by: Principal,
+    /// When.
+    pub at: UnixMillis,
+    /// What.
+    pub event: AuditEvent,
 }
 
 /// An event of the audit log.
@@ -126,7 +163,8 @@ pub struct AuditDocument {
     /// RFC 3339.
     #[schema(format = DateTime)]
     pub at: String,
-    /// The client id, the user of the machine with its uid, or `mintage` itself.
+    /// The client id, the user of the machine with its uid, or `mintage` itself. Empty if no one has
+    /// proved who it is.
     pub actor: String,
     /// What `actor` is: a client may be called like a user.
     pub actor_kind: ActorKind,
@@ -134,12 +172,14 @@ pub struct AuditDocument {
     pub source: String,
     /// The action, such as `client.create`.
     pub action: String,
-    /// The id of what was changed.
+    /// The id of what was changed, or the method and the path of the call.
     pub subject: String,
-    /// The changed members, before and after.
+    /// The changed members, before and after; or `status` and `reason`; or the `count` of further
+    /// events of the same kind.
     #[schema(value_type = Object)]
     pub detail: Value,
-    /// What else is known about the actor: `token`, the `jti` of its token; on the command line
+    /// What else is known about the actor: `token`, the `jti` of its token, and `secret_id`, the
+    /// secret that obtained it; on the command line
     /// `login_uid`, and `sudo_user` and `sudo_uid` as the environment claims them.
     #[schema(value_type = Object)]
     pub context: Value,

@@ -32,6 +32,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[log]`
     pub log: Log,
+    /// `[audit]`
+    pub audit: Audit,
 }
 
 impl Config {
@@ -103,6 +105,16 @@ pub struct Server {
     /// Maximum number of connections from one address; 0 for a quarter of all. Proxies have no
     /// such maximum.
     pub max_connections_per_address: usize,
+}
+
+impl Server {
+    /// The lists of proxies, by key.
+    pub(super) fn proxies(&self) -> [(&'static str, &TrustedProxies); 2] {
+        [
+            ("server.trusted_proxies", &self.trusted_proxies),
+            ("server.client_ip_proxies", &self.client_ip_proxies),
+        ]
+    }
 }
 
 impl Default for Server {
@@ -420,4 +432,12 @@ pub enum LogFormat {
     Text,
     /// One JSON object per event.
     Json,
+}
+
+/// `[audit]`: the audit log.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Audit {
+    /// Whether successful reads of operators are events too.
+    pub reads: bool,
 }

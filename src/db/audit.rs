@@ -10,7 +10,7 @@ use super::conn::Conn;
 use super::error::DbError;
 use super::locks;
 use super::schema::audit;
-use crate::api::audit::{Action, ActorKind, AuditDocument, AuditEvent, Principal};
+use crate::api::audit::{Action, ActorKind, AuditDocument, AuditEvent, AuditNote, Principal};
 use crate::encoding::hex;
 use crate::oauth::duty::Duties;
 use crate::time::UnixMillis;
@@ -77,9 +77,13 @@ fn append_after(
     now: UnixMillis,
     events: &[AuditEvent],
 ) -> Result<(), DbError> {
+    let rows = events.iter().map(|event| NewRow::new(principal, now, event));
+    insert_after(conn, end, rows)
+}
+
+fn insert_after<'a>(conn: &mut Conn, end: &End, rows: impl Iterator<Item = NewRow<'a>>) -> Result<(), DbError> {
     let mut previous = end.hash;
-    let rows = events.iter().map(|event| {
-        let mut row = NewRow::new(principal, now, event);
+    let rows = rows.map(|mut row| {
         previous = follow(&previous, &row.content());
         row.hash = previous.as_bytes().to_vec();
         row
@@ -90,6 +94,19 @@ fn append_after(
         Conn::Postgres(conn) => insert.execute(conn)?,
     };
     Ok(())
+}
+
+/// Writes events that are no part of a change, in one transaction.
+///
+/// # Errors
+/// The database rejects the statement or cannot be reached. Nothing is written then.
+pub fn append_notes(conn: &mut Conn, notes: &[AuditNote]) -> Result<(), DbError> {
+    conn.write(|conn| {
+        locks::wait_for_log(conn)?;
+        let end = End::find(conn)?.read_on(conn)?;
+        let rows = notes.iter().map(|note| NewRow::new(&note.by, note.at, &note.event));
+        insert_after(conn, &end, rows)
+    })
 }
 
 /// Covers lines without a hash at the end of the trail, which version 0.1 wrote, by an

@@ -100,6 +100,11 @@ impl<'r> Caller<'r> {
         })
     }
 
+    /// Leaves a value for the middleware, as an extension of the request.
+    pub fn mark<T: 'static>(&self, mark: T) {
+        self.request.extensions_mut().insert(mark);
+    }
+
     /// The request id as text.
     pub fn request_id_text(&self) -> &str {
         self.request_id().to_str().unwrap_or("-")

@@ -12,6 +12,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::audit_trail::Detail;
 use super::challenge;
 use crate::api::client_fields::MalformedClient;
 use crate::keys::KeysUnusable;
@@ -102,7 +103,8 @@ impl ApiError {
             Self::MalformedMember(malformed) => (StatusCode::BAD_REQUEST, Cow::Owned(malformed.to_string())),
             Self::Unavailable => detail_of(OAuthError::TemporarilyUnavailable.row()),
         };
-        let response = problem(status, &detail);
+        let mut response = problem(status, &detail);
+        response.extensions_mut().insert(Detail(detail));
         match self {
             Self::Bearer(error) => challenged(response, challenge::bearer(error)),
             Self::Denied(_) => challenged(response, challenge::bearer_realm()),

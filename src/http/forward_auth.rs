@@ -140,6 +140,7 @@ async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Optio
 fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     let headers = request.headers();
     reject_ambiguous_headers(headers)?;
+    reject_unread_headers(headers)?;
     if request.uri().authority().is_some() || request.uri().scheme().is_some() {
         return Err("the request line must not name a host");
     }
@@ -171,6 +172,26 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     Ok(first)
 }
 
+/// Headers by which some services take another path or method than those of the request line.
+/// Mintage does not read them, so it cannot authorize what they say.
+const UNREAD: [&str; 7] = [
+    "x-rewrite-url",
+    "x-original-url",
+    "x-forwarded-prefix",
+    "x-forwarded-path",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// Rejects headers that may tell the service about another request than the one that is authorized.
+fn reject_unread_headers(headers: &HeaderMap) -> Result<(), &'static str> {
+    match UNREAD.iter().any(|name| headers.contains_key(*name)) {
+        true => Err("a header about the request must be removed by the gateway"),
+        false => Ok(()),
+    }
+}
+
 const CONFLICT: &str = "conflicting forwarded headers";
 
 /// Rejects headers that another hop could treat differently: those spelled with underscores, which
@@ -198,6 +219,7 @@ fn is_sensitive(name: &str) -> bool {
     let ours = [CLIENT_ID, TOKEN_SCOPE, TOKEN_ID, TOKEN_EXPIRES];
     name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
+        || UNREAD.contains(&name)
         || matches!(name, "host" | "authorization")
         || ours.iter().any(|own| own.as_str() == name)
 }

@@ -3,6 +3,7 @@
 
 mod access_log;
 pub mod admin;
+mod audit_trail;
 mod auth;
 mod body;
 mod caller;

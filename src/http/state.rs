@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::auth::DenialLog;
 use super::caller::{Caller, ForwardedFor, RequestIdSource};
+use crate::actors::audit_notes::AuditNotes;
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::client_cache::{ClientCacheHandle, ClientCaches};
 use crate::actors::janitor::JanitorStats;
@@ -59,6 +60,8 @@ pub struct Shared {
     pub writer: BatchWriterHandle,
     /// Records when each secret was last used.
     pub secret_usage: SecretUsage,
+    /// Sign-ins and failed calls, for the audit log.
+    pub audit_notes: AuditNotes,
     /// Verifies secrets against password hashes.
     pub password_verifier: PasswordVerifier,
     /// What the janitor has removed.
@@ -95,6 +98,8 @@ pub struct HttpSettings {
     pub cache_capacity: usize,
     /// Whether `/metrics` needs no token.
     pub open_metrics: bool,
+    /// Whether operators' reads are in the audit log.
+    pub audit_reads: bool,
 }
 
 impl HttpSettings {

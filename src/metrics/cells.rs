@@ -71,6 +71,7 @@ impl Default for Cells {
 pub struct RouteLabel {
     pub(super) index: usize,
     pub(super) is_token: bool,
+    pub(super) is_admin: bool,
 }
 
 impl RouteLabel {
@@ -78,7 +79,13 @@ impl RouteLabel {
     pub const UNMATCHED: Self = Self {
         index: 0,
         is_token: false,
+        is_admin: false,
     };
+
+    /// Whether the route belongs to the admin API.
+    pub fn is_admin(self) -> bool {
+        self.is_admin
+    }
 }
 
 /// The counters of one worker for one route.

@@ -198,6 +198,7 @@ impl Metrics {
         RouteLabel {
             index,
             is_token: pattern == TOKEN_PATH,
+            is_admin: pattern.starts_with("/admin"),
         }
     }
 

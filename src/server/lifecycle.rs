@@ -136,11 +136,13 @@ impl Running {
         let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
         let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
+            self.shared.audit_notes.give_up();
             return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
         }
         if let Err(error) = self.shared.secret_usage.write(&self.db).await {
             log::warn!(error:%; "secret usage not written");
         }
+        self.shared.audit_notes.finish(&self.db, self.shared.clock.now()).await;
         if let Err(error) = self.db.checkpoint().await {
             log::warn!(error:%; "wal checkpoint failed");
         }

@@ -176,6 +176,7 @@ impl Server {
             peers: self.peers.clone(),
             writer: writer.clone(),
             secret_usage: Default::default(),
+            audit_notes: Default::default(),
             password_verifier: PasswordVerifier::new(db.clone(), self.password_permits),
             janitor: JanitorStats::default(),
             readiness: Readiness::new(db.breaker_view()),
@@ -213,6 +214,7 @@ impl Server {
             actix_web::rt::spawn(server);
         }
         shared.secret_usage.clone().start(db.clone());
+        shared.audit_notes.clone().start(db.clone(), self.clock.clone());
         let startup = Startup {
             db: db.clone(),
             clock: self.clock,
@@ -279,6 +281,7 @@ fn http_settings(config: &Config) -> HttpSettings {
         metadata: serde_json::to_string(&metadata).expect("the metadata consists of strings"),
         cache_capacity: config.cache.capacity,
         // With an admin listener, /metrics is served only there.
+        audit_reads: config.audit.reads,
         open_metrics: config.server.open_metrics || !config.server.admin_listen.is_empty(),
     }
 }

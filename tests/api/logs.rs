@@ -84,7 +84,7 @@ fn private_keys_as_text(program: &Program) -> Vec<String> {
 
 #[test]
 fn g8_no_secret_token_or_key_is_ever_logged() {
-    let encryption_key = STANDARD.encode([0x5a; 32]);
+    let encryption_key = testkit::sample::ENCRYPTION_KEYS[0].to_owned();
     let program = testkit::program!()
         .with("RUST_LOG", "trace")
         .with("MINTAGE_KEYS__ENCRYPTION_KEY", &encryption_key);
@@ -497,7 +497,7 @@ fn an_event_of_a_signing_key_names_it() {
     let program = testkit::program!()
         .with_database()
         .with("MINTAGE_LOG__FORMAT", "json")
-        .with("MINTAGE_KEYS__ENCRYPTION_KEY", &STANDARD.encode([0x5a; 32]));
+        .with("MINTAGE_KEYS__ENCRYPTION_KEY", testkit::sample::ENCRYPTION_KEYS[0]);
     let mut serving = program.serve(&[]);
     let keys = Request::get("/.well-known/jwks.json").send(serving.address).json();
     serving.stop();

@@ -20,11 +20,13 @@ mod admin_instances;
 mod admin_openapi;
 mod admin_secrets;
 mod admin_tokens;
+mod audit_notes;
 mod audit_verify;
 mod authority;
 mod bounds;
 mod cli;
 mod client_auth;
+mod emergencies;
 mod environment;
 mod feed;
 mod fuzz;
@@ -49,3 +51,4 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod weak_settings;

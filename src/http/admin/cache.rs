@@ -4,9 +4,10 @@ use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::document;
 use super::schemas::OperatorFailures;
+use super::{document, principal};
 use crate::actors::client_cache::CacheCounts;
+use crate::http::audit_trail;
 use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -79,8 +80,9 @@ pub async fn cache_stats(request: HttpRequest) -> Result<HttpResponse, ApiError>
 )]
 pub async fn clear_cache(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
-    require(worker, &worker.caller(&request), Right::WriteOf(Duty::Admin)).await?;
+    let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     worker.shared.admin.clear_caches().await;
+    audit_trail::cleared_caches(worker, by);
     Ok(HttpResponse::NoContent().finish())
 }
 

@@ -29,14 +29,14 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
+use super::audit_trail;
 use super::auth::operator::{Right, require};
 use super::body::{self, Payload};
 use super::caller::Caller;
 use super::error::{ApiError, json, no_store};
 use super::state::Worker;
-use crate::api::audit::{ActorKind, Principal};
+use crate::api::audit::Principal;
 use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
@@ -62,11 +62,8 @@ pub use writer::writer_stats;
 /// As [`require`] with [`Right::WriteOf`].
 async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<Principal, ApiError> {
     let operator = require(worker, caller, Right::WriteOf(duty)).await?;
+    let by = audit_trail::operator(caller, &operator.client.id, operator.jti, &operator.secret_id);
     Ok(Principal {
-        actor: operator.client.id.to_string(),
-        kind: ActorKind::Client,
-        source: caller.address().to_string(),
-        context: json!({ "token": operator.jti.to_string() }),
         authority: Authority::Token(TokenAuthority {
             client: operator.client.id.clone(),
             jti: operator.jti,
@@ -74,6 +71,7 @@ async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<P
             duties: operator.token,
             needs: duty,
         }),
+        ..by
     })
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::bearer::{self, presented};
 use super::guard;
+use crate::http::audit_trail::AdminCaller;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -102,6 +103,10 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
     let now = worker.now();
     let deny = |denial, client: Option<&ClientId>, error: BearerError| {
         guard::note(worker, caller, denial, client, now);
+        caller.mark(AdminCaller::Denied {
+            client: client.cloned(),
+            reason: denial,
+        });
         ApiError::from(error)
     };
     let token = presented(caller)?;
@@ -127,13 +132,20 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
     let token = Duties::held(&claims.scope);
     let held = token & Duties::held(&client.scope);
     match claims.secret_id.filter(is_valid).filter(|_| right.allows(held)) {
-        Some(secret_id) => Ok(Operator {
-            jti: claims.jti,
-            client,
-            secret_id,
-            token,
-            held,
-        }),
+        Some(secret_id) => {
+            caller.mark(AdminCaller::Operator {
+                client: client.id.clone(),
+                jti: claims.jti,
+                secret_id: secret_id.clone(),
+            });
+            Ok(Operator {
+                jti: claims.jti,
+                client,
+                secret_id,
+                token,
+                held,
+            })
+        }
         None => {
             let error = BearerError::InsufficientScope(right.least().scope());
             // The signature is ours, so the client exists and the log may name it.

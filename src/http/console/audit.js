@@ -25,7 +25,7 @@ export function audit(place, { session }) {
 function row(line) {
   return [
     stacked(line.at),
-    element('span', { class: 'two' }, chosen(line.actor), element('small', { class: 'soft' }, `${line.actor_kind}, ${line.source}`)),
+    element('span', { class: 'two' }, chosen(line.actor || '–'), element('small', { class: 'soft' }, `${line.actor_kind}, ${line.source}`)),
     element('span', { class: 'word' }, line.action.replace('.', ' ').replaceAll('_', ' ')),
     mono(line.subject),
     details(line.detail),

@@ -209,3 +209,24 @@ fn a_full_queue_rejects_requests_counts_them_and_does_not_grow() {
     );
     assert_eq!(connection.ask(&request).status, 200);
 }
+
+/// A change fails then, and its event with it. A denied call has happened, so its event waits.
+#[test]
+fn an_audit_event_of_a_denied_call_waits_for_a_locked_database() {
+    let site = Site::new(&[]);
+    let server = site.start();
+    let lock = site.lock();
+    let garbage = Request::get("/admin/keys").bearer("garbage");
+    assert_eq!(server.send(&garbage).status, 401);
+    server.wait_for_log("audit events delayed");
+    drop(lock);
+    eventually("the event is written", Duration::from_secs(20), || {
+        let lines = mintage::config::Database {
+            url: format!("sqlite:{}", site.path("mintage.db").display()),
+            ..Default::default()
+        };
+        let lines = mintage::db::Db::open(&lines).run_here(|conn| mintage::db::audit::since(conn, 0, 10));
+        lines.unwrap().into_iter().find(|line| line.action == "admin.denied")
+    });
+    assert_eq!(site.logs().matches("audit events delayed").count(), 1);
+}

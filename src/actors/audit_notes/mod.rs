@@ -1,0 +1,199 @@
+//! AuditNotes: audit events that are no change of the database: sign-ins of operators, and calls of
+//! the admin API that were denied or failed. A change writes its own event in its transaction.
+//!
+//! Strangers cause some of these events, so each kind has a budget ([`budget`]); the rest is
+//! counted. A request only puts its event into memory. The actor writes once a second, so a crash
+//! loses the events of the last second.
+
+mod budget;
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use crate::api::audit::{AuditEvent, AuditNote, Principal};
+use crate::clock::Clock;
+use crate::db::{Db, DbError, audit};
+use crate::time::UnixMillis;
+use budget::Budget;
+
+/// The time between two writes.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The number of events that may wait while the database is unavailable; an event takes less than
+/// 1 KiB. Further events are lost, and their number is logged.
+const MAX_WAITING: usize = 1024;
+
+/// The events not yet written. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct AuditNotes(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    budget: Budget,
+    waiting: Vec<AuditNote>,
+    /// Events that found no place since the last successful write.
+    lost: u64,
+    /// Whether the last write failed.
+    failing: bool,
+}
+
+impl State {
+    fn push(&mut self, note: AuditNote) {
+        match self.waiting.len() < MAX_WAITING {
+            true => self.waiting.push(note),
+            false => self.lost += 1,
+        }
+    }
+}
+
+impl AuditNotes {
+    /// Notes an event. `reason` distinguishes what is counted together; it is constant or one of
+    /// few texts.
+    pub fn note(&self, by: Principal, at: UnixMillis, reason: Cow<'static, str>, event: AuditEvent) {
+        let mut state = self.lock();
+        for count in state.budget.ended(at) {
+            state.push(count);
+        }
+        let note = AuditNote { by, at, event };
+        if let Some(note) = state.budget.admit(note, reason) {
+            state.push(note);
+        }
+    }
+
+    /// Writes the noted events, and the counts of a budget that has ended. Events that cannot be
+    /// written are kept for the next write.
+    ///
+    /// # Errors
+    /// When the database rejects the write or is unavailable.
+    pub async fn write(&self, db: &Db, now: UnixMillis) -> Result<(), DbError> {
+        let notes = {
+            let mut state = self.lock();
+            for count in state.budget.ended(now) {
+                state.push(count);
+            }
+            Arc::new(std::mem::take(&mut state.waiting))
+        };
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let rows = notes.clone();
+        // If the connection is lost during the commit, the events may be written twice. Twice is
+        // better than never.
+        let written = db.run(move |conn| audit::append_notes(conn, &rows)).await;
+        let mut state = self.lock();
+        match &written {
+            Ok(()) => {
+                state.failing = false;
+                let lost = std::mem::take(&mut state.lost);
+                if lost > 0 {
+                    log::error!(count = lost; "audit events lost");
+                }
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut state.failing, true) {
+                    log::warn!(error:%; "audit events delayed");
+                }
+                let newer = std::mem::take(&mut state.waiting);
+                for note in notes.iter().cloned().chain(newer) {
+                    state.push(note);
+                }
+            }
+        }
+        written
+    }
+
+    /// As [`AuditNotes::write`], at the stop: nothing is counted any longer, and what cannot be
+    /// written now is lost.
+    pub async fn finish(&self, db: &Db, now: UnixMillis) {
+        {
+            let mut state = self.lock();
+            for count in state.budget.end(now) {
+                state.push(count);
+            }
+        }
+        if self.write(db, now).await.is_err() {
+            self.give_up();
+        }
+    }
+
+    /// Logs how many events are lost because the stop does not wait for the database.
+    pub fn give_up(&self) {
+        let state = self.lock();
+        let count = state.waiting.len() as u64 + state.lost;
+        if count > 0 {
+            log::error!(count; "audit events lost");
+        }
+    }
+
+    /// Starts the actor that writes every second.
+    pub fn start(self, db: Db, clock: Clock) -> Addr<AuditNoteWriter> {
+        AuditNoteWriter { notes: self, db, clock }.start()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The actor.
+pub struct AuditNoteWriter {
+    notes: AuditNotes,
+    db: Db,
+    clock: Clock,
+}
+
+impl Actor for AuditNoteWriter {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        self.write_later(ctx);
+    }
+}
+
+impl AuditNoteWriter {
+    fn write_later(&mut self, ctx: &mut Context<Self>) {
+        ctx.run_later(INTERVAL, |this, ctx| {
+            let (notes, db, now) = (this.notes.clone(), this.db.clone(), this.clock.now());
+            // A failure is logged once per outage, by `write`.
+            let writing = async move { notes.write(&db, now).await };
+            ctx.spawn(writing.into_actor(this).map(|_, this, ctx| this.write_later(ctx)));
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::audit::Action;
+
+    fn event() -> AuditEvent {
+        AuditEvent {
+            action: Action::AdminFailed,
+            subject: "s".into(),
+            detail: json!({}),
+        }
+    }
+
+    #[tokio::test]
+    async fn during_an_outage_the_first_events_are_kept_and_the_others_counted() {
+        let (notes, db) = (AuditNotes::default(), Db::unreachable());
+        let note = |minute: i64| {
+            let by = Principal::server("test");
+            notes.note(by, UnixMillis(minute * 60_000), Cow::Borrowed("r"), event());
+        };
+        (1..=1000).for_each(note);
+        assert!(notes.write(&db, UnixMillis(60_000_000)).await.is_err());
+        (1001..=1100).for_each(note);
+        let state = notes.lock();
+        assert_eq!(
+            (state.waiting.len(), state.lost),
+            (MAX_WAITING, 1100 - MAX_WAITING as u64)
+        );
+        assert_eq!(state.waiting[0].at, UnixMillis(60_000));
+    }
+}
