@@ -1,7 +1,7 @@
 //! `mintage config`: checks the configuration, or shows the effective values.
 
-use super::{Context, Failure, print};
-use crate::config::shown;
+use super::{Context, Failure, print, warn};
+use crate::config::{shown, weaknesses};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -14,7 +14,12 @@ pub enum Command {
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     let mut config = context.config()?;
     match command {
-        Command::Check => print("the configuration is valid"),
+        Command::Check => {
+            for found in &weaknesses(&config, &context.sources)? {
+                warn(found);
+            }
+            print("the configuration is valid");
+        }
         Command::Show => {
             config.database.url = shown(&config.database.url);
             config.redis.url = shown(&config.redis.url);

@@ -5,7 +5,7 @@ use std::fmt;
 use super::principal;
 use crate::api::audit::Principal;
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, Duration, Sources};
+use crate::config::{Config, ConfigError, Duration, Found, Sources};
 use crate::db::{self, Conn, Db, DbError, migrations};
 
 /// Why a command failed. The text is one line that includes what to do.
@@ -67,7 +67,7 @@ impl Context {
         if !db::may_exist(&config.database.url) {
             return Err(Failure::Failed("there is no database at database.url".into()));
         }
-        let database = open(&config);
+        let database = open(&config)?;
         database.run_here(|conn| migrations::ensure_current(conn, false))?;
         Ok(database)
     }
@@ -75,7 +75,7 @@ impl Context {
     /// Runs `work` on the database, after migrating its schema if the configuration allows that.
     pub fn with_database<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, Failure> {
         let config = self.config()?;
-        Ok(open(&config).run_here(|conn| {
+        Ok(open(&config)?.run_here(|conn| {
             migrations::ensure_current(conn, config.database.auto_migrate)?;
             work(conn)
         })?)
@@ -83,14 +83,28 @@ impl Context {
 }
 
 /// Opens the database with a single connection, which is enough for a command.
-pub fn open(config: &Config) -> Db {
+///
+/// # Errors
+/// Everybody on the machine can change the file of an SQLite database.
+pub fn open(config: &Config) -> Result<Db, Failure> {
+    config.check_database_files()?;
     let mut database = config.database.clone();
     database.pool.max_size = 1;
     database.pool.min_idle = 0;
     // A command may wait longer than a request for a server that is writing.
     database.query_timeout = database.query_timeout.max(Duration::seconds(10));
     database.pool.connection_timeout = database.pool.connection_timeout.max(Duration::seconds(5));
-    Db::open(&database)
+    Ok(Db::open(&database))
+}
+
+/// Prints a weak setting to standard error.
+pub fn warn(Found { key, weakness, detail }: &Found) {
+    let detail = detail.as_deref().map(|detail| format!(" ({detail})"));
+    eprintln!(
+        "mintage: warning: {key}: {}{}",
+        weakness.text(),
+        detail.unwrap_or_default()
+    );
 }
 
 /// Prints to standard output. A closed pipe (`| head`) is not an error.

@@ -14,7 +14,7 @@ pub enum Command {
 }
 
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
-    let db = open(&context.config()?);
+    let db = open(&context.config()?)?;
     match command {
         Command::Up => {
             let applied = db.run_here(migrations::up)?;

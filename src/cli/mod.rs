@@ -22,8 +22,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
-use crate::config::Sources;
-use context::{Context, open, print, print_json};
+use crate::config::{Sources, password_on_command_line};
+use context::{Context, open, print, print_json, warn};
 
 #[doc(hidden)]
 pub use client::{Inspected, inspect};
@@ -80,6 +80,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         sources: Sources::of_process(line.config, line.database_url),
         clock: Clock::System,
     };
+    // `serve` logs it, and `config check` prints it with the other weak settings.
+    let reports_itself = matches!(
+        line.command,
+        Command::Serve(_) | Command::Config(config::Command::Check)
+    );
+    if let Some(found) = password_on_command_line(&context.sources).filter(|_| !reports_itself) {
+        warn(&found);
+    }
     let done = match line.command {
         Command::Serve(arguments) => serve::run(&context, &arguments),
         Command::Client(command) => client::run(&context, command),
@@ -146,5 +154,41 @@ fn renamed(error: &clap::Error) -> Option<(&'static str, &'static str)> {
             RENAMED.into_iter().find(|(old, _)| old == flag)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every argument below a command, as `ARGUMENT VALUE`.
+    fn arguments(command: &clap::Command, found: &mut Vec<String>) {
+        for argument in command
+            .get_arguments()
+            .filter(|argument| argument.get_action().takes_values())
+        {
+            let values = argument.get_value_names().unwrap_or_default().join(" ");
+            found.push(format!("{} {values}", argument.get_id()));
+        }
+        command.get_subcommands().for_each(|command| arguments(command, found));
+    }
+
+    /// The command line is in the list of processes, which every user of the machine can read.
+    #[test]
+    fn no_argument_takes_a_secret() {
+        let mut found = Vec::new();
+        arguments(&CommandLine::command(), &mut found);
+        assert!(found.len() > 30, "{found:?}");
+        found.retain(|argument| {
+            let argument = argument.to_lowercase();
+            let sounds_secret = ["secret", "password", "key", "token"]
+                .iter()
+                .any(|word| argument.contains(word));
+            let is_harmless = ["file", "_id", "help", "alg"]
+                .iter()
+                .any(|word| argument.contains(word));
+            sounds_secret && !is_harmless
+        });
+        assert!(found.is_empty(), "{found:?}");
     }
 }

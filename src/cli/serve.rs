@@ -1,7 +1,7 @@
 //! `mintage serve`: runs the server until a stop signal.
 
 use super::{Context, Failure, dev};
-use crate::config::{Sources, shown};
+use crate::config::{Config, Found, Sources, Weakness, listeners_beyond_loopback, shown, weaknesses};
 use crate::logging;
 use crate::server::Server;
 use crate::server::signals::Signals;
@@ -12,6 +12,9 @@ pub struct Arguments {
     /// Create two demo clients and print curl commands to try; opens /metrics
     #[arg(long)]
     dev: bool,
+    /// With --dev, allow addresses that other machines can reach
+    #[arg(long, requires = "dev")]
+    beyond_loopback: bool,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
@@ -20,7 +23,12 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         ..context.sources.clone()
     };
     let config = sources.load()?;
+    let weak = weak_settings(&sources, &config, arguments)?;
     logging::start(config.log.format, context.clock.clone());
+    for Found { key, weakness, detail } in &weak {
+        let (reason, hint) = (weakness.name(), weakness.text());
+        log::warn!(key, reason, detail = detail.as_deref(), hint; "weak setting");
+    }
     let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
     let notifier = Notifier::of_process().map_err(|error| Failure::Failed(format!("NOTIFY_SOCKET: {error}")))?;
     let app = Server::bind(config.clone(), sources, context.clock.clone())
@@ -34,9 +42,6 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         admin_url = app.admin_address().map(|admin| format!("http://{admin}")).as_deref();
         "server listening"
     );
-    if config.exposes_metrics() {
-        log::warn!(listen:% = public; "metrics open to all callers");
-    }
     // Before the server starts, so that it loads the clients and need not be notified of them.
     let clients = arguments.dev.then(|| dev::create_clients(context)).transpose()?;
     let when_ready = move || {
@@ -48,4 +53,18 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         let signals = Signals::of_process().map_err(|error| failed(&error))?;
         app.run(signals, when_ready).await.map_err(|error| failed(&error))
     })
+}
+
+/// The weak settings of this server.
+fn weak_settings(sources: &Sources, config: &Config, arguments: &Arguments) -> Result<Vec<Found>, Failure> {
+    let mut weak = weaknesses(config, sources)?;
+    if arguments.dev && !listeners_beyond_loopback(config).is_empty() {
+        if !arguments.beyond_loopback {
+            return Err(Failure::Usage(
+                "serve --dev creates clients for trying Mintage, and prints their secrets: listen on 127.0.0.1, or add --beyond-loopback".into(),
+            ));
+        }
+        weak.push(Found::new("--dev", Weakness::DevBeyondLoopback));
+    }
+    Ok(weak)
 }

@@ -290,6 +290,11 @@ impl DatabaseUrl {
     }
 }
 
+/// A variable of the environment of this process, as libpq reads it.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+}
+
 /// Percent-decodes a part. libpq takes bytes; a password may be in any encoding, but nothing that
 /// is looked at here.
 fn decoded(text: &str) -> Result<String, MalformedUrl> {

@@ -9,12 +9,14 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
 use super::Config;
+use super::database_url::DatabaseUrl;
+use super::error::ConfigError;
+use super::permissions::{check, check_owner};
 
 /// The sources of the configuration. A running server keeps them, so that SIGHUP reads the same
 /// sources again.
@@ -34,21 +36,17 @@ pub struct Sources {
     pub open_metrics: bool,
 }
 
-/// The configuration cannot be used. The text is one line that states what to change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError(pub String);
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 const PREFIX: &str = "MINTAGE_";
 const FILE_SUFFIX: &str = "_FILE";
 const CONFIG_VARIABLE: &str = "MINTAGE_CONFIG";
+/// The variables whose values are, or contain, secrets.
+const SECRET_VARIABLES: [&str; 5] = [
+    "MINTAGE_DATABASE_URL",
+    "MINTAGE_DATABASE__REPLICA_URLS",
+    "MINTAGE_DATABASE__URL",
+    "MINTAGE_KEYS__ENCRYPTION_KEY",
+    "MINTAGE_REDIS__URL",
+];
 const DEFAULT_FILE: &str = "mintage.toml";
 
 impl Sources {
@@ -88,21 +86,43 @@ impl Sources {
     }
 
     /// The configuration file, and what an error calls it.
-    fn file(&self) -> Option<(PathBuf, String)> {
+    fn file(&self) -> Result<Option<(PathBuf, String)>, ConfigError> {
         if let Some(path) = &self.file {
-            return Some((path.clone(), path.display().to_string()));
+            return Ok(Some((path.clone(), path.display().to_string())));
         }
         if let Some(path) = self.environment.get(OsStr::new(CONFIG_VARIABLE)) {
-            return Some((path.into(), format!("the file that {CONFIG_VARIABLE} names")));
+            return Ok(Some((path.into(), format!("the file that {CONFIG_VARIABLE} names"))));
         }
         let path = PathBuf::from(DEFAULT_FILE);
-        path.exists().then(|| (path, DEFAULT_FILE.to_owned()))
+        if !path.exists() {
+            return Ok(None);
+        }
+        check_owner(DEFAULT_FILE, &path)?;
+        Ok(Some((path, DEFAULT_FILE.to_owned())))
+    }
+
+    /// The configuration file, what an error calls it, and whether it holds a secret.
+    pub(super) fn configuration_file(&self) -> Result<Option<(PathBuf, String, bool)>, ConfigError> {
+        let Some((path, name)) = self.file()? else {
+            return Ok(None);
+        };
+        Ok(Some((path, name, holds_secrets(&self.read_file()?))))
+    }
+
+    /// The `…_FILE` variables, the files that they name, and whether these hold a secret.
+    pub(super) fn files_of_environment(&self) -> impl Iterator<Item = (&str, &Path, bool)> {
+        self.environment.iter().filter_map(|(variable, path)| {
+            let variable = variable.to_str()?;
+            let name = variable.strip_suffix(FILE_SUFFIX)?;
+            Some((variable, Path::new(path), SECRET_VARIABLES.contains(&name)))
+        })
     }
 
     fn read_file(&self) -> Result<Table, ConfigError> {
-        let Some((path, name)) = self.file() else {
+        let Some((path, name)) = self.file()? else {
             return Ok(Table::new());
         };
+        check(&name, &path, false)?;
         let text = std::fs::read_to_string(&path)
             .map_err(|error| ConfigError(format!("cannot read the configuration file ({name}): {error}")))?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
@@ -159,8 +179,20 @@ impl Sources {
     }
 }
 
+/// Whether a configuration file holds the encryption key or a password.
+fn holds_secrets(file: &Table) -> bool {
+    let text = |section: &str, key: &str| file.get(section)?.get(key)?.as_str();
+    let replicas = || file.get("database")?.get("replica_urls")?.as_array();
+    let has_password = |url: &str| DatabaseUrl::parse(url).is_ok_and(|url| url.has_password());
+    text("keys", "encryption_key").is_some_and(|key| !key.is_empty())
+        || text("database", "url").is_some_and(has_password)
+        || text("redis", "url").is_some_and(|url| url::Url::parse(url).is_ok_and(|url| url.password().is_some()))
+        || replicas().is_some_and(|urls| urls.iter().filter_map(Value::as_str).any(has_password))
+}
+
 /// The path is not named either: it is the secret itself, if somebody has confused the two.
 fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
+    check(&format!("the file of {variable}"), Path::new(path), false)?;
     let text = std::fs::read_to_string(path)
         .map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
@@ -282,8 +314,6 @@ fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::config::{Durability, Duration};
 
@@ -347,14 +377,14 @@ mod tests {
 
     #[test]
     fn a_value_can_come_from_a_file() {
-        let secret = file("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+        let secret = file("mzf7kQ1kBhs0bTj9Yv4DdSf0aWq5cU2nR8xLtE6oPJI=\n");
         let path = secret.path().to_str().unwrap();
         let config = sources(None, &[("MINTAGE_KEYS__ENCRYPTION_KEY_FILE", path)])
             .load()
             .unwrap();
         assert_eq!(
             config.keys.encryption_key.reveal(),
-            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+            "mzf7kQ1kBhs0bTj9Yv4DdSf0aWq5cU2nR8xLtE6oPJI="
         );
     }
 

@@ -4,16 +4,21 @@
 //! `validate` checks them. Other modules can therefore rely on every value.
 
 mod database_url;
+mod error;
 mod load;
 mod locality;
+mod permissions;
 mod proxies;
 mod sections;
 mod shown;
 mod units;
 mod validate;
+mod weakness;
 
-pub use database_url::{DatabaseUrl, MalformedUrl};
-pub use load::{ConfigError, Sources};
+pub use database_url::{DatabaseUrl, MalformedUrl, variable};
+pub use error::ConfigError;
+pub use load::Sources;
+pub use permissions::sqlite_path;
 pub use proxies::TrustedProxies;
 pub use sections::{
     Breaker, Cache, Config, Database, Durability, Janitor, Keys, Limits, Log, LogFormat, Pool, Redis, Server, Token,
@@ -21,3 +26,4 @@ pub use sections::{
 };
 pub use shown::shown;
 pub use units::{ByteSize, Duration, SecretValue};
+pub use weakness::{Found, Weakness, listeners_beyond_loopback, password_on_command_line, weaknesses};

@@ -14,6 +14,21 @@ impl TrustedProxies {
     /// No peer at all.
     pub const NONE: Self = Self(Vec::new());
 
+    /// The ranges that have room for more than the proxies of one network: wider than /24, and for
+    /// IPv6 wider than /64.
+    pub(super) fn wide(&self) -> impl Iterator<Item = String> {
+        let is_wide = |range: &&IpNet| match range {
+            IpNet::V4(range) => range.prefix_len() < 24,
+            IpNet::V6(range) => range.prefix_len() < 64,
+        };
+        self.0.iter().filter(is_wide).map(ToString::to_string)
+    }
+
+    /// Whether a range contains every address.
+    pub(super) fn has_everything(&self) -> bool {
+        self.0.iter().any(|range| range.prefix_len() == 0)
+    }
+
     /// Whether no peer is trusted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -107,6 +107,16 @@ pub struct Server {
     pub max_connections_per_address: usize,
 }
 
+impl Server {
+    /// The lists of proxies, by key.
+    pub(super) fn proxies(&self) -> [(&'static str, &TrustedProxies); 2] {
+        [
+            ("server.trusted_proxies", &self.trusted_proxies),
+            ("server.client_ip_proxies", &self.client_ip_proxies),
+        ]
+    }
+}
+
 impl Default for Server {
     fn default() -> Self {
         Self {

@@ -45,6 +45,10 @@ impl Config {
             "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
         )?;
+        for (key, ranges) in server.proxies() {
+            let accepted = "the addresses of proxies: a range of every address would trust every caller";
+            require(key, accepted, !ranges.has_everything())?;
+        }
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(
             "server.max_body",
@@ -188,9 +192,7 @@ impl Config {
     /// clients reach.
     pub fn exposes_metrics(&self) -> bool {
         let server = &self.server;
-        let listen = server.listen.parse::<SocketAddr>();
-        let beyond_loopback = listen.is_ok_and(|address| !address.ip().to_canonical().is_loopback());
-        server.open_metrics && server.admin_listen.is_empty() && beyond_loopback
+        server.open_metrics && server.admin_listen.is_empty() && is_beyond_loopback(&server.listen)
     }
 
     /// The audience of a token for `/admin`.
@@ -201,19 +203,27 @@ impl Config {
     /// The key that encrypts private keys, if one is set.
     ///
     /// # Errors
-    /// The value is not 32 bytes in base64.
+    /// The value is not 32 bytes in base64, or evidently not random.
     pub fn encryption_key(&self) -> Result<Option<zeroize::Zeroizing<[u8; 32]>>, ConfigError> {
         let text = self.keys.encryption_key.reveal();
         if text.is_empty() {
             return Ok(None);
         }
         let bytes = zeroize::Zeroizing::new(STANDARD.decode(text).unwrap_or_default());
-        match <[u8; 32]>::try_from(bytes.as_slice()) {
-            Ok(key) => Ok(Some(zeroize::Zeroizing::new(key))),
-            Err(_) => Err(ConfigError(
+        let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()).map(zeroize::Zeroizing::new) else {
+            return Err(ConfigError(
                 "keys.encryption_key must be 32 bytes in base64: generate one with `openssl rand -base64 32`".into(),
-            )),
+            ));
+        };
+        let mut steps = key.windows(2).map(|pair| pair[1].wrapping_sub(pair[0]));
+        let first = steps.next();
+        // Zeros and other repeated bytes, and bytes that count.
+        if steps.all(|step| Some(step) == first) {
+            return Err(ConfigError(
+                "keys.encryption_key must be random: generate one with `openssl rand -base64 32`".into(),
+            ));
         }
+        Ok(Some(key))
     }
 }
 
@@ -226,6 +236,12 @@ fn require(key: &str, accepted: &str, is_valid: bool) -> Result<(), ConfigError>
 
 fn positive(key: &str, duration: Duration) -> Result<(), ConfigError> {
     require(key, "at least 1ms", duration.as_millis() > 0)
+}
+
+/// Whether other machines can reach a listener at this address.
+pub(super) fn is_beyond_loopback(address: &str) -> bool {
+    let address = address.parse::<SocketAddr>();
+    address.is_ok_and(|address| !address.ip().to_canonical().is_loopback())
 }
 
 fn is_address(text: &str) -> bool {
@@ -387,5 +403,44 @@ mod tests {
         let tls = error_of(|c| c.redis.url = "rediss://:hunter2@redis".into());
         assert!(tls.starts_with("redis.url must be") && tls.contains("rediss://) needs a tunnel"));
         assert!(!tls.contains("hunter2"));
+    }
+
+    #[test]
+    fn an_encryption_key_that_is_evidently_not_random_is_rejected() {
+        let key = |bytes: [u8; 32]| {
+            let mut config = Config::default();
+            config.keys.encryption_key = STANDARD.encode(bytes).into();
+            config.encryption_key()
+        };
+        let counting = |step: u8| std::array::from_fn(|at| (at as u8).wrapping_mul(step).wrapping_add(200));
+        for bad in [[0; 32], [7; 32], [255; 32], counting(1), counting(255), counting(16)] {
+            assert!(
+                key(bad)
+                    .unwrap_err()
+                    .0
+                    .starts_with("keys.encryption_key must be random"),
+                "{bad:?}"
+            );
+        }
+        let mut almost = [0; 32];
+        almost[31] = 1;
+        assert!(key(almost).is_ok());
+        assert!(key(*b"hunter2hunter2hunter2hunter2hunt").is_ok());
+    }
+
+    #[test]
+    fn a_range_of_every_address_is_rejected() {
+        for range in ["0.0.0.0/0", "::/0"] {
+            let mut config = Config::default();
+            config.server.trusted_proxies = vec![range.to_owned()].try_into().unwrap();
+            assert!(
+                config
+                    .validate()
+                    .unwrap_err()
+                    .0
+                    .starts_with("server.trusted_proxies must be"),
+                "{range}"
+            );
+        }
     }
 }

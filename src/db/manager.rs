@@ -15,8 +15,9 @@ use tokio::time::Instant;
 
 use super::conn::{Backend, Conn};
 use super::error::DbError;
+use super::libpq::{self, Surroundings};
 use super::pool_counters::PoolCounters;
-use crate::config::DatabaseUrl;
+use crate::config::{DatabaseUrl, sqlite_path};
 
 /// PostgreSQL ends a transaction that is idle for half of `database.query_timeout`, but not less
 /// than this. The end releases its locks, among them those of the change log and the janitor.
@@ -83,7 +84,7 @@ impl Manager {
     }
 
     fn sqlite(&self) -> Result<SqliteConnection, ConnectError> {
-        let path = sqlite_path(&self.url);
+        let path = sqlite_path(&self.url).unwrap_or(&self.url);
         create_private(path)
             .map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
         let mut conn = SqliteConnection::establish(path)
@@ -111,7 +112,9 @@ impl Manager {
     }
 
     fn postgres(&self) -> Result<PgConnection, ConnectError> {
-        let url = with_defaults(&self.url).ok_or_else(|| ConnectError("database.url is malformed".into()))?;
+        // The configuration has been validated.
+        let url = DatabaseUrl::parse(&self.url).map_err(|_| ConnectError("database.url is malformed".into()))?;
+        let url = libpq::complete(&url, &Surroundings::of_process());
         let mut conn = PgConnection::establish(&url).map_err(cannot_connect)?;
         let millis = self.query_timeout.as_millis();
         let idle_millis = (self.query_timeout / 2).max(MIN_IDLE_TIMEOUT).as_millis();
@@ -124,12 +127,6 @@ impl Manager {
             .map_err(|error| ConnectError(format!("{settings}: {error}")))?;
         Ok(conn)
     }
-}
-
-/// The file of an SQLite URL: `sqlite:a.db`, `sqlite://a.db` and `sqlite:///a.db` are all accepted.
-pub fn sqlite_path(url: &str) -> &str {
-    let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    path.strip_prefix("//").unwrap_or(path)
 }
 
 /// Creates the file before SQLite does, readable by its owner only, because it may contain
@@ -147,39 +144,30 @@ fn create_private(path: &str) -> std::io::Result<()> {
     }
 }
 
-/// The message of libpq, unless it is about the URL. Such a message quotes the URL, which may
-/// contain the password.
+/// The message of libpq, unless it is about the URL or about a variable. Such a message quotes the
+/// value, which may contain the password.
 fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
-    const ABOUT_THE_URL: [&str; 3] = ["URI", "percent-encoded", "connection option"];
+    const ABOUT_A_VALUE: [&str; 6] = [
+        "URI",
+        "percent-encoded",
+        "connection option",
+        " value: \"",
+        "invalid port number",
+        "service",
+    ];
+    const ABOUT_TRUST: [&str; 3] = ["SSL", "certificate", "authentication method"];
     let cause = error.to_string();
-    let cause = match ABOUT_THE_URL.iter().any(|part| cause.contains(part)) {
-        true => "the URL is malformed; special characters in user and password must be percent-encoded",
-        false => &cause,
+    let is_about = |parts: &[&str]| parts.iter().any(|part| cause.contains(part));
+    let cause = if is_about(&ABOUT_A_VALUE) {
+        "the URL, or a variable that begins with PG, is malformed"
+    } else {
+        cause.trim_end()
     };
-    ConnectError(format!("cannot connect to PostgreSQL: {cause}"))
-}
-
-/// Parameters of libpq unless the URL sets them. With these, a vanished peer (power failure,
-/// unplugged cable) is noticed within about 10 to 25 s. The defaults of libpq take hours.
-const LIBPQ_DEFAULTS: [(&str, &str); 6] = [
-    ("connect_timeout", "2"),
-    ("tcp_user_timeout", "10000"),
-    ("keepalives_idle", "10"),
-    ("keepalives_interval", "5"),
-    ("keepalives_count", "3"),
-    ("application_name", "mintage"),
-];
-
-/// `None` if the URL is malformed, which the configuration rejects.
-fn with_defaults(url: &str) -> Option<String> {
-    let url = DatabaseUrl::parse(url).ok()?;
-    Some(
-        url.with(
-            LIBPQ_DEFAULTS
-                .into_iter()
-                .filter(|(name, _)| url.parameter(name).is_none()),
-        ),
-    )
+    let hint = match is_about(&ABOUT_TRUST) {
+        true => "; a server without TLS or SCRAM needs sslmode or require_auth in database.url (docs/postgresql.md)",
+        false => "",
+    };
+    ConnectError(format!("cannot connect to PostgreSQL: {cause}{hint}"))
 }
 
 /// A connection cannot be opened.
@@ -250,29 +238,5 @@ impl r2d2::ManageConnection for Manager {
             self.counters.discarded();
         }
         broken
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parameters_of_the_url_take_precedence() {
-        let url = with_defaults("postgres://m@db/m?connect_timeout=9&sslmode=require").unwrap();
-        assert!(url.starts_with("postgres://m@db/m?connect_timeout=9&sslmode=require&tcp_user_timeout=10000&"));
-        assert_eq!(url.matches("connect_timeout").count(), 1);
-        // A password is not a parameter.
-        let url = with_defaults("postgres://m:connect_timeout=9&@db/m").unwrap();
-        assert!(url.starts_with("postgres://m:connect_timeout=9&@db/m?connect_timeout=2&"));
-    }
-
-    #[test]
-    fn a_url_without_parameters_gets_the_defaults() {
-        let url = with_defaults("postgres://m@db/m").unwrap();
-        assert!(
-            url.starts_with("postgres://m@db/m?connect_timeout=2&tcp_user_timeout=10000&"),
-            "{url}"
-        );
     }
 }

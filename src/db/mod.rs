@@ -16,6 +16,7 @@ pub mod deployment;
 mod endpoint;
 mod error;
 pub mod expired;
+mod libpq;
 mod locks;
 mod manager;
 pub mod migrations;
@@ -69,7 +70,7 @@ struct Inner {
 /// Whether a database can exist at this URL. `false` for an SQLite file that does not exist,
 /// because opening it would create it.
 pub fn may_exist(url: &str) -> bool {
-    Backend::of_url(url) != Backend::Sqlite || std::path::Path::new(manager::sqlite_path(url)).exists()
+    config::sqlite_path(url).is_none_or(|path| std::path::Path::new(path).exists())
 }
 
 /// The response of `/admin/pool/stats`: the pools of the primary and of the replicas.

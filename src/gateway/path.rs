@@ -8,6 +8,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use icu_normalizer::ComposingNormalizerBorrowed;
+use icu_properties::CodePointSetData;
+use icu_properties::props::DefaultIgnorableCodePoint;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::encoding::from_hex;
@@ -37,6 +40,11 @@ pub enum RejectedPath {
     BadEscape,
     /// An escaped special character: `/ \ . % ; ? #` or a control character.
     AmbiguousEscape,
+    /// A segment begins or ends with an escaped space, which some file systems and parsers cut off.
+    OuterSpace,
+    /// Escaped text that some parsers replace: it changes by Unicode normalization (NFKC), has an
+    /// invisible character, or a space other than U+0020.
+    Unnormalized,
 }
 
 impl RejectedPath {
@@ -52,6 +60,8 @@ impl RejectedPath {
             Self::Character => "the path has a space, a control character or an unescaped character outside ASCII",
             Self::BadEscape => "the path has an escape that cannot be decoded",
             Self::AmbiguousEscape => "the path escapes a special character",
+            Self::OuterSpace => "the path has a space at the beginning or end of a segment",
+            Self::Unnormalized => "the path has characters that Unicode normalization changes, or invisible ones",
         }
     }
 }
@@ -113,8 +123,43 @@ fn check(segment: &str) -> Result<(), RejectedPath> {
         if text.contains(char::is_control) {
             return Err(RejectedPath::AmbiguousEscape);
         }
+        if !is_normalized(&text) {
+            return Err(RejectedPath::Unnormalized);
+        }
     }
-    Ok(())
+    // Last, and after no other check than the one above: see `normal_path_of_0_1`.
+    match segment.starts_with("%20") || segment.ends_with("%20") {
+        true => Err(RejectedPath::OuterSpace),
+        false => Ok(()),
+    }
+}
+
+/// Whether no common treatment of Unicode text changes `text`: NFKC, which turns `．` (U+FF0E) into
+/// a dot, the removal of invisible characters, and that of outer spaces.
+fn is_normalized(text: &str) -> bool {
+    let replaced =
+        |c: char| CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c) || (c.is_whitespace() && c != ' ');
+    ComposingNormalizerBorrowed::new_nfkc().is_normalized(text) && !text.contains(replaced)
+}
+
+/// As [`normal_path`] of version 0.1, which accepted text outside its normal form. Only for stored
+/// routes: none of them may stop the start.
+///
+/// # Errors
+/// As [`normal_path`] of that version.
+pub(super) fn normal_path_of_0_1(path: &str) -> Result<(), RejectedPath> {
+    match normal_path(path) {
+        Err(RejectedPath::OuterSpace | RejectedPath::Unnormalized) => {
+            // Each segment alone, because the first one that is rejected hides the others. Within a
+            // segment, these are the last checks.
+            let accepted = |checked: Result<(), RejectedPath>| match checked {
+                Err(RejectedPath::OuterSpace | RejectedPath::Unnormalized) => Ok(()),
+                other => other,
+            };
+            path[1..].split('/').map(check).try_for_each(accepted)
+        }
+        other => other.map(|_| ()),
+    }
 }
 
 /// Decodes escapes once and copies everything else.
@@ -212,6 +257,7 @@ mod tests {
     fn p44_other_escapes_are_decoded_once() {
         assert_eq!(segments("/%6Frders/a%20b/%C3%A9"), ["orders", "a b", "é"]);
         assert_eq!(segments("/%6frders/%7Bid%7d"), ["orders", "{id}"]);
+        assert_eq!(segments("/%e6%97%a5%e6%9c%ac/%d0%b4%d0%b0"), ["日本", "да"]);
     }
 
     #[test]
@@ -260,6 +306,22 @@ mod tests {
             ("/%ff", BadEscape),
             ("/%c0%ae%c0%ae/a", BadEscape),
             ("/%e2%82", BadEscape),
+            ("/a/%20", OuterSpace),
+            ("/%20a/b", OuterSpace),
+            ("/a%20/b", OuterSpace),
+            ("/a%20?x", OuterSpace),
+            ("/%ef%bc%8e%ef%bc%8e/a", Unnormalized),
+            ("/%ef%bc%8fa", Unnormalized),
+            ("/%ef%bd%81", Unnormalized),
+            ("/a%e2%84%80", Unnormalized),
+            ("/e%cc%81", Unnormalized),
+            ("/a%e2%80%8b", Unnormalized),
+            ("/a%c2%ad", Unnormalized),
+            ("/%ef%bb%bfa", Unnormalized),
+            ("/a%e2%80%ae", Unnormalized),
+            ("/a%ef%b8%8f", Unnormalized),
+            ("/a%e2%80%a8", Unnormalized),
+            ("/a%e1%9a%80b", Unnormalized),
         ] {
             assert_eq!(normal_path(target), Err(rejected), "{target:?}");
         }
@@ -281,6 +343,12 @@ mod tests {
     fn lenient_readings(target: &str) -> Vec<Vec<String>> {
         let path = target.split('?').next().unwrap_or_default().to_owned();
         let decode = |text: &str| String::from_utf8_lossy(&unescape(text)).into_owned();
+        let nfkc = |text: &str| ComposingNormalizerBorrowed::new_nfkc().normalize(text).into_owned();
+        let visible = |text: &str| -> String {
+            let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
+            text.chars().filter(|c| !ignorable.contains(*c)).collect()
+        };
+        let trimmed = |text: &str| text.split('/').map(str::trim).collect::<Vec<_>>().join("/");
         let spellings = [
             path.clone(),
             path.split('#').next().unwrap_or_default().to_owned(),
@@ -293,6 +361,9 @@ mod tests {
             decode(&decode(&path)),
             decode(&path).replace('\\', "/"),
             without_parameters(&decode(&path)),
+            nfkc(&decode(&path)),
+            visible(&decode(&path)),
+            trimmed(&decode(&path)),
             decode(&path)
                 .split(['?', '#', '\0'])
                 .next()
@@ -343,9 +414,52 @@ mod tests {
 
     fn hostile_path() -> impl Strategy<Value = String> {
         let pieces = prop::sample::select(vec![
-            "/", "/", "/", "a", "b", "orders", ".", "..", "%2e", "%2E", "%2f", "%5C", "%25", "%252e", "%00", "%3b",
-            "%3f", "%23", "%20", "%41", "%6f", "%c3%a9", "%c0%af", "%ff", "%", "%u", "\\", ";", ";x=1", "?", "#", " ",
-            "\t", "é", "+", "{id}", "*", ":", "@", "http:",
+            "/",
+            "/",
+            "/",
+            "a",
+            "b",
+            "orders",
+            ".",
+            "..",
+            "%2e",
+            "%2E",
+            "%2f",
+            "%5C",
+            "%25",
+            "%252e",
+            "%00",
+            "%3b",
+            "%3f",
+            "%23",
+            "%20",
+            "%41",
+            "%6f",
+            "%c3%a9",
+            "%c0%af",
+            "%ff",
+            "%",
+            "%u",
+            "\\",
+            ";",
+            ";x=1",
+            "?",
+            "#",
+            " ",
+            "%ef%bc%8e",
+            "%ef%bc%8f",
+            "%e2%80%8b",
+            "%c2%a0",
+            "%cc%81",
+            "%e3%80%80",
+            "\t",
+            "é",
+            "+",
+            "{id}",
+            "*",
+            ":",
+            "@",
+            "http:",
         ]);
         prop::collection::vec(pieces, 0..12).prop_map(|pieces| format!("/{}", pieces.concat()))
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::host::Host;
-use super::path::{RejectedPath, normal_path};
+use super::path::{RejectedPath, normal_path, normal_path_of_0_1};
 use crate::oauth::bounds::MAX_SCOPE;
 use crate::oauth::duty::is_reserved;
 use crate::oauth::resource::{is_absolute_uri, is_audience};
@@ -129,6 +129,8 @@ impl NewRoute {
     /// [`MalformedRoute`] for the first invalid member.
     pub fn route(&self, id: String, now: UnixMillis) -> Result<Route, MalformedRoute> {
         let route = self.stored_route(id, now)?;
+        // No request would match.
+        normal_path(&self.path).map_err(MalformedRoute::Path)?;
         // Beyond these bounds, no token could satisfy the route.
         if route.scope.as_str().len() > MAX_SCOPE {
             return Err(MalformedRoute::Scope);
@@ -144,7 +146,8 @@ impl NewRoute {
 
     /// Builds a route that was stored earlier. Its scope may be reserved, and scope and audience
     /// longer than now, because earlier versions allowed that: the route then denies every request,
-    /// and is not left out, because a less strict one could decide in its place.
+    /// and is not left out, because a less strict one could decide in its place. One whose path is
+    /// not in normal form matches none ([`PathTemplate::never_matches`]).
     ///
     /// # Errors
     /// As [`NewRoute::route`].
@@ -159,7 +162,7 @@ impl NewRoute {
         }
         Ok(Route {
             id,
-            path: PathTemplate::parse(&self.path)?,
+            path: PathTemplate::stored(&self.path)?,
             method: method.transpose()?,
             host: host.transpose()?,
             scope: Scope::parse(&self.scope).map_err(|_| MalformedRoute::Scope)?,
@@ -232,13 +235,20 @@ impl PathTemplate {
     /// # Errors
     /// The rule that the template violates.
     pub fn parse(text: &str) -> Result<Self, MalformedRoute> {
+        let template = Self::stored(text)?;
+        normal_path(text).map_err(MalformedRoute::Path)?;
+        Ok(template)
+    }
+
+    /// As [`PathTemplate::parse`], but accepts what version 0.1 accepted.
+    fn stored(text: &str) -> Result<Self, MalformedRoute> {
         if text.contains('?') {
             return Err(MalformedRoute::Query);
         }
         if text.len() > MAX_TEMPLATE || text.split('/').count() > MAX_SEGMENTS + 1 {
             return Err(MalformedRoute::TooLong);
         }
-        normal_path(text).map_err(MalformedRoute::Path)?;
+        normal_path_of_0_1(text).map_err(MalformedRoute::Path)?;
         let mut names = Vec::new();
         let mut parts = Vec::new();
         for segment in text[1..].split('/') {
@@ -277,6 +287,11 @@ impl PathTemplate {
         &self.text
     }
 
+    /// Whether the template is that of a stored route whose path no request can have.
+    pub fn never_matches(&self) -> bool {
+        normal_path(&self.text).is_err()
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.parts
     }
@@ -291,6 +306,25 @@ impl fmt::Display for PathTemplate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stored_path_that_no_request_has_is_kept_and_a_new_one_is_rejected() {
+        for (path, rejected) in [
+            ("/a%20/{id}", RejectedPath::OuterSpace),
+            ("/%ef%bc%8e/a", RejectedPath::Unnormalized),
+        ] {
+            let new = NewRoute {
+                path: path.into(),
+                scope: "x".into(),
+                ..NewRoute::default()
+            };
+            let now = UnixMillis(1);
+            assert_eq!(new.route("r".into(), now), Err(MalformedRoute::Path(rejected)));
+            assert!(new.stored_route("r".into(), now).unwrap().path.never_matches());
+        }
+        assert!(PathTemplate::stored("/a%20/%2f").is_err());
+        assert!(!PathTemplate::parse("/a%20b/{id}").unwrap().never_matches());
+    }
 
     fn parts(text: &str) -> Vec<Part> {
         PathTemplate::parse(text).unwrap().parts

@@ -29,7 +29,7 @@ impl FromRequest for Payload {
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
         ready(Ok(Self {
             payload: payload.take(),
-            connection: Connection::of(request).cloned(),
+            connection: request.conn_data().cloned(),
         }))
     }
 }

@@ -10,7 +10,7 @@ use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderVal
 use actix_web::{HttpRequest, HttpResponse};
 
 use super::admin::schemas::GatewayFailures;
-use super::auth::bearer::{active_when_warm, presented};
+use super::auth::bearer::{self, active_when_warm, presented};
 use super::auth::guard;
 use super::body::{self, Payload};
 use super::error::{ApiError, no_store};
@@ -20,6 +20,7 @@ use crate::gateway::route::Route;
 use crate::gateway::route_table::Denied;
 use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::BearerError;
 use crate::unavailable::Unavailable;
@@ -60,10 +61,11 @@ struct Original<'r> {
 pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let caller = worker.caller(&request);
-    let deny = |denial, error: ApiError| {
-        guard::note(worker, &caller, denial, None, worker.now());
+    let deny_to = |client: Option<ClientId>, denial, error: ApiError| {
+        guard::note(worker, &caller, denial, client.as_ref(), worker.now());
         error
     };
+    let deny = |denial, error| deny_to(None, denial, error);
     require_gateway(worker, &request).map_err(|why| deny(Denial::UntrustedPeer, ApiError::Denied(why)))?;
     let original = original(&request).map_err(|why| deny(Denial::AmbiguousRequest, ApiError::Denied(why)))?;
     let mut table = worker.shared.routes.load();
@@ -75,12 +77,16 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
         .decide(original.method, original.host, original.target)
         .map_err(|denied| deny(reason(denied), ApiError::Denied(denied.text())))?;
     let token = presented(&caller)?;
-    let claims = active_for(worker, route, token)
-        .await?
-        .ok_or_else(|| deny(Denial::InvalidToken, BearerError::InvalidToken.into()))?;
+    let inactive = || {
+        let client = bearer::client_of(worker, token, worker.now());
+        deny_to(client, Denial::InvalidToken, BearerError::InvalidToken.into())
+    };
+    let claims = active_for(worker, route, token).await?.ok_or_else(inactive)?;
     if !claims.scope.covers(&route.scope) {
         let error = BearerError::InsufficientScope(route.scope.clone());
-        return Err(deny(Denial::InsufficientScope, error.into()));
+        // The signature is ours, so the client exists and the log may name it.
+        let client = ClientId::parse(&claims.client_id);
+        return Err(deny_to(client, Denial::InsufficientScope, error.into()));
     }
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
         return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
@@ -90,7 +96,7 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
     body::read(payload, settings, settings.max_body).await?;
     // The last step: a request that is denied must not redeem the token.
     if claims.one_time && !redeem(worker, &claims).await? {
-        return Err(deny(Denial::InvalidToken, BearerError::InvalidToken.into()));
+        return Err(inactive());
     }
     Ok(allowed(&claims))
 }
@@ -134,6 +140,7 @@ async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Optio
 fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     let headers = request.headers();
     reject_ambiguous_headers(headers)?;
+    reject_unread_headers(headers)?;
     if request.uri().authority().is_some() || request.uri().scheme().is_some() {
         return Err("the request line must not name a host");
     }
@@ -165,6 +172,26 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     Ok(first)
 }
 
+/// Headers by which some services take another path or method than those of the request line.
+/// Mintage does not read them, so it cannot authorize what they say.
+const UNREAD: [&str; 7] = [
+    "x-rewrite-url",
+    "x-original-url",
+    "x-forwarded-prefix",
+    "x-forwarded-path",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// Rejects headers that may tell the service about another request than the one that is authorized.
+fn reject_unread_headers(headers: &HeaderMap) -> Result<(), &'static str> {
+    match UNREAD.iter().any(|name| headers.contains_key(*name)) {
+        true => Err("a header about the request must be removed by the gateway"),
+        false => Ok(()),
+    }
+}
+
 const CONFLICT: &str = "conflicting forwarded headers";
 
 /// Rejects headers that another hop could treat differently: those spelled with underscores, which
@@ -192,6 +219,7 @@ fn is_sensitive(name: &str) -> bool {
     let ours = [CLIENT_ID, TOKEN_SCOPE, TOKEN_ID, TOKEN_EXPIRES];
     name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
+        || UNREAD.contains(&name)
         || matches!(name, "host" | "authorization")
         || ours.iter().any(|own| own.as_str() == name)
 }

@@ -4,6 +4,7 @@
 
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready as ready_or_pending};
 
 use actix_web::Error;
@@ -59,7 +60,7 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let began = Instant::now();
         let declared = declared_length(&request);
-        if let Some(connection) = Connection::of(request.request()) {
+        if let Some(connection) = request.conn_data::<Rc<Connection>>() {
             connection.request_began(announced(&request, declared));
         }
         if is_too_large(&request, declared) {
@@ -113,7 +114,8 @@ fn add_headers(response: &mut ServiceResponse<BoxBody>) {
     let id = request_id(request, worker.map(|worker| &worker.request_ids));
     let draining = worker.is_some_and(|worker| worker.shared.readiness.is_draining());
     // What is left of a body that was not read could be taken for the next request.
-    let unread = Connection::of(request).is_some_and(|connection| connection.response_began());
+    let connection = request.conn_data::<Rc<Connection>>();
+    let unread = connection.is_some_and(|connection| connection.response_began());
     response.headers_mut().insert(REQUEST_ID, id);
     if draining || unread {
         response

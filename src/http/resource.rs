@@ -193,9 +193,19 @@ impl Resource {
     /// Adds the resource to an application, with the label under which its responses are counted.
     /// The resource is named after its path: the middleware finds the label by that name when it
     /// rejects a request before routing.
+    ///
+    /// The path has a single spelling: actix decodes escapes before it compares paths, so that
+    /// `/%6detrics` would pass a proxy that denies `/metrics`. The resources for gateways reject
+    /// escapes by themselves, with 403.
     pub fn serve(self, config: &mut ServiceConfig, label: RouteLabel) {
         let (format, hidden, allowed) = (self.format, self.hidden, self.allowed());
         let mut resource = web::resource(self.pattern).name(self.pattern).app_data(label);
+        if format != Format::ForwardAuth {
+            let pattern = self.pattern;
+            resource = resource.guard(guard::fn_guard(move |context| {
+                is_spelled_as(pattern, context.head().uri.path())
+            }));
+        }
         for (method, route) in self.routes {
             resource = resource.route(match method {
                 Method::GET => route.guard(guard::Any(guard::Get()).or(guard::Head())),
@@ -223,5 +233,36 @@ impl Resource {
             }
         }
         HeaderValue::from_str(&names.join(", ")).expect("names of methods are upper-case letters")
+    }
+}
+
+/// Whether every literal segment of `pattern` is in `path` byte for byte. `path` matches the pattern
+/// once escapes are decoded.
+fn is_spelled_as(pattern: &str, path: &str) -> bool {
+    if pattern == path {
+        return true;
+    }
+    let mut segments = path.split('/');
+    let is_spelled = |expected: &str| {
+        let found = segments.next();
+        found.is_some_and(|segment| expected == segment || expected.starts_with('{'))
+    };
+    pattern.contains('{') && pattern.split('/').all(is_spelled) && segments.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_spelled_as;
+
+    #[test]
+    fn literal_segments_are_compared_byte_for_byte_and_parameters_may_be_escaped() {
+        for path in ["/a", "/a/b/c", "/a/%62/c"] {
+            let pattern = if path == "/a" { "/a" } else { "/a/{id}/c" };
+            assert!(is_spelled_as(pattern, path), "{path}");
+        }
+        for path in ["/%61/b/c", "/a/b/%63", "/a/b", "/a/b/c/", "/a/b/c/d", "/a/{id}"] {
+            assert!(!is_spelled_as("/a/{id}/c", path), "{path}");
+        }
+        assert!(!is_spelled_as("/a", "/%61"));
     }
 }

@@ -59,6 +59,7 @@ pub fn admin_table() -> Vec<Resource> {
         admin_at("/admin/routes/explain").post(admin::explain_route),
         admin_at("/admin/routes/{id}").delete(admin::remove_route),
         admin_at("/admin/audit").get(admin::list_audit),
+        admin_at("/admin/denials").get(admin::list_denials),
     ]
 }
 

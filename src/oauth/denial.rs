@@ -4,7 +4,7 @@
 use strum::{EnumCount, IntoStaticStr, VariantArray};
 
 /// Why credentials or a gateway's request was denied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumCount, IntoStaticStr, VariantArray)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EnumCount, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case")]
 pub enum Denial {
     /// No credentials, or an id without a secret or the reverse.

@@ -35,6 +35,9 @@ impl std::error::Error for ServerError {}
 /// pass through the acceptor to a worker, with their first request.
 const DRAIN_FILTER_DURATION: Duration = Duration::from_millis(100);
 
+/// How often the counts of denials without a line are looked at.
+const DENIALS_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What is needed while the server runs.
 pub(super) struct Running {
     pub config: Config,
@@ -63,6 +66,7 @@ impl Running {
         let mut when_ready = Some(when_ready);
         let notifier = std::mem::take(&mut self.notifier);
         let mut alive = pin!(notifier.keep_alive());
+        let mut denials = tokio::time::interval(DENIALS_INTERVAL);
         let failure = loop {
             tokio::select! {
                 started = &mut startup, if when_ready.is_some() => match started {
@@ -91,6 +95,7 @@ impl Running {
                     }
                 },
                 never = &mut alive => match never {},
+                _ = denials.tick() => self.shared.denials.report(self.shared.clock.now()),
                 Ok(()) = &mut writer_exit => break Some(ServerError("the writer of token records died".into())),
             }
         };
@@ -126,6 +131,7 @@ impl Running {
             // off.
             let _ = timeout_at(deadline, server.stop(true)).await;
         }
+        self.shared.denials.report_all();
         // If draining took the whole timeout, the flush still gets a second.
         let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
         let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;

@@ -8,10 +8,10 @@ use socket2::{Domain, Socket, Type};
 const BACKLOG: i32 = 4096;
 
 /// What the kernel keeps of the input and of the output of a connection; it doubles the number for
-/// its own needs. Larger than any request and than most responses. Otherwise it would keep up to
+/// its own needs. Larger than most requests and responses. Otherwise it would keep up to
 /// some megabytes for a peer that sends on and on or does not read, and they count as memory of the
 /// server's container.
-const SOCKET_BUFFER: usize = 64 << 10;
+const SOCKET_BUFFER: usize = 32 << 10;
 
 /// Binds and listens.
 ///

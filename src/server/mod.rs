@@ -184,7 +184,7 @@ impl Server {
                 config.server.client_ip_proxies.clone(),
                 config.server.trusted_proxies.clone(),
             ),
-            denials: DenialLog::default(),
+            denials: DenialLog::new(self.clock.now()),
             auth_limits: AuthLimits::new(config.limits.auth_failures_per_minute),
             metrics: Metrics::default(),
             connections,

@@ -24,6 +24,7 @@ use lru::LruCache;
 
 use super::bucket::{Bucket, MINUTE_MICROS, Rate};
 use super::failure::{Failure, SharedBucket};
+use super::network::Network;
 use crate::oauth::client::ClientId;
 use crate::oauth::error::RetryAfter;
 use crate::time::UnixMillis;
@@ -42,39 +43,12 @@ const MAX_ADDRESSES: NonZeroUsize = NonZeroUsize::new(65_536).expect("it is not 
 /// each failure. Those addresses are then limited as a whole. A full map takes another 6 MB.
 const MAX_PAIRS: NonZeroUsize = NonZeroUsize::new(65_536).expect("it is not zero");
 
-/// The unit that an address is counted by: an IPv4 address, or the /64 network of an IPv6 address,
-/// because a single host is assigned a /64 and can choose its addresses from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Network {
-    V4(u32),
-    V6(u64),
-}
-
-impl Network {
-    fn of(peer: IpAddr) -> Self {
-        match peer.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address.to_bits()),
-            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
-        }
-    }
-
-    fn to_bytes(self) -> [u8; 9] {
-        let (family, number) = match self {
-            Self::V4(address) => (4, u64::from(address)),
-            Self::V6(prefix) => (6, prefix),
-        };
-        let mut bytes = [family; 9];
-        bytes[1..].copy_from_slice(&number.to_be_bytes());
-        bytes
-    }
-}
-
 /// A network and a client id, hashed with a key that only this process has. The hash has a fixed
 /// size and does not reveal the id, and no one can search for two ids that share a bucket.
 type Pair = [u8; 16];
 
 /// What is limited.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limited {
     /// A client id from one address.
     Client,

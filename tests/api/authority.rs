@@ -475,6 +475,8 @@ fn p41_a_right_that_ends_before_the_commit_changes_nothing() {
     let state = || ["clients", "routes", "keys", "audit"].map(|list| root.document(&format!("/admin/{list}")));
     for (number, statement) in UNNOTICED.into_iter().enumerate() {
         let operator = Operator::of(&app);
+        // Otherwise the change feed would read the client because of its creation.
+        app.wait_for_change_feed();
         assert_eq!(operator.get("/admin/self").status, 200);
         app.sql(
             &statement

@@ -588,9 +588,11 @@ fn metrics_that_are_open_beyond_this_machine_are_logged_at_the_start() {
         let mut serving = testkit::program!().with_database().with_all(more).serve(&[]);
         serving.stop();
         let log = serving.log();
-        let line = log.lines().find(|line| line.contains("metrics open to all callers"));
+        let line = log
+            .lines()
+            .find(|line| line.contains("weak setting key=server.open_metrics"));
         assert_eq!(line.is_some(), is_warned, "{log}");
-        assert!(line.is_none_or(|line| line.contains(" WARN ") && line.contains(" listen=0.0.0.0:")));
+        assert!(line.is_none_or(|line| line.contains(" WARN ") && line.contains(" detail=0.0.0.0:0 ")));
     }
 }
 

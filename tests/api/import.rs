@@ -363,7 +363,7 @@ fn a_low_entropy_secret_keeps_its_password_hash_and_is_verified_once(site: &Site
     assert!(
         imported
             .done()
-            .contains("warning      line 2 \"plain\": its secret looks chosen"),
+            .contains("warning      line 2 \"plain\": its secret is not of a generator's known form"),
         "{imported:?}"
     );
     let serving = site.program.serve(&[]);

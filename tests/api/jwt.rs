@@ -219,9 +219,9 @@ fn number(uuid: &str) -> u128 {
 
 #[test]
 fn private_keys_are_encrypted_if_an_encryption_key_is_configured() {
-    let encryption_key = STANDARD.encode([7; 32]);
+    let encryption_key = testkit::sample::ENCRYPTION_KEYS[0];
     let app = Setup::on_empty_database()
-        .configured(|config| config.keys.encryption_key = encryption_key.clone().into())
+        .configured(|config| config.keys.encryption_key = encryption_key.to_owned().into())
         .start();
     verify(&app, &issue_with(&app, Alg::Rs256), ORDERS);
     for (kid, private) in private_keys(&app.database_path()) {

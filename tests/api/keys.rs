@@ -6,8 +6,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{DecodingKey, Validation, decode_header};
 use mintage::config;
@@ -252,7 +250,7 @@ fn p29_a_new_hs256_key_signs_and_is_never_published() {
 
 #[test]
 fn new_keys_are_stored_encrypted() {
-    let encryption_key = STANDARD.encode([7; 32]);
+    let encryption_key = testkit::sample::ENCRYPTION_KEYS[0].to_owned();
     let app = Setup::new()
         .configured(|config| config.keys.encryption_key = encryption_key.into())
         .start();
@@ -326,12 +324,12 @@ fn p50_the_command_line_rotates_the_keys_of_a_running_server() {
 
 #[test]
 fn a_command_with_the_wrong_encryption_key_creates_no_keys() {
-    let right = STANDARD.encode([7; 32]);
+    let [right, other] = testkit::sample::ENCRYPTION_KEYS;
     let program = testkit::program!().with_database();
-    let encrypted = program.with("MINTAGE_KEYS__ENCRYPTION_KEY", &right);
+    let encrypted = program.with("MINTAGE_KEYS__ENCRYPTION_KEY", right);
     encrypted.serve(&[]).stop();
     encrypted.run(&["key", "rotate", "--alg", "ES256"]).done();
-    for wrong in ["", &STANDARD.encode([8; 32])] {
+    for wrong in ["", other] {
         let mut program = testkit::program!();
         std::fs::copy(encrypted.database_path(), program.database_path()).unwrap();
         if !wrong.is_empty() {
@@ -343,7 +341,7 @@ fn a_command_with_the_wrong_encryption_key_creates_no_keys() {
     }
     let program = testkit::program!()
         .with_database()
-        .with("MINTAGE_KEYS__ENCRYPTION_KEY", &right);
+        .with("MINTAGE_KEYS__ENCRYPTION_KEY", right);
     let rejected = program.run(&["key", "rotate", "--alg", "EdDSA"]);
     assert!(rejected.failed(1).contains("keys.encryption_key"), "{rejected:?}");
     let unknown = program.run(&["key", "rotate", "--alg", "none"]);

@@ -15,6 +15,7 @@ mod admin;
 mod admin_audit;
 mod admin_clients;
 mod admin_credentials;
+mod admin_denials;
 mod admin_instances;
 mod admin_openapi;
 mod admin_secrets;
@@ -50,3 +51,4 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod weak_settings;

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 
 use mintage::config::{self, Sources};
+use mintage::http::{Resource, routes};
 use serde_json::json;
 use testkit::TestApp;
 use testkit::app::{ISSUER, Setup};
-use testkit::http::Request;
+use testkit::http::{Connection, Request};
+use testkit::scrape::Scrape;
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 const JWKS: &str = "/.well-known/jwks.json";
@@ -167,4 +169,60 @@ fn an_unknown_path_is_404_as_json() {
         let answer = app.send(Request::get(path));
         answer.assert_oauth_error(404, "invalid_request", "path not found");
     }
+}
+
+/// Each path of these resources with one byte escaped, except in parameters and slashes.
+fn escaped_spellings(patterns: &[&str]) -> Vec<String> {
+    let mut spellings = Vec::new();
+    for pattern in patterns.iter().filter(|pattern| !pattern.starts_with("/validate")) {
+        let mut in_parameter = false;
+        for (at, byte) in pattern.bytes().enumerate() {
+            in_parameter = (in_parameter || byte == b'{') && byte != b'}';
+            if in_parameter || b"/}".contains(&byte) {
+                continue;
+            }
+            let (before, after) = (&pattern[..at], &pattern[at + 1..]);
+            let filled = |text: &str| {
+                let parts = text.split(['{', '}']).enumerate();
+                parts
+                    .map(|(n, part)| if n % 2 == 1 { "x" } else { part })
+                    .collect::<String>()
+            };
+            // A parameter is never cut, so each half has whole ones.
+            let (before, after) = (filled(before), filled(after));
+            spellings.push(format!("{before}%{byte:02x}{after}"));
+            spellings.push(format!("{before}%{byte:02X}{after}"));
+        }
+    }
+    spellings
+}
+
+/// Whether a pattern with a parameter has exactly these literals.
+fn is_spelled_with_an_id(pattern: &str, path: &str) -> bool {
+    let (expected, found): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
+    let mut pairs = expected.iter().zip(&found);
+    expected.len() == found.len() && pairs.all(|(expected, found)| expected == found || expected.starts_with('{'))
+}
+
+#[test]
+fn each_path_has_one_spelling() {
+    let tables = [routes::public_table(), routes::admin_table(), routes::console_table()];
+    let all: Vec<&str> = tables.iter().flatten().map(Resource::pattern).collect();
+    let mut spellings = escaped_spellings(&all);
+    // `/admin/routes/%65xplain` is the route with the id `explain`.
+    spellings.retain(|path| !all.iter().any(|pattern| is_spelled_with_an_id(pattern, path)));
+    assert!(spellings.len() > 500 && spellings.contains(&"/%6detrics".to_owned()));
+    let together = TestApp::start();
+    let apart = Setup::new()
+        .configured(|config| config.server.admin_listen = "127.0.0.1:0".into())
+        .start();
+    for address in [together.address, apart.address, apart.admin_address] {
+        let mut connection = Connection::open(address);
+        for path in &spellings {
+            assert_eq!(connection.ask(&Request::get(path)).status, 404, "{path}");
+        }
+    }
+    let unmatched = r#"mintage_http_requests_total{route="unmatched",method="GET",status="404"}"#;
+    let counted = Scrape::of(together.address).value(unmatched).unwrap();
+    assert_eq!(counted as usize, spellings.len());
 }

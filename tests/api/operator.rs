@@ -17,7 +17,7 @@ const ANY: [&str; 6] = [
 
 /// Every operation of `/admin`, and the duties that may use it, the least privileged first;
 /// `mintage:admin` may use each.
-pub const OPERATIONS: [(&str, &str, &[&str]); 25] = [
+pub const OPERATIONS: [(&str, &str, &[&str]); 26] = [
     ("GET", "/admin/openapi.json", &ANY),
     ("GET", "/admin/self", &ANY),
     ("GET", "/admin/cache/stats", &["mintage:read"]),
@@ -59,6 +59,7 @@ pub const OPERATIONS: [(&str, &str, &[&str]); 25] = [
     ("POST", "/admin/routes/explain", &["mintage:read", "mintage:routes"]),
     ("DELETE", "/admin/routes/{id}", &["mintage:routes"]),
     ("GET", "/admin/audit", &["mintage:read", "mintage:audit"]),
+    ("GET", "/admin/denials", &["mintage:read", "mintage:audit"]),
 ];
 
 /// An operation of [`OPERATIONS`], with ids that do not exist.

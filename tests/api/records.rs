@@ -62,7 +62,10 @@ fn a_record_names_the_secret_and_the_client_ip() {
         (WriterMode::Sync, Durability::Async),
     ] {
         let app = Setup::new()
-            .configured(|config| (config.writer.mode, config.writer.durability) = (mode, durability))
+            .configured(|config| {
+                (config.writer.mode, config.writer.durability) = (mode, durability);
+                config.server.client_ip_proxies = vec!["127.0.0.1".to_owned()].try_into().unwrap();
+            })
             .start();
         let (digest, hashed) = (ClientSecret::generate(), ClientSecret::new("correct horse".into()));
         let hash = SecretHash::Password(PasswordHash::of(&hashed).into());

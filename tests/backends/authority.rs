@@ -2,6 +2,7 @@
 //! the commit is not there any more.
 
 use std::sync::Barrier;
+use std::time::Duration;
 
 use mintage::api::audit::Principal;
 use mintage::api::authority::{Authority, TokenAuthority};
@@ -219,7 +220,7 @@ fn a_change_waits_for_the_one_that_takes_its_right_away(store: Store) {
 /// The client itself locks the row first, and then the change log.
 fn two_who_revoke_the_same_token_do_not_deadlock(store: Store) {
     let (store, by) = with_operator(store, Duty::Tokens);
-    for n in 0..50 {
+    for n in 0..100 {
         let other = InvalidatedToken {
             jti: TokenId::new(NOW, [n; 10]),
             ..token()
@@ -234,6 +235,8 @@ fn two_who_revoke_the_same_token_do_not_deadlock(store: Store) {
                 store.try_run(|conn| transactions::revoke_token(conn, &by, other, NOW))
             });
             together.wait();
+            // So that it comes at each step of the other.
+            std::thread::sleep(Duration::from_micros(50 * u64::from(n)));
             assert_eq!(store.try_run(|conn| revocations::revoke(conn, other, NOW)), Ok(()));
             assert_eq!(by_operator.join().unwrap(), Ok(()));
         });

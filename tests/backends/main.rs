@@ -18,6 +18,7 @@ mod roles;
 mod secret_usage;
 mod signing_keys;
 mod tokens;
+mod trust;
 
 use diesel::RunQueryDsl;
 use diesel::sql_types::{BigInt, Text};

@@ -337,6 +337,62 @@ fn p43_disguised_headers_are_denied() {
 }
 
 #[test]
+fn p43_headers_that_name_another_path_or_method_are_denied() {
+    let Fixture { server, token, .. } = fixture();
+    for name in [
+        "X-Rewrite-URL",
+        "X-Original-URL",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Path",
+        "X-HTTP-Method-Override",
+        "X-HTTP-Method",
+        "X-Method-Override",
+    ] {
+        let denied = |request: Request, why: &str| {
+            request.bearer(&token).send_and_close(server.address).assert_denied(why);
+        };
+        denied(
+            forwarded("GET", "/orders/1").header(name, "/orders/2"),
+            "a header about the request must be removed by the gateway",
+        );
+        denied(
+            original("GET", "/orders/1").header(&name.replace('-', "_"), "x"),
+            UNDERSCORES,
+        );
+        denied(forwarded("GET", "/orders/1").header("Connection", name), IN_CONNECTION);
+    }
+}
+
+#[test]
+fn p44_text_that_normalization_or_trimming_changes_is_denied() {
+    let Fixture { server, client, .. } = fixture();
+    let token = server.token(&client, "public:read", &[]);
+    for path in ["/public/caf%c3%a9", "/public/a%20b", "/public/%e6%97%a5%e6%9c%ac"] {
+        assert_passes(&server.validate("GET", path, &token));
+    }
+    for path in [
+        "/public/%ef%bc%8e%ef%bc%8e/a",
+        "/public/a%20",
+        "/public/%20a",
+        "/public/a%e2%80%8b",
+        "/public/a%c2%ad",
+        "/public/e%cc%81",
+        "/public/a%e2%80%a8",
+        "/public/%ef%bb%bf",
+    ] {
+        assert_eq!(server.validate("GET", path, &token).status, 403, "{path}");
+    }
+    let rejected = server
+        .program
+        .run(&["route", "add", "--path", "/x/a%20", "--scope", "s"]);
+    assert!(
+        rejected
+            .failed(2)
+            .contains("the path has a space at the beginning or end")
+    );
+}
+
+#[test]
 fn p43_only_trusted_peers_may_name_an_original_request() {
     let strangers = "only a gateway named in server.trusted_proxies may ask about other requests";
     let Fixture { server, token, .. } = fixture_with(&[("MINTAGE_SERVER__TRUSTED_PROXIES", r#"["10.0.0.0/8","::1"]"#)]);

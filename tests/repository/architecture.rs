@@ -18,7 +18,15 @@ const CRATES: [(&str, &[&str]); 8] = [
     ("libsqlite3_sys", &["db/"]),
     ("actix", &["actors/", "server/", "http/", "cli/serve.rs"]),
     ("actix_web", &["server/", "http/", "cli/serve.rs"]),
-    ("rustix", &["process.rs", "cli/principal.rs"]),
+    (
+        "rustix",
+        &[
+            "process.rs",
+            "cli/principal.rs",
+            "config/permissions.rs",
+            "server/connections/limits.rs",
+        ],
+    ),
     // Without `::`, `redis` is a section of the configuration.
     ("redis::", &["peers/"]),
 ];
@@ -38,8 +46,9 @@ const IMPURE: [&str; 8] = [
     "clock::Clock",
 ];
 
-/// Files of `http` that may name the request, apart from the handlers.
-const HTTP_REQUEST: [&str; 4] = [
+/// Files of `http` that may name the request, apart from the handlers. A body is extracted from it.
+const HTTP_REQUEST: [&str; 5] = [
+    "http/body.rs",
     "http/caller.rs",
     "http/middleware.rs",
     "http/routes.rs",

@@ -60,7 +60,7 @@ impl Setup {
     /// With a database that is migrated and has its keys, because generating RSA keys is slow.
     pub fn new() -> Self {
         let setup = Self::on_empty_database();
-        std::fs::write(setup.database_path(), template()).unwrap();
+        folder::write_private(&setup.database_path(), template());
         setup
     }
 

@@ -4,6 +4,15 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+/// Writes a file that only its owner can read, as Mintage does.
+pub fn write_private(path: &Path, content: &[u8]) {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = std::fs::OpenOptions::new();
+    let options = options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(path).unwrap().write_all(content).unwrap();
+}
+
 /// A new folder that is removed when it is dropped.
 pub fn temporary() -> TempDir {
     let parent = parent();

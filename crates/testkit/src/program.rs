@@ -90,7 +90,7 @@ impl Program {
     /// With an SQLite database that is migrated and has its keys, because generating RSA keys is
     /// slow.
     pub fn with_database(self) -> Self {
-        std::fs::write(self.database_path(), sqlite::template()).unwrap();
+        folder::write_private(&self.database_path(), sqlite::template());
         self
     }
 

@@ -15,6 +15,12 @@ use mintage::time::UnixMillis;
 /// The current time in these tests: 2026-11-24 00:00 UTC.
 pub const NOW: UnixMillis = UnixMillis(1_795_478_400_000);
 
+/// Two values of `keys.encryption_key`.
+pub const ENCRYPTION_KEYS: [&str; 2] = [
+    "hZAEc8S0kHt0M+iwA+AGCwSzO0nOgalv/c+0rWBQebQ=",
+    "Rc/pR2Cknv7JXj9PKjMQT2cpYw/CRsaMPFLCo0PY3eY=",
+];
+
 /// A valid client id.
 pub fn id(text: &str) -> ClientId {
     ClientId::parse(text).unwrap()

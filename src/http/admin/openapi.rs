@@ -13,7 +13,7 @@ use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use super::schemas::{self, OAuthErrorResponse, OperatorFailures};
-use super::{audit, cache, clients, document, janitor, keys, operator, pool, routes, secrets, tokens, writer};
+use super::{audit, cache, clients, denials, document, janitor, keys, operator, pool, routes, secrets, tokens, writer};
 use crate::http::auth::operator::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::state::Worker;
@@ -76,7 +76,8 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         routes::add_route,
         routes::explain_route,
         routes::remove_route,
-        audit::list_audit
+        audit::list_audit,
+        denials::list_denials
     ),
     components(schemas(OAuthErrorResponse, Problem<'static>)),
     modifiers(&Rules)

@@ -5,6 +5,7 @@ use crate::http::caller::{Authorization, Caller};
 use crate::http::state::Worker;
 use crate::oauth::activity::is_active;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::client::ClientId;
 use crate::oauth::error::BearerError;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
@@ -43,6 +44,13 @@ pub fn active_as_known(
     let policy = shared.policy.load();
     let active = is_active(&claims, &policy.issuer, audience, &shared.revocations, now);
     Ok(active.then_some(claims))
+}
+
+/// The client that a token was issued to, if this server signed it. For the log: the token need not
+/// be active.
+pub fn client_of(worker: &Worker, token: &str, now: UnixMillis) -> Option<ClientId> {
+    let claims = worker.keys.verify(token, now).ok()?.ok()?;
+    ClientId::parse(&claims.client_id)
 }
 
 /// As [`active`], but waits for the keys and revocations of a server that is starting.

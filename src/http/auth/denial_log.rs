@@ -1,106 +1,152 @@
-//! The log of denials: one line for each, at most ten per second, with the number of suppressed
-//! lines.
+//! The log of denials: a line for each, within a budget for each reason and caller, and the number
+//! of those without a line.
+//!
+//! The caller is the client if one with the presented id exists, otherwise the address. So noise
+//! about one caller cannot hide another, and callers without a client cannot displace clients.
 //!
 //! A line never carries the credentials: a secret that is typed into the wrong field would stay in
 //! the log. It carries a client id only if a client with this id exists.
 
-use std::sync::{Mutex, PoisonError};
-
-use actix_web::http::header::HeaderValue;
+use std::hash::Hash;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::http::caller::{Caller, DetachedCaller};
 use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
-use crate::throttle::Limited;
+use crate::throttle::{BudgetLimits, Budgets, Counted, Limited, Network, Verdict, Who};
 use crate::time::UnixMillis;
 
-/// Lines per second. An attack must not fill the disk.
-const MAX_LINES_PER_SECOND: u32 = 10;
+/// An attack must not fill the disk: ten lines for each reason and caller in ten seconds, and 200
+/// for all. An entry takes about 300 bytes, so four full maps take 1.2 MB.
+const LIMITS: BudgetLimits = BudgetLimits {
+    window: 10_000,
+    lines_per_key: 10,
+    lines_per_window: 200,
+    max_keys: NonZeroUsize::new(1024).expect("it is not zero"),
+};
 
 /// The log, shared by all workers. Only denials lock it.
-#[derive(Debug, Default)]
 pub struct DenialLog {
-    denials: Mutex<Second>,
+    began: UnixMillis,
+    denials: Callers<Denial>,
     /// Separate, because a flood of denials would suppress the line that announces it.
-    limits: Mutex<Second>,
+    limits: Callers<Limited>,
 }
 
-/// The lines of the current second.
-#[derive(Debug, Default)]
-struct Second {
-    number: i64,
-    lines: u32,
-    suppressed: u64,
+/// The budgets of clients, and separately those of addresses, of which a botnet has many.
+struct Callers<R> {
+    clients: Mutex<Budgets<R>>,
+    networks: Mutex<Budgets<R>>,
 }
 
-impl Second {
-    /// If a line may be written: how many were suppressed before it.
-    fn admit(&mut self, now: UnixMillis) -> Option<u64> {
-        if self.number != now.seconds() {
-            self.number = now.seconds();
-            self.lines = 0;
+impl<R: Copy + Eq + Hash> Callers<R> {
+    fn new() -> Self {
+        let budgets = || Mutex::new(Budgets::new(LIMITS));
+        Self {
+            clients: budgets(),
+            networks: budgets(),
         }
-        if self.lines == MAX_LINES_PER_SECOND {
-            self.suppressed += 1;
-            return None;
+    }
+
+    fn note(&self, reason: R, client: Option<&ClientId>, ip: std::net::IpAddr, now: UnixMillis) -> Verdict {
+        match client {
+            Some(client) => lock(&self.clients).note(reason, Who::Client(client.clone()), ip, now),
+            None => lock(&self.networks).note(reason, Who::Network(Network::of(ip)), ip, now),
         }
-        self.lines += 1;
-        Some(std::mem::take(&mut self.suppressed))
+    }
+
+    fn of_both(&self, read: impl Fn(&mut Budgets<R>) -> Vec<Counted<R>>) -> Vec<Counted<R>> {
+        // One after the other: a denial waits for none of them for long.
+        let clients = read(&mut lock(&self.clients));
+        let networks = read(&mut lock(&self.networks));
+        [clients, networks].concat()
     }
 }
 
 impl DenialLog {
-    /// Writes a line, unless there are too many in this second.
+    /// A log that begins now.
+    pub fn new(now: UnixMillis) -> Self {
+        Self {
+            began: now,
+            denials: Callers::new(),
+            limits: Callers::new(),
+        }
+    }
+
+    /// Counts a denial, and writes a line unless there are too many.
     pub fn note(&self, caller: &Caller, denial: Denial, client: Option<&ClientId>, now: UnixMillis) {
-        let Some(suppressed) = admit(&self.denials, now) else {
+        let client_ip = caller.address();
+        if self.denials.note(denial, client, client_ip, now) == Verdict::Suppress {
             return;
-        };
-        if suppressed > 0 {
-            log::info!(count = suppressed; "denial events suppressed");
         }
         let (reason, client) = (denial.name(), client.map(ClientId::as_str));
-        let (address, request_id) = (caller.address(), request_id(caller.request_id()));
+        let request_id = caller.request_id_text();
         match denial.is_of_a_request() {
-            true => log::info!(reason, client, client_ip:% = address, request_id; "request denied"),
-            false => log::info!(reason, client, client_ip:% = address, request_id; "credentials denied"),
+            true => log::info!(reason, client, client_ip:%, request_id; "request denied"),
+            false => log::info!(reason, client, client_ip:%, request_id; "credentials denied"),
         }
     }
 
-    /// Writes that a limit is reached, unless there are too many such lines in this second.
+    /// Counts that a limit is reached, and writes a line unless there are too many.
     pub fn note_limit(&self, caller: &DetachedCaller, limited: Limited, client: Option<&ClientId>, now: UnixMillis) {
-        let Some(suppressed) = admit(&self.limits, now) else {
+        let client_ip = caller.address;
+        if self.limits.note(limited, client, client_ip, now) == Verdict::Suppress {
             return;
-        };
-        if suppressed > 0 {
-            log::warn!(count = suppressed; "authentication limit events suppressed");
         }
-        let limit = match limited {
-            Limited::Client => "client_ip",
-            Limited::Address => "ip",
-        };
-        let (client, request_id) = (client.map(ClientId::as_str), request_id(&caller.request_id));
-        log::warn!(limit, client, client_ip:% = caller.address, request_id; "authentication limit reached");
+        let (limit, client) = (name(limited), client.map(ClientId::as_str));
+        let request_id = caller.request_id.to_str().unwrap_or("-");
+        log::warn!(limit, client, client_ip:%, request_id; "authentication limit reached");
+    }
+
+    /// Writes how many denials of past windows got no line. To be called every second, so that a
+    /// count is written although nothing follows.
+    pub fn report(&self, now: UnixMillis) {
+        self.write(|budgets| budgets.report(now), |budgets| budgets.report(now));
+    }
+
+    /// Writes every count that was not written yet, when the server stops.
+    pub fn report_all(&self) {
+        self.write(Budgets::report_all, Budgets::report_all);
+    }
+
+    /// All denials since the moment that is returned with them, by reason and caller.
+    pub fn totals(&self) -> (UnixMillis, Vec<Counted<Denial>>) {
+        (self.began, self.denials.of_both(|budgets| budgets.totals()))
+    }
+
+    fn write(
+        &self,
+        denials: impl Fn(&mut Budgets<Denial>) -> Vec<Counted<Denial>>,
+        limits: impl Fn(&mut Budgets<Limited>) -> Vec<Counted<Limited>>,
+    ) {
+        for counted in self.denials.of_both(denials) {
+            let (reason, count) = (counted.reason.name(), counted.count);
+            let (client, client_ip) = (client_of(&counted), counted.last_ip.map(|ip| ip.to_string()));
+            log::info!(reason, client, client_ip, count; "denial events suppressed");
+        }
+        for counted in self.limits.of_both(limits) {
+            let (limit, count) = (name(counted.reason), counted.count);
+            let (client, client_ip) = (client_of(&counted), counted.last_ip.map(|ip| ip.to_string()));
+            log::warn!(limit, client, client_ip, count; "authentication limit events suppressed");
+        }
     }
 }
 
-fn admit(second: &Mutex<Second>, now: UnixMillis) -> Option<u64> {
-    second.lock().unwrap_or_else(PoisonError::into_inner).admit(now)
-}
-
-fn request_id(header: &HeaderValue) -> &str {
-    header.to_str().unwrap_or("-")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ten_lines_a_second_and_then_a_count() {
-        let mut second = Second::default();
-        let admitted: Vec<bool> = (0..13).map(|_| second.admit(UnixMillis(5000)).is_some()).collect();
-        assert_eq!(admitted.iter().filter(|line| **line).count(), 10);
-        assert_eq!(second.admit(UnixMillis(6000)), Some(3));
-        assert_eq!(second.admit(UnixMillis(6001)), Some(0));
+fn client_of<R>(counted: &Counted<R>) -> Option<&str> {
+    match &counted.who {
+        Some(Who::Client(client)) => Some(client.as_str()),
+        _ => None,
     }
+}
+
+fn name(limited: Limited) -> &'static str {
+    match limited {
+        Limited::Client => "client_ip",
+        Limited::Address => "ip",
+    }
+}
+
+fn lock<R>(budgets: &Mutex<Budgets<R>>) -> MutexGuard<'_, Budgets<R>> {
+    budgets.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -109,8 +109,12 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
         });
         ApiError::from(error)
     };
-    let inactive = || deny(Denial::InvalidToken, None, BearerError::InvalidToken);
-    let claims = active(worker, presented(caller)?, None, now)?;
+    let token = presented(caller)?;
+    let inactive = || {
+        let client = bearer::client_of(worker, token, now);
+        deny(Denial::InvalidToken, client.as_ref(), BearerError::InvalidToken)
+    };
+    let claims = active(worker, token, None, now)?;
     // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
     let for_admin = |claims: &AccessTokenClaims| {
         !claims.one_time && claims.aud.is_only(&worker.shared.policy.load().admin_audience)

@@ -158,7 +158,7 @@ impl Limits {
 
     /// The most connections that the acceptor may give to each of `workers`.
     pub fn max_per_worker(&self, workers: usize) -> usize {
-        (self.max + MAX_CLOSING) / workers
+        (self.max + MAX_CLOSING).div_ceil(workers)
     }
 
     /// The counts.

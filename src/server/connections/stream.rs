@@ -63,6 +63,8 @@ pub struct GuardedStream<S> {
     kept_from: usize,
     /// Bytes of a body that were delivered apart from their head.
     body: usize,
+    /// Bytes of chunks that were delivered since actix had an occasion to decode them.
+    chunks: usize,
     /// Bytes of output that did not fit into the kernel's buffer.
     unsent: usize,
     /// Bytes that were thrown away.
@@ -88,6 +90,7 @@ impl<S: Transport> GuardedStream<S> {
             kept: Vec::new(),
             kept_from: 0,
             body: 0,
+            chunks: 0,
             unsent: 0,
             drained: 0,
             waits_for_turn: false,
@@ -113,11 +116,15 @@ impl<S: Transport> GuardedStream<S> {
             }
             // The last chunk is followed by an empty line, so at most its request ends here.
             Announced::Unknown if !head_ended => {
-                let bytes = &bytes[..bytes.len().min(MAX_CHUNKS)];
+                let bytes = &bytes[..bytes.len().min(MAX_CHUNKS - self.chunks)];
                 let end = self.scan.end(bytes);
                 let of_body = end.unwrap_or(bytes.len());
-                self.head_ended = end.is_some() || of_body == MAX_CHUNKS;
                 self.body += of_body;
+                self.chunks += of_body;
+                self.head_ended = end.is_some() || self.chunks == MAX_CHUNKS;
+                if self.head_ended {
+                    self.chunks = 0;
+                }
                 return of_body;
             }
             Announced::Nothing if !head_ended && self.connection.awaits_head() => self.scan.end(bytes),
@@ -129,13 +136,15 @@ impl<S: Transport> GuardedStream<S> {
         };
         self.head_ended = true;
         let mut ahead = self.scan;
-        let behind = match ahead.end(&bytes[end..]) {
+        let next = &bytes[end..];
+        let next = &next[..next.len().min(MAX_CHUNKS)];
+        let behind = match ahead.end(next) {
             // Another head: it waits for the response to this one.
             Some(_) => 0,
             // The body, usually.
             None => {
                 self.scan = ahead;
-                bytes.len() - end
+                next.len()
             }
         };
         self.connection.head_delivered(end, Some(behind));

@@ -54,7 +54,7 @@ impl Site {
     /// log line is found (G8).
     pub fn new(environment: &[(&str, &str)]) -> Self {
         let site = Self::without_database("sqlite:mintage.db", environment);
-        std::fs::write(&site.database, &template().database).unwrap();
+        testkit::folder::write_private(&site.database, &template().database);
         site
     }
 
@@ -70,7 +70,7 @@ impl Site {
     pub fn in_folder(folder: &Path, environment: &[(&str, &str)]) -> Self {
         let url = format!("sqlite:{}", folder.join("mintage.db").display());
         let site = Self::without_database(&url, environment);
-        std::fs::write(&site.database, &template().database).unwrap();
+        testkit::folder::write_private(&site.database, &template().database);
         site
     }
 

@@ -236,7 +236,7 @@ impl Candidate {
         }
         if self.secrets.iter().any(chosen) {
             warnings.push(
-                "its secret looks chosen, so it keeps a password hash: give it a new one with `mintage client secret add`",
+                "its secret is not of a generator's known form, so it keeps a password hash: give it a new one with `mintage client secret add`",
             );
         }
         warnings

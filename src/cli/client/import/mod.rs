@@ -128,7 +128,7 @@ fn taken(context: &Context, report: &ImportReport, dry_run: bool) -> Result<Hash
     if !db::may_exist(&config.database.url) {
         return Ok(HashSet::new());
     }
-    Ok(crate::cli::open(&config).run_here(|conn| {
+    Ok(crate::cli::open(&config)?.run_here(|conn| {
         migrations::ensure_current(conn, false)?;
         taken(conn)
     })?)

@@ -1,94 +1,14 @@
-//! The state of one connection: what it is waiting for, and since when.
-//!
-//! The stream of the connection (`server::connections`) and the middleware write it, the sweeper of
-//! the worker reads it. All of them run on the worker's thread, so cells suffice.
-//!
-//! actix serves the requests of a connection one after the other, but reads ahead without a bound,
-//! and has no deadline after the first head. So the stream delivers one request at a time: the head,
-//! then what the handler asks of the body, and the next head only after the response was sent.
+//! The state of one connection.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
 
-use actix_web::HttpRequest;
-
-use crate::metrics::{ConnectionCounts, Ending};
-
-/// What the connections of a worker share.
-#[derive(Debug)]
-pub struct WorkerContext {
-    /// Milliseconds since the start of the worker, as of the last run of its sweeper: reading it
-    /// costs nothing.
-    now: Cell<u64>,
-    /// Numbers the changes of connections.
-    changes: Cell<u64>,
-    counts: Arc<ConnectionCounts>,
-}
-
-impl WorkerContext {
-    /// The time is 0.
-    pub fn new(counts: Arc<ConnectionCounts>) -> Self {
-        Self {
-            now: Cell::new(0),
-            changes: Cell::new(0),
-            counts,
-        }
-    }
-
-    /// The time.
-    pub fn now(&self) -> u64 {
-        self.now.get()
-    }
-
-    /// Sets the time.
-    pub fn set_now(&self, now: u64) {
-        self.now.set(now);
-    }
-}
-
-/// What a connection is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The first byte.
-    New,
-    /// The end of a head.
-    Head,
-    /// The handler, and the body if the handler reads it.
-    Handling,
-    /// The end of the response.
-    Responding,
-    /// The peer, to close: the response was sent before the body was read.
-    Draining,
-    /// The next request.
-    Idle,
-    /// Nothing: it is closed.
-    Closed,
-}
-
-/// The body that a head announces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Announced {
-    /// No body.
-    Nothing,
-    /// `Content-Length`.
-    Length(u64),
-    /// Chunks, or everything until the connection is closed.
-    Unknown,
-}
-
-/// How long a connection may stay in a phase.
-#[derive(Clone, Copy, Debug)]
-pub struct Deadlines {
-    /// `server.request_timeout`: for a head and its body, and between two successful writes of a
-    /// response.
-    pub request: Duration,
-    /// `server.keep_alive`.
-    pub idle: Duration,
-}
+use super::context::WorkerContext;
+use super::phase::{Announced, Deadlines, Evictable, Phase};
+use crate::metrics::Ending;
 
 /// How long a peer that has sent no whole body may read the response before the connection closes.
 /// Closing at once would reset the connection, and the peer might lose the response.
@@ -96,18 +16,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(600);
 
 /// A client whose last response is not older probably sends the next request.
 const JUST_SERVED: Duration = Duration::from_millis(500);
-
-/// Which connections are evicted first. Within a class it is the one that has been inactive for the
-/// longest time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Evictable {
-    /// It has no request.
-    Idle,
-    /// It has sent part of a request, or does not read the response.
-    Unfinished,
-    /// It was served just now.
-    JustServed,
-}
 
 /// The state of one connection.
 #[derive(Debug)]
@@ -163,11 +71,6 @@ impl Connection {
         };
         connection.enter(Phase::New);
         connection
-    }
-
-    /// The connection of a request.
-    pub fn of(request: &HttpRequest) -> Option<&Rc<Self>> {
-        request.conn_data()
     }
 
     /// What the connection is waiting for.
@@ -422,14 +325,13 @@ impl Connection {
 
     /// Whether the connection can be evicted: it waits for its peer only, and does not end yet.
     pub fn evictable(&self) -> Option<Evictable> {
-        if self.ending.get().is_some() {
+        // One whose stream was not polled yet may have a request that nobody has looked at.
+        if self.ending.get().is_some() || self.waker.borrow().is_none() {
             return None;
         }
         let just_now = self.worker.now.get() - self.since.get() < JUST_SERVED.as_millis() as u64;
         match self.phase.get() {
             _ if self.is_blocked() => Some(Evictable::Unfinished),
-            // Its request may wait in the kernel.
-            Phase::New if self.waker.borrow().is_none() => None,
             Phase::New if just_now => Some(Evictable::Unfinished),
             Phase::Idle if just_now => Some(Evictable::JustServed),
             Phase::New | Phase::Idle | Phase::Draining => Some(Evictable::Idle),

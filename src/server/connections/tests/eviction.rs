@@ -1,0 +1,109 @@
+//! Which connections end for others.
+
+use super::*;
+
+#[test]
+fn over_the_bound_the_connection_inactive_for_the_longest_time_is_evicted() {
+    let site = Site::of(3);
+    let mut scenes: Vec<_> = (0..3).map(|_| site.connect()).collect();
+    scenes.iter_mut().for_each(Scene::serve);
+    scenes[0].serve();
+    site.worker.sweep_at(10_000);
+    let newcomer = site.connect();
+    let inputs: Vec<_> = scenes.iter_mut().map(Scene::read).collect();
+    assert_eq!(inputs, [open(b""), ended(b""), open(b"")]);
+    drop((scenes, newcomer));
+    assert_eq!(site.ended(Ending::Evicted), 1);
+}
+
+#[test]
+fn an_unfinished_head_is_evicted_before_a_client_that_was_just_served() {
+    let site = Site::of(2);
+    let mut served = site.connect();
+    served.serve();
+    let mut hostile = site.connect();
+    hostile.send(b"G");
+    hostile.read();
+    let _newcomer = site.connect();
+    assert_eq!(served.read(), open(b""));
+    assert_eq!(hostile.read(), ended(b""));
+}
+
+#[test]
+fn an_idle_connection_is_evicted_before_unfinished_requests() {
+    let site = Site::of(3);
+    let (mut head, mut body) = (site.connect(), site.connect());
+    head.send(b"G");
+    head.read();
+    body.send(POST);
+    body.read();
+    body.begins(Announced::Length(4));
+    body.stream.connection().body_reading();
+    let mut idle = site.connect();
+    idle.serve();
+    site.worker.sweep_at(600);
+    let _newcomer = site.connect();
+    assert_eq!(idle.read(), ended(b""));
+    assert_eq!((head.read(), body.read()), (open(b""), open(b"")));
+    drop(idle);
+    let _newcomer = (site.connect(), site.connect());
+    assert_eq!(head.read(), ended(b""));
+    site.worker.sweep_at(700);
+    let _newcomer = site.connect();
+    assert_eq!(body.read(), Input::Broken);
+}
+
+#[test]
+fn a_connection_that_had_no_turn_yet_is_not_evicted() {
+    let site = Site::of(1);
+    let mut new = site.connect();
+    let mut newer = site.connect();
+    assert_eq!(new.read(), open(b""));
+    assert_eq!(newer.read(), open(b""));
+    let _newest = site.connect();
+    assert_eq!(new.read(), ended(b""));
+}
+
+#[test]
+fn a_connection_whose_request_is_handled_is_never_evicted() {
+    let site = Site::of(1);
+    let mut scene = site.connect();
+    scene.send(GET);
+    scene.read();
+    scene.begins(Announced::Nothing);
+    let _newcomer = site.connect();
+    assert_eq!(scene.read(), open(b""));
+    scene.responds();
+    assert_eq!(scene.read(), open(b""));
+}
+
+#[test]
+fn a_client_whose_request_arrives_is_not_evicted() {
+    let site = Site::of(1);
+    let mut scene = site.connect();
+    scene.serve();
+    scene.send(GET);
+    let _newcomer = site.connect();
+    assert_eq!(scene.read(), open(GET));
+}
+
+#[test]
+fn what_connections_hold_is_counted_and_bounded() {
+    let site = Site::of(10_000);
+    let mut scenes: Vec<_> = (0..2200).map(|_| site.connect()).collect();
+    for scene in &mut scenes {
+        scene.send(&[b'a'; 31 << 10]);
+        scene.read();
+        assert!(site.counts.held.load(Ordering::Relaxed) <= (32 << 20) + (2200 << 10));
+    }
+    // An ended connection gives back what it holds when it is dropped.
+    let ended: Vec<_> = scenes
+        .extract_if(.., |scene| matches!(scene.read(), Input::Ended(_)))
+        .collect();
+    assert!(!ended.is_empty());
+    drop(ended);
+    assert!(site.ended(Ending::Memory) > 0);
+    drop(scenes);
+    assert_eq!(site.counts.held.load(Ordering::Relaxed), 0);
+    assert_eq!(site.counts.open.load(Ordering::Relaxed), 0);
+}
