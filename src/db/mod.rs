@@ -28,6 +28,7 @@ pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;
+mod token_record;
 pub mod tokens;
 pub mod transactions;
 

@@ -189,7 +189,7 @@ impl<R: Copy + Eq + Hash> Budgets<R> {
             .filter(|(.., entry)| entry.suppressed > 0 && is_due(entry))
             .map(|(reason, who, entry)| {
                 let count = std::mem::take(&mut entry.suppressed);
-                entry.counted(reason, who.map(|who| &*who), count)
+                entry.counted(reason, who, count)
             })
             .collect()
     }

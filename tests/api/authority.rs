@@ -127,7 +127,6 @@ fn a_route_cannot_require_a_reserved_scope() {
 #[test]
 fn p21_a_token_with_reserved_scopes_is_for_admin_and_nothing_else() {
     const MIXED: &str = "scopes that begin with mintage: cannot be combined with others";
-    const FOR_ADMIN: &str = "scopes that begin with mintage: are for the audience of /admin only";
     const TARGET: &str = "the resource is not an absolute URI that the client may name";
     let app = Setup::new()
         .configured(|config| config.token.audience = ORDERS.into())
@@ -149,7 +148,7 @@ fn p21_a_token_with_reserved_scopes_is_for_admin_and_nothing_else() {
             assert!(claims["secret_id"].is_string());
         }
         for other in [&[ORDERS][..], &[ISSUER], &[ADMIN, ORDERS]] {
-            ask(duty, other).assert_oauth_error(400, "invalid_target", FOR_ADMIN);
+            ask(duty, other).assert_oauth_error(400, "invalid_target", TARGET);
         }
         for mixed in [format!("{duty} orders:read"), format!("orders:read {duty}")] {
             ask(&mixed, &[]).assert_oauth_error(400, "invalid_scope", MIXED);

@@ -211,6 +211,10 @@ fn g8_a_configuration_error_shows_no_secrets() {
     });
 }
 
+fn failed(text: String) -> Result<(), String> {
+    Err(text)
+}
+
 /// The secret in the messages of [`panics_with_a_secret`].
 const PANIC_SECRET: &str = "hunter2-é";
 
@@ -227,9 +231,9 @@ fn panics_with_a_secret() {
     let secret = PANIC_SECRET.to_owned();
     let (unwrapped, sliced, expected, formatted) = (secret.clone(), secret.clone(), secret.clone(), secret.clone());
     let panics: [Box<dyn FnOnce() + Send>; 5] = [
-        Box::new(move || Err::<(), _>(unwrapped).unwrap()),
+        Box::new(move || failed(unwrapped).unwrap()),
         Box::new(move || assert_ne!(&sliced[..9], "")),
-        Box::new(move || Err::<(), _>(expected).expect("a proof")),
+        Box::new(move || failed(expected).expect("a proof")),
         Box::new(move || panic!("the secret is {formatted}")),
         Box::new(|| panic!("a literal")),
     ];
@@ -237,8 +241,9 @@ fn panics_with_a_secret() {
         assert!(std::thread::spawn(panic).join().is_err());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let stopped = runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
-    eprintln!("{}", DbError::stopped(stopped.map(|()| ()).unwrap_err()));
+    let stopped: Result<(), _> =
+        runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
+    eprintln!("{}", DbError::stopped(stopped.unwrap_err()));
 }
 
 #[test]

@@ -6,6 +6,7 @@
     reason = "how long a running program takes is measured with the real clock"
 )]
 
+mod connections;
 mod feed;
 mod instances;
 mod lost_commit;

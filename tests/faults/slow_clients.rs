@@ -5,37 +5,12 @@
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use testkit::load::{Load, assert_as_quick, p99};
+use testkit::open_files;
 use testkit::token::token_request;
 use testkit::{Server, TestClient};
-
-/// Raises the limit of open files for this process and the servers that it starts: a connection has
-/// an end in each.
-///
-/// The limit of a running process cannot be raised without unsafe code; `prlimit` (util-linux) does
-/// it from outside.
-fn raise_limit(files: usize) {
-    // One test after the other: otherwise the lower of two limits could be set last.
-    static LIMIT: Mutex<()> = Mutex::new(());
-    let _guard = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let limit = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))
-        .unwrap();
-    let allowed = limit.split_whitespace().next().unwrap().parse();
-    if allowed.is_ok_and(|allowed: usize| allowed >= files) {
-        return;
-    }
-    let status = Command::new("prlimit")
-        .args([&format!("--pid={}", std::process::id()), &format!("--nofile={files}:")])
-        .status()
-        .unwrap();
-    assert!(status.success(), "{files} open files are not allowed: see `ulimit -Hn`");
-}
 
 struct Scene {
     server: Server,
@@ -122,7 +97,7 @@ const ATTACKS: [&[&str]; 3] = [
 ];
 
 fn slow_requests(seconds: u32) -> [(Duration, Duration); 3] {
-    raise_limit(4096);
+    open_files::raise(4096);
     let scene = Scene::start();
     let quiet = Duration::from_secs(u64::from(seconds.min(10)) / 2);
     ATTACKS.map(|attack| scene.undisturbed(attack[0], quiet, |address| slowhttptest(address, seconds, attack)))
@@ -145,7 +120,7 @@ fn stay_connected(address: SocketAddr, count: usize, length: Duration) {
 }
 
 fn idle_connections(count: usize, length: Duration) -> (Duration, Duration) {
-    raise_limit(count + 2000);
+    open_files::raise(count + 2000);
     let scene = Scene::start();
     scene.undisturbed(&format!("{count} idle connections"), length / 2, |address| {
         stay_connected(address, count, length);

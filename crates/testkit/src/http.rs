@@ -155,14 +155,7 @@ pub fn exchange(to: SocketAddr, bytes: &[u8]) -> Vec<Response> {
             timeout = EXTRA_RESPONSE_TIMEOUT;
         }
     }
-    let mut all = Vec::new();
-    while let Some(mut response) = connection.take_head() {
-        let length = response.content_length().unwrap_or(usize::MAX);
-        let length = length.min(connection.buffer.len());
-        response.body = connection.buffer.drain(..length).collect();
-        all.push(response);
-    }
-    all
+    Response::parse_all(&mut connection.buffer)
 }
 
 /// A connection that is kept alive.
@@ -213,7 +206,7 @@ impl Connection {
     pub fn read_response(&mut self, to_head: bool) -> Option<Response> {
         let deadline = Instant::now() + RESPONSE_TIMEOUT;
         let mut response = loop {
-            match self.take_head() {
+            match Response::take_head(&mut self.buffer) {
                 Some(head) => break head,
                 None if self.fill(deadline) == 0 => return None,
                 None => {}
@@ -229,6 +222,17 @@ impl Connection {
         Some(response)
     }
 
+    /// Whether the server has closed the connection, as clients check before they use it again.
+    pub fn is_closed(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let seen = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        match seen {
+            Ok(length) => length == 0,
+            Err(error) => !is_timeout(&error),
+        }
+    }
+
     /// Whether the server closes within `time`, without another response.
     pub fn closes_within(&mut self, time: Duration) -> bool {
         let deadline = Instant::now() + time;
@@ -240,13 +244,6 @@ impl Connection {
             }
         }
         false
-    }
-
-    /// The head at the start of the buffer, once it is complete.
-    fn take_head(&mut self) -> Option<Response> {
-        let end = find(&self.buffer, b"\r\n\r\n")? + 4;
-        let head: Vec<u8> = self.buffer.drain(..end).collect();
-        Some(Response::parse_head(&String::from_utf8_lossy(&head)))
     }
 
     /// Reads what arrives until the deadline; 0 when the connection is closed.
@@ -292,6 +289,26 @@ pub struct Response {
 }
 
 impl Response {
+    /// Takes all responses from bytes that a server sent. The last one may be truncated; one without
+    /// a length takes all that is left, unless it is informational and has no body.
+    pub fn parse_all(bytes: &mut Vec<u8>) -> Vec<Self> {
+        let mut all = Vec::new();
+        while let Some(mut response) = Self::take_head(bytes) {
+            let without_length = if response.status < 200 { 0 } else { usize::MAX };
+            let length = response.content_length().unwrap_or(without_length);
+            response.body = bytes.drain(..length.min(bytes.len())).collect();
+            all.push(response);
+        }
+        all
+    }
+
+    /// The head at the start of the bytes, once it is complete.
+    fn take_head(bytes: &mut Vec<u8>) -> Option<Self> {
+        let end = find(bytes, b"\r\n\r\n")? + 4;
+        let head: Vec<u8> = bytes.drain(..end).collect();
+        Some(Self::parse_head(&String::from_utf8_lossy(&head)))
+    }
+
     fn parse_head(head: &str) -> Self {
         let mut lines = head.lines();
         let status_line = lines.next().unwrap_or_default();
@@ -319,6 +336,11 @@ impl Response {
 
     fn content_length(&self) -> Option<usize> {
         self.header("content-length").map(|length| length.parse().unwrap())
+    }
+
+    /// Whether the body has the length that the head says.
+    pub fn is_whole(&self) -> bool {
+        self.content_length().is_none_or(|length| length == self.body.len())
     }
 
     /// Whether the server closes the connection after this response.

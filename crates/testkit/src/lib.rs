@@ -2,7 +2,8 @@
 //!
 //! - [`program!`] and [`Server`]: the real binary, as command and as server; [`TestApp`]: a server
 //!   in this process.
-//! - [`http`]: the HTTP client, which can also send malformed requests.
+//! - [`http`]: the HTTP client, which can also send malformed requests; [`raw`]: connections that
+//!   never wait, of which one thread drives hundreds; [`open_files`]: how many may be open.
 //! - [`poll`]: waits for a condition, with a deadline and a description.
 //! - [`port`]: free ports.
 //! - [`postgres`], [`replica`], [`cluster`], [`redis`], [`sqlite`]: real, isolated databases.
@@ -25,12 +26,14 @@ pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod nginx;
+pub mod open_files;
 pub mod parsers;
 pub mod poll;
 pub mod port;
 pub mod postgres;
 pub mod program;
 pub mod proxy;
+pub mod raw;
 pub mod redis;
 pub mod replica;
 pub mod sample;

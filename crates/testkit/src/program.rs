@@ -363,6 +363,18 @@ impl Server {
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
+    /// How long the process has used a processor since it started, to a hundredth of a second.
+    pub fn processor_time(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        // The name in parentheses may contain spaces; utime and stime are the 14th and 15th field.
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        // The kernel reports hundredths of a second, whatever its own clock does (`USER_HZ`).
+        ticks
+            .map(|ticks| Duration::from_millis(10 * ticks.parse::<u64>().unwrap()))
+            .sum()
+    }
+
     /// Sends a signal by its name, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let mut kill = Command::new("kill");

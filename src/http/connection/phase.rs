@@ -50,6 +50,6 @@ pub enum Evictable {
     Idle,
     /// It has sent part of a request, or does not read the response.
     Unfinished,
-    /// It was served just now.
-    JustServed,
+    /// It was accepted or served just now.
+    Recent,
 }

@@ -17,6 +17,9 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(600);
 /// A client whose last response is not older probably sends the next request.
 const JUST_SERVED: Duration = Duration::from_millis(500);
 
+/// The first request of a client that connected later is probably on its way.
+const JUST_ACCEPTED: Duration = Duration::from_millis(250);
+
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Connection {
@@ -329,11 +332,13 @@ impl Connection {
         if self.ending.get().is_some() || self.waker.borrow().is_none() {
             return None;
         }
-        let just_now = self.worker.now.get() - self.since.get() < JUST_SERVED.as_millis() as u64;
+        let age = self.worker.now.get() - self.since.get();
+        let is_within = |time: Duration| age < time.as_millis() as u64;
         match self.phase.get() {
             _ if self.is_blocked() => Some(Evictable::Unfinished),
-            Phase::New if just_now => Some(Evictable::Unfinished),
-            Phase::Idle if just_now => Some(Evictable::JustServed),
+            Phase::New if is_within(JUST_ACCEPTED) => Some(Evictable::Recent),
+            Phase::New if is_within(JUST_SERVED) => Some(Evictable::Unfinished),
+            Phase::Idle if is_within(JUST_SERVED) => Some(Evictable::Recent),
             Phase::New | Phase::Idle | Phase::Draining => Some(Evictable::Idle),
             Phase::Head => Some(Evictable::Unfinished),
             Phase::Handling if self.awaited_body() != Announced::Nothing => Some(Evictable::Unfinished),

@@ -202,7 +202,11 @@ impl<S: Transport> GuardedStream<S> {
                 self.deliver_read(buf, before, false)
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(())),
+            _ => {
+                // At once: a request that arrives between this read and a later close would be lost.
+                let _ = Pin::new(&mut self.inner).poll_shutdown(context);
+                Poll::Ready(Ok(()))
+            }
         }
     }
 
