@@ -20,7 +20,7 @@ use crate::throttle::Who;
     operation_id = "listDenials",
     summary = "Who was denied by this instance since its start, most frequent first",
     responses((status = 200, body = DenialsDocument), OperatorFailures),
-    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:audit"])),
+    security(("bearer" = ["mintage:audit"]), ("bearer" = ["mintage:read"])),
 )]
 pub async fn list_denials(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);

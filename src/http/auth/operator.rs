@@ -55,7 +55,9 @@ impl Right {
     /// The least privileged duty that has the right, for the challenge.
     fn least(self) -> Duty {
         match self {
-            Right::Read | Right::ReadOf(_) | Right::ReadClients | Right::Any => Duty::Read,
+            // Who reads the audit log may read nothing else.
+            Right::ReadOf(Duty::Audit) | Right::Any => Duty::Audit,
+            Right::Read | Right::ReadOf(_) | Right::ReadClients => Duty::Read,
             Right::WriteOf(duty) => duty,
         }
     }
