@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use diesel::RunQueryDsl;
 use mintage::clock::Clock;
 use mintage::config::LogFormat;
 use mintage::db::DbError;
 use serde_json::{Value, json};
 use testkit::http::{Connection, Request};
 use testkit::poll::until;
-use testkit::sqlite::private_keys;
+use testkit::sqlite::{connect, private_keys};
 use testkit::token::{about_token, jti, token_request};
 use testkit::{Program, Server, TestClient};
 
@@ -518,4 +519,34 @@ fn an_event_of_a_signing_key_names_it() {
     for key in published {
         assert!(encrypted.contains(&key["kid"]), "{key}: {log}");
     }
+}
+
+#[test]
+fn a_route_that_never_matches_is_logged_at_the_start_only() {
+    let program = testkit::program!().with_database();
+    let add = |path: &str| {
+        let added = program.run_json(&["route", "add", "--path", path, "--scope", "a"]);
+        added["id"].as_str().unwrap().to_owned()
+    };
+    let old = add("/old");
+    let changed = format!("UPDATE routes SET path = '/old%20/new' WHERE id = '{old}'");
+    diesel::sql_query(changed)
+        .execute(&mut connect(&program.database_path()))
+        .unwrap();
+    let serving = program.serve(&[]);
+    let ops = program.create_client(&["--name", "ops", "--scope", "mintage:admin", "--alg", "HS256"]);
+    let token = serving
+        .send(&token_request(&ops, &[("scope", "mintage:admin")]))
+        .access_token();
+    for path in ["/a", "/b"] {
+        let body = json!({ "path": path, "scope": "a" }).to_string();
+        let added = serving.send(
+            &Request::post("/admin/routes")
+                .bearer(&token)
+                .body("application/json", &body),
+        );
+        assert_eq!(added.status, 201, "{}", added.text());
+    }
+    let lines = lines(&serving, "route never matches");
+    assert!(lines.len() == 1 && lines[0].contains(&old), "{lines:?}");
 }
