@@ -18,6 +18,7 @@ mod weakness;
 pub use database_url::{DatabaseUrl, MalformedUrl, variable};
 pub use error::ConfigError;
 pub use load::Sources;
+pub use locality::is_loopback;
 pub use permissions::sqlite_path;
 pub use proxies::TrustedProxies;
 pub use sections::{
