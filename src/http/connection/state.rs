@@ -336,7 +336,7 @@ impl Connection {
 
     /// Whether the connection can be evicted: it waits for its peer only, and does not end yet.
     pub fn evictable(&self) -> Option<Evictable> {
-        // One whose stream was not polled yet may have a request that nobody has looked at.
+        // One whose stream was not polled yet may have a request that no one has looked at.
         if self.ending.get().is_some() || self.waker.borrow().is_none() {
             return None;
         }

@@ -172,7 +172,7 @@ impl<S: Transport> GuardedStream<S> {
         }
     }
 
-    /// Reads a connection on which output waits, which ends, or whose body nobody reads.
+    /// Reads a connection on which output waits, which ends, or whose body no one reads.
     fn poll_exceptional(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let ending = self.connection.ending();
         if self.connection.is_blocked() {
