@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::bearer::{self, presented};
 use super::guard;
-use crate::http::audit_trail::AdminCaller;
+use crate::http::audit_log::AdminCaller;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
