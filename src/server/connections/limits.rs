@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, TrustedProxies};
 use crate::metrics::{ConnectionCounts, Ending};
+use crate::throttle::Network;
 
 /// The bound if the limit of open files allows it and `server.max_connections` is 0: a limit of a
 /// million files must not mean a million connections, which would need 23 GiB
@@ -101,7 +102,7 @@ pub struct Limits {
     /// All clients come from the addresses of proxies.
     exempt: [TrustedProxies; 2],
     open: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize, ahash::RandomState>>,
+    by_address: Mutex<HashMap<Network, usize, ahash::RandomState>>,
     counts: Arc<ConnectionCounts>,
     reported: Mutex<Reported>,
 }
@@ -177,7 +178,7 @@ impl Limits {
 
     /// Admits a connection; `None` if its address has its share already.
     pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Admission> {
-        let address = peer.filter(|peer| !self.is_exempt(*peer)).map(holder);
+        let address = peer.filter(|peer| !self.is_exempt(*peer)).map(Network::of);
         if let Some(address) = address {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
             let open = by_address.entry(address).or_default();
@@ -223,7 +224,7 @@ impl Limits {
 /// An open connection, until it is dropped.
 pub struct Admission {
     limits: Arc<Limits>,
-    address: Option<IpAddr>,
+    address: Option<Network>,
 }
 
 impl Drop for Admission {
@@ -240,17 +241,6 @@ impl Drop for Admission {
                 by_address.remove(&address);
             }
         }
-    }
-}
-
-/// Who holds an address: one host has all addresses of a /64 of IPv6.
-fn holder(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) >> 64 << 64;
-            IpAddr::V6(network.into())
-        }
-        address => address,
     }
 }
 

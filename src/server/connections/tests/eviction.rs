@@ -30,6 +30,22 @@ fn an_unfinished_head_is_evicted_before_a_client_that_was_just_served() {
 }
 
 #[test]
+fn a_client_that_waits_for_responses_is_kept_before_one_that_pipelines() {
+    let site = Site::of(2);
+    let (mut served, mut pipelining) = (site.connect(), site.connect());
+    served.serve();
+    pipelining.send(&joined(&[GET, GET]));
+    for _ in 0..2 {
+        assert_eq!(pipelining.read(), open(GET));
+        pipelining.begins(Announced::Nothing);
+        pipelining.responds();
+    }
+    let _newcomer = site.connect();
+    assert_eq!(served.read(), open(b""));
+    assert_eq!(pipelining.read(), ended(b""));
+}
+
+#[test]
 fn an_idle_connection_is_evicted_before_unfinished_requests() {
     let site = Site::of(3);
     let (mut head, mut body) = (site.connect(), site.connect());
