@@ -27,4 +27,5 @@ pub use sections::{
 };
 pub use shown::shown;
 pub use units::{ByteSize, Duration, SecretValue};
+pub use validate::encryption_key_in;
 pub use weakness::{Found, Weakness, listeners_beyond_loopback, password_on_command_line, weaknesses};
