@@ -81,6 +81,22 @@ fn a_connection_that_had_no_turn_yet_is_not_evicted() {
 }
 
 #[test]
+fn of_a_burst_that_was_accepted_at_once_no_more_than_the_bound_remain() {
+    let site = Site::of(2);
+    let mut burst: Vec<_> = (0..8).map(|_| site.connect()).collect();
+    burst.iter_mut().for_each(|scene| assert_eq!(scene.read(), open(b"")));
+    site.worker.sweep_at(100);
+    site.worker.sweep_at(200);
+    let remaining = burst
+        .iter_mut()
+        .filter(|scene| scene.stream.connection().evictable().is_some());
+    assert_eq!(remaining.count(), 2);
+    burst.iter_mut().for_each(|scene| drop(scene.read()));
+    drop(burst);
+    assert_eq!(site.ended(Ending::Evicted), 6);
+}
+
+#[test]
 fn a_connection_whose_request_is_handled_is_never_evicted() {
     let site = Site::of(1);
     let mut scene = site.connect();
