@@ -89,7 +89,7 @@ pub fn import_clients(
             clients::insert_many(conn, part)?;
             progress(part.len());
         }
-        // Last, because the lock of the change log and of the trail blocks every other writer.
+        // Last, because the lock of the change log and of the audit log blocks every other writer.
         for part in new.chunks(clients::BATCH) {
             let events: Vec<AuditEvent> = part.iter().filter_map(|client| imported(client)).collect();
             audit::append_many(conn, by, now, &events)?;
