@@ -48,7 +48,7 @@ impl Weakness {
     pub fn text(self) -> &'static str {
         match self {
             Self::UnverifiedDatabase => {
-                "whoever answers at this host may be taken for the database and read and change everything: set sslmode=verify-full"
+                "any server that answers at this host is taken for the database, and can read and change everything: set sslmode=verify-full"
             }
             Self::WeakDatabaseAuthentication => {
                 "the server may ask for the password in clear, or need not know it: set require_auth=scram-sha-256"
