@@ -4,7 +4,7 @@
 //! The type of a key's default decides how its environment variable is parsed: as a number, a list
 //! or text. A password of digits therefore stays text.
 //!
-//! No error quotes a value, wherever it comes from (G8): the program cannot know whether somebody
+//! No error quotes a value, wherever it comes from (G8): the program cannot know whether a user
 //! has put a password into the wrong place. Errors name the key, the variable or the line.
 
 use std::collections::BTreeMap;
@@ -190,7 +190,7 @@ fn holds_secrets(file: &Table) -> bool {
         || replicas().is_some_and(|urls| urls.iter().filter_map(Value::as_str).any(has_password))
 }
 
-/// The path is not named either: it is the secret itself, if somebody has confused the two.
+/// The path is not named either: it is the secret itself, if a user has confused the two.
 fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
     check(&format!("the file of {variable}"), Path::new(path), false)?;
     let text = std::fs::read_to_string(path)

@@ -235,7 +235,8 @@ fn deployment(
     Ok((deployment::secret(conn, now)?, recent))
 }
 
-/// Loads the key ring with the findings about the stored keys, and generates a key for every algorithm that has none.
+/// Loads the key ring with the findings about the stored keys, and generates a key for every
+/// algorithm that has none.
 ///
 /// # Errors
 /// When a key cannot be read or generated, or the database rejects an operation.

@@ -4,6 +4,9 @@
 //!
 //! Pure: the caller writes the lines. Memory is bounded, and no count is ever lost: when there is
 //! no room for another caller, its events are counted by their reason alone.
+//!
+//! The audit log has its own budget (`actors::audit_notes`): it tells more apart, starts anew in
+//! each window and needs no sums since the start.
 
 use std::collections::HashMap;
 use std::hash::Hash;

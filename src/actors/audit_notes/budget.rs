@@ -3,6 +3,9 @@
 //! What a stranger can cause has no room for variation: events without an authenticated actor are
 //! counted by their reason alone, whatever the address. So they can neither fill the audit log nor
 //! use up the budget of operators.
+//!
+//! Not a [`Budgets`](crate::throttle::Budgets): a kind here also has a source and a subject, who is
+//! anonymous has a limit of its own, and a count becomes an event in the name of the last actor.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -114,7 +114,7 @@ impl Display for Break {
                 write!(
                     f,
                     "audit lines {first} to {last} have no hash: an instance of version 0.1 wrote them during the \
-                     upgrade, or somebody did by hand; if the former, repeat with --accept-unhashed-until {last}"
+                     upgrade, or they were added by hand; if the former, repeat with --accept-unhashed-until {last}"
                 )
             }
         }
