@@ -78,8 +78,8 @@ fn a_changed_trail_is_reported_with_the_place() {
         ),
         (
             "UPDATE audit SET hash = NULL WHERE id > 3",
-            "audit lines 4 to 5 have no hash: an instance of version 0.1 wrote them during the upgrade, or somebody \
-             did by hand; if the former, repeat with --accept-unhashed-until 5",
+            "audit lines 4 to 5 have no hash: an instance of version 0.1 wrote them during the upgrade, or they were \
+             added by hand; if the former, repeat with --accept-unhashed-until 5",
         ),
         (
             "UPDATE audit SET hash = NULL; UPDATE audit SET action = 'audit.begin' WHERE id = 2",
