@@ -41,8 +41,11 @@ const FILE_SUFFIX: &str = "_FILE";
 const CONFIG_VARIABLE: &str = "MINTAGE_CONFIG";
 const SHORT_URL_VARIABLE: &str = "MINTAGE_DATABASE_URL";
 const URL_VARIABLE: &str = "MINTAGE_DATABASE__URL";
-/// The sections and keys whose values are, or may contain, secrets, and whether a text does.
-const SECRET_KEYS: [(&str, &str, fn(&str) -> bool); 4] = [
+/// A section, a key in it, and whether a value of it contains a secret.
+type SecretKey = (&'static str, &'static str, fn(&str) -> bool);
+
+/// The settings whose values are, or may contain, secrets.
+const SECRET_KEYS: [SecretKey; 4] = [
     ("database", "replica_urls", has_database_password),
     ("database", "url", has_database_password),
     ("keys", "encryption_key", |key| !key.is_empty()),
