@@ -16,6 +16,7 @@ pub mod deployment;
 mod endpoint;
 mod error;
 pub mod expired;
+pub mod key_reencryption;
 mod libpq;
 mod locks;
 mod manager;

@@ -121,6 +121,15 @@ impl Startup {
         }
         local.keys.set(prepared.ring);
         local.keys.report(prepared.findings);
+        // Once: a new route has a path that requests can have.
+        for route in prepared
+            .routes
+            .routes()
+            .iter()
+            .filter(|route| route.path.never_matches())
+        {
+            log::warn!(id:% = route.id, path:% = route.path; "route never matches");
+        }
         local.routes.set(prepared.routes);
         self.wait_for_workers(&local.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), local.revocations.known());

@@ -13,7 +13,7 @@ use super::copy::{CopiedLine, Copy};
 use super::event_id;
 use crate::api::audit::Action;
 use crate::cli::{Context, Failure, print, print_json};
-use crate::db::audit::{self, PAGE_SIZE, TrailLine};
+use crate::db::audit::{self, ChainLine, PAGE_SIZE};
 use crate::db::audit_chain::{Break, FIRST_NUMBER, LineHash, Verification};
 use crate::db::{Db, DbError};
 
@@ -34,11 +34,11 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let mut copy = arguments.copy.as_deref().map(Copy::open).transpose()?;
     let database = context.database_to_read()?;
-    let mut trail = Trail {
+    let mut reader = Reader {
         database: &database,
         last_id: None,
     };
-    let mut page = trail.page()?;
+    let mut page = reader.page()?;
     let beginning = match (&mut copy, page.first()) {
         (Some(copy), Some(first)) => last_before(copy, first.id())?,
         _ => None,
@@ -64,20 +64,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         }
         let missing = copy.as_ref().and_then(Copy::peek).map(|line| line.id);
         // Read after the copy, which may have been written while this command ran.
-        page = trail.page()?;
+        page = reader.page()?;
         match (page.is_empty(), missing) {
             (false, _) => {}
             (true, None) => break,
             (true, Some(missing)) => {
                 return Err(failed(format!(
                     "the end of the audit log is missing after line {}: the copy has line {missing}",
-                    trail.last_id.unwrap_or_default()
+                    reader.last_id.unwrap_or_default()
                 )));
             }
         }
     }
     chain.finish().map_err(failed)?;
-    if copy.as_ref().is_some_and(Copy::is_empty) && trail.last_id.is_some() {
+    if copy.as_ref().is_some_and(Copy::is_empty) && reader.last_id.is_some() {
         return Err(failed("the copy is empty"));
     }
     report(
@@ -127,17 +127,17 @@ impl Display for Break {
 }
 
 /// The audit log, page by page.
-struct Trail<'a> {
+struct Reader<'a> {
     database: &'a Db,
     /// The last line that was read.
     last_id: Option<i64>,
 }
 
-impl Trail<'_> {
-    fn page(&mut self) -> Result<Vec<TrailLine>, DbError> {
+impl Reader<'_> {
+    fn page(&mut self) -> Result<Vec<ChainLine>, DbError> {
         let after = self.last_id;
-        let page = self.database.run_here(|conn| audit::trail(conn, after, PAGE_SIZE))?;
-        self.last_id = page.last().map(TrailLine::id).or(after);
+        let page = self.database.run_here(|conn| audit::lines(conn, after, PAGE_SIZE))?;
+        self.last_id = page.last().map(ChainLine::id).or(after);
         Ok(page)
     }
 }

@@ -347,6 +347,9 @@ impl<S: Transport> AsyncWrite for GuardedStream<S> {
             context.waker().wake_by_ref();
         } else if !this.kept.is_empty() && this.connection.awaits_input() && !this.waits_for_turn {
             this.waits_for_turn = true;
+            if this.connection.awaits_head() {
+                this.connection.pipelines();
+            }
             this.owner.wait_for_turn(context.waker());
         }
         Poll::Ready(Ok(()))
