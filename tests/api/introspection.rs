@@ -140,11 +140,11 @@ fn p32_a_token_is_active_only_for_clients_that_may_introspect_it() {
 fn p32_the_audience_of_admin_is_no_introspection_audience() {
     let app = TestApp::start();
     let operator = app.client_with_scope("mintage:admin");
-    let token = app.issue(&operator, &[("resource", ADMIN)]);
+    let token = app.issue(&operator, &[("scope", "mintage:admin")]);
     let reader = app.client(|client| client.introspection_audiences = vec![ADMIN.into(), ISSUER.into()]);
     let auditor = app.client_with_scope("mintage:introspect");
     assert!(!is_active(&app, &reader, &token));
-    assert!(is_active(&app, &reader, &app.issue(&operator, &[])));
+    assert!(is_active(&app, &reader, &app.issue(&app.client(|_| {}), &[])));
     assert!(is_active(&app, &auditor, &token));
     assert!(is_active(&app, &operator, &token));
 }
