@@ -77,6 +77,12 @@ const SECRETS: [&str; 6] = [
     "sslpassword",
 ];
 
+/// The values of `sslmode`.
+const TLS_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+
+/// The methods of `require_auth`.
+const METHODS: [&str; 7] = ["password", "md5", "gss", "sspi", "scram-sha-256", "oauth", "none"];
+
 /// What stays as it is in the value of a parameter.
 const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -249,6 +255,17 @@ impl DatabaseUrl {
         found.map(|(_, value)| value.as_str())
     }
 
+    /// The parameter, `sslmode` or `require_auth`, that has a value that libpq does not know. Warnings
+    /// about these two quote the value, so it must not be a password in the wrong place.
+    pub fn unknown_value(&self) -> Option<&str> {
+        let is_unknown = |(name, value): &&(String, String)| match name.as_str() {
+            "sslmode" => !TLS_MODES.contains(&value.as_str()),
+            "require_auth" => !are_methods(value),
+            _ => false,
+        };
+        self.settings.iter().find(is_unknown).map(|(name, _)| name.as_str())
+    }
+
     /// Whether the URL contains a password.
     pub fn has_password(&self) -> bool {
         self.has_password
@@ -288,6 +305,16 @@ impl DatabaseUrl {
         }
         text
     }
+}
+
+/// Whether this is a list of methods, of which all or none are excluded by `!`. An empty one is.
+fn are_methods(value: &str) -> bool {
+    let excludes = value.starts_with('!');
+    let is_method = |listed: &str| {
+        let method = listed.strip_prefix('!');
+        method.is_some() == excludes && METHODS.contains(&method.unwrap_or(listed))
+    };
+    value.is_empty() || value.split(',').all(is_method)
 }
 
 /// A variable of the environment of this process, as libpq reads it.

@@ -9,6 +9,8 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -38,6 +40,7 @@ pub struct Sources {
 
 const PREFIX: &str = "MINTAGE_";
 const FILE_SUFFIX: &str = "_FILE";
+const ENCRYPTION_KEY: &str = "MINTAGE_KEYS__ENCRYPTION_KEY";
 const CONFIG_VARIABLE: &str = "MINTAGE_CONFIG";
 const SHORT_URL_VARIABLE: &str = "MINTAGE_DATABASE_URL";
 const URL_VARIABLE: &str = "MINTAGE_DATABASE__URL";
@@ -169,6 +172,11 @@ impl Sources {
                     (variable, text.to_owned())
                 }
             };
+            if variable.eq_ignore_ascii_case(ENCRYPTION_KEY) && text.is_empty() {
+                return Err(ConfigError(format!(
+                    "{ENCRYPTION_KEY} is empty: to store private keys in clear, remove it"
+                )));
+            }
             if name == SHORT_URL_VARIABLE {
                 short_url = Some((URL_VARIABLE.to_owned(), text));
             } else if name.contains("__") {
@@ -211,12 +219,27 @@ fn has_database_password(url: &str) -> bool {
     DatabaseUrl::parse(url).is_ok_and(|url| url.has_password())
 }
 
+/// The maximum size of a file that holds one value.
+const MAX_VALUE_FILE: u64 = 64 * 1024;
+
 /// The path is not named either: it is the secret itself, if a user has confused the two.
+///
+/// An empty file is an error. Read as no value, it would mean private keys in clear, or another
+/// database.
 fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
     check(&format!("the file of {variable}"), Path::new(path), false)?;
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+    let mut text = String::new();
+    // A file such as /dev/zero has no end.
+    let read = File::open(path).and_then(|file| file.take(MAX_VALUE_FILE + 1).read_to_string(&mut text));
+    let size = read.map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if size as u64 > MAX_VALUE_FILE {
+        return Err(ConfigError(format!("{variable}: the file is larger than 64 KiB")));
+    }
+    if text.is_empty() {
+        return Err(ConfigError(format!("{variable}: the file is empty")));
+    }
+    Ok(text.to_owned())
 }
 
 /// Sets a key by the name of its variable, such as `MINTAGE_DATABASE__POOL__MAX_SIZE`.
@@ -431,6 +454,116 @@ mod tests {
             config.keys.encryption_key.reveal(),
             "mzf7kQ1kBhs0bTj9Yv4DdSf0aWq5cU2nR8xLtE6oPJI="
         );
+    }
+
+    #[test]
+    fn an_empty_file_is_not_taken_for_no_value() {
+        for variable in [
+            "MINTAGE_KEYS__ENCRYPTION_KEY_FILE",
+            "MINTAGE_DATABASE__URL_FILE",
+            "MINTAGE_DATABASE_URL_FILE",
+            "MINTAGE_REDIS__URL_FILE",
+        ] {
+            for empty in ["", "\n", "\r\n\n"].map(file) {
+                let path = empty.path().to_str().unwrap();
+                let error = sources(None, &[(variable, path)]).load().map(|_| ()).unwrap_err().0;
+                assert_eq!(error, format!("{variable}: the file is empty"));
+            }
+            let error = sources(None, &[(variable, "/dev/null")])
+                .load()
+                .map(|_| ())
+                .unwrap_err()
+                .0;
+            assert_eq!(error, format!("{variable}: the file is empty"));
+        }
+        let error = sources(None, &[("MINTAGE_KEYS__ENCRYPTION_KEY", "")])
+            .load()
+            .map(|_| ())
+            .unwrap_err()
+            .0;
+        assert!(error.starts_with("MINTAGE_KEYS__ENCRYPTION_KEY is empty"), "{error}");
+    }
+
+    #[test]
+    fn a_value_from_a_file_has_a_maximum_size() {
+        let with = |size: usize| {
+            let long = file(&format!("urn:{}\n", "x".repeat(size - 5)));
+            let path = long.path().to_str().unwrap();
+            sources(None, &[("MINTAGE_TOKEN__AUDIENCE_FILE", path)])
+                .load()
+                .map(|_| ())
+                .unwrap_err()
+                .0
+        };
+        assert!(with(64 * 1024).starts_with("token.audience must be"));
+        let too_large = "MINTAGE_TOKEN__AUDIENCE_FILE: the file is larger than 64 KiB";
+        assert_eq!(with(64 * 1024 + 1), too_large);
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read_for_ever() {
+        let endless = sources(None, &[("MINTAGE_KEYS__ENCRYPTION_KEY_FILE", "/dev/zero")]);
+        let error = endless.load().map(|_| ()).unwrap_err().0;
+        assert_eq!(
+            error,
+            "MINTAGE_KEYS__ENCRYPTION_KEY_FILE: the file is larger than 64 KiB"
+        );
+    }
+
+    #[test]
+    fn g8_an_unknown_value_of_sslmode_or_require_auth_is_an_error_that_does_not_quote_it() {
+        for (parameters, expected) in [
+            ("sslmode=hunter2", Some("value of sslmode that libpq does not know")),
+            ("sslmode=", Some("value of sslmode that libpq does not know")),
+            (
+                "sslmode=require&sslmode=hunter2",
+                Some("value of sslmode that libpq does not know"),
+            ),
+            (
+                "sslmode=hunter2&sslmode=require",
+                Some("value of sslmode that libpq does not know"),
+            ),
+            (
+                "require_auth=hunter2",
+                Some("value of require_auth that libpq does not know"),
+            ),
+            (
+                "require_auth=md5,hunter2",
+                Some("value of require_auth that libpq does not know"),
+            ),
+            (
+                "require_auth=!hunter2",
+                Some("value of require_auth that libpq does not know"),
+            ),
+            (
+                "require_auth=!md5,scram-sha-256",
+                Some("value of require_auth that libpq does not know"),
+            ),
+            ("sslmode=verify-ca", None),
+            ("ssl=true&require_auth=", None),
+            ("sslmode=disable&require_auth=scram-sha-256,md5", None),
+            ("require_auth=!password,!md5", None),
+        ] {
+            let url = format!("postgres://u:p@h/d?{parameters}");
+            let replicas = format!("[\"{url}\"]");
+            let primary = ("MINTAGE_DATABASE__URL", "postgres://h/d");
+            for (key, environment) in [
+                ("database.url", vec![("MINTAGE_DATABASE__URL", &*url)]),
+                (
+                    "database.replica_urls",
+                    vec![primary, ("MINTAGE_DATABASE__REPLICA_URLS", &*replicas)],
+                ),
+            ] {
+                let error = sources(None, &environment).load().err().map(|error| error.0);
+                let Some(expected) = expected else {
+                    assert_eq!(error, None, "{parameters}");
+                    continue;
+                };
+                let error = error.unwrap_or_else(|| panic!("{parameters}"));
+                assert!(error.starts_with(key) && error.contains(expected), "{error}");
+                assert!(!error.contains("hunter2"), "{error}");
+            }
+        }
     }
 
     #[test]

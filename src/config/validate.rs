@@ -131,6 +131,10 @@ impl Config {
             replicas.is_empty()
                 || replicas.len() <= MAX_REPLICAS && is_postgres(&database.url) && replicas.iter().all(is_postgres),
         )?;
+        known_values("database.url", &database.url)?;
+        for url in replicas {
+            known_values("database.replica_urls", url)?;
+        }
         positive("database.query_timeout", database.query_timeout)?;
         let pool = &database.pool;
         require(
@@ -247,6 +251,15 @@ fn require(key: &str, accepted: &str, is_valid: bool) -> Result<(), ConfigError>
         return Ok(());
     }
     Err(ConfigError(format!("{key} must be {accepted}")))
+}
+
+fn known_values(key: &str, url: &str) -> Result<(), ConfigError> {
+    match DatabaseUrl::parse(url).as_ref().map(DatabaseUrl::unknown_value) {
+        Ok(Some(parameter)) => Err(ConfigError(format!(
+            "{key} has a value of {parameter} that libpq does not know"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn positive(key: &str, duration: Duration) -> Result<(), ConfigError> {

@@ -180,7 +180,7 @@ impl End {
     /// Reads to the end.
     fn read_on(mut self, conn: &mut Conn) -> Result<Self, DbError> {
         while self.has_more {
-            let page = rows_after(conn, self.id, PAGE_SIZE)?;
+            let page = rows_after(conn, Some(self.id), PAGE_SIZE)?;
             self.has_more = page.len() as i64 == PAGE_SIZE;
             for row in page {
                 self.id = row.id;
@@ -274,11 +274,12 @@ pub fn list(conn: &mut Conn, before: Option<i64>, limit: i64) -> Result<Vec<Audi
     Ok(rows.into_iter().map(AuditRow::into_document).collect())
 }
 
-/// At most `limit` events after number `after`, oldest first.
+/// At most `limit` events, oldest first, and after number `after` if given. Without it, there may be
+/// lines with any number, also one that the database never assigns.
 ///
 /// # Errors
 /// The database cannot be reached.
-pub fn since(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditDocument>, DbError> {
+pub fn since(conn: &mut Conn, after: Option<i64>, limit: i64) -> Result<Vec<AuditDocument>, DbError> {
     let rows = rows_after(conn, after, limit)?;
     Ok(rows.into_iter().map(AuditRow::into_document).collect())
 }
@@ -312,13 +313,18 @@ impl ChainLine {
 ///
 /// # Errors
 /// As [`since`].
-pub fn lines(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<ChainLine>, DbError> {
+pub fn lines(conn: &mut Conn, after: Option<i64>, limit: i64) -> Result<Vec<ChainLine>, DbError> {
     Ok(rows_after(conn, after, limit)?.into_iter().map(ChainLine).collect())
 }
 
-fn rows_after(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditRow>, DbError> {
+fn rows_after(conn: &mut Conn, after: Option<i64>, limit: i64) -> Result<Vec<AuditRow>, DbError> {
+    let first = match after.map(|after| after.checked_add(1)) {
+        None => i64::MIN,
+        Some(Some(first)) => first,
+        Some(None) => return Ok(Vec::new()),
+    };
     let rows = audit::table
-        .filter(audit::id.gt(after))
+        .filter(audit::id.ge(first))
         .order(audit::id)
         .limit(limit)
         .load(conn)?;

@@ -3,7 +3,8 @@
 //! its end, and lines that are removed at the end, are found only with a copy.
 //!
 //! Lines that version 0.1 wrote have no hash. They take part: their hash is computed and not
-//! stored, and the next line that has one covers them.
+//! stored, and the next line that has one covers them. They have neither kind nor context, so any
+//! other line without a hash has lost it.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -14,6 +15,9 @@ use crate::encoding::{from_hex, hex};
 
 /// Precedes the hashed content. Another format needs another name.
 const FORMAT: &[u8] = b"mintage audit 1\0";
+
+/// The number of the first line.
+pub const FIRST_NUMBER: i64 = 1;
 
 /// The length of an absent text.
 const ABSENT: u32 = u32::MAX;
@@ -61,6 +65,12 @@ impl fmt::Debug for LineHash {
     }
 }
 
+/// The index of the kind in the texts of a line.
+const KIND: usize = 1;
+
+/// The index of the context in the texts of a line.
+const CONTEXT: usize = 6;
+
 /// What the hash of a line covers: all columns except the number, which PostgreSQL assigns and
 /// which may have gaps, and the hash itself. JSON is hashed as the stored text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +114,10 @@ pub enum Break {
         /// The line whose hash differs.
         id: i64,
     },
+    /// A line below the first number that is ever assigned.
+    NumberBelowFirst(i64),
+    /// A line that was written with a hash has none.
+    HashLost(i64),
     /// Lines without a hash after a line that has one.
     Unhashed(RangeInclusive<i64>),
 }
@@ -144,8 +158,13 @@ impl Verification {
     /// # Errors
     /// The chain breaks at this line, or lines before it have no hash.
     pub fn next(&mut self, id: i64, line: &LineContent<'_>, stored: Option<&[u8]>) -> Result<(), Break> {
+        if id < FIRST_NUMBER {
+            return Err(Break::NumberBelowFirst(id));
+        }
         if stored.is_some() {
             self.finish()?;
+        } else if line.texts[KIND].is_some() || line.texts[CONTEXT].is_some() {
+            return Err(Break::HashLost(id));
         }
         let computed = follow(&self.previous, line);
         match stored {
@@ -229,6 +248,13 @@ mod tests {
         }
     }
 
+    /// As version 0.1 wrote it.
+    const OLD: LineContent<'static> = {
+        let mut line = LINE;
+        (line.texts[KIND], line.texts[CONTEXT]) = (None, None);
+        line
+    };
+
     /// A line with owned texts, and its stored hash.
     #[derive(Clone, Debug)]
     struct Line {
@@ -268,6 +294,9 @@ mod tests {
                     texts,
                     stored: None,
                 };
+                if index < unhashed {
+                    (line.texts[KIND], line.texts[CONTEXT]) = (None, None);
+                }
                 previous = follow(&previous, &line.content());
                 line.stored = (index >= unhashed).then(|| previous.as_bytes().to_vec());
                 lines.push(line);
@@ -333,24 +362,29 @@ mod tests {
     #[test]
     fn lines_without_a_hash_are_accepted_only_before_the_first_hash_or_on_request() {
         let mut verification = Verification::new(None, 0);
-        let hash = follow(&follow(&LineHash::START, &LINE), &LINE);
-        assert_eq!(verification.next(1, &LINE, None), Ok(()));
-        assert_eq!(verification.next(3, &LINE, Some(hash.as_bytes())), Ok(()));
+        let hash = follow(&follow(&LineHash::START, &OLD), &OLD);
+        assert_eq!(verification.next(1, &OLD, None), Ok(()));
+        assert_eq!(verification.next(3, &OLD, Some(hash.as_bytes())), Ok(()));
         for id in [4, 6] {
-            assert_eq!(verification.next(id, &LINE, None), Ok(()));
+            assert_eq!(verification.next(id, &OLD, None), Ok(()));
         }
         assert_eq!(verification.finish(), Err(Break::Unhashed(4..=6)));
         assert_eq!(
-            verification.next(7, &LINE, Some(&[0; 32])),
+            verification.next(7, &OLD, Some(&[0; 32])),
             Err(Break::Unhashed(4..=6)),
             "reported before the hash that covers them"
         );
         verification = Verification::new(Some((3, hash)), 5);
-        assert_eq!(verification.next(4, &LINE, None), Ok(()));
+        assert_eq!(verification.next(4, &OLD, None), Ok(()));
         assert_eq!(verification.finish(), Ok(()));
-        assert_eq!(verification.next(6, &LINE, None), Ok(()));
+        assert_eq!(verification.next(6, &OLD, None), Ok(()));
         assert_eq!(verification.finish(), Err(Break::Unhashed(6..=6)));
         assert_eq!(verification.lines(), (2, 2));
+        for text in [KIND, CONTEXT] {
+            let mut line = OLD;
+            line.texts[text] = Some("");
+            assert_eq!(Verification::new(None, 9).next(9, &line, None), Err(Break::HashLost(9)));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue,
 use actix_web::{HttpMessage, HttpRequest};
 
 use crate::config::TrustedProxies;
+use crate::oauth::client_secret;
 use crate::random::random_text;
 
 /// The header of a request id, in requests and responses.
@@ -272,12 +273,19 @@ pub fn request_id(request: &HttpRequest, ids: Option<&RequestIdSource>) -> Heade
     }
 }
 
-/// 1 to 64 characters of `[A-Za-z0-9._-]`: no other can break a log line or a header.
+/// How the base64url of `{"` begins, and so every JWT.
+const JWT_BEGINNING: &[u8] = b"eyJ";
+
+/// 1 to 64 characters of `[A-Za-z0-9._-]`: no other can break a log line or a header. An id is
+/// logged, so one that has the form of a secret or of a token is not kept.
 fn well_formed(headers: &HeaderMap) -> Option<&HeaderValue> {
     let sent = headers.get(&REQUEST_ID)?;
     let bytes = sent.as_bytes();
     let allowed = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    ((1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(allowed)).then_some(sent)
+    let prefix = client_secret::PREFIX.as_bytes();
+    let has_secret = || bytes.starts_with(JWT_BEGINNING) || bytes.windows(prefix.len()).any(|part| part == prefix);
+    let is_kept = (1..=MAX_REQUEST_ID).contains(&bytes.len()) && bytes.iter().all(allowed) && !has_secret();
+    is_kept.then_some(sent)
 }
 
 #[cfg(test)]
@@ -354,7 +362,17 @@ mod tests {
 
     #[test]
     fn p26_an_id_of_another_form_is_not_kept() {
-        for bad in ["", "a b", "a\"b", "é", &"x".repeat(65)] {
+        // The last three have the form of a secret or of a token.
+        for bad in [
+            "",
+            "a b",
+            "a\"b",
+            "é",
+            &"x".repeat(65),
+            &format!("mtgcs{}", "x".repeat(49)),
+            "secret.mtgcs-x",
+            "eyJhbGciOiJIUzI1NiJ9.e30.x",
+        ] {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, HeaderValue::from_bytes(bad.as_bytes()).unwrap());
             assert_eq!(well_formed(&headers), None, "{bad}");

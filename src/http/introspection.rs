@@ -44,7 +44,8 @@ pub async fn introspect(request: HttpRequest, payload: Payload) -> Result<HttpRe
     let by = authenticate(worker, &caller, form, now).await?;
     let token = parameters.token.ok_or(OAuthError::InvalidRequest("token is missing"))?;
     let claims = bearer::active_when_warm(worker, &token, None, now).await?;
-    let visible = claims.filter(|claims| introspection::may_introspect(&by.client, claims));
+    let policy = worker.shared.policy.load();
+    let visible = claims.filter(|claims| introspection::may_introspect(&by.client, claims, &policy.admin_audience));
     let mut builder = HttpResponse::Ok();
     no_store(json(&mut builder));
     Ok(match visible {

@@ -18,7 +18,7 @@ use crate::random::{ALPHABET, random_text};
 const RANDOM_LENGTH: usize = 43;
 
 /// The prefix of every generated secret: "Mintage client secret".
-const PREFIX: &str = "mtgcs";
+pub const PREFIX: &str = "mtgcs";
 
 /// Six characters of 62 hold the 32 bits of the checksum. The whole secret has 54 bytes, and
 /// SHA-256 processes up to 55 in one block.

@@ -22,7 +22,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 /// The lines of the audit log with this action, once there is one.
 fn written(app: &TestApp, action: &str) -> Vec<Value> {
     eventually(action, WRITE_TIMEOUT, || {
-        let lines = app.database(|conn| mintage::db::audit::since(conn, 0, 1000));
+        let lines = app.database(|conn| mintage::db::audit::since(conn, None, 1000));
         let lines: Vec<Value> = lines
             .iter()
             .filter(|line| line.action == action)

@@ -77,22 +77,57 @@ fn a_changed_trail_is_reported_with_the_place() {
              mintage audit verify --copy FILE",
         ),
         (
-            "UPDATE audit SET hash = NULL WHERE id > 3",
-            "audit lines 4 to 5 have no hash: an instance of version 0.1 wrote them during the upgrade, or they were \
-             added by hand; if the former, repeat with --accept-unhashed-until 5",
+            "UPDATE audit SET hash = NULL, kind = NULL, context = NULL WHERE id > 3",
+            "audit lines 4 to 5 have no hash: an instance of version 0.1 wrote them during the upgrade, or they \
+             were added by hand; if the former, repeat with --accept-unhashed-until 5",
         ),
         (
-            "UPDATE audit SET hash = NULL; UPDATE audit SET action = 'audit.begin' WHERE id = 2",
+            "UPDATE audit SET hash = NULL, kind = NULL, context = NULL; \
+             UPDATE audit SET action = 'audit.begin' WHERE id = 2",
             "audit line 2 has lost its hash: compare with your copy: mintage audit verify --copy FILE",
+        ),
+        // Version 0.1 stored neither a kind nor a context, so these lines had a hash.
+        (
+            "UPDATE audit SET hash = NULL; UPDATE audit SET who = 'bob' WHERE id = 2",
+            "audit line 1 has lost its hash: compare with your copy: mintage audit verify --copy FILE",
+        ),
+        (
+            "UPDATE audit SET hash = NULL, kind = NULL WHERE id = 5",
+            "audit line 5 has lost its hash: compare with your copy: mintage audit verify --copy FILE",
         ),
     ] {
         assert_eq!(verdict(statements, &[]), expected, "{statements}");
     }
     let accepted = verdict(
-        "UPDATE audit SET hash = NULL WHERE id > 3",
+        "UPDATE audit SET hash = NULL, kind = NULL, context = NULL WHERE id > 3",
         &["--accept-unhashed-until", "5"],
     );
     assert!(accepted.starts_with("5 audit lines verified, 2 of them without a hash of their own; last line 5"));
+}
+
+#[test]
+fn a_line_below_the_first_number_is_printed_and_reported() {
+    for id in [0, -1, i64::MIN] {
+        let program = with_trail();
+        execute(
+            &program,
+            &format!(
+                "INSERT INTO audit (id, at_ms, who, origin, action, subject, detail)
+                 VALUES ({id}, 0, 'alice', 'command line host', 'client.delete', 'x', '{{}}')"
+            ),
+        );
+        let expected = format!(
+            "audit line {id} was added by hand: Mintage numbers the lines from 1; \
+             compare with your copy: mintage audit verify --copy FILE"
+        );
+        let printed = program.run(&["audit"]).done().to_owned();
+        assert!(printed.starts_with(&format!(r#"{{"id":{id},"#)), "{printed}");
+        program.write("copy of all", &printed);
+        for arguments in [&[][..], &["--copy", "copy"], &["--copy", "copy of all"]] {
+            let outcome = program.run(&[&["audit", "verify"], arguments].concat());
+            assert!(outcome.failed(1).contains(&expected), "{arguments:?}: {outcome:?}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use mintage::clock::Clock;
 use mintage::db::clients;
 use serde_json::{Value, json};
-use testkit::app::{ISSUER, ORDERS, Setup};
+use testkit::app::{ADMIN, ISSUER, ORDERS, Setup};
 use testkit::http::{Request, Response};
 use testkit::token::{about_token, claims, jti};
 use testkit::{TestApp, TestClient, eventually};
@@ -133,6 +133,20 @@ fn p32_a_token_is_active_only_for_clients_that_may_introspect_it() {
     assert_eq!(active(&orders), [false, true, true]);
     assert_eq!(active(&auditor), [true, true, true]);
     assert_eq!(active(&admin), [false, false, false]);
+}
+
+/// Whoever may create clients could otherwise read the tokens of operators with more duties.
+#[test]
+fn p32_the_audience_of_admin_is_no_introspection_audience() {
+    let app = TestApp::start();
+    let operator = app.client_with_scope("mintage:admin");
+    let token = app.issue(&operator, &[("scope", "mintage:admin")]);
+    let reader = app.client(|client| client.introspection_audiences = vec![ADMIN.into(), ISSUER.into()]);
+    let auditor = app.client_with_scope("mintage:introspect");
+    assert!(!is_active(&app, &reader, &token));
+    assert!(is_active(&app, &reader, &app.issue(&app.client(|_| {}), &[])));
+    assert!(is_active(&app, &auditor, &token));
+    assert!(is_active(&app, &operator, &token));
 }
 
 #[test]

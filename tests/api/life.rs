@@ -156,7 +156,7 @@ fn an_operator_is_audited_by_client_id_and_ip() {
     let route = json!({ "path": "/trail", "scope": "a" });
     let added = app.send(Request::post("/admin/routes").bearer(&admin).json(&route));
     assert_eq!(added.status, 201, "{}", added.text());
-    let lines = app.database(|conn| mintage::db::audit::since(conn, 0, 100));
+    let lines = app.database(|conn| mintage::db::audit::since(conn, None, 100));
     let line = lines.iter().find(|line| line.action == "route.add").unwrap();
     assert_eq!((&*line.actor, &*line.source), (&*operator.id, "127.0.0.1"));
 }

@@ -38,7 +38,7 @@ on_both_backends! {
 }
 
 fn audit_log(store: &Store) -> Vec<AuditDocument> {
-    store.run(|conn| audit::since(conn, 0, 100))
+    store.run(|conn| audit::since(conn, None, 100))
 }
 
 fn actions(store: &Store) -> Vec<String> {
@@ -240,7 +240,7 @@ fn the_audit_log_is_read_in_pages_from_both_ends(store: Store) {
         (names(&newest), names(&older)),
         (vec!["three".into(), "two".into()], vec!["one".into(), "created".into()])
     );
-    let since = store.run(|conn| audit::since(conn, older[0].id, 1));
+    let since = store.run(|conn| audit::since(conn, Some(older[0].id), 1));
     assert_eq!(names(&since), ["two"]);
 }
 

@@ -45,7 +45,7 @@ fn with_trail(store: Store) -> Store {
 }
 
 fn lines(store: &Store) -> Vec<AuditDocument> {
-    store.run(|conn| audit::since(conn, 0, 10_000))
+    store.run(|conn| audit::since(conn, None, 10_000))
 }
 
 fn verify(store: &Store) -> Result<(), Break> {
@@ -54,7 +54,7 @@ fn verify(store: &Store) -> Result<(), Break> {
 
 fn verify_accepting(store: &Store, unhashed_until: i64) -> Result<(), Break> {
     let mut chain = Verification::new(None, unhashed_until);
-    for line in store.run(|conn| audit::lines(conn, 0, 10_000)) {
+    for line in store.run(|conn| audit::lines(conn, None, 10_000)) {
         chain.next(line.id(), &line.content(), line.stored_hash())?;
     }
     chain.finish()
@@ -138,6 +138,11 @@ fn a_stripped_tail_is_reported(store: Store) {
     let store = with_trail(store);
     execute(&store, "UPDATE audit SET hash = NULL, who = 'bob' WHERE id > 2");
     create(&store, "e");
+    assert_eq!(verify(&store), Err(Break::HashLost(3)));
+    execute(
+        &store,
+        "UPDATE audit SET kind = NULL, context = NULL WHERE id IN (3, 4)",
+    );
     assert_eq!(verify(&store), Err(Break::Unhashed(3..=4)));
 }
 

@@ -133,7 +133,7 @@ fn a_change_needs_what_the_operator_has_at_that_moment(store: Store) {
     store.run(|conn| clients::delete(conn, &id("ops"), NOW));
     assert_eq!(create(&store), lost(Duty::Clients));
     // Only what succeeded has an event.
-    let created = store.run(|conn| audit::since(conn, 0, 100));
+    let created = store.run(|conn| audit::since(conn, None, 100));
     let subjects: Vec<&str> = created.iter().map(|event| event.subject.as_str()).collect();
     assert_eq!(subjects, ["new-1", "new-3", "new-5", "new-7", "new-9"]);
 }

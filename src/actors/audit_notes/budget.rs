@@ -31,6 +31,8 @@ struct Limits {
     events: u32,
     /// The kinds that are told apart. Further ones are counted by their action.
     keys: usize,
+    /// Events, and kinds, of one actor: it must not use up what is for the others.
+    of_one_actor: usize,
 }
 
 /// For actors that have proved who they are: with a secret, or a token that is active for the admin
@@ -39,6 +41,7 @@ const PROVEN: Limits = Limits {
     events_per_key: 5,
     events: 60,
     keys: 60,
+    of_one_actor: 12,
 };
 
 /// For all others.
@@ -46,6 +49,7 @@ const STRANGERS: Limits = Limits {
     events_per_key: 1,
     events: 20,
     keys: 20,
+    of_one_actor: 20,
 };
 
 /// The target of an event that stands for several with different targets.
@@ -148,7 +152,11 @@ impl Share {
             source: has_source.then(|| note.by.source.clone()),
             subject: (action == Action::OperatorSignInFailed).then(|| note.event.subject.clone()),
         };
-        let has_room = self.counts.contains_key(&key) || self.counts.len() < self.limits.keys;
+        let of_actor = || self.counts.iter().filter(|(other, _)| other.actor == key.actor);
+        let max = self.limits.of_one_actor;
+        let has_room =
+            self.counts.contains_key(&key) || self.counts.len() < self.limits.keys && of_actor().count() < max;
+        let written = of_actor().map(|(_, count)| count.written as usize).sum::<usize>();
         let (counts, key) = match has_room {
             true => (&mut self.counts, key),
             false => (&mut self.others, Key::of_several(action)),
@@ -158,7 +166,8 @@ impl Share {
             suppressed: 0,
             last: None,
         });
-        if count.written < self.limits.events_per_key && self.written < self.limits.events {
+        let is_within = count.written < self.limits.events_per_key && written < max && has_room;
+        if is_within && self.written < self.limits.events {
             count.written += 1;
             self.written += 1;
             return Some(note);
@@ -226,6 +235,20 @@ mod tests {
                 detail: json!({}),
             },
         }
+    }
+
+    #[test]
+    fn one_operator_does_not_hide_another() {
+        let mut budget = Budget::default();
+        budget.end(UnixMillis(0));
+        for n in 0..300 {
+            let sign_in = note(Action::OperatorSignIn, "scraper", &format!("192.0.2.{n}"), n);
+            budget.admit(sign_in, "".into());
+        }
+        let other = note(Action::OperatorSignIn, "admin", "192.0.2.1", 300);
+        assert!(budget.admit(other, "".into()).is_some());
+        let counts = budget.ended(UnixMillis(WINDOW));
+        assert!(counts.iter().all(|count| count.by.actor == "scraper"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Copy {
     lines: std::io::Lines<BufReader<File>>,
     /// The number of the line in the file.
     number: usize,
-    last_id: i64,
+    last_id: Option<i64>,
     next: Option<CopiedLine>,
 }
 
@@ -56,7 +56,7 @@ impl Copy {
             path: path.to_owned(),
             lines: BufReader::new(file).lines(),
             number: 0,
-            last_id: 0,
+            last_id: None,
             next: None,
         };
         copy.advance()?;
@@ -89,12 +89,12 @@ impl Copy {
         let line = line.map_err(|error| Failure::Failed(format!("{at}: {error}")))?;
         let line: CopiedLine = serde_json::from_str(&line)
             .map_err(|_| Failure::Failed(format!("{at} is not a line that `mintage audit` prints")))?;
-        if line.id <= self.last_id {
+        if self.last_id.is_some_and(|last| line.id <= last) {
             return Err(Failure::Failed(format!(
                 "{at} is out of order: sort the copy by id, without duplicates"
             )));
         }
-        self.last_id = line.id;
+        self.last_id = Some(line.id);
         self.next = Some(line);
         Ok(())
     }

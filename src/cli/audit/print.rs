@@ -13,8 +13,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 #[derive(clap::Args)]
 pub struct Arguments {
     /// Print only events after the one with this `id`
-    #[arg(long, value_name = "ID", default_value_t = 0, allow_negative_numbers = true, value_parser = event_id::parse)]
-    after: i64,
+    #[arg(long, value_name = "ID", allow_negative_numbers = true, value_parser = event_id::parse)]
+    after: Option<i64>,
     /// Wait for new events and print them, until the reader of the output ends
     #[arg(long)]
     follow: bool,
@@ -28,7 +28,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         for event in &page {
             text.push_str(&serde_json::to_string(event).expect("an audit event consists of strings and numbers"));
             text.push('\n');
-            after = event.id;
+            after = Some(event.id);
         }
         let mut stdout = std::io::stdout();
         // A line that is not written must not look printed: the next call continues after it.

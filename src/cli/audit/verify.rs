@@ -14,7 +14,7 @@ use super::event_id;
 use crate::api::audit::Action;
 use crate::cli::{Context, Failure, print, print_json};
 use crate::db::audit::{self, ChainLine, PAGE_SIZE};
-use crate::db::audit_chain::{Break, LineHash, Verification};
+use crate::db::audit_chain::{Break, FIRST_NUMBER, LineHash, Verification};
 use crate::db::{Db, DbError};
 
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let database = context.database_to_read()?;
     let mut reader = Reader {
         database: &database,
-        last_id: 0,
+        last_id: None,
     };
     let mut page = reader.page()?;
     let beginning = match (&mut copy, page.first()) {
@@ -59,7 +59,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
             }
             chained.map_err(failed)?;
             if document.action == Action::AuditBegin.name() && document.hash.is_none() {
-                return Err(failed(format!("audit line {id} has lost its hash: {COMPARE}")));
+                return Err(failed(Break::HashLost(id)));
             }
         }
         let missing = copy.as_ref().and_then(Copy::peek).map(|line| line.id);
@@ -71,13 +71,13 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
             (true, Some(missing)) => {
                 return Err(failed(format!(
                     "the end of the audit log is missing after line {}: the copy has line {missing}",
-                    reader.last_id
+                    reader.last_id.unwrap_or_default()
                 )));
             }
         }
     }
     chain.finish().map_err(failed)?;
-    if copy.as_ref().is_some_and(Copy::is_empty) && reader.last_id > 0 {
+    if copy.as_ref().is_some_and(Copy::is_empty) && reader.last_id.is_some() {
         return Err(failed("the copy is empty"));
     }
     report(
@@ -109,6 +109,11 @@ impl Display for Break {
                 "audit line {id} does not follow from line {previous}: \
                  a line after {previous} and up to {id} was changed, added or removed; {COMPARE}"
             ),
+            Self::NumberBelowFirst(id) => write!(
+                f,
+                "audit line {id} was added by hand: Mintage numbers the lines from {FIRST_NUMBER}; {COMPARE}"
+            ),
+            Self::HashLost(id) => write!(f, "audit line {id} has lost its hash: {COMPARE}"),
             Self::Unhashed(lines) => {
                 let (first, last) = (lines.start(), lines.end());
                 write!(
@@ -124,14 +129,15 @@ impl Display for Break {
 /// The audit log, page by page.
 struct Reader<'a> {
     database: &'a Db,
-    last_id: i64,
+    /// The last line that was read.
+    last_id: Option<i64>,
 }
 
 impl Reader<'_> {
     fn page(&mut self) -> Result<Vec<ChainLine>, DbError> {
         let after = self.last_id;
         let page = self.database.run_here(|conn| audit::lines(conn, after, PAGE_SIZE))?;
-        self.last_id = page.last().map_or(after, ChainLine::id);
+        self.last_id = page.last().map(ChainLine::id).or(after);
         Ok(page)
     }
 }

@@ -225,7 +225,7 @@ fn an_audit_event_of_a_denied_call_waits_for_a_locked_database() {
             url: format!("sqlite:{}", site.path("mintage.db").display()),
             ..Default::default()
         };
-        let lines = mintage::db::Db::open(&lines).run_here(|conn| mintage::db::audit::since(conn, 0, 10));
+        let lines = mintage::db::Db::open(&lines).run_here(|conn| mintage::db::audit::since(conn, None, 10));
         lines.unwrap().into_iter().find(|line| line.action == "admin.denied")
     });
     assert_eq!(site.logs().matches("audit events delayed").count(), 1);
