@@ -35,6 +35,7 @@
 //! backoff     → random
 //! clock       → time
 //! encoding    →
+//! mutex       →
 //! random      →
 //! time        →
 //! ```
@@ -79,6 +80,7 @@ pub mod http;
 pub mod keys;
 pub mod logging;
 pub mod metrics;
+pub mod mutex;
 pub mod oauth;
 pub mod peers;
 pub mod process;

@@ -22,9 +22,13 @@ pub fn forbid_core_dumps() -> io::Result<()> {
         current: Some(0),
         maximum: Some(0),
     };
+    let result = setrlimit(Resource::Core, none);
+    // Both are tried, because each is of use without the other.
     #[cfg(target_os = "linux")]
-    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
-    setrlimit(Resource::Core, none)
+    let result = result.and(rustix::process::set_dumpable_behavior(
+        rustix::process::DumpableBehavior::NotDumpable,
+    ));
+    result
 }
 
 /// Replaces what a panic prints, in every thread.

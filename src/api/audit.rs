@@ -88,6 +88,9 @@ pub enum Action {
     /// A signing key was published.
     #[strum(serialize = "key.rotate")]
     KeyRotate,
+    /// The signing keys were encrypted with another encryption key.
+    #[strum(serialize = "key.re_encrypt")]
+    KeyReEncrypt,
     /// A route was added.
     #[strum(serialize = "route.add")]
     RouteAdd,

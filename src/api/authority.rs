@@ -9,7 +9,7 @@ use crate::oauth::token_id::TokenId;
 /// Why a change is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authority {
-    /// The command line, or Mintage itself. Whoever can reach the database needs no duty.
+    /// The command line, or Mintage itself. A user who can reach the database needs no duty.
     Machine,
     /// The token of an operator.
     Token(TokenAuthority),

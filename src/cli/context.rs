@@ -85,7 +85,7 @@ impl Context {
 /// Opens the database with a single connection, which is enough for a command.
 ///
 /// # Errors
-/// Everybody on the machine can change the file of an SQLite database.
+/// Every user of the machine can change the file of an SQLite database.
 pub fn open(config: &Config) -> Result<Db, Failure> {
     config.check_database_files()?;
     let mut database = config.database.clone();

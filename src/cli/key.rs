@@ -1,11 +1,15 @@
-//! `mintage key`: lists the signing keys, without private parts, and publishes new ones ahead of
-//! schedule.
+//! `mintage key`: lists the signing keys, without private parts, publishes new ones ahead of
+//! schedule, and encrypts them with another encryption key.
+
+use std::path::PathBuf;
+
+use serde_json::json;
 
 use super::{Context, Failure, print, print_json};
 use crate::api::key::KeyDocument;
-use crate::config::Config;
-use crate::db::Conn;
+use crate::config::{self, Config};
 use crate::db::signing_keys::{self, Rotated};
+use crate::db::{Conn, key_reencryption};
 use crate::keys::rotation::{self, Activation, Schedule};
 use crate::keys::{KeyEncryptionKey, KeyError, KeyRecord, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
@@ -21,6 +25,9 @@ pub enum Command {
     },
     /// Publish new signing keys; they sign once every verifier has had time to fetch them
     Rotate(Rotate),
+    /// Encrypt the stored signing keys with a new keys.encryption_key; tokens stay valid. Restart
+    /// all servers with the new one afterwards
+    ReEncrypt(ReEncrypt),
 }
 
 #[derive(clap::Args)]
@@ -38,10 +45,21 @@ pub struct Rotate {
     json: bool,
 }
 
+#[derive(clap::Args)]
+pub struct ReEncrypt {
+    /// File with the old key, in base64; the configuration has the new one
+    #[arg(long, value_name = "FILE")]
+    from_file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::List { json } => list(context, json),
         Command::Rotate(arguments) => rotate(context, &arguments),
+        Command::ReEncrypt(arguments) => re_encrypt(context, &arguments),
     }
 }
 
@@ -109,6 +127,31 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
     for key in waiting() {
         print(&format!("{:5} already scheduled: {}", key.alg.name(), in_words(key)));
     }
+    Ok(())
+}
+
+fn re_encrypt(context: &Context, arguments: &ReEncrypt) -> Result<(), Failure> {
+    let new = key_encryption_key(&context.config()?)?
+        .ok_or_else(|| Failure::Failed("set keys.encryption_key to the new key".into()))?;
+    let old = config::encryption_key_in("the file of --from-file", &arguments.from_file)?;
+    let old = KeyEncryptionKey::new(&old);
+    let (clock, by) = (&context.clock, context.principal());
+    let done = context.with_database(|conn| key_reencryption::re_encrypt(conn, clock, &by, &old, &new))?;
+    if arguments.json {
+        print_json(&json!({ "re_encrypted": done.kids, "rejected": done.rejected }));
+        return Ok(());
+    }
+    if done.kids.is_empty() {
+        print("Nothing to do: no key is stored, or all are encrypted with keys.encryption_key already.");
+        return Ok(());
+    }
+    for kid in &done.kids {
+        print(&format!("re-encrypted {kid}"));
+    }
+    for kid in &done.rejected {
+        print(&format!("rejected {}", kid.escape_debug()));
+    }
+    print("Restart all servers with the new keys.encryption_key now.");
     Ok(())
 }
 

@@ -50,7 +50,7 @@ enum Command {
     /// Manage clients
     #[command(subcommand)]
     Client(client::Command),
-    /// List or rotate signing keys
+    /// List, rotate or re-encrypt signing keys
     #[command(subcommand)]
     Key(key::Command),
     /// Manage the routes of the gateway policy

@@ -34,6 +34,10 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let app = Server::bind(config.clone(), sources, context.clock.clone())
         .map_err(|error| failed(&error))?
         .with_notifier(notifier);
+    let system = actix_web::rt::System::new();
+    // Before it says that it listens: from then on, a signal must stop it in order.
+    let signals = system.block_on(async { Signals::of_process() });
+    let signals = signals.map_err(|error| failed(&error))?;
     let (public, admin) = (app.address(), app.admin_address().unwrap_or(app.address()));
     log::info!(
         url:% = format_args!("http://{public}"),
@@ -49,10 +53,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
             super::print(&clients.instructions(public, admin));
         }
     };
-    actix_web::rt::System::new().block_on(async move {
-        let signals = Signals::of_process().map_err(|error| failed(&error))?;
-        app.run(signals, when_ready).await.map_err(|error| failed(&error))
-    })
+    let ended = system.block_on(app.run(signals, when_ready));
+    ended.map_err(|error| failed(&error))
 }
 
 /// The weak settings of this server.

@@ -4,7 +4,7 @@
 //! The type of a key's default decides how its environment variable is parsed: as a number, a list
 //! or text. A password of digits therefore stays text.
 //!
-//! No error quotes a value, wherever it comes from (G8): the program cannot know whether somebody
+//! No error quotes a value, wherever it comes from (G8): the program cannot know whether a user
 //! has put a password into the wrong place. Errors name the key, the variable or the line.
 
 use std::collections::BTreeMap;
@@ -39,13 +39,16 @@ pub struct Sources {
 const PREFIX: &str = "MINTAGE_";
 const FILE_SUFFIX: &str = "_FILE";
 const CONFIG_VARIABLE: &str = "MINTAGE_CONFIG";
-/// The variables whose values are, or contain, secrets.
-const SECRET_VARIABLES: [&str; 5] = [
-    "MINTAGE_DATABASE_URL",
-    "MINTAGE_DATABASE__REPLICA_URLS",
-    "MINTAGE_DATABASE__URL",
-    "MINTAGE_KEYS__ENCRYPTION_KEY",
-    "MINTAGE_REDIS__URL",
+const SHORT_URL_VARIABLE: &str = "MINTAGE_DATABASE_URL";
+const URL_VARIABLE: &str = "MINTAGE_DATABASE__URL";
+/// The sections and keys whose values are, or may contain, secrets, and whether a text does.
+const SECRET_KEYS: [(&str, &str, fn(&str) -> bool); 4] = [
+    ("database", "replica_urls", has_database_password),
+    ("database", "url", has_database_password),
+    ("keys", "encryption_key", |key| !key.is_empty()),
+    ("redis", "url", |url| {
+        url::Url::parse(url).is_ok_and(|url| url.password().is_some())
+    }),
 ];
 const DEFAULT_FILE: &str = "mintage.toml";
 
@@ -114,7 +117,7 @@ impl Sources {
         self.environment.iter().filter_map(|(variable, path)| {
             let variable = variable.to_str()?;
             let name = variable.strip_suffix(FILE_SUFFIX)?;
-            Some((variable, Path::new(path), SECRET_VARIABLES.contains(&name)))
+            Some((variable, Path::new(path), may_hold_secret(name)))
         })
     }
 
@@ -164,8 +167,8 @@ impl Sources {
                     (variable, text.to_owned())
                 }
             };
-            if name == "MINTAGE_DATABASE_URL" {
-                short_url = Some(("MINTAGE_DATABASE__URL".to_owned(), text));
+            if name == SHORT_URL_VARIABLE {
+                short_url = Some((URL_VARIABLE.to_owned(), text));
             } else if name.contains("__") {
                 settings.push((name.to_owned(), text));
             } else {
@@ -181,16 +184,32 @@ impl Sources {
 
 /// Whether a configuration file holds the encryption key or a password.
 fn holds_secrets(file: &Table) -> bool {
-    let text = |section: &str, key: &str| file.get(section)?.get(key)?.as_str();
-    let replicas = || file.get("database")?.get("replica_urls")?.as_array();
-    let has_password = |url: &str| DatabaseUrl::parse(url).is_ok_and(|url| url.has_password());
-    text("keys", "encryption_key").is_some_and(|key| !key.is_empty())
-        || text("database", "url").is_some_and(has_password)
-        || text("redis", "url").is_some_and(|url| url::Url::parse(url).is_ok_and(|url| url.password().is_some()))
-        || replicas().is_some_and(|urls| urls.iter().filter_map(Value::as_str).any(has_password))
+    SECRET_KEYS.iter().any(
+        |(section, key, is_secret)| match file.get(*section).and_then(|section| section.get(*key)) {
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).any(is_secret),
+            Some(value) => value.as_str().is_some_and(is_secret),
+            None => false,
+        },
+    )
 }
 
-/// The path is not named either: it is the secret itself, if somebody has confused the two.
+/// Whether the value of a variable is, or may contain, a secret.
+fn may_hold_secret(variable: &str) -> bool {
+    let name = match variable {
+        SHORT_URL_VARIABLE => URL_VARIABLE,
+        other => other,
+    };
+    // As in `set_by_name`, which ignores the case.
+    let path = name.get(PREFIX.len()..).unwrap_or_default().to_ascii_lowercase();
+    let is_it = |(section, key, _): &_| path.split_once("__") == Some((*section, *key));
+    SECRET_KEYS.iter().any(is_it)
+}
+
+fn has_database_password(url: &str) -> bool {
+    DatabaseUrl::parse(url).is_ok_and(|url| url.has_password())
+}
+
+/// The path is not named either: it is the secret itself, if a user has confused the two.
 fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
     check(&format!("the file of {variable}"), Path::new(path), false)?;
     let text = std::fs::read_to_string(path)
@@ -316,6 +335,30 @@ fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
 mod tests {
     use super::*;
     use crate::config::{Durability, Duration};
+
+    #[test]
+    fn the_variables_of_secrets_are_known_in_any_spelling_that_sets_them() {
+        for name in [
+            "MINTAGE_DATABASE_URL",
+            "MINTAGE_REDIS__URL",
+            "MINTAGE_Keys__encryption_KEY",
+        ] {
+            assert!(may_hold_secret(name), "{name}");
+        }
+        for name in [
+            "MINTAGE_DATABASE__POOL__MAX_SIZE",
+            "MINTAGE_SERVER__LISTEN",
+            "MINTAGE_",
+            "X",
+        ] {
+            assert!(!may_hold_secret(name), "{name}");
+        }
+        assert!(
+            SECRET_KEYS
+                .iter()
+                .all(|(section, key, _)| default_at(&[section, key]).is_some())
+        );
+    }
 
     fn sources(file: Option<&Path>, environment: &[(&str, &str)]) -> Sources {
         Sources {

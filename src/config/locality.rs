@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 /// Whether a host is loopback: 127.0.0.0/8, ::1, their mapped forms, or `localhost`. IPv6 addresses
 /// are written without brackets.
-pub(super) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let address = host.parse::<IpAddr>().map(|address| address.to_canonical());
     host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }

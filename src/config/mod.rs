@@ -18,6 +18,7 @@ mod weakness;
 pub use database_url::{DatabaseUrl, MalformedUrl, variable};
 pub use error::ConfigError;
 pub use load::Sources;
+pub use locality::is_loopback;
 pub use permissions::sqlite_path;
 pub use proxies::TrustedProxies;
 pub use sections::{
@@ -26,4 +27,5 @@ pub use sections::{
 };
 pub use shown::shown;
 pub use units::{ByteSize, Duration, SecretValue};
+pub use validate::encryption_key_in;
 pub use weakness::{Found, Weakness, listeners_beyond_loopback, password_on_command_line, weaknesses};

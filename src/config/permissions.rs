@@ -1,4 +1,4 @@
-//! Modes of the files that Mintage believes or that hold secrets: a file that everybody can change
+//! Modes of the files that Mintage believes or that hold secrets: a file that every user can change
 //! is refused, one that others can read is reported.
 
 use std::fs::Metadata;
@@ -15,17 +15,17 @@ const WRITABLE_BY_GROUP: u32 = 0o020;
 /// users than necessary. A link is followed, as in a volume of Kubernetes.
 ///
 /// # Errors
-/// Everybody on the machine can change the file.
+/// Every user of the machine can change the file.
 pub(super) fn check(what: &str, path: &Path, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
     match std::fs::metadata(path) {
         // A pipe or a terminal has no content that others could change. What is missing is an
         // error of the reader.
-        Ok(metadata) if metadata.is_file() => judge(what, metadata.permissions().mode(), holds_secrets),
+        Ok(metadata) if metadata.is_file() => check_mode(what, metadata.permissions().mode(), holds_secrets),
         _ => Ok(None),
     }
 }
 
-fn judge(what: &str, mode: u32, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
+fn check_mode(what: &str, mode: u32, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
     let mode = mode & 0o7777;
     if mode & WRITABLE_BY_OTHERS != 0 {
         return Err(ConfigError(format!(
@@ -37,7 +37,7 @@ fn judge(what: &str, mode: u32, holds_secrets: bool) -> Result<Option<String>, C
     Ok(is_open.then(|| format!("mode {mode:04o}")))
 }
 
-/// Checks a configuration file that nobody has named: it was found in the working directory, which
+/// Checks a configuration file that no one has named: it was found in the working directory, which
 /// another user may have prepared.
 ///
 /// # Errors
@@ -57,7 +57,7 @@ impl Config {
     /// than necessary.
     ///
     /// # Errors
-    /// Everybody on the machine can change one of the files.
+    /// Every user of the machine can change one of the files.
     pub fn check_database_files(&self) -> Result<Option<String>, ConfigError> {
         let Some(path) = sqlite_path(&self.database.url) else {
             return Ok(None);
@@ -96,12 +96,12 @@ mod tests {
             (0o100660, Some("mode 0660"), Some("mode 0660")),
             (0o104604, Some("mode 4604"), None),
         ] {
-            assert_eq!(judge("x", mode, true).unwrap().as_deref(), secret, "{mode:o}");
-            assert_eq!(judge("x", mode, false).unwrap().as_deref(), public, "{mode:o}");
+            assert_eq!(check_mode("x", mode, true).unwrap().as_deref(), secret, "{mode:o}");
+            assert_eq!(check_mode("x", mode, false).unwrap().as_deref(), public, "{mode:o}");
         }
         for mode in [0o100666, 0o100602, 0o100777, 0o100646] {
             assert!(
-                judge("x", mode, false).unwrap_err().0.starts_with("x has mode 0"),
+                check_mode("x", mode, false).unwrap_err().0.starts_with("x has mode 0"),
                 "{mode:o}"
             );
         }

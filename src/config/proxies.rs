@@ -24,11 +24,6 @@ impl TrustedProxies {
         self.0.iter().filter(is_wide).map(ToString::to_string)
     }
 
-    /// Whether a range contains every address.
-    pub(super) fn has_everything(&self) -> bool {
-        self.0.iter().any(|range| range.prefix_len() == 0)
-    }
-
     /// Whether no peer is trusted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -2,6 +2,7 @@
 //! accepted values.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use base64::Engine;
 
@@ -45,10 +46,6 @@ impl Config {
             "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
         )?;
-        for (key, ranges) in server.proxies() {
-            let accepted = "the addresses of proxies: a range of every address would trust every caller";
-            require(key, accepted, !ranges.has_everything())?;
-        }
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(
             "server.max_body",
@@ -209,8 +206,7 @@ impl Config {
         if text.is_empty() {
             return Ok(None);
         }
-        let bytes = zeroize::Zeroizing::new(STANDARD.decode(text).unwrap_or_default());
-        let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()).map(zeroize::Zeroizing::new) else {
+        let Some(key) = decoded(text) else {
             return Err(ConfigError(
                 "keys.encryption_key must be 32 bytes in base64: generate one with `openssl rand -base64 32`".into(),
             ));
@@ -225,6 +221,25 @@ impl Config {
         }
         Ok(Some(key))
     }
+}
+
+/// The encryption key in a file, which an error calls `what`. It may be one that
+/// [`Config::encryption_key`] rejects: keys that it has encrypted can be encrypted with another.
+///
+/// # Errors
+/// The file cannot be read, does not hold 32 bytes in base64, or everybody on the machine can change
+/// it.
+pub fn encryption_key_in(what: &str, path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
+    super::permissions::check(what, path, false)?;
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("cannot read {what}: {error}")))?;
+    let text = zeroize::Zeroizing::new(text);
+    decoded(text.trim_end_matches(['\r', '\n']))
+        .ok_or_else(|| ConfigError(format!("{what} must hold 32 bytes in base64")))
+}
+
+fn decoded(text: &str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
+    let bytes = zeroize::Zeroizing::new(STANDARD.decode(text).ok()?);
+    <[u8; 32]>::try_from(bytes.as_slice()).ok().map(zeroize::Zeroizing::new)
 }
 
 fn require(key: &str, accepted: &str, is_valid: bool) -> Result<(), ConfigError> {
@@ -406,6 +421,23 @@ mod tests {
     }
 
     #[test]
+    fn an_old_encryption_key_may_be_one_that_is_not_random() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("old.key");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            encryption_key_in("the file", &path)
+        };
+        assert_eq!(*read(&format!("{}\n", STANDARD.encode([0; 32]))).unwrap(), [0; 32]);
+        for text in ["", "hunter2", &STANDARD.encode([0; 31])] {
+            assert_eq!(read(text).unwrap_err().0, "the file must hold 32 bytes in base64");
+        }
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+        let error = encryption_key_in("the file", &path).unwrap_err().0;
+        assert!(error.starts_with("the file has mode 0666"), "{error}");
+    }
+
+    #[test]
     fn an_encryption_key_that_is_evidently_not_random_is_rejected() {
         let key = |bytes: [u8; 32]| {
             let mut config = Config::default();
@@ -426,21 +458,5 @@ mod tests {
         almost[31] = 1;
         assert!(key(almost).is_ok());
         assert!(key(*b"hunter2hunter2hunter2hunter2hunt").is_ok());
-    }
-
-    #[test]
-    fn a_range_of_every_address_is_rejected() {
-        for range in ["0.0.0.0/0", "::/0"] {
-            let mut config = Config::default();
-            config.server.trusted_proxies = vec![range.to_owned()].try_into().unwrap();
-            assert!(
-                config
-                    .validate()
-                    .unwrap_err()
-                    .0
-                    .starts_with("server.trusted_proxies must be"),
-                "{range}"
-            );
-        }
     }
 }

@@ -48,7 +48,7 @@ impl Weakness {
     pub fn text(self) -> &'static str {
         match self {
             Self::UnverifiedDatabase => {
-                "whoever answers at this host may be taken for the database and read and change everything: set sslmode=verify-full"
+                "any server that answers at this host is taken for the database, and can read and change everything: set sslmode=verify-full"
             }
             Self::WeakDatabaseAuthentication => {
                 "the server may ask for the password in clear, or need not know it: set require_auth=scram-sha-256"
@@ -252,7 +252,8 @@ mod tests {
     #[test]
     fn security_md_lists_every_weak_setting() {
         let document = include_str!("../../docs/security.md");
-        let (_, table) = document.split_once("| --- | --- | --- |\n").unwrap();
+        let (_, section) = document.split_once("## Weak settings").unwrap();
+        let (_, table) = section.split_once("| --- | --- | --- |\n").unwrap();
         let rows = table.lines().take_while(|line| line.starts_with('|'));
         let documented: Vec<(&str, &str)> = rows
             .map(|row| {

@@ -53,7 +53,7 @@ pub(super) fn append(
 /// Writes several events within their transaction, each with the hash over itself and the line
 /// before.
 ///
-/// The lock of the change log is the lock of the trail: one lock, so that no order of locks can be
+/// The lock of the change log is the lock of the audit log: one lock, so that no order of locks can be
 /// wrong. It is held from reading the last line to the commit.
 ///
 /// # Errors
@@ -69,7 +69,7 @@ pub(super) fn append_many(
     append_after(conn, &end, principal, now, events)
 }
 
-/// Writes events behind `end`, which must be the end of the trail under the lock.
+/// Writes events behind `end`, which must be the end of the audit log under the lock.
 fn append_after(
     conn: &mut Conn,
     end: &End,
@@ -109,10 +109,10 @@ pub fn append_notes(conn: &mut Conn, notes: &[AuditNote]) -> Result<(), DbError>
     })
 }
 
-/// Covers lines without a hash at the end of the trail, which version 0.1 wrote, by an
+/// Covers lines without a hash at the end of the audit log, which version 0.1 wrote, by an
 /// `audit.begin` event. Does nothing if the last line has a hash.
 ///
-/// Called at the start, because the walk over a long old trail may take longer than a request.
+/// Called at the start, because the walk over a long old log may take longer than a request.
 ///
 /// # Errors
 /// The database rejects the statement or cannot be reached.
@@ -138,7 +138,7 @@ pub fn begin(conn: &mut Conn, now: UnixMillis) -> Result<(), DbError> {
     })
 }
 
-/// The end of the trail, as far as it was read.
+/// The end of the audit log, as far as it was read.
 #[derive(Clone, Copy)]
 struct End {
     /// The last line that was read; 0 if there is none.
@@ -197,7 +197,7 @@ impl End {
     }
 }
 
-/// Lines read per query while the whole trail is read.
+/// Lines read per query while the whole log is read.
 pub const PAGE_SIZE: i64 = 500;
 
 /// A new row. The database assigns its number.
@@ -283,10 +283,10 @@ pub fn since(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditDocumen
     Ok(rows.into_iter().map(AuditRow::into_document).collect())
 }
 
-/// A line of the trail, with what its hash covers.
-pub struct TrailLine(AuditRow);
+/// A line of the audit log, with what its hash covers.
+pub struct ChainLine(AuditRow);
 
-impl TrailLine {
+impl ChainLine {
     /// The number of the line.
     pub fn id(&self) -> i64 {
         self.0.id
@@ -312,8 +312,8 @@ impl TrailLine {
 ///
 /// # Errors
 /// As [`since`].
-pub fn trail(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<TrailLine>, DbError> {
-    Ok(rows_after(conn, after, limit)?.into_iter().map(TrailLine).collect())
+pub fn lines(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<ChainLine>, DbError> {
+    Ok(rows_after(conn, after, limit)?.into_iter().map(ChainLine).collect())
 }
 
 fn rows_after(conn: &mut Conn, after: i64, limit: i64) -> Result<Vec<AuditRow>, DbError> {

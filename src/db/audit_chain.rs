@@ -209,7 +209,7 @@ mod tests {
         ],
     };
 
-    /// The format is frozen: an old trail must verify for ever. The expected
+    /// The format is frozen: an old log must verify for ever. The expected
     /// values come from another implementation (Python's hashlib).
     #[test]
     fn the_hash_of_a_line_is_fixed() {

@@ -14,6 +14,7 @@ use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::client::ClientId;
 use crate::oauth::duty::Duties;
 use crate::oauth::scope::Scope;
+use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
 /// The duties that an operator holds now. Takes the lock of the change log, so that no one else can
@@ -23,29 +24,37 @@ use crate::time::UnixMillis;
 /// [`NotAuthorized::Lost`] without the duty that the change needs, or the database cannot be
 /// reached.
 pub(super) fn held(conn: &mut Conn, by: &Principal, now: UnixMillis) -> Result<Duties, DbError> {
-    if by.authority != Authority::Machine {
-        locks::wait_for_log(conn)?;
-    }
-    held_unlocked(conn, by, now)
+    held_before(conn, by, now, None)
 }
 
-/// As [`held`], without the lock: for a change that takes it after it has locked rows, as others do
-/// in this order.
+/// As [`held`], but before this transaction has revoked the token `revoked`, which may be that of
+/// the operator.
 ///
 /// # Errors
 /// As [`held`].
-pub(super) fn held_unlocked(conn: &mut Conn, by: &Principal, now: UnixMillis) -> Result<Duties, DbError> {
+pub(super) fn held_before(
+    conn: &mut Conn,
+    by: &Principal,
+    now: UnixMillis,
+    revoked: Option<TokenId>,
+) -> Result<Duties, DbError> {
     let Authority::Token(token) = &by.authority else {
         return Ok(Duties::ALL);
     };
-    let held = of_token(conn, token, now)?;
+    locks::wait_for_log(conn)?;
+    let held = of_token(conn, token, now, revoked)?;
     match held.has(token.needs) {
         true => Ok(held),
         false => Err(NotAuthorized::Lost(token.needs).into()),
     }
 }
 
-fn of_token(conn: &mut Conn, token: &TokenAuthority, now: UnixMillis) -> Result<Duties, DbError> {
+fn of_token(
+    conn: &mut Conn,
+    token: &TokenAuthority,
+    now: UnixMillis,
+    revoked_here: Option<TokenId>,
+) -> Result<Duties, DbError> {
     let Some(client) = clients::find(conn, &token.client)? else {
         return Ok(Duties::NONE);
     };
@@ -57,7 +66,8 @@ fn of_token(conn: &mut Conn, token: &TokenAuthority, now: UnixMillis) -> Result<
     let of_client = statuses.first().and_then(|status| status.not_before);
     let not_before = of_client.max(client_status::global_not_before(conn)?);
     let is_late_enough = not_before.is_none_or(|moment| token.jti.issued_at() >= moment);
-    if !client.enabled || !is_valid || !is_late_enough || revocations::contains(conn, &token.jti)? {
+    let is_revoked = revoked_here != Some(token.jti) && revocations::contains(conn, &token.jti)?;
+    if !client.enabled || !is_valid || !is_late_enough || is_revoked {
         return Ok(Duties::NONE);
     }
     Ok(token.duties & Duties::held(&client.scope))

@@ -101,8 +101,8 @@ pub fn recently_used(conn: &mut Conn, limit: usize) -> Result<Vec<String>, DbErr
 /// [`DbError::Conflict`] if the id is taken.
 pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
-        // Locked first, as in every change of a client. Otherwise two writers could deadlock.
-        locks::wait_for_log(conn)?;
+        // The row of a new client comes before the lock of the change log, because an import, which
+        // writes many, takes the lock last. Otherwise the two could deadlock.
         diesel::insert_into(clients::table)
             .values(ClientRow::from(client))
             .execute(conn)?;
@@ -150,8 +150,15 @@ pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbErro
 /// The database rejects the statement or cannot be reached.
 pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
     conn.write(|conn| {
-        locks::wait_for_log(conn)?;
         let row = ClientRow::from(client);
+        // A new row before the lock, as in `insert`; an existing one after it, as in every other
+        // change.
+        let insert = diesel::insert_into(clients::table).values(ClientRow::from(client));
+        match conn {
+            Conn::Sqlite(conn) => insert.on_conflict_do_nothing().execute(conn)?,
+            Conn::Postgres(conn) => insert.on_conflict_do_nothing().execute(conn)?,
+        };
+        locks::wait_for_log(conn)?;
         let updated = diesel::update(clients::table.filter(clients::client_id.eq(client.id.as_str())))
             .set(&row)
             .execute(conn)?;

@@ -2,7 +2,7 @@
 //! dead server is noticed, and so that no password is sent to a server that has not proved who it
 //! is.
 //!
-//! Left alone, libpq (`sslmode=prefer`) sends the password in clear to whoever answers that there
+//! Left alone, libpq (`sslmode=prefer`) sends the password in clear to any server that answers that there
 //! is no TLS, and then believes every row.
 
 use crate::config::DatabaseUrl;

@@ -147,13 +147,14 @@ fn create_private(path: &str) -> std::io::Result<()> {
 /// The message of libpq, unless it is about the URL or about a variable. Such a message quotes the
 /// value, which may contain the password.
 fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
-    const ABOUT_A_VALUE: [&str; 6] = [
+    const ABOUT_A_VALUE: [&str; 7] = [
         "URI",
         "percent-encoded",
         "connection option",
         " value: \"",
         "invalid port number",
-        "service",
+        "service file",
+        "of service \"",
     ];
     const ABOUT_TRUST: [&str; 3] = ["SSL", "certificate", "authentication method"];
     let cause = error.to_string();
@@ -238,5 +239,24 @@ impl r2d2::ManageConnection for Manager {
             self.counters.discarded();
         }
         broken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_does_not_resolve_is_reported_as_such() {
+        let report = |message: &str| cannot_connect(diesel::ConnectionError::BadConnection(message.into())).to_string();
+        let unknown = "could not translate host name \"db\" to address: Name or service not known";
+        assert!(report(unknown).ends_with(unknown), "{}", report(unknown));
+        for quoted in [
+            "definition of service \"hunter2\" not found",
+            "service file \"hunter2\" not found",
+            "syntax error in service file \"hunter2\", line 1",
+        ] {
+            assert!(!report(quoted).contains("hunter2"), "{}", report(quoted));
+        }
     }
 }

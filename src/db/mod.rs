@@ -16,6 +16,7 @@ pub mod deployment;
 mod endpoint;
 mod error;
 pub mod expired;
+pub mod key_reencryption;
 mod libpq;
 mod locks;
 mod manager;
@@ -28,6 +29,7 @@ pub mod routes;
 mod schema;
 pub mod secrets;
 pub mod signing_keys;
+mod token_record;
 pub mod tokens;
 pub mod transactions;
 

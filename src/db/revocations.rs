@@ -19,6 +19,14 @@ use crate::time::UnixMillis;
 /// # Errors
 /// The database rejects the statement or cannot be reached. The token may then still be active.
 pub fn revoke(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Result<(), DbError> {
+    add(conn, token, now).map(drop)
+}
+
+/// As [`revoke`]. Returns `false` if the token was revoked before.
+///
+/// # Errors
+/// As [`revoke`].
+pub(super) fn add(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Result<bool, DbError> {
     conn.write(|conn| {
         let row = (
             revocations::jti.eq(token.jti.to_string()),
@@ -33,7 +41,7 @@ pub fn revoke(conn: &mut Conn, token: InvalidatedToken, now: UnixMillis) -> Resu
         if added == 1 {
             changes::append(conn, &Change::InvalidatedToken(token), now)?;
         }
-        Ok(())
+        Ok(added == 1)
     })
 }
 

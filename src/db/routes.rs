@@ -38,9 +38,6 @@ pub fn list(conn: &mut Conn) -> Result<Vec<Route>, DbError> {
 /// As [`list`], and if two routes match the same requests, which [`insert`] prevents.
 pub fn table(conn: &mut Conn) -> Result<RouteTable, DbError> {
     let routes = list(conn)?;
-    for route in routes.iter().filter(|route| route.path.never_matches()) {
-        log::warn!(id:% = route.id, path:% = route.path; "route never matches");
-    }
     RouteTable::compile(routes).map_err(|duplicate| {
         let (first, second) = (duplicate.first, duplicate.second);
         DbError::Inconsistent(format!("routes {first:?} and {second:?} are for the same requests"))

@@ -26,11 +26,11 @@ use crate::time::UnixMillis;
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = signing_keys, treat_none_as_default_value = false)]
-struct KeyRow {
-    kid: String,
+pub(super) struct KeyRow {
+    pub(super) kid: String,
     alg: String,
     private_key: Vec<u8>,
-    sealed: bool,
+    pub(super) sealed: bool,
     created_at_ms: i64,
     activates_at_ms: i64,
     retires_at_ms: Option<i64>,
@@ -68,7 +68,7 @@ pub fn list(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Resul
     believed(rows(conn)?, encryption_key)
 }
 
-fn rows(conn: &mut Conn) -> Result<Vec<KeyRow>, DbError> {
+pub(super) fn rows(conn: &mut Conn) -> Result<Vec<KeyRow>, DbError> {
     Ok(signing_keys::table
         .order((signing_keys::created_at_ms, signing_keys::kid))
         .load(conn)?)
@@ -193,19 +193,22 @@ pub fn complete(
     })
 }
 
-/// The encryption key, if no row was written with it: either no key is encrypted, or the encrypted
-/// ones were written by version 0.1, which does not attest.
+/// The encryption key, if this version wrote no row with it: either no key is encrypted, or the
+/// encrypted ones are in the form of version 0.1, which does not attest.
 ///
-/// No other row is ever encrypted or attested afterwards. It was not written by an instance with
-/// the encryption key.
+/// As long as one row of this version is left, no other row is encrypted or attested. It was not
+/// written by an instance with the encryption key.
 fn unprotected<'a>(rows: &[KeyRow], encryption_key: Option<&'a KeyEncryptionKey>) -> Option<&'a KeyEncryptionKey> {
-    let is_written_with_it = rows.iter().any(|row| row.sealed && row.attestation.is_some());
-    encryption_key.filter(|_| !rows.is_empty() && !is_written_with_it)
+    let is_written_with = |row: &KeyRow, key: &KeyEncryptionKey| {
+        row.sealed && (row.attestation.is_some() || key.is_of_this_version(&row.kid, &row.private_key))
+    };
+    encryption_key.filter(|key| !rows.is_empty() && !rows.iter().any(|row| is_written_with(row, key)))
 }
 
 /// Encrypts all keys and attests them. If some are encrypted, attests those alone: the others do
-/// not come from an instance with the encryption key.
-fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<(), DbError> {
+/// not come from an instance with the encryption key. Keys that version 0.1 encrypted keep their
+/// form, so that it can still read them.
+pub(super) fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<(), DbError> {
     let rows = rows(conn)?;
     let Some(encryption_key) = unprotected(&rows, encryption_key) else {
         return Ok(());
@@ -231,7 +234,7 @@ fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Re
             ))
             .execute(conn)?;
         match row.sealed {
-            true => log::info!(kid:% = row.kid; "signing key attested"),
+            true => log::warn!(kid:% = row.kid; "signing key attested"),
             false => log::warn!(kid:% = row.kid; "signing key encrypted"),
         }
     }
@@ -348,22 +351,32 @@ fn retire_others(
             retires_at: Some(end),
             ..key.clone()
         };
-        diesel::update(signing_keys::table.find(&key.kid))
-            .set((
-                signing_keys::alg.eq(key.alg.name()),
-                signing_keys::created_at_ms.eq(key.created_at.0),
-                signing_keys::activates_at_ms.eq(key.activates_at.0),
-                signing_keys::retires_at_ms.eq(key.retires_at.map(|at| at.0)),
-                signing_keys::attestation.eq(attestation(&key, encryption_key)?),
-            ))
-            .execute(conn)?;
+        write(conn, &key, encryption_key)?;
     }
+    Ok(())
+}
+
+/// Writes the record of a stored key, and attests it.
+pub(super) fn write(
+    conn: &mut Conn,
+    key: &KeyRecord,
+    encryption_key: Option<&KeyEncryptionKey>,
+) -> Result<(), DbError> {
+    diesel::update(signing_keys::table.find(&key.kid))
+        .set((
+            signing_keys::alg.eq(key.alg.name()),
+            signing_keys::created_at_ms.eq(key.created_at.0),
+            signing_keys::activates_at_ms.eq(key.activates_at.0),
+            signing_keys::retires_at_ms.eq(key.retires_at.map(|at| at.0)),
+            signing_keys::attestation.eq(attestation(key, encryption_key)?),
+        ))
+        .execute(conn)?;
     Ok(())
 }
 
 /// Overwrites deleted content. Otherwise a private key would remain readable in the free part of
 /// its page.
-fn enable_secure_delete(conn: &mut Conn) -> Result<(), DbError> {
+pub(super) fn enable_secure_delete(conn: &mut Conn) -> Result<(), DbError> {
     if let Conn::Sqlite(conn) = conn {
         conn.batch_execute("PRAGMA secure_delete = ON")?;
     }

@@ -30,14 +30,19 @@ use crate::time::UnixMillis;
 /// # Errors
 /// [`DbError::Conflict`] if the id is taken.
 pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
-    audited(conn, by, client.created_at, |conn, held| {
-        authority::require(held, &client.scope)?;
+    conn.write(|conn| {
+        // Before the operator is read under the lock of the change log, which comes after the row
+        // of a new client.
         clients::insert(conn, client)?;
-        Ok(((), event(Action::ClientCreate, client.id.as_str(), created(client))))
+        let held = authority::held(conn, by, client.created_at)?;
+        authority::require(held, &client.scope)?;
+        let event = event(Action::ClientCreate, client.id.as_str(), created(client));
+        event.map_or(Ok(()), |event| audit::append(conn, by, client.created_at, &event))
     })
 }
 
-/// Creates a client, or replaces the one with its id.
+/// Creates a client, or replaces the one with its id. For the command line: the lock of the change
+/// log must not be held yet.
 ///
 /// # Errors
 /// See the module.
@@ -84,7 +89,7 @@ pub fn import_clients(
             clients::insert_many(conn, part)?;
             progress(part.len());
         }
-        // Last, because the lock of the change log and of the trail blocks every other writer.
+        // Last, because the lock of the change log and of the audit log blocks every other writer.
         for part in new.chunks(clients::BATCH) {
             let events: Vec<AuditEvent> = part.iter().filter_map(|client| imported(client)).collect();
             audit::append_many(conn, by, now, &events)?;
@@ -281,11 +286,11 @@ pub fn remove_route(conn: &mut Conn, by: &Principal, id: &str, now: UnixMillis) 
 /// See the module.
 pub fn revoke_token(conn: &mut Conn, by: &Principal, token: InvalidatedToken, now: UnixMillis) -> Result<(), DbError> {
     conn.write(|conn| {
-        // Without the lock of the change log, which the revocation takes after it has locked the
-        // row. A client that revokes the token at the same time does so in this order too;
-        // otherwise the two could deadlock.
-        authority::held_unlocked(conn, by, now)?;
-        revocations::revoke(conn, token, now)?;
+        // Before the operator is read under the lock of the change log, because the revocation
+        // takes the lock after it has locked the row. A client that revokes the token at the same
+        // time does so in this order too; otherwise the two could deadlock.
+        let is_new = revocations::add(conn, token, now)?;
+        authority::held_before(conn, by, now, is_new.then_some(token.jti))?;
         let detail = json!({ "expires_at": UnixMillis(token.expires_at * 1000).to_string() });
         let event = event(Action::TokenRevoke, &token.jti.to_string(), detail);
         event.map_or(Ok(()), |event| audit::append(conn, by, now, &event))

@@ -12,7 +12,7 @@ use actix_web::{HttpResponse, HttpResponseBuilder};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::audit_trail::Detail;
+use super::audit_log::Detail;
 use super::challenge;
 use crate::api::client_fields::MalformedClient;
 use crate::keys::KeysUnusable;

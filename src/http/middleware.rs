@@ -16,7 +16,7 @@ use actix_web::web::Data;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
-use super::audit_trail;
+use super::audit_log;
 use super::caller::{REQUEST_ID, request_id};
 use super::connection::{Announced, Connection};
 use super::error::{ApiError, Format, is_of_admin};
@@ -143,7 +143,7 @@ fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
         worker.metrics.token_error(route, *error);
     }
     if route.is_admin() {
-        audit_trail::answered(worker, response);
+        audit_log::answered(worker, response);
     }
     let method = request.method().as_str();
     worker.metrics.answered(route, method, status.as_u16(), began.elapsed());

@@ -3,7 +3,7 @@
 
 mod access_log;
 pub mod admin;
-mod audit_trail;
+mod audit_log;
 mod auth;
 mod body;
 mod caller;

@@ -4,7 +4,7 @@ use actix_web::{HttpRequest, HttpResponse};
 
 use super::access_log::{self, Access};
 use super::admin::schemas::{ClientFailures, TokenRequestBody, TokenResponse};
-use super::audit_trail;
+use super::audit_log;
 use super::auth::client::{FormCredentials, authenticate};
 use super::body::{self, Payload};
 use super::error::{ApiError, json, no_store};
@@ -73,7 +73,7 @@ pub async fn issue(request: HttpRequest, payload: Payload) -> Result<HttpRespons
     access_log::note(Access::Issued, &caller, &by, &claims.jti);
     worker.metrics.issued(alg, claims.one_time);
     if claims.secret_id.is_some() {
-        audit_trail::signed_in(worker, &caller, &claims, now);
+        audit_log::signed_in(worker, &caller, &claims, now);
     }
     Ok(no_store(json(&mut HttpResponse::Ok())).body(body))
 }

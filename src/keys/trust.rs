@@ -3,8 +3,10 @@
 //! With `keys.encryption_key`, a row is believed only for its *attestation*: the algorithm and the
 //! times of the key, encrypted with the encryption key when an instance wrote the row. So a program
 //! that can write to the table, but does not have that key, adds no key and changes none. It can
-//! remove keys: it could delete their rows as well. Without `keys.encryption_key`, every row is
-//! believed.
+//! remove keys: it could delete their rows as well. If it removes all rows, it can make the next
+//! start take plain keys, or keys that version 0.1 encrypted, for those of an earlier configuration
+//! or version. These are encrypted and attested as they are found, and the log names them. Without
+//! `keys.encryption_key`, every row is believed.
 
 use strum::IntoStaticStr;
 
@@ -131,7 +133,8 @@ fn none_is_believed(rejected: &[UncheckedRow]) -> KeyError {
         "the stored keys are not encrypted: keys.encryption_key must be the same on all instances, and a start \
          encrypts them"
     } else if rejected.iter().all(|row| row.attestation.is_none()) {
-        "the stored keys have no attestation for keys.encryption_key: start a server of this version first"
+        "the stored keys have no attestation: if version 0.1 wrote them, start a server of this version first; \
+         otherwise another program has changed them: restore the table signing_keys from a backup"
     } else {
         "keys.encryption_key is not the one that the stored keys were encrypted with"
     };

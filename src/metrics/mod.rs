@@ -14,8 +14,9 @@ mod counter;
 mod histogram;
 mod text;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use crate::mutex::lock;
 use crate::oauth::alg::Alg;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::CODES;
@@ -313,10 +314,6 @@ fn write_routes(text: &mut Text, routes: &[(&str, RouteCounts)]) {
             durations.histogram(&[("route", pattern)], &counts.durations);
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -34,6 +34,9 @@ pub struct TokenPolicy {
 const NOT_NAMEABLE: OAuthError =
     OAuthError::InvalidTarget("the resource is not an absolute URI that the client may name");
 
+const NOT_FOR_ADMIN: OAuthError =
+    OAuthError::InvalidTarget("scopes that begin with mintage: are for the audience of /admin only");
+
 /// Decides which claims an authenticated client gets.
 ///
 /// # Errors
@@ -125,7 +128,7 @@ fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Granted, OA
 /// A token for an API could be replayed at `/admin` by that API, so it is never for both.
 fn admin_audience(resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
     if resources.iter().any(|resource| **resource != *policy.admin_audience) {
-        return Err(NOT_NAMEABLE);
+        return Err(NOT_FOR_ADMIN);
     }
     Ok(Audience::One(policy.admin_audience.clone()))
 }
@@ -278,8 +281,8 @@ mod tests {
         assert_eq!(aud("mintage:admin", ADMIN), for_admin);
         assert_eq!(aud("mintage:admin", &ADMIN.repeat(2)), for_admin);
         for other in ["&resource=https://orders", "&resource=https://issuer"] {
-            assert_eq!(aud("mintage:admin", other), Err(NOT_NAMEABLE));
-            assert_eq!(aud("mintage:admin", &format!("{ADMIN}{other}")), Err(NOT_NAMEABLE));
+            assert_eq!(aud("mintage:admin", other), Err(NOT_FOR_ADMIN));
+            assert_eq!(aud("mintage:admin", &format!("{ADMIN}{other}")), Err(NOT_FOR_ADMIN));
         }
         assert_eq!(aud("orders:read", ADMIN), Err(NOT_NAMEABLE));
         assert_eq!(

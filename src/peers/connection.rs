@@ -7,7 +7,7 @@
 //! timeouts, requests skip Redis.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backoff::retry_pause;
 use crate::breaker::{Breaker, BreakerSettings};
+use crate::mutex::lock;
 
 /// How long a request waits for a lookup: a fraction of what a busy database takes, and less than a
 /// tenth of what a caller of `/token` waits for a database that hangs.
@@ -179,10 +180,6 @@ async fn until_silent(shared: &Connection, mut connection: MultiplexedConnection
             return;
         }
     }
-}
-
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn now() -> std::time::Instant {

@@ -25,9 +25,10 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use crate::mutex::lock;
 use crate::oauth::client::ClientId;
 use crate::throttle::Failure;
-use connection::{Connection, lock};
+use connection::Connection;
 use encryption::DeploymentKeys;
 use queue::Job;
 use subscription::Announcements;

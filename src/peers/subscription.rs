@@ -13,7 +13,8 @@ use redis::aio::{PubSub, PubSubSink, PubSubStream};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::connection::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, Connection, PING_INTERVAL, backoff, cause, lock};
+use super::connection::{COMMAND_TIMEOUT, CONNECT_TIMEOUT, Connection, PING_INTERVAL, backoff, cause};
+use crate::mutex::lock;
 
 /// How far the change log has come, as announced by this instance and its peers.
 pub(super) struct Announcements {

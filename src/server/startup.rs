@@ -121,6 +121,15 @@ impl Startup {
         }
         local.keys.set(prepared.ring);
         local.keys.report(prepared.findings);
+        // Once: a new route has a path that requests can have.
+        for route in prepared
+            .routes
+            .routes()
+            .iter()
+            .filter(|route| route.path.never_matches())
+        {
+            log::warn!(id:% = route.id, path:% = route.path; "route never matches");
+        }
         local.routes.set(prepared.routes);
         self.wait_for_workers(&local.caches).await;
         let (warmed, revocations) = (prepared.clients.len(), local.revocations.known());
@@ -235,7 +244,8 @@ fn deployment(
     Ok((deployment::secret(conn, now)?, recent))
 }
 
-/// Loads the key ring with the findings about the stored keys, and generates a key for every algorithm that has none.
+/// Loads the key ring with the findings about the stored keys, and generates a key for every
+/// algorithm that has none.
 ///
 /// # Errors
 /// When a key cannot be read or generated, or the database rejects an operation.

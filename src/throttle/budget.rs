@@ -2,9 +2,13 @@
 //! about one cannot hide another. What is not written is counted, and the count is reported soon,
 //! even if nothing follows.
 //!
-//! Pure: the caller writes the lines. Memory is bounded, and no count is ever lost: when there is
-//! no room for another caller, its events are counted by their reason alone.
+//! Pure: the caller of this code writes the lines. Lines and memory are bounded, and no count is
+//! ever lost: what finds no room of its own is counted by its reason alone.
+//!
+//! The audit log has its own budget (`actors::audit_notes`): it tells more apart, starts anew in
+//! each window and needs no sums since the start.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -17,9 +21,9 @@ use super::network::Network;
 use crate::oauth::client::ClientId;
 use crate::time::UnixMillis;
 
-/// Whom an event is about.
+/// The caller that an event is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Who {
+pub enum BudgetedCaller {
     /// A client that exists.
     Client(ClientId),
     /// An address, if no client is known.
@@ -37,6 +41,17 @@ pub struct BudgetLimits {
     pub lines_per_window: u32,
     /// The number of reasons and callers that are told apart.
     pub max_keys: NonZeroUsize,
+    /// The number of these whose counts are reported on their own at the end of a window. The
+    /// others are summed by reason.
+    pub max_reported: usize,
+}
+
+impl BudgetLimits {
+    /// The largest number of lines in a window: those written and those that report the window
+    /// before.
+    pub const fn max_lines(&self, reasons: usize) -> usize {
+        self.lines_per_window as usize + self.max_reported + reasons
+    }
 }
 
 /// Whether an event gets a line.
@@ -53,9 +68,9 @@ pub enum Verdict {
 pub struct Counted<R> {
     /// The reason.
     pub reason: R,
-    /// Whom the events were about; `None` if there was no room to tell.
-    pub who: Option<Who>,
-    /// The address of the last of them, if `who` is known.
+    /// The caller that the events were about; `None` if they are the sum of several.
+    pub caller: Option<BudgetedCaller>,
+    /// The address of the last of them, if `caller` is known.
     pub last_ip: Option<IpAddr>,
     /// When the last of them happened.
     pub last_at: UnixMillis,
@@ -70,9 +85,12 @@ pub struct Budgets<R> {
     window: i64,
     /// The lines written in it.
     lines: u32,
-    entries: LruCache<(R, Who), Entry, RandomState>,
+    entries: LruCache<(R, BudgetedCaller), Entry, RandomState>,
     /// The events of those without an entry, by reason. There are few reasons.
     others: HashMap<R, Entry>,
+    /// Whether every entry has a pending count, so that there is no room before the next report.
+    /// Remembered, because a flood would otherwise search all entries for each event.
+    is_full: bool,
 }
 
 struct Entry {
@@ -101,17 +119,18 @@ impl<R: Copy + Eq + Hash> Budgets<R> {
             lines: 0,
             entries,
             others: HashMap::new(),
+            is_full: false,
         }
     }
 
     /// Counts an event, and decides whether it gets a line.
-    pub fn note(&mut self, reason: R, who: Who, ip: IpAddr, now: UnixMillis) -> Verdict {
+    pub fn note(&mut self, reason: R, caller: BudgetedCaller, ip: IpAddr, now: UnixMillis) -> Verdict {
         let window = self.window_of(now);
         // Also after the clock was set back.
         if self.window != window {
             (self.window, self.lines) = (window, 0);
         }
-        let key = (reason, who);
+        let key = (reason, caller);
         let has_entry = self.entries.contains(&key) || self.make_room();
         let (entry, last_ip) = match has_entry {
             true => (self.entries.get_or_insert_mut(key, || Entry::new(now)), Some(ip)),
@@ -150,9 +169,10 @@ impl<R: Copy + Eq + Hash> Budgets<R> {
         let known = self
             .entries
             .iter()
-            .map(|((reason, who), entry)| (*reason, Some(who), entry));
+            .map(|((reason, caller), entry)| (*reason, Some(caller), entry));
         let others = self.others.iter().map(|(reason, entry)| (*reason, None, entry));
-        let counted = |(reason, who, entry): (R, Option<&Who>, &Entry)| entry.counted(reason, who, entry.total);
+        let counted =
+            |(reason, caller, entry): (R, Option<&BudgetedCaller>, &Entry)| entry.counted(reason, caller, entry.total);
         known.chain(others).map(counted).collect()
     }
 
@@ -166,8 +186,12 @@ impl<R: Copy + Eq + Hash> Budgets<R> {
         if self.entries.len() < self.limits.max_keys.get() {
             return true;
         }
+        if self.is_full {
+            return false;
+        }
         let unneeded = self.entries.iter().rev().find(|(_, entry)| entry.suppressed == 0);
         let Some(key) = unneeded.map(|(key, _)| key.clone()) else {
+            self.is_full = true;
             return false;
         };
         if let Some(entry) = self.entries.pop(&key) {
@@ -178,18 +202,32 @@ impl<R: Copy + Eq + Hash> Budgets<R> {
         true
     }
 
+    /// The counts that are due: the largest on their own, the others summed by reason.
     fn take_suppressed(&mut self, is_due: impl Fn(&Entry) -> bool) -> Vec<Counted<R>> {
-        let known = self
+        self.is_full = false;
+        let mut due: Vec<_> = self
             .entries
             .iter_mut()
-            .map(|((reason, who), entry)| (*reason, Some(who), entry));
+            .filter(|(_, entry)| entry.suppressed > 0 && is_due(entry))
+            .collect();
+        due.sort_unstable_by_key(|(_, entry)| Reverse(entry.suppressed));
+        for ((reason, _), entry) in due.drain(self.limits.max_reported.min(due.len())..) {
+            let others = self.others.entry(*reason).or_insert_with(|| Entry::new(entry.last_at));
+            others.suppressed += std::mem::take(&mut entry.suppressed);
+            // It makes the sum due too.
+            others.suppressed_in = entry.suppressed_in;
+            others.last_at = others.last_at.max(entry.last_at);
+        }
+        let known = due
+            .into_iter()
+            .map(|((reason, caller), entry)| (*reason, Some(caller), entry));
         let others = self.others.iter_mut().map(|(reason, entry)| (*reason, None, entry));
         known
             .chain(others)
             .filter(|(.., entry)| entry.suppressed > 0 && is_due(entry))
-            .map(|(reason, who, entry)| {
+            .map(|(reason, caller, entry)| {
                 let count = std::mem::take(&mut entry.suppressed);
-                entry.counted(reason, who.map(|who| &*who), count)
+                entry.counted(reason, caller, count)
             })
             .collect()
     }
@@ -208,10 +246,10 @@ impl Entry {
         }
     }
 
-    fn counted<R>(&self, reason: R, who: Option<&Who>, count: u64) -> Counted<R> {
+    fn counted<R>(&self, reason: R, caller: Option<&BudgetedCaller>, count: u64) -> Counted<R> {
         Counted {
             reason,
-            who: who.cloned(),
+            caller: caller.cloned(),
             last_ip: self.last_ip,
             last_at: self.last_at,
             count,
@@ -231,10 +269,11 @@ mod tests {
         lines_per_key: 3,
         lines_per_window: 8,
         max_keys: NonZeroUsize::new(4).unwrap(),
+        max_reported: 4,
     };
 
-    fn client(number: u32) -> Who {
-        Who::Client(ClientId::parse(&number.to_string()).unwrap())
+    fn client(number: u32) -> BudgetedCaller {
+        BudgetedCaller::Client(ClientId::parse(&number.to_string()).unwrap())
     }
 
     fn written(budgets: &mut Budgets<u8>, who: u32, events: usize, now: i64) -> usize {
@@ -242,9 +281,12 @@ mod tests {
         verdicts.filter(|verdict| *verdict == Verdict::Write).count()
     }
 
-    /// Whom the reports are about, and their counts.
-    fn counts(reports: Vec<Counted<u8>>) -> Vec<(Option<Who>, u64)> {
-        reports.into_iter().map(|report| (report.who, report.count)).collect()
+    /// The callers that the reports are about, and their counts.
+    fn counts(reports: Vec<Counted<u8>>) -> Vec<(Option<BudgetedCaller>, u64)> {
+        reports
+            .into_iter()
+            .map(|report| (report.caller, report.count))
+            .collect()
     }
 
     #[test]
@@ -312,27 +354,79 @@ mod tests {
         assert_eq!(written(&mut budgets, 1, 1, 20_000), 1);
     }
 
+    #[test]
+    fn the_largest_counts_are_reported_and_the_others_summed_by_reason() {
+        let mut budgets = Budgets::new(BudgetLimits {
+            max_reported: 2,
+            ..LIMITS
+        });
+        for (reason, caller, events) in [(0, 1, 7), (0, 2, 20), (1, 3, 5), (0, 4, 9)] {
+            (0..events).for_each(|_| {
+                budgets.note(reason, client(caller), IP, UnixMillis(0));
+            });
+        }
+        let reports = budgets.report(UnixMillis(10_000));
+        let told: Vec<_> = reports
+            .iter()
+            .map(|report| (report.reason, &report.caller, report.count))
+            .collect();
+        let (second, fourth) = (Some(client(2)), Some(client(4)));
+        assert_eq!(told[..2], [(0, &second, 17), (0, &fourth, 9)]);
+        let mut others = told[2..].to_vec();
+        others.sort_by_key(|other| other.0);
+        assert_eq!(others, [(0, &None, 4), (1, &None, 3)]);
+        assert_eq!(budgets.report(UnixMillis(20_000)), []);
+    }
+
+    #[test]
+    fn a_flood_searches_a_full_map_once_per_report() {
+        let mut budgets = Budgets::new(LIMITS);
+        (0..4).for_each(|who| {
+            written(&mut budgets, who, 4, 0);
+        });
+        written(&mut budgets, 9, 1, 1);
+        assert!(budgets.is_full && !budgets.make_room());
+        budgets.report(UnixMillis(10_000));
+        assert!(budgets.make_room() && !budgets.is_full);
+    }
+
+    /// Mostly many events in a window, sometimes the next one, or a clock that is set back.
+    fn steps() -> impl Strategy<Value = Vec<(u8, u32, i64, bool)>> {
+        let step = prop_oneof![9 => 0..50i64, 1 => -3_000..9_000i64];
+        prop::collection::vec((0..3u8, 0..8u32, step, any::<bool>()), 1..300)
+    }
+
     proptest! {
         #[test]
-        fn every_event_is_written_or_counted_once(
-            steps in prop::collection::vec((0..3u8, 0..8u32, -3_000..9_000i64, any::<bool>()), 1..300),
-        ) {
-            let mut budgets = Budgets::new(LIMITS);
-            let (mut now, mut lines, mut reported) = (100_000, 0, 0);
-            let mut in_window: HashMap<i64, u32> = HashMap::new();
-            for (reason, who, step, report) in &steps {
+        fn every_event_is_written_or_counted_once_and_the_lines_of_a_window_are_bounded(steps in steps()) {
+            let limits = BudgetLimits { max_keys: NonZeroUsize::new(16).unwrap(), max_reported: 2, ..LIMITS };
+            let mut budgets = Budgets::new(limits);
+            let (mut now, mut written, mut reported) = (100_000, 0, 0);
+            let (mut window, mut lines) = (10, 0);
+            for (noted, (reason, who, step, report)) in (1u64..).zip(&steps) {
                 now += step;
+                if now / 10_000 != window {
+                    (window, lines) = (now / 10_000, 0);
+                }
                 if budgets.note(*reason, client(*who), IP, UnixMillis(now)) == Verdict::Write {
+                    written += 1;
                     lines += 1;
-                    *in_window.entry(now / 10_000).or_default() += 1;
                 }
                 if *report {
-                    reported += budgets.report(UnixMillis(now)).iter().map(|report| report.count).sum::<u64>();
+                    let reports = budgets.report(UnixMillis(now));
+                    lines += reports.len();
+                    reported += reports.iter().map(|report| report.count).sum::<u64>();
                 }
-                prop_assert!(budgets.entries.len() <= LIMITS.max_keys.get());
+                prop_assert!(lines <= limits.max_lines(3), "{lines} lines in a window");
+                prop_assert!(budgets.entries.len() <= limits.max_keys.get());
+                let entries = budgets.entries.iter().map(|(_, entry)| entry).chain(budgets.others.values());
+                let pending: u64 = entries.map(|entry| entry.suppressed).sum();
+                prop_assert_eq!(written + reported + pending, noted);
             }
-            reported += budgets.report_all().iter().map(|report| report.count).sum::<u64>();
-            prop_assert_eq!(lines + reported, steps.len() as u64);
+            let rest = budgets.report_all();
+            prop_assert!(rest.len() <= limits.max_reported + 3);
+            reported += rest.iter().map(|report| report.count).sum::<u64>();
+            prop_assert_eq!(written + reported, steps.len() as u64);
             prop_assert_eq!(budgets.totals().iter().map(|total| total.count).sum::<u64>(), steps.len() as u64);
         }
     }

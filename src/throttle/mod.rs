@@ -7,7 +7,7 @@ mod failure;
 mod limiter;
 mod network;
 
-pub use budget::{BudgetLimits, Budgets, Counted, Verdict, Who};
+pub use budget::{BudgetLimits, BudgetedCaller, Budgets, Counted, Verdict};
 pub use failure::{Failure, SharedBucket};
 pub use limiter::{AuthLimits, Limited, Noted};
 pub use network::Network;

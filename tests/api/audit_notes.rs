@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use serde_json::{Value, json};
 use testkit::http::{Connection, Request, Response};
 use testkit::poll::eventually;
@@ -67,6 +68,7 @@ fn totals(lines: &[Value]) -> BTreeMap<String, u64> {
 /// The event that a response must have, by its status alone.
 fn expected(method: &str, response: &Response, operator: Option<&str>, anonymous: &str) -> Option<String> {
     match (response.status, operator) {
+        (400, None) => Some("admin.denied | malformed_token |  | anonymous".into()),
         (401, _) => Some(format!("admin.denied | {anonymous} |  | anonymous")),
         (403, Some(operator)) => Some(format!("admin.denied | insufficient_scope | {operator} | client")),
         (400.., Some(operator)) if method != "GET" => {
@@ -85,9 +87,10 @@ fn every_denied_or_failed_call_of_every_endpoint_is_audited_once() {
     let admin = program.client("mintage:admin", &[]);
     let reader = program.client("mintage:audit", &[]);
     let stranger = program.client("orders:read", &[]);
-    let callers: [(Option<String>, Option<&str>, &str); 5] = [
+    let callers: [(Option<String>, Option<&str>, &str); 6] = [
         (None, None, "no_token"),
         (Some("garbage".into()), None, "invalid_token"),
+        (Some("gar bage".into()), None, "malformed_token"),
         (Some(token(&server, &stranger, "orders:read")), None, "invalid_token"),
         (
             Some(token(&server, &reader, "mintage:audit")),
@@ -155,6 +158,75 @@ fn a_denied_call_names_method_path_and_address() {
     assert_eq!(line["subject"], "DELETE /admin/clients/{client_id}");
     assert_eq!(line["detail"]["reason"], "client not found");
     assert_eq!(line["context"]["token"], jti(&operator.token));
+}
+
+/// Everyone to whom a client ever showed a token can present it.
+#[test]
+fn a_token_that_does_not_authorize_names_its_client_only_as_a_claim() {
+    let app = TestApp::start();
+    let client = app.client_with_scope("orders:read");
+    let token = app.issue(&client, &[("scope", "orders:read")]);
+    assert_eq!(app.send(Request::get("/admin/keys").bearer(&token)).status, 401);
+    let line = &written(&app, "admin.denied")[0];
+    assert_eq!((&line["actor"], &line["actor_kind"]), (&json!(""), &json!("anonymous")));
+    assert_eq!(line["context"], json!({ "token_client": client.id }));
+}
+
+#[test]
+fn a_repeated_authorization_header_is_audited() {
+    let app = TestApp::start();
+    let request = Request::get("/admin/keys").bearer("a").bearer("b");
+    assert_eq!(app.send(request).status, 400);
+    let detail = &written(&app, "admin.denied")[0]["detail"];
+    assert_eq!(
+        (&detail["status"], &detail["reason"]),
+        (&json!(400), &json!("malformed_token"))
+    );
+}
+
+#[test]
+fn calls_that_fail_for_want_of_the_database_are_audited_with_reads() {
+    const TOKENS: &str = "/admin/tokens?client_id=x";
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    assert_eq!(operator.get(TOKENS).status, 200);
+    app.sql("ALTER TABLE tokens RENAME TO gone");
+    let failed = operator.get(TOKENS).status;
+    assert!(failed >= 500, "{failed}");
+    let line = &written(&app, "admin.failed")[0];
+    assert_eq!(
+        (&line["subject"], &line["actor"]),
+        (&json!("GET /admin/tokens"), &json!(operator.client.id))
+    );
+    app.sql("ALTER TABLE changes RENAME TO gone_too");
+    eventually("revocations are unknown", WRITE_TIMEOUT, || {
+        (operator.get("/admin/keys").status == 503).then_some(())
+    });
+    let line = eventually("the denial is written", WRITE_TIMEOUT, || {
+        let lines = written(&app, "admin.failed");
+        lines.into_iter().find(|line| line["detail"]["reason"] == "unavailable")
+    });
+    assert_eq!(
+        (&line["actor_kind"], &line["context"]["token_client"]),
+        (&json!("anonymous"), &json!(operator.client.id))
+    );
+    app.sql("ALTER TABLE gone_too RENAME TO changes; ALTER TABLE gone RENAME TO tokens");
+}
+
+#[test]
+fn events_that_the_database_rejects_are_an_error_of_the_log() {
+    let program = testkit::program!().with_database();
+    let mut server = program.serve(&[]);
+    testkit::sqlite::connect(&program.database_path())
+        .batch_execute(
+            "CREATE TRIGGER no_grant BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'permission denied'); END",
+        )
+        .unwrap();
+    assert_eq!(server.send(&Request::get("/admin/keys")).status, 401);
+    server.wait_for_log("audit events rejected by the database");
+    assert!(!server.log().contains("audit events delayed"), "{}", server.log());
+    server.stop();
+    assert!(server.log().contains("audit events lost count=1"), "{}", server.log());
 }
 
 #[test]

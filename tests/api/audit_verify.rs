@@ -32,7 +32,7 @@ fn execute(program: &Program, statements: &str) {
     conn.batch_execute(statements).unwrap();
 }
 
-/// What `audit verify` with these arguments says about the trail after `statements`.
+/// What `audit verify` with these arguments says about the audit log after `statements`.
 fn verdict(statements: &str, arguments: &[&str]) -> String {
     let program = with_trail();
     execute(&program, statements);

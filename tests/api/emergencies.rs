@@ -281,6 +281,20 @@ fn a_stolen_admin_secret_leaves_nothing_behind_after_its_procedure() {
     }
     assert_eq!(status(&server, "/admin/clients", &admin), 403, "its secret has ended");
     assert_eq!(server.send(&token_request(&shop, &[])).status, 200);
+
+    // The thief still tries.
+    assert!(procedure.text.contains("`GET /admin/denials`"));
+    let auditor = token(&server, &program.client("mintage:audit", &[]), "mintage:audit");
+    let denials = server.send(&Request::get("/admin/denials").bearer(&auditor)).json();
+    let of_ops: BTreeSet<&str> = denials["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|item| item["client_id"] == ops.id && item["client_ip"] == "127.0.0.1")
+        .map(|item| item["reason"].as_str().unwrap())
+        .collect();
+    let expected = ["insufficient_scope", "invalid_token", "wrong_secret"];
+    assert_eq!(of_ops, expected.into());
 }
 
 #[test]

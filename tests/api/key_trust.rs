@@ -9,13 +9,15 @@ use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Binary, Nullable, Text};
 use mintage::clock::Clock;
-use mintage::keys::{Signer, SigningKey, StoredKey};
+use mintage::keys::{KeyEncryptionKey, Signer, SigningKey, StoredKey};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::claims::AccessTokenClaims;
 use mintage::time::UnixMillis;
 use serde_json::Value;
 use testkit::http::Request;
 use testkit::poll::until;
+use testkit::sample::ENCRYPTION_KEYS;
+use testkit::sqlite::private_keys;
 use testkit::token::part;
 use testkit::{Program, Server, TestClient};
 
@@ -228,4 +230,111 @@ fn a_key_without_its_attestation_is_not_used() {
     announce(&program);
     until("the key is rejected", FEED_TIMEOUT, || status(&server, &admin) == 401);
     server.wait_for_log("reason=unattested");
+}
+
+#[test]
+fn if_all_keys_lose_their_attestations_no_start_attests_them_again() {
+    let program = program();
+    let mut server = program.serve(&[]);
+    let admin = admin_token(&server);
+    // The times of the attacker would keep a leaked key.
+    sql(
+        &program,
+        "UPDATE signing_keys SET attestation = NULL, retires_at_ms = NULL",
+    );
+    announce(&program);
+    server.wait_for_log("signing keys not reloaded");
+    assert_eq!(clients(&server, &admin), 200);
+    server.stop();
+    let mut server = program.spawn(&[], &[]);
+    assert_ne!(server.exit_code(), Some(0));
+    assert!(
+        server.log().contains("the stored keys have no attestation"),
+        "{}",
+        server.log()
+    );
+    let attested = "SELECT count(*) AS value FROM signing_keys WHERE attestation IS NOT NULL";
+    assert_eq!(number(&program, attested), 0);
+}
+
+/// The status of a request that needs a token, but no key of the database.
+fn clients(server: &Server, token: &str) -> u16 {
+    server.send(&Request::get("/admin/clients").bearer(token)).status
+}
+
+const VARIABLE: &str = "MINTAGE_KEYS__ENCRYPTION_KEY";
+
+#[test]
+fn after_a_re_encryption_all_tokens_stay_valid_and_servers_go_on_until_they_are_restarted() {
+    let old = program();
+    let new = old.clone().without(VARIABLE).with(VARIABLE, ENCRYPTION_KEYS[1]);
+    old.write("old.key", &format!("{}\n", STANDARD.encode(ENCRYPTION_KEY)));
+    let mut server = old.serve(&[]);
+    let (admin, client) = (admin_token(&server), server.client("mintage:read", &[]));
+
+    let re_encrypt = ["key", "re-encrypt", "--from-file", "old.key"];
+    let done = new.run(&re_encrypt);
+    assert_eq!(done.done().matches("re-encrypted ").count(), 5, "{done:?}");
+    assert!(new.run(&re_encrypt).done().starts_with("Nothing to do"));
+    let event = r#""action":"key.re_encrypt""#;
+    assert_eq!(new.run(&["audit"]).done().matches(event).count(), 1);
+    let decrypts = |key: &KeyEncryptionKey, (kid, private): &(String, Vec<u8>)| key.decrypt(kid, private).is_ok();
+    let encryption_key = KeyEncryptionKey::new(&ENCRYPTION_KEY);
+    let stored = private_keys(&old.database_path());
+    assert!(!stored.iter().any(|key| decrypts(&encryption_key, key)));
+
+    // A server with the old key keeps the keys it has, and publishes none.
+    server.wait_for_log("signing keys not reloaded error=");
+    assert!(
+        server
+            .log()
+            .contains("keys.encryption_key is not the one that the stored keys were encrypted with")
+    );
+    assert_eq!((clients(&server, &admin), status(&server, &admin)), (200, 500));
+    let issued = issue(&server, &client, "mintage:read");
+    assert_eq!(clients(&server, &issued), 200);
+    let rotate = Request::post("/admin/keys/rotate").bearer(&admin);
+    assert_eq!(server.send(&rotate).status, 500);
+    assert!(
+        old.run(&["key", "rotate"])
+            .failed(1)
+            .contains("keys.encryption_key is not the one")
+    );
+    let mut too_early = old.spawn(&[], &[]);
+    assert_ne!(too_early.exit_code(), Some(0));
+    assert!(too_early.log().contains("keys.encryption_key is not the one"));
+
+    let restarted = new.serve(&[]);
+    for token in [&admin, &issued] {
+        assert_eq!((clients(&restarted, token), status(&restarted, token)), (200, 200));
+    }
+    assert_eq!(states(&listed(&restarted, &admin)), [("active".to_owned(), 5)]);
+    let issued = issue(&restarted, &client, "mintage:read");
+    assert_eq!((clients(&server, &issued), clients(&restarted, &issued)), (200, 200));
+    server.stop();
+}
+
+#[test]
+fn a_re_encryption_without_the_right_keys_fails_and_changes_nothing() {
+    let old = program();
+    let server = old.serve(&[]);
+    let admin = admin_token(&server);
+    let new = old.clone().without(VARIABLE).with(VARIABLE, ENCRYPTION_KEYS[1]);
+    old.write("old.key", &STANDARD.encode(ENCRYPTION_KEY));
+    old.write("wrong.key", ENCRYPTION_KEYS[0]);
+    old.write("no.key", "hunter2");
+    let plain = old.clone().without(VARIABLE);
+    for (program, file, expected) in [
+        (&plain, "old.key", "set keys.encryption_key to the new key"),
+        (&new, "wrong.key", "the stored keys were not encrypted with the old key"),
+        (&new, "no.key", "the file of --from-file must hold 32 bytes in base64"),
+        (&new, "missing.key", "cannot read the file of --from-file"),
+    ] {
+        let outcome = program.run(&["key", "re-encrypt", "--from-file", file]);
+        let line = outcome.failed(1);
+        assert!(line.contains(expected) && !line.contains("hunter2"), "{line}");
+    }
+    assert_eq!(new.run(&["key", "re-encrypt"]).code, Some(2));
+    assert_eq!(status(&server, &admin), 200);
+    assert!(!server.log().contains("signing keys not reloaded"));
 }

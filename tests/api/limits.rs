@@ -221,11 +221,7 @@ fn p43_by_default_invented_addresses_neither_evade_the_limit_nor_reach_log_and_a
         .access_token();
     let audited = Request::post("/admin/clients/demo/revoke-tokens").header("X-Forwarded-For", "198.51.100.2");
     assert_eq!(limited.server.send(&audited.bearer(&token)).status, 204);
-    let mut attempts = 0;
-    limited.fail_until_limited(30, 30, |number| {
-        attempts = number;
-        limited.wrong(&format!("198.51.100.{number}"))
-    });
+    limited.fail_until_limited(30, 30, |number| limited.wrong(&format!("198.51.100.{number}")));
     // From here on, any other invented address is limited too.
     retry_after(&limited.wrong("203.0.113.1"));
     let log = limited.server.log();

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use diesel::RunQueryDsl;
 use mintage::clock::Clock;
 use mintage::config::LogFormat;
 use mintage::db::DbError;
 use serde_json::{Value, json};
 use testkit::http::{Connection, Request};
 use testkit::poll::until;
-use testkit::sqlite::private_keys;
+use testkit::sqlite::{connect, private_keys};
 use testkit::token::{about_token, jti, token_request};
 use testkit::{Program, Server, TestClient};
 
@@ -211,6 +212,10 @@ fn g8_a_configuration_error_shows_no_secrets() {
     });
 }
 
+fn failed(text: String) -> Result<(), String> {
+    Err(text)
+}
+
 /// The secret in the messages of [`panics_with_a_secret`].
 const PANIC_SECRET: &str = "hunter2-é";
 
@@ -227,9 +232,9 @@ fn panics_with_a_secret() {
     let secret = PANIC_SECRET.to_owned();
     let (unwrapped, sliced, expected, formatted) = (secret.clone(), secret.clone(), secret.clone(), secret.clone());
     let panics: [Box<dyn FnOnce() + Send>; 5] = [
-        Box::new(move || Err::<(), _>(unwrapped).unwrap()),
+        Box::new(move || failed(unwrapped).unwrap()),
         Box::new(move || assert_ne!(&sliced[..9], "")),
-        Box::new(move || Err::<(), _>(expected).expect("a proof")),
+        Box::new(move || failed(expected).expect("a proof")),
         Box::new(move || panic!("the secret is {formatted}")),
         Box::new(|| panic!("a literal")),
     ];
@@ -237,8 +242,9 @@ fn panics_with_a_secret() {
         assert!(std::thread::spawn(panic).join().is_err());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let stopped = runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
-    eprintln!("{}", DbError::stopped(stopped.map(|()| ()).unwrap_err()));
+    let stopped: Result<(), _> =
+        runtime.block_on(async { tokio::task::spawn_blocking(move || panic!("{secret}")).await });
+    eprintln!("{}", DbError::stopped(stopped.unwrap_err()));
 }
 
 #[test]
@@ -329,20 +335,32 @@ fn at_most_ten_denials_of_a_caller_are_logged_in_ten_seconds_and_the_others_coun
 #[test]
 fn a_known_client_is_logged_beside_the_noise_of_others() {
     let program = testkit::program!().with_database();
+    program.write("mintage.toml", "[server]\nclient_ip_proxies = [\"127.0.0.1\"]\n");
     let victim = program.create_client(&["--name", "n", "--id", "victim", "--scope", "a"]);
-    let serving = program.serve(&[]);
+    let mut serving = program.serve(&[]);
     let mut connection = Connection::open(serving.address);
-    for number in 0..300 {
+    // From 40 addresses, each with a budget of its own, so that all that others have is used.
+    for number in 0..400 {
         let invented = Request::post("/token").basic_raw(&format!("invented{number}:x"));
-        connection.ask(&invented.form_raw(GRANT)).assert_invalid_client();
+        let from = format!("192.0.2.{}", number % 40);
+        let sent = connection.ask(&invented.header("X-Forwarded-For", &from).form_raw(GRANT));
+        sent.assert_invalid_client();
     }
     for _ in 0..3 {
         let wrong = token_request(&victim.with_secret("wrong"), &[]);
+        let wrong = wrong.header("X-Forwarded-For", "192.0.2.99");
         connection.ask(&wrong).assert_invalid_client();
     }
-    serving.wait_for_log("wrong_secret");
+    serving.stop();
+    let of_others = lines(&serving, "credentials denied reason=unknown_client").len();
+    assert!(of_others >= 200, "{of_others}: their budget is used");
     let of_victim = lines(&serving, "credentials denied reason=wrong_secret client=victim");
-    assert_eq!(of_victim.len(), 3, "{}", serving.log());
+    assert_eq!(
+        of_victim.len(),
+        3,
+        "the noise of others took the lines of the client:\n{}",
+        serving.log()
+    );
 }
 
 #[test]
@@ -513,4 +531,34 @@ fn an_event_of_a_signing_key_names_it() {
     for key in published {
         assert!(encrypted.contains(&key["kid"]), "{key}: {log}");
     }
+}
+
+#[test]
+fn a_route_that_never_matches_is_logged_at_the_start_only() {
+    let program = testkit::program!().with_database();
+    let add = |path: &str| {
+        let added = program.run_json(&["route", "add", "--path", path, "--scope", "a"]);
+        added["id"].as_str().unwrap().to_owned()
+    };
+    let old = add("/old");
+    let changed = format!("UPDATE routes SET path = '/old%20/new' WHERE id = '{old}'");
+    diesel::sql_query(changed)
+        .execute(&mut connect(&program.database_path()))
+        .unwrap();
+    let serving = program.serve(&[]);
+    let ops = program.create_client(&["--name", "ops", "--scope", "mintage:admin", "--alg", "HS256"]);
+    let token = serving
+        .send(&token_request(&ops, &[("scope", "mintage:admin")]))
+        .access_token();
+    for path in ["/a", "/b"] {
+        let body = json!({ "path": path, "scope": "a" }).to_string();
+        let added = serving.send(
+            &Request::post("/admin/routes")
+                .bearer(&token)
+                .body("application/json", &body),
+        );
+        assert_eq!(added.status, 201, "{}", added.text());
+    }
+    let lines = lines(&serving, "route never matches");
+    assert!(lines.len() == 1 && lines[0].contains(&old), "{lines:?}");
 }

@@ -7,12 +7,12 @@ use testkit::{TestApp, TestClient};
 
 /// The duties that may use an operation that every operator may use.
 const ANY: [&str; 6] = [
+    "mintage:audit",
     "mintage:read",
     "mintage:clients",
     "mintage:keys",
     "mintage:routes",
     "mintage:tokens",
-    "mintage:audit",
 ];
 
 /// Every operation of `/admin`, and the duties that may use it, the least privileged first;
@@ -58,8 +58,8 @@ pub const OPERATIONS: [(&str, &str, &[&str]); 26] = [
     ("POST", "/admin/routes", &["mintage:routes"]),
     ("POST", "/admin/routes/explain", &["mintage:read", "mintage:routes"]),
     ("DELETE", "/admin/routes/{id}", &["mintage:routes"]),
-    ("GET", "/admin/audit", &["mintage:read", "mintage:audit"]),
-    ("GET", "/admin/denials", &["mintage:read", "mintage:audit"]),
+    ("GET", "/admin/audit", &["mintage:audit", "mintage:read"]),
+    ("GET", "/admin/denials", &["mintage:audit", "mintage:read"]),
 ];
 
 /// An operation of [`OPERATIONS`], with ids that do not exist.

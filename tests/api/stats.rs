@@ -386,6 +386,27 @@ fn the_secret_is_also_read_from_standard_input() {
 }
 
 #[test]
+fn a_secret_that_would_leave_the_machine_unencrypted_is_warned_about() {
+    let (app, client, program) = closed();
+    // Reaches this machine, but is not known to be it.
+    let url = format!("http://0.0.0.0:{}", app.address.port());
+    let run = |url: &str, options: &[&str]| program.run(&arguments(url, &[options, &["--once"]].concat()));
+    let credentials = named(&client.id, "secret", &[]);
+    let warned = run(&url, &credentials);
+    assert_eq!(
+        (warned.code, warned.stderr.as_str()),
+        (
+            Some(0),
+            "mintage: warning: --url: over http, others on the way to 0.0.0.0 can read the secret of the client: use https\n"
+        ),
+    );
+    for (url, options) in [(&url, &[][..]), (&url.replace("http:", "https:"), &credentials)] {
+        let silent = run(url, options);
+        assert!(!silent.failed(1).contains("warning"), "{silent:?}");
+    }
+}
+
+#[test]
 fn why_metrics_are_denied_is_reported_in_one_line() {
     let (app, reader, program) = closed();
     let url = format!("http://{}", app.address);

@@ -114,6 +114,16 @@ fn g6_a_stopping_server_is_not_ready_and_closes_connections() {
 }
 
 #[test]
+fn g6_a_server_that_has_just_begun_to_listen_stops_in_order() {
+    // With --dev, some writes to the database come before the server runs.
+    let program = testkit::program!();
+    let mut serving = program.serve_unready(&["--dev"]);
+    serving.signal("TERM");
+    assert_eq!(serving.exit_code(), Some(0), "{}", serving.log());
+    assert!(serving.log().contains("server stopped"), "{}", serving.log());
+}
+
+#[test]
 fn sighup_applies_reloadable_keys_and_names_the_others() {
     let program = testkit::program!().with_database();
     program.write("mintage.toml", "[token]\nttl = \"1h\"\n");

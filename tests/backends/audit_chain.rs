@@ -54,7 +54,7 @@ fn verify(store: &Store) -> Result<(), Break> {
 
 fn verify_accepting(store: &Store, unhashed_until: i64) -> Result<(), Break> {
     let mut chain = Verification::new(None, unhashed_until);
-    for line in store.run(|conn| audit::trail(conn, 0, 10_000)) {
+    for line in store.run(|conn| audit::lines(conn, 0, 10_000)) {
         chain.next(line.id(), &line.content(), line.stored_hash())?;
     }
     chain.finish()
@@ -165,7 +165,7 @@ fn lines_of_concurrent_writers_form_one_chain(store: Store) {
 fn a_trail_of_the_previous_version_begins_once(store: Store) {
     let store = store.migrated();
     store.run(|conn| audit::begin(conn, NOW));
-    assert_eq!(lines(&store), [], "an empty trail needs no beginning");
+    assert_eq!(lines(&store), [], "an empty log needs no beginning");
     // More than a page.
     for _ in 0..1203 {
         execute(&store, OLD_LINE);

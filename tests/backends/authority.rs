@@ -29,8 +29,12 @@ on_both_backends! {
     no_one_grants_what_they_do_not_hold
     keys_are_rotated_only_by_who_may_do_so_at_that_moment
     a_change_waits_for_the_one_that_takes_its_right_away
+    a_revocation_waits_for_the_one_that_takes_its_right_away
+    an_operator_can_revoke_its_own_token_once
     two_who_revoke_the_same_token_do_not_deadlock
     two_who_create_the_same_client_do_not_deadlock
+    an_import_and_another_write_of_the_same_client_do_not_deadlock
+    one_who_creates_and_one_who_replaces_the_same_client_do_not_deadlock
 }
 
 const SECRET: &str = "secret-of-ops";
@@ -217,6 +221,43 @@ fn a_change_waits_for_the_one_that_takes_its_right_away(store: Store) {
     assert_eq!(store.number("SELECT count(*) AS value FROM clients"), 1);
 }
 
+/// A revocation locks the row first. What counts is still what the operator may do at the commit.
+fn a_revocation_waits_for_the_one_that_takes_its_right_away(store: Store) {
+    let (store, by) = with_operator(store, Duty::Tokens);
+    let other = InvalidatedToken {
+        jti: TokenId::new(NOW, [8; 10]),
+        ..token()
+    };
+    let together = Barrier::new(2);
+    let revoked = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            store.run(|conn| {
+                conn.write(|conn| {
+                    set_scope(conn, "ops", "x")?;
+                    together.wait();
+                    // So that the other has come as far as it can without the lock.
+                    std::thread::sleep(Duration::from_millis(300));
+                    mintage::db::changes::last(conn)
+                })
+            });
+        });
+        together.wait();
+        store.try_run(|conn| transactions::revoke_token(conn, &by, other, NOW))
+    });
+    assert_eq!(revoked, lost(Duty::Tokens));
+    for table in ["revocations", "audit"] {
+        assert_eq!(store.number(&format!("SELECT count(*) AS value FROM {table}")), 0);
+    }
+}
+
+fn an_operator_can_revoke_its_own_token_once(store: Store) {
+    let (store, by) = with_operator(store, Duty::Tokens);
+    let revoke = || store.try_run(|conn| transactions::revoke_token(conn, &by, token(), NOW));
+    assert_eq!(revoke(), Ok(()));
+    assert_eq!(revoke(), lost(Duty::Tokens));
+    assert_eq!(store.number("SELECT count(*) AS value FROM audit"), 1);
+}
+
 /// The client itself locks the row first, and then the change log.
 fn two_who_revoke_the_same_token_do_not_deadlock(store: Store) {
     let (store, by) = with_operator(store, Duty::Tokens);
@@ -260,5 +301,56 @@ fn two_who_create_the_same_client_do_not_deadlock(store: Store) {
         let succeeded = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
         assert_eq!(succeeded, 1, "{outcomes:?}");
         assert!(outcomes.contains(&Err(DbError::Conflict)), "{outcomes:?}");
+    }
+}
+
+/// An import writes its rows first, and then waits for the lock of the change log.
+fn an_import_and_another_write_of_the_same_client_do_not_deadlock(store: Store) {
+    let (store, by) = with_operator(store, Duty::Clients);
+    type Write = fn(&mut Conn, &Principal, &Client) -> Result<(), DbError>;
+    let writes: [(Write, &Principal, Result<(), DbError>); 3] = [
+        (transactions::create_client, &by, Err(DbError::Conflict)),
+        (transactions::create_client, &sample::operator(), Err(DbError::Conflict)),
+        (transactions::replace_client, &sample::operator(), Ok(())),
+    ];
+    for (n, (write, by, expected)) in writes.into_iter().enumerate() {
+        let new = client(&format!("new-{n}"));
+        let together = Barrier::new(2);
+        let (imported, written) = std::thread::scope(|scope| {
+            let imported = scope.spawn(|| {
+                store.try_run(|conn| {
+                    let all = std::slice::from_ref(&new);
+                    transactions::import_clients(conn, &sample::operator(), all, NOW, false, |_| {
+                        together.wait();
+                        // So that the other has come as far as it can.
+                        std::thread::sleep(Duration::from_millis(300));
+                    })
+                })
+            });
+            together.wait();
+            let written = store.try_run(|conn| write(conn, by, &new));
+            (imported.join().unwrap(), written)
+        });
+        assert!(imported.as_ref().is_ok_and(|imported| imported.done), "{imported:?}");
+        assert_eq!(written, expected, "{n}");
+    }
+}
+
+fn one_who_creates_and_one_who_replaces_the_same_client_do_not_deadlock(store: Store) {
+    let (store, by) = with_operator(store, Duty::Clients);
+    for n in 0..50 {
+        let new = client(&format!("new-{n}"));
+        let together = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let created = scope.spawn(|| {
+                together.wait();
+                store.try_run(|conn| transactions::create_client(conn, &by, &new))
+            });
+            together.wait();
+            let replaced = store.try_run(|conn| transactions::replace_client(conn, &sample::operator(), &new));
+            assert_eq!(replaced, Ok(()));
+            let created = created.join().unwrap();
+            assert!([Ok(()), Err(DbError::Conflict)].contains(&created), "{created:?}");
+        });
     }
 }

@@ -129,7 +129,7 @@ fn the_serving_role_can_add_to_the_trail_and_not_change_it() {
     ] {
         denied(&serve_role, statement);
     }
-    let lines = store.run(|conn| audit::trail(conn, 0, 100));
+    let lines = store.run(|conn| audit::lines(conn, 0, 100));
     let mut chain = Verification::new(None, 0);
     for line in &lines {
         chain.next(line.id(), &line.content(), line.stored_hash()).unwrap();

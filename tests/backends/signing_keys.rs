@@ -2,10 +2,12 @@
 
 use std::sync::Barrier;
 
+use mintage::aead::Aead;
 use mintage::clock::Clock;
 use mintage::db::changes::{self, Change};
+use mintage::db::key_reencryption::{ReEncrypted, re_encrypt};
 use mintage::db::signing_keys::{Rotated, StoredKeys};
-use mintage::db::{DbError, signing_keys};
+use mintage::db::{Backend, DbError, signing_keys};
 use mintage::keys::rotation::{Publication, Schedule, due};
 use mintage::keys::trust::{Checked, Finding, Reason};
 use mintage::keys::{KeyEncryptionKey, KeyRecord, StoredKey};
@@ -35,6 +37,11 @@ on_both_backends! {
     a_key_encrypted_unlike_the_others_is_rejected
     a_first_start_with_an_encryption_key_encrypts_and_attests_once
     a_database_of_0_1_with_encrypted_keys_keeps_them
+    keys_of_this_version_that_lost_all_attestations_are_not_attested_again
+    an_attestation_never_becomes_a_private_key
+    keys_are_re_encrypted_once
+    keys_of_0_1_are_re_encrypted
+    a_failed_re_encryption_changes_nothing
     a_rotation_attests_what_it_writes
     a_rotation_repairs_altered_rows
     the_wrong_encryption_key_reads_no_key
@@ -347,11 +354,28 @@ fn a_key_encrypted_unlike_the_others_is_rejected(store: Store) {
     assert_eq!(record(&records(&store), "kid of ES256").retires_at, None);
 }
 
+const ENCRYPTION_KEY: &[u8; 32] = b"\x9f\x03\xa7\x51\xee\x1c\x88\x42\xb6\x70\x2d\xf9\x14\xc3\x5e\x8b\
+    \x07\xd2\x69\xfa\x33\x95\x4c\xe0\x7a\xbd\x11\x86\xcf\x28\x64\x3f";
+
 fn encryption_key() -> KeyEncryptionKey {
-    KeyEncryptionKey::new(
-        b"\x9f\x03\xa7\x51\xee\x1c\x88\x42\xb6\x70\x2d\xf9\x14\xc3\x5e\x8b\
-        \x07\xd2\x69\xfa\x33\x95\x4c\xe0\x7a\xbd\x11\x86\xcf\x28\x64\x3f",
-    )
+    KeyEncryptionKey::new(ENCRYPTION_KEY)
+}
+
+fn another_encryption_key() -> KeyEncryptionKey {
+    KeyEncryptionKey::new(&std::array::from_fn(|at| at as u8 ^ 0x5a))
+}
+
+/// Writes every row as version 0.1 did, which encrypts with the kid as context and does not attest.
+fn as_by_0_1(store: &Store) {
+    for alg in Alg::ALL {
+        let kid = key(alg).kid;
+        let private = Aead::gcm(ENCRYPTION_KEY).encrypt(kid.as_bytes(), PRIVATE.to_vec());
+        let private: String = private.unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+        let update = |private| {
+            format!("UPDATE signing_keys SET attestation = NULL, private_key = {private} WHERE kid = '{kid}'")
+        };
+        store.execute(&update(format!("X'{private}'")), &update(format!("'\\x{private}'")));
+    }
 }
 
 /// What a start with an encryption key does when every algorithm has a key.
@@ -400,15 +424,124 @@ fn a_first_start_with_an_encryption_key_encrypts_and_attests_once(store: Store) 
     assert_eq!(store.run(changes::last), change);
 }
 
-/// Version 0.1 encrypts and does not attest.
 fn a_database_of_0_1_with_encrypted_keys_keeps_them(store: Store) {
     let store = protected(store);
     let before = checked(&store);
-    execute(&store, "UPDATE signing_keys SET attestation = NULL");
+    as_by_0_1(&store);
+    let stored = |store: &Store| -> Vec<Vec<u8>> { list(store).iter().map(|key| key.private.to_vec()).collect() };
+    let private = stored(&store);
     let outcome = store.try_run(|conn| signing_keys::records(conn, Some(&encryption_key())));
     assert!(matches!(outcome, Err(DbError::Inconsistent(_))), "{outcome:?}");
     start(&store).unwrap();
     assert_eq!(checked(&store), before);
+    // Version 0.1 can still read them.
+    assert_eq!(stored(&store), private);
+}
+
+fn keys_of_this_version_that_lost_all_attestations_are_not_attested_again(store: Store) {
+    let store = protected(store);
+    execute(
+        &store,
+        "UPDATE signing_keys SET attestation = NULL, activates_at_ms = 1",
+    );
+    let error = start(&store).unwrap_err().to_string();
+    assert!(error.contains("the stored keys have no attestation"), "{error}");
+    // One is enough to prove that it is no database of version 0.1.
+    as_by_0_1(&store);
+    let private = encryption_key().encrypt("kid of ES256", &PRIVATE).unwrap();
+    let private: String = private.iter().map(|byte| format!("{byte:02x}")).collect();
+    let update = |private| format!("UPDATE signing_keys SET private_key = {private} WHERE kid = 'kid of ES256'");
+    store.execute(&update(format!("X'{private}'")), &update(format!("'\\x{private}'")));
+    start(&store).unwrap_err();
+    let attested = "SELECT kid AS value FROM signing_keys WHERE attestation IS NOT NULL";
+    assert!(store.texts(attested).is_empty());
+}
+
+/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anybody
+/// sign.
+fn an_attestation_never_becomes_a_private_key(store: Store) {
+    // PostgreSQL has no text with a zero byte.
+    if matches!(store.backend, Backend::Postgres) {
+        return;
+    }
+    let store = protected(store);
+    let insert = "INSERT INTO signing_keys (kid, alg, private_key, sealed, created_at_ms, activates_at_ms)
+        SELECT CAST(X'6d696e74616765206b6579206174746573746174696f6e00' AS TEXT) || kid, 'HS256', attestation, 1, 1, 1
+        FROM signing_keys WHERE alg = 'ES256'";
+    execute(&store, insert);
+    execute(&store, "DELETE FROM signing_keys WHERE kid LIKE 'kid%'");
+    let outcome = store.try_run(|conn| signing_keys::complete(conn, NOW, Some(&encryption_key()), |alg| Ok(key(alg))));
+    let error = outcome.unwrap_err().to_string();
+    assert!(error.contains("cannot decrypt key"), "{error}");
+}
+
+fn re_encrypted(store: &Store, old: &KeyEncryptionKey, new: &KeyEncryptionKey) -> Result<ReEncrypted, DbError> {
+    store.try_run(|conn| re_encrypt(conn, &Clock::mock(NOW), &testkit::sample::operator(), old, new))
+}
+
+fn keys_are_re_encrypted_once(store: Store) {
+    let store = protected(store);
+    execute(&store, "UPDATE signing_keys SET attestation = NULL WHERE alg = 'HS256'");
+    execute(
+        &store,
+        "UPDATE signing_keys SET retires_at_ms = 400 WHERE alg = 'ES256'",
+    );
+    let (old, new) = (encryption_key(), another_encryption_key());
+    let (before, change) = (checked(&store).believed, store.run(changes::last));
+    let done = re_encrypted(&store, &old, &new).unwrap();
+    assert_eq!(
+        (done.kids.len(), done.rejected.as_slice()),
+        (4, &["kid of HS256".to_owned()][..])
+    );
+    assert_eq!(announced(&store, change), [(change + 1, Change::Keys)]);
+    let events = || store.texts("SELECT action || ' ' || subject AS value FROM audit WHERE action LIKE 'key.%'");
+    assert_eq!(events(), [format!("key.re_encrypt {}", done.kids.join(" "))]);
+    let stored = store.run(|conn| signing_keys::list(conn, Some(&new)));
+    assert_eq!(stored.keys.iter().map(KeyRecord::from).collect::<Vec<_>>(), before);
+    for key in &stored.keys {
+        assert_eq!(&new.decrypt(&key.kid, &key.private).unwrap()[..], PRIVATE);
+        assert!(old.decrypt(&key.kid, &key.private).is_err());
+    }
+    start(&store).unwrap_err();
+    assert_eq!(re_encrypted(&store, &old, &new), Ok(ReEncrypted::default()));
+    assert_eq!((store.run(changes::last), events().len()), (change + 1, 1));
+    let back = re_encrypted(&store, &new, &old).unwrap();
+    assert_eq!((back.kids, checked(&store).believed), (done.kids, before));
+}
+
+fn keys_of_0_1_are_re_encrypted(store: Store) {
+    let store = protected(store);
+    let before = checked(&store).believed;
+    for new in [encryption_key(), another_encryption_key()] {
+        as_by_0_1(&store);
+        assert_eq!(re_encrypted(&store, &encryption_key(), &new).unwrap().kids.len(), 5);
+        let stored = store.run(|conn| signing_keys::list(conn, Some(&new)));
+        assert_eq!(stored.keys.iter().map(KeyRecord::from).collect::<Vec<_>>(), before);
+        let is_new = |key: &StoredKey| new.is_of_this_version(&key.kid, &key.private);
+        assert!(stored.keys.iter().all(is_new));
+    }
+}
+
+fn a_failed_re_encryption_changes_nothing(store: Store) {
+    let store = store.migrated();
+    let (right, wrong) = (encryption_key(), another_encryption_key());
+    assert_eq!(re_encrypted(&store, &right, &wrong), Ok(ReEncrypted::default()));
+    complete_in_the_clear(&store);
+    let error = |old, new| re_encrypted(&store, old, new).unwrap_err().to_string();
+    assert!(error(&right, &wrong).contains("the stored keys are not encrypted"));
+    start(&store).unwrap();
+    let change = store.run(changes::last);
+    let third = KeyEncryptionKey::new(&std::array::from_fn(|at| at as u8 ^ 0xa5));
+    assert!(error(&wrong, &third).contains("were not encrypted with the old key"));
+    execute(
+        &store,
+        "UPDATE signing_keys SET private_key = (SELECT private_key FROM signing_keys WHERE alg = 'ES256')
+            WHERE alg = 'PS256'",
+    );
+    assert!(error(&right, &wrong).contains("key kid of PS256 was altered"));
+    assert_eq!((checked(&store).believed.len(), store.run(changes::last)), (5, change));
+    as_by_0_1(&store);
+    assert!(error(&wrong, &third).contains("were not encrypted with the old key"));
 }
 
 fn a_rotation_attests_what_it_writes(store: Store) {
@@ -470,10 +603,10 @@ fn a_rotation_repairs_altered_rows(store: Store) {
 
 fn the_wrong_encryption_key_reads_no_key(store: Store) {
     let store = protected(store);
-    let wrong = KeyEncryptionKey::new(&std::array::from_fn(|at| at as u8 ^ 0x5a));
+    let wrong = another_encryption_key();
     for attested in [true, false] {
         if !attested {
-            execute(&store, "UPDATE signing_keys SET attestation = NULL");
+            as_by_0_1(&store);
         }
         let outcome =
             store.try_run(|conn| signing_keys::complete(conn, NOW, Some(&wrong), |alg| panic!("{alg} exists")));
@@ -503,7 +636,7 @@ fn a_plain_key_is_never_encrypted_later(store: Store) {
     // Beside attested keys, and beside those of version 0.1.
     for attested in [true, false] {
         if !attested {
-            execute(&store, "UPDATE signing_keys SET attestation = NULL");
+            as_by_0_1(&store);
         }
         let stored = start(&store).unwrap();
         assert_eq!(stored.findings, [finding("foreign", Reason::Plain)]);

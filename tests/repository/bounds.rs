@@ -39,7 +39,7 @@ fn the_documents_name_the_bounds_of_the_code() {
     ];
     let scope = format!("{} bytes", written(MAX_SCOPE));
     let admin_body = format!("{} KiB", MAX_ADMIN_DOCUMENT >> 10);
-    assert_row(PROTOCOL, "id=\"p6\"", &[admin_body.clone()]);
+    assert_row(PROTOCOL, "id=\"p6\"", std::slice::from_ref(&admin_body));
     let token = format!("{} bytes", written(MAX_ISSUED_TOKEN));
     let most = [
         format!("{MAX_AUDIENCE} bytes"),

@@ -7,3 +7,4 @@ mod example_config;
 mod hardening;
 mod ops;
 mod rust_version;
+mod security;

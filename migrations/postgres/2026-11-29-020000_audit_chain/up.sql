@@ -5,7 +5,7 @@ ALTER TABLE audit
     ADD COLUMN context TEXT,   -- JSON
     ADD COLUMN hash    BYTEA;  -- SHA-256
 
--- Lines become visible in the order of their ids, whoever writes them: the lock of the change log
+-- Lines become visible in the order of their ids, whichever version writes them: the lock of the change log
 -- (src/db/locks.rs), which ends with the transaction, is taken before the ids are drawn. Version 0.1
 -- does not always take it before it writes, so its line could appear behind one that has a hash
 -- already, which looks like a line that was inserted later.

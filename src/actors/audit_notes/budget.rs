@@ -1,8 +1,15 @@
 //! How many events of a kind are written: the first few of a minute, and the number of the others.
 //!
-//! What a stranger can cause has no room for variation: events without an authenticated actor are
-//! counted by their reason alone, whatever the address. So they can neither fill the audit log nor
-//! use up the budget of operators.
+//! Actors that have proved who they are and strangers have separate shares, so strangers cannot use
+//! up what is for operators. What a stranger can cause has no room for variation: it is counted by
+//! its reason alone, whatever the address, and by the operator in whose name it failed.
+//!
+//! Both the events and the counts of a window are bounded. Worst case per window (docs/operations.md
+//! states it): 60 events, 60 counts and one for each of 5 actions from proven actors; 20 events, 20
+//! counts and one for each of 3 actions from strangers. Together 168 lines, 43 from strangers.
+//!
+//! Not a [`Budgets`](crate::throttle::Budgets): a kind here also has a source and a subject, who is
+//! anonymous has a limit of its own, and a count becomes an event in the name of the last actor.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -15,17 +22,31 @@ use crate::time::UnixMillis;
 /// The length of a window, in milliseconds.
 const WINDOW: i64 = 60_000;
 
-/// Events written per window of one kind.
-const MAX_EVENTS_PER_KEY: u32 = 5;
+/// What may be written per window.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Events of one kind.
+    events_per_key: u32,
+    /// Events of all kinds.
+    events: u32,
+    /// The kinds that are told apart. Further ones are counted by their action.
+    keys: usize,
+}
 
-/// Events written per window without an authenticated actor, of one reason.
-const MAX_ANONYMOUS_EVENTS: u32 = 1;
+/// For actors that have proved who they are: with a secret, or a token that is active for the admin
+/// API.
+const PROVEN: Limits = Limits {
+    events_per_key: 5,
+    events: 60,
+    keys: 60,
+};
 
-/// Events written per window.
-const MAX_EVENTS: u32 = 60;
-
-/// The kinds that are told apart in one window. Further ones are counted by their action.
-const MAX_KEYS: usize = 256;
+/// For all others.
+const STRANGERS: Limits = Limits {
+    events_per_key: 1,
+    events: 20,
+    keys: 20,
+};
 
 /// The target of an event that stands for several with different targets.
 const SEVERAL: &str = "*";
@@ -36,7 +57,7 @@ struct Key {
     action: Action,
     reason: Cow<'static, str>,
     actor: String,
-    /// For an actor that has proved who it is. Anyone can fail in the name of another, from many
+    /// For what an actor that has proved who it is was allowed to do. A stranger can fail from many
     /// addresses.
     source: Option<String>,
     /// The operator in whose name someone failed: one must not hide another.
@@ -52,11 +73,31 @@ struct Count {
 }
 
 /// The budget of the current window.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Budget {
     began: UnixMillis,
+    proven: Share,
+    strangers: Share,
+}
+
+/// The part of the budget for some actors.
+#[derive(Debug)]
+struct Share {
+    limits: Limits,
     written: u32,
     counts: HashMap<Key, Count>,
+    /// The kinds for which there was no room, by action.
+    others: HashMap<Key, Count>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            began: UnixMillis(0),
+            proven: Share::new(PROVEN),
+            strangers: Share::new(STRANGERS),
+        }
+    }
 }
 
 impl Budget {
@@ -70,35 +111,54 @@ impl Budget {
 
     /// The counts of the window, which ends now.
     pub fn end(&mut self, now: UnixMillis) -> Vec<AuditNote> {
-        (self.began, self.written) = (now, 0);
-        let counts = std::mem::take(&mut self.counts);
-        counts.into_iter().filter_map(|(key, count)| count.note(key)).collect()
+        self.began = now;
+        let ended = [&mut self.proven, &mut self.strangers].map(|share| {
+            let limits = share.limits;
+            std::mem::replace(share, Share::new(limits))
+        });
+        ended.into_iter().flat_map(Share::into_counts).collect()
     }
 
     /// The event, if it is to be written. Otherwise it is counted.
     pub fn admit(&mut self, note: AuditNote, reason: Cow<'static, str>) -> Option<AuditNote> {
+        match note.by.kind {
+            ActorKind::Anonymous => self.strangers.admit(note, reason),
+            _ => self.proven.admit(note, reason),
+        }
+    }
+}
+
+impl Share {
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            written: 0,
+            counts: HashMap::new(),
+            others: HashMap::new(),
+        }
+    }
+
+    fn admit(&mut self, note: AuditNote, reason: Cow<'static, str>) -> Option<AuditNote> {
         let action = note.event.action;
-        let mut key = Key {
+        let has_source = action.is_of_proven_actor() && note.by.kind != ActorKind::Anonymous;
+        let key = Key {
             action,
             reason,
             actor: note.by.actor.clone(),
-            source: action.is_of_proven_actor().then(|| note.by.source.clone()),
+            source: has_source.then(|| note.by.source.clone()),
             subject: (action == Action::OperatorSignInFailed).then(|| note.event.subject.clone()),
         };
-        if !self.counts.contains_key(&key) && self.counts.len() >= MAX_KEYS {
-            (key.reason, key.actor) = ("several".into(), String::new());
-            (key.source, key.subject) = (None, None);
-        }
-        let max = match note.by.kind {
-            ActorKind::Anonymous => MAX_ANONYMOUS_EVENTS,
-            _ => MAX_EVENTS_PER_KEY,
+        let has_room = self.counts.contains_key(&key) || self.counts.len() < self.limits.keys;
+        let (counts, key) = match has_room {
+            true => (&mut self.counts, key),
+            false => (&mut self.others, Key::of_several(action)),
         };
-        let count = self.counts.entry(key).or_insert(Count {
+        let count = counts.entry(key).or_insert(Count {
             written: 0,
             suppressed: 0,
             last: None,
         });
-        if count.written < max && self.written < MAX_EVENTS {
+        if count.written < self.limits.events_per_key && self.written < self.limits.events {
             count.written += 1;
             self.written += 1;
             return Some(note);
@@ -106,6 +166,23 @@ impl Budget {
         count.suppressed += 1;
         count.last = Some((note.by, note.at));
         None
+    }
+
+    fn into_counts(self) -> impl Iterator<Item = AuditNote> {
+        let counts = self.counts.into_iter().chain(self.others);
+        counts.filter_map(|(key, count)| count.note(key))
+    }
+}
+
+impl Key {
+    fn of_several(action: Action) -> Self {
+        Self {
+            action,
+            reason: "several".into(),
+            actor: String::new(),
+            source: None,
+            subject: None,
+        }
     }
 }
 
@@ -180,7 +257,7 @@ mod tests {
         budget.end(UnixMillis(0));
         for n in 0..1000 {
             budget.admit(
-                note(Action::OperatorSignInFailed, "ops", &n.to_string(), n),
+                note(Action::OperatorSignInFailed, "", &n.to_string(), n),
                 "wrong_secret".into(),
             );
         }
@@ -188,6 +265,58 @@ mod tests {
             let sign_in = note(Action::OperatorSignIn, "ops", source, 1000);
             assert!(budget.admit(sign_in, "".into()).is_some());
         }
+    }
+
+    /// Many in the names of many operators, and with tokens of many clients.
+    #[test]
+    fn strangers_cannot_use_up_what_is_for_operators() {
+        let mut budget = Budget::default();
+        budget.end(UnixMillis(0));
+        let mut lines = 0;
+        for n in 0..1000 {
+            for action in [Action::OperatorSignInFailed, Action::AdminDenied, Action::AdminFailed] {
+                let mut failed = note(action, "", &n.to_string(), n);
+                failed.event.subject = n.to_string();
+                lines += usize::from(budget.admit(failed, n.to_string().into()).is_some());
+            }
+        }
+        for n in 0..60 {
+            let sign_in = note(Action::OperatorSignIn, &format!("ops{n}"), "a", 1000);
+            assert!(budget.admit(sign_in, "".into()).is_some(), "{n}");
+        }
+        lines += budget.end(UnixMillis(WINDOW)).len();
+        assert!(lines <= 43, "{lines}");
+    }
+
+    #[test]
+    fn the_lines_of_a_window_have_the_documented_maximum() {
+        let mut budget = Budget::default();
+        budget.end(UnixMillis(0));
+        let mut lines = 0;
+        for round in 0..10 {
+            for n in 0..200 {
+                for action in [
+                    Action::OperatorSignIn,
+                    Action::AdminDenied,
+                    Action::AdminFailed,
+                    Action::AdminRead,
+                    Action::CacheClear,
+                    Action::OperatorSignInFailed,
+                ] {
+                    let proven = note(action, &n.to_string(), "a", round);
+                    let stranger = note(action, "", "a", round);
+                    let notes = match action {
+                        Action::AdminDenied | Action::AdminFailed => vec![proven, stranger],
+                        Action::OperatorSignInFailed => vec![stranger],
+                        _ => vec![proven],
+                    };
+                    for note in notes {
+                        lines += usize::from(budget.admit(note, n.to_string().into()).is_some());
+                    }
+                }
+            }
+        }
+        assert_eq!(lines + budget.end(UnixMillis(WINDOW)).len(), 168);
     }
 
     proptest! {
@@ -216,7 +345,7 @@ mod tests {
                 let admitted = budget.admit(note(action, &actor.to_string(), "a", now), "r".into());
                 written += u64::from(admitted.is_some());
                 in_window += u32::from(admitted.is_some());
-                prop_assert!(budget.counts.len() <= MAX_KEYS + 4 && in_window <= MAX_EVENTS);
+                prop_assert!(budget.proven.counts.len() <= PROVEN.keys && in_window <= PROVEN.events);
             }
             counted += count_of(budget.end(UnixMillis(now)));
             prop_assert_eq!(written + counted, events.len() as u64);

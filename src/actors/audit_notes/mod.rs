@@ -26,6 +26,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// 1 KiB. Further events are lost, and their number is logged.
 const MAX_WAITING: usize = 1024;
 
+/// The time between two reports, in milliseconds, while nothing can be written.
+const REPORT_INTERVAL: u64 = 60_000;
+
 /// The events not yet written. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct AuditNotes(Arc<Mutex<State>>);
@@ -34,10 +37,19 @@ pub struct AuditNotes(Arc<Mutex<State>>);
 struct State {
     budget: Budget,
     waiting: Vec<AuditNote>,
-    /// Events that found no place since the last successful write.
+    /// Events that found no place and were not reported yet.
     lost: u64,
-    /// Whether the last write failed.
-    failing: bool,
+    /// The outage, if the last write failed.
+    outage: Option<Outage>,
+}
+
+/// Why nothing can be written, as far as it was reported.
+#[derive(Debug)]
+struct Outage {
+    /// Whether the database rejects the events, so that it does not recover alone.
+    rejected: bool,
+    /// When the last report was logged.
+    reported_at: UnixMillis,
 }
 
 impl State {
@@ -45,6 +57,31 @@ impl State {
         match self.waiting.len() < MAX_WAITING {
             true => self.waiting.push(note),
             false => self.lost += 1,
+        }
+    }
+
+    /// Logs that a write failed: an outage once, and what does not recover alone, and lost events,
+    /// once per interval.
+    fn failed(&mut self, error: &DbError, now: UnixMillis) {
+        let rejected = !error.is_unavailable();
+        let known = self.outage.as_ref().filter(|outage| outage.rejected == rejected);
+        if known.is_some_and(|outage| now.0.abs_diff(outage.reported_at.0) < REPORT_INTERVAL) {
+            return;
+        }
+        match rejected {
+            true => log::error!(error:%; "audit events rejected by the database"),
+            false if known.is_none() => log::warn!(error:%; "audit events delayed"),
+            false => {}
+        }
+        self.report_lost();
+        let reported_at = now;
+        self.outage = Some(Outage { rejected, reported_at });
+    }
+
+    fn report_lost(&mut self) {
+        let count = std::mem::take(&mut self.lost);
+        if count > 0 {
+            log::error!(count; "audit events lost");
         }
     }
 }
@@ -86,20 +123,15 @@ impl AuditNotes {
         let mut state = self.lock();
         match &written {
             Ok(()) => {
-                state.failing = false;
-                let lost = std::mem::take(&mut state.lost);
-                if lost > 0 {
-                    log::error!(count = lost; "audit events lost");
-                }
+                state.outage = None;
+                state.report_lost();
             }
             Err(error) => {
-                if !std::mem::replace(&mut state.failing, true) {
-                    log::warn!(error:%; "audit events delayed");
-                }
                 let newer = std::mem::take(&mut state.waiting);
                 for note in notes.iter().cloned().chain(newer) {
                     state.push(note);
                 }
+                state.failed(error, now);
             }
         }
         written
@@ -121,11 +153,9 @@ impl AuditNotes {
 
     /// Logs how many events are lost because the stop does not wait for the database.
     pub fn give_up(&self) {
-        let state = self.lock();
-        let count = state.waiting.len() as u64 + state.lost;
-        if count > 0 {
-            log::error!(count; "audit events lost");
-        }
+        let mut state = self.lock();
+        state.lost += std::mem::take(&mut state.waiting).len() as u64;
+        state.report_lost();
     }
 
     /// Starts the actor that writes every second.
@@ -157,7 +187,7 @@ impl AuditNoteWriter {
     fn write_later(&mut self, ctx: &mut Context<Self>) {
         ctx.run_later(INTERVAL, |this, ctx| {
             let (notes, db, now) = (this.notes.clone(), this.db.clone(), this.clock.now());
-            // A failure is logged once per outage, by `write`.
+            // `write` logs a failure.
             let writing = async move { notes.write(&db, now).await };
             ctx.spawn(writing.into_actor(this).map(|_, this, ctx| this.write_later(ctx)));
         });
@@ -189,11 +219,15 @@ mod tests {
         (1..=1000).for_each(note);
         assert!(notes.write(&db, UnixMillis(60_000_000)).await.is_err());
         (1001..=1100).for_each(note);
-        let state = notes.lock();
-        assert_eq!(
-            (state.waiting.len(), state.lost),
-            (MAX_WAITING, 1100 - MAX_WAITING as u64)
-        );
-        assert_eq!(state.waiting[0].at, UnixMillis(60_000));
+        let lost = 1100 - MAX_WAITING as u64;
+        {
+            let state = notes.lock();
+            assert_eq!((state.waiting.len(), state.lost), (MAX_WAITING, lost));
+            assert_eq!(state.waiting[0].at, UnixMillis(60_000));
+        }
+        assert!(notes.write(&db, UnixMillis(60_000_000)).await.is_err());
+        assert_eq!(notes.lock().lost, lost, "just reported");
+        assert!(notes.write(&db, UnixMillis(60_060_000)).await.is_err());
+        assert_eq!(notes.lock().lost, 0, "reported while the outage lasts");
     }
 }

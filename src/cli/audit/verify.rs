@@ -13,7 +13,7 @@ use super::copy::{CopiedLine, Copy};
 use super::event_id;
 use crate::api::audit::Action;
 use crate::cli::{Context, Failure, print, print_json};
-use crate::db::audit::{self, PAGE_SIZE, TrailLine};
+use crate::db::audit::{self, ChainLine, PAGE_SIZE};
 use crate::db::audit_chain::{Break, LineHash, Verification};
 use crate::db::{Db, DbError};
 
@@ -34,11 +34,11 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let mut copy = arguments.copy.as_deref().map(Copy::open).transpose()?;
     let database = context.database_to_read()?;
-    let mut trail = Trail {
+    let mut reader = Reader {
         database: &database,
         last_id: 0,
     };
-    let mut page = trail.page()?;
+    let mut page = reader.page()?;
     let beginning = match (&mut copy, page.first()) {
         (Some(copy), Some(first)) => last_before(copy, first.id())?,
         _ => None,
@@ -64,20 +64,20 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
         }
         let missing = copy.as_ref().and_then(Copy::peek).map(|line| line.id);
         // Read after the copy, which may have been written while this command ran.
-        page = trail.page()?;
+        page = reader.page()?;
         match (page.is_empty(), missing) {
             (false, _) => {}
             (true, None) => break,
             (true, Some(missing)) => {
                 return Err(failed(format!(
                     "the end of the audit log is missing after line {}: the copy has line {missing}",
-                    trail.last_id
+                    reader.last_id
                 )));
             }
         }
     }
     chain.finish().map_err(failed)?;
-    if copy.as_ref().is_some_and(Copy::is_empty) && trail.last_id > 0 {
+    if copy.as_ref().is_some_and(Copy::is_empty) && reader.last_id > 0 {
         return Err(failed("the copy is empty"));
     }
     report(
@@ -114,7 +114,7 @@ impl Display for Break {
                 write!(
                     f,
                     "audit lines {first} to {last} have no hash: an instance of version 0.1 wrote them during the \
-                     upgrade, or somebody did by hand; if the former, repeat with --accept-unhashed-until {last}"
+                     upgrade, or they were added by hand; if the former, repeat with --accept-unhashed-until {last}"
                 )
             }
         }
@@ -122,16 +122,16 @@ impl Display for Break {
 }
 
 /// The audit log, page by page.
-struct Trail<'a> {
+struct Reader<'a> {
     database: &'a Db,
     last_id: i64,
 }
 
-impl Trail<'_> {
-    fn page(&mut self) -> Result<Vec<TrailLine>, DbError> {
+impl Reader<'_> {
+    fn page(&mut self) -> Result<Vec<ChainLine>, DbError> {
         let after = self.last_id;
-        let page = self.database.run_here(|conn| audit::trail(conn, after, PAGE_SIZE))?;
-        self.last_id = page.last().map_or(after, TrailLine::id);
+        let page = self.database.run_here(|conn| audit::lines(conn, after, PAGE_SIZE))?;
+        self.last_id = page.last().map_or(after, ChainLine::id);
         Ok(page)
     }
 }

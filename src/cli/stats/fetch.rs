@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 
 use super::super::Failure;
 use super::credentials::Credentials;
+use crate::config::is_loopback;
 
 /// The time for a whole request. A server answers a scrape within a millisecond.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ const RENEW_AT: f64 = 0.8;
 pub struct Target {
     /// Scheme, host, port and path, to which the path of an endpoint is appended.
     base: String,
+    host: String,
     agent: Agent,
     credentials: Option<Credentials>,
     token: RefCell<Option<Token>>,
@@ -75,6 +77,7 @@ impl Target {
         let path = path.strip_suffix("/metrics").unwrap_or(path);
         Ok(Self {
             base: format!("{scheme}://{host}:{port}{path}"),
+            host: host.to_owned(),
             agent: agent(scheme == "https"),
             credentials: None,
             token: RefCell::default(),
@@ -84,6 +87,13 @@ impl Target {
     /// With the credentials of a client that may read metrics.
     pub fn with_credentials(self, credentials: Option<Credentials>) -> Self {
         Self { credentials, ..self }
+    }
+
+    /// The host to which the credentials go unencrypted, over a network that others may read.
+    pub fn host_in_clear(&self) -> Option<&str> {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let in_clear = self.base.starts_with("http:") && self.credentials.is_some();
+        (in_clear && !is_loopback(host)).then_some(host)
     }
 
     /// The body of the response.

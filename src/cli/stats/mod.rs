@@ -57,6 +57,11 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let target = Target::parse(&arguments.url)?;
     let interval = arguments.interval()?;
     let target = target.with_credentials(arguments.client.credentials()?);
+    if let Some(host) = target.host_in_clear() {
+        eprintln!(
+            "mintage: warning: --url: over http, others on the way to {host} can read the secret of the client: use https"
+        );
+    }
     let redraw = !arguments.json && !arguments.once && io::stdout().is_terminal();
     // A server that cannot be reached at first is an error. One that becomes unreachable later may
     // come back.

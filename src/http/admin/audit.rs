@@ -27,7 +27,7 @@ pub const JSON_LINES: &str = "application/x-ndjson";
     summary = "Who changed what, newest first",
     params(PageParameters),
     responses((status = 200, content((AuditPage = "application/json"), (String = "application/x-ndjson"))), OperatorFailures),
-    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:audit"])),
+    security(("bearer" = ["mintage:audit"]), ("bearer" = ["mintage:read"])),
 )]
 pub async fn list_audit(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::schemas::OperatorFailures;
 use super::{document, principal};
 use crate::actors::client_cache::CacheCounts;
-use crate::http::audit_trail;
+use crate::http::audit_log;
 use crate::http::auth::operator::{Right, require};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -82,7 +82,7 @@ pub async fn clear_cache(request: HttpRequest) -> Result<HttpResponse, ApiError>
     let worker = Worker::of(&request);
     let by = principal(worker, &worker.caller(&request), Duty::Admin).await?;
     worker.shared.admin.clear_caches().await;
-    audit_trail::cleared_caches(worker, by);
+    audit_log::cleared_caches(worker, by);
     Ok(HttpResponse::NoContent().finish())
 }
 

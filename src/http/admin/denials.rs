@@ -10,7 +10,7 @@ use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::denial::Denial;
 use crate::oauth::duty::Duty;
-use crate::throttle::Who;
+use crate::throttle::BudgetedCaller;
 
 /// `GET /admin/denials`: the denials that this instance has counted, the most frequent first. Their
 /// number is bounded, so there are no pages.
@@ -20,7 +20,7 @@ use crate::throttle::Who;
     operation_id = "listDenials",
     summary = "Who was denied by this instance since its start, most frequent first",
     responses((status = 200, body = DenialsDocument), OperatorFailures),
-    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:audit"])),
+    security(("bearer" = ["mintage:audit"]), ("bearer" = ["mintage:read"])),
 )]
 pub async fn list_denials(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
@@ -30,15 +30,15 @@ pub async fn list_denials(request: HttpRequest) -> Result<HttpResponse, ApiError
     let mut items = Vec::new();
     let mut others = [0; Denial::ALL.len()];
     for counted in counted {
-        let Some(who) = counted.who else {
+        let Some(caller) = counted.caller else {
             others[counted.reason as usize] += counted.count;
             continue;
         };
         items.push(DenialDocument {
             reason: counted.reason.name(),
-            client_id: match who {
-                Who::Client(client) => Some(client.to_string()),
-                Who::Network(_) => None,
+            client_id: match caller {
+                BudgetedCaller::Client(client) => Some(client.to_string()),
+                BudgetedCaller::Network(_) => None,
             },
             client_ip: counted.last_ip.map(|address| address.to_string()),
             count: counted.count,

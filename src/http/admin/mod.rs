@@ -30,7 +30,7 @@ use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::audit_trail;
+use super::audit_log;
 use super::auth::operator::{Right, require};
 use super::body::{self, Payload};
 use super::caller::Caller;
@@ -62,7 +62,7 @@ pub use writer::writer_stats;
 /// As [`require`] with [`Right::WriteOf`].
 async fn principal(worker: &Worker, caller: &Caller<'_>, duty: Duty) -> Result<Principal, ApiError> {
     let operator = require(worker, caller, Right::WriteOf(duty)).await?;
-    let by = audit_trail::operator(caller, &operator.client.id, operator.jti, &operator.secret_id);
+    let by = audit_log::operator(caller, &operator.client.id, operator.jti, &operator.secret_id);
     Ok(Principal {
         authority: Authority::Token(TokenAuthority {
             client: operator.client.id.clone(),

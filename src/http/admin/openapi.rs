@@ -26,7 +26,7 @@ use crate::http::{forward_auth, health, introspection, metadata, metrics, revoca
     operation_id = "openapi",
     summary = "This document",
     responses((status = 200, body = schemas::OpenApiDocument), OperatorFailures),
-    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:keys"]), ("bearer" = ["mintage:routes"]), ("bearer" = ["mintage:tokens"]), ("bearer" = ["mintage:audit"])),
+    security(("bearer" = ["mintage:audit"]), ("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:keys"]), ("bearer" = ["mintage:routes"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);

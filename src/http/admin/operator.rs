@@ -17,7 +17,7 @@ use crate::oauth::duty::Duties;
     operation_id = "self",
     summary = "What the operator may do now",
     responses((status = 200, body = OperatorDocument), OperatorFailures),
-    security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:keys"]), ("bearer" = ["mintage:routes"]), ("bearer" = ["mintage:tokens"]), ("bearer" = ["mintage:audit"])),
+    security(("bearer" = ["mintage:audit"]), ("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:keys"]), ("bearer" = ["mintage:routes"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn show_self(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::guard;
-use crate::http::audit_trail;
+use crate::http::audit_log;
 use crate::http::caller::{Authorization, Caller};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -158,7 +158,7 @@ fn authorize(
             return Ok(used.id.clone());
         }
     };
-    audit_trail::sign_in_failed(worker, caller, client, denial, now);
+    audit_log::sign_in_failed(worker, caller, client, denial, now);
     Err(deny(worker, caller, denial, Some(&client.id), now))
 }
 

@@ -9,21 +9,23 @@
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::http::caller::{Caller, DetachedCaller};
+use crate::mutex::lock;
 use crate::oauth::client::ClientId;
 use crate::oauth::denial::Denial;
-use crate::throttle::{BudgetLimits, Budgets, Counted, Limited, Network, Verdict, Who};
+use crate::throttle::{BudgetLimits, BudgetedCaller, Budgets, Counted, Limited, Network, Verdict};
 use crate::time::UnixMillis;
 
 /// An attack must not fill the disk: ten lines for each reason and caller in ten seconds, and 200
-/// for all. An entry takes about 300 bytes, so four full maps take 1.2 MB.
+/// for all. Then the counts of the 20 largest, and a sum for each reason. An entry takes about 300 bytes, so four full maps take 1.2 MB.
 const LIMITS: BudgetLimits = BudgetLimits {
     window: 10_000,
     lines_per_key: 10,
     lines_per_window: 200,
     max_keys: NonZeroUsize::new(1024).expect("it is not zero"),
+    max_reported: 20,
 };
 
 /// The log, shared by all workers. Only denials lock it.
@@ -51,8 +53,8 @@ impl<R: Copy + Eq + Hash> Callers<R> {
 
     fn note(&self, reason: R, client: Option<&ClientId>, ip: std::net::IpAddr, now: UnixMillis) -> Verdict {
         match client {
-            Some(client) => lock(&self.clients).note(reason, Who::Client(client.clone()), ip, now),
-            None => lock(&self.networks).note(reason, Who::Network(Network::of(ip)), ip, now),
+            Some(client) => lock(&self.clients).note(reason, BudgetedCaller::Client(client.clone()), ip, now),
+            None => lock(&self.networks).note(reason, BudgetedCaller::Network(Network::of(ip)), ip, now),
         }
     }
 
@@ -134,8 +136,8 @@ impl DenialLog {
 }
 
 fn client_of<R>(counted: &Counted<R>) -> Option<&str> {
-    match &counted.who {
-        Some(Who::Client(client)) => Some(client.as_str()),
+    match &counted.caller {
+        Some(BudgetedCaller::Client(client)) => Some(client.as_str()),
         _ => None,
     }
 }
@@ -147,6 +149,17 @@ fn name(limited: Limited) -> &'static str {
     }
 }
 
-fn lock<R>(budgets: &Mutex<Budgets<R>>) -> MutexGuard<'_, Budgets<R>> {
-    budgets.lock().unwrap_or_else(PoisonError::into_inner)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_states_the_largest_number_of_lines() {
+        // Each for clients and for addresses. `Limited` has two values.
+        let lines = 2 * LIMITS.max_lines(Denial::ALL.len()) + 2 * LIMITS.max_lines(2);
+        let reports = lines - 4 * LIMITS.lines_per_window as usize;
+        let claim = format!("at most {lines} lines in ten seconds, {reports} of them counts");
+        let documentation = include_str!("../../../docs/operations.md");
+        assert!(documentation.contains(&claim), "operations.md must say: {claim}");
+    }
 }

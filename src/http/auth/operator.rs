@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::bearer::{self, presented};
 use super::guard;
-use crate::http::audit_trail::AdminCaller;
+use crate::http::audit_log::AdminCaller;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
@@ -55,7 +55,9 @@ impl Right {
     /// The least privileged duty that has the right, for the challenge.
     fn least(self) -> Duty {
         match self {
-            Right::Read | Right::ReadOf(_) | Right::ReadClients | Right::Any => Duty::Read,
+            // Who reads the audit log may read nothing else.
+            Right::ReadOf(Duty::Audit) | Right::Any => Duty::Audit,
+            Right::Read | Right::ReadOf(_) | Right::ReadClients => Duty::Read,
             Right::WriteOf(duty) => duty,
         }
     }
@@ -96,32 +98,50 @@ pub async fn require_as_known(worker: &Worker, caller: &Caller<'_>, right: Right
     authorize(worker, caller, right, bearer::active_as_known).await
 }
 
+/// The reason of a 400 for the `Authorization` header.
+const MALFORMED_TOKEN: &str = "malformed_token";
+
+/// The reason of a 503 while it is unknown whether a token is active.
+const UNAVAILABLE: &str = "unavailable";
+
 /// Returns the claims of a token that is active.
 type Activity = fn(&Worker, &str, Option<&str>, UnixMillis) -> Result<Option<AccessTokenClaims>, Unavailable>;
 
 async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: Activity) -> Result<Operator, ApiError> {
     let now = worker.now();
-    let deny = |denial, client: Option<&ClientId>, error: BearerError| {
-        guard::note(worker, caller, denial, client, now);
-        caller.mark(AdminCaller::Denied {
-            client: client.cloned(),
-            reason: denial,
+    let token = presented(caller).inspect_err(|error| {
+        if *error == BearerError::MalformedToken {
+            caller.mark(AdminCaller::Stranger {
+                named: None,
+                reason: MALFORMED_TOKEN,
+            });
+        }
+    })?;
+    let stranger = |reason| {
+        let named = bearer::client_of(worker, token, now);
+        caller.mark(AdminCaller::Stranger {
+            named: named.clone(),
+            reason,
         });
-        ApiError::from(error)
+        named
     };
-    let token = presented(caller)?;
     let inactive = || {
-        let client = bearer::client_of(worker, token, now);
-        deny(Denial::InvalidToken, client.as_ref(), BearerError::InvalidToken)
+        let named = stranger(Denial::InvalidToken.name());
+        guard::note(worker, caller, Denial::InvalidToken, named.as_ref(), now);
+        ApiError::from(BearerError::InvalidToken)
     };
-    let claims = active(worker, token, None, now)?;
+    let unknown = |unavailable| {
+        stranger(UNAVAILABLE);
+        ApiError::from(unavailable)
+    };
+    let claims = active(worker, token, None, now).map_err(unknown)?;
     // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
     let for_admin = |claims: &AccessTokenClaims| {
         !claims.one_time && claims.aud.is_only(&worker.shared.policy.load().admin_audience)
     };
     let claims = claims.filter(for_admin).ok_or_else(inactive)?;
     let id = ClientId::parse(&claims.client_id).ok_or_else(inactive)?;
-    let client = worker.cache.current(id, now).await?;
+    let client = worker.cache.current(id, now).await.map_err(unknown)?;
     let client = client.filter(|client| client.enabled).ok_or_else(inactive)?;
     let is_valid = |id: &Arc<str>| {
         client
@@ -147,9 +167,12 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
             })
         }
         None => {
-            let error = BearerError::InsufficientScope(right.least().scope());
             // The signature is ours, so the client exists and the log may name it.
-            Err(deny(Denial::InsufficientScope, Some(&client.id), error))
+            guard::note(worker, caller, Denial::InsufficientScope, Some(&client.id), now);
+            caller.mark(AdminCaller::WithoutRight {
+                client: client.id.clone(),
+            });
+            Err(BearerError::InsufficientScope(right.least().scope()).into())
         }
     }
 }

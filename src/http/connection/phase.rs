@@ -48,7 +48,7 @@ pub struct Deadlines {
 pub enum Evictable {
     /// It has no request.
     Idle,
-    /// It has sent part of a request, or does not read the response.
+    /// It has sent part of a request, does not read a response, or was served just now and pipelines.
     Unfinished,
     /// It was accepted or served just now.
     Recent,

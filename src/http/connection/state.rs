@@ -39,6 +39,8 @@ pub struct Connection {
     body: Cell<Announced>,
     /// A handler is reading the body.
     reading: Cell<bool>,
+    /// The peer has sent a request before the response to the one before it.
+    pipelines: Cell<bool>,
     /// Since when output waits for the peer to read.
     blocked: Cell<Option<u64>>,
     /// Why the server ends the connection.
@@ -64,6 +66,7 @@ impl Connection {
             behind_head: Cell::new(0),
             body: Cell::new(Announced::Nothing),
             reading: Cell::new(false),
+            pipelines: Cell::new(false),
             blocked: Cell::new(None),
             ending: Cell::new(None),
             ended: Cell::new(None),
@@ -244,6 +247,11 @@ impl Connection {
         }
     }
 
+    /// The peer did not wait for a response.
+    pub fn pipelines(&self) {
+        self.pipelines.set(true);
+    }
+
     /// Output waits until the peer reads.
     pub fn write_blocked(&self) {
         if self.blocked.get().is_none() {
@@ -328,7 +336,7 @@ impl Connection {
 
     /// Whether the connection can be evicted: it waits for its peer only, and does not end yet.
     pub fn evictable(&self) -> Option<Evictable> {
-        // One whose stream was not polled yet may have a request that nobody has looked at.
+        // One whose stream was not polled yet may have a request that no one has looked at.
         if self.ending.get().is_some() || self.waker.borrow().is_none() {
             return None;
         }
@@ -338,6 +346,8 @@ impl Connection {
             _ if self.is_blocked() => Some(Evictable::Unfinished),
             Phase::New if is_within(JUST_ACCEPTED) => Some(Evictable::Recent),
             Phase::New if is_within(JUST_SERVED) => Some(Evictable::Unfinished),
+            // No one knows whether this one reads its responses, or only the kernel has taken them.
+            Phase::Idle if is_within(JUST_SERVED) && self.pipelines.get() => Some(Evictable::Unfinished),
             Phase::Idle if is_within(JUST_SERVED) => Some(Evictable::Recent),
             Phase::New | Phase::Idle | Phase::Draining => Some(Evictable::Idle),
             Phase::Head => Some(Evictable::Unfinished),

@@ -1,4 +1,4 @@
-// The audit log: time, actor, action and target of every change, newest first.
+// The audit log: time, actor, action and target of every event, newest first.
 
 import { attempt, button, chosen, createErrorBox, element, heading, loadFirst, mono, stacked, table } from './elements.js';
 

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use crate::config::{Config, TrustedProxies};
 use crate::metrics::{ConnectionCounts, Ending};
+use crate::throttle::Network;
 
 /// The bound if the limit of open files allows it and `server.max_connections` is 0: a limit of a
 /// million files must not mean a million connections, which would need 23 GiB
@@ -101,9 +102,21 @@ pub struct Limits {
     /// All clients come from the addresses of proxies.
     exempt: [TrustedProxies; 2],
     open: AtomicUsize,
-    by_address: Mutex<HashMap<IpAddr, usize, ahash::RandomState>>,
+    by_address: Mutex<HashMap<Network, usize, ahash::RandomState>>,
     counts: Arc<ConnectionCounts>,
+    /// Evicted connections that have not closed yet.
+    evicting: AtomicUsize,
+    /// Of this listener, for the log.
+    own: OwnCounts,
     reported: Mutex<Reported>,
+}
+
+/// What one listener has rejected and closed. [`ConnectionCounts`] are those of all listeners.
+#[derive(Default)]
+struct OwnCounts {
+    rejected: AtomicU64,
+    evicted: AtomicU64,
+    memory: AtomicU64,
 }
 
 /// What the log knows already.
@@ -147,6 +160,8 @@ impl Limits {
             open: AtomicUsize::new(0),
             by_address: Mutex::default(),
             counts: counts.clone(),
+            evicting: AtomicUsize::new(0),
+            own: OwnCounts::default(),
             reported: Mutex::new(Reported {
                 at: Instant::now(),
                 rejected: 0,
@@ -166,9 +181,30 @@ impl Limits {
         &self.counts
     }
 
-    /// Whether more connections are open than the bound allows.
-    pub fn is_exceeded(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > self.max
+    /// How many connections are open above the bound and not about to close.
+    pub fn excess(&self) -> usize {
+        let closing = self.evicting.load(Ordering::Relaxed);
+        self.open.load(Ordering::Relaxed).saturating_sub(self.max + closing)
+    }
+
+    /// Counts a connection that was told to close, so that others can come.
+    pub fn evicts(&self) {
+        self.evicting.fetch_add(1, Ordering::Relaxed);
+        self.own.evicted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a connection that the server has closed.
+    pub fn ended(&self, ending: Ending) {
+        self.counts.ended(ending);
+        match ending {
+            Ending::Evicted => {
+                self.evicting.fetch_sub(1, Ordering::Relaxed);
+            }
+            Ending::Memory => {
+                self.own.memory.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
     }
 
     fn is_exempt(&self, peer: IpAddr) -> bool {
@@ -177,12 +213,13 @@ impl Limits {
 
     /// Admits a connection; `None` if its address has its share already.
     pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Admission> {
-        let address = peer.filter(|peer| !self.is_exempt(*peer)).map(holder);
+        let address = peer.filter(|peer| !self.is_exempt(*peer)).map(Network::of);
         if let Some(address) = address {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
             let open = by_address.entry(address).or_default();
             if *open >= self.max_per_address {
                 self.counts.rejected.fetch_add(1, Ordering::Relaxed);
+                self.own.rejected.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
             *open += 1;
@@ -205,15 +242,15 @@ impl Limits {
         }
         reported.at = Instant::now();
         let news = |known: &mut u64, now: u64| now - std::mem::replace(known, now);
-        let count = news(&mut reported.rejected, self.counts.rejected.load(Ordering::Relaxed));
+        let count = news(&mut reported.rejected, self.own.rejected.load(Ordering::Relaxed));
         if count > 0 {
             log::warn!(count, limit = self.max_per_address; "connections rejected");
         }
-        let count = news(&mut reported.evicted, self.counts.ended_for(Ending::Evicted));
+        let count = news(&mut reported.evicted, self.own.evicted.load(Ordering::Relaxed));
         if count > 0 {
             log::warn!(count, limit = self.max; "connections evicted");
         }
-        let count = news(&mut reported.memory, self.counts.ended_for(Ending::Memory));
+        let count = news(&mut reported.memory, self.own.memory.load(Ordering::Relaxed));
         if count > 0 {
             log::warn!(count; "connections closed to free memory");
         }
@@ -223,7 +260,7 @@ impl Limits {
 /// An open connection, until it is dropped.
 pub struct Admission {
     limits: Arc<Limits>,
-    address: Option<IpAddr>,
+    address: Option<Network>,
 }
 
 impl Drop for Admission {
@@ -240,17 +277,6 @@ impl Drop for Admission {
                 by_address.remove(&address);
             }
         }
-    }
-}
-
-/// Who holds an address: one host has all addresses of a /64 of IPv6.
-fn holder(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let network = u128::from(address) >> 64 << 64;
-            IpAddr::V6(network.into())
-        }
-        address => address,
     }
 }
 
@@ -303,7 +329,7 @@ mod tests {
     fn what_has_closed_is_forgotten() {
         let limits = limits(1, 1);
         drop(limits.admit(peer("192.0.2.1")));
-        assert!(!limits.is_exceeded());
+        assert_eq!(limits.excess(), 0);
         assert!(limits.by_address.lock().unwrap().is_empty());
         assert_eq!(limits.counts.open.load(Ordering::Relaxed), 0);
     }

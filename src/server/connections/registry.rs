@@ -68,9 +68,7 @@ impl WorkerConnections {
     /// share already.
     pub fn admit(&self, peer: Option<IpAddr>) -> Option<(Rc<Connection>, Admission)> {
         let admission = self.limits.admit(peer)?;
-        if self.limits.is_exceeded() {
-            self.evict();
-        }
+        self.evict_excess();
         let connection = Rc::new(Connection::new(self.context.clone()));
         let mut open = self.open.borrow_mut();
         connection.slot.set(open.len());
@@ -81,7 +79,7 @@ impl WorkerConnections {
     /// Removes a connection.
     pub fn remove(&self, connection: &Connection) {
         if let Some(ending) = connection.close() {
-            self.limits.counts().ended(ending);
+            self.limits.ended(ending);
         }
         let mut open = self.open.borrow_mut();
         let slot = connection.slot.get();
@@ -91,17 +89,29 @@ impl WorkerConnections {
         }
     }
 
-    /// Ends the connection that is missed least.
-    fn evict(&self) {
+    /// Ends connections until no more than the bound remain, as far as there are any to end.
+    fn evict_excess(&self) {
+        for _ in 0..self.limits.excess() {
+            if !self.evict() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the connection that is missed least. False if there is none.
+    fn evict(&self) -> bool {
         let mut candidates = self.candidates.borrow_mut();
         for _ in 0..2 {
             while let Some((connection, change)) = candidates.pop_front() {
                 if connection.change() == change && connection.evictable().is_some() {
-                    return connection.end(Ending::Evicted);
+                    connection.end(Ending::Evicted);
+                    self.limits.evicts();
+                    return true;
                 }
             }
             *candidates = self.oldest();
         }
+        false
     }
 
     /// The connections to evict first.
@@ -151,7 +161,8 @@ impl WorkerConnections {
         }
     }
 
-    /// Ends connections whose deadline is over at this time.
+    /// Ends connections whose deadline is over at this time, and those above the bound: of a burst
+    /// that was accepted at once, none could be evicted when the next was admitted.
     pub(super) fn sweep_at(&self, now: u64) {
         self.context.set_now(now);
         let mut idle = 0;
@@ -164,6 +175,7 @@ impl WorkerConnections {
         let counts = self.limits.counts();
         counts.idle.fetch_add(idle, Ordering::Relaxed);
         counts.idle.fetch_sub(self.idle.replace(idle), Ordering::Relaxed);
+        self.evict_excess();
     }
 
     /// The time of the last sweep.

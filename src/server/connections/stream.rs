@@ -172,7 +172,7 @@ impl<S: Transport> GuardedStream<S> {
         }
     }
 
-    /// Reads a connection on which output waits, which ends, or whose body nobody reads.
+    /// Reads a connection on which output waits, which ends, or whose body no one reads.
     fn poll_exceptional(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let ending = self.connection.ending();
         if self.connection.is_blocked() {
@@ -347,6 +347,9 @@ impl<S: Transport> AsyncWrite for GuardedStream<S> {
             context.waker().wake_by_ref();
         } else if !this.kept.is_empty() && this.connection.awaits_input() && !this.waits_for_turn {
             this.waits_for_turn = true;
+            if this.connection.awaits_head() {
+                this.connection.pipelines();
+            }
             this.owner.wait_for_turn(context.waker());
         }
         Poll::Ready(Ok(()))

@@ -1,10 +1,11 @@
 //! kill −9, at any instant and inside a flush: a token that a client received is recorded (G3), or
-//! was issued within the last interval (G4).
+//! was issued within the last interval (G4). Inside a change: it is in the audit log if it was made.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
-use testkit::http::Connection;
+use serde_json::json;
+use testkit::http::{Connection, Request};
 use testkit::load::{Load, Receipt, received};
 use testkit::token::about_token;
 use testkit::{Server, eventually};
@@ -133,6 +134,46 @@ fn soak_g3_g1_a_kill_at_each_write_of_a_flush_loses_no_token_and_no_revocation()
     // A checkpoint comes after a thousand pages.
     let late = (1..=10).map(|n| ("pwrite64", n * 211));
     killed_inside_a_flush(writes.chain(late).chain((1..=20).map(|n| ("fsync", n))));
+}
+
+/// Creates clients until the server is gone, which is killed at the nth write or sync of the first
+/// thread that reaches it; returns the ids of those whose creation was acknowledged.
+fn create_until_killed_at(site: &Site, call: &str, n: usize) -> Vec<String> {
+    let mut server = site.start();
+    let operator = site.operator(&server);
+    let create = Request::post("/admin/clients")
+        .bearer(&operator.token)
+        .json(&json!({"name": "n", "scope": "orders:read"}));
+    let mut connection = Connection::open(server.address);
+    let mut tampering = Tampering::begin(site, &server, &format!("{call}:signal=SIGKILL:when={n}"));
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut created = Vec::new();
+    while let Some(answer) = connection.try_ask(&create) {
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        assert!(Instant::now() < deadline, "the server still runs");
+        created.push(answer.json()["client_id"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(server.exit_code(), None, "a signal ended it");
+    tampering.wait();
+    assert!(tampering.trace().contains("SIGKILL"), "{}", tampering.trace());
+    created
+}
+
+#[test]
+fn a_kill_at_each_write_of_a_change_leaves_the_audit_log_whole() {
+    let site = Site::new(&[GROUP]);
+    let mut created = Vec::new();
+    // A change is about ten pages, of two writes each.
+    let writes = (1..=30).map(|n| ("pwrite64", n));
+    for (call, n) in writes.chain([("fsync", 1)]) {
+        created.extend(create_until_killed_at(&site, call, n));
+        site.assert_audit_log_agrees_with_clients(&created);
+    }
+    // The next line continues the chain.
+    site.new_client();
+    site.assert_audit_log_agrees_with_clients(&created);
+    site.assert_intact();
+    assert!(!created.is_empty());
 }
 
 /// What a crash may lose with `durability = "async"`: at most the last second (G4).

@@ -43,6 +43,12 @@ diesel::table! {
 }
 
 diesel::table! {
+    clients (client_id) {
+        client_id -> Text,
+    }
+}
+
+diesel::table! {
     signing_keys (kid) {
         kid -> Text,
         private_key -> Binary,
@@ -169,6 +175,27 @@ impl Site {
         assert_eq!(findings[0].integrity_check, "ok");
     }
 
+    /// Asserts that the hashes of the audit log agree, and that it names exactly the clients that
+    /// exist, none of which was deleted.
+    #[track_caller]
+    pub fn assert_audit_log_agrees_with_clients(&self, acknowledged: &[String]) {
+        let verified = self.program.run(&["audit", "verify"]);
+        assert!(verified.done().contains(" audit lines verified"), "{verified:?}");
+        let printed = self.program.run(&["audit"]).stdout;
+        let created: HashSet<String> = printed
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap())
+            .filter(|line| line["action"] == "client.create")
+            .map(|line| line["subject"].as_str().unwrap().to_owned())
+            .collect();
+        let ids: Vec<String> = clients::table
+            .select(clients::client_id)
+            .load(&mut self.connect())
+            .unwrap();
+        assert_eq!(created, ids.into_iter().collect());
+        assert!(acknowledged.iter().all(|id| created.contains(id)));
+    }
+
     /// Everything that the servers have logged here.
     pub fn logs(&self) -> String {
         self.program.logs()
@@ -272,7 +299,7 @@ impl Lock {
 /// An operator of a running server.
 pub struct Operator<'a> {
     server: &'a Server,
-    token: String,
+    pub token: String,
 }
 
 impl Operator<'_> {

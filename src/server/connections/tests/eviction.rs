@@ -30,6 +30,22 @@ fn an_unfinished_head_is_evicted_before_a_client_that_was_just_served() {
 }
 
 #[test]
+fn a_client_that_waits_for_responses_is_kept_before_one_that_pipelines() {
+    let site = Site::of(2);
+    let (mut served, mut pipelining) = (site.connect(), site.connect());
+    served.serve();
+    pipelining.send(&joined(&[GET, GET]));
+    for _ in 0..2 {
+        assert_eq!(pipelining.read(), open(GET));
+        pipelining.begins(Announced::Nothing);
+        pipelining.responds();
+    }
+    let _newcomer = site.connect();
+    assert_eq!(served.read(), open(b""));
+    assert_eq!(pipelining.read(), ended(b""));
+}
+
+#[test]
 fn an_idle_connection_is_evicted_before_unfinished_requests() {
     let site = Site::of(3);
     let (mut head, mut body) = (site.connect(), site.connect());
@@ -62,6 +78,22 @@ fn a_connection_that_had_no_turn_yet_is_not_evicted() {
     assert_eq!(newer.read(), open(b""));
     let _newest = site.connect();
     assert_eq!(new.read(), ended(b""));
+}
+
+#[test]
+fn of_a_burst_that_was_accepted_at_once_no_more_than_the_bound_remain() {
+    let site = Site::of(2);
+    let mut burst: Vec<_> = (0..8).map(|_| site.connect()).collect();
+    burst.iter_mut().for_each(|scene| assert_eq!(scene.read(), open(b"")));
+    site.worker.sweep_at(100);
+    site.worker.sweep_at(200);
+    let remaining = burst
+        .iter_mut()
+        .filter(|scene| scene.stream.connection().evictable().is_some());
+    assert_eq!(remaining.count(), 2);
+    burst.iter_mut().for_each(|scene| drop(scene.read()));
+    drop(burst);
+    assert_eq!(site.ended(Ending::Evicted), 6);
 }
 
 #[test]

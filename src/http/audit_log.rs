@@ -36,12 +36,18 @@ pub enum AdminCaller {
         /// The secret that obtained the token.
         secret_id: Arc<str>,
     },
-    /// The call was denied.
-    Denied {
-        /// The client, if a token of this server names it.
-        client: Option<ClientId>,
-        /// Why.
-        reason: Denial,
+    /// A client with an active token for the admin API, which lacks the right to this call.
+    WithoutRight {
+        /// The client.
+        client: ClientId,
+    },
+    /// No operator, or none that could be authorized.
+    Stranger {
+        /// The client that an inactive token, or one for another audience, was issued to. Everyone
+        /// to whom the client ever showed the token can present it.
+        named: Option<ClientId>,
+        /// Why the call was denied or failed.
+        reason: &'static str,
     },
 }
 
@@ -59,42 +65,58 @@ pub fn answered(worker: &Worker, response: &ServiceResponse<BoxBody>) {
     let extensions = request.extensions();
     let caller = extensions.get::<AdminCaller>().cloned();
     drop(extensions);
-    let action = match (&caller, status) {
-        (_, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Action::AdminDenied,
-        (Some(AdminCaller::Operator { .. }), _) if !reads && status.as_u16() >= 400 => Action::AdminFailed,
-        (Some(AdminCaller::Operator { .. }), _)
-            if reads && status.is_success() && worker.shared.settings.audit_reads =>
-        {
+    let action = match &caller {
+        None | Some(AdminCaller::Operator { .. }) if is_denied(status) => Action::AdminDenied,
+        None => return,
+        Some(AdminCaller::Operator { .. }) if reads && status.is_client_error() => return,
+        Some(AdminCaller::Operator { .. }) if is_failed(status) => Action::AdminFailed,
+        Some(AdminCaller::Operator { .. }) if status.is_success() && reads && worker.shared.settings.audit_reads => {
             Action::AdminRead
         }
-        _ => return,
+        Some(AdminCaller::Operator { .. }) => return,
+        Some(_) if status.is_server_error() => Action::AdminFailed,
+        Some(_) => Action::AdminDenied,
     };
     let sender = worker.caller(request);
-    let reason = match &caller {
-        Some(AdminCaller::Denied { reason, .. }) => Cow::Borrowed(reason.name()),
-        None => Cow::Borrowed(NO_TOKEN),
-        Some(AdminCaller::Operator { .. }) => response
-            .response()
-            .extensions()
-            .get::<Detail>()
-            .map_or(Cow::Borrowed(""), |detail| detail.0.clone()),
+    let (by, reason) = match caller {
+        Some(AdminCaller::Operator { client, jti, secret_id }) => {
+            let extensions = response.response().extensions();
+            let reason = extensions.get::<Detail>().map(|detail| detail.0.clone());
+            (operator(&sender, &client, jti, &secret_id), reason.unwrap_or_default())
+        }
+        Some(AdminCaller::WithoutRight { client }) => (
+            principal(&sender, Some(&client), json!({})),
+            Denial::InsufficientScope.name().into(),
+        ),
+        Some(AdminCaller::Stranger {
+            named: Some(id),
+            reason,
+        }) => (
+            principal(&sender, None, json!({ "token_client": id.to_string() })),
+            reason.into(),
+        ),
+        Some(AdminCaller::Stranger { named: None, reason }) => (principal(&sender, None, json!({})), reason.into()),
+        None => (principal(&sender, None, json!({})), NO_TOKEN.into()),
     };
     let detail = json!({
         "status": status.as_u16(),
         "reason": reason,
         "request_id": sender.request_id_text(),
     });
-    let by = match caller {
-        Some(AdminCaller::Operator { client, jti, secret_id }) => operator(&sender, &client, jti, &secret_id),
-        Some(AdminCaller::Denied { client: Some(id), .. }) => principal(&sender, Some(&id), json!({})),
-        _ => principal(&sender, None, json!({})),
-    };
     let event = AuditEvent {
         action,
         subject: format!("{} {}", request.method(), request.match_name().unwrap_or_default()),
         detail,
     };
     worker.shared.audit_notes.note(by, worker.now(), reason, event);
+}
+
+fn is_denied(status: StatusCode) -> bool {
+    matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+}
+
+fn is_failed(status: StatusCode) -> bool {
+    status.is_client_error() || status.is_server_error()
 }
 
 /// Notes that a token for the admin API was issued. The server cannot tell the console from a
