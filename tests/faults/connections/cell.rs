@@ -33,7 +33,7 @@ pub enum Then {
     Nothing,
     /// Sends these bytes, one now and then, and begins again with the first.
     Drip(Vec<u8>),
-    /// Sends these bytes over and over as fast as they are taken, and never reads.
+    /// Sends these bytes, if any, over and over as fast as they are taken, and never reads.
     FloodUnread(Vec<u8>),
 }
 
@@ -91,6 +91,11 @@ impl Cell {
             then: Then::FloodUnread(bytes.into()),
             ..self
         }
+    }
+
+    /// Sends nothing more, and never reads.
+    pub fn unread(self) -> Self {
+        self.flood_unread("")
     }
 
     pub fn after_answers(self, answers: usize) -> Self {
@@ -242,7 +247,7 @@ impl<'a> Running<'a> {
         let ended = match &self.cell.then {
             Then::FloodUnread(bytes) => {
                 let sent = self.connection.send(&bytes[self.flooded..]);
-                self.flooded = (self.flooded + sent) % bytes.len();
+                self.flooded = (self.flooded + sent) % bytes.len().max(1);
                 let ended = self.connection.is_reset();
                 if sent > 0 && !ended {
                     self.since = Instant::now();

@@ -69,6 +69,7 @@ pub fn all(operator: &Operator) -> Vec<Endpoint> {
         endpoint("livez", "GET /livez", &[], Some(&[200])),
         endpoint("livez by POST", "POST /livez", &[], Some(&[405])),
         endpoint("metrics", "GET /metrics", &[], Some(&[200])),
+        endpoint("OpenAPI", "GET /admin/openapi.json", &[&bearer], Some(&[200])),
         endpoint("list clients", "GET /admin/clients", &[&bearer], Some(&[200])),
         endpoint("create without token", "POST /admin/clients", &[json], Some(&[401])),
         endpoint("console", "GET /console", &[], Some(&[200])),

@@ -286,3 +286,30 @@ fn an_answer_before_the_end_of_a_large_body_arrives_whole() {
         assert_eq!(count(&connection.received, b"HTTP/1.1"), 1);
     }
 }
+
+#[test]
+fn a_connection_ends_in_an_orderly_way_after_an_answer_before_the_body() {
+    let (server, _) = scene(&[]);
+    let body = vec![b'a'; 60 << 10];
+    for request in [
+        Request::post("/nothing").chunked(&body),
+        Request::post("/livez").chunked(&body),
+        Request::get("/.well-known/jwks.json").chunked(&body),
+        Request::post("/token").chunked(&body),
+        Request::post("/livez").form_raw(&body[..30 << 10]),
+    ] {
+        let mut connection = RawConnection::open(server.address);
+        let bytes = request.bytes();
+        let mut sent = 0;
+        until("the whole body is taken, and the end", RESPONSE_TIMEOUT, || {
+            sent += connection.send(&bytes[sent..]);
+            connection.receive();
+            connection.end().is_some()
+        });
+        // A reset would mean that the server has closed with bytes unread, and the peer of another
+        // system might lose the answer.
+        assert_eq!((sent, connection.end()), (bytes.len(), Some(End::Closed)));
+        let got = connection.responses();
+        assert!(got.len() == 1 && got[0].is_whole() && got[0].closes(), "{got:?}");
+    }
+}

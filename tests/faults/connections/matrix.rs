@@ -242,6 +242,10 @@ fn a_connection_whose_responses_are_not_read_is_aborted() {
                 cells.push(flood("chunks", [endpoint.chunked(), chunks].concat()));
             }
         }
+        // One that is larger than the buffers of the kernel. Nothing is left to be read here, so that
+        // the kernel would go on trying to send it after a usual close.
+        let openapi = endpoints.iter().find(|endpoint| endpoint.name == "OpenAPI").unwrap();
+        cells.push(Cell::new("one large response", openapi.without_body(), Ending::Aborted).unread());
         twice(cells)
     });
 }
