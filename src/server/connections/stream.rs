@@ -187,13 +187,13 @@ impl<S: Transport> GuardedStream<S> {
         };
         match (self.connection.phase(), ending) {
             (Phase::New | Phase::Head, Ending::HeadTimeout) => self.answer(context, buf, HEAD_TIMEOUT, ending),
-            (Phase::Idle, _) if self.kept.is_empty() => self.last_chance(context, buf),
+            (Phase::New | Phase::Idle, _) if self.kept.is_empty() => self.last_chance(context, buf),
             (Phase::Handling | Phase::Responding, _) => Poll::Ready(Err(self.abort())),
             _ => Poll::Ready(Ok(())),
         }
     }
 
-    /// An idle connection ends, unless a request has just arrived.
+    /// A connection without a request ends, unless one has just arrived.
     fn last_chance(&mut self, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         match Pin::new(&mut self.inner).poll_read(context, buf) {

@@ -120,6 +120,16 @@ fn a_client_whose_request_arrives_is_not_evicted() {
 }
 
 #[test]
+fn a_new_client_whose_request_arrives_is_not_evicted() {
+    let site = Site::of(1);
+    let mut scene = site.connect();
+    assert_eq!(scene.read(), open(b""));
+    scene.send(GET);
+    let _newcomer = site.connect();
+    assert_eq!(scene.read(), open(GET));
+}
+
+#[test]
 fn what_connections_hold_is_counted_and_bounded() {
     let site = Site::of(10_000);
     let mut scenes: Vec<_> = (0..2200).map(|_| site.connect()).collect();
