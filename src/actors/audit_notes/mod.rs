@@ -1,7 +1,7 @@
 //! AuditNotes: audit events that are no change of the database: sign-ins of operators, and calls of
 //! the admin API that were denied or failed. A change writes its own event in its transaction.
 //!
-//! Strangers cause some of these events, so each kind has a budget ([`budget`]); the rest is
+//! Strangers cause some of these events, so each kind has a budget (`budget`); the rest is
 //! counted. A request only puts its event into memory. The actor writes once a second, so a crash
 //! loses the events of the last second.
 
