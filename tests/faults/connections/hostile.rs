@@ -192,10 +192,10 @@ impl Scene {
         let [served, repeated, failed] = [served, repeated, failed].map(AtomicUsize::into_inner);
         let mut latencies: Vec<Duration> = latencies.into_inner().unwrap();
         latencies.sort_unstable();
-        let (most, slowest) = (latencies[latencies.len() * 9 / 10], latencies[latencies.len() - 1]);
+        let (half, slowest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
         println!(
-            "{names:?}: {served} requests served, {repeated} repeated, {failed} failed, of new connections 90 % within \
-             {most:.1?} and all within {slowest:.1?}, {most_files} files"
+            "{names:?}: {served} requests served, {repeated} repeated, {failed} failed, half of the new connections \
+             within {half:.1?} and all within {slowest:.1?}, {most_files} files"
         );
         assert_eq!(
             failed, 0,
@@ -205,10 +205,11 @@ impl Scene {
             repeated <= served / 50,
             "{names:?}: {repeated} of {served} requests had to be repeated"
         );
-        // A busy machine may not run this process, or the server, for a while.
+        // A busy machine may not run this process, or the server, for a while. Those that are not served
+        // at all have failed above.
         assert!(
-            most < SERVED,
-            "{names:?}: a tenth of new connections was served after {most:.1?}"
+            half < SERVED,
+            "{names:?}: half of the new connections waited for {half:.1?}"
         );
         // Some stay free for what the server opens meanwhile.
         assert!(most_files < 1000, "{names:?}: {most_files} open files");
@@ -328,7 +329,7 @@ fn connections_to_the_public_listener_do_not_shut_operators_out() {
             })
             .collect();
         latencies.sort_unstable();
-        assert!(latencies[18] < SERVED, "{latencies:?}");
+        assert!(latencies[10] < SERVED, "{latencies:?}");
     });
 }
 
