@@ -202,7 +202,9 @@ impl Scene {
             "{names:?}: requests of ordinary clients, {served} others were served"
         );
         assert!(
-            repeated <= served / 50,
+            // A client repeats a request on a connection that closes at that moment (RFC 9110 §9.2.2). On a
+            // busy machine, some look idle that only had no processor time.
+            repeated <= served / 20,
             "{names:?}: {repeated} of {served} requests had to be repeated"
         );
         // A busy machine may not run this process, or the server, for a while. Those that are not served
