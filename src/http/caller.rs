@@ -162,8 +162,8 @@ impl ForwardedFor {
     fn note_ignored(&self, connected: IpAddr, headers: &HeaderMap) {
         let is_hint = self.proxies.is_empty() && !self.ignored.load(Ordering::Relaxed);
         if is_hint
-            && headers.contains_key(X_FORWARDED_FOR)
             && self.gateways.contains(connected)
+            && headers.contains_key(X_FORWARDED_FOR)
             && is_first(&self.ignored)
         {
             log::warn!(peer:% = connected; "x-forwarded-for ignored");

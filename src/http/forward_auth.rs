@@ -186,7 +186,9 @@ const UNREAD: [&str; 7] = [
 
 /// Rejects headers that may tell the service about another request than the one that is authorized.
 fn reject_unread_headers(headers: &HeaderMap) -> Result<(), &'static str> {
-    match UNREAD.iter().any(|name| headers.contains_key(*name)) {
+    // One pass over the names that are there: looking up seven costs a hash for each.
+    let is_unread = |name: &HeaderName| name.as_str().starts_with("x-") && UNREAD.contains(&name.as_str());
+    match headers.keys().any(is_unread) {
         true => Err("a header about the request must be removed by the gateway"),
         false => Ok(()),
     }
