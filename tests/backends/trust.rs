@@ -139,16 +139,19 @@ fn a_weaker_method_that_the_url_names_is_used_and_reported() {
 
 #[test]
 fn g8_a_parameter_that_libpq_rejects_is_not_quoted() {
-    for url in [
-        "postgres://localhost/m?sslmode=hunter2-hunter2",
-        "postgres://localhost/m?require_auth=hunter2-hunter2",
-        "postgres://localhost/m?keepalives_idle=hunter2-hunter2",
+    for (url, told) in [
+        ("postgres://localhost/m?sslmode=hunter2-hunter2", "value of sslmode"),
+        (
+            "postgres://localhost/m?require_auth=hunter2-hunter2",
+            "value of require_auth",
+        ),
+        ("postgres://localhost/m?keepalives_idle=hunter2-hunter2", "malformed"),
     ] {
         let line = testkit::program!()
             .with("MINTAGE_DATABASE_URL", url)
             .run(&["client", "list"]);
         assert!(
-            line.failed(1).contains("malformed") && !line.stderr.contains(PASSWORD),
+            line.failed(1).contains(told) && !line.stderr.contains(PASSWORD),
             "{line:?}"
         );
     }
