@@ -8,11 +8,13 @@
 //! It never changes the bytes: it only decides in which pieces, and when, they are delivered.
 
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -40,12 +42,21 @@ const HEAD_TOO_LARGE: &[u8] =
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Resets the connection when it is dropped.
     fn reset(&self);
+
+    /// Whether the kernel has input that was not read yet. `poll_read` may not know of it: the
+    /// runtime reads only after it was told of input, and a busy worker is told late.
+    fn has_input(&self) -> bool;
 }
 
 impl Transport for TcpStream {
     fn reset(&self) {
         // Without it, the connection is closed in the usual way.
         let _ = self.set_zero_linger();
+    }
+
+    fn has_input(&self) -> bool {
+        let peeked = SockRef::from(self).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_ok_and(|bytes| bytes > 0)
     }
 }
 
@@ -202,6 +213,10 @@ impl<S: Transport> GuardedStream<S> {
                 self.deliver_read(buf, before, false)
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if self.inner.has_input() => {
+                self.connection.goes_on();
+                Poll::Pending
+            }
             _ => {
                 // At once: a request that arrives between this read and a later close would be lost.
                 let _ = Pin::new(&mut self.inner).poll_shutdown(context);

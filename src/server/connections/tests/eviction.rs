@@ -1,5 +1,9 @@
 //! Which connections end for others.
 
+use std::io::Write;
+
+use tokio::net::TcpListener;
+
 use super::*;
 
 #[test]
@@ -117,6 +121,36 @@ fn a_client_whose_request_arrives_is_not_evicted() {
     scene.send(GET);
     let _newcomer = site.connect();
     assert_eq!(scene.read(), open(GET));
+}
+
+#[test]
+fn a_client_whose_request_has_arrived_unnoticed_is_not_evicted() {
+    let site = Site::of(1);
+    let mut scene = site.connect();
+    scene.serve();
+    scene.send(GET);
+    scene.peer.borrow_mut().is_unnoticed = true;
+    let _newcomer = site.connect();
+    assert_eq!(scene.read(), open(b""));
+    scene.peer.borrow_mut().is_unnoticed = false;
+    assert_eq!(scene.read(), open(GET));
+}
+
+#[tokio::test]
+async fn input_is_found_before_the_runtime_is_told_of_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let mut space = [0; 8];
+    let mut buf = ReadBuf::new(&mut space);
+    // The first attempt tells the runtime that there is nothing.
+    assert!(Pin::new(&mut stream).poll_read(&mut context, &mut buf).is_pending());
+    assert!(!stream.has_input());
+    peer.write_all(b"G").unwrap();
+    assert!(Pin::new(&mut stream).poll_read(&mut context, &mut buf).is_pending());
+    assert!(stream.has_input());
+    drop(peer);
 }
 
 #[test]

@@ -37,6 +37,8 @@ const KEEP_ALIVE: u64 = 60_000;
 struct Peer {
     sent: VecDeque<Vec<u8>>,
     closed: bool,
+    /// The runtime was not told yet of what it sent.
+    is_unnoticed: bool,
     /// How many bytes it still reads.
     reads: usize,
     read: Vec<u8>,
@@ -50,6 +52,9 @@ struct Memory(Rc<RefCell<Peer>>);
 impl AsyncRead for Memory {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut peer = self.0.borrow_mut();
+        if peer.is_unnoticed {
+            return Poll::Pending;
+        }
         let Some(mut piece) = peer.sent.pop_front() else {
             return if peer.closed {
                 Poll::Ready(Ok(()))
@@ -91,6 +96,10 @@ impl AsyncWrite for Memory {
 impl Transport for Memory {
     fn reset(&self) {
         self.0.borrow_mut().was_reset = true;
+    }
+
+    fn has_input(&self) -> bool {
+        !self.0.borrow().sent.is_empty()
     }
 }
 
