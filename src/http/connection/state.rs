@@ -280,6 +280,11 @@ impl Connection {
         self.blocked.get().is_some() || self.ending.get().is_some() || self.phase.get() == Phase::Draining
     }
 
+    /// Whether the connection was told to end for another, and has not closed yet.
+    pub fn is_evicted(&self) -> bool {
+        self.ending.get() == Some(Ending::Evicted)
+    }
+
     /// The connection goes on: a request arrived just in time.
     pub fn goes_on(&self) {
         self.ending.set(None);

@@ -187,10 +187,10 @@ impl Limits {
         self.open.load(Ordering::Relaxed).saturating_sub(self.max + closing)
     }
 
-    /// Counts a connection that was told to close, so that others can come.
-    pub fn evicts(&self) {
-        self.evicting.fetch_add(1, Ordering::Relaxed);
-        self.own.evicted.fetch_add(1, Ordering::Relaxed);
+    /// Corrects how many evicted connections of a worker have not closed yet.
+    pub fn evicting(&self, before: usize, now: usize) {
+        self.evicting.fetch_add(now, Ordering::Relaxed);
+        self.evicting.fetch_sub(before, Ordering::Relaxed);
     }
 
     /// Counts a connection that the server has closed.
@@ -198,7 +198,7 @@ impl Limits {
         self.counts.ended(ending);
         match ending {
             Ending::Evicted => {
-                self.evicting.fetch_sub(1, Ordering::Relaxed);
+                self.own.evicted.fetch_add(1, Ordering::Relaxed);
             }
             Ending::Memory => {
                 self.own.memory.fetch_add(1, Ordering::Relaxed);

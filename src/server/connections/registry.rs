@@ -39,6 +39,9 @@ pub struct WorkerConnections {
     candidates: RefCell<VecDeque<(Rc<Connection>, u64)>>,
     /// How many were idle at the last sweep.
     idle: Cell<usize>,
+    /// How many were evicted and have not closed yet. One whose request arrives just in time goes
+    /// on, so each sweep counts again.
+    evicting: Cell<usize>,
     turns: Turns,
 }
 
@@ -60,6 +63,7 @@ impl WorkerConnections {
             open: RefCell::default(),
             candidates: RefCell::default(),
             idle: Cell::default(),
+            evicting: Cell::default(),
             turns: Turns::default(),
         })
     }
@@ -78,6 +82,9 @@ impl WorkerConnections {
 
     /// Removes a connection.
     pub fn remove(&self, connection: &Connection) {
+        if connection.is_evicted() {
+            self.set_evicting(self.evicting.get().saturating_sub(1));
+        }
         if let Some(ending) = connection.close() {
             self.limits.ended(ending);
         }
@@ -87,6 +94,10 @@ impl WorkerConnections {
         if let Some(moved) = open.get(slot) {
             moved.slot.set(slot);
         }
+    }
+
+    fn set_evicting(&self, now: usize) {
+        self.limits.evicting(self.evicting.replace(now), now);
     }
 
     /// Ends connections until no more than the bound remain, as far as there are any to end.
@@ -105,7 +116,7 @@ impl WorkerConnections {
             while let Some((connection, change)) = candidates.pop_front() {
                 if connection.change() == change && connection.evictable().is_some() {
                     connection.end(Ending::Evicted);
-                    self.limits.evicts();
+                    self.set_evicting(self.evicting.get() + 1);
                     return true;
                 }
             }
@@ -165,9 +176,10 @@ impl WorkerConnections {
     /// that was accepted at once, none could be evicted when the next was admitted.
     pub(super) fn sweep_at(&self, now: u64) {
         self.context.set_now(now);
-        let mut idle = 0;
+        let (mut idle, mut evicting) = (0, 0);
         for connection in &*self.open.borrow() {
             idle += usize::from(connection.is_idle());
+            evicting += usize::from(connection.is_evicted());
             if let Some(ending) = connection.overdue(&self.deadlines) {
                 connection.end(ending);
             }
@@ -175,6 +187,7 @@ impl WorkerConnections {
         let counts = self.limits.counts();
         counts.idle.fetch_add(idle, Ordering::Relaxed);
         counts.idle.fetch_sub(self.idle.replace(idle), Ordering::Relaxed);
+        self.set_evicting(evicting);
         self.evict_excess();
     }
 

@@ -136,6 +136,20 @@ fn a_client_whose_request_has_arrived_unnoticed_is_not_evicted() {
     assert_eq!(scene.read(), open(GET));
 }
 
+#[test]
+fn one_that_goes_on_does_not_take_the_place_of_another() {
+    let site = Site::of(1);
+    let mut scene = site.connect();
+    scene.serve();
+    scene.send(GET);
+    let mut newcomer = site.connect();
+    assert_eq!(scene.read(), open(GET));
+    newcomer.read();
+    scene.begins(Announced::Nothing);
+    site.worker.sweep_at(100);
+    assert_eq!(newcomer.read(), ended(b""), "two are open, and the bound is one");
+}
+
 #[tokio::test]
 async fn input_is_found_before_the_runtime_is_told_of_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
