@@ -138,7 +138,7 @@ fn re_encrypt(context: &Context, arguments: &ReEncrypt) -> Result<(), Failure> {
     let (clock, by) = (&context.clock, context.principal());
     let done = context.with_database(|conn| key_reencryption::re_encrypt(conn, clock, &by, &old, &new))?;
     if arguments.json {
-        print_json(&json!({ "re_encrypted": done.kids, "rejected": done.rejected }));
+        print_json(&json!({ "re_encrypted": done.kids, "attested": done.attested, "rejected": done.rejected }));
         return Ok(());
     }
     if done.kids.is_empty() {
@@ -147,6 +147,9 @@ fn re_encrypt(context: &Context, arguments: &ReEncrypt) -> Result<(), Failure> {
     }
     for kid in &done.kids {
         print(&format!("re-encrypted {kid}"));
+    }
+    for kid in &done.attested {
+        print(&format!("attested {kid}"));
     }
     for kid in &done.rejected {
         print(&format!("rejected {}", kid.escape_debug()));
