@@ -457,7 +457,7 @@ fn keys_of_this_version_that_lost_all_attestations_are_not_attested_again(store:
     assert!(store.texts(attested).is_empty());
 }
 
-/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anybody
+/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anyone
 /// sign.
 fn an_attestation_never_becomes_a_private_key(store: Store) {
     // PostgreSQL has no text with a zero byte.
