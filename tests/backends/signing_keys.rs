@@ -457,7 +457,7 @@ fn keys_of_this_version_that_lost_all_attestations_are_not_attested_again(store:
     assert!(store.texts(attested).is_empty());
 }
 
-/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anybody
+/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anyone
 /// sign.
 fn an_attestation_never_becomes_a_private_key(store: Store) {
     // PostgreSQL has no text with a zero byte.
@@ -490,8 +490,8 @@ fn keys_are_re_encrypted_once(store: Store) {
     let (before, change) = (checked(&store).believed, store.run(changes::last));
     let done = re_encrypted(&store, &old, &new).unwrap();
     assert_eq!(
-        (done.kids.len(), done.rejected.as_slice()),
-        (4, &["kid of HS256".to_owned()][..])
+        (done.kids.len(), done.attested.len(), done.rejected.as_slice()),
+        (4, 0, &["kid of HS256".to_owned()][..])
     );
     assert_eq!(announced(&store, change), [(change + 1, Change::Keys)]);
     let events = || store.texts("SELECT action || ' ' || subject AS value FROM audit WHERE action LIKE 'key.%'");
@@ -514,7 +514,11 @@ fn keys_of_0_1_are_re_encrypted(store: Store) {
     let before = checked(&store).believed;
     for new in [encryption_key(), another_encryption_key()] {
         as_by_0_1(&store);
-        assert_eq!(re_encrypted(&store, &encryption_key(), &new).unwrap().kids.len(), 5);
+        let done = re_encrypted(&store, &encryption_key(), &new).unwrap();
+        assert_eq!((done.kids.len(), &done.attested), (5, &done.kids));
+        let details = store.texts("SELECT detail AS value FROM audit WHERE action = 'key.re_encrypt' ORDER BY id");
+        let expected = serde_json::json!({ "attested": done.attested, "rejected": [] });
+        assert_eq!(details.last(), Some(&expected.to_string()));
         let stored = store.run(|conn| signing_keys::list(conn, Some(&new)));
         assert_eq!(stored.keys.iter().map(KeyRecord::from).collect::<Vec<_>>(), before);
         let is_new = |key: &StoredKey| new.is_of_this_version(&key.kid, &key.private);
