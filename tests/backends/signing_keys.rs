@@ -548,12 +548,12 @@ fn a_failed_re_encryption_changes_nothing(store: Store) {
     assert!(error(&wrong, &third).contains("were not encrypted with the old key"));
 }
 
-fn a_rotation_attests_what_it_writes(store: Store) {
-    let store = protected(store);
+/// Publishes the encrypted key `new` for ES256: active from 40 on, its predecessor until 90.
+fn rotate_encrypted(store: &Store) -> Rotated {
     let clock = Clock::mock(UnixMillis(25));
     let mut new = new_key("new", Alg::Es256);
     new.encrypted = true;
-    let rotated = store.run(|conn| {
+    store.run(|conn| {
         let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
         signing_keys::rotate(
             conn,
@@ -563,7 +563,12 @@ fn a_rotation_attests_what_it_writes(store: Store) {
             Some(&encryption_key()),
             decide,
         )
-    });
+    })
+}
+
+fn a_rotation_attests_what_it_writes(store: Store) {
+    let store = protected(store);
+    let rotated = rotate_encrypted(&store);
     let checked = checked(&store);
     assert_eq!((&checked.believed, checked.findings.len()), (&rotated.keys, 0));
     assert_eq!(record(&checked.believed, "new").activates_at, UnixMillis(40));
@@ -582,20 +587,7 @@ fn a_rotation_repairs_altered_rows(store: Store) {
             WHERE alg = 'ES256'",
     );
     assert_eq!(checked(&store).findings, [finding("kid of ES256", Reason::Altered)]);
-    let clock = Clock::mock(UnixMillis(25));
-    let mut new = new_key("new", Alg::Es256);
-    new.encrypted = true;
-    store.run(|conn| {
-        let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
-        signing_keys::rotate(
-            conn,
-            &clock,
-            &testkit::sample::operator(),
-            vec![new],
-            Some(&encryption_key()),
-            decide,
-        )
-    });
+    rotate_encrypted(&store);
     let mut expected = record(&before, "kid of ES256").clone();
     expected.retires_at = Some(UnixMillis(90));
     let after = checked(&store);
