@@ -35,7 +35,7 @@ pub struct ClientFields {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub default_scope: Option<Option<String>>,
-    /// The audiences that the client may request with `resource`.
+    /// The audiences that the client may request with `resource` or `audience`.
     #[schema(schema_with = audiences_schema)]
     pub audiences: Option<Vec<String>>,
     /// The audiences whose tokens the client may introspect.
@@ -144,10 +144,10 @@ impl ClientFields {
         changed.enabled = self.enabled.unwrap_or(client.enabled);
         self.apply_scopes(client, &mut changed)?;
         if let Some(audiences) = &self.audiences {
-            changed.audiences = uris("audiences", audiences)?;
+            changed.audiences = list("audiences", audiences)?;
         }
         if let Some(audiences) = &self.introspection_audiences {
-            changed.introspection_audiences = uris("introspection_audiences", audiences)?;
+            changed.introspection_audiences = list("introspection_audiences", audiences)?;
         }
         if let Some(methods) = &self.auth_methods {
             changed.auth_methods = auth_methods(methods)?;
@@ -213,34 +213,35 @@ fn parse_scope(member: &'static str, text: &str) -> Result<Scope, MalformedClien
     })
 }
 
-fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, MalformedClient> {
-    const MUST_BE: &str = "at most 100 absolute URIs without fragment, each at most 512 bytes, together at most 8000";
+fn list(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, MalformedClient> {
+    const MUST_BE: &str =
+        "at most 100 texts of printable ASCII without spaces, each at most 512 bytes, together at most 8000";
     let bytes: usize = texts.iter().map(String::len).sum();
-    let ok = texts.len() <= MAX_AUDIENCES && bytes <= MAX_AUDIENCES_BYTES && texts.iter().all(|uri| is_audience(uri));
+    let ok = texts.len() <= MAX_AUDIENCES && bytes <= MAX_AUDIENCES_BYTES && texts.iter().all(|text| is_audience(text));
     require(member, MUST_BE, ok)?;
-    let mut uris: Vec<Arc<str>> = Vec::new();
-    for uri in texts {
-        if !uris.iter().any(|other| **other == **uri) {
-            uris.push(uri.as_str().into());
+    let mut audiences: Vec<Arc<str>> = Vec::new();
+    for text in texts {
+        if !audiences.iter().any(|other| **other == **text) {
+            audiences.push(text.as_str().into());
         }
     }
-    Ok(uris)
+    Ok(audiences)
 }
 
 fn audiences_schema() -> Array {
-    uris_schema("The audiences that the client may request with `resource`.")
+    list_schema("The audiences that the client may request with `resource` or `audience`.")
 }
 
 fn introspection_audiences_schema() -> Array {
-    uris_schema("The audiences whose tokens the client may introspect.")
+    list_schema("The audiences whose tokens the client may introspect.")
 }
 
-fn uris_schema(description: &str) -> Array {
+fn list_schema(description: &str) -> Array {
     let nullable = SchemaType::from_iter([Type::Array, Type::Null]);
-    let mut uris = Array::new(audience_schema());
-    (uris.schema_type, uris.max_items) = (nullable, Some(MAX_AUDIENCES));
-    uris.description = Some(description.to_owned());
-    uris
+    let mut list = Array::new(audience_schema());
+    (list.schema_type, list.max_items) = (nullable, Some(MAX_AUDIENCES));
+    list.description = Some(description.to_owned());
+    list
 }
 
 fn auth_methods(texts: &[String]) -> Result<Vec<AuthMethod>, MalformedClient> {
@@ -337,11 +338,8 @@ mod tests {
             (r#"{"default_scope": "a mintage:admin"}"#, "default_scope"),
             (r#"{"scope": "a mintage:later"}"#, "scope"),
             (r#"{"scope": "mintage:ADMIN"}"#, "scope"),
-            (r#"{"audiences": ["orders"]}"#, "audiences"),
-            (
-                r#"{"introspection_audiences": ["https://a#b"]}"#,
-                "introspection_audiences",
-            ),
+            (r#"{"audiences": ["the orders"]}"#, "audiences"),
+            (r#"{"introspection_audiences": [""]}"#, "introspection_audiences"),
             (r#"{"auth_methods": ["none"]}"#, "auth_methods"),
             (r#"{"ttl_seconds": 0}"#, "ttl_seconds"),
             (r#"{"ttl_seconds": 2592001}"#, "ttl_seconds"),

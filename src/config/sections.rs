@@ -234,7 +234,7 @@ pub struct Token {
     pub ttl: Duration,
     /// Signing algorithm.
     pub alg: String,
-    /// The `aud` if the request has no `resource`; empty for the issuer.
+    /// The `aud` if the request has no `resource` and no `audience`; empty for the issuer.
     pub audience: String,
     /// Maximum lifetime of a one-time token.
     pub one_time_ttl: Duration,

@@ -11,9 +11,10 @@ use super::locality::is_loopback;
 use super::{Config, ConfigError, Duration};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
+use crate::oauth::bounds::MAX_AUDIENCE;
 use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::resource::is_audience;
+use crate::oauth::resource::{is_absolute_uri, is_audience};
 
 /// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
@@ -174,7 +175,7 @@ impl Config {
         let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer \
+            "empty, or printable ASCII without spaces, at most 512 bytes, but not the audience of /admin (the issuer \
              followed by /admin)",
             token.audience.is_empty() || audience_ok,
         )
@@ -287,7 +288,7 @@ fn is_issuer(text: &str) -> bool {
     let loopback = is_loopback(host.trim_start_matches('[').trim_end_matches(']'));
     let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
     let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
-    scheme_ok && bare && is_audience(text)
+    scheme_ok && bare && text.len() <= MAX_AUDIENCE && is_absolute_uri(text)
 }
 
 fn is_database_url(text: &str) -> bool {
@@ -410,6 +411,10 @@ mod tests {
             c.token.audience = "https://issuer/admin".into();
         };
         assert!(error_of(for_admin).starts_with("token.audience"));
+        assert!(error_of(|c| c.token.audience = "the broker".into()).starts_with("token.audience"));
+        let mut broker = Config::default();
+        broker.token.audience = "rabbitmq".into();
+        broker.validate().unwrap();
         assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(

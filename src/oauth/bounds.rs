@@ -30,7 +30,8 @@ pub const MAX_AUDIENCES: usize = 100;
 /// Maximum length of one list of audiences in all. Every worker's cache holds the lists.
 pub const MAX_AUDIENCES_BYTES: usize = 8000;
 
-/// Maximum number of `resource` parameters in one request. Each becomes an audience of the token.
+/// Maximum number of `resource` and `audience` parameters in one request. Each becomes an audience of
+/// the token.
 pub const MAX_RESOURCES: usize = 16;
 
 /// Maximum length of a presented token. A longer token is rejected before it is decoded
@@ -55,7 +56,7 @@ pub const MAX_ADMIN_DOCUMENT: usize = 64 << 10;
 /// Percent-encoding triples the length.
 const ENCODED: usize = 3;
 
-/// The names of all parameters of a form, with `=` and `&`; several `resource=` among them.
+/// The names of all parameters of a form, with `=` and `&`; several `resource=` or `audience=` among them.
 const FORM_NAMES: usize = 100 + MAX_RESOURCES * "&resource=".len();
 
 const FORM_CREDENTIALS: usize = ENCODED * (MAX_CLIENT_ID + MAX_SECRET);
@@ -63,7 +64,7 @@ const FORM_CREDENTIALS: usize = ENCODED * (MAX_CLIENT_ID + MAX_SECRET);
 /// The claims of the longest token. A scope and audiences that fit into a token are part of them.
 const MAX_CLAIMS: usize = MAX_ISSUED_TOKEN / 4 * 3;
 
-/// A list of audiences as JSON, with each `/` written as `\/`, quotes and commas.
+/// A list of audiences as JSON, with each `/`, `"` and `\` escaped, quotes and commas.
 const JSON_AUDIENCES: usize = 2 * MAX_AUDIENCES_BYTES + 3 * MAX_AUDIENCES;
 
 /// The largest client as JSON: `/` as `\/` and each character of the name as two `\u` escapes.

@@ -110,8 +110,8 @@ pub struct Client {
     pub scope: Scope,
     /// The scope granted if the request has no `scope`.
     pub default_scope: Scope,
-    /// The audiences that the client may request as `resource` (RFC 8707), in addition to the
-    /// default audience.
+    /// The audiences that the client may request as `resource` (RFC 8707) or `audience`, in addition
+    /// to the default audience.
     pub audiences: Vec<Arc<str>>,
     /// The introspection audiences: the client may introspect tokens for any of these.
     pub introspection_audiences: Vec<Arc<str>>,

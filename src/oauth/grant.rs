@@ -8,7 +8,7 @@ use super::claims::{AccessTokenClaims, Audience};
 use super::client::Client;
 use super::duty::is_reserved;
 use super::error::OAuthError;
-use super::request::{GrantType, TokenRequest};
+use super::request::{GrantType, Target, TokenRequest};
 use super::resource::is_absolute_uri;
 use super::scope::Scope;
 use super::token_id::TokenId;
@@ -19,7 +19,7 @@ use crate::time::UnixMillis;
 pub struct TokenPolicy {
     /// The `iss` claim.
     pub issuer: Arc<str>,
-    /// The `aud` claim if the request has no `resource`.
+    /// The `aud` claim if the request has no `resource` and no `audience`.
     pub audience: Arc<str>,
     /// The `aud` claim of a token with reserved scopes, which is for `/admin` and nothing else.
     pub admin_audience: Arc<str>,
@@ -34,6 +34,8 @@ pub struct TokenPolicy {
 const NOT_NAMEABLE: OAuthError =
     OAuthError::InvalidTarget("the resource is not an absolute URI that the client may name");
 
+const NOT_AN_AUDIENCE: OAuthError = OAuthError::InvalidTarget("the audience is not one that the client may name");
+
 const NOT_FOR_ADMIN: OAuthError =
     OAuthError::InvalidTarget("scopes that begin with mintage: are for the audience of /admin only");
 
@@ -41,7 +43,7 @@ const NOT_FOR_ADMIN: OAuthError =
 ///
 /// # Errors
 /// Checked in this order: the grant type (RFC 6749 §5.2), then scope and whether its parts may be in
-/// one token, then resource (RFC 8707 §2).
+/// one token, then resource (RFC 8707 §2) and audience.
 pub fn client_credentials(
     client: &Client,
     request: &TokenRequest,
@@ -60,8 +62,8 @@ pub fn client_credentials(
     }
     let Granted { scope, for_admin } = granted_scope(client, request.scope.as_deref())?;
     let aud = match for_admin {
-        true => admin_audience(&request.resources, policy)?,
-        false => audience(client, &request.resources, policy)?,
+        true => admin_audience(&request.targets, policy)?,
+        false => audience(client, &request.targets, policy)?,
     };
     let mut ttl = client.ttl_seconds.unwrap_or(policy.ttl_seconds);
     if request.one_time {
@@ -126,25 +128,29 @@ fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Granted, OA
 }
 
 /// A token for an API could be replayed at `/admin` by that API, so it is never for both.
-fn admin_audience(resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
-    if resources.iter().any(|resource| **resource != *policy.admin_audience) {
+fn admin_audience(targets: &[Target], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+    if targets.iter().any(|target| *target.as_str() != *policy.admin_audience) {
         return Err(NOT_FOR_ADMIN);
     }
     Ok(Audience::One(policy.admin_audience.clone()))
 }
 
-fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+fn audience(client: &Client, targets: &[Target], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
     let mut named: Vec<Arc<str>> = Vec::new();
-    for resource in resources {
+    for target in targets {
+        let (text, is_well_formed, rejection) = match target {
+            Target::Resource(text) => (text.as_str(), is_absolute_uri(text), NOT_NAMEABLE),
+            Target::Audience(text) => (text.as_str(), true, NOT_AN_AUDIENCE),
+        };
         let allowed = client
             .audiences
             .iter()
-            .find(|audience| ***audience == **resource)
-            .or_else(|| (*policy.audience == **resource).then_some(&policy.audience));
+            .find(|audience| ***audience == *text)
+            .or_else(|| (*policy.audience == *text).then_some(&policy.audience));
         // The audience of `/admin` is only for reserved scopes, even if the client has it as its own.
-        let is_allowed = is_absolute_uri(resource) && **resource != *policy.admin_audience;
+        let is_allowed = is_well_formed && *text != *policy.admin_audience;
         let Some(audience) = allowed.filter(|_| is_allowed) else {
-            return Err(NOT_NAMEABLE);
+            return Err(rejection);
         };
         if !named.contains(audience) {
             named.push(audience.clone());
@@ -160,7 +166,7 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
 /// The error for claims that do not fit into a token (docs/protocol.md#p21). Nothing is left out to
 /// make them fit: a client never gets less than it asked for without noticing.
 pub fn too_long(request: &TokenRequest) -> OAuthError {
-    match request.resources.is_empty() {
+    match request.targets.is_empty() {
         true => OAuthError::InvalidScope("the token would be too long: ask for fewer scopes"),
         false => OAuthError::InvalidTarget("the token would be too long: name fewer resources"),
     }
@@ -311,6 +317,33 @@ mod tests {
             let rejected = aud(&format!("&resource={other}"));
             assert!(matches!(rejected, Err(OAuthError::InvalidTarget(_))), "{other}");
         }
+    }
+
+    #[test]
+    fn p107_an_audience_means_what_a_resource_means_and_need_not_be_a_uri() {
+        let client = Client {
+            audiences: vec!["https://orders".into(), "rabbitmq".into()],
+            ..client()
+        };
+        let aud = |form: &str| ask(&client, &format!("grant_type=client_credentials{form}")).map(|claims| claims.aud);
+        let many = |all: &[&str]| Ok(Audience::Many(all.iter().map(|one| (*one).into()).collect()));
+        assert_eq!(aud("&audience=rabbitmq"), Ok(Audience::One("rabbitmq".into())));
+        assert_eq!(
+            aud("&audience=https://issuer"),
+            Ok(Audience::One("https://issuer".into()))
+        );
+        assert_eq!(
+            aud("&audience=rabbitmq&resource=https://orders&audience=https://orders"),
+            many(&["rabbitmq", "https://orders"])
+        );
+        assert_eq!(
+            aud("&audience=https://orders+rabbitmq"),
+            many(&["https://orders", "rabbitmq"])
+        );
+        assert_eq!(aud("&audience=kafka"), Err(NOT_AN_AUDIENCE));
+        assert_eq!(aud("&audience=rabbitmq&audience=kafka"), Err(NOT_AN_AUDIENCE));
+        assert_eq!(aud("&resource=rabbitmq"), Err(NOT_NAMEABLE));
+        assert_eq!(aud("&audience=https://issuer/admin"), Err(NOT_AN_AUDIENCE));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use crate::config::Duration;
 /// The flags that create and update have in common.
 #[derive(clap::Args, Default)]
 pub struct Rest {
-    /// Audience that the client may request with `resource`; repeatable
-    #[arg(long = "audience", value_name = "URI")]
+    /// Audience that the client may request with `resource` or `audience`; repeatable
+    #[arg(long = "audience", value_name = "AUDIENCE")]
     pub audiences: Vec<String>,
     /// Audience whose tokens the client may introspect; repeatable
-    #[arg(long = "introspection-audience", value_name = "URI")]
+    #[arg(long = "introspection-audience", value_name = "AUDIENCE")]
     pub introspection_audiences: Vec<String>,
     /// Authentication method: client_secret_basic or client_secret_post; repeatable [default: both]
     #[arg(long = "auth-method", value_name = "METHOD")]

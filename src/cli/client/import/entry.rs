@@ -317,7 +317,9 @@ mod tests {
                 "rights on this server",
             ),
             (
-                entry("a", |machine| machine.fields.audiences = Some(vec!["orders".into()])),
+                entry("a", |machine| {
+                    machine.fields.audiences = Some(vec!["the orders".into()])
+                }),
                 "audiences must be",
             ),
             (
