@@ -1,6 +1,7 @@
 //! The members of a client that an operator can set, in the admin API and on the command line.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
@@ -9,9 +10,11 @@ use utoipa::openapi::schema::{Array, SchemaType, Type};
 
 use crate::oauth::bounds::{MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_NAME, MAX_SCOPE};
 use crate::oauth::client::{AuthMethod, Client, ClientId, TTL_SECONDS};
+use crate::oauth::custom_claims::GivenClaims;
 use crate::oauth::duty::{Duty, RESERVED_PREFIX, is_reserved};
 use crate::oauth::resource::{audience_schema, is_audience};
 use crate::oauth::scope::Scope;
+use crate::oauth::token_form::TokenOptions;
 use crate::time::UnixMillis;
 
 /// Members of a client. An omitted one keeps its value, or gets its default in a new client.
@@ -52,6 +55,22 @@ pub struct ClientFields {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     pub alg: Option<Option<String>>,
+    /// The audience of a token whose request names none; `null`: `token.audience`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^[!-~]+$", max_length = 512)]
+    pub default_audience: Option<Option<String>>,
+    /// Custom claims of its tokens; `null` or `{}`: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Object>)]
+    pub claims: Option<Option<GivenClaims>>,
+    /// `scp`: tokens have the scope as an array `scp` as well; `null`: `token.scope_claim`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^(scope|scp)$")]
+    pub scope_claim: Option<Option<String>>,
+    /// The `typ` in the header of its tokens; `null`: `token.typ`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^(at\\+jwt|JWT)$")]
+    pub typ: Option<Option<String>>,
 }
 
 /// Distinguishes `null` from an omitted member.
@@ -118,6 +137,7 @@ impl ClientFields {
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
+            token: TokenOptions::default(),
             secrets: Vec::new(),
             created_at: now,
             updated_at: now,
@@ -164,8 +184,37 @@ impl ClientFields {
                 must_be: "one of ES256, EdDSA, RS256, PS256, HS256",
             })?;
         }
+        self.apply_token_options(&mut changed.token)?;
         changed.updated_at = UnixMillis(now.0.max(client.updated_at.0 + 1));
         Ok(changed)
+    }
+
+    fn apply_token_options(&self, options: &mut TokenOptions) -> Result<(), MalformedClient> {
+        if let Some(audience) = &self.default_audience {
+            let ok = audience.as_deref().is_none_or(is_audience);
+            require(
+                "default_audience",
+                "1 to 512 printable ASCII characters without spaces",
+                ok,
+            )?;
+            options.default_audience = audience.as_deref().map(Arc::from);
+        }
+        if let Some(claims) = &self.claims {
+            options.claims = match claims.clone() {
+                Some(GivenClaims(claims)) => claims.map_err(|malformed| MalformedClient {
+                    member: "claims",
+                    must_be: malformed.must_be(),
+                })?,
+                None => None,
+            };
+        }
+        if let Some(name) = &self.scope_claim {
+            options.scope_claim = named("scope_claim", name.as_deref())?;
+        }
+        if let Some(name) = &self.typ {
+            options.typ = named("typ", name.as_deref())?;
+        }
+        Ok(())
     }
 
     fn apply_scopes(&self, client: &Client, changed: &mut Client) -> Result<(), MalformedClient> {
@@ -198,6 +247,14 @@ fn require(member: &'static str, must_be: &'static str, ok: bool) -> Result<(), 
         true => Ok(()),
         false => Err(MalformedClient { member, must_be }),
     }
+}
+
+fn named<T: FromStr<Err = &'static str>>(
+    member: &'static str,
+    name: Option<&str>,
+) -> Result<Option<T>, MalformedClient> {
+    let parsed = name.map(str::parse).transpose();
+    parsed.map_err(|must_be| MalformedClient { member, must_be })
 }
 
 fn parse_scope(member: &'static str, text: &str) -> Result<Scope, MalformedClient> {
@@ -303,6 +360,24 @@ mod tests {
     }
 
     #[test]
+    fn p108_token_options_are_set_and_unset() {
+        const OPTIONS: &str =
+            r#"{"default_audience": "kafka", "claims": {"roles": ["x"]}, "scope_claim": "scp", "typ": "JWT"}"#;
+        let set = changed(OPTIONS).unwrap();
+        assert_eq!(set.token.claims.as_ref().unwrap().object(), r#"{"roles":["x"]}"#);
+        assert_eq!(set.token.default_audience.as_deref(), Some("kafka"));
+        for unset in [
+            r#"{"default_audience": null, "claims": null, "scope_claim": null, "typ": null}"#,
+            r#"{"default_audience": null, "claims": {}, "scope_claim": null, "typ": null}"#,
+        ] {
+            let fields: ClientFields = serde_json::from_str(unset).unwrap();
+            assert_eq!(fields.applied_to(&set, NOW).unwrap().token, TokenOptions::default());
+        }
+        let other: ClientFields = serde_json::from_str(r#"{"enabled": false}"#).unwrap();
+        assert_eq!(other.applied_to(&set, NOW).unwrap().token, set.token);
+    }
+
+    #[test]
     fn an_unset_default_scope_follows_the_scope() {
         assert_eq!(changed(r#"{"scope": "a c"}"#).unwrap().default_scope.as_str(), "a c");
     }
@@ -344,6 +419,12 @@ mod tests {
             (r#"{"ttl_seconds": 0}"#, "ttl_seconds"),
             (r#"{"ttl_seconds": 2592001}"#, "ttl_seconds"),
             (r#"{"alg": "none"}"#, "alg"),
+            (r#"{"default_audience": ""}"#, "default_audience"),
+            (r#"{"default_audience": "a b"}"#, "default_audience"),
+            (r#"{"claims": []}"#, "claims"),
+            (r#"{"claims": {"aud": "x"}}"#, "claims"),
+            (r#"{"scope_claim": "scopes"}"#, "scope_claim"),
+            (r#"{"typ": "jwt"}"#, "typ"),
         ] {
             assert_eq!(changed(json).unwrap_err().member, member, "{json}");
         }

@@ -15,6 +15,7 @@ use crate::oauth::bounds::MAX_AUDIENCE;
 use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
 use crate::oauth::resource::{is_absolute_uri, is_audience};
+use crate::oauth::token_form::{ScopeClaim, TokenType};
 
 /// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
@@ -172,6 +173,12 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
+        for (key, rule) in [
+            ("token.scope_claim", token.scope_claim.parse::<ScopeClaim>().err()),
+            ("token.typ", token.typ.parse::<TokenType>().err()),
+        ] {
+            require(key, rule.unwrap_or_default(), rule.is_none())?;
+        }
         let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
@@ -406,6 +413,11 @@ mod tests {
         };
         assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
         assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        assert_eq!(
+            error_of(|c| c.token.typ = "jwt".into()),
+            "token.typ must be at+jwt or JWT"
+        );
+        assert!(error_of(|c| c.token.scope_claim = "list".into()).starts_with("token.scope_claim must be scope"));
         let for_admin = |c: &mut Config| {
             c.server.issuer = "https://issuer/".into();
             c.token.audience = "https://issuer/admin".into();

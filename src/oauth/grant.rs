@@ -11,6 +11,7 @@ use super::error::OAuthError;
 use super::request::{GrantType, Target, TokenRequest};
 use super::resource::is_absolute_uri;
 use super::scope::Scope;
+use super::token_form::{ScopeClaim, TokenForm, TokenType};
 use super::token_id::TokenId;
 use crate::time::UnixMillis;
 
@@ -29,12 +30,19 @@ pub struct TokenPolicy {
     pub one_time_ttl_seconds: i64,
     /// Signing algorithm, unless the client has its own.
     pub alg: Alg,
+    /// The claims for the scope, unless the client has its own.
+    pub scope_claim: ScopeClaim,
+    /// The type of a token, unless the client has its own.
+    pub typ: TokenType,
 }
 
 const NOT_NAMEABLE: OAuthError =
     OAuthError::InvalidTarget("the resource is not an absolute URI that the client may name");
 
 const NOT_AN_AUDIENCE: OAuthError = OAuthError::InvalidTarget("the audience is not one that the client may name");
+
+const DEFAULT_FOR_ADMIN: OAuthError =
+    OAuthError::InvalidTarget("the default audience of the client is that of /admin, name another");
 
 const NOT_FOR_ADMIN: OAuthError =
     OAuthError::InvalidTarget("scopes that begin with mintage: are for the audience of /admin only");
@@ -81,6 +89,11 @@ pub fn client_credentials(
         jti,
         one_time: request.one_time,
         secret_id: None,
+        form: TokenForm {
+            custom: client.token.claims.clone(),
+            scope_claim: client.token.scope_claim.unwrap_or(policy.scope_claim),
+            typ: client.token.typ.unwrap_or(policy.typ),
+        },
     })
 }
 
@@ -136,6 +149,7 @@ fn admin_audience(targets: &[Target], policy: &TokenPolicy) -> Result<Audience, 
 }
 
 fn audience(client: &Client, targets: &[Target], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+    let default = client.token.default_audience.as_ref().unwrap_or(&policy.audience);
     let mut named: Vec<Arc<str>> = Vec::new();
     for target in targets {
         let (text, is_well_formed, rejection) = match target {
@@ -146,7 +160,7 @@ fn audience(client: &Client, targets: &[Target], policy: &TokenPolicy) -> Result
             .audiences
             .iter()
             .find(|audience| ***audience == *text)
-            .or_else(|| (*policy.audience == *text).then_some(&policy.audience));
+            .or_else(|| (**default == *text).then_some(default));
         // The audience of `/admin` is only for reserved scopes, even if the client has it as its own.
         let is_allowed = is_well_formed && *text != *policy.admin_audience;
         let Some(audience) = allowed.filter(|_| is_allowed) else {
@@ -157,7 +171,9 @@ fn audience(client: &Client, targets: &[Target], policy: &TokenPolicy) -> Result
         }
     }
     Ok(match named.len() {
-        0 => Audience::One(policy.audience.clone()),
+        // The configuration rejects this for all clients.
+        0 if **default == *policy.admin_audience => return Err(DEFAULT_FOR_ADMIN),
+        0 => Audience::One(default.clone()),
         1 => Audience::One(named.remove(0)),
         _ => Audience::Many(named),
     })
@@ -176,6 +192,8 @@ pub fn too_long(request: &TokenRequest) -> OAuthError {
 mod tests {
     use super::*;
     use crate::oauth::client::{AuthMethod, ClientId};
+    use crate::oauth::custom_claims::CustomClaims;
+    use crate::oauth::token_form::TokenOptions;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_999);
 
@@ -191,6 +209,7 @@ mod tests {
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
+            token: TokenOptions::default(),
             secrets: vec![],
             created_at: NOW,
             updated_at: NOW,
@@ -205,6 +224,8 @@ mod tests {
             ttl_seconds: 3600,
             one_time_ttl_seconds: 120,
             alg: Alg::Es256,
+            scope_claim: ScopeClaim::Scope,
+            typ: TokenType::AccessToken,
         }
     }
 
@@ -344,6 +365,51 @@ mod tests {
         assert_eq!(aud("&audience=rabbitmq&audience=kafka"), Err(NOT_AN_AUDIENCE));
         assert_eq!(aud("&resource=rabbitmq"), Err(NOT_NAMEABLE));
         assert_eq!(aud("&audience=https://issuer/admin"), Err(NOT_AN_AUDIENCE));
+    }
+
+    fn with_options(token: TokenOptions) -> Client {
+        Client { token, ..client() }
+    }
+
+    #[test]
+    fn p21_the_default_audience_of_the_client_comes_before_the_configured_one() {
+        let of_default = |text: &str| {
+            with_options(TokenOptions {
+                default_audience: Some(text.into()),
+                ..TokenOptions::default()
+            })
+        };
+        let kafka = of_default("kafka");
+        let aud = |form: &str| ask(&kafka, &format!("grant_type=client_credentials{form}")).map(|claims| claims.aud);
+        assert_eq!(aud(""), Ok(Audience::One("kafka".into())));
+        assert_eq!(aud("&audience=kafka"), Ok(Audience::One("kafka".into())));
+        assert_eq!(aud("&resource=urn:two"), Ok(Audience::One("urn:two".into())));
+        assert_eq!(aud("&resource=https://issuer"), Err(NOT_NAMEABLE));
+        assert_eq!(
+            aud("&scope=mintage:admin"),
+            Ok(Audience::One("https://issuer/admin".into()))
+        );
+        let for_admin = of_default("https://issuer/admin");
+        assert_eq!(ask(&for_admin, "grant_type=client_credentials"), Err(DEFAULT_FOR_ADMIN));
+    }
+
+    #[test]
+    fn p108_p109_the_options_of_the_client_come_before_the_configured_ones() {
+        let custom = CustomClaims::parse(r#"{"tenant":"t1"}"#).unwrap();
+        let own = with_options(TokenOptions {
+            claims: custom.clone(),
+            scope_claim: Some(ScopeClaim::Scp),
+            typ: Some(TokenType::Jwt),
+            ..TokenOptions::default()
+        });
+        let form = |client: &Client| ask(client, "grant_type=client_credentials").unwrap().form;
+        assert_eq!(form(&client()), TokenForm::default());
+        let expected = TokenForm {
+            custom,
+            scope_claim: ScopeClaim::Scp,
+            typ: TokenType::Jwt,
+        };
+        assert_eq!(form(&own), expected);
     }
 
     #[test]

@@ -48,7 +48,8 @@ fn a_client_is_created_and_its_secret_is_shown_once() {
     let document = json!({
         "client_id": "shop one", "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
         "audiences": ["https://one.example"], "introspection_audiences": ["urn:two:b"], "auth_methods": ["client_secret_post"],
-        "ttl_seconds": 90, "alg": "EdDSA",
+        "ttl_seconds": 90, "alg": "EdDSA", "default_audience": "kafka", "claims": {"tenant": "t1"}, "scope_claim": "scp",
+        "typ": "JWT",
     });
     let answer = operator.post("/admin/clients", &document);
     assert_eq!(answer.status, 201, "{}", answer.text());
