@@ -184,6 +184,7 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
     Ok(Machine {
         fields,
         secrets: vec![secret(row)?],
+        warnings: Vec::new(),
     })
 }
 
