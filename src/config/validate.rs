@@ -12,9 +12,11 @@ use super::locality::is_loopback;
 use super::{Config, ConfigError, Duration};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
+use crate::oauth::bounds::MAX_AUDIENCE;
 use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::resource::is_audience;
+use crate::oauth::resource::{is_absolute_uri, is_audience};
+use crate::oauth::token_form::{ScopeClaim, TokenType};
 
 /// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
@@ -172,10 +174,16 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
+        for (key, rule) in [
+            ("token.scope_claim", token.scope_claim.parse::<ScopeClaim>().err()),
+            ("token.typ", token.typ.parse::<TokenType>().err()),
+        ] {
+            require(key, rule.unwrap_or_default(), rule.is_none())?;
+        }
         let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer \
+            "empty, or printable ASCII without spaces, at most 512 bytes, but not the audience of /admin (the issuer \
              followed by /admin)",
             token.audience.is_empty() || audience_ok,
         )
@@ -285,7 +293,7 @@ fn is_issuer(text: &str) -> bool {
     let loopback = is_loopback(host.trim_start_matches('[').trim_end_matches(']'));
     let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
     let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
-    scheme_ok && bare && is_audience(text)
+    scheme_ok && bare && text.len() <= MAX_AUDIENCE && is_absolute_uri(text)
 }
 
 fn is_database_url(text: &str) -> bool {
@@ -403,11 +411,20 @@ mod tests {
         };
         assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
         assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        assert_eq!(
+            error_of(|c| c.token.typ = "jwt".into()),
+            "token.typ must be at+jwt or JWT"
+        );
+        assert!(error_of(|c| c.token.scope_claim = "list".into()).starts_with("token.scope_claim must be scope"));
         let for_admin = |c: &mut Config| {
             c.server.issuer = "https://issuer/".into();
             c.token.audience = "https://issuer/admin".into();
         };
         assert!(error_of(for_admin).starts_with("token.audience"));
+        assert!(error_of(|c| c.token.audience = "the broker".into()).starts_with("token.audience"));
+        let mut broker = Config::default();
+        broker.token.audience = "rabbitmq".into();
+        broker.validate().unwrap();
         assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(

@@ -199,6 +199,7 @@ mod tests {
             jti: TokenId::new(UnixMillis(1000), [1; 10]),
             one_time: false,
             secret_id: None,
+            form: Default::default(),
         }
     }
 

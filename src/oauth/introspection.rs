@@ -42,6 +42,8 @@ pub fn active(claims: &AccessTokenClaims) -> Vec<u8> {
     json::text(&mut json, &claims.iss);
     json.extend_from_slice(b",\"jti\":\"");
     json.extend_from_slice(&claims.jti.text());
-    json.extend_from_slice(b"\"}");
+    json.push(b'"');
+    claims.write_form(&mut json);
+    json.push(b'}');
     json
 }

@@ -51,4 +51,5 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod token_options;
 mod weak_settings;

@@ -32,6 +32,12 @@ pub struct Update {
     /// Remove all introspection audiences
     #[arg(long, conflicts_with = "introspection_audiences")]
     no_introspection_audiences: bool,
+    /// Use the default audience of the server
+    #[arg(long, conflicts_with = "default_audience")]
+    no_default_audience: bool,
+    /// Remove all custom claims
+    #[arg(long, conflicts_with = "claims")]
+    no_claims: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -50,6 +56,12 @@ impl Update {
         }
         if self.no_introspection_audiences {
             fields.introspection_audiences = Some(Vec::new());
+        }
+        if self.no_default_audience {
+            fields.default_audience = Some(None);
+        }
+        if self.no_claims {
+            fields.claims = Some(None);
         }
         Ok(fields)
     }
