@@ -240,6 +240,11 @@ fn detail_of(row: Row) -> (StatusCode, Cow<'static, str>) {
     (status_of(row), Cow::Borrowed(row.description))
 }
 
+/// The authorization endpoint supports no response type (RFC 6749 §4.1.2.1).
+pub fn unsupported_response_type() -> HttpResponse {
+    json_response(error::unsupported_response_type())
+}
+
 /// The resource does not support the method (RFC 9110 §15.5.6).
 pub fn method_not_allowed(format: Format, allowed: HeaderValue) -> HttpResponse {
     let mut response = ApiError::OAuth(OAuthError::MethodNotAllowed).response(format);

@@ -81,6 +81,12 @@ impl KeyRing {
         &self.records
     }
 
+    /// The algorithms of the public keys.
+    pub fn published_algs(&self) -> Vec<Alg> {
+        let is_published = |alg: &Alg| self.keys.iter().any(|key| key.alg == *alg && key.public.is_some());
+        Alg::ALL.into_iter().filter(is_published).collect()
+    }
+
     /// The public keys as JSON (RFC 7517 §5), without any symmetric key.
     pub fn jwks(&self) -> &str {
         &self.jwks
@@ -110,6 +116,7 @@ mod tests {
         assert_eq!((&*signer(25), &*signer(30)), (&*keys[0].kid, &*keys[2].kid));
         assert_eq!(ring.next_activation(UnixMillis(25)), Some(UnixMillis(30)));
         assert_eq!(ring.keys().len(), 3);
+        assert_eq!(ring.published_algs(), [Alg::Es256]);
         assert!(ring.signer(Alg::EdDsa, UnixMillis(25)).is_none());
     }
 
