@@ -12,6 +12,7 @@ use super::error::{ApiError, json};
 use super::state::{Shared, Worker};
 use crate::keys::{KeyRing, KeysUnusable};
 use crate::oauth::metadata::{JWKS_PATH, METADATA_PATH, Metadata, OPENID_CONFIGURATION_PATH, OpenIdConfiguration};
+use crate::oauth::response;
 
 /// `GET /.well-known/oauth-authorization-server`
 #[utoipa::path(
@@ -72,10 +73,9 @@ async fn loaded_ring(shared: &Shared) -> Result<Arc<KeyRing>, KeysUnusable> {
 }
 
 fn document(document: &impl Serialize, lifetime: Duration) -> HttpResponse {
-    let text = serde_json::to_string(document).expect("the metadata consists of strings");
     json(&mut HttpResponse::Ok())
         .insert_header((CACHE_CONTROL, max_age(lifetime)))
-        .body(text)
+        .body(response::line(document))
 }
 
 fn max_age(time: Duration) -> HeaderValue {

@@ -8,6 +8,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use super::{KeyEncryptionKey, KeyError, SigningKey, StoredKey};
 use super::{KeyRecord, rotation};
 use crate::oauth::alg::Alg;
+use crate::oauth::response;
 use crate::time::UnixMillis;
 
 /// All keys as they were stored at one moment.
@@ -39,7 +40,7 @@ impl KeyRing {
         }
         keys.sort_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)));
         let public: Vec<Jwk> = keys.iter().filter_map(|key| key.public.clone()).collect();
-        let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK consists of strings");
+        let jwks = response::line(&JwkSet { keys: public });
         Ok(Self { keys, records, jwks })
     }
 
@@ -87,7 +88,7 @@ impl KeyRing {
         Alg::ALL.into_iter().filter(is_published).collect()
     }
 
-    /// The public keys as JSON (RFC 7517 §5), without any symmetric key.
+    /// The public keys as a line of JSON (RFC 7517 §5), without any symmetric key.
     pub fn jwks(&self) -> &str {
         &self.jwks
     }

@@ -8,6 +8,7 @@ use testkit::TestApp;
 use testkit::app::Setup;
 use testkit::http::Request;
 use testkit::scrape::Scrape;
+use testkit::token::token_request;
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 const OPENID: &str = "/.well-known/openid-configuration";
@@ -162,6 +163,31 @@ fn an_issuer_whose_path_other_resources_have_is_rejected() {
         };
         let error = sources.load().expect_err(bad).to_string();
         assert!(error.starts_with("server.issuer must be a URL whose path "), "{error}");
+    }
+}
+
+#[test]
+fn every_json_body_ends_with_a_newline() {
+    let app = TestApp::shared();
+    let client = app.client(|_| {});
+    let operator = app.issue_with_scope("mintage:admin");
+    for request in [
+        token_request(&client, &[]),
+        Request::post("/introspect"),
+        Request::post("/token"),
+        Request::get("/nothing"),
+        Request::get("/validate"),
+        Request::get(METADATA),
+        Request::get(OPENID),
+        Request::get("/.well-known/jwks.json"),
+        Request::get("/livez"),
+        Request::get("/readyz"),
+        Request::get("/admin/clients"),
+        Request::get("/admin/clients").bearer(&operator),
+        Request::get("/admin/nothing").bearer(&operator),
+    ] {
+        let text = app.send(request).text();
+        assert!(text.ends_with("}\n") && !text.ends_with("\n\n"), "{text:?}");
     }
 }
 
