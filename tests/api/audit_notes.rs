@@ -160,6 +160,14 @@ fn a_denied_call_names_method_path_and_address() {
     assert_eq!(line["context"]["token"], jti(&operator.token));
 }
 
+#[test]
+fn a_denied_call_has_the_request_id_of_its_response() {
+    let app = TestApp::start();
+    let response = app.send(Request::get("/admin/keys"));
+    let line = &written(&app, "admin.denied")[0];
+    assert_eq!(line["detail"]["request_id"], response.header("x-request-id").unwrap());
+}
+
 /// Everyone to whom a client ever showed a token can present it.
 #[test]
 fn a_token_that_does_not_authorize_names_its_client_only_as_a_claim() {
