@@ -280,8 +280,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         schedule: key_schedule(config),
         metadata: serde_json::to_string(&metadata).expect("the metadata consists of strings"),
         cache_capacity: config.cache.capacity,
-        // With an admin listener, /metrics is served only there.
         audit_reads: config.audit.reads,
+        // With an admin listener, /metrics is served only there.
         open_metrics: config.server.open_metrics || !config.server.admin_listen.is_empty(),
     }
 }
