@@ -284,8 +284,8 @@ fn http_settings(config: &Config) -> HttpSettings {
         cors_origins: config.server.cors_origins.iter().map(origin).collect(),
         console_is_public: config.server.admin_listen.is_empty(),
         cache_capacity: config.cache.capacity,
-        // With an admin listener, /metrics is served only there.
         audit_reads: config.audit.reads,
+        // With an admin listener, /metrics is served only there.
         open_metrics: config.server.open_metrics || !config.server.admin_listen.is_empty(),
     }
 }

@@ -285,6 +285,14 @@ impl Connection {
         self.ending.get() == Some(Ending::Evicted)
     }
 
+    /// Bytes that are free once the connection has closed, if it was told to end for them.
+    pub fn frees(&self) -> usize {
+        match self.ending.get() {
+            Some(Ending::Memory) => self.held.get(),
+            _ => 0,
+        }
+    }
+
     /// The connection goes on: a request arrived just in time.
     pub fn goes_on(&self) {
         self.ending.set(None);

@@ -4,14 +4,16 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::time::Instant;
 
 use crate::config::{Config, TrustedProxies};
+use crate::db::Backend;
 use crate::metrics::{ConnectionCounts, Ending};
+use crate::mutex::lock;
 use crate::throttle::Network;
 
 /// The bound if the limit of open files allows it and `server.max_connections` is 0: a limit of a
@@ -63,7 +65,10 @@ pub fn raise_file_limit() -> usize {
 fn reserve(config: &Config, workers: usize) -> usize {
     let database = &config.database;
     // A connection to SQLite has the database, its write-ahead log and the shared memory open.
-    let files = if database.url.starts_with("sqlite:") { 3 } else { 1 };
+    let files = match Backend::of_url(&database.url) {
+        Backend::Sqlite => 3,
+        Backend::Postgres => 1,
+    };
     let pools = 1 + database.replica_urls.len();
     let admin = match config.server.admin_listen.is_empty() {
         true => 0,
@@ -106,6 +111,8 @@ pub struct Limits {
     counts: Arc<ConnectionCounts>,
     /// Evicted connections that have not closed yet.
     evicting: AtomicUsize,
+    /// Bytes of connections that were ended to free memory and have not closed yet.
+    freeing: AtomicUsize,
     /// Of this listener, for the log.
     own: OwnCounts,
     reported: Mutex<Reported>,
@@ -161,6 +168,7 @@ impl Limits {
             by_address: Mutex::default(),
             counts: counts.clone(),
             evicting: AtomicUsize::new(0),
+            freeing: AtomicUsize::new(0),
             own: OwnCounts::default(),
             reported: Mutex::new(Reported {
                 at: Instant::now(),
@@ -193,6 +201,18 @@ impl Limits {
         self.evicting.fetch_sub(before, Ordering::Relaxed);
     }
 
+    /// Bytes that connections hold beyond their first buffers, without those that are about to close.
+    pub fn held(&self) -> usize {
+        let closing = self.freeing.load(Ordering::Relaxed);
+        self.counts.held.load(Ordering::Relaxed).saturating_sub(closing)
+    }
+
+    /// Corrects how many bytes the ended connections of a worker still hold.
+    pub fn freeing(&self, before: usize, now: usize) {
+        self.freeing.fetch_add(now, Ordering::Relaxed);
+        self.freeing.fetch_sub(before, Ordering::Relaxed);
+    }
+
     /// Counts a connection that the server has closed.
     pub fn ended(&self, ending: Ending) {
         self.counts.ended(ending);
@@ -215,7 +235,7 @@ impl Limits {
     pub fn admit(self: &Arc<Self>, peer: Option<IpAddr>) -> Option<Admission> {
         let address = peer.filter(|peer| !self.is_exempt(*peer)).map(Network::of);
         if let Some(address) = address {
-            let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut by_address = lock(&self.by_address);
             let open = by_address.entry(address).or_default();
             if *open >= self.max_per_address {
                 self.counts.rejected.fetch_add(1, Ordering::Relaxed);
@@ -270,7 +290,7 @@ impl Drop for Admission {
         let Some(address) = self.address else {
             return;
         };
-        let mut by_address = self.limits.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = lock(&self.limits.by_address);
         if let Some(open) = by_address.get_mut(&address) {
             *open -= 1;
             if *open == 0 {

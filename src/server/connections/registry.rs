@@ -20,8 +20,8 @@ use crate::metrics::Ending;
 /// How late a deadline may be noticed.
 const MAX_SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Bytes that the connections of the process may hold beyond their first buffers: parts of heads and
-/// bodies, requests that wait, and responses that were not read.
+/// Bytes that the connections of the process may hold beyond their first buffers: what buffers have
+/// grown by for heads, bodies and responses, and requests that wait.
 pub const MAX_HELD: usize = 32 << 20;
 
 /// Bytes of a connection that holds nothing beyond its first buffers: those of actix for input and
@@ -42,6 +42,8 @@ pub struct WorkerConnections {
     /// How many were evicted and have not closed yet. One whose request arrives just in time goes
     /// on, so each sweep counts again.
     evicting: Cell<usize>,
+    /// Bytes of those that were ended to free memory and have not closed yet, counted likewise.
+    freeing: Cell<usize>,
     turns: Turns,
 }
 
@@ -64,6 +66,7 @@ impl WorkerConnections {
             candidates: RefCell::default(),
             idle: Cell::default(),
             evicting: Cell::default(),
+            freeing: Cell::default(),
             turns: Turns::default(),
         })
     }
@@ -85,9 +88,11 @@ impl WorkerConnections {
         if connection.is_evicted() {
             self.set_evicting(self.evicting.get().saturating_sub(1));
         }
+        let frees = connection.frees();
         if let Some(ending) = connection.close() {
             self.limits.ended(ending);
         }
+        self.set_freeing(self.freeing.get().saturating_sub(frees));
         let mut open = self.open.borrow_mut();
         let slot = connection.slot.get();
         open.swap_remove(slot);
@@ -100,13 +105,14 @@ impl WorkerConnections {
         self.limits.evicting(self.evicting.replace(now), now);
     }
 
+    fn set_freeing(&self, now: usize) {
+        self.limits.freeing(self.freeing.replace(now), now);
+    }
+
     /// Ends connections until no more than the bound remain, as far as there are any to end.
     fn evict_excess(&self) {
-        for _ in 0..self.limits.excess() {
-            if !self.evict() {
-                return;
-            }
-        }
+        // Looked at again each time: the other workers evict too.
+        while self.limits.excess() > 0 && self.evict() {}
     }
 
     /// Ends the connection that is missed least. False if there is none.
@@ -145,17 +151,23 @@ impl WorkerConnections {
             .collect()
     }
 
-    /// Ends a connection that holds memory if all of them hold too much: the one that has been
-    /// inactive for the longest time.
+    /// Ends connections that hold memory until those that remain do not hold too much, as far as
+    /// there are any to end.
     pub fn bound_memory(&self) {
-        if self.limits.counts().held.load(Ordering::Relaxed) <= MAX_HELD {
-            return;
-        }
+        while self.limits.held() > MAX_HELD && self.free() {}
+    }
+
+    /// Ends the connection that holds memory and has been inactive for the longest time. False if
+    /// there is none.
+    fn free(&self) -> bool {
         let open = self.open.borrow();
         let holders = open.iter().filter(|connection| connection.is_holder());
-        if let Some(oldest) = holders.min_by_key(|connection| connection.change()) {
-            oldest.end(Ending::Memory);
-        }
+        let Some(oldest) = holders.min_by_key(|connection| connection.change()) else {
+            return false;
+        };
+        oldest.end(Ending::Memory);
+        self.set_freeing(self.freeing.get() + oldest.frees());
+        true
     }
 
     /// Ends connections whose deadline is over, for as long as the worker runs.
@@ -176,10 +188,11 @@ impl WorkerConnections {
     /// that was accepted at once, none could be evicted when the next was admitted.
     pub(super) fn sweep_at(&self, now: u64) {
         self.context.set_now(now);
-        let (mut idle, mut evicting) = (0, 0);
+        let (mut idle, mut evicting, mut freeing) = (0, 0, 0);
         for connection in &*self.open.borrow() {
             idle += usize::from(connection.is_idle());
             evicting += usize::from(connection.is_evicted());
+            freeing += connection.frees();
             if let Some(ending) = connection.overdue(&self.deadlines) {
                 connection.end(ending);
             }
@@ -188,7 +201,9 @@ impl WorkerConnections {
         counts.idle.fetch_add(idle, Ordering::Relaxed);
         counts.idle.fetch_sub(self.idle.replace(idle), Ordering::Relaxed);
         self.set_evicting(evicting);
+        self.set_freeing(freeing);
         self.evict_excess();
+        self.bound_memory();
     }
 
     /// The time of the last sweep.

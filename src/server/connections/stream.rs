@@ -31,6 +31,10 @@ const MAX_HEAD: usize = 32 << 10;
 /// allocation of each, even of one byte.
 const MAX_CHUNKS: usize = 4 << 10;
 
+/// Bytes that each buffer of actix has from the beginning. It grows when it needs more, and stays so
+/// for as long as the connection is open.
+const FIRST_BUFFER: usize = 8 << 10;
+
 /// Bytes that are read and thrown away after a response that came before the body was read.
 const MAX_DRAINED: usize = 256 << 10;
 
@@ -72,12 +76,15 @@ pub struct GuardedStream<S> {
     /// Bytes that were read and may not be delivered yet, from `kept_from` on.
     kept: Vec<u8>,
     kept_from: usize,
+    /// The most bytes of one head with what followed it, or of one body: for them, actix has made its
+    /// buffer of input as large.
+    input: usize,
+    /// The most bytes of one write, likewise.
+    output: usize,
     /// Bytes of a body that were delivered apart from their head.
     body: usize,
     /// Bytes of chunks that were delivered since actix had an occasion to decode them.
     chunks: usize,
-    /// Bytes of output that did not fit into the kernel's buffer.
-    unsent: usize,
     /// Bytes that were thrown away.
     drained: usize,
     waits_for_turn: bool,
@@ -100,9 +107,10 @@ impl<S: Transport> GuardedStream<S> {
             head_ended: false,
             kept: Vec::new(),
             kept_from: 0,
+            input: 0,
+            output: 0,
             body: 0,
             chunks: 0,
-            unsent: 0,
             drained: 0,
             waits_for_turn: false,
             answered: false,
@@ -122,6 +130,7 @@ impl<S: Transport> GuardedStream<S> {
                 let of_body = bytes.len().min(usize::try_from(rest).unwrap_or(usize::MAX));
                 self.connection.body_delivered(of_body);
                 self.body += of_body;
+                self.input = self.input.max(self.body);
                 self.scan = HeadScan::default();
                 return of_body;
             }
@@ -142,7 +151,7 @@ impl<S: Transport> GuardedStream<S> {
             _ => return 0,
         };
         let Some(end) = admitted else {
-            self.connection.head_delivered(bytes.len(), None);
+            self.head_delivered(bytes.len(), None);
             return bytes.len();
         };
         self.head_ended = true;
@@ -158,8 +167,13 @@ impl<S: Transport> GuardedStream<S> {
                 next.len()
             }
         };
-        self.connection.head_delivered(end, Some(behind));
+        self.head_delivered(end, Some(behind));
         end + behind
+    }
+
+    fn head_delivered(&mut self, bytes: usize, behind: Option<usize>) {
+        self.connection.head_delivered(bytes, behind);
+        self.input = self.input.max(self.connection.head_bytes() + behind.unwrap_or(0));
     }
 
     /// Delivers what was kept.
@@ -266,7 +280,7 @@ impl<S: Transport> GuardedStream<S> {
             self.kept.extend_from_slice(&buf.filled()[before + admitted..]);
             buf.set_filled(before + admitted);
         }
-        if admitted < read || !self.head_ended {
+        if admitted < read || self.body > 0 || self.input > FIRST_BUFFER {
             self.account();
         }
         if admitted == 0 {
@@ -278,9 +292,8 @@ impl<S: Transport> GuardedStream<S> {
 
     /// Counts what the connection holds beyond the first buffers.
     fn account(&self) {
-        let kept = self.kept.len() - self.kept_from;
-        self.connection
-            .holds(kept + self.connection.head_bytes() + self.body + self.unsent);
+        let grown = self.input.saturating_sub(FIRST_BUFFER) + self.output.saturating_sub(FIRST_BUFFER);
+        self.connection.holds(self.kept.capacity() + grown + self.body);
         self.owner.bound_memory();
     }
 
@@ -331,13 +344,17 @@ impl<S: Transport> AsyncWrite for GuardedStream<S> {
         if blocked && this.connection.ending().is_some() {
             return Poll::Ready(Err(this.abort()));
         }
+        if buf.len() > this.output {
+            this.output = buf.len();
+            if buf.len() > FIRST_BUFFER {
+                this.account();
+            }
+        }
         let written = Pin::new(&mut this.inner).poll_write(context, buf);
         match &written {
             Poll::Pending => {
                 this.connection.wakes(context.waker());
                 this.connection.write_blocked();
-                this.unsent = buf.len();
-                this.account();
             }
             Poll::Ready(_) if blocked => this.connection.write_progressed(),
             Poll::Ready(_) => {}
@@ -351,7 +368,6 @@ impl<S: Transport> AsyncWrite for GuardedStream<S> {
         ready!(Pin::new(&mut this.inner).poll_flush(context))?;
         let was_blocked = this.connection.flushed();
         if this.connection.is_holding() {
-            this.unsent = 0;
             if this.connection.awaits_head() {
                 this.body = 0;
             }

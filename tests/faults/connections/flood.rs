@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use testkit::Server;
+use mintage::server::{CONNECTION_BUFFERS, MAX_HELD};
 use testkit::http::Request;
+use testkit::poll::until;
 use testkit::raw::RawConnection;
+use testkit::{Server, open_files};
 
-use super::{LATE, LIVEZ, Operator, program};
+use super::{LATE, LIVEZ, OK, Operator, program};
 
 const CONNECTIONS: usize = 100;
 
@@ -23,6 +25,13 @@ const MAX_KEPT_KIB: u64 = 32 << 10;
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Connections that stay open while the memory is measured.
+const OPEN: usize = 2500;
+
+/// What a server uses besides its connections, after so many requests: a debug build needs more
+/// than its caches and pages of the allocator that are partly in use.
+const OTHER_KIB: u64 = 8 << 10;
 
 /// What each connection sends: a beginning, and then this over and over.
 struct Flood {
@@ -204,4 +213,70 @@ fn endless_requests_take_little_memory() {
         }
         floods
     });
+}
+
+/// Opens connections that send this, read what comes, and stay open. All of them must not need more
+/// memory than the documented sum. `is_answered` if each request is whole.
+fn stay_open(name: &str, request: &[u8], is_answered: bool) {
+    open_files::raise(8192);
+    let server = program(&[
+        ("MINTAGE_SERVER__REQUEST_TIMEOUT", "60s"),
+        ("MINTAGE_SERVER__OPEN_METRICS", "true"),
+        ("MIMALLOC_PURGE_DELAY", "0"),
+    ])
+    .serve(&[]);
+    for _ in 0..20 {
+        assert_eq!(server.send(&Request::get("/metrics")).status, 200);
+    }
+    let before = server.resident_memory_kib();
+    let mut connections: Vec<(RawConnection, usize)> = Vec::new();
+    let mut served = 0;
+    let mut exchange = |connections: &mut Vec<(RawConnection, usize)>| {
+        for (connection, sent) in connections {
+            *sent += connection.send(&request[*sent..]);
+            connection.receive();
+            served += usize::from(connection.received.starts_with(OK));
+            connection.received.clear();
+        }
+    };
+    while connections.len() < OPEN {
+        connections.extend((0..50).map(|_| (RawConnection::open(server.address), 0)));
+        exchange(&mut connections);
+    }
+    until("the server has nothing to do", Duration::from_secs(60), || {
+        exchange(&mut connections);
+        let before = server.processor_time();
+        std::thread::sleep(Duration::from_millis(500));
+        server.processor_time() - before < Duration::from_millis(100)
+    });
+    exchange(&mut connections);
+    let more = server.resident_memory_kib().saturating_sub(before);
+    let open = connections
+        .iter()
+        .filter(|(connection, _)| connection.end().is_none())
+        .count();
+    let most = ((CONNECTION_BUFFERS * OPEN + MAX_HELD) >> 10) as u64 + OTHER_KIB;
+    println!("{name}: {more} KiB more, at most {most}, {open} connections are open");
+    assert!(!is_answered || served >= OPEN, "{name}: {served} were served");
+    assert!(more <= most, "{name}: {more} KiB more, at most {most}");
+}
+
+#[test]
+fn connections_that_stay_open_need_no_more_memory_than_is_documented() {
+    let long = format!("Host: h\r\nX: {}\r\n", "a".repeat(31 << 10));
+    let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+    let get = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let token = |headers: &str, length: usize, body: &str| {
+        format!("POST /token HTTP/1.1\r\n{form}{headers}Content-Length: {length}\r\n\r\n{body}")
+    };
+    for (name, request, is_answered) in [
+        ("small requests", get("/livez"), true),
+        ("large heads", format!("GET /livez HTTP/1.1\r\n{long}\r\n"), true),
+        ("large heads with a part of a body", token(&long, 1000, "a"), false),
+        ("bodies", token("Host: h\r\n", 30_000, &"a".repeat(30_000)), false),
+        ("the console", get("/console/overview.js"), true),
+        ("metrics", get("/metrics"), true),
+    ] {
+        stay_open(name, request.as_bytes(), is_answered);
+    }
 }

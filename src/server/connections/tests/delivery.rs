@@ -60,6 +60,52 @@ fn a_chunked_body_is_delivered_to_its_end() {
 }
 
 #[test]
+fn bodies_that_were_read_are_not_held() {
+    let site = Site::of(10);
+    let mut scene = site.connect();
+    let body = joined(&[b"320\r\n", &[b'a'; 0x320], b"\r\n0\r\n\r\n"]);
+    for _ in 0..100 {
+        scene.send(CHUNKED);
+        assert_eq!(scene.read(), open(CHUNKED));
+        scene.begins(Announced::Unknown);
+        scene.stream.connection().body_reading();
+        scene.send(&body);
+        assert_eq!(scene.read(), open(&body));
+        scene.stream.connection().body_ended();
+        assert!(!scene.responds());
+    }
+    scene.send(b"G");
+    assert_eq!(scene.read(), open(b"G"));
+    assert!(site.counts.held.load(Ordering::Relaxed) < body.len());
+}
+
+#[test]
+fn what_buffers_have_grown_by_is_held_until_the_connection_closes() {
+    let site = Site::of(10);
+    let held = || site.counts.held.load(Ordering::Relaxed);
+    let large = joined(&[&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 20 << 10], b"\r\n\r\n"]);
+    let mut scene = site.connect();
+    scene.serve();
+    assert_eq!(held(), 0);
+    scene.send(&large);
+    assert_eq!(scene.read(), open(&large));
+    scene.begins(Announced::Nothing);
+    scene.responds();
+    let input = large.len() - (8 << 10);
+    assert_eq!(held(), input);
+    scene.serve();
+    assert_eq!(held(), input, "the buffer is as large as before");
+    scene.send(GET);
+    scene.read();
+    scene.begins(Announced::Nothing);
+    scene.stream.connection().response_began();
+    assert!(scene.write(&[b'a'; 30 << 10]).unwrap());
+    assert_eq!(held(), input + (22 << 10));
+    drop(scene);
+    assert_eq!(held(), 0);
+}
+
+#[test]
 fn chunks_are_delivered_as_their_reader_consumes_them() {
     let site = Site::of(10);
     let mut scene = site.connect();

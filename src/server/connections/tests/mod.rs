@@ -116,19 +116,26 @@ impl Wake for Woken {
 struct Site {
     worker: Rc<WorkerConnections>,
     counts: Arc<ConnectionCounts>,
+    limits: Arc<Limits>,
 }
 
 impl Site {
     fn of(max: usize) -> Self {
-        let counts = Arc::<ConnectionCounts>::default();
+        let counts = Arc::default();
+        let limits = Limits::new(max, 8 * max, [TrustedProxies::NONE, TrustedProxies::NONE], &counts);
+        Self::on(limits, counts)
+    }
+
+    /// Another worker with the same bounds.
+    fn on(limits: Arc<Limits>, counts: Arc<ConnectionCounts>) -> Self {
         let deadlines = Deadlines {
             request: Duration::from_millis(REQUEST_TIMEOUT),
             idle: Duration::from_millis(KEEP_ALIVE),
         };
-        let limits = Limits::new(max, 8 * max, [TrustedProxies::NONE, TrustedProxies::NONE], &counts);
         Self {
-            worker: WorkerConnections::new(deadlines, limits),
+            worker: WorkerConnections::new(deadlines, limits.clone()),
             counts,
+            limits,
         }
     }
 
