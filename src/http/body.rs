@@ -5,21 +5,31 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 
-use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap, TRANSFER_ENCODING};
 use actix_web::web::{Bytes, BytesMut};
 use actix_web::{Error, FromRequest, HttpRequest, dev};
 use futures_util::StreamExt;
 
-use super::connection::Connection;
+use super::connection::{Announced, Connection};
 use super::state::HttpSettings;
 use crate::oauth::error::OAuthError;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The body of a request, which was not read yet.
+///
+/// A request that announces neither a length nor chunks has no body (RFC 9112 §6.3). actix takes
+/// everything behind the head of such a request for its body if it asks for a WebSocket or for a
+/// tunnel, so reading it would end with the connection only.
 pub struct Payload {
     payload: dev::Payload,
     connection: Option<Rc<Connection>>,
+}
+
+/// Whether actix delivers a body that the request does not announce.
+fn is_unannounced(request: &HttpRequest, connection: Option<&Connection>) -> bool {
+    connection.is_some_and(|connection| connection.announced() == Announced::Unknown)
+        && !request.headers().contains_key(TRANSFER_ENCODING)
 }
 
 impl FromRequest for Payload {
@@ -27,10 +37,20 @@ impl FromRequest for Payload {
     type Future = Ready<Result<Self, Error>>;
 
     fn from_request(request: &HttpRequest, payload: &mut dev::Payload) -> Self::Future {
-        ready(Ok(Self {
-            payload: payload.take(),
-            connection: request.conn_data().cloned(),
-        }))
+        let connection = request.conn_data::<Rc<Connection>>();
+        ready(Ok(
+            match is_unannounced(request, connection.map(|connection| &**connection)) {
+                // Without the connection: what follows was not read, so the response closes it.
+                true => Self {
+                    payload: dev::Payload::None,
+                    connection: None,
+                },
+                false => Self {
+                    payload: payload.take(),
+                    connection: connection.cloned(),
+                },
+            },
+        ))
     }
 }
 

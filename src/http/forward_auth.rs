@@ -1,9 +1,9 @@
 //! `/validate`: decides for a gateway whether a request may pass (forward-auth; RFC 6750 for the
 //! token).
 //!
-//! The original request comes in one of three forms: `X-Forwarded-*` (Traefik, Caddy),
-//! `X-Original-*` (nginx's auth_request), or method and path of the request itself below
-//! `/validate` (Envoy's ext_authz). An ambiguous request gets 403: the gateway, this policy and the
+//! The original request comes in one of four forms: `X-Forwarded-*` (Traefik, Caddy),
+//! `X-Original-Method` and `-URI` (nginx's auth_request) or `-URL` (ingress-nginx), or method and
+//! path of the request itself below `/validate` (Envoy's ext_authz). An ambiguous request gets 403: the gateway, this policy and the
 //! upstream must not disagree about which request is authorized.
 
 use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
@@ -33,6 +33,7 @@ const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 const ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
+const ORIGINAL_URL: HeaderName = HeaderName::from_static("x-original-url");
 
 const CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 const TOKEN_SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
@@ -144,12 +145,18 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     let forwarded_host = single(headers, FORWARDED_HOST)?;
     let own_host = single(headers, HOST)?;
     let forwarded = pair(single(headers, FORWARDED_METHOD)?, single(headers, FORWARDED_URI)?)?;
-    let original = pair(single(headers, ORIGINAL_METHOD)?, single(headers, ORIGINAL_URI)?)?;
+    let (uri, url) = (single(headers, ORIGINAL_URI)?, single(headers, ORIGINAL_URL)?);
+    let url = url.map(absolute).transpose()?;
+    let method = single(headers, ORIGINAL_METHOD)?;
+    pair(method, uri.or(url.map(|(_, target)| target)))?;
     let own = own_target(request)?.map(|target| (request.method().as_str(), target));
     let with_host = |host| move |(method, target)| Original { method, host, target };
     let sources = [
         forwarded.map(with_host(forwarded_host)),
-        original.map(with_host(own_host)),
+        method.zip(uri).map(with_host(own_host)),
+        method
+            .zip(url)
+            .map(|(method, (host, target))| with_host(Some(host))((method, target))),
         own.map(with_host(own_host)),
     ];
     let mut sources = sources.into_iter().flatten();
@@ -171,9 +178,8 @@ fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
 
 /// Headers by which some services take another path or method than those of the request line.
 /// Mintage does not read them, so it cannot authorize what they say.
-const UNREAD: [&str; 7] = [
+const UNREAD: [&str; 6] = [
     "x-rewrite-url",
-    "x-original-url",
     "x-forwarded-prefix",
     "x-forwarded-path",
     "x-http-method-override",
@@ -183,7 +189,7 @@ const UNREAD: [&str; 7] = [
 
 /// Rejects headers that may tell the service about another request than the one that is authorized.
 fn reject_unread_headers(headers: &HeaderMap) -> Result<(), &'static str> {
-    // One pass over the names that are there: looking up seven costs a hash for each.
+    // One pass over the names that are there: looking up each costs a hash.
     let is_unread = |name: &HeaderName| name.as_str().starts_with("x-") && UNREAD.contains(&name.as_str());
     match headers.keys().any(is_unread) {
         true => Err("a header about the request must be removed by the gateway"),
@@ -245,6 +251,16 @@ fn pair<'r>(method: Option<&'r str>, target: Option<&'r str>) -> Result<Option<(
         (Some(_), None) => Err("there is a method without a path"),
         (None, Some(_)) => Err("there is a path without a method"),
     }
+}
+
+/// Host and target of an absolute URL. Some services take a path from this header, so one that is
+/// not absolute is rejected.
+fn absolute(url: &str) -> Result<(&str, &str), &'static str> {
+    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let (rest, slash) = rest
+        .and_then(|rest| Some((rest, rest.find('/')?)))
+        .ok_or("X-Original-URL is not an absolute URL with a path")?;
+    Ok(rest.split_at(slash))
 }
 
 /// The path after `/validate`, which must not be percent-encoded.

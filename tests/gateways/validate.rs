@@ -171,12 +171,19 @@ fn p42_a_token_in_the_query_is_ignored() {
 }
 
 #[test]
-fn p43_the_original_request_is_named_in_one_of_three_ways() {
+fn p43_the_original_request_is_named_in_one_of_four_ways() {
     let Fixture { server, token, .. } = fixture();
     let pass = |request: Request| assert_passes(&request.bearer(&token).send_and_close(server.address));
     pass(forwarded("GET", "/orders/1?x=1"));
     pass(original("GET", "/orders/1?x=1"));
     pass(Request::to_host(HOST, "GET", "/validate/orders/1?x=1"));
+    // The host of this request is Mintage's own.
+    for scheme in ["http", "https"] {
+        let url = format!("{scheme}://{HOST}/orders/1?x=1");
+        pass(by_url(&url));
+        let without_token = by_url(&url).send_and_close(server.address);
+        without_token.assert_validate_error(401, "invalid_request", REALM);
+    }
     // The method of the authorization request is the gateway's own, unless it is the original
     // request.
     for method in ["GET", "HEAD", "POST", "DELETE"] {
@@ -190,15 +197,98 @@ fn p43_the_original_request_is_named_in_one_of_three_ways() {
         .bearer(&token)
         .send_and_close(server.address);
     assert_eq!(lacking.json()["error"], "insufficient_scope");
-    // All three at once, consistently.
+    // All at once, consistently.
     pass(
         Request::to_host(HOST, "GET", "/validate/orders/1")
             .header("X-Forwarded-Method", "GET")
             .header("X-Forwarded-Host", "API.example:443")
             .header("X-Forwarded-Uri", "/orders/1?x")
             .header("X-Original-Method", "GET")
-            .header("X-Original-URI", "/orders/1"),
+            .header("X-Original-URI", "/orders/1")
+            .header("X-Original-URL", "https://api.example/orders/1?y"),
     );
+}
+
+/// A request as an ingress sends it to an external authentication address.
+fn by_url(url: &str) -> Request {
+    let request = Request::to_host("mintage.example", "GET", "/validate");
+    request.header("X-Original-Method", "GET").header("X-Original-URL", url)
+}
+
+#[test]
+fn p43_an_original_url_must_be_absolute_and_agree_with_the_other_sources() {
+    let Fixture { server, token, .. } = fixture();
+    let denied = |request: Request, why: &str| request.bearer(&token).send_and_close(server.address).assert_denied(why);
+    let not_absolute = "X-Original-URL is not an absolute URL with a path";
+    for url in ["/orders/1", "https://api.example", "//api.example/orders/1", ""] {
+        denied(by_url(url), not_absolute);
+        denied(
+            forwarded("GET", "/orders/1").header("X-Original-URL", url),
+            not_absolute,
+        );
+    }
+    let url = "https://api.example/orders/1";
+    denied(
+        Request::to_host("mintage.example", "GET", "/validate").header("X-Original-URL", url),
+        "there is a path without a method",
+    );
+    denied(
+        by_url(url).header("X-Original-URL", url),
+        "a header about the request comes twice",
+    );
+    denied(
+        forwarded("POST", "/orders/1")
+            .header("X-Original-URL", url)
+            .header("X-Original-Method", "GET"),
+        DISAGREE,
+    );
+    for other in ["https://api.example/orders/2", "https://other.example/orders/1"] {
+        denied(original("GET", "/orders/1").header("X-Original-URL", other), DISAGREE);
+        let own = Request::to_host(HOST, "GET", "/validate/orders/1").header("X-Original-Method", "GET");
+        denied(own.header("X-Original-URL", other), DISAGREE);
+    }
+    // Readers disagree about the hosts of these.
+    for url in [
+        "https://api.example@other.example/orders/1",
+        "https://api.example?/orders/1",
+    ] {
+        denied(by_url(url), "the host of the original request is malformed");
+    }
+}
+
+#[test]
+fn a_request_for_a_websocket_or_a_tunnel_is_judged_at_once() {
+    let Fixture { server, token, .. } = fixture();
+    let upgrade = |request: Request| request.header("Connection", "Upgrade").header("Upgrade", "websocket");
+    let own = Request::to_host(HOST, "GET", "/validate/orders/1");
+    for request in [forwarded("GET", "/orders/1"), original("GET", "/orders/1"), own] {
+        assert_passes(&upgrade(request).bearer(&token).send(server.address));
+    }
+    let without_token = upgrade(forwarded("GET", "/orders/1")).send(server.address);
+    without_token.assert_validate_error(401, "invalid_request", REALM);
+    assert_eq!(
+        upgrade(forwarded("GET", "/nowhere"))
+            .bearer(&token)
+            .send(server.address)
+            .status,
+        403
+    );
+    let tunnel = Request::to_host(HOST, "CONNECT", "/validate").bearer(&token);
+    let tunnel = tunnel
+        .header("X-Original-Method", "GET")
+        .header("X-Original-URI", "/orders/1");
+    assert_passes(&tunnel.send(server.address));
+}
+
+#[test]
+fn what_follows_a_request_for_a_websocket_is_not_another_request() {
+    let Fixture { server, token, .. } = fixture();
+    let request = forwarded("GET", "/orders/1").bearer(&token);
+    let request = request.header("Connection", "Upgrade").header("Upgrade", "websocket");
+    let hidden = forwarded("GET", "/orders/1").bearer(&token).bytes();
+    let responses = exchange(server.address, &[request.bytes(), hidden].concat());
+    assert_eq!(responses.len(), 1, "{responses:?}");
+    assert_eq!(responses[0].header("connection"), Some("close"));
 }
 
 #[test]
@@ -341,7 +431,6 @@ fn p43_headers_that_name_another_path_or_method_are_denied() {
     let Fixture { server, token, .. } = fixture();
     for name in [
         "X-Rewrite-URL",
-        "X-Original-URL",
         "X-Forwarded-Prefix",
         "X-Forwarded-Path",
         "X-HTTP-Method-Override",

@@ -117,6 +117,11 @@ impl Connection {
         self.enter(Phase::Handling);
     }
 
+    /// The body that the present head announces, as far as it was not delivered yet.
+    pub fn announced(&self) -> Announced {
+        self.body.get()
+    }
+
     /// A handler begins to read the body.
     pub fn body_reading(&self) {
         self.reading.set(true);
