@@ -7,6 +7,7 @@ use std::path::Path;
 use base64::Engine;
 
 use super::database_url::DatabaseUrl;
+use super::load::read_secret_file;
 use super::locality::is_loopback;
 use super::{Config, ConfigError, Duration};
 use crate::encoding::STANDARD;
@@ -235,18 +236,15 @@ impl Config {
     }
 }
 
-/// The encryption key in a file, which an error calls `what`. It may be one that
+/// The encryption key in the file of a command line option. It may be one that
 /// [`Config::encryption_key`] rejects: keys that it has encrypted can be encrypted with another.
 ///
 /// # Errors
-/// The file cannot be read, does not hold 32 bytes in base64, or everybody on the machine can change
-/// it.
-pub fn encryption_key_in(what: &str, path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
-    super::permissions::check(what, path, false)?;
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("cannot read {what}: {error}")))?;
-    let text = zeroize::Zeroizing::new(text);
-    decoded(text.trim_end_matches(['\r', '\n']))
-        .ok_or_else(|| ConfigError(format!("{what} must hold 32 bytes in base64")))
+/// The file cannot be read, does not hold 32 bytes in base64, or every user of the machine can
+/// change it.
+pub fn encryption_key_in(option: &str, path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
+    let text = zeroize::Zeroizing::new(read_secret_file(option, path.as_os_str())?);
+    decoded(&text).ok_or_else(|| ConfigError(format!("the file of {option} must hold 32 bytes in base64")))
 }
 
 fn decoded(text: &str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
@@ -456,15 +454,19 @@ mod tests {
         let path = folder.path().join("old.key");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            encryption_key_in("the file", &path)
+            encryption_key_in("--from-file", &path)
         };
         assert_eq!(*read(&format!("{}\n", STANDARD.encode([0; 32]))).unwrap(), [0; 32]);
-        for text in ["", "hunter2", &STANDARD.encode([0; 31])] {
-            assert_eq!(read(text).unwrap_err().0, "the file must hold 32 bytes in base64");
+        for text in ["hunter2", &STANDARD.encode([0; 31])] {
+            let expected = "the file of --from-file must hold 32 bytes in base64";
+            assert_eq!(read(text).unwrap_err().0, expected);
         }
+        assert_eq!(read("").unwrap_err().0, "--from-file: the file is empty");
+        let endless = encryption_key_in("--from-file", Path::new("/dev/zero"));
+        assert_eq!(endless.unwrap_err().0, "--from-file: the file is larger than 64 KiB");
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        let error = encryption_key_in("the file", &path).unwrap_err().0;
-        assert!(error.starts_with("the file has mode 0666"), "{error}");
+        let error = encryption_key_in("--from-file", &path).unwrap_err().0;
+        assert!(error.starts_with("the file of --from-file has mode 0666"), "{error}");
     }
 
     #[test]

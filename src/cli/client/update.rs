@@ -8,6 +8,7 @@ use crate::api::client_fields::ClientFields;
 use crate::db::clients::Changed;
 use crate::db::transactions;
 use crate::oauth::client::Client;
+use crate::oauth::duty::RESERVED_PREFIX;
 
 /// The arguments of `client update`.
 #[derive(clap::Args)]
@@ -83,7 +84,8 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
         return Ok(());
     }
     print(&format!("client {} updated", after.id));
-    if !after.scope.covers(&before.scope) {
+    // At the admin API, an old token has no more rights than its client now.
+    if !after.scope.covers(&before.scope.without_prefix(RESERVED_PREFIX)) {
         print(&format!(
             "Tokens issued before keep the old scope until they expire: `mintage client revoke-tokens {}` ends them.",
             after.id
