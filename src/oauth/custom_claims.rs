@@ -33,7 +33,7 @@ pub enum MalformedClaims {
     Repeated,
     /// A member has the name of a claim that has a meaning of its own.
     Reserved,
-    /// A whole number has more than 64 bits, which readers would round.
+    /// A number that reading and writing would round.
     Number,
 }
 
@@ -46,7 +46,7 @@ impl MalformedClaims {
             Self::TooDeep => "at most 4 levels deep",
             Self::Repeated => "free of repeated names",
             Self::Reserved => "free of the names of standard claims, such as iss, and of names that begin with mintage",
-            Self::Number => "free of whole numbers beyond 64 bits",
+            Self::Number => "free of whole numbers beyond 64 bits and of fractions with more than 15 digits",
         }
     }
 }
@@ -108,7 +108,10 @@ pub(super) struct PresentedClaims(Text);
 impl PresentedClaims {
     pub(super) fn new() -> Self {
         // The token is signed, so its claims were within the bounds of the version that issued it.
-        Self(Text::new(MAX_TOKEN, MAX_TOKEN))
+        Self(Text {
+            is_exact: false,
+            ..Text::new(MAX_TOKEN, MAX_TOKEN)
+        })
     }
 
     /// Reads the value of the member `name`.
@@ -195,6 +198,8 @@ struct Text {
     malformed: Option<MalformedClaims>,
     max_length: usize,
     max_depth: usize,
+    /// Whether numbers that would be rounded are malformed.
+    is_exact: bool,
 }
 
 impl Text {
@@ -204,6 +209,7 @@ impl Text {
             malformed: None,
             max_length,
             max_depth,
+            is_exact: true,
         }
     }
 
@@ -231,6 +237,23 @@ impl Text {
             members: members.into(),
         }))
     }
+}
+
+/// Whether a number, written as `text`, is read again as the same number. serde_json reads fractions
+/// of up to 15 digits exactly, and may miss the last bit of longer ones; a whole number of more than
+/// 64 bits arrives here as well.
+fn is_exact(value: f64, text: &[u8]) -> bool {
+    const MAX_DIGITS: usize = 15;
+    /// Above it, a double holds no fraction.
+    const MAX: f64 = 9_007_199_254_740_992.0;
+    /// Below it, the power of ten is beyond those that a double holds exactly.
+    const MIN: f64 = 1e-7;
+    let mantissa = text.split(|byte| *byte == b'e').next().unwrap_or_default();
+    let digits: Vec<u8> = mantissa.iter().copied().filter(u8::is_ascii_digit).collect();
+    let leading = digits.iter().take_while(|digit| **digit == b'0').count();
+    let trailing = digits.iter().rev().take_while(|digit| **digit == b'0').count();
+    let significant = digits.len().saturating_sub(leading + trailing);
+    value == 0.0 || significant <= MAX_DIGITS && (MIN..=MAX).contains(&value.abs())
 }
 
 /// Writes a value without spaces.
@@ -285,12 +308,17 @@ impl<'de> Visitor<'de> for Compact<'_> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
-        /// Above it, a double holds no fraction: the text may have been a longer whole number.
-        const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
-        if value.abs() > MAX_EXACT {
-            self.text.note(MalformedClaims::Number);
+        let Self { text, depth } = self;
+        let begin = text.json.len();
+        Compact {
+            text: &mut *text,
+            depth,
         }
-        self.scalar(value)
+        .scalar(value)?;
+        if text.is_exact && !is_exact(value, &text.json[begin..]) {
+            text.note(MalformedClaims::Number);
+        }
+        Ok(())
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
@@ -359,6 +387,9 @@ impl<'de> Visitor<'de> for Compact<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
     use super::*;
 
     fn parsed(object: &str) -> Result<String, MalformedClaims> {
@@ -394,7 +425,13 @@ mod tests {
         }
         let long = format!("{{\"a\":[{}0]}}", "0,".repeat(100_000));
         assert_eq!(parsed(&long), Err(MalformedClaims::TooLong));
-        assert_eq!(parsed(r#"{"a":18446744073709551616}"#), Err(MalformedClaims::Number));
+        for rounded in ["18446744073709551616", "-1e300", "0.1234567890123456", "1e-8"] {
+            let object = format!(r#"{{"a":{rounded}}}"#);
+            assert_eq!(parsed(&object), Err(MalformedClaims::Number), "{rounded}");
+        }
+        for exact in ["0.123456789012345", "-100.5", "0.0000001", "12345678.9012345"] {
+            assert!(parsed(&format!(r#"{{"a":{exact}}}"#)).is_ok(), "{exact}");
+        }
     }
 
     #[test]
@@ -424,6 +461,53 @@ mod tests {
             "",
         ] {
             assert!(parsed(&format!(r#"{{"{name}":{{"iss":1}}}}"#)).is_ok(), "{name}");
+        }
+    }
+
+    /// JSON of any shape, with numbers that are kept exactly.
+    fn value() -> impl Strategy<Value = Value> {
+        let number = prop_oneof![any::<i64>().prop_map(Value::from), any::<u64>().prop_map(Value::from)];
+        let fraction = (any::<i32>(), 0..9).prop_map(|(whole, places)| (f64::from(whole) / 10_f64.powi(places)).into());
+        let text = "\\PC{0,6}|[\\x00-\\x7f]{0,6}".prop_map(Value::from);
+        let scalar = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            number,
+            fraction,
+            text
+        ];
+        scalar.prop_recursive(4, 24, 4, |inner| {
+            let object = prop::collection::hash_map("[a-z]{0,3}|\\PC{0,3}", inner.clone(), 0..4);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::from),
+                object.prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn accepted_claims_are_those_that_were_given(given in value(), pretty: bool) {
+            let text = match pretty {
+                true => serde_json::to_string_pretty(&given).unwrap(),
+                false => given.to_string(),
+            };
+            match CustomClaims::parse(&text) {
+                Ok(claims) => {
+                    let object = claims.map_or("{}".to_owned(), |claims| claims.object());
+                    prop_assert!(object.len() <= MAX_CUSTOM_CLAIMS);
+                    prop_assert_eq!(&object, &given.to_string());
+                }
+                Err(MalformedClaims::NotAnObject) => prop_assert!(!given.is_object()),
+                Err(malformed) => prop_assert!(malformed != MalformedClaims::Repeated, "{malformed:?}"),
+            }
+        }
+
+        #[test]
+        fn any_text_is_handled(text in "[{}\\[\\]\",:a1 ]{0,40}|\\PC{0,40}") {
+            if let Ok(Some(claims)) = CustomClaims::parse(&text) {
+                prop_assert!(serde_json::from_str::<Value>(&claims.object()).unwrap().is_object());
+            }
         }
     }
 

@@ -230,6 +230,36 @@ fn an_update_is_saved_unless_someone_else_has_updated_the_client() {
 }
 
 #[test]
+fn p108_claims_and_the_default_audience_of_a_client_are_set_and_removed() {
+    let (server, page) = signed_in();
+    create(&page, "billing", "Billing");
+    let shown = |member: &str| server.run_json(&["client", "show", "billing"])[member].clone();
+    page.fill("Custom claims", "{");
+    page.press("Save");
+    page.reads("Custom claims must be a JSON object.");
+    page.fill("Custom claims", r#"{"aud": "x"}"#);
+    page.press("Save");
+    page.reads("free of the names of standard claims");
+    page.fill("Custom claims", r#"{"tenant": "t1"}"#);
+    page.fill("Default audience", "kafka");
+    page.press("Save");
+    page.reads("Client updated");
+    assert_eq!(
+        (shown("claims"), shown("default_audience")),
+        (json!({"tenant": "t1"}), json!("kafka"))
+    );
+    page.press("Save");
+    page.reads("No changes to save");
+    page.fill("Custom claims", "{}");
+    page.press("Save");
+    eventually("the claims are removed", TIMEOUT, || {
+        shown("claims").is_null().then_some(())
+    });
+    assert_eq!(shown("default_audience"), "kafka");
+    page.assert_clean(&[400]);
+}
+
+#[test]
 fn revoked_tokens_are_inactive() {
     let (server, page) = signed_in();
     let billing = create(&page, "billing", "Billing");

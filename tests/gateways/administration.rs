@@ -89,7 +89,7 @@ fn rejected_writes_are_problem_documents() {
         json!({"path": "/a", "scope": "a", "methods": "GET"}),
         json!({"path": "/a", "scope": "a", "method": "get"}),
         json!({"path": "/a", "scope": "a", "host": "h:1"}),
-        json!({"path": "/a", "scope": "a", "audience": "orders"}),
+        json!({"path": "/a", "scope": "a", "audience": "the orders"}),
         json!({"path": "/a/../b", "scope": "a"}),
         json!({"path": "/{*rest}/a", "scope": "a"}),
         json!({"path": 1, "scope": "a"}),

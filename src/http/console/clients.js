@@ -97,6 +97,32 @@ function createDialog(session) {
   });
 }
 
+function orNull(text) {
+  return text === '' ? null : text;
+}
+
+/** The custom claims in a text; those of `before` if it was not changed. */
+function claimsOf(text, before) {
+  if (text === textOf(before)) return before;
+  if (text.trim() === '') return null;
+  let claims;
+  let rounded = false;
+  try {
+    claims = JSON.parse(text, (_, value) => {
+      rounded ||= Number.isInteger(value) && !Number.isSafeInteger(value);
+      return value;
+    });
+  } catch {
+    throw new Error('Custom claims must be a JSON object.');
+  }
+  if (rounded) throw new Error('Custom claims contain a number that browsers round: set them on the command line.');
+  return claims;
+}
+
+function textOf(claims) {
+  return claims === null ? '' : JSON.stringify(claims);
+}
+
 /** The members of a client in a form; only those that differ from `before`, if it is given. */
 function members(form, before) {
   const values = fields(form);
@@ -109,7 +135,11 @@ function members(form, before) {
     introspection_audiences: lines(values.introspection_audiences),
     auth_methods: data.getAll('auth_methods'),
     ttl_seconds: values.ttl_seconds === '' ? null : Number(values.ttl_seconds),
-    alg: values.alg === '' ? null : values.alg,
+    alg: orNull(values.alg),
+    default_audience: orNull(values.default_audience),
+    claims: claimsOf(values.claims, before?.claims ?? null),
+    scope_claim: orNull(values.scope_claim),
+    typ: orNull(values.typ),
   };
   if (before === null) return all;
   const shown = { ...before, default_scope: before.default_scope === '' ? null : before.default_scope };
@@ -118,7 +148,9 @@ function members(form, before) {
 
 function fill(form, client) {
   const set = (name, value) => (form.elements[name].value = value ?? '');
-  for (const name of ['name', 'scope', 'default_scope', 'ttl_seconds', 'alg']) set(name, client[name]);
+  const texts = ['name', 'scope', 'default_scope', 'ttl_seconds', 'alg', 'default_audience', 'scope_claim', 'typ'];
+  for (const name of texts) set(name, client[name]);
+  set('claims', textOf(client.claims));
   set('audiences', client.audiences.join('\n'));
   set('introspection_audiences', client.introspection_audiences.join('\n'));
   for (const box of form.elements.auth_methods) box.checked = client.auth_methods.includes(box.value);
@@ -217,10 +249,10 @@ function one(place, { session }, id) {
     latest.hidden = true;
     const send = async (event) => {
       event.preventDefault();
-      const wanted = members(form, client);
-      if (Object.keys(wanted).length === 0) return notify('No changes to save');
-      latest.hidden = true;
       await attempt(save, why, async () => {
+        const wanted = members(form, client);
+        if (Object.keys(wanted).length === 0) return notify('No changes to save');
+        latest.hidden = true;
         try {
           await change(wanted, 'Client updated');
         } catch (error) {

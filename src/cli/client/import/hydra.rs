@@ -124,7 +124,7 @@ mod tests {
     fn client() -> Value {
         json!({
             "client_id": "orders", "client_name": "Orders", "grant_types": ["client_credentials", "refresh_token"],
-            "scope": "a b", "audience": ["https://orders.example"], "client_secret": PBKDF2,
+            "scope": "a b", "audience": ["https://orders.example", "shop-api"], "client_secret": PBKDF2,
             "client_secret_expires_at": 0, "token_endpoint_auth_method": "client_secret_post",
             "client_credentials_grant_access_token_lifespan": "1h30m0s", "metadata": {}, "redirect_uris": null,
         })
@@ -154,7 +154,10 @@ mod tests {
             (fields.scope.as_deref(), fields.ttl_seconds),
             (Some("a b"), Some(Some(5400)))
         );
-        assert_eq!(fields.audiences, Some(vec!["https://orders.example".to_owned()]));
+        assert_eq!(
+            fields.audiences,
+            Some(vec!["https://orders.example".to_owned(), "shop-api".to_owned()])
+        );
         assert_eq!(fields.auth_methods, Some(vec!["client_secret_post".to_owned()]));
         assert!(machine.secrets[0].expires_at.is_none());
     }
