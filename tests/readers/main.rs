@@ -97,6 +97,16 @@ fn the_mcp_sdk_for_python_gets_a_token_for_a_server_that_names_the_issuer() {
 }
 
 #[test]
+#[ignore = "needs Spring Security, which scripts/test --soak installs"]
+fn spring_security_finds_the_endpoints_as_a_client_and_the_keys_as_a_resource_server() {
+    assert_finds_the_keys(|| {
+        let mut command = Command::new("java");
+        command.arg("-cp").arg(installed("java/*")).arg(source("java/Reader.java"));
+        command
+    });
+}
+
+#[test]
 #[ignore = "needs go-oidc, which scripts/test --soak installs"]
 fn go_oidc_finds_the_keys() {
     assert_finds_the_keys(|| Command::new(installed("go-oidc")));
