@@ -14,6 +14,18 @@ pub fn text(buffer: &mut Vec<u8>, text: &str) {
     buffer.push(b'"');
 }
 
+/// Appends the words of a text as an array. They are separated by single spaces and need no escaping.
+pub fn words(buffer: &mut Vec<u8>, text: &str) {
+    buffer.extend_from_slice(b"[\"");
+    for byte in text.bytes() {
+        match byte {
+            b' ' => buffer.extend_from_slice(b"\",\""),
+            byte => buffer.push(byte),
+        }
+    }
+    buffer.extend_from_slice(b"\"]");
+}
+
 /// Appends an integer.
 pub fn number(buffer: &mut Vec<u8>, number: i64) {
     buffer.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());

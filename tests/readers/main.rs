@@ -101,7 +101,10 @@ fn the_mcp_sdk_for_python_gets_a_token_for_a_server_that_names_the_issuer() {
 fn spring_security_finds_the_endpoints_as_a_client_and_the_keys_as_a_resource_server() {
     assert_finds_the_keys(|| {
         let mut command = Command::new("java");
-        command.arg("-cp").arg(installed("java/*")).arg(source("java/Reader.java"));
+        command
+            .arg("-cp")
+            .arg(installed("java/*"))
+            .arg(source("java/Reader.java"));
         command
     });
 }
