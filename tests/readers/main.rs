@@ -43,6 +43,11 @@ impl Given {
 
 /// Runs a reader for an issuer with and without a path.
 fn assert_finds_the_keys(reader: impl Fn() -> Command) {
+    assert_finds_the_keys_with(&[], reader);
+}
+
+/// As [`assert_finds_the_keys`], with further arguments of `client create`.
+fn assert_finds_the_keys_with(more: &[&str], reader: impl Fn() -> Command) {
     for path in ["", "/oauth"] {
         let address = format!("127.0.0.1:{}", port::free());
         let issuer = format!("http://{address}{path}");
@@ -56,13 +61,22 @@ fn assert_finds_the_keys(reader: impl Fn() -> Command) {
         let audience = format!("http://127.0.0.1:{port}/mcp");
         // With ES256, the default.
         let create = ["--name", "n", "--scope", "orders:read", "--audience", &audience];
-        let client = program.create_client(&create);
+        let client = program.create_client(&[&create, more].concat());
         let output = Given { issuer, client, port }.run(reader());
         let out = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
         let is_valid = output.status.success() && out.ends_with("the token is valid\n");
         assert!(is_valid, "issuer with path {path:?}\n{out}\n{errors}");
     }
+}
+
+fn spring() -> Command {
+    let mut command = Command::new("java");
+    command
+        .arg("-cp")
+        .arg(installed("java/*"))
+        .arg(source("java/Reader.java"));
+    command
 }
 
 /// Node.js takes the packages from the folder of the script.
@@ -99,14 +113,13 @@ fn the_mcp_sdk_for_python_gets_a_token_for_a_server_that_names_the_issuer() {
 #[test]
 #[ignore = "needs Spring Security, which scripts/test --soak installs"]
 fn spring_security_finds_the_endpoints_as_a_client_and_the_keys_as_a_resource_server() {
-    assert_finds_the_keys(|| {
-        let mut command = Command::new("java");
-        command
-            .arg("-cp")
-            .arg(installed("java/*"))
-            .arg(source("java/Reader.java"));
-        command
-    });
+    assert_finds_the_keys(spring);
+}
+
+#[test]
+#[ignore = "needs Spring Security, which scripts/test --soak installs"]
+fn spring_security_with_an_issuer_uri_alone_accepts_tokens_of_type_jwt() {
+    assert_finds_the_keys_with(&["--typ", "JWT"], spring);
 }
 
 #[test]
