@@ -234,10 +234,14 @@ pub struct Token {
     pub ttl: Duration,
     /// Signing algorithm.
     pub alg: String,
-    /// The `aud` if the request has no `resource`; empty for the issuer.
+    /// The `aud` if the request has no `resource` and no `audience`; empty for the issuer.
     pub audience: String,
     /// Maximum lifetime of a one-time token.
     pub one_time_ttl: Duration,
+    /// `scope`, or `scp` for the scope as an array as well.
+    pub scope_claim: String,
+    /// The `typ` in the header: `at+jwt` or `JWT`.
+    pub typ: String,
 }
 
 impl Default for Token {
@@ -247,6 +251,8 @@ impl Default for Token {
             alg: "ES256".into(),
             audience: String::new(),
             one_time_ttl: Duration::seconds(120),
+            scope_claim: "scope".into(),
+            typ: "at+jwt".into(),
         }
     }
 }

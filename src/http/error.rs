@@ -66,7 +66,8 @@ impl Format {
 
 /// Whether a path belongs to the admin API.
 pub fn is_of_admin(path: &str) -> bool {
-    path.starts_with("/admin")
+    path.strip_prefix("/admin")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl ApiError {

@@ -328,7 +328,7 @@ fn a_re_encryption_without_the_right_keys_fails_and_changes_nothing() {
         (&plain, "old.key", "set keys.encryption_key to the new key"),
         (&new, "wrong.key", "the stored keys were not encrypted with the old key"),
         (&new, "no.key", "the file of --from-file must hold 32 bytes in base64"),
-        (&new, "missing.key", "cannot read the file of --from-file"),
+        (&new, "missing.key", "--from-file: cannot read the file that it names"),
     ] {
         let outcome = program.run(&["key", "re-encrypt", "--from-file", file]);
         let line = outcome.failed(1);

@@ -52,4 +52,5 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod token_options;
 mod weak_settings;
