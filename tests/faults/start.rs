@@ -65,6 +65,17 @@ fn soak_a_server_waits_half_a_minute_for_its_database() {
 }
 
 #[test]
+fn a_stop_without_postgresql_says_nothing_about_a_file_of_sqlite() {
+    let cluster = Cluster::start();
+    let url = cluster.url(cluster.address(), "mintage");
+    let mut server = testkit::program!().on(&url, &[]).serve(&[]);
+    cluster.stop();
+    server.stop();
+    let log = server.log();
+    assert!(log.contains("server stopped") && !log.contains("wal checkpoint"), "{log}");
+}
+
+#[test]
 fn two_instances_that_start_at_once_on_an_empty_database_share_its_keys_and_clients() {
     let cluster = Cluster::start();
     let url = cluster.url(cluster.address(), "empty");
