@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::cors_origins::CorsOrigins;
 use super::proxies::TrustedProxies;
 use super::units::{ByteSize, Duration, SecretValue};
 use crate::oauth::bounds::MAX_FORM;
@@ -95,6 +96,8 @@ pub struct Server {
     pub trusted_proxies: TrustedProxies,
     /// Proxies whose `X-Forwarded-For` is believed: IP addresses and CIDR ranges.
     pub client_ip_proxies: TrustedProxies,
+    /// Origins whose pages may call `/token`, `/introspect` and `/revoke`.
+    pub cors_origins: CorsOrigins,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
     /// How long a request may take to arrive, and how long a peer may take to read some of a response.
@@ -130,6 +133,7 @@ impl Default for Server {
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
             client_ip_proxies: TrustedProxies::NONE,
+            cors_origins: CorsOrigins::default(),
             max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
             max_connections: 0,

@@ -15,6 +15,7 @@ use crate::oauth::alg::Alg;
 use crate::oauth::bounds::MAX_AUDIENCE;
 use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
+use crate::oauth::metadata::endpoint_base;
 use crate::oauth::resource::{is_absolute_uri, is_audience};
 use crate::oauth::token_form::{ScopeClaim, TokenType};
 
@@ -48,6 +49,12 @@ impl Config {
             "server.issuer",
             "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
             is_issuer(&server.issuer),
+        )?;
+        require(
+            "server.issuer",
+            "a URL whose path has no empty segment, `.`, `..`, `%` or `*` and does not begin with /admin, /console, \
+             /validate or /.well-known, because the endpoints are served below it",
+            endpoint_base(&server.issuer).is_some(),
         )?;
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(

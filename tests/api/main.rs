@@ -26,6 +26,8 @@ mod authority;
 mod bounds;
 mod cli;
 mod client_auth;
+mod cors;
+mod discovery;
 mod emergencies;
 mod environment;
 mod feed;
