@@ -72,7 +72,10 @@ fn a_stop_without_postgresql_says_nothing_about_a_file_of_sqlite() {
     cluster.stop();
     server.stop();
     let log = server.log();
-    assert!(log.contains("server stopped") && !log.contains("wal checkpoint"), "{log}");
+    assert!(
+        log.contains("server stopped") && !log.contains("wal checkpoint"),
+        "{log}"
+    );
 }
 
 #[test]
