@@ -1,6 +1,7 @@
 //! [`Readiness`]: whether an orchestrator should send traffic to this instance, reported by
 //! `/readyz`.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use crate::cluster::feed_lag::FeedLag;
 pub struct Readiness {
     began: Instant,
     started: AtomicBool,
+    /// Whether the start waits for the database.
+    pub start_waits: Arc<AtomicBool>,
     draining: AtomicBool,
     breaker: BreakerView,
     /// Up to which moment all changes are applied.
@@ -42,6 +45,7 @@ impl Readiness {
         Self {
             began: Instant::now(),
             started: AtomicBool::default(),
+            start_waits: Arc::default(),
             draining: AtomicBool::default(),
             breaker,
             feed_lag: FeedLag::default(),
@@ -87,6 +91,9 @@ impl Readiness {
             return Some("the server is stopping");
         }
         if !self.started.load(Ordering::Acquire) {
+            if self.start_waits.load(Ordering::Relaxed) {
+                return Some("the server is starting: the database cannot be reached");
+            }
             return Some("the server is starting: keys and clients are not loaded yet");
         }
         let lagging = self.feed_lag.age().is_none_or(|age| age > MAX_READY_FEED_LAG);

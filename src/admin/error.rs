@@ -48,7 +48,7 @@ pub enum OperationError {
 /// operator.
 pub(super) fn failed(error: DbError) -> OperationError {
     match error {
-        DbError::Unavailable(_) | DbError::Disconnected(_) => OperationError::Unavailable,
+        DbError::Unavailable(_) | DbError::Unusable(_) | DbError::Disconnected(_) => OperationError::Unavailable,
         DbError::Conflict => OperationError::AlreadyExists,
         DbError::NotAuthorized(NotAuthorized::Lost(duty)) => OperationError::AuthorityLost(duty),
         DbError::NotAuthorized(NotAuthorized::NotHeld) => OperationError::NotHeld,

@@ -3,11 +3,16 @@
 use std::net::SocketAddr;
 
 use super::client::{NewClient, new_secret};
+use super::stats::reachable;
 use super::{Context, Failure};
-use crate::db::{DbError, transactions};
+use crate::db::{Conn, DbError, clients, transactions};
 use crate::gateway::route::NewRoute;
+use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::random::random_text;
+
+/// The name of the clients of `--dev`. It distinguishes them from others with the same ids.
+const NAME: &str = "Demo client of serve --dev";
 
 /// The clients of `--dev` and their secrets.
 pub struct DevClients {
@@ -20,15 +25,36 @@ pub fn create_clients(context: &Context) -> Result<DevClients, Failure> {
     let create = |id: &str, scope: &str| -> Result<ClientSecret, Failure> {
         let now = context.clock.now();
         let (secret, stored) = new_secret(now);
-        let client = NewClient::named(id, scope).client(stored, now)?;
+        let mut client = NewClient::named(id, scope).client(stored, now)?;
+        client.name = NAME.into();
         context.with_database(|conn| transactions::replace_client(conn, &context.principal(), &client))?;
         Ok(secret)
     };
+    // Before anything changes.
+    context.with_database_of_server(|conn| {
+        let found = [find(conn, "demo")?, find(conn, "ops")?];
+        let other = found.into_iter().flatten().find(|client| client.name != NAME);
+        Ok(match other {
+            None => Ok(()),
+            Some(client) => Err(Failure::Failed(format!(
+                "serve --dev gives new secrets to clients named {NAME:?}, and the name of client {:?} is another: \
+                 use another database, as in --database-url sqlite:dev.db",
+                client.id.as_str()
+            ))),
+        })
+    })??;
     create_route(context)?;
     Ok(DevClients {
         demo: create("demo", "orders:read orders:write")?,
         ops: create("ops", "mintage:admin")?,
     })
+}
+
+fn find(conn: &mut Conn, id: &str) -> Result<Option<Client>, DbError> {
+    match ClientId::parse(id) {
+        Some(id) => clients::find(conn, &id),
+        None => Ok(None),
+    }
 }
 
 /// Creates a route for `/validate`. An existing one stays unchanged.
@@ -81,18 +107,6 @@ curl -s -H \"Authorization: Bearer $ADMIN\" http://{admin}/admin/cache/stats
 "
         )
     }
-}
-
-/// An address that a command on this machine can connect to: loopback for a server on all
-/// interfaces.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
-    address
 }
 
 #[cfg(test)]

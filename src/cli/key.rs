@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Context, Failure, print, print_json};
+use super::{Context, Failure, confirm, print, print_json};
 use crate::api::key::KeyDocument;
 use crate::config::{self, Config};
 use crate::db::signing_keys::{self, Rotated};
@@ -40,6 +40,9 @@ pub struct Rotate {
     /// to keys.jwks_max_age
     #[arg(long)]
     immediately: bool,
+    /// With --immediately, do not ask; only a person at a terminal is asked
+    #[arg(long, requires = "immediately")]
+    yes: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -106,6 +109,12 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
         true => Activation::Immediate,
         false => Activation::Scheduled,
     };
+    if arguments.immediately {
+        confirm(
+            "Remove the old keys, so that all their tokens become invalid at once?",
+            arguments.yes,
+        )?;
+    }
     let config = context.config()?;
     let rotated = context.with_database(|conn| Ok(publish(conn, context, &config, &algs, activation)))??;
     let now = context.clock.now();

@@ -7,6 +7,7 @@ mod completions;
 mod config;
 mod context;
 mod dev;
+mod health;
 mod key;
 mod migrate;
 mod principal;
@@ -23,7 +24,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::{Sources, password_on_command_line};
-use context::{Context, open, print, print_json, warn};
+use context::{Context, confirm, open, open_existing, print, print_json, warn};
 
 #[doc(hidden)]
 pub use client::{Inspected, inspect};
@@ -61,6 +62,8 @@ enum Command {
     /// Migrate the database schema
     #[command(subcommand)]
     Migrate(migrate::Command),
+    /// Ask a server whether it is ready: exit code 0 if it is
+    Health(health::Arguments),
     /// Show statistics of a running server
     Stats(stats::Arguments),
     /// Validate or show the configuration
@@ -95,6 +98,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Route(command) => route::run(&context, command),
         Command::Audit(arguments) => audit::run(&context, &arguments),
         Command::Migrate(command) => migrate::run(&context, command),
+        Command::Health(arguments) => health::run(&context, &arguments),
         Command::Stats(arguments) => stats::run(&context, &arguments),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),

@@ -7,19 +7,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use r2d2::PooledConnection;
+use r2d2::{ManageConnection, PooledConnection};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use super::conn::{Backend, Conn};
 use super::error::DbError;
-use super::manager::Manager;
+use super::manager::{Manager, Pooled};
 use super::pool;
 use super::pool_counters::PoolCounters;
 use crate::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::config;
 use crate::metrics::HistogramCounts;
+
+/// What r2d2 puts before the cause.
+const TIMED_OUT: &str = "timed out waiting for connection: ";
 
 /// The primary or a replica.
 pub struct Endpoint {
@@ -27,6 +30,8 @@ pub struct Endpoint {
     role: String,
     backend: Backend,
     pool: r2d2::Pool<Manager>,
+    /// Opens connections outside the pool.
+    direct: Manager,
     /// One permit per connection. A call waits here for a connection without blocking a thread.
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
@@ -99,6 +104,7 @@ impl Endpoint {
             role,
             backend: Backend::of_url(url),
             pool: pool::build(url, database, counters.clone()),
+            direct: Manager::new(url, database.query_timeout.0, counters.clone()),
             permits: Arc::new(Semaphore::new(database.pool.max_size as usize)),
             waiting: AtomicUsize::new(0),
             counters,
@@ -154,9 +160,26 @@ impl Endpoint {
     /// Runs `work` with a connection on this thread, without breaker and deadline.
     ///
     /// # Errors
-    /// No connection is available. Otherwise the error of `work`.
+    /// No connection is available: at once if the first one cannot be opened, and then
+    /// [`DbError::Unusable`] if waiting does not help. Otherwise the error of `work`.
     pub fn run_here<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, DbError>) -> Result<T, DbError> {
+        if self.pool.state().connections == 0 {
+            // The pool would try until `connection_timeout`.
+            match self.direct.connect().map_err(DbError::from) {
+                // The pool waits for it.
+                Err(DbError::Unavailable(cause)) if cause.contains("locked") => {}
+                tried => drop(tried?),
+            }
+        }
         self.connection(Duration::ZERO)?.call(work)
+    }
+
+    /// A connection outside the pool, in addition to its connections.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn another(&self) -> Result<Pooled, DbError> {
+        Ok(self.direct.connect()?)
     }
 
     /// Whether the circuit breaker would admit a call now.
@@ -231,7 +254,8 @@ impl Endpoint {
         self.counters.waited(waited + began.elapsed());
         connection.map_err(|error| {
             self.counters.timed_out();
-            DbError::Unavailable(error.to_string())
+            let cause = error.to_string();
+            DbError::Unavailable(cause.strip_prefix(TIMED_OUT).unwrap_or(&cause).to_owned())
         })
     }
 

@@ -12,6 +12,9 @@ use crate::oauth::duty::Duty;
 pub enum DbError {
     /// The database cannot be reached or did not answer in time. The same call may succeed later.
     Unavailable(String),
+    /// The database cannot be used, and waiting does not help: a wrong password, a file that is no
+    /// database. Only the start and the command line distinguish it from an outage.
+    Unusable(String),
     /// The connection was lost during the call, whose effect is unknown. Another connection may
     /// work.
     Disconnected(String),
@@ -70,6 +73,7 @@ impl fmt::Display for DbError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unavailable(cause) => write!(f, "the database cannot be reached: {cause}"),
+            Self::Unusable(cause) => write!(f, "the database cannot be used: {cause}"),
             Self::Disconnected(cause) => write!(f, "the connection to the database was lost: {cause}"),
             Self::Conflict => f.write_str("it exists already"),
             Self::Inconsistent(what) => write!(f, "the database is inconsistent: {what}"),

@@ -4,6 +4,7 @@
 //! second, or if another connection was found dead since it last answered. A dead connection never
 //! returns to the pool.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 use super::conn::{Backend, Conn};
 use super::error::DbError;
 use super::libpq::{self, Surroundings};
+use super::locks;
 use super::pool_counters::PoolCounters;
 use crate::config::{DatabaseUrl, sqlite_path};
 
@@ -85,10 +87,12 @@ impl Manager {
 
     fn sqlite(&self) -> Result<SqliteConnection, ConnectError> {
         let path = sqlite_path(&self.url).unwrap_or(&self.url);
-        create_private(path)
-            .map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
-        let mut conn = SqliteConnection::establish(path)
-            .map_err(|error| ConnectError(format!("cannot open the SQLite database {path}: {error}")))?;
+        let cannot_open = |cause: &dyn std::fmt::Display| format!("cannot open the SQLite database {path}: {cause}");
+        create_private(path).map_err(|error| ConnectError {
+            is_lasting: LASTING_FAILURES.contains(&error.kind()),
+            text: cannot_open(&error),
+        })?;
+        let mut conn = SqliteConnection::establish(path).map_err(|error| ConnectError::passing(cannot_open(&error)))?;
         // Shorter than the deadline of a call, so that a lock held elsewhere causes an error and
         // not an orphaned thread.
         let busy_millis = self.query_timeout.as_millis() * 3 / 4;
@@ -105,15 +109,23 @@ impl Manager {
             "PRAGMA cache_size = -256".into(),
         ];
         for setting in settings {
-            conn.batch_execute(&setting)
-                .map_err(|error| ConnectError(format!("{setting}: {error}")))?;
+            conn.batch_execute(&setting).map_err(|error| {
+                let cause = error.to_string();
+                ConnectError {
+                    is_lasting: cause.contains("file is not a database"),
+                    text: cannot_open(&cause),
+                }
+            })?;
         }
         Ok(conn)
     }
 
     fn postgres(&self) -> Result<PgConnection, ConnectError> {
         // The configuration has been validated.
-        let url = DatabaseUrl::parse(&self.url).map_err(|_| ConnectError("database.url is malformed".into()))?;
+        let url = DatabaseUrl::parse(&self.url).map_err(|_| ConnectError {
+            text: "database.url is malformed".into(),
+            is_lasting: true,
+        })?;
         let url = libpq::complete(&url, &Surroundings::of_process());
         let mut conn = PgConnection::establish(&url).map_err(cannot_connect)?;
         let millis = self.query_timeout.as_millis();
@@ -121,10 +133,12 @@ impl Manager {
         let settings = format!(
             "SET statement_timeout = {millis}; SET lock_timeout = {millis};
              SET idle_in_transaction_session_timeout = {idle_millis};
-             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3"
+             SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;
+             {}",
+            locks::USE
         );
         conn.batch_execute(&settings)
-            .map_err(|error| ConnectError(format!("{settings}: {error}")))?;
+            .map_err(|error| ConnectError::passing(format!("cannot set up a connection: {error}")))?;
         Ok(conn)
     }
 }
@@ -139,7 +153,7 @@ fn create_private(path: &str) -> std::io::Result<()> {
         .mode(0o600)
         .open(path)
     {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => Err(error),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
         _ => Ok(()),
     }
 }
@@ -168,16 +182,66 @@ fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
         true => "; a server without TLS or SCRAM needs sslmode or require_auth in database.url (docs/postgresql.md)",
         false => "",
     };
-    ConnectError(format!("cannot connect to PostgreSQL: {cause}{hint}"))
+    let lasts = is_about(&ABOUT_A_VALUE) || is_about(&ABOUT_TRUST) || is_about(&REFUSALS);
+    ConnectError {
+        text: format!("cannot connect to PostgreSQL: {cause}{hint}"),
+        // Of several hosts, one may only be down.
+        is_lasting: lasts && !is_about(&OUTAGES),
+    }
 }
+
+/// What PostgreSQL answers to a role that may not connect, or to a wrong name.
+const REFUSALS: [&str; 6] = [
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "is not permitted to log in",
+    "permission denied for database",
+    "\" does not exist",
+];
+
+/// What a host that may come back causes.
+const OUTAGES: [&str; 6] = [
+    "the database system is",
+    "Connection refused",
+    "timeout",
+    "could not translate host name",
+    "server closed the connection",
+    "No such file or directory",
+];
+
+/// Why a file cannot be opened, whenever it is tried.
+const LASTING_FAILURES: [ErrorKind; 2] = [ErrorKind::PermissionDenied, ErrorKind::NotADirectory];
 
 /// A connection cannot be opened.
 #[derive(Debug)]
-pub struct ConnectError(String);
+pub struct ConnectError {
+    text: String,
+    /// Whether waiting does not help.
+    is_lasting: bool,
+}
+
+impl ConnectError {
+    fn passing(text: String) -> Self {
+        Self {
+            text,
+            is_lasting: false,
+        }
+    }
+}
+
+impl From<ConnectError> for DbError {
+    fn from(error: ConnectError) -> Self {
+        match error.is_lasting {
+            true => Self::Unusable(error.text),
+            false => Self::Unavailable(error.text),
+        }
+    }
+}
 
 impl std::fmt::Display for ConnectError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -228,7 +292,7 @@ impl r2d2::ManageConnection for Manager {
             Err(error) => {
                 self.generation.fetch_add(1, Ordering::Relaxed);
                 self.counters.discarded();
-                Err(ConnectError(error.to_string()))
+                Err(ConnectError::passing(error.to_string()))
             }
         }
     }
@@ -263,6 +327,29 @@ mod tests {
             "syntax error in service file \"hunter2\", line 1",
         ] {
             assert!(!report(quoted).contains("hunter2"), "{}", report(quoted));
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_lasts_and_a_host_that_is_down_may_come_back() {
+        let lasts = |message: &str| cannot_connect(diesel::ConnectionError::BadConnection(message.into())).is_lasting;
+        for lasting in [
+            "FATAL:  password authentication failed for user \"a\"",
+            "FATAL:  database \"a\" does not exist",
+            "FATAL:  role \"a\" does not exist",
+            "server does not support SSL, but SSL was required",
+            "invalid port number: \"x\"",
+        ] {
+            assert!(lasts(lasting), "{lasting}");
+        }
+        for passing in [
+            "connection to server at \"a\", port 1 failed: Connection refused",
+            "FATAL:  the database system is starting up",
+            "FATAL:  sorry, too many clients already",
+            "host 1: Connection refused\nhost 2: FATAL:  password authentication failed",
+            "timeout expired",
+        ] {
+            assert!(!lasts(passing), "{passing}");
         }
     }
 }

@@ -36,18 +36,29 @@ pub fn up(conn: &mut Conn) -> Result<Vec<String>, DbError> {
     })
 }
 
-/// Applies pending migrations if `auto_migrate` is set. Otherwise only checks that there are none.
+/// Applies pending migrations if `auto_migrate` is set. Otherwise only reads that there are none.
 ///
 /// # Errors
 /// A migration fails, or is pending and `auto_migrate` is not set.
 pub fn ensure_current(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError> {
-    if status(conn)?.iter().all(|migration| migration.applied) {
-        return Ok(());
+    let known = status(conn)?;
+    let pending: Vec<&MigrationStatus> = known.iter().filter(|migration| !migration.applied).collect();
+    let newer = newer(conn)?;
+    if !newer.is_empty() {
+        log::warn!(migrations:% = newer.join(" "); "schema newer than this binary");
     }
+    let Some(first) = pending.first() else {
+        return Ok(());
+    };
     if !auto_migrate {
-        return Err(DbError::Query(
-            "the schema is not up to date: run `mintage migrate up`".into(),
-        ));
+        let what = match pending.len() == known.len() {
+            true => "the database has no schema yet".to_owned(),
+            false => format!(
+                "the schema is not up to date: it lacks {} and all later migrations",
+                first.name
+            ),
+        };
+        return Err(DbError::Query(format!("{what}: run `mintage migrate up`")));
     }
     for version in up(conn)? {
         log::info!(version:%; "migration applied");
@@ -55,13 +66,72 @@ pub fn ensure_current(conn: &mut Conn, auto_migrate: bool) -> Result<(), DbError
     Ok(())
 }
 
+/// What [`down_if_alone`] has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reverted {
+    /// Nothing, because others use the database.
+    InUse,
+    /// Nothing, because no migration is applied.
+    Nothing,
+    /// It has reverted this migration.
+    Last(String),
+}
+
+/// As [`down`], but only if no other connection uses the database.
+///
+/// # Errors
+/// As [`down`].
+pub fn down_if_alone(conn: &mut Conn) -> Result<Reverted, DbError> {
+    let alone = match conn {
+        Conn::Sqlite(sqlite) => sqlite_alone(sqlite)?,
+        Conn::Postgres(postgres) => postgres_alone(postgres)?,
+    };
+    if !alone {
+        return Ok(Reverted::InUse);
+    }
+    let reverted = down(conn);
+    match conn {
+        Conn::Sqlite(sqlite) => sqlite.batch_execute("PRAGMA journal_mode = WAL")?,
+        Conn::Postgres(postgres) => locks::release_alone(postgres)?,
+    }
+    Ok(reverted?.map_or(Reverted::Nothing, Reverted::Last))
+}
+
+/// SQLite ends its WAL only for the last connection.
+fn sqlite_alone(sqlite: &mut diesel::SqliteConnection) -> Result<bool, DbError> {
+    match sqlite
+        .batch_execute("PRAGMA journal_mode = DELETE")
+        .map_err(DbError::from)
+    {
+        Ok(()) => Ok(true),
+        Err(DbError::Unavailable(cause)) if cause.contains("locked") => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// A connection that was just closed may still have its lock.
+fn postgres_alone(postgres: &mut diesel::PgConnection) -> Result<bool, DbError> {
+    for _ in 0..10 {
+        if locks::try_alone(postgres)? {
+            return Ok(true);
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Ok(false)
+}
+
 /// Reverts the last applied migration. Returns its name, or `None` if none is applied.
 ///
 /// # Errors
-/// As [`up`].
+/// As [`up`], and if the last one is newer than this binary.
 pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
     locked(conn, |conn| {
-        if !status_of(conn)?.iter().any(|migration| migration.applied) {
+        if let Some(newest) = newer(conn)?.pop() {
+            return Err(DbError::Query(format!(
+                "the schema has migration {newest}, which is newer than this binary: revert it with the version that has it"
+            )));
+        }
+        if !status(conn)?.iter().any(|migration| migration.applied) {
             return Ok(None);
         }
         let reverted = match conn {
@@ -72,47 +142,67 @@ pub fn down(conn: &mut Conn) -> Result<Option<String>, DbError> {
     })
 }
 
-/// All migrations of this version, oldest first.
+/// All migrations of this version, oldest first. Only reads: a role without the right to create
+/// tables may ask.
 ///
 /// # Errors
 /// The database cannot be read.
 pub fn status(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
-    match conn {
-        Conn::Sqlite(_) => status_of(conn),
-        // diesel creates its table if it does not exist. On PostgreSQL, two connections that do so
-        // at once conflict.
-        Conn::Postgres(_) => locked(conn, status_of),
-    }
-}
-
-fn status_of(conn: &mut Conn) -> Result<Vec<MigrationStatus>, DbError> {
-    let (all, pending) = match conn {
-        Conn::Sqlite(conn) => {
-            let all: Vec<Box<dyn Migration<Sqlite>>> = SQLITE.migrations().map_err(to_error)?;
-            let pending = conn.pending_migrations(SQLITE).map_err(to_error)?;
-            (
-                all.iter().map(|m| m.name().to_string()).collect::<Vec<_>>(),
-                pending.iter().map(|m| m.name().to_string()).collect::<Vec<_>>(),
-            )
-        }
-        Conn::Postgres(conn) => {
-            let all: Vec<Box<dyn Migration<Pg>>> = POSTGRES.migrations().map_err(to_error)?;
-            let pending = conn.pending_migrations(POSTGRES).map_err(to_error)?;
-            (
-                all.iter().map(|m| m.name().to_string()).collect(),
-                pending.iter().map(|m| m.name().to_string()).collect(),
-            )
-        }
-    };
-    let mut all = all;
-    all.sort();
-    Ok(all
-        .into_iter()
-        .map(|name| MigrationStatus {
-            applied: !pending.contains(&name),
+    let applied = applied_versions(conn)?;
+    let known = known(conn)?.into_iter();
+    Ok(known
+        .map(|(name, version)| MigrationStatus {
+            applied: applied.contains(&version),
             name,
         })
         .collect())
+}
+
+/// The applied migrations that this binary does not have, oldest first: those of a newer one.
+///
+/// # Errors
+/// The database cannot be read.
+pub fn newer(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    let known = known(conn)?;
+    let mut newer = applied_versions(conn)?;
+    newer.retain(|version| known.iter().all(|(_, of_known)| of_known != version));
+    Ok(newer)
+}
+
+/// Name and version of each migration of this binary, oldest first.
+fn known(conn: &Conn) -> Result<Vec<(String, String)>, DbError> {
+    fn described<DB: diesel::backend::Backend>(all: &[Box<dyn Migration<DB>>]) -> Vec<(String, String)> {
+        let pair = |migration: &Box<dyn Migration<DB>>| {
+            let name = migration.name();
+            (name.to_string(), name.version().to_string())
+        };
+        all.iter().map(pair).collect()
+    }
+    let mut all = match conn {
+        Conn::Sqlite(_) => described::<Sqlite>(&SQLITE.migrations().map_err(to_error)?),
+        Conn::Postgres(_) => described::<Pg>(&POSTGRES.migrations().map_err(to_error)?),
+    };
+    all.sort();
+    Ok(all)
+}
+
+/// What diesel has noted as applied, oldest first.
+fn applied_versions(conn: &mut Conn) -> Result<Vec<String>, DbError> {
+    #[derive(diesel::QueryableByName)]
+    struct Row {
+        #[diesel(sql_type = Text)]
+        value: String,
+    }
+    let exists = match conn {
+        Conn::Sqlite(_) => "SELECT name AS value FROM sqlite_master WHERE name = '__diesel_schema_migrations'",
+        Conn::Postgres(_) => "SELECT 'yes' AS value WHERE to_regclass('__diesel_schema_migrations') IS NOT NULL",
+    };
+    let mut read = |query: &str| -> Result<Vec<Row>, DbError> { Ok(diesel::sql_query(query).load(conn)?) };
+    if read(exists)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = read("SELECT version AS value FROM __diesel_schema_migrations ORDER BY version")?;
+    Ok(rows.into_iter().map(|row| row.value).collect())
 }
 
 fn names(

@@ -28,6 +28,7 @@ pub mod revocations;
 pub mod routes;
 mod schema;
 pub mod secrets;
+mod sessions;
 pub mod signing_keys;
 mod token_record;
 pub mod tokens;
@@ -224,12 +225,31 @@ impl Db {
         self.inner.primary.run_here(work)
     }
 
+    /// Checks that statements of one connection reach one session, which a pooler in front of
+    /// PostgreSQL prevents. `conn` is a connection to the primary.
+    ///
+    /// # Errors
+    /// [`DbError::Unusable`] if they do not.
+    pub fn check_sessions(&self, conn: &mut Conn) -> Result<(), DbError> {
+        if self.backend() == Backend::Sqlite {
+            return Ok(());
+        }
+        match self.inner.primary.another() {
+            Ok(mut other) => sessions::check(conn, &mut other),
+            // There may be no place for a second one.
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Moves the contents of SQLite's WAL file into the database file at shutdown, so that the
     /// database file alone is complete. Does nothing on PostgreSQL.
     ///
     /// # Errors
     /// The database cannot be reached. All data is then safe in the WAL file.
     pub async fn checkpoint(&self) -> Result<(), DbError> {
+        if self.backend() == Backend::Postgres {
+            return Ok(());
+        }
         self.run(|conn| {
             if let Conn::Sqlite(conn) = conn {
                 use diesel::connection::SimpleConnection;

@@ -48,8 +48,12 @@ pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result
 /// See the module.
 pub fn replace_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
     audited(conn, by, client.updated_at, |conn, _| {
+        let action = match clients::find(conn, &client.id)? {
+            Some(_) => Action::ClientUpdate,
+            None => Action::ClientCreate,
+        };
         clients::replace(conn, client)?;
-        Ok(((), event(Action::ClientCreate, client.id.as_str(), created(client))))
+        Ok(((), event(action, client.id.as_str(), created(client))))
     })
 }
 

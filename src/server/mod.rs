@@ -232,6 +232,7 @@ impl Server {
             peers: self.peers,
             cache_ttl: config.cache.ttl.0,
             auto_migrate: config.database.auto_migrate,
+            waits: shared.readiness.start_waits.clone(),
             warm: if config.cache.enabled { config.cache.warm } else { 0 },
             workers: workers + admin_workers,
         };

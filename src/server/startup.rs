@@ -5,9 +5,11 @@
 //! read ends the process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::Actor;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use crate::actors::change_feed::{ChangeFeed, LocalState, PollNow};
@@ -30,6 +32,9 @@ use crate::time::UnixMillis;
 
 /// The time between two attempts while the database is unavailable.
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The time between two lines about attempts that fail.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The time between two checks whether all workers are up, which takes them milliseconds.
 const WORKER_CHECK_INTERVAL: Duration = Duration::from_millis(2);
@@ -61,6 +66,8 @@ pub struct Startup {
     pub cache_ttl: Duration,
     /// Whether to migrate the schema.
     pub auto_migrate: bool,
+    /// Set while the start waits for the database, for `/readyz`.
+    pub waits: Arc<AtomicBool>,
     /// How many clients to load into the caches.
     pub warm: usize,
     /// The number of client caches to wait for.
@@ -103,16 +110,20 @@ impl Startup {
     /// # Errors
     /// [`FatalStartupError`] when a retry would not help.
     pub async fn run(self) -> Result<(), FatalStartupError> {
-        let mut failures = 0;
+        let mut logged: Option<Instant> = None;
         let prepared = loop {
             match self.prepare().await {
                 Ok(prepared) => break prepared?,
-                Err(error) if failures == 0 => log::error!(error:%; "startup attempt failed"),
+                Err(error) if logged.is_none_or(|last| last.elapsed() >= LOG_INTERVAL) => {
+                    log::error!(error:%; "startup attempt failed");
+                    logged = Some(Instant::now());
+                }
                 Err(error) => log::debug!(error:%; "startup attempt failed"),
             }
-            failures += 1;
+            self.waits.store(true, Ordering::Relaxed);
             tokio::time::sleep(RETRY_INTERVAL).await;
         };
+        self.waits.store(false, Ordering::Relaxed);
         let local = &self.local;
         if let Some((secret, recent)) = &prepared.deployment {
             // Before any worker can look a client up among peers.
@@ -162,6 +173,7 @@ impl Startup {
         // Not `Db::run`: generating RSA keys and migrating may take longer than the query timeout.
         let work = move || {
             db.run_here(|conn| {
+                db.check_sessions(conn)?;
                 Ok(prepare(
                     conn,
                     &clock,
@@ -174,9 +186,10 @@ impl Startup {
             })
         };
         let prepared = tokio::task::spawn_blocking(work).await;
-        match prepared.map_err(DbError::stopped)?? {
-            Err(FatalStartupError::Db(error)) if error.is_unavailable() => Err(error),
-            other => Ok(other),
+        match prepared.map_err(DbError::stopped)? {
+            Ok(Err(FatalStartupError::Db(error))) | Err(error) if error.is_unavailable() => Err(error),
+            Ok(done) => Ok(done),
+            Err(error) => Ok(Err(FatalStartupError::Db(error))),
         }
     }
 

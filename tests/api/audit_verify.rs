@@ -222,7 +222,7 @@ fn the_audit_log_is_read_without_creating_or_migrating_a_database() {
         assert!(!program.database_path().exists());
     }
     program.run(&["migrate", "up"]).done();
-    program.run(&["migrate", "down"]).done();
+    program.run(&["migrate", "down", "--yes"]).done();
     assert!(
         program
             .run(&["audit", "verify"])

@@ -130,7 +130,13 @@ fn a_failed_command_exits_with_1_and_one_line_that_says_what_to_do() {
         );
     }
     let no_database = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "client", "list"]);
-    assert!(no_database.failed(1).ends_with("check database.url, or try again"));
+    assert!(
+        no_database
+            .failed(1)
+            .starts_with("mintage: there is no database sqlite:/nonexistent/a.db: ")
+    );
+    let no_folder = program.run(&["--database-url", "sqlite:/nonexistent/a.db", "migrate", "up"]);
+    assert!(no_folder.failed(1).ends_with("check database.url, or try again"));
     let no_file = program.run(&["--config", "missing.toml", "config", "check"]);
     assert!(no_file.failed(1).contains("missing.toml"));
     let serve = testkit::program!()
@@ -299,6 +305,7 @@ fn keys_are_listed_without_private_members() {
     assert_eq!(listed.done().lines().count(), 5);
     assert!(
         testkit::program!()
+            .migrated()
             .run(&["key", "list"])
             .done()
             .starts_with("No signing keys yet")
@@ -308,8 +315,10 @@ fn keys_are_listed_without_private_members() {
 #[test]
 fn migrations_are_applied_and_reverted() {
     let program = testkit::program!();
-    let run = |step: &str| program.run(&["migrate", step]).done().to_owned();
-    assert!(run("status").lines().all(|line| line.starts_with("pending ")));
+    let run = |step: &str| {
+        let yes: &[&str] = if step == "down" { &["--yes"] } else { &[] };
+        program.run(&[&["migrate", step], yes].concat()).done().to_owned()
+    };
     assert!(run("up").lines().all(|line| line.starts_with("applied ")));
     assert_eq!(run("up"), "the schema is up to date\n");
     assert!(run("status").lines().all(|line| line.starts_with("applied ")));
@@ -321,12 +330,29 @@ fn migrations_are_applied_and_reverted() {
 }
 
 #[test]
-fn a_command_migrates_only_if_the_configuration_allows_it() {
-    let program = testkit::program!().with("MINTAGE_DATABASE__AUTO_MIGRATE", "false");
-    let outcome = program.run(&["client", "list"]);
-    assert!(outcome.failed(1).contains("run `mintage migrate up`"));
+fn only_serve_and_migrate_up_migrate_the_schema() {
+    let program = testkit::program!().migrated();
+    program.run(&["migrate", "down", "--yes"]).done();
+    let pending = || program.run(&["migrate", "status"]).done().matches("pending ").count();
+    for command in [
+        &["client", "list"][..],
+        &["client", "create", "--name", "n", "--scope", "a", "--create"],
+        &["key", "rotate"],
+        &["route", "list"],
+    ] {
+        let outcome = program.run(command);
+        let line = outcome.failed(1);
+        assert!(
+            line.contains("it lacks 2026-") && line.ends_with("run `mintage migrate up`"),
+            "{line}"
+        );
+        assert_eq!(pending(), 1, "{command:?}");
+    }
     program.run(&["migrate", "up"]).done();
     program.run(&["client", "list"]).done();
+    program.run(&["migrate", "down", "--yes"]).done();
+    program.serve(&[]);
+    assert_eq!(pending(), 0);
 }
 
 #[test]

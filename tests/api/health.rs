@@ -9,7 +9,7 @@ use testkit::http::Request;
 use testkit::poll::until;
 use testkit::sqlite::template;
 
-const STARTING: &str = "the server is starting: keys and clients are not loaded yet";
+const NO_DATABASE: &str = "the server is starting: the database cannot be reached";
 const DATABASE_DOWN: &str = "the database does not answer";
 
 fn ready(app: &TestApp) -> bool {
@@ -46,7 +46,10 @@ fn without_a_database_the_server_is_live_but_not_ready() {
     let url = format!("sqlite:{}", missing.join("mintage.db").display());
     let app = setup.configured(|config| config.database.url = url).start_unready();
     assert_eq!(app.send(Request::get("/livez")).status, 200);
-    assert_not_ready(&app, STARTING);
+    until("an attempt to start has failed", Duration::from_secs(5), || {
+        app.send(Request::get("/readyz")).json()["reason"] == NO_DATABASE
+    });
+    assert_not_ready(&app, NO_DATABASE);
     let keys = app.send(Request::get("/.well-known/jwks.json"));
     keys.assert_temporarily_unavailable();
     // Appears at once: the server would create its own database in an empty folder.

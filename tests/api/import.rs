@@ -63,7 +63,7 @@ impl Site {
 
     fn postgres() -> Self {
         let url = postgres::empty().url;
-        let site = Self::of(testkit::program!().with("MINTAGE_DATABASE_URL", &url));
+        let site = Self::of(testkit::program!().with("MINTAGE_DATABASE_URL", &url).migrated());
         Self { url, ..site }
     }
 

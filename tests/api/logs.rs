@@ -88,7 +88,8 @@ fn g8_no_secret_token_or_key_is_ever_logged() {
     let encryption_key = testkit::sample::ENCRYPTION_KEYS[0].to_owned();
     let program = testkit::program!()
         .with("RUST_LOG", "trace")
-        .with("MINTAGE_KEYS__ENCRYPTION_KEY", &encryption_key);
+        .with("MINTAGE_KEYS__ENCRYPTION_KEY", &encryption_key)
+        .migrated();
     let client = program.create_client(&["--name", "n", "--scope", "orders:read mintage:admin"]);
     let mut serving = program.serve(&[]);
     let ask = |scope: &str| {
@@ -433,7 +434,8 @@ fn the_access_log_at_debug_names_secret_and_client_ip() {
 fn json_logs_are_one_object_per_line() {
     let program = testkit::program!()
         .with("MINTAGE_LOG__FORMAT", "json")
-        .with("RUST_LOG", "trace");
+        .with("RUST_LOG", "trace")
+        .migrated();
     let client = program.create_client(&["--name", "n", "--id", "a b=\"c", "--scope", "a"]);
     let mut serving = program.serve(&[]);
     Request::post("/token")

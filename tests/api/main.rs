@@ -48,6 +48,7 @@ mod prometheus;
 mod records;
 mod restore;
 mod revocation;
+mod start;
 mod stats;
 mod stop;
 #[cfg(target_os = "linux")]

@@ -273,6 +273,7 @@ fn stats_are_read_over_https_if_the_certificate_authority_is_trusted() {
         let url = format!("https://{host}:{}", address.port());
         let outcome = trusting.run(&arguments(&url, &["--once", "--json"]));
         assert_eq!(outcome.json()["version"], "1.2.3", "{host}");
+        trusting.run(&["health", "--url", &url]).done();
     }
 }
 

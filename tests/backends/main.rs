@@ -13,6 +13,7 @@ mod connections;
 mod deployment;
 mod expired;
 mod migrations;
+mod poolers;
 mod replicas;
 mod roles;
 mod secret_usage;

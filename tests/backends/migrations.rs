@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
 use mintage::db::DbError;
-use mintage::db::migrations::{self, MigrationStatus};
+use mintage::db::migrations::{self, MigrationStatus, Reverted};
 use testkit::poll::until;
 
 use crate::{Store, on_both_backends};
@@ -20,6 +20,7 @@ on_both_backends! {
     of_concurrent_migrators_on_an_older_database_one_applies_the_rest
     the_status_of_a_new_database_can_be_read_concurrently
     a_connection_keeps_its_limits_after_migrating
+    down_waits_for_no_one_and_is_refused_while_another_connection_is_open
 }
 
 fn applied(store: &Store) -> Vec<bool> {
@@ -104,6 +105,50 @@ fn four_at_once<T: Send>(store: &Store, work: fn(&mut mintage::db::Conn) -> Resu
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(at_once)).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+fn down_waits_for_no_one_and_is_refused_while_another_connection_is_open(mut store: Store) {
+    store.run(migrations::up);
+    (store.settings.pool.max_size, store.settings.pool.min_idle) = (1, 0);
+    // Only the connections that this test opens.
+    store.db = mintage::db::Db::open(&store.settings);
+    let other = mintage::db::Db::open(&store.settings);
+    other.run_here(migrations::status).unwrap();
+    assert_eq!(store.run(migrations::down_if_alone), Reverted::InUse);
+    assert!(applied(&store).iter().all(|applied| *applied));
+    drop(other);
+    until("the other connection is closed", Duration::from_secs(10), || {
+        matches!(store.run(migrations::down_if_alone), Reverted::Last(_))
+    });
+}
+
+/// A role that may not create tables can serve, and its commands work.
+#[test]
+fn postgres_a_role_without_the_right_to_create_reads_the_state_of_the_schema() {
+    let store = Store::postgres();
+    store.run(migrations::up);
+    store.run(|conn| {
+        let role = "CREATE ROLE reads_only LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+            GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO reads_only;
+            GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO reads_only";
+        Ok(conn.batch_execute(role)?)
+    });
+    let url = store.settings.url.replacen("//postgres@", "//reads_only@", 1);
+    let program = testkit::program!().on(&url, &[("MINTAGE_DATABASE__AUTO_MIGRATE", "false")]);
+    program.run(&["client", "list"]).done();
+    let server = program.serve(&[]);
+    server.client("a", &[]);
+}
+
+#[test]
+fn postgres_a_server_does_not_wait_for_a_role_that_does_not_exist() {
+    let store = Store::postgres();
+    let url = store.settings.url.replacen("//postgres@", "//nobody@", 1);
+    let outcome = testkit::program!().on(&url, &[]).run(&["serve"]);
+    assert_eq!(outcome.code, Some(1), "{outcome:?}");
+    let line = "the database cannot be used: cannot connect to PostgreSQL: ";
+    assert!(outcome.stderr.contains(line), "{outcome:?}");
+    assert!(outcome.stderr.contains("role \"nobody\" does not exist"), "{outcome:?}");
 }
 
 fn a_connection_keeps_its_limits_after_migrating(mut store: Store) {

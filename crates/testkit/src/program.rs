@@ -94,6 +94,14 @@ impl Program {
         self
     }
 
+    /// With the schema in the database of its environment, which may be empty.
+    #[track_caller]
+    pub fn migrated(self) -> Self {
+        let outcome = self.run_with(&[("RUST_LOG", "warn")], &["migrate", "up"]);
+        outcome.done();
+        self
+    }
+
     /// A file in the folder, which is also the working directory of all commands.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

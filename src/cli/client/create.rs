@@ -29,6 +29,9 @@ pub struct NewClient {
     default_scope: Option<String>,
     #[command(flatten)]
     rest: Rest,
+    /// Create the database if there is none
+    #[arg(long)]
+    create: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -38,15 +41,15 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let now = context.clock.now();
     let (secret, stored) = new_secret(now);
     let client = new.client(stored, now)?;
-    context.with_database(
-        |conn| match transactions::create_client(conn, &context.principal(), &client) {
+    context.with_new_database(new.create, |conn| {
+        match transactions::create_client(conn, &context.principal(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
                 "client {:?} already exists",
                 client.id.as_str()
             )))),
             inserted => inserted.map(Ok),
-        },
-    )??;
+        }
+    })??;
     #[derive(Serialize)]
     struct Created<'a> {
         client_id: &'a str,
@@ -85,6 +88,7 @@ impl NewClient {
             id: Some(id.to_owned()),
             default_scope: None,
             rest: Rest::default(),
+            create: false,
             json: false,
         }
     }

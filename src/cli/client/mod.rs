@@ -13,7 +13,7 @@ mod secret;
 mod show;
 mod update;
 
-use super::{Context, Failure, print, print_json};
+use super::{Context, Failure, confirm, print, print_json};
 use named::Named;
 use update::Update;
 
@@ -40,7 +40,7 @@ pub enum Command {
     /// Change a client; members without a flag keep their value
     Update(Box<Update>),
     /// Delete a client and its secrets
-    Delete(Named),
+    Delete(delete::Delete),
     /// Revoke all tokens issued to a client so far
     RevokeTokens(Named),
     /// Import clients with their secrets from Ory Hydra, Keycloak or CSV
@@ -58,7 +58,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Enable(named) => enable::run(context, &named, true),
         Command::Disable(named) => enable::run(context, &named, false),
         Command::Update(update) => update::run(context, &update),
-        Command::Delete(named) => delete::run(context, &named),
+        Command::Delete(delete) => delete::run(context, &delete),
         Command::RevokeTokens(named) => revoke_tokens::run(context, &named),
         Command::Import(arguments) => import::run(context, &arguments),
         Command::Secret(command) => secret::run(context, command),

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,6 +50,12 @@ struct Token {
 struct TokenResponse {
     access_token: String,
     expires_in: u32,
+}
+
+/// What is read of the answer of a server that is not ready.
+#[derive(Deserialize)]
+struct NotReady {
+    reason: String,
 }
 
 /// What is read of an error response (RFC 6749 §5.2).
@@ -123,6 +130,29 @@ impl Target {
         }
     }
 
+    /// Asks whether the server is ready.
+    ///
+    /// # Errors
+    /// It is not, or does not answer in time: why, in one line.
+    pub fn readiness(&self, timeout: Duration) -> Result<(), String> {
+        let url = format!("{}/readyz", self.base);
+        let request = self.agent.get(&url).config().timeout_global(Some(timeout)).build();
+        let mut answer = match request.call() {
+            Ok(answer) => answer,
+            Err(Error::Timeout(_)) => return Err(format!("{url} does not answer within {} s", timeout.as_secs())),
+            Err(error) => return Err(cannot(&url, error, || format!("{url} does not answer with HTTP"))),
+        };
+        match answer.status() {
+            StatusCode::OK => Ok(()),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                let text = text_of(&url, &mut answer)?;
+                let reason = serde_json::from_str(&text).unwrap_or(NotReady { reason: text });
+                Err(format!("not ready: {}", reason.reason))
+            }
+            other => Err(format!("{url} answers with status {}", other.as_u16())),
+        }
+    }
+
     fn scrape(&self) -> Result<Response<Body>, String> {
         let url = self.to_string();
         let mut request = self.agent.get(&url);
@@ -176,6 +206,18 @@ impl Target {
             other => Err(format!("{url} answers with status {}", other.as_u16())),
         }
     }
+}
+
+/// An address that a command on this machine can connect to: loopback for a server on all
+/// interfaces.
+pub fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 fn text_of(url: &str, answer: &mut Response<Body>) -> Result<String, String> {

@@ -16,8 +16,9 @@ use tokio::time::Instant;
 use super::{Context, Failure};
 use crate::config;
 use crate::metrics::{Sample, read};
-use fetch::Target;
 use figures::Figures;
+
+pub use fetch::{Target, reachable};
 
 /// The accepted intervals. With a shorter one, the scrapes would be most of the load; a longer one
 /// is not useful.

@@ -42,6 +42,9 @@ pub struct Arguments {
     /// Import the accepted clients even if others are rejected
     #[arg(long)]
     skip_refused: bool,
+    /// Create the database if there is none
+    #[arg(long, conflicts_with = "dry_run")]
+    create: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,7 +59,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     };
     let entries = source.entries(format)?;
     let mut report = entry::validate(entries, now);
-    report.reject_taken(&taken(context, &report, arguments.dry_run)?);
+    report.reject_taken(&taken(context, &report, arguments)?);
     let mut written = false;
     if !arguments.dry_run && report.may_be_written(arguments.skip_refused) {
         let imported = write(context, &mut report, arguments.skip_refused)?;
@@ -118,11 +121,11 @@ pub fn inspect(format: &str, bytes: &[u8], now: UnixMillis) -> Result<Inspected,
 }
 
 /// The ids of accepted clients that already exist in the database.
-fn taken(context: &Context, report: &ImportReport, dry_run: bool) -> Result<HashSet<String>, Failure> {
+fn taken(context: &Context, report: &ImportReport, arguments: &Arguments) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = report.accepted.iter().map(|candidate| &candidate.client.id).collect();
     let taken = |conn: &mut Conn| clients::taken(conn, &ids);
-    if !dry_run {
-        return context.with_database(taken);
+    if !arguments.dry_run {
+        return context.with_new_database(arguments.create, taken);
     }
     // A dry run neither creates a database nor migrates a schema.
     let config = context.config()?;
