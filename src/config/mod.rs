@@ -5,8 +5,10 @@
 
 mod database_url;
 mod error;
+mod kinds;
 mod load;
 mod locality;
+mod origins;
 mod permissions;
 mod proxies;
 mod sections;
