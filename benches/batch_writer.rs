@@ -37,6 +37,7 @@ fn claims(ids: &mut TokenIdSource, now: UnixMillis) -> AccessTokenClaims {
         jti: ids.next(now),
         one_time: false,
         secret_id: None,
+        form: Default::default(),
     }
 }
 

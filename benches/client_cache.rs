@@ -70,6 +70,7 @@ fn client(id: ClientId) -> Client {
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,
+        token: Default::default(),
         secrets: vec![StoredSecret {
             id: "secret".into(),
             hash: SecretHash::of(&ClientSecret::generate()),

@@ -84,6 +84,8 @@ impl Warm {
                 ttl_seconds: 3600,
                 one_time_ttl_seconds: 120,
                 alg,
+                scope_claim: Default::default(),
+                typ: Default::default(),
             },
             ids: TokenIdSource::new(),
             signer: signer(alg),
@@ -148,6 +150,7 @@ pub fn client(id: ClientId, secret: &ClientSecret) -> Client {
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,
+        token: Default::default(),
         secrets: vec![StoredSecret {
             id: "secret".into(),
             hash: SecretHash::of(secret),
@@ -172,6 +175,7 @@ pub fn claims() -> AccessTokenClaims {
         jti: TokenIdSource::new().next(NOW),
         one_time: false,
         secret_id: None,
+        form: Default::default(),
     }
 }
 

@@ -6,7 +6,7 @@
 //! one instance sweeps at a time: see [`expired`].
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::db::expired::{self, BATCH, Leftover, Waiting, Walk};
 use crate::db::{Backend, Db, DbError, partitions};
+use crate::mutex::lock;
 use crate::time::UnixMillis;
 
 /// A rest takes this many times as long as the batch before it, so that the janitor uses at most a
@@ -102,7 +103,7 @@ pub struct JanitorDocument {
 impl JanitorStats {
     /// A snapshot of the counters.
     pub fn document(&self) -> JanitorDocument {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let counts = lock(&self.0).clone();
         JanitorDocument {
             removed_total: counts.removed,
             partitions_dropped_total: counts.partitions_dropped,
@@ -114,7 +115,7 @@ impl JanitorStats {
     }
 
     fn count(&self, change: impl FnOnce(&mut Counts)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut lock(&self.0));
     }
 }
 

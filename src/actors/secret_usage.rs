@@ -5,12 +5,13 @@
 //! crash loses the uses of the last 15 seconds, and those noted while the database was unavailable.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use actix::prelude::*;
 
 use crate::db::{Db, DbError, secrets};
+use crate::mutex::lock;
 use crate::time::UnixMillis;
 
 /// The time between two writes.
@@ -32,7 +33,7 @@ pub struct SecretUsage(Arc<Mutex<HashMap<String, UnixMillis>>>);
 impl SecretUsage {
     /// Notes that a secret was used at `now`.
     pub fn note(&self, secret_id: &str, now: UnixMillis) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = lock(&self.0);
         if let Some(noted) = waiting.get_mut(secret_id) {
             // A use put back after a failed write may be older than one noted meanwhile.
             *noted = now.max(*noted);
@@ -46,7 +47,7 @@ impl SecretUsage {
     /// # Errors
     /// When the database rejects a write or is unavailable.
     pub async fn write(&self, db: &Db) -> Result<(), DbError> {
-        let noted = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let noted = std::mem::take(&mut *lock(&self.0));
         let noted: Vec<(String, UnixMillis)> = noted.into_iter().collect();
         let noted = Arc::new(noted);
         for start in (0..noted.len()).step_by(BATCH) {

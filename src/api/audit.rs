@@ -14,7 +14,7 @@ use crate::time::UnixMillis;
 /// The actor of an event and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
-    /// A client id, a user of the machine, or `mintage` itself.
+    /// A client id, a user of the machine, or `mintage` itself; empty if no one has proved who it is.
     pub actor: String,
     /// The name space of `actor`: a client may be called like a user.
     pub kind: ActorKind,
@@ -112,7 +112,8 @@ pub enum Action {
     /// A call of the admin API was denied.
     #[strum(serialize = "admin.denied")]
     AdminDenied,
-    /// An operator's call that would change something failed.
+    /// An operator's change failed, or any authorized or undecided call failed for the server's
+    /// reasons.
     #[strum(serialize = "admin.failed")]
     AdminFailed,
     /// An operator read something.
@@ -127,11 +128,6 @@ impl Action {
     /// The name in the audit log.
     pub fn name(self) -> &'static str {
         self.into()
-    }
-
-    /// Whether only an actor that has proved who it is causes it.
-    pub fn is_of_proven_actor(self) -> bool {
-        !matches!(self, Self::AdminDenied | Self::OperatorSignInFailed)
     }
 }
 

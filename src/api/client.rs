@@ -4,6 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::oauth::client::{AuthMethod, Client};
+use crate::oauth::custom_claims::CustomClaims;
 
 /// A client without its secrets; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
@@ -23,6 +24,17 @@ pub struct ClientDocument {
     /// `null`: `token.alg`
     #[schema(value_type = Option<String>)]
     alg: Option<&'static str>,
+    /// `null`: `token.audience`
+    default_audience: Option<String>,
+    /// Custom claims
+    #[schema(value_type = Option<Object>)]
+    claims: Option<CustomClaims>,
+    /// `null`: `token.scope_claim`
+    #[schema(value_type = Option<String>)]
+    scope_claim: Option<&'static str>,
+    /// `null`: `token.typ`
+    #[schema(value_type = Option<String>)]
+    typ: Option<&'static str>,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -46,6 +58,10 @@ impl From<&Client> for ClientDocument {
             auth_methods: client.auth_methods.iter().map(|method| method.name()).collect(),
             ttl_seconds: client.ttl_seconds,
             alg: client.alg.map(|alg| alg.name()),
+            default_audience: client.token.default_audience.as_ref().map(ToString::to_string),
+            claims: client.token.claims.clone(),
+            scope_claim: client.token.scope_claim.map(|claim| claim.name()),
+            typ: client.token.typ.map(|typ| typ.name()),
             created_at: client.created_at.to_string(),
             updated_at: client.updated_at.to_string(),
         }

@@ -1,6 +1,7 @@
 //! The members of a client that an operator can set, in the admin API and on the command line.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
@@ -9,9 +10,11 @@ use utoipa::openapi::schema::{Array, SchemaType, Type};
 
 use crate::oauth::bounds::{MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_NAME, MAX_SCOPE};
 use crate::oauth::client::{AuthMethod, Client, ClientId, TTL_SECONDS};
+use crate::oauth::custom_claims::GivenClaims;
 use crate::oauth::duty::{Duty, RESERVED_PREFIX, is_reserved};
 use crate::oauth::resource::{audience_schema, is_audience};
 use crate::oauth::scope::Scope;
+use crate::oauth::token_form::TokenOptions;
 use crate::time::UnixMillis;
 
 /// Members of a client. An omitted one keeps its value, or gets its default in a new client.
@@ -35,7 +38,7 @@ pub struct ClientFields {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^([!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*)?$", max_length = 4000)]
     pub default_scope: Option<Option<String>>,
-    /// The audiences that the client may request with `resource`.
+    /// The audiences that the client may request with `resource` or `audience`.
     #[schema(schema_with = audiences_schema)]
     pub audiences: Option<Vec<String>>,
     /// The audiences whose tokens the client may introspect.
@@ -52,6 +55,22 @@ pub struct ClientFields {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^(ES256|EdDSA|RS256|PS256|HS256)$")]
     pub alg: Option<Option<String>>,
+    /// The audience of a token whose request names none; `null`: `token.audience`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^[!-~]+$", max_length = 512)]
+    pub default_audience: Option<Option<String>>,
+    /// Custom claims of its tokens; `null` or `{}`: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Object>)]
+    pub claims: Option<Option<GivenClaims>>,
+    /// `scp`: tokens have the scope as an array `scp` as well; `null`: `token.scope_claim`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^(scope|scp)$")]
+    pub scope_claim: Option<Option<String>>,
+    /// The `typ` in the header of its tokens; `null`: `token.typ`.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, pattern = "^(at\\+jwt|JWT)$")]
+    pub typ: Option<Option<String>>,
 }
 
 /// Distinguishes `null` from an omitted member.
@@ -118,6 +137,7 @@ impl ClientFields {
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
+            token: TokenOptions::default(),
             secrets: Vec::new(),
             created_at: now,
             updated_at: now,
@@ -144,10 +164,10 @@ impl ClientFields {
         changed.enabled = self.enabled.unwrap_or(client.enabled);
         self.apply_scopes(client, &mut changed)?;
         if let Some(audiences) = &self.audiences {
-            changed.audiences = uris("audiences", audiences)?;
+            changed.audiences = list("audiences", audiences)?;
         }
         if let Some(audiences) = &self.introspection_audiences {
-            changed.introspection_audiences = uris("introspection_audiences", audiences)?;
+            changed.introspection_audiences = list("introspection_audiences", audiences)?;
         }
         if let Some(methods) = &self.auth_methods {
             changed.auth_methods = auth_methods(methods)?;
@@ -164,8 +184,37 @@ impl ClientFields {
                 must_be: "one of ES256, EdDSA, RS256, PS256, HS256",
             })?;
         }
+        self.apply_token_options(&mut changed.token)?;
         changed.updated_at = UnixMillis(now.0.max(client.updated_at.0 + 1));
         Ok(changed)
+    }
+
+    fn apply_token_options(&self, options: &mut TokenOptions) -> Result<(), MalformedClient> {
+        if let Some(audience) = &self.default_audience {
+            let ok = audience.as_deref().is_none_or(is_audience);
+            require(
+                "default_audience",
+                "1 to 512 printable ASCII characters without spaces",
+                ok,
+            )?;
+            options.default_audience = audience.as_deref().map(Arc::from);
+        }
+        if let Some(claims) = &self.claims {
+            options.claims = match claims.clone() {
+                Some(GivenClaims(claims)) => claims.map_err(|malformed| MalformedClient {
+                    member: "claims",
+                    must_be: malformed.must_be(),
+                })?,
+                None => None,
+            };
+        }
+        if let Some(name) = &self.scope_claim {
+            options.scope_claim = named("scope_claim", name.as_deref())?;
+        }
+        if let Some(name) = &self.typ {
+            options.typ = named("typ", name.as_deref())?;
+        }
+        Ok(())
     }
 
     fn apply_scopes(&self, client: &Client, changed: &mut Client) -> Result<(), MalformedClient> {
@@ -200,6 +249,14 @@ fn require(member: &'static str, must_be: &'static str, ok: bool) -> Result<(), 
     }
 }
 
+fn named<T: FromStr<Err = &'static str>>(
+    member: &'static str,
+    name: Option<&str>,
+) -> Result<Option<T>, MalformedClient> {
+    let parsed = name.map(str::parse).transpose();
+    parsed.map_err(|must_be| MalformedClient { member, must_be })
+}
+
 fn parse_scope(member: &'static str, text: &str) -> Result<Scope, MalformedClient> {
     const MUST_BE: &str =
         "scope tokens separated by single spaces, of printable ASCII without \" and \\, at most 4000 bytes";
@@ -213,34 +270,35 @@ fn parse_scope(member: &'static str, text: &str) -> Result<Scope, MalformedClien
     })
 }
 
-fn uris(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, MalformedClient> {
-    const MUST_BE: &str = "at most 100 absolute URIs without fragment, each at most 512 bytes, together at most 8000";
+fn list(member: &'static str, texts: &[String]) -> Result<Vec<Arc<str>>, MalformedClient> {
+    const MUST_BE: &str =
+        "at most 100 texts of printable ASCII without spaces, each at most 512 bytes, together at most 8000";
     let bytes: usize = texts.iter().map(String::len).sum();
-    let ok = texts.len() <= MAX_AUDIENCES && bytes <= MAX_AUDIENCES_BYTES && texts.iter().all(|uri| is_audience(uri));
+    let ok = texts.len() <= MAX_AUDIENCES && bytes <= MAX_AUDIENCES_BYTES && texts.iter().all(|text| is_audience(text));
     require(member, MUST_BE, ok)?;
-    let mut uris: Vec<Arc<str>> = Vec::new();
-    for uri in texts {
-        if !uris.iter().any(|other| **other == **uri) {
-            uris.push(uri.as_str().into());
+    let mut audiences: Vec<Arc<str>> = Vec::new();
+    for text in texts {
+        if !audiences.iter().any(|other| **other == **text) {
+            audiences.push(text.as_str().into());
         }
     }
-    Ok(uris)
+    Ok(audiences)
 }
 
 fn audiences_schema() -> Array {
-    uris_schema("The audiences that the client may request with `resource`.")
+    list_schema("The audiences that the client may request with `resource` or `audience`.")
 }
 
 fn introspection_audiences_schema() -> Array {
-    uris_schema("The audiences whose tokens the client may introspect.")
+    list_schema("The audiences whose tokens the client may introspect.")
 }
 
-fn uris_schema(description: &str) -> Array {
+fn list_schema(description: &str) -> Array {
     let nullable = SchemaType::from_iter([Type::Array, Type::Null]);
-    let mut uris = Array::new(audience_schema());
-    (uris.schema_type, uris.max_items) = (nullable, Some(MAX_AUDIENCES));
-    uris.description = Some(description.to_owned());
-    uris
+    let mut list = Array::new(audience_schema());
+    (list.schema_type, list.max_items) = (nullable, Some(MAX_AUDIENCES));
+    list.description = Some(description.to_owned());
+    list
 }
 
 fn auth_methods(texts: &[String]) -> Result<Vec<AuthMethod>, MalformedClient> {
@@ -302,6 +360,24 @@ mod tests {
     }
 
     #[test]
+    fn p108_token_options_are_set_and_unset() {
+        const OPTIONS: &str =
+            r#"{"default_audience": "kafka", "claims": {"roles": ["x"]}, "scope_claim": "scp", "typ": "JWT"}"#;
+        let set = changed(OPTIONS).unwrap();
+        assert_eq!(set.token.claims.as_ref().unwrap().object(), r#"{"roles":["x"]}"#);
+        assert_eq!(set.token.default_audience.as_deref(), Some("kafka"));
+        for unset in [
+            r#"{"default_audience": null, "claims": null, "scope_claim": null, "typ": null}"#,
+            r#"{"default_audience": null, "claims": {}, "scope_claim": null, "typ": null}"#,
+        ] {
+            let fields: ClientFields = serde_json::from_str(unset).unwrap();
+            assert_eq!(fields.applied_to(&set, NOW).unwrap().token, TokenOptions::default());
+        }
+        let other: ClientFields = serde_json::from_str(r#"{"enabled": false}"#).unwrap();
+        assert_eq!(other.applied_to(&set, NOW).unwrap().token, set.token);
+    }
+
+    #[test]
     fn an_unset_default_scope_follows_the_scope() {
         assert_eq!(changed(r#"{"scope": "a c"}"#).unwrap().default_scope.as_str(), "a c");
     }
@@ -337,15 +413,18 @@ mod tests {
             (r#"{"default_scope": "a mintage:admin"}"#, "default_scope"),
             (r#"{"scope": "a mintage:later"}"#, "scope"),
             (r#"{"scope": "mintage:ADMIN"}"#, "scope"),
-            (r#"{"audiences": ["orders"]}"#, "audiences"),
-            (
-                r#"{"introspection_audiences": ["https://a#b"]}"#,
-                "introspection_audiences",
-            ),
+            (r#"{"audiences": ["the orders"]}"#, "audiences"),
+            (r#"{"introspection_audiences": [""]}"#, "introspection_audiences"),
             (r#"{"auth_methods": ["none"]}"#, "auth_methods"),
             (r#"{"ttl_seconds": 0}"#, "ttl_seconds"),
             (r#"{"ttl_seconds": 2592001}"#, "ttl_seconds"),
             (r#"{"alg": "none"}"#, "alg"),
+            (r#"{"default_audience": ""}"#, "default_audience"),
+            (r#"{"default_audience": "a b"}"#, "default_audience"),
+            (r#"{"claims": []}"#, "claims"),
+            (r#"{"claims": {"aud": "x"}}"#, "claims"),
+            (r#"{"scope_claim": "scopes"}"#, "scope_claim"),
+            (r#"{"typ": "jwt"}"#, "typ"),
         ] {
             assert_eq!(changed(json).unwrap_err().member, member, "{json}");
         }

@@ -22,7 +22,8 @@ pub struct DenialsDocument {
 pub struct DenialDocument {
     /// The reason, as in the log.
     pub reason: &'static str,
-    /// The client; `null` if no client with the presented id exists, or none was presented.
+    /// The client; `null` if no client with the presented id exists or none was presented, and for
+    /// `too_many_failures`, whose credentials are not looked up.
     pub client_id: Option<String>,
     /// The client IP of the last of them.
     pub client_ip: Option<String>,

@@ -151,12 +151,12 @@ fn rotate(context: &Context, arguments: &Rotate) -> Result<(), Failure> {
 fn re_encrypt(context: &Context, arguments: &ReEncrypt) -> Result<(), Failure> {
     let new = key_encryption_key(&context.config()?)?
         .ok_or_else(|| Failure::Failed("set keys.encryption_key to the new key".into()))?;
-    let old = config::encryption_key_in("the file of --from-file", &arguments.from_file)?;
+    let old = config::encryption_key_in("--from-file", &arguments.from_file)?;
     let old = KeyEncryptionKey::new(&old);
     let (clock, by) = (&context.clock, context.principal());
     let done = context.with_database(|conn| key_reencryption::re_encrypt(conn, clock, &by, &old, &new))?;
     if arguments.json {
-        print_json(&json!({ "re_encrypted": done.kids, "rejected": done.rejected }));
+        print_json(&json!({ "re_encrypted": done.kids, "attested": done.attested, "rejected": done.rejected }));
         return Ok(());
     }
     if done.kids.is_empty() {
@@ -165,6 +165,9 @@ fn re_encrypt(context: &Context, arguments: &ReEncrypt) -> Result<(), Failure> {
     }
     for kid in &done.kids {
         print(&format!("re-encrypted {kid}"));
+    }
+    for kid in &done.attested {
+        print(&format!("attested {kid}"));
     }
     for kid in &done.rejected {
         print(&format!("rejected {}", kid.escape_debug()));

@@ -26,7 +26,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use crate::clock::Clock;
 use crate::config::{Sources, password_on_command_line};
 use context::{Context, open, print, print_json, warn};
-use table::print_table;
+use table::{counted, print_table};
 use usage::wrong_usage;
 
 #[doc(hidden)]
@@ -134,12 +134,6 @@ static VERSION: LazyLock<String> = LazyLock::new(|| {
         None => version.to_owned(),
     }
 });
-
-/// A number of things in words: `1 client`, `2 clients`.
-fn counted(count: usize, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {thing}{plural}")
-}
 
 #[cfg(test)]
 mod tests {

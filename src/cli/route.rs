@@ -60,7 +60,7 @@ pub struct New {
     #[arg(long)]
     host: Option<String>,
     /// Audience that the token must have [default: token.audience]
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "AUDIENCE")]
     audience: Option<String>,
     /// Print JSON
     #[arg(long)]

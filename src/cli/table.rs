@@ -1,10 +1,17 @@
-//! [`print_table`]: a list for people, with a header and aligned columns. Programs read `--json`.
+//! [`print_table`]: a list for people, with a header and aligned columns, and [`counted`]. Programs
+//! read `--json`.
 
 use super::print;
 
 /// Prints rows below a header. Each column is as wide as its longest text.
 pub fn print_table<const N: usize>(header: [&str; N], rows: &[[String; N]]) {
     print(&aligned(header, rows));
+}
+
+/// A number of things in words: `1 client`, `2 clients`.
+pub fn counted(count: usize, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
 }
 
 fn aligned<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {

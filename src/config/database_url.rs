@@ -94,6 +94,8 @@ pub struct DatabaseUrl {
     /// What is not secret, decoded, in libpq's order: a later value takes precedence.
     settings: Vec<(String, String)>,
     has_password: bool,
+    /// `scram_client_key`, which stands for the password.
+    has_client_key: bool,
     /// What separates the next parameter from the text.
     separator: &'static str,
 }
@@ -125,6 +127,7 @@ impl DatabaseUrl {
             masked: format!("{scheme}://"),
             settings: Vec::new(),
             has_password: false,
+            has_client_key: false,
             separator: "?",
         };
         // As in libpq, a `?` may be part of the user or the password, and a `/` may not.
@@ -232,8 +235,7 @@ impl DatabaseUrl {
                 "ssl" if decoded == "true" => self.settings.push(("sslmode".into(), "require".into())),
                 "ssl" => return Err(MalformedUrl),
                 "password" => self.has_password = !decoded.is_empty(),
-                // It stands for the password.
-                "scram_client_key" => self.has_password |= !decoded.is_empty(),
+                "scram_client_key" => self.has_client_key = !decoded.is_empty(),
                 _ if is_secret => {}
                 _ => self.settings.push((name, decoded)),
             }
@@ -266,9 +268,9 @@ impl DatabaseUrl {
         self.settings.iter().find(is_unknown).map(|(name, _)| name.as_str())
     }
 
-    /// Whether the URL contains a password.
+    /// Whether the URL contains a password, or what stands for it.
     pub fn has_password(&self) -> bool {
-        self.has_password
+        self.has_password || self.has_client_key
     }
 
     /// Whether every server of the URL is this machine: loopback, or a socket in the file system.
@@ -387,6 +389,7 @@ mod tests {
             "postgres://h?passw%6Frd=x",
             "postgres://m:x@h?%70assword=y",
             "postgres://h?scram_client_key=x",
+            "postgres://h?scram_client_key=x&password=",
         ] {
             assert!(parsed(url).has_password(), "{url}");
         }
@@ -395,6 +398,7 @@ mod tests {
             "postgres://m:@h",
             "postgres://m:x@h?password=",
             "postgres://h?passfile=x",
+            "postgres://h?scram_client_key=x&scram_client_key=",
         ] {
             assert!(!parsed(url).has_password(), "{url}");
         }
@@ -637,7 +641,7 @@ mod tests {
         let parameter = (
             proptest::sample::select(&PARAMETERS[..]),
             piece(false),
-            piece(true),
+            prop_oneof![4 => piece(true), 1 => Just(String::new())],
             0..8usize,
         )
             .prop_map(|(name, value, secret, escaped)| {

@@ -21,7 +21,6 @@ use super::error::ConfigError;
 use super::kinds::{default_at, names_in, one_line, parse, typed};
 use super::origins::{Origin, Origins, line_at};
 use super::permissions::{check, check_owner};
-use super::validate::check_database_url;
 
 /// The sources of the configuration. A running server keeps them, so that SIGHUP reads the same
 /// sources again.
@@ -101,17 +100,6 @@ impl Sources {
         Ok(config)
     }
 
-    /// Checks `--database-url` by itself: a wrong one is a wrong use of the command line.
-    ///
-    /// # Errors
-    /// It is not the URL of a database.
-    pub fn check_flags(&self) -> Result<(), ConfigError> {
-        match &self.database_url {
-            Some(url) => check_database_url(URL_FLAG, url),
-            None => Ok(()),
-        }
-    }
-
     /// The configuration file, and what an error calls it.
     fn file(&self) -> Result<Option<(PathBuf, String)>, ConfigError> {
         if let Some(path) = &self.file {
@@ -150,8 +138,11 @@ impl Sources {
             return Ok((Table::new(), Origins::default()));
         };
         check(&name, &path, false)?;
-        let text = std::fs::read_to_string(&path)
+        let text = read_bounded(&path, MAX_CONFIG_FILE)
             .map_err(|error| ConfigError(format!("cannot read the configuration file ({name}): {error}")))?;
+        if text.len() as u64 > MAX_CONFIG_FILE {
+            return Err(ConfigError(format!("{name} is larger than 1 MiB")));
+        }
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| line_at(&text, span.start));
             ConfigError(format!(
@@ -246,16 +237,27 @@ fn has_database_password(url: &str) -> bool {
 /// The maximum size of a file that holds one value.
 const MAX_VALUE_FILE: u64 = 64 * 1024;
 
+/// The maximum size of a configuration file.
+const MAX_CONFIG_FILE: u64 = 1024 * 1024;
+
+/// The text of a file: at most one byte more than `max`, because a file such as /dev/zero has no
+/// end.
+fn read_bounded(path: &Path, max: u64) -> std::io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(max + 1).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// The path is not named either: it is the secret itself, if a user has confused the two.
 ///
 /// An empty file is an error. Read as no value, it would mean private keys in clear, or another
 /// database.
-fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
+pub(super) fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
     check(&format!("the file of {variable}"), Path::new(path), false)?;
-    let mut text = String::new();
-    // A file such as /dev/zero has no end.
-    let read = File::open(path).and_then(|file| file.take(MAX_VALUE_FILE + 1).read_to_string(&mut text));
-    let size = read.map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
+    let text = read_bounded(Path::new(path), MAX_VALUE_FILE)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
+    let size = text.len();
     let text = text.trim_end_matches(['\r', '\n']);
     if size as u64 > MAX_VALUE_FILE {
         return Err(ConfigError(format!("{variable}: the file is larger than 64 KiB")));
@@ -475,6 +477,9 @@ mod tests {
             error,
             "MINTAGE_KEYS__ENCRYPTION_KEY_FILE: the file is larger than 64 KiB"
         );
+        let endless = sources(Some(Path::new("/dev/zero")), &[]);
+        let error = endless.load().map(|_| ()).unwrap_err().0;
+        assert_eq!(error, "/dev/zero is larger than 1 MiB");
     }
 
     #[test]

@@ -1,28 +1,62 @@
 //! Modes of the files that Mintage believes or that hold secrets: a file that every user can change
-//! is refused, one that others can read is reported.
+//! is rejected, one that others can read is reported.
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use super::database_url::{DatabaseUrl, variable};
 use super::{Config, ConfigError};
 
 const WRITABLE_BY_OTHERS: u32 = 0o002;
 const READABLE_BY_OTHERS: u32 = 0o004;
 const WRITABLE_BY_GROUP: u32 = 0o020;
+const STICKY: u32 = 0o1000;
 
 /// Checks the file at `path`, which an error calls `what`. Returns its mode if it is open to more
 /// users than necessary. A link is followed, as in a volume of Kubernetes.
 ///
 /// # Errors
-/// Every user of the machine can change the file.
+/// Every user of the machine can change the file, or put another one in its place.
 pub(super) fn check(what: &str, path: &Path, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
+    if path.is_file()
+        && let Some(mode) = open_folder(path)
+    {
+        return Err(ConfigError(format!(
+            "{what} is in a folder of mode {mode:04o}: every user of this machine can replace it: chmod o-w"
+        )));
+    }
+    check_file(what, path, holds_secrets)
+}
+
+fn check_file(what: &str, path: &Path, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
     match std::fs::metadata(path) {
         // A pipe or a terminal has no content that others could change. What is missing is an
         // error of the reader.
         Ok(metadata) if metadata.is_file() => check_mode(what, metadata.permissions().mode(), holds_secrets),
         _ => Ok(None),
     }
+}
+
+/// The mode of the folder of a file, or of the file that it links to, in which every user can
+/// replace the file.
+fn open_folder(path: &Path) -> Option<u32> {
+    let target = path.canonicalize().ok();
+    let folders = [Some(path), target.as_deref()]
+        .into_iter()
+        .flatten()
+        .filter_map(Path::parent);
+    let modes = folders.filter_map(|folder| {
+        let folder = if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        };
+        Some(std::fs::metadata(folder).ok()?.permissions().mode() & 0o7777)
+    });
+    modes
+        .into_iter()
+        .find(|mode| mode & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS)
 }
 
 fn check_mode(what: &str, mode: u32, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
@@ -53,24 +87,47 @@ pub(super) fn check_owner(what: &str, path: &Path) -> Result<(), ConfigError> {
 }
 
 impl Config {
-    /// Checks the files of an SQLite database. Returns the first mode that is open to more users
-    /// than necessary.
+    /// Checks the files of an SQLite database, or those with the certificate authorities of
+    /// PostgreSQL. Returns what is open to more users than necessary: the key, and the mode.
+    ///
+    /// The folder of an SQLite database is only reported: many a volume of a container, in which
+    /// there are no other users, has mode 0777.
     ///
     /// # Errors
     /// Every user of the machine can change one of the files.
-    pub fn check_database_files(&self) -> Result<Option<String>, ConfigError> {
-        let Some(path) = sqlite_path(&self.database.url) else {
-            return Ok(None);
+    pub fn check_database_files(&self) -> Result<Vec<(&'static str, String)>, ConfigError> {
+        let database = &self.database;
+        let Some(path) = sqlite_path(&database.url) else {
+            let replicas = database.replica_urls.iter().map(|url| ("database.replica_urls", url));
+            let urls = std::iter::once(("database.url", &database.url)).chain(replicas);
+            let open = urls.filter_map(|(key, url)| check_authorities(key, url).transpose());
+            return open.collect();
         };
-        let mut open = None;
+        let mut open = open_folder(Path::new(path)).map(|mode| format!("folder, mode {mode:04o}"));
         for suffix in ["", "-wal", "-shm"] {
-            let file = format!("{path}{suffix}");
             let what = format!("the file{suffix} of database.url");
-            let mode = check(&what, Path::new(&file), true)?;
+            let mode = check_file(&what, Path::new(&format!("{path}{suffix}")), true)?;
             open = open.or(mode);
         }
-        Ok(open)
+        Ok(open.map(|mode| ("database.url", mode)).into_iter().collect())
     }
+}
+
+/// Checks the file with the certificate authorities that a URL of PostgreSQL, or the environment,
+/// names.
+fn check_authorities(key: &'static str, url: &str) -> Result<Option<(&'static str, String)>, ConfigError> {
+    let Ok(url) = DatabaseUrl::parse(url) else {
+        return Ok(None);
+    };
+    let of_url = url
+        .parameter("sslrootcert")
+        .map(|path| ("sslrootcert", path.to_owned()));
+    let named = of_url.or_else(|| Some(("PGSSLROOTCERT", variable("PGSSLROOTCERT")?)));
+    let Some((name, path)) = named.filter(|(_, path)| !matches!(path.as_str(), "" | "system")) else {
+        return Ok(None);
+    };
+    let mode = check(&format!("the file of {name} for {key}"), Path::new(&path), false)?;
+    Ok(mode.map(|mode| (key, format!("{name}, {mode}"))))
 }
 
 /// The file of an SQLite URL: `sqlite:a.db`, `sqlite://a.db` and `sqlite:///a.db` are all accepted.
@@ -85,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mode_is_accepted_reported_or_refused() {
+    fn a_mode_is_accepted_reported_or_rejected() {
         for (mode, secret, public) in [
             (0o100600, None, None),
             (0o100400, None, None),

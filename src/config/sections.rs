@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::cors_origins::CorsOrigins;
 use super::proxies::TrustedProxies;
 use super::units::{ByteSize, Duration, SecretValue};
 use crate::oauth::bounds::MAX_FORM;
@@ -97,6 +98,8 @@ pub struct Server {
     pub trusted_proxies: TrustedProxies,
     /// Proxies whose `X-Forwarded-For` is believed: IP addresses and CIDR ranges.
     pub client_ip_proxies: TrustedProxies,
+    /// Origins whose pages may call `/token`, `/introspect` and `/revoke`.
+    pub cors_origins: CorsOrigins,
     /// Maximum size of a request body.
     pub max_body: ByteSize,
     /// How long a request may take to arrive, and how long a peer may take to read some of a response.
@@ -143,6 +146,7 @@ impl Default for Server {
             keep_alive: Duration::seconds(130),
             trusted_proxies: TrustedProxies::default(),
             client_ip_proxies: TrustedProxies::NONE,
+            cors_origins: CorsOrigins::default(),
             max_body: ByteSize(MAX_FORM),
             request_timeout: Duration::seconds(5),
             max_connections: 0,
@@ -247,10 +251,14 @@ pub struct Token {
     pub ttl: Duration,
     /// Signing algorithm.
     pub alg: String,
-    /// The `aud` if the request has no `resource`; empty for the issuer.
+    /// The `aud` if the request has no `resource` and no `audience`; empty for the issuer.
     pub audience: String,
     /// Maximum lifetime of a one-time token.
     pub one_time_ttl: Duration,
+    /// `scope`, or `scp` for the scope as an array as well.
+    pub scope_claim: String,
+    /// The `typ` in the header: `at+jwt` or `JWT`.
+    pub typ: String,
 }
 
 impl Default for Token {
@@ -260,6 +268,8 @@ impl Default for Token {
             alg: "ES256".into(),
             audience: String::new(),
             one_time_ttl: Duration::seconds(120),
+            scope_claim: "scope".into(),
+            typ: "at+jwt".into(),
         }
     }
 }

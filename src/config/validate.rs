@@ -7,13 +7,17 @@ use std::path::Path;
 use base64::Engine;
 
 use super::database_url::DatabaseUrl;
+use super::load::read_secret_file;
 use super::locality::is_loopback;
-use super::{Config, ConfigError, Duration};
+use super::{Config, ConfigError, Duration, Sources};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
+use crate::oauth::bounds::MAX_AUDIENCE;
 use crate::oauth::bounds::{MAX_BODY, MAX_FORM};
 use crate::oauth::client::TTL_SECONDS;
-use crate::oauth::resource::is_audience;
+use crate::oauth::metadata::endpoint_base;
+use crate::oauth::resource::{is_absolute_uri, is_audience};
+use crate::oauth::token_form::{ScopeClaim, TokenType};
 
 /// Maximum number of replicas. Each has its own pool.
 const MAX_REPLICAS: usize = 16;
@@ -50,6 +54,12 @@ impl Config {
             "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires; for \
              example https://auth.example.com",
             is_issuer(&server.issuer),
+        )?;
+        require(
+            "server.issuer",
+            "a URL whose path has no empty segment, `.`, `..`, `%` or `*` and does not begin with /admin, /console, \
+             /validate or /.well-known, because the endpoints are served below it",
+            endpoint_base(&server.issuer).is_some(),
         )?;
         require("server.workers", "at most 1024", server.workers <= 1024)?;
         require(
@@ -171,10 +181,16 @@ impl Config {
             "one of ES256, EdDSA, RS256, PS256, HS256",
             token.alg.parse::<Alg>().is_ok(),
         )?;
+        for (key, rule) in [
+            ("token.scope_claim", token.scope_claim.parse::<ScopeClaim>().err()),
+            ("token.typ", token.typ.parse::<TokenType>().err()),
+        ] {
+            require(key, rule.unwrap_or_default(), rule.is_none())?;
+        }
         let audience_ok = is_audience(&token.audience) && token.audience != self.admin_audience();
         require(
             "token.audience",
-            "empty, or an absolute URI without fragment, at most 512 bytes, but not that of /admin (the issuer \
+            "empty, or printable ASCII without spaces, at most 512 bytes, but not the audience of /admin (the issuer \
              followed by /admin)",
             token.audience.is_empty() || audience_ok,
         )
@@ -227,18 +243,15 @@ impl Config {
     }
 }
 
-/// The encryption key in a file, which an error calls `what`. It may be one that
+/// The encryption key in the file of a command line option. It may be one that
 /// [`Config::encryption_key`] rejects: keys that it has encrypted can be encrypted with another.
 ///
 /// # Errors
-/// The file cannot be read, does not hold 32 bytes in base64, or everybody on the machine can change
-/// it.
-pub fn encryption_key_in(what: &str, path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
-    super::permissions::check(what, path, false)?;
-    let text = std::fs::read_to_string(path).map_err(|error| ConfigError(format!("cannot read {what}: {error}")))?;
-    let text = zeroize::Zeroizing::new(text);
-    decoded(text.trim_end_matches(['\r', '\n']))
-        .ok_or_else(|| ConfigError(format!("{what} must hold 32 bytes in base64")))
+/// The file cannot be read, does not hold 32 bytes in base64, or every user of the machine can
+/// change it.
+pub fn encryption_key_in(option: &str, path: &Path) -> Result<zeroize::Zeroizing<[u8; 32]>, ConfigError> {
+    let text = zeroize::Zeroizing::new(read_secret_file(option, path.as_os_str())?);
+    decoded(&text).ok_or_else(|| ConfigError(format!("the file of {option} must hold 32 bytes in base64")))
 }
 
 fn decoded(text: &str) -> Option<zeroize::Zeroizing<[u8; 32]>> {
@@ -253,8 +266,21 @@ fn require(key: &str, accepted: &str, is_valid: bool) -> Result<(), ConfigError>
     Err(ConfigError(format!("{key} must be {accepted}")))
 }
 
+impl Sources {
+    /// Checks `--database-url` by itself: a wrong one is a wrong use of the command line.
+    ///
+    /// # Errors
+    /// It is not the URL of a database.
+    pub fn check_flags(&self) -> Result<(), ConfigError> {
+        match &self.database_url {
+            Some(url) => check_database_url("--database-url", url),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Checks the URL of the primary, which an error calls `key`.
-pub(super) fn check_database_url(key: &str, url: &str) -> Result<(), ConfigError> {
+fn check_database_url(key: &str, url: &str) -> Result<(), ConfigError> {
     require(
         key,
         "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE with parameters of libpq; special characters must be percent-encoded",
@@ -297,7 +323,7 @@ fn is_issuer(text: &str) -> bool {
     let loopback = is_loopback(host.trim_start_matches('[').trim_end_matches(']'));
     let scheme_ok = url.scheme() == "https" || url.scheme() == "http" && loopback;
     let bare = !text.contains(['?', '#']) && url.username().is_empty() && url.password().is_none();
-    scheme_ok && bare && is_audience(text)
+    scheme_ok && bare && text.len() <= MAX_AUDIENCE && is_absolute_uri(text)
 }
 
 fn is_database_url(text: &str) -> bool {
@@ -415,11 +441,20 @@ mod tests {
         };
         assert!(error_of(|c| c.token.ttl = Duration::seconds(31 * 24 * 3600)).starts_with("token.ttl"));
         assert!(error_of(|c| c.token.alg = "none".into()).starts_with("token.alg"));
+        assert_eq!(
+            error_of(|c| c.token.typ = "jwt".into()),
+            "token.typ must be at+jwt or JWT"
+        );
+        assert!(error_of(|c| c.token.scope_claim = "list".into()).starts_with("token.scope_claim must be scope"));
         let for_admin = |c: &mut Config| {
             c.server.issuer = "https://issuer/".into();
             c.token.audience = "https://issuer/admin".into();
         };
         assert!(error_of(for_admin).starts_with("token.audience"));
+        assert!(error_of(|c| c.token.audience = "the broker".into()).starts_with("token.audience"));
+        let mut broker = Config::default();
+        broker.token.audience = "rabbitmq".into();
+        broker.validate().unwrap();
         assert!(error_of(|c| c.writer.max_pending = 10).starts_with("writer.max_pending"));
         assert!(error_of(|c| c.database.pool.min_idle = 26).starts_with("database.pool.min_idle"));
         assert!(
@@ -449,15 +484,19 @@ mod tests {
         let path = folder.path().join("old.key");
         let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
-            encryption_key_in("the file", &path)
+            encryption_key_in("--from-file", &path)
         };
         assert_eq!(*read(&format!("{}\n", STANDARD.encode([0; 32]))).unwrap(), [0; 32]);
-        for text in ["", "hunter2", &STANDARD.encode([0; 31])] {
-            assert_eq!(read(text).unwrap_err().0, "the file must hold 32 bytes in base64");
+        for text in ["hunter2", &STANDARD.encode([0; 31])] {
+            let expected = "the file of --from-file must hold 32 bytes in base64";
+            assert_eq!(read(text).unwrap_err().0, expected);
         }
+        assert_eq!(read("").unwrap_err().0, "--from-file: the file is empty");
+        let endless = encryption_key_in("--from-file", Path::new("/dev/zero"));
+        assert_eq!(endless.unwrap_err().0, "--from-file: the file is larger than 64 KiB");
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        let error = encryption_key_in("the file", &path).unwrap_err().0;
-        assert!(error.starts_with("the file has mode 0666"), "{error}");
+        let error = encryption_key_in("--from-file", &path).unwrap_err().0;
+        assert!(error.starts_with("the file of --from-file has mode 0666"), "{error}");
     }
 
     #[test]

@@ -205,7 +205,7 @@ fn of_databases(config: &Config) -> Vec<Found> {
 /// Whether a value of libpq's `require_auth` allows methods that give the password away, or that do
 /// not prove that the server knows it. An empty one allows only a server that does not ask.
 fn allows_weak_method(methods: &str, has_password: bool) -> bool {
-    let listed = |method: &str| methods.split(',').any(|listed| listed.trim() == method);
+    let listed = |method: &str| methods.split(',').any(|listed| listed == method);
     let weak = |method: &str| match methods.starts_with('!') {
         true => !listed(&format!("!{method}")),
         false => listed(method),
@@ -228,8 +228,8 @@ fn text_as_key(config: &Config) -> Result<Option<Found>, ConfigError> {
 
 fn open_files(config: &Config, sources: &Sources) -> Result<Vec<Found>, ConfigError> {
     let mut open = Vec::new();
-    if let Some(mode) = config.check_database_files()? {
-        open.push(Found::with("database.url", Weakness::OpenFile, mode));
+    for (key, mode) in config.check_database_files()? {
+        open.push(Found::with(key, Weakness::OpenFile, mode));
     }
     for (variable, path, holds_secrets) in sources.files_of_environment() {
         if let Some(mode) = check(&format!("the file of {variable}"), Path::new(path), holds_secrets)? {

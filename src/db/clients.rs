@@ -11,12 +11,14 @@ use super::error::DbError;
 use super::schema::{clients, tokens};
 use super::{client_status, locks, secrets};
 use crate::oauth::client::{AuthMethod, Client, ClientId};
+use crate::oauth::custom_claims::CustomClaims;
 use crate::oauth::duty::RESERVED_PREFIX;
 use crate::oauth::scope::Scope;
 use crate::oauth::stored_secret::StoredSecret;
+use crate::oauth::token_form::TokenOptions;
 use crate::time::UnixMillis;
 
-/// Clients per statement. With twelve values each, this is less than half of the limits of SQLite
+/// Clients per statement. With sixteen values each, this is less than half of the limits of SQLite
 /// and PostgreSQL.
 pub(super) const BATCH: usize = 500;
 
@@ -35,6 +37,10 @@ struct ClientRow {
     alg: Option<String>,
     created_at_ms: i64,
     updated_at_ms: i64,
+    default_audience: Option<String>,
+    claims: Option<String>,
+    scope_claim: Option<String>,
+    typ: Option<String>,
 }
 
 /// A client, or `None` if none has this id.
@@ -274,6 +280,10 @@ impl From<&Client> for ClientRow {
             alg: client.alg.map(|alg| alg.name().to_owned()),
             created_at_ms: client.created_at.0,
             updated_at_ms: client.updated_at.0,
+            default_audience: client.token.default_audience.as_ref().map(|text| text.to_string()),
+            claims: client.token.claims.as_ref().map(CustomClaims::object),
+            scope_claim: client.token.scope_claim.map(|claim| claim.name().to_owned()),
+            typ: client.token.typ.map(|typ| typ.name().to_owned()),
         }
     }
 }
@@ -298,6 +308,15 @@ impl ClientRow {
             .map(str::parse)
             .transpose()
             .map_err(|_| malformed("alg"))?;
+        let claims = self.claims.as_deref().map(CustomClaims::parse).transpose();
+        let scope_claim = self.scope_claim.as_deref().map(str::parse).transpose();
+        let typ = self.typ.as_deref().map(str::parse).transpose();
+        let token = TokenOptions {
+            claims: claims.map_err(|_| malformed("claims"))?.flatten(),
+            scope_claim: scope_claim.map_err(|_| malformed("scope_claim"))?,
+            typ: typ.map_err(|_| malformed("typ"))?,
+            default_audience: self.default_audience.as_deref().map(Arc::from),
+        };
         Ok(Client {
             id: ClientId::parse(&self.client_id).ok_or_else(|| malformed("client_id"))?,
             enabled: self.enabled,
@@ -308,6 +327,7 @@ impl ClientRow {
             auth_methods: auth_methods.map_err(|_| malformed("auth_methods"))?,
             ttl_seconds: self.ttl_seconds,
             alg,
+            token,
             secrets,
             created_at: UnixMillis(self.created_at_ms),
             updated_at: UnixMillis(self.updated_at_ms),

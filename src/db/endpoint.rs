@@ -134,14 +134,18 @@ impl Endpoint {
     /// same time are not used.
     ///
     /// # Errors
-    /// As [`Endpoint::run`].
+    /// As [`Endpoint::run`]. [`DbError::NotAuthorized`] only if nothing is changed.
     pub async fn run_repeatable<T, F>(self: &Arc<Self>, deadline: Instant, work: F) -> Result<T, DbError>
     where
         T: Send + 'static,
         F: Fn(&mut Conn) -> Result<T, DbError> + Send + 'static,
     {
         let twice = move |endpoint: &Endpoint, waited| match endpoint.connection(waited)?.call(&work) {
-            Err(DbError::Disconnected(_)) => endpoint.connection(Duration::ZERO)?.call(&work),
+            Err(lost @ DbError::Disconnected(_)) => match endpoint.connection(Duration::ZERO)?.call(&work) {
+                // The first run may have been committed, and have ended the right to the second.
+                Err(DbError::NotAuthorized(_)) => Err(lost),
+                outcome => outcome,
+            },
             outcome => outcome,
         };
         self.call(deadline, twice).await

@@ -21,6 +21,9 @@ use crate::keys::{KeyEncryptionKey, KeyRecord};
 pub struct ReEncrypted {
     /// The keys that are encrypted with the new encryption key now.
     pub kids: Vec<String>,
+    /// Those of them that version 0.1 encrypted, and that no start had attested: the times of their
+    /// rows were believed.
+    pub attested: Vec<String>,
     /// The keys that were rejected with the old encryption key. Their rows are left as they are.
     pub rejected: Vec<String>,
 }
@@ -43,9 +46,9 @@ pub fn re_encrypt(
         locks::wait_for_log(conn)?;
         let now = clock.now();
         authority::held(conn, by, now)?;
-        let stored = match believed_with(conn, old) {
+        let (attested, stored) = match believed_with(conn, old) {
             Err(DbError::Inconsistent(_)) if is_done(conn, new)? => return Ok(ReEncrypted::default()),
-            stored => stored?,
+            believed => believed?,
         };
         if stored.keys.is_empty() {
             return Ok(ReEncrypted::default());
@@ -67,6 +70,7 @@ pub fn re_encrypt(
             .filter(|finding| finding.reason != Reason::Altered);
         let done = ReEncrypted {
             kids: stored.keys.into_iter().map(|key| key.kid).collect(),
+            attested,
             rejected: rejected.map(|finding| finding.kid).collect(),
         };
         changes::append(conn, &Change::Keys, now)?;
@@ -76,14 +80,14 @@ pub fn re_encrypt(
 }
 
 /// The keys that are believed with the old encryption key, and those that version 0.1 encrypted
-/// with it.
-fn believed_with(conn: &mut Conn, old: &KeyEncryptionKey) -> Result<StoredKeys, DbError> {
+/// with it: these are attested now, and named first.
+fn believed_with(conn: &mut Conn, old: &KeyEncryptionKey) -> Result<(Vec<String>, StoredKeys), DbError> {
     // If none is encrypted, the error says so.
     if !signing_keys::rows(conn)?.iter().any(|row| row.sealed) {
-        return signing_keys::list(conn, Some(old));
+        return Ok((Vec::new(), signing_keys::list(conn, Some(old))?));
     }
     signing_keys::protect_all(conn, Some(old))
-        .and_then(|()| signing_keys::list(conn, Some(old)))
+        .and_then(|protected| Ok((protected.attested, signing_keys::list(conn, Some(old))?)))
         .map_err(|error| match error {
             DbError::Inconsistent(_) => DbError::Inconsistent(
                 "the stored keys were not encrypted with the old key, or have lost their attestations".into(),
@@ -104,6 +108,6 @@ fn event_of(done: &ReEncrypted) -> AuditEvent {
     AuditEvent {
         action: Action::KeyReEncrypt,
         subject: done.kids.join(" "),
-        detail: json!({ "rejected": done.rejected }),
+        detail: json!({ "attested": done.attested, "rejected": done.rejected }),
     }
 }

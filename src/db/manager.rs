@@ -156,7 +156,7 @@ fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
         "service file",
         "of service \"",
     ];
-    const ABOUT_TRUST: [&str; 3] = ["SSL", "certificate", "authentication method"];
+    const ABOUT_TRUST: [&str; 3] = ["does not support SSL", "certificate", "authentication method"];
     let cause = error.to_string();
     let is_about = |parts: &[&str]| parts.iter().any(|part| cause.contains(part));
     let cause = if is_about(&ABOUT_A_VALUE) {
@@ -251,6 +251,12 @@ mod tests {
         let report = |message: &str| cannot_connect(diesel::ConnectionError::BadConnection(message.into())).to_string();
         let unknown = "could not translate host name \"db\" to address: Name or service not known";
         assert!(report(unknown).ends_with(unknown), "{}", report(unknown));
+        for (lost, is_about_trust) in [
+            ("SSL SYSCALL error: EOF detected", false),
+            ("server does not support SSL, but SSL was required", true),
+        ] {
+            assert_eq!(report(lost).contains("sslmode"), is_about_trust, "{}", report(lost));
+        }
         for quoted in [
             "definition of service \"hunter2\" not found",
             "service file \"hunter2\" not found",

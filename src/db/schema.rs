@@ -15,6 +15,10 @@ diesel::table! {
         alg -> Nullable<Text>,
         created_at_ms -> BigInt,
         updated_at_ms -> BigInt,
+        default_audience -> Nullable<Text>,
+        claims -> Nullable<Text>,
+        scope_claim -> Nullable<Text>,
+        typ -> Nullable<Text>,
     }
 }
 

@@ -149,7 +149,8 @@ fn attestation(record: &KeyRecord, encryption_key: Option<&KeyEncryptionKey>) ->
 }
 
 /// Ensures that every algorithm has a key, by calling `generate` for each one without. Before that,
-/// with an encryption key that no row was written with, encrypts and attests all keys.
+/// with an encryption key that no row was written with, protects the stored keys ([`protect_all`])
+/// and logs them.
 ///
 /// Runs in one transaction that locks first, so that only one of several starting instances
 /// generates keys.
@@ -177,20 +178,26 @@ pub fn complete(
         }
     }
     enable_secure_delete(conn)?;
-    conn.write(|conn| {
+    let (protected, stored) = conn.write(|conn| {
         if let Conn::Postgres(conn) = conn {
             // Generating RSA keys takes time, during which the transaction is idle.
             conn.batch_execute("SET LOCAL idle_in_transaction_session_timeout = '1min'")?;
         }
-        // The lock of the change log is used here too. On SQLite, the transaction itself is the
-        // lock.
+        // The lock of the change log is used here too. On SQLite, the transaction is the lock.
         changes::append(conn, &Change::Keys, now)?;
-        protect_all(conn, encryption_key)?;
+        let protected = protect_all(conn, encryption_key)?;
         for alg in missing(&list(conn, encryption_key)?.keys) {
             insert(conn, &generate(alg)?, encryption_key)?;
         }
-        list(conn, encryption_key)
-    })
+        Ok((protected, list(conn, encryption_key)?))
+    })?;
+    for kid in protected.encrypted {
+        log::warn!(kid:%; "signing key encrypted");
+    }
+    for kid in protected.attested {
+        log::warn!(kid:%; "signing key attested");
+    }
+    Ok(stored)
 }
 
 /// The encryption key, if this version wrote no row with it: either no key is encrypted, or the
@@ -205,13 +212,21 @@ fn unprotected<'a>(rows: &[KeyRow], encryption_key: Option<&'a KeyEncryptionKey>
     encryption_key.filter(|key| !rows.is_empty() && !rows.iter().any(|row| is_written_with(row, key)))
 }
 
+/// The kids of the keys that were plain, and of those that version 0.1 had encrypted.
+#[derive(Default)]
+pub(super) struct Protected {
+    encrypted: Vec<String>,
+    pub(super) attested: Vec<String>,
+}
+
 /// Encrypts all keys and attests them. If some are encrypted, attests those alone: the others do
 /// not come from an instance with the encryption key. Keys that version 0.1 encrypted keep their
 /// form, so that it can still read them.
-pub(super) fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<(), DbError> {
+pub(super) fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryptionKey>) -> Result<Protected, DbError> {
     let rows = rows(conn)?;
+    let mut protected = Protected::default();
     let Some(encryption_key) = unprotected(&rows, encryption_key) else {
-        return Ok(());
+        return Ok(protected);
     };
     let none_is_encrypted = !rows.iter().any(|row| row.sealed);
     for row in rows.iter().filter(|row| row.sealed || none_is_encrypted) {
@@ -233,12 +248,13 @@ pub(super) fn protect_all(conn: &mut Conn, encryption_key: Option<&KeyEncryption
                 signing_keys::attestation.eq(attestation(&record, Some(encryption_key))?),
             ))
             .execute(conn)?;
-        match row.sealed {
-            true => log::warn!(kid:% = row.kid; "signing key attested"),
-            false => log::warn!(kid:% = row.kid; "signing key encrypted"),
-        }
+        let kids = match row.sealed {
+            true => &mut protected.attested,
+            false => &mut protected.encrypted,
+        };
+        kids.push(row.kid.clone());
     }
-    Ok(())
+    Ok(protected)
 }
 
 /// The result of a rotation.

@@ -10,7 +10,7 @@ use super::host::Host;
 use super::path::{RejectedPath, normal_path, normal_path_of_0_1};
 use crate::oauth::bounds::MAX_SCOPE;
 use crate::oauth::duty::is_reserved;
-use crate::oauth::resource::{is_absolute_uri, is_audience};
+use crate::oauth::resource::{is_audience, is_stored_audience};
 use crate::oauth::scope::Scope;
 use crate::time::UnixMillis;
 
@@ -62,7 +62,7 @@ pub struct NewRoute {
     pub host: Option<String>,
     /// The audience.
     #[serde(default)]
-    #[schema(max_length = 512)]
+    #[schema(pattern = "^[!-~]+$", max_length = 512)]
     pub audience: Option<String>,
 }
 
@@ -109,7 +109,7 @@ impl MalformedRoute {
             Self::ReservedScope => {
                 "the scope must not begin with mintage:, because /validate accepts no token with such a scope"
             }
-            Self::Audience => "the audience must be an absolute URI without fragment, at most 512 bytes",
+            Self::Audience => "the audience must be printable ASCII without spaces, at most 512 bytes",
         }
     }
 }
@@ -157,7 +157,7 @@ impl NewRoute {
         let host = self.host.as_deref();
         let host = host.map(|text| Host::parse(text).ok_or(MalformedRoute::Host));
         let audience = self.audience.as_deref();
-        if !audience.is_none_or(is_absolute_uri) {
+        if !audience.is_none_or(is_stored_audience) {
             return Err(MalformedRoute::Audience);
         }
         Ok(Route {
@@ -393,7 +393,7 @@ mod tests {
             MalformedRoute::ReservedScope
         );
         assert_eq!(
-            error_of(|new| new.audience = Some("orders".into())),
+            error_of(|new| new.audience = Some("the orders".into())),
             MalformedRoute::Audience
         );
         assert_eq!(error_of(|new| new.path = "/{".into()), MalformedRoute::Braces);

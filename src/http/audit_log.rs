@@ -20,7 +20,7 @@ use crate::api::authority::Authority;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::denial::Denial;
-use crate::oauth::duty::{Duties, Duty};
+use crate::oauth::duty::Duties;
 use crate::oauth::token_id::TokenId;
 use crate::time::UnixMillis;
 
@@ -119,9 +119,12 @@ fn is_failed(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// Notes that a token for the admin API was issued. The server cannot tell the console from a
+/// Notes that a token for the admin API was issued, if it holds a duty there. The server cannot tell the console from a
 /// script.
 pub fn signed_in(worker: &Worker, caller: &Caller<'_>, claims: &AccessTokenClaims, now: UnixMillis) {
+    if !Duties::held(&claims.scope).is_operator() {
+        return;
+    }
     let (Some(client), Some(secret_id)) = (ClientId::parse(&claims.client_id), &claims.secret_id) else {
         return;
     };
@@ -136,9 +139,7 @@ pub fn signed_in(worker: &Worker, caller: &Caller<'_>, claims: &AccessTokenClaim
 
 /// Notes that the authentication of `client` was denied, if it is an operator.
 pub fn sign_in_failed(worker: &Worker, caller: &Caller<'_>, client: &Client, denial: Denial, now: UnixMillis) {
-    let duties = Duties::held(&client.scope);
-    // To introspect is a duty elsewhere.
-    if duties == Duties::NONE || duties == Duties::held(&Duty::Introspect.scope()) {
+    if !Duties::held(&client.scope).is_operator() {
         return;
     }
     let event = AuditEvent {

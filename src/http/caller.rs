@@ -21,7 +21,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The caller of one request. A handler creates it first and passes it down instead of the request.
 ///
-/// Address and request id are determined on first use: a request that succeeds needs neither.
+/// Address and request id are determined on first use. A request that succeeds needs no request id,
+/// and the address only if it issues a token.
 pub struct Caller<'r> {
     request: &'r HttpRequest,
     forwarded_for: &'r ForwardedFor,
@@ -70,13 +71,13 @@ impl<'r> Caller<'r> {
                 .request
                 .peer_addr()
                 .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-            let headers = self.request.headers();
             // Nearly every caller, unless there is a proxy.
             if !self.forwarded_for.proxies.contains(connected) {
-                self.forwarded_for.note_ignored(connected, headers);
                 return connected.to_canonical();
             }
-            let lists = headers
+            let lists = self
+                .request
+                .headers()
                 .get_all(X_FORWARDED_FOR)
                 .map(|value| value.as_bytes())
                 .collect::<Vec<_>>();
@@ -90,6 +91,14 @@ impl<'r> Caller<'r> {
     /// The address, if there is one.
     pub fn known_address(&self) -> Option<IpAddr> {
         Some(self.address()).filter(|address| !address.is_unspecified())
+    }
+
+    /// Logs, once, that a gateway names the caller and is not believed. For requests that fail:
+    /// there it matters that all callers behind the gateway count as one.
+    pub fn hint_ignored_header(&self) {
+        if let Some(peer) = self.request.peer_addr() {
+            self.forwarded_for.note_ignored(peer.ip(), self.request.headers());
+        }
     }
 
     /// The request id. The response will carry the same.

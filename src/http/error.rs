@@ -66,7 +66,8 @@ impl Format {
 
 /// Whether a path belongs to the admin API.
 pub fn is_of_admin(path: &str) -> bool {
-    path.starts_with("/admin")
+    path.strip_prefix("/admin")
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl ApiError {
@@ -211,7 +212,7 @@ fn problem(status: StatusCode, detail: &str) -> HttpResponse {
     let mut builder = HttpResponse::build(status);
     no_store(&mut builder).insert_header((CONTENT_TYPE, HeaderValue::from_static("application/problem+json")));
     add_for_status(&mut builder, status);
-    builder.body(serde_json::to_string(&document).expect("a problem is made of strings and a number"))
+    builder.body(response::line(&document))
 }
 
 fn add_for_status(builder: &mut HttpResponseBuilder, status: StatusCode) {
@@ -238,6 +239,11 @@ fn status_of(row: Row) -> StatusCode {
 
 fn detail_of(row: Row) -> (StatusCode, Cow<'static, str>) {
     (status_of(row), Cow::Borrowed(row.description))
+}
+
+/// The authorization endpoint supports no response type (RFC 6749 §4.1.2.1).
+pub fn unsupported_response_type() -> HttpResponse {
+    json_response(error::unsupported_response_type())
 }
 
 /// The resource does not support the method (RFC 9110 §15.5.6).
@@ -282,7 +288,8 @@ mod tests {
             other => panic!("{other}"),
         });
         let body = response.into_body().try_into_bytes().unwrap();
-        text + std::str::from_utf8(&body).unwrap()
+        let body = std::str::from_utf8(&body).unwrap();
+        text + body.strip_suffix('\n').expect("a body ends with a newline")
     }
 
     fn assert_written(error: ApiError, format: Format, expected: &str) {

@@ -127,12 +127,9 @@ fn reason(denied: Denied) -> Denial {
 /// The claims of a token that is active for the route's audience. A token for `/admin` never is,
 /// whatever the route says: the upstream could replay it there.
 async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Option<AccessTokenClaims>, Unavailable> {
-    let audience = match &route.audience {
-        Some(audience) => audience.clone(),
-        None => worker.shared.policy.load().audience.clone(),
-    };
-    let claims = active_when_warm(worker, token, Some(&audience), worker.now()).await?;
     let policy = worker.shared.policy.load();
+    let audience = route.audience.as_deref().unwrap_or(&policy.audience);
+    let claims = active_when_warm(worker, token, Some(audience), worker.now()).await?;
     Ok(claims.filter(|claims| !claims.aud.contains(&policy.admin_audience)))
 }
 

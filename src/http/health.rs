@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::admin::schemas::{OAuthFailure, Status};
 use super::error::{json, no_store, retry_later};
 use super::state::Worker;
+use crate::oauth::response;
 
 /// `GET /livez`: 200 while the workers run, whatever the state of the database.
 #[utoipa::path(
@@ -16,7 +17,7 @@ use super::state::Worker;
     responses((status = 200, body = Status), OAuthFailure<413>),
 )]
 pub async fn livez() -> HttpResponse {
-    no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ok"}"#)
+    no_store(json(&mut HttpResponse::Ok())).body("{\"status\":\"ok\"}\n")
 }
 
 /// Why the server is not ready.
@@ -37,12 +38,11 @@ struct NotReady {
 pub async fn readyz(request: HttpRequest) -> HttpResponse {
     let shared = &Worker::of(&request).shared;
     let Some(reason) = shared.readiness.obstacle() else {
-        return no_store(json(&mut HttpResponse::Ok())).body(r#"{"status":"ready"}"#);
+        return no_store(json(&mut HttpResponse::Ok())).body("{\"status\":\"ready\"}\n");
     };
     let document = NotReady {
         status: "unavailable",
         reason,
     };
-    let text = serde_json::to_string(&document).expect("two strings are always JSON");
-    retry_later(no_store(json(&mut HttpResponse::ServiceUnavailable()))).body(text)
+    retry_later(no_store(json(&mut HttpResponse::ServiceUnavailable()))).body(response::line(&document))
 }

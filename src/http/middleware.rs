@@ -22,6 +22,7 @@ use super::connection::{Announced, Connection};
 use super::error::{ApiError, Format, is_of_admin};
 use super::state::Worker;
 use crate::metrics::RouteLabel;
+use crate::oauth::bounds::MAX_FORM;
 use crate::oauth::error::OAuthError;
 
 /// The middleware. It wraps the whole application, so that it sees unknown paths too.
@@ -60,18 +61,21 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let began = Instant::now();
         let declared = declared_length(&request);
-        if let Some(connection) = request.conn_data::<Rc<Connection>>() {
+        let connection = request.conn_data::<Rc<Connection>>().cloned();
+        if let Some(connection) = &connection {
             connection.request_began(announced(&request, declared));
         }
         if is_too_large(&request, declared) {
             let rejection = ApiError::from(OAuthError::BodyTooLarge).response(Format::of_path(request.path()));
             return MiddlewareFuture::Rejected {
                 began,
+                connection,
                 response: Some(request.into_response(rejection)),
             };
         }
         MiddlewareFuture::Called {
             began,
+            connection,
             response: self.service.call(request),
         }
     }
@@ -82,9 +86,9 @@ pin_project! {
     #[project = MiddlewareProjection]
     pub enum MiddlewareFuture<F> {
         /// The application handles the request.
-        Called { began: Instant, #[pin] response: F },
+        Called { began: Instant, connection: Option<Rc<Connection>>, #[pin] response: F },
         /// The request was rejected before it reached the application.
-        Rejected { began: Instant, response: Option<ServiceResponse<BoxBody>> },
+        Rejected { began: Instant, connection: Option<Rc<Connection>>, response: Option<ServiceResponse<BoxBody>> },
     }
 }
 
@@ -95,42 +99,43 @@ where
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (mut response, began) = match self.project() {
-            MiddlewareProjection::Called { began, response } => (ready_or_pending!(response.poll(context))?, *began),
-            MiddlewareProjection::Rejected { began, response } => {
+        let (mut response, began, connection) = match self.project() {
+            MiddlewareProjection::Called {
+                began,
+                connection,
+                response,
+            } => (ready_or_pending!(response.poll(context))?, *began, connection),
+            MiddlewareProjection::Rejected {
+                began,
+                connection,
+                response,
+            } => {
                 let response = response.take().expect("a future is not polled after its end");
-                (response, *began)
+                (response, *began, connection)
             }
         };
-        add_headers(&mut response);
-        count(&response, began);
+        // What is left of a body that was not read could be taken for the next request.
+        let unread = connection.as_deref().is_some_and(Connection::response_began);
+        let request = response.request();
+        let worker = request.app_data::<Data<Worker>>();
+        if let Some(worker) = worker {
+            count(&response, worker, began);
+        }
+        // Afterwards, because an audit event may have generated the id.
+        let id = request_id(request, worker.map(|worker| &worker.request_ids));
+        let draining = worker.is_some_and(|worker| worker.shared.readiness.is_draining());
+        response.headers_mut().insert(REQUEST_ID, id);
+        if draining || unread {
+            let head = response.response_mut().head_mut();
+            head.set_connection_type(ConnectionType::Close);
+        }
         Poll::Ready(Ok(response))
     }
 }
 
-fn add_headers(response: &mut ServiceResponse<BoxBody>) {
-    let request = response.request();
-    let worker = worker(request.app_data());
-    let id = request_id(request, worker.map(|worker| &worker.request_ids));
-    let draining = worker.is_some_and(|worker| worker.shared.readiness.is_draining());
-    // What is left of a body that was not read could be taken for the next request.
-    let connection = request.conn_data::<Rc<Connection>>();
-    let unread = connection.is_some_and(|connection| connection.response_began());
-    response.headers_mut().insert(REQUEST_ID, id);
-    if draining || unread {
-        response
-            .response_mut()
-            .head_mut()
-            .set_connection_type(ConnectionType::Close);
-    }
-}
-
 /// The duration is measured from the arrival of the head to the complete response.
-fn count(response: &ServiceResponse<BoxBody>, began: Instant) {
+fn count(response: &ServiceResponse<BoxBody>, worker: &Worker, began: Instant) {
     let request = response.request();
-    let Some(worker) = worker(request.app_data()) else {
-        return;
-    };
     let route = match request.app_data::<RouteLabel>() {
         Some(label) => *label,
         // No resource has the path, or the request was rejected before routing.
@@ -163,10 +168,11 @@ fn declared_length(request: &ServiceRequest) -> Option<u64> {
 }
 
 fn is_too_large(request: &ServiceRequest, declared: Option<u64>) -> bool {
-    let Some(declared) = declared else {
+    // `server.max_body` is never less than a form may need.
+    let Some(declared) = declared.filter(|declared| *declared > MAX_FORM as u64) else {
         return false;
     };
-    let max = worker(request.app_data()).map_or(0, |worker| {
+    let max = request.app_data::<Data<Worker>>().map_or(0, |worker| {
         let settings = &worker.shared.settings;
         match is_of_admin(request.path()) {
             true => settings.max_admin_body(),
@@ -182,8 +188,4 @@ fn announced(request: &ServiceRequest, declared: Option<u64>) -> Announced {
         (_, Some(length)) => Announced::Length(length),
         (_, None) => Announced::Unknown,
     }
-}
-
-fn worker(data: Option<&Data<Worker>>) -> Option<&Worker> {
-    data.map(|data| data.as_ref())
 }

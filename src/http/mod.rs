@@ -5,11 +5,13 @@ mod access_log;
 pub mod admin;
 mod audit_log;
 mod auth;
+mod authorization;
 mod body;
 mod caller;
 mod challenge;
 pub mod connection;
 mod console;
+mod cors;
 mod error;
 mod forward_auth;
 mod health;
@@ -20,6 +22,7 @@ mod middleware;
 mod resource;
 mod revocation;
 pub mod routes;
+mod start_page;
 mod state;
 mod token;
 
@@ -33,6 +36,7 @@ pub mod parsers {
 
 pub use auth::DenialLog;
 pub use caller::ForwardedFor;
+pub use cors::Origins;
 pub use middleware::Middleware;
 pub use resource::Resource;
 pub use state::{HttpSettings, Shared, Worker};

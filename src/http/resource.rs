@@ -2,23 +2,29 @@
 //!
 //! Any other method gets 405 with the `Allow` header (RFC 9110 §15.5.6).
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use actix_web::http::Method;
 use actix_web::http::header::HeaderValue;
+use actix_web::middleware::DefaultHeaders;
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{FromRequest, Handler, HttpResponse, Route, guard};
 use pin_project_lite::pin_project;
 
+use super::cors::{self, CrossOrigin, Origins};
 use super::error::{self, ApiError, Format};
 use crate::metrics::RouteLabel;
 
 /// A resource.
 pub struct Resource {
     pattern: &'static str,
+    /// Where it is served: at `pattern`, or at another path without parameters.
+    path: Cow<'static, str>,
     format: Format,
+    cross_origin: CrossOrigin,
     routes: Vec<(Method, Route)>,
     /// The handler for every method.
     any: Option<Route>,
@@ -44,7 +50,9 @@ pub fn gateway_at(pattern: &'static str) -> Resource {
 fn with_format(pattern: &'static str, format: Format) -> Resource {
     Resource {
         pattern,
+        path: pattern.into(),
         format,
+        cross_origin: CrossOrigin::No,
         routes: Vec::new(),
         any: None,
         hidden: false,
@@ -157,6 +165,20 @@ impl Resource {
         Self { hidden: true, ..self }
     }
 
+    /// Pages of these origins may read the responses.
+    pub fn for_origins(self, cross_origin: CrossOrigin) -> Self {
+        Self { cross_origin, ..self }
+    }
+
+    /// The resource at another path, which has no parameters. Its responses are counted under the
+    /// same label.
+    pub fn served_at(self, path: String) -> Self {
+        Self {
+            path: path.into(),
+            ..self
+        }
+    }
+
     fn on<F, Args>(mut self, method: Method, handler: F) -> Self
     where
         F: Handler<Args>,
@@ -179,7 +201,7 @@ impl Resource {
         })
     }
 
-    /// The path.
+    /// The path, and the label of the responses.
     pub fn pattern(&self) -> &'static str {
         self.pattern
     }
@@ -191,19 +213,19 @@ impl Resource {
     }
 
     /// Adds the resource to an application, with the label under which its responses are counted.
-    /// The resource is named after its path: the middleware finds the label by that name when it
+    /// The resource is named after its pattern: the middleware finds the label by that name when it
     /// rejects a request before routing.
     ///
     /// The path has a single spelling: actix decodes escapes before it compares paths, so that
     /// `/%6detrics` would pass a proxy that denies `/metrics`. The resources for gateways reject
     /// escapes by themselves, with 403.
-    pub fn serve(self, config: &mut ServiceConfig, label: RouteLabel) {
+    pub fn serve(self, config: &mut ServiceConfig, label: RouteLabel, origins: &Origins) {
         let (format, hidden, allowed) = (self.format, self.hidden, self.allowed());
-        let mut resource = web::resource(self.pattern).name(self.pattern).app_data(label);
+        let mut resource = web::resource(self.path.as_ref()).name(self.pattern).app_data(label);
         if format != Format::ForwardAuth {
-            let pattern = self.pattern;
+            let path = self.path;
             resource = resource.guard(guard::fn_guard(move |context| {
-                is_spelled_as(pattern, context.head().uri.path())
+                is_spelled_as(&path, context.head().uri.path())
             }));
         }
         for (method, route) in self.routes {
@@ -212,7 +234,10 @@ impl Resource {
                 other => route.method(other),
             });
         }
-        config.service(match self.any {
+        if let Some(route) = cors::preflight(self.cross_origin, origins, &allowed) {
+            resource = resource.route(route);
+        }
+        let resource = match self.any {
             Some(route) => resource.route(route),
             None => resource.default_service(web::to(move || {
                 let response = match hidden {
@@ -221,7 +246,15 @@ impl Resource {
                 };
                 async move { response }
             })),
-        });
+        };
+        match self.cross_origin {
+            CrossOrigin::Every => config.service(resource.wrap(DefaultHeaders::new().add(cors::for_every()))),
+            CrossOrigin::Listed if !origins.is_empty() => {
+                let origins = origins.clone();
+                config.service(resource.wrap_fn(move |request, service| cors::for_listed(&origins, request, service)))
+            }
+            _ => config.service(resource),
+        };
     }
 
     fn allowed(&self) -> HeaderValue {

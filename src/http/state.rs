@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 
 use super::auth::DenialLog;
 use super::caller::{Caller, ForwardedFor, RequestIdSource};
+use super::cors::Origins;
 use crate::actors::audit_notes::AuditNotes;
 use crate::actors::batch_writer::{BatchWriterHandle, Recorder};
 use crate::actors::client_cache::{ClientCacheHandle, ClientCaches};
@@ -26,6 +27,7 @@ use crate::keys::{KeyStore, WorkerKeys};
 use crate::metrics::{ConnectionCounts, Metrics, WorkerMetrics};
 use crate::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use crate::oauth::grant::TokenPolicy;
+use crate::oauth::metadata::Metadata;
 use crate::oauth::token_id::TokenIdSource;
 use crate::peers::Peers;
 use crate::readiness::Readiness;
@@ -92,8 +94,14 @@ pub struct HttpSettings {
     pub jwks_max_age: Duration,
     /// The rotation schedule of signing keys.
     pub schedule: Schedule,
-    /// The metadata document, as JSON.
-    pub metadata: String,
+    /// The metadata document.
+    pub metadata: Metadata,
+    /// `server.issuer`.
+    pub issuer: String,
+    /// `server.cors_origins`.
+    pub cors_origins: Origins,
+    /// Whether the listener of the clients serves the console too.
+    pub console_is_public: bool,
     /// `cache.capacity`: clients per worker.
     pub cache_capacity: usize,
     /// Whether `/metrics` needs no token.

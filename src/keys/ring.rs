@@ -8,6 +8,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use super::{KeyEncryptionKey, KeyError, SigningKey, StoredKey};
 use super::{KeyRecord, rotation};
 use crate::oauth::alg::Alg;
+use crate::oauth::response;
 use crate::time::UnixMillis;
 
 /// All keys as they were stored at one moment.
@@ -39,7 +40,7 @@ impl KeyRing {
         }
         keys.sort_by(|a, b| (a.activates_at, &a.kid).cmp(&(b.activates_at, &b.kid)));
         let public: Vec<Jwk> = keys.iter().filter_map(|key| key.public.clone()).collect();
-        let jwks = serde_json::to_string(&JwkSet { keys: public }).expect("a JWK consists of strings");
+        let jwks = response::line(&JwkSet { keys: public });
         Ok(Self { keys, records, jwks })
     }
 
@@ -81,7 +82,13 @@ impl KeyRing {
         &self.records
     }
 
-    /// The public keys as JSON (RFC 7517 §5), without any symmetric key.
+    /// The algorithms of the public keys.
+    pub fn published_algs(&self) -> Vec<Alg> {
+        let is_published = |alg: &Alg| self.keys.iter().any(|key| key.alg == *alg && key.public.is_some());
+        Alg::ALL.into_iter().filter(is_published).collect()
+    }
+
+    /// The public keys as a line of JSON (RFC 7517 §5), without any symmetric key.
     pub fn jwks(&self) -> &str {
         &self.jwks
     }
@@ -110,6 +117,7 @@ mod tests {
         assert_eq!((&*signer(25), &*signer(30)), (&*keys[0].kid, &*keys[2].kid));
         assert_eq!(ring.next_activation(UnixMillis(25)), Some(UnixMillis(30)));
         assert_eq!(ring.keys().len(), 3);
+        assert_eq!(ring.published_algs(), [Alg::Es256]);
         assert!(ring.signer(Alg::EdDsa, UnixMillis(25)).is_none());
     }
 

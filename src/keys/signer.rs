@@ -14,9 +14,7 @@ use super::key::algorithm;
 use super::{KeyError, SigningKey};
 use crate::oauth::bounds::MAX_ISSUED_TOKEN;
 use crate::oauth::claims::AccessTokenClaims;
-
-/// The `typ` of an access token (RFC 9068 §2.1).
-pub(super) const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+use crate::oauth::token_form::TokenType;
 
 /// A token is not signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +34,8 @@ impl From<KeyError> for NotSigned {
 /// A key parsed for signing, with the header of its tokens.
 pub struct Signer {
     kid: Arc<str>,
-    /// `base64url(header) "."`
-    header: String,
+    /// `base64url(header) "."` for each type of token.
+    headers: [String; TokenType::ALL.len()],
     key: Box<dyn JwtSigner>,
     /// Buffer for the claims as JSON, reused so that a token needs no allocation for it.
     json: RefCell<Vec<u8>>,
@@ -53,7 +51,7 @@ impl Signer {
             .map_err(|_| KeyError(format!("key {} cannot sign", key.kid)))?;
         Ok(Self {
             kid: key.kid.clone(),
-            header: header(key) + ".",
+            headers: TokenType::ALL.map(|typ| header(key, typ) + "."),
             key: signer,
             json: RefCell::new(Vec::with_capacity(512)),
         })
@@ -84,7 +82,7 @@ impl Signer {
         json.clear();
         claims.write_json(&mut json);
         let begin = buffer.len();
-        buffer.extend_from_slice(self.header.as_bytes());
+        buffer.extend_from_slice(self.headers[claims.form.typ as usize].as_bytes());
         append(buffer, &json);
         let signature = self.key.try_sign(&buffer[begin..]);
         let signature = signature.map_err(|_| KeyError(format!("key {} cannot sign", self.kid)))?;
@@ -99,12 +97,14 @@ impl Signer {
     }
 }
 
-/// The header of this key's tokens, as base64url.
-pub(super) fn header(key: &SigningKey) -> String {
+/// The header of this key's tokens of a type, as base64url.
+pub(super) fn header(key: &SigningKey, typ: TokenType) -> String {
     // A kid is a thumbprint or random letters and digits, so it needs no escaping.
     URL_SAFE_NO_PAD.encode(format!(
-        "{{\"typ\":\"{ACCESS_TOKEN_TYPE}\",\"alg\":\"{}\",\"kid\":\"{}\"}}",
-        key.alg, key.kid
+        "{{\"typ\":\"{}\",\"alg\":\"{}\",\"kid\":\"{}\"}}",
+        typ.name(),
+        key.alg,
+        key.kid
     ))
 }
 

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::trust::Finding;
 use super::{KeyEncryptionKey, KeyError, KeyRing, NotSigned, RejectedToken, Signer, StoredKey, Verifier};
+use crate::mutex::lock;
 use crate::oauth::alg::Alg;
 use crate::oauth::claims::AccessTokenClaims;
 use crate::snapshot::{Snapshot, Ticket};
@@ -57,7 +58,7 @@ impl KeyStore {
 
     /// Logs the findings about the stored keys that were not there at the last call.
     pub fn report(&self, findings: Vec<Finding>) {
-        let mut known = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.findings);
         for finding in findings.iter().filter(|finding| !known.contains(finding)) {
             finding.log();
         }
@@ -198,6 +199,7 @@ mod tests {
             jti: TokenId::new(UnixMillis(1000), [1; 10]),
             one_time: false,
             secret_id: None,
+            form: Default::default(),
         }
     }
 

@@ -1,12 +1,13 @@
 //! Which rows of the table of keys are believed.
 //!
 //! With `keys.encryption_key`, a row is believed only for its *attestation*: the algorithm and the
-//! times of the key, encrypted with the encryption key when an instance wrote the row. So a program
-//! that can write to the table, but does not have that key, adds no key and changes none. It can
-//! remove keys: it could delete their rows as well. If it removes all rows, it can make the next
-//! start take plain keys, or keys that version 0.1 encrypted, for those of an earlier configuration
-//! or version. These are encrypted and attested as they are found, and the log names them. Without
-//! `keys.encryption_key`, every row is believed.
+//! times of the key, encrypted with the encryption key when an instance wrote the row. As long
+//! as one row of this version is stored, a program that can write to the table, but does not have
+//! that key, adds no key and changes none. It can remove keys: it could delete their rows as well.
+//! If it removes all rows of this version, or all are in the form of 0.1 and it removes their
+//! attestations, the next start takes plain keys, or keys that version 0.1 encrypted, for those of
+//! an earlier configuration or version. These are encrypted and attested as they are found, and the
+//! log names them. Without `keys.encryption_key`, every row is believed.
 
 use strum::IntoStaticStr;
 

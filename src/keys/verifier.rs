@@ -1,8 +1,8 @@
 //! Verifies the form and signature of a token: JWS compact serialization (RFC 7515 §5.2, RFC 8725
 //! §3).
 //!
-//! The header is checked first: a token must name one of our keys and the algorithm of that key.
-//! Otherwise it is rejected. Key material and extensions that a token contains (`jwk`, `jku`,
+//! The header is checked first: a token must name one of our keys, the algorithm of that key and one
+//! of our types of tokens, whichever are configured now. Otherwise it is rejected. Key material and extensions that a token contains (`jwk`, `jku`,
 //! `x5u`, `x5c`, `crit`) are never used or fetched.
 
 use std::collections::HashMap;
@@ -18,11 +18,12 @@ use jsonwebtoken::signature;
 use serde::Deserialize;
 
 use super::key::algorithm;
-use super::signer::{self, ACCESS_TOKEN_TYPE};
+use super::signer;
 use super::{KeyError, KeyRing, SigningKey};
 use crate::oauth::alg::Alg;
 use crate::oauth::bounds::MAX_TOKEN;
 use crate::oauth::claims::AccessTokenClaims;
+use crate::oauth::token_form::TokenType;
 
 /// The token was not signed by this server. The caller does not learn more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +32,9 @@ pub struct RejectedToken;
 /// Every key of a ring, parsed for verification. Each worker has its own, like its signers.
 pub struct Verifier {
     keys: HashMap<Arc<str>, (Alg, Box<dyn JwtVerifier>)>,
-    /// The encoded headers that our signers write, with their kid. Nearly every token has one of
-    /// these headers, so it is not parsed again.
-    headers: HashMap<String, Arc<str>>,
+    /// The encoded headers that our signers write, with their kid and type. Nearly every token has
+    /// one of these headers, so it is not parsed again.
+    headers: HashMap<String, (Arc<str>, TokenType)>,
 }
 
 /// Unknown members are rejected, including `jwk`, `jku`, `x5u`, `x5c` and `crit`. The headers of
@@ -56,7 +57,9 @@ impl Verifier {
         let mut keys = HashMap::new();
         let mut headers = HashMap::new();
         for key in ring.keys() {
-            headers.insert(signer::header(key), key.kid.clone());
+            for typ in TokenType::ALL {
+                headers.insert(signer::header(key, typ), (key.kid.clone(), typ));
+            }
             keys.insert(key.kid.clone(), (key.alg, verifier_of(key)?));
         }
         Ok(Self { keys, headers })
@@ -76,23 +79,26 @@ impl Verifier {
         if payload.contains('.') {
             return Err(RejectedToken);
         }
-        let key = match self.headers.get(header).and_then(|kid| self.keys.get(kid)) {
-            Some((_, key)) => &**key,
+        let known = self.headers.get(header);
+        let (key, typ) = match known.and_then(|(kid, typ)| Some((self.keys.get(kid)?, *typ))) {
+            Some(((_, key), typ)) => (&**key, typ),
             None => self.key_of(&decode(header)?)?,
         };
         key.verify(message.as_bytes(), &decode(signature)?)
             .map_err(|_| RejectedToken)?;
-        serde_json::from_slice(&decode(payload)?).map_err(|_| RejectedToken)
+        let mut claims: AccessTokenClaims = serde_json::from_slice(&decode(payload)?).map_err(|_| RejectedToken)?;
+        claims.form.typ = typ;
+        Ok(claims)
     }
 
-    /// The key that a header names. For headers in another notation than that of our signers, which
+    /// The key and the type that a header names. For headers in another notation than that of our signers, which
     /// another version of this server may write.
-    fn key_of(&self, header: &[u8]) -> Result<&dyn JwtVerifier, RejectedToken> {
+    fn key_of(&self, header: &[u8]) -> Result<(&dyn JwtVerifier, TokenType), RejectedToken> {
         let header: Header<'_> = serde_json::from_slice(header).map_err(|_| RejectedToken)?;
         let (alg, key) = self.keys.get(header.kid).ok_or(RejectedToken)?;
-        match header.typ == ACCESS_TOKEN_TYPE && header.alg == alg.name() {
-            true => Ok(&**key),
-            false => Err(RejectedToken),
+        match header.typ.parse() {
+            Ok(typ) if header.alg == alg.name() => Ok((&**key, typ)),
+            _ => Err(RejectedToken),
         }
     }
 }
@@ -142,7 +148,9 @@ mod tests {
     use super::*;
     use crate::keys::{Signer, SigningKey, StoredKey};
     use crate::oauth::claims::Audience;
+    use crate::oauth::custom_claims::CustomClaims;
     use crate::oauth::scope::Scope;
+    use crate::oauth::token_form::{ScopeClaim, TokenForm};
     use crate::oauth::token_id::TokenId;
     use crate::time::UnixMillis;
 
@@ -160,6 +168,7 @@ mod tests {
             jti: TokenId::new(UnixMillis(1000), [1; 10]),
             one_time: false,
             secret_id: None,
+            form: TokenForm::default(),
         }
     }
 
@@ -186,6 +195,51 @@ mod tests {
                 .sign(&claims())
                 .unwrap();
             assert_eq!(verifier.verify(&token), Ok(claims()), "{alg}");
+        }
+    }
+
+    #[test]
+    fn p27_both_types_of_tokens_are_accepted_and_no_other_even_if_signed() {
+        let ring = ring();
+        let verifier = Verifier::new(&ring).unwrap();
+        let key = ring.signer(Alg::Hs256, NOW).unwrap();
+        for typ in TokenType::ALL {
+            let form = TokenForm {
+                custom: CustomClaims::parse(r#"{"roles":["x"],"exp_at":1}"#).unwrap(),
+                scope_claim: ScopeClaim::Scp,
+                typ,
+            };
+            let claims = AccessTokenClaims { form, ..claims() };
+            let token = Signer::new(key).unwrap().sign(&claims).unwrap();
+            let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+            let header: serde_json::Value = serde_json::from_slice(&header).unwrap();
+            assert_eq!(header["typ"], typ.name());
+            assert_eq!(verifier.verify(&token), Ok(claims));
+        }
+        let (kid, signer) = (
+            &key.kid,
+            (DEFAULT_PROVIDER.signer_factory)(&algorithm(key.alg), &key.encoding).unwrap(),
+        );
+        let mut json = Vec::new();
+        claims().write_json(&mut json);
+        let id_token = br#"{"iss":"https://issuer","sub":"demo","aud":"demo","iat":1,"exp":2,"nonce":"n"}"#;
+        let signed = |typ: &str, payload: &[u8]| {
+            let header = format!(r#"{{"alg":"HS256",{typ}"kid":"{kid}"}}"#);
+            let message = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(payload));
+            let signature = signer.sign(message.as_bytes());
+            format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+        };
+        for typ in [r#""typ":"at+jwt","#, r#""typ":"JWT","#] {
+            assert!(verifier.verify(&signed(typ, &json)).is_ok(), "{typ}");
+            assert_eq!(verifier.verify(&signed(typ, id_token)), Err(RejectedToken), "{typ}");
+        }
+        for typ in [
+            "",
+            r#""typ":"jwt","#,
+            r#""typ":"logout+jwt","#,
+            r#""typ":"application/at+jwt","#,
+        ] {
+            assert_eq!(verifier.verify(&signed(typ, &json)), Err(RejectedToken), "{typ}");
         }
     }
 

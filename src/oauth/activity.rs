@@ -109,6 +109,7 @@ mod tests {
             jti: TokenId::new(ISSUED, [0; 10]),
             one_time: false,
             secret_id: None,
+            form: Default::default(),
         };
         is_active(&claims, issuer, audience, revocations, UnixMillis(now))
     }

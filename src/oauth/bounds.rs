@@ -30,8 +30,16 @@ pub const MAX_AUDIENCES: usize = 100;
 /// Maximum length of one list of audiences in all. Every worker's cache holds the lists.
 pub const MAX_AUDIENCES_BYTES: usize = 8000;
 
-/// Maximum number of `resource` parameters in one request. Each becomes an audience of the token.
+/// Maximum number of `resource` and `audience` parameters in one request. Each becomes an audience of
+/// the token.
 pub const MAX_RESOURCES: usize = 16;
+
+/// Maximum length of the custom claims of a client, as JSON without spaces. Every token of the client
+/// contains them.
+pub const MAX_CUSTOM_CLAIMS: usize = 1024;
+
+/// Maximum depth of custom claims; their own object is the first level.
+pub const MAX_CUSTOM_CLAIMS_DEPTH: usize = 4;
 
 /// Maximum length of a presented token. A longer token is rejected before it is decoded
 /// (docs/protocol.md#p51).
@@ -55,7 +63,7 @@ pub const MAX_ADMIN_DOCUMENT: usize = 64 << 10;
 /// Percent-encoding triples the length.
 const ENCODED: usize = 3;
 
-/// The names of all parameters of a form, with `=` and `&`; several `resource=` among them.
+/// The names of all parameters of a form, with `=` and `&`; several `resource=` or `audience=` among them.
 const FORM_NAMES: usize = 100 + MAX_RESOURCES * "&resource=".len();
 
 const FORM_CREDENTIALS: usize = ENCODED * (MAX_CLIENT_ID + MAX_SECRET);
@@ -63,11 +71,21 @@ const FORM_CREDENTIALS: usize = ENCODED * (MAX_CLIENT_ID + MAX_SECRET);
 /// The claims of the longest token. A scope and audiences that fit into a token are part of them.
 const MAX_CLAIMS: usize = MAX_ISSUED_TOKEN / 4 * 3;
 
-/// A list of audiences as JSON, with each `/` written as `\/`, quotes and commas.
+/// A list of audiences as JSON, with each `/`, `"` and `\` escaped, quotes and commas.
 const JSON_AUDIENCES: usize = 2 * MAX_AUDIENCES_BYTES + 3 * MAX_AUDIENCES;
 
-/// The largest client as JSON: `/` as `\/` and each character of the name as two `\u` escapes.
-const JSON_CLIENT: usize = 2 * MAX_CLIENT_ID + 12 * MAX_NAME + 2 * (2 * MAX_SCOPE) + 2 * JSON_AUDIENCES + 1000;
+/// The largest client as JSON: `/` as `\/`, each character of the name as two `\u` escapes, and each
+/// of the custom claims as one.
+const JSON_CLIENT: usize = 2 * MAX_CLIENT_ID
+    + 12 * MAX_NAME
+    + 2 * (2 * MAX_SCOPE)
+    + 2 * JSON_AUDIENCES
+    + 2 * MAX_AUDIENCE
+    + 6 * MAX_CUSTOM_CLAIMS
+    + 1000;
+
+/// The claims of a token for one scope token and one audience, whatever they contain.
+const LEAST_CLAIMS: usize = 2 * MAX_AUDIENCE + MAX_AUDIENCE + 2 * (2 * MAX_CLIENT_ID) + MAX_CUSTOM_CLAIMS + 400;
 
 const HEADER_LINE: usize = "Authorization: Bearer \r\n".len() + MAX_ISSUED_TOKEN;
 
@@ -81,6 +99,11 @@ const _: () = {
     assert!(
         MAX_FORM >= ENCODED * MAX_ISSUED_TOKEN + FORM_CREDENTIALS + FORM_NAMES,
         "a token fits"
+    );
+    // An ES256 signature has 64 bytes, one with RSA 256; the header has fewer than 200.
+    assert!(
+        LEAST_CLAIMS + 256 + 200 <= MAX_CLAIMS,
+        "a client with the largest custom claims gets a token"
     );
     assert!(MAX_ADMIN_DOCUMENT >= JSON_CLIENT, "the largest client fits");
     assert!(MAX_ADMIN_DOCUMENT <= MAX_BODY);

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, SeqAccess, Visitor};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::custom_claims::PresentedClaims;
 use super::json;
 use super::scope::Scope;
+use super::token_form::{ScopeClaim, TokenForm, TokenType};
 use super::token_id::TokenId;
 
 /// The claims of a token. Strings are shared with the client they come from, so a warm request
@@ -36,6 +38,8 @@ pub struct AccessTokenClaims {
     /// The id of the secret that the token was issued for. Only a token for `/admin` has it: the
     /// token ends with the secret.
     pub secret_id: Option<Arc<str>>,
+    /// What else the token has.
+    pub form: TokenForm,
 }
 
 /// The `aud` claim: a string, or an array if there are several (RFC 7519 §4.1.3).
@@ -106,65 +110,127 @@ impl AccessTokenClaims {
         json::number(buffer, self.exp);
         buffer.extend_from_slice(b",\"jti\":\"");
         buffer.extend_from_slice(&self.jti.text());
-        let Some(secret_id) = &self.secret_id else {
-            buffer.extend_from_slice(match self.one_time {
-                true => b"\",\"one_time\":true}",
-                false => b"\"}",
-            });
-            return;
-        };
-        buffer.extend_from_slice(match self.one_time {
-            true => b"\",\"one_time\":true,\"secret_id\":",
-            false => b"\",\"secret_id\":",
-        });
-        json::text(buffer, secret_id);
+        buffer.push(b'"');
+        if self.one_time {
+            buffer.extend_from_slice(b",\"one_time\":true");
+        }
+        if let Some(secret_id) = &self.secret_id {
+            buffer.extend_from_slice(b",\"secret_id\":");
+            json::text(buffer, secret_id);
+        }
+        self.write_form(buffer);
         buffer.push(b'}');
+    }
+
+    /// Appends `scp` and the custom claims, each after a comma, to the members of an object.
+    pub(super) fn write_form(&self, buffer: &mut Vec<u8>) {
+        if self.form.scope_claim == ScopeClaim::Scp {
+            buffer.extend_from_slice(b",\"scp\":");
+            json::words(buffer, self.scope.as_str());
+        }
+        if let Some(custom) = &self.form.custom {
+            buffer.push(b',');
+            buffer.extend_from_slice(custom.members().as_bytes());
+        }
     }
 }
 
 /// Deserializes the claims of a presented token. Types are strict, and every claim that Mintage
-/// issues is required.
+/// always issues is required. The others are custom claims.
 impl<'de> Deserialize<'de> for AccessTokenClaims {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Strings borrow from the token unless they contain an escape.
-        #[derive(Deserialize)]
-        struct Presented<'a> {
-            #[serde(borrow)]
-            iss: Cow<'a, str>,
-            #[serde(borrow)]
-            sub: Cow<'a, str>,
-            aud: Audience,
-            #[serde(borrow)]
-            client_id: Cow<'a, str>,
-            #[serde(borrow)]
-            scope: Cow<'a, str>,
-            iat: i64,
-            exp: i64,
-            #[serde(borrow)]
-            jti: Cow<'a, str>,
-            #[serde(default)]
-            one_time: bool,
-            #[serde(default)]
-            secret_id: Option<Arc<str>>,
+        deserializer.deserialize_map(ClaimsVisitor)
+    }
+}
+
+/// The name of a claim.
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "snake_case")]
+enum Name {
+    Iss,
+    Sub,
+    Aud,
+    ClientId,
+    Scope,
+    Scp,
+    Iat,
+    Exp,
+    Jti,
+    OneTime,
+    SecretId,
+    Other(String),
+}
+
+/// Borrows from the token unless it contains an escape.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+struct ClaimsVisitor;
+
+impl<'de> Visitor<'de> for ClaimsVisitor {
+    type Value = AccessTokenClaims;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("claims")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<AccessTokenClaims, A::Error> {
+        let (mut iss, mut sub, mut client_id, mut scope, mut jti) = (None, None, None, None, None);
+        let (mut aud, mut iat, mut exp) = (None, None, None);
+        let (mut one_time, mut secret_id, mut scp) = (None, None, None);
+        let mut custom = PresentedClaims::new();
+        while let Some(name) = map.next_key::<Name>()? {
+            match name {
+                Name::Iss => set(&mut iss, map.next_value::<Text>()?.0)?,
+                Name::Sub => set(&mut sub, map.next_value::<Text>()?.0)?,
+                Name::Aud => set(&mut aud, map.next_value::<Audience>()?)?,
+                Name::ClientId => set(&mut client_id, map.next_value::<Text>()?.0)?,
+                Name::Scope => set(&mut scope, map.next_value::<Text>()?.0)?,
+                // `scope` decides; this is the same as a list.
+                Name::Scp => set(&mut scp, map.next_value::<IgnoredAny>()?)?,
+                Name::Iat => set(&mut iat, map.next_value::<i64>()?)?,
+                Name::Exp => set(&mut exp, map.next_value::<i64>()?)?,
+                Name::Jti => set(&mut jti, map.next_value::<Text>()?.0)?,
+                Name::OneTime => set(&mut one_time, map.next_value::<bool>()?)?,
+                Name::SecretId => set(&mut secret_id, map.next_value::<Option<Arc<str>>>()?)?,
+                Name::Other(name) => custom.read(&name, &mut map)?,
+            }
         }
-        let presented = Presented::deserialize(deserializer)?;
-        if presented.sub != presented.client_id {
+        let client_id = given(client_id)?;
+        if given(sub)? != client_id {
             return Err(de::Error::custom("sub is not the client"));
         }
-        let client_id: Arc<str> = presented.client_id.into();
-        Ok(Self {
-            iss: presented.iss.into(),
+        let client_id: Arc<str> = client_id.into();
+        Ok(AccessTokenClaims {
+            iss: given(iss)?.into(),
             sub: client_id.clone(),
-            aud: presented.aud,
+            aud: given(aud)?,
             client_id,
-            scope: Scope::parse(&presented.scope).map_err(|_| de::Error::custom("malformed scope"))?,
-            iat: presented.iat,
-            exp: presented.exp,
-            jti: TokenId::parse(&presented.jti).ok_or_else(|| de::Error::custom("malformed jti"))?,
-            one_time: presented.one_time,
-            secret_id: presented.secret_id,
+            scope: Scope::parse(&given(scope)?).map_err(|_| de::Error::custom("malformed scope"))?,
+            iat: given(iat)?,
+            exp: given(exp)?,
+            jti: TokenId::parse(&given(jti)?).ok_or_else(|| de::Error::custom("malformed jti"))?,
+            one_time: one_time.unwrap_or_default(),
+            secret_id: secret_id.flatten(),
+            form: TokenForm {
+                custom: custom.claims()?,
+                scope_claim: scp.map_or(ScopeClaim::Scope, |_| ScopeClaim::Scp),
+                // The header has it.
+                typ: TokenType::default(),
+            },
         })
     }
+}
+
+fn set<T, E: de::Error>(claim: &mut Option<T>, value: T) -> Result<(), E> {
+    match claim.replace(value) {
+        None => Ok(()),
+        Some(_) => Err(E::custom("a claim is repeated")),
+    }
+}
+
+fn given<T, E: de::Error>(claim: Option<T>) -> Result<T, E> {
+    claim.ok_or_else(|| E::custom("a claim is missing"))
 }
 
 impl<'de> Deserialize<'de> for Audience {
@@ -193,6 +259,7 @@ impl<'de> Deserialize<'de> for Audience {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::custom_claims::CustomClaims;
     use crate::time::UnixMillis;
 
     fn claims() -> AccessTokenClaims {
@@ -207,6 +274,7 @@ mod tests {
             jti: TokenId::new(UnixMillis(1000), [0; 10]),
             one_time: false,
             secret_id: None,
+            form: TokenForm::default(),
         }
     }
 
@@ -237,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_the_secret_is_the_last_claim_and_optional() {
+    fn the_id_of_the_secret_is_an_optional_claim() {
         for one_time in [false, true] {
             let plain = AccessTokenClaims { one_time, ..claims() };
             let with_secret = AccessTokenClaims {
@@ -252,6 +320,30 @@ mod tests {
                 plain
             );
         }
+    }
+
+    #[test]
+    fn p108_p109_the_list_of_scopes_and_custom_claims_follow_the_standard_claims() {
+        const CUSTOM: &str = r#""tenant":"t1","roles":[{"x":1.5}]"#;
+        for (scope_claim, list) in [(ScopeClaim::Scope, ""), (ScopeClaim::Scp, r#","scp":["x","y"]"#)] {
+            let form = TokenForm {
+                custom: CustomClaims::parse(&format!("{{{CUSTOM}}}")).unwrap(),
+                scope_claim,
+                typ: TokenType::AccessToken,
+            };
+            let more = AccessTokenClaims { form, ..claims() };
+            let text = json_of(&more);
+            assert_eq!(text.replace(&format!("{list},{CUSTOM}"), ""), json_of(&claims()));
+            assert_eq!(serde_json::from_str::<AccessTokenClaims>(&text).unwrap(), more);
+        }
+    }
+
+    #[test]
+    fn p108_a_repeated_claim_does_not_parse_and_a_reserved_one_is_not_custom() {
+        let with = |more: &str| json_of(&claims()).replace("{\"iss\"", &format!("{{{more},\"iss\""));
+        let parsed = |more: &str| serde_json::from_str::<AccessTokenClaims>(&with(more));
+        assert!(parsed(r#""scope":"z""#).is_err() && parsed(r#""client_id":"b""#).is_err());
+        assert_eq!(parsed(r#""active":false,"nbf":{"a":[]}"#).unwrap(), claims());
     }
 
     #[test]

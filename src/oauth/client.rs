@@ -12,6 +12,7 @@ use super::alg::Alg;
 use super::bounds::MAX_CLIENT_ID;
 use super::scope::Scope;
 use super::stored_secret::StoredSecret;
+use super::token_form::TokenOptions;
 use crate::random::random_text;
 use crate::time::UnixMillis;
 
@@ -110,8 +111,8 @@ pub struct Client {
     pub scope: Scope,
     /// The scope granted if the request has no `scope`.
     pub default_scope: Scope,
-    /// The audiences that the client may request as `resource` (RFC 8707), in addition to the
-    /// default audience.
+    /// The audiences that the client may request as `resource` (RFC 8707) or `audience`, in addition
+    /// to the default audience.
     pub audiences: Vec<Arc<str>>,
     /// The introspection audiences: the client may introspect tokens for any of these.
     pub introspection_audiences: Vec<Arc<str>>,
@@ -121,6 +122,8 @@ pub struct Client {
     pub ttl_seconds: Option<i64>,
     /// Algorithm of the client's tokens. `None`: `token.alg`.
     pub alg: Option<Alg>,
+    /// How its tokens differ from those of other clients.
+    pub token: TokenOptions,
     /// The secrets. There are several during a rotation.
     pub secrets: Vec<StoredSecret>,
     /// When the client was created.
@@ -145,6 +148,7 @@ impl Client {
             + scopes
             + texts(&self.audiences)
             + texts(&self.introspection_audiences)
+            + self.token.bytes()
             + self.secrets.iter().map(StoredSecret::bytes).sum::<usize>()
     }
 }

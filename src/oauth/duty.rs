@@ -105,6 +105,11 @@ impl Duties {
         self.covers(Self(duty.bit()))
     }
 
+    /// Whether these hold any duty at `/admin`. To introspect is a duty elsewhere.
+    pub fn is_operator(self) -> bool {
+        self != Self::NONE && self != Self::only(Duty::Introspect)
+    }
+
     /// Whether these contain every duty of `other`.
     pub fn covers(self, other: Self) -> bool {
         self & other == other

@@ -164,6 +164,15 @@ pub fn access_denied(description: &'static str) -> Row {
     }
 }
 
+/// The response of the authorization endpoint to every request (RFC 6749 §4.1.2.1).
+pub fn unsupported_response_type() -> Row {
+    Row {
+        code: "unsupported_response_type",
+        description: "no response type is supported: use the client_credentials grant at the token endpoint",
+        status: 400,
+    }
+}
+
 /// A request that cannot be served for a reason that no table lists, such as an unknown path.
 pub fn invalid_request(description: &'static str, status: u16) -> Row {
     Row {

@@ -8,9 +8,10 @@ use super::claims::{AccessTokenClaims, Audience};
 use super::client::Client;
 use super::duty::is_reserved;
 use super::error::OAuthError;
-use super::request::{GrantType, TokenRequest};
+use super::request::{GrantType, Target, TokenRequest};
 use super::resource::is_absolute_uri;
 use super::scope::Scope;
+use super::token_form::{ScopeClaim, TokenForm, TokenType};
 use super::token_id::TokenId;
 use crate::time::UnixMillis;
 
@@ -19,7 +20,7 @@ use crate::time::UnixMillis;
 pub struct TokenPolicy {
     /// The `iss` claim.
     pub issuer: Arc<str>,
-    /// The `aud` claim if the request has no `resource`.
+    /// The `aud` claim if the request has no `resource` and no `audience`.
     pub audience: Arc<str>,
     /// The `aud` claim of a token with reserved scopes, which is for `/admin` and nothing else.
     pub admin_audience: Arc<str>,
@@ -29,10 +30,19 @@ pub struct TokenPolicy {
     pub one_time_ttl_seconds: i64,
     /// Signing algorithm, unless the client has its own.
     pub alg: Alg,
+    /// The claims for the scope, unless the client has its own.
+    pub scope_claim: ScopeClaim,
+    /// The type of a token, unless the client has its own.
+    pub typ: TokenType,
 }
 
 const NOT_NAMEABLE: OAuthError =
     OAuthError::InvalidTarget("the resource is not an absolute URI that the client may name");
+
+const NOT_AN_AUDIENCE: OAuthError = OAuthError::InvalidTarget("the audience is not one that the client may name");
+
+const DEFAULT_FOR_ADMIN: OAuthError =
+    OAuthError::InvalidTarget("the default audience of the client is that of /admin, name another");
 
 const NOT_FOR_ADMIN: OAuthError =
     OAuthError::InvalidTarget("scopes that begin with mintage: are for the audience of /admin only");
@@ -41,7 +51,7 @@ const NOT_FOR_ADMIN: OAuthError =
 ///
 /// # Errors
 /// Checked in this order: the grant type (RFC 6749 §5.2), then scope and whether its parts may be in
-/// one token, then resource (RFC 8707 §2).
+/// one token, then resource (RFC 8707 §2) and audience.
 pub fn client_credentials(
     client: &Client,
     request: &TokenRequest,
@@ -60,8 +70,8 @@ pub fn client_credentials(
     }
     let Granted { scope, for_admin } = granted_scope(client, request.scope.as_deref())?;
     let aud = match for_admin {
-        true => admin_audience(&request.resources, policy)?,
-        false => audience(client, &request.resources, policy)?,
+        true => admin_audience(&request.targets, policy)?,
+        false => audience(client, &request.targets, policy)?,
     };
     let mut ttl = client.ttl_seconds.unwrap_or(policy.ttl_seconds);
     if request.one_time {
@@ -79,6 +89,11 @@ pub fn client_credentials(
         jti,
         one_time: request.one_time,
         secret_id: None,
+        form: TokenForm {
+            custom: client.token.claims.clone(),
+            scope_claim: client.token.scope_claim.unwrap_or(policy.scope_claim),
+            typ: client.token.typ.unwrap_or(policy.typ),
+        },
     })
 }
 
@@ -126,32 +141,39 @@ fn granted_scope(client: &Client, requested: Option<&str>) -> Result<Granted, OA
 }
 
 /// A token for an API could be replayed at `/admin` by that API, so it is never for both.
-fn admin_audience(resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
-    if resources.iter().any(|resource| **resource != *policy.admin_audience) {
+fn admin_audience(targets: &[Target], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+    if targets.iter().any(|target| *target.as_str() != *policy.admin_audience) {
         return Err(NOT_FOR_ADMIN);
     }
     Ok(Audience::One(policy.admin_audience.clone()))
 }
 
-fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+fn audience(client: &Client, targets: &[Target], policy: &TokenPolicy) -> Result<Audience, OAuthError> {
+    let default = client.token.default_audience.as_ref().unwrap_or(&policy.audience);
     let mut named: Vec<Arc<str>> = Vec::new();
-    for resource in resources {
+    for target in targets {
+        let (text, is_well_formed, rejection) = match target {
+            Target::Resource(text) => (text.as_str(), is_absolute_uri(text), NOT_NAMEABLE),
+            Target::Audience(text) => (text.as_str(), true, NOT_AN_AUDIENCE),
+        };
         let allowed = client
             .audiences
             .iter()
-            .find(|audience| ***audience == **resource)
-            .or_else(|| (*policy.audience == **resource).then_some(&policy.audience));
+            .find(|audience| ***audience == *text)
+            .or_else(|| (**default == *text).then_some(default));
         // The audience of `/admin` is only for reserved scopes, even if the client has it as its own.
-        let is_allowed = is_absolute_uri(resource) && **resource != *policy.admin_audience;
+        let is_allowed = is_well_formed && *text != *policy.admin_audience;
         let Some(audience) = allowed.filter(|_| is_allowed) else {
-            return Err(NOT_NAMEABLE);
+            return Err(rejection);
         };
         if !named.contains(audience) {
             named.push(audience.clone());
         }
     }
     Ok(match named.len() {
-        0 => Audience::One(policy.audience.clone()),
+        // The configuration rejects this for all clients.
+        0 if **default == *policy.admin_audience => return Err(DEFAULT_FOR_ADMIN),
+        0 => Audience::One(default.clone()),
         1 => Audience::One(named.remove(0)),
         _ => Audience::Many(named),
     })
@@ -160,7 +182,7 @@ fn audience(client: &Client, resources: &[String], policy: &TokenPolicy) -> Resu
 /// The error for claims that do not fit into a token (docs/protocol.md#p21). Nothing is left out to
 /// make them fit: a client never gets less than it asked for without noticing.
 pub fn too_long(request: &TokenRequest) -> OAuthError {
-    match request.resources.is_empty() {
+    match request.targets.is_empty() {
         true => OAuthError::InvalidScope("the token would be too long: ask for fewer scopes"),
         false => OAuthError::InvalidTarget("the token would be too long: name fewer resources"),
     }
@@ -170,6 +192,8 @@ pub fn too_long(request: &TokenRequest) -> OAuthError {
 mod tests {
     use super::*;
     use crate::oauth::client::{AuthMethod, ClientId};
+    use crate::oauth::custom_claims::CustomClaims;
+    use crate::oauth::token_form::TokenOptions;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_999);
 
@@ -185,6 +209,7 @@ mod tests {
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
+            token: TokenOptions::default(),
             secrets: vec![],
             created_at: NOW,
             updated_at: NOW,
@@ -199,6 +224,8 @@ mod tests {
             ttl_seconds: 3600,
             one_time_ttl_seconds: 120,
             alg: Alg::Es256,
+            scope_claim: ScopeClaim::Scope,
+            typ: TokenType::AccessToken,
         }
     }
 
@@ -311,6 +338,78 @@ mod tests {
             let rejected = aud(&format!("&resource={other}"));
             assert!(matches!(rejected, Err(OAuthError::InvalidTarget(_))), "{other}");
         }
+    }
+
+    #[test]
+    fn p107_an_audience_means_what_a_resource_means_and_need_not_be_a_uri() {
+        let client = Client {
+            audiences: vec!["https://orders".into(), "rabbitmq".into()],
+            ..client()
+        };
+        let aud = |form: &str| ask(&client, &format!("grant_type=client_credentials{form}")).map(|claims| claims.aud);
+        let many = |all: &[&str]| Ok(Audience::Many(all.iter().map(|one| (*one).into()).collect()));
+        assert_eq!(aud("&audience=rabbitmq"), Ok(Audience::One("rabbitmq".into())));
+        assert_eq!(
+            aud("&audience=https://issuer"),
+            Ok(Audience::One("https://issuer".into()))
+        );
+        assert_eq!(
+            aud("&audience=rabbitmq&resource=https://orders&audience=https://orders"),
+            many(&["rabbitmq", "https://orders"])
+        );
+        assert_eq!(
+            aud("&audience=https://orders+rabbitmq"),
+            many(&["https://orders", "rabbitmq"])
+        );
+        assert_eq!(aud("&audience=kafka"), Err(NOT_AN_AUDIENCE));
+        assert_eq!(aud("&audience=rabbitmq&audience=kafka"), Err(NOT_AN_AUDIENCE));
+        assert_eq!(aud("&resource=rabbitmq"), Err(NOT_NAMEABLE));
+        assert_eq!(aud("&audience=https://issuer/admin"), Err(NOT_AN_AUDIENCE));
+    }
+
+    fn with_options(token: TokenOptions) -> Client {
+        Client { token, ..client() }
+    }
+
+    #[test]
+    fn p21_the_default_audience_of_the_client_comes_before_the_configured_one() {
+        let of_default = |text: &str| {
+            with_options(TokenOptions {
+                default_audience: Some(text.into()),
+                ..TokenOptions::default()
+            })
+        };
+        let kafka = of_default("kafka");
+        let aud = |form: &str| ask(&kafka, &format!("grant_type=client_credentials{form}")).map(|claims| claims.aud);
+        assert_eq!(aud(""), Ok(Audience::One("kafka".into())));
+        assert_eq!(aud("&audience=kafka"), Ok(Audience::One("kafka".into())));
+        assert_eq!(aud("&resource=urn:two"), Ok(Audience::One("urn:two".into())));
+        assert_eq!(aud("&resource=https://issuer"), Err(NOT_NAMEABLE));
+        assert_eq!(
+            aud("&scope=mintage:admin"),
+            Ok(Audience::One("https://issuer/admin".into()))
+        );
+        let for_admin = of_default("https://issuer/admin");
+        assert_eq!(ask(&for_admin, "grant_type=client_credentials"), Err(DEFAULT_FOR_ADMIN));
+    }
+
+    #[test]
+    fn p108_p109_the_options_of_the_client_come_before_the_configured_ones() {
+        let custom = CustomClaims::parse(r#"{"tenant":"t1"}"#).unwrap();
+        let own = with_options(TokenOptions {
+            claims: custom.clone(),
+            scope_claim: Some(ScopeClaim::Scp),
+            typ: Some(TokenType::Jwt),
+            ..TokenOptions::default()
+        });
+        let form = |client: &Client| ask(client, "grant_type=client_credentials").unwrap().form;
+        assert_eq!(form(&client()), TokenForm::default());
+        let expected = TokenForm {
+            custom,
+            scope_claim: ScopeClaim::Scp,
+            typ: TokenType::Jwt,
+        };
+        assert_eq!(form(&own), expected);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::json;
 
 /// Whether a client may introspect a token: its own, one for an introspection audience of the
 /// client, or any token if the client has the scope of [`Duty::Introspect`] (docs/protocol.md#p32).
-/// No audience suffices for a token for `admin_audience`: whoever may create clients could otherwise
+/// No audience suffices for a token for `admin_audience`: an operator that may create clients could otherwise
 /// read the tokens of operators with more duties.
 pub fn may_introspect(client: &Client, claims: &AccessTokenClaims, admin_audience: &str) -> bool {
     *claims.client_id == *client.id.as_str()
@@ -42,6 +42,8 @@ pub fn active(claims: &AccessTokenClaims) -> Vec<u8> {
     json::text(&mut json, &claims.iss);
     json.extend_from_slice(b",\"jti\":\"");
     json.extend_from_slice(&claims.jti.text());
-    json.extend_from_slice(b"\"}");
+    json.push(b'"');
+    claims.write_form(&mut json);
+    json.push(b'}');
     json
 }

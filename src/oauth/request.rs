@@ -24,10 +24,29 @@ pub struct TokenRequest {
     pub client_id: Option<String>,
     /// The `client_secret` parameter.
     pub client_secret: Option<ClientSecret>,
-    /// The `resource` parameters; this one may be repeated (RFC 8707 §2).
-    pub resources: Vec<String>,
+    /// The `resource` (RFC 8707 §2) and `audience` parameters, in the order of the request; these
+    /// may be repeated.
+    pub targets: Vec<Target>,
     /// The `one_time` parameter: requests a token that `/validate` accepts once.
     pub one_time: bool,
+}
+
+/// What a token is requested for (docs/protocol.md#p107).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A `resource`, which must be a URI.
+    Resource(String),
+    /// An `audience`, which need not be one. Clients of Hydra, Keycloak and Auth0 send it.
+    Audience(String),
+}
+
+impl Target {
+    /// The audience that it names.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Resource(text) | Self::Audience(text) => text,
+        }
+    }
 }
 
 /// The grant type (RFC 6749 §1.3).
@@ -62,7 +81,7 @@ impl TokenRequest {
             let Some(parameter) = Parameter::by_name(&name) else {
                 continue;
             };
-            if seen.contains_or_insert(parameter) && parameter != Parameter::Resource {
+            if seen.contains_or_insert(parameter) && !parameter.is_target() {
                 return Err(REPEATED);
             }
             request.set(parameter, value)?;
@@ -95,11 +114,12 @@ impl TokenRequest {
             Parameter::Scope => self.scope = Some(value.into_owned()),
             Parameter::ClientId => self.client_id = Some(value.into_owned()),
             Parameter::ClientSecret => self.client_secret = Some(ClientSecret::new(value.into_owned())),
-            Parameter::Resource => {
-                if self.resources.len() == MAX_RESOURCES {
-                    return Err(OAuthError::InvalidRequest("there are too many resources"));
+            Parameter::Resource => self.push(Target::Resource(value.into_owned()))?,
+            Parameter::Audience => {
+                // Hydra accepts several audiences in one parameter. None contains a space.
+                for audience in value.split(' ').filter(|audience| !audience.is_empty()) {
+                    self.push(Target::Audience(audience.to_owned()))?;
                 }
-                self.resources.push(value.into_owned());
             }
             Parameter::OneTime => {
                 self.one_time = match &*value {
@@ -111,6 +131,14 @@ impl TokenRequest {
         }
         Ok(())
     }
+
+    fn push(&mut self, target: Target) -> Result<(), OAuthError> {
+        if self.targets.len() == MAX_RESOURCES {
+            return Err(OAuthError::InvalidRequest("there are too many resources"));
+        }
+        self.targets.push(target);
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -120,6 +148,7 @@ enum Parameter {
     ClientId,
     ClientSecret,
     Resource,
+    Audience,
     OneTime,
 }
 
@@ -131,9 +160,15 @@ impl Parameter {
             "client_id" => Self::ClientId,
             "client_secret" => Self::ClientSecret,
             "resource" => Self::Resource,
+            "audience" => Self::Audience,
             "one_time" => Self::OneTime,
             _ => return None,
         })
+    }
+
+    /// Whether it names an audience, and may be repeated.
+    fn is_target(self) -> bool {
+        matches!(self, Self::Resource | Self::Audience)
     }
 }
 
@@ -222,13 +257,13 @@ impl<'de> Visitor<'de> for RequestVisitor {
                 map.next_value::<de::IgnoredAny>()?;
                 continue;
             };
-            // JSON has arrays in place of repetition, so even `resource` may occur once only.
+            // JSON has arrays in place of repetition, so every member may occur once only.
             if seen.contains_or_insert(parameter) {
                 return Err(reject(REPEATED));
             }
             match parameter {
                 Parameter::OneTime => request.one_time = map.next_value()?,
-                Parameter::Resource => {
+                Parameter::Resource | Parameter::Audience => {
                     for value in map.next_value::<OneOrMany>()?.0 {
                         request.set(parameter, value.into()).map_err(reject)?;
                     }
@@ -293,8 +328,21 @@ mod tests {
                 "{body}"
             );
         }
-        let request = TokenRequest::from_form(b"resource=urn:a&resource=urn:b").unwrap();
-        assert_eq!(request.resources, ["urn:a", "urn:b"]);
+        let request = TokenRequest::from_form(b"resource=urn:a&audience=b+c&resource=urn:d&audience=&audience=e");
+        let (resource, audience) = (
+            |a: &str| Target::Resource(a.into()),
+            |a: &str| Target::Audience(a.into()),
+        );
+        assert_eq!(
+            request.unwrap().targets,
+            [
+                resource("urn:a"),
+                audience("b"),
+                audience("c"),
+                resource("urn:d"),
+                audience("e")
+            ]
+        );
     }
 
     #[test]
@@ -336,11 +384,12 @@ mod tests {
 
     #[test]
     fn p3_json_has_the_same_names() {
-        let body = br#"{"grant_type":"client_credentials","scope":"","resource":["urn:a","urn:b"],"one_time":true,"x":{"y":[null]}}"#;
+        let body = br#"{"grant_type":"client_credentials","scope":"","resource":["urn:a","urn:b"],"audience":"c","one_time":true,"x":{"y":[null]}}"#;
         let request = TokenRequest::from_json(body).unwrap();
         assert_eq!(request.grant_type, Some(GrantType::ClientCredentials));
         assert!(request.scope.is_none() && request.one_time);
-        assert_eq!(request.resources, ["urn:a", "urn:b"]);
+        let named: Vec<&str> = request.targets.iter().map(Target::as_str).collect();
+        assert_eq!(named, ["urn:a", "urn:b", "c"]);
     }
 
     #[test]
@@ -359,6 +408,8 @@ mod tests {
             r#"{"one_time":null}"#,
             r#"{"resource":[1]}"#,
             r#"{"resource":{}}"#,
+            r#"{"audience":{}}"#,
+            r#"{"audience":"a","audience":"b"}"#,
             r#"{"scope":"a","scope":"a"}"#,
             r#"{"resource":"urn:a","resource":"urn:b"}"#,
         ] {

@@ -1,12 +1,20 @@
-//! Resource indicators (RFC 8707 §2): absolute URIs without a fragment.
+//! Audiences (RFC 7519 §4.1.3): any text without spaces. Resource indicators (RFC 8707 §2): those
+//! audiences that are absolute URIs without a fragment.
 
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::bounds::MAX_AUDIENCE;
 
-/// Whether `text` may be stored as an audience: an absolute URI that a token has room for.
+/// Whether `text` may be stored as an audience: 1 to 512 printable ASCII characters without spaces
+/// (docs/protocol.md#p107).
 pub fn is_audience(text: &str) -> bool {
-    text.len() <= MAX_AUDIENCE && is_absolute_uri(text)
+    text.len() <= MAX_AUDIENCE && is_stored_audience(text)
+}
+
+/// Whether `text` is an audience of any length, as earlier versions stored them. Without spaces,
+/// because several are stored as one text.
+pub fn is_stored_audience(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21..=0x7e))
 }
 
 /// Whether `text` is an absolute URI without a fragment, in the characters that RFC 3986 allows.
@@ -23,9 +31,7 @@ pub fn is_absolute_uri(text: &str) -> bool {
 pub fn audience_schema() -> Object {
     ObjectBuilder::new()
         .schema_type(Type::String)
-        .pattern(Some(
-            r"^[A-Za-z][A-Za-z0-9+.\-]*:[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*$",
-        ))
+        .pattern(Some("^[!-~]+$"))
         .max_length(Some(MAX_AUDIENCE))
         .build()
 }
@@ -58,9 +64,20 @@ mod tests {
     }
 
     #[test]
-    fn p21_an_audience_has_at_most_512_bytes() {
-        let of_length = |length: usize| format!("urn:{}", "x".repeat(length - 4));
-        assert!(is_audience(&of_length(512)));
-        assert!(!is_audience(&of_length(513)) && is_absolute_uri(&of_length(513)));
+    fn p107_an_audience_is_1_to_512_printable_characters_without_spaces() {
+        for good in [
+            "rabbitmq",
+            "shop-api",
+            "\"\\",
+            "!~",
+            "https://api.example",
+            &"x".repeat(512),
+        ] {
+            assert!(is_audience(good), "{good}");
+        }
+        for bad in ["", " ", "a b", "tab\t", "é", "a\u{7f}", &"x".repeat(513)] {
+            assert!(!is_audience(bad), "{bad:?}");
+        }
+        assert!(is_stored_audience(&"x".repeat(513)));
     }
 }

@@ -1,4 +1,6 @@
 //! The token response (RFC 6749 §5.1) and the error response (§5.2), as JSON bytes.
+//!
+//! Each body ends with a newline, so that a terminal shows the next prompt on a line of its own.
 
 use serde::Serialize;
 
@@ -23,8 +25,15 @@ pub fn token<E>(expires_in: i64, scope: &str, write: impl FnOnce(&mut Vec<u8>) -
     json::number(&mut json, expires_in);
     json.extend_from_slice(b",\"scope\":\"");
     json.extend_from_slice(scope.as_bytes());
-    json.extend_from_slice(b"\"}");
+    json.extend_from_slice(b"\"}\n");
     Ok(json)
+}
+
+/// A document as one line of JSON.
+pub fn line(document: &impl Serialize) -> String {
+    let mut text = serde_json::to_string(document).expect("a document has string keys and no failing type");
+    text.push('\n');
+    text
 }
 
 /// The members of an error response (RFC 6749 §5.2).
@@ -40,7 +49,7 @@ pub fn error(row: Row) -> String {
         error: row.code,
         error_description: row.description,
     };
-    serde_json::to_string(&document).expect("two strings are always JSON")
+    line(&document)
 }
 
 #[cfg(test)]

@@ -62,19 +62,28 @@ impl TokenId {
 
     /// The canonical text: `xxxxxxxx-xxxx-7xxx-yxxx-xxxxxxxxxxxx`.
     pub fn text(self) -> [u8; TEXT_LENGTH] {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let digits: [[u8; 8]; 4] = [96, 64, 32, 0].map(|shift| hex((self.0 >> shift) as u32));
+        let digits = digits.as_flattened();
         let mut text = [b'-'; TEXT_LENGTH];
-        let mut at = 0;
-        for (index, byte) in self.0.to_be_bytes().into_iter().enumerate() {
-            if matches!(index, 4 | 6 | 8 | 10) {
-                at += 1;
-            }
-            text[at] = HEX[usize::from(byte >> 4)];
-            text[at + 1] = HEX[usize::from(byte & 15)];
-            at += 2;
+        for (from, to, length) in [(0, 0, 8), (8, 9, 4), (12, 14, 4), (16, 19, 4), (20, 24, 12)] {
+            text[to..to + length].copy_from_slice(&digits[from..from + length]);
         }
         text
     }
+}
+
+/// The eight hexadecimal digits of a word, all at a time.
+fn hex(word: u32) -> [u8; 8] {
+    const fn repeated(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    let word = u64::from(word);
+    let word = (word << 16 | word) & 0x0000_FFFF_0000_FFFF;
+    let word = (word << 8 | word) & 0x00FF_00FF_00FF_00FF;
+    let digits = (word << 4 | word) & repeated(0x0F);
+    // 1 in each byte whose digit is a letter.
+    let letters = ((digits + repeated(6)) >> 4) & repeated(1);
+    (digits + repeated(b'0') + letters * u64::from(b'a' - b'9' - 1)).to_be_bytes()
 }
 
 impl fmt::Display for TokenId {

@@ -5,16 +5,18 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::oauth::client::{Client, ClientId};
+use crate::oauth::custom_claims::CustomClaims;
 use crate::oauth::duty::RESERVED_PREFIX;
 use crate::oauth::scope::Scope;
 use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::{LastUsed, StoredSecret};
+use crate::oauth::token_form::TokenOptions;
 use crate::peers::encryption::DeploymentKeys;
 use crate::time::UnixMillis;
 
 /// The version of the format. Raise it with every change of the format: instances of two versions
 /// may share a Redis, and each must ignore the values of the other.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// A client, and how old it is.
 #[derive(Clone, Debug)]
@@ -41,6 +43,10 @@ struct Value {
     auth_methods: Vec<String>,
     ttl_seconds: Option<i64>,
     alg: Option<String>,
+    default_audience: Option<String>,
+    claims: Option<String>,
+    scope_claim: Option<String>,
+    typ: Option<String>,
     secrets: Vec<Secret>,
     created_at_ms: i64,
     updated_at_ms: i64,
@@ -108,6 +114,10 @@ impl From<&SharedClient> for Value {
                 .collect(),
             ttl_seconds: client.ttl_seconds,
             alg: client.alg.map(|alg| alg.name().to_owned()),
+            default_audience: client.token.default_audience.as_ref().map(|text| text.to_string()),
+            claims: client.token.claims.as_ref().map(CustomClaims::object),
+            scope_claim: client.token.scope_claim.map(|claim| claim.name().to_owned()),
+            typ: client.token.typ.map(|typ| typ.name().to_owned()),
             secrets: client.secrets.iter().map(secret).collect(),
             created_at_ms: client.created_at.0,
             updated_at_ms: client.updated_at.0,
@@ -119,6 +129,18 @@ impl Value {
     fn into_shared(self, id: ClientId) -> Option<SharedClient> {
         let secrets: Option<Vec<StoredSecret>> = self.secrets.into_iter().map(Secret::into_stored).collect();
         let methods: Result<Vec<_>, String> = self.auth_methods.iter().map(|name| name.parse()).collect();
+        let token = TokenOptions {
+            default_audience: self.default_audience.map(Into::into),
+            claims: self
+                .claims
+                .as_deref()
+                .map(CustomClaims::parse)
+                .transpose()
+                .ok()?
+                .flatten(),
+            scope_claim: self.scope_claim.as_deref().map(str::parse).transpose().ok()?,
+            typ: self.typ.as_deref().map(str::parse).transpose().ok()?,
+        };
         let client = Client {
             id,
             name: self.name,
@@ -134,6 +156,7 @@ impl Value {
                 .alg
                 .map(|name| name.parse().ok())
                 .map_or(Some(None), |alg| alg.map(Some))?,
+            token,
             secrets: secrets?,
             created_at: UnixMillis(self.created_at_ms),
             updated_at: UnixMillis(self.updated_at_ms),
@@ -171,6 +194,7 @@ mod tests {
     use crate::oauth::alg::Alg;
     use crate::oauth::client::AuthMethod;
     use crate::oauth::client_secret::ClientSecret;
+    use crate::oauth::token_form::{ScopeClaim, TokenType};
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -189,6 +213,12 @@ mod tests {
             auth_methods: vec![AuthMethod::ClientSecretPost],
             ttl_seconds: Some(60),
             alg: Some(Alg::EdDsa),
+            token: TokenOptions {
+                default_audience: Some("kafka".into()),
+                claims: CustomClaims::parse(r#"{"roles":["x"]}"#).unwrap(),
+                scope_claim: Some(ScopeClaim::Scp),
+                typ: Some(TokenType::Jwt),
+            },
             secrets: vec![secret, StoredSecret::new(&ClientSecret::generate(), NOW)],
             created_at: UnixMillis(1),
             updated_at: UnixMillis(2),
@@ -222,6 +252,7 @@ mod tests {
     fn a_client_survives_encryption_and_decryption() {
         let mut plain = shared("b");
         (plain.client.ttl_seconds, plain.client.alg) = (None, None);
+        plain.client.token = TokenOptions::default();
         (plain.client.secrets, plain.client.audiences) = (Vec::new(), Vec::new());
         for shared in [shared("a"), plain] {
             let value = encrypt(&keys(), &shared).unwrap();

@@ -13,7 +13,7 @@ use super::drain_filter::DrainFilter;
 use super::reload;
 use super::signals::{Signal, Signals};
 use super::startup::FatalStartupError;
-use crate::actors::batch_writer::{BatchWriterHandle, ExitSignal};
+use crate::actors::batch_writer::ExitSignal;
 use crate::config::{Config, Sources};
 use crate::db::Db;
 use crate::http::Shared;
@@ -105,7 +105,7 @@ impl Running {
         notifier.stopping();
         let stopped = tokio::select! {
             stopped = self.stop(drain_filter) => stopped,
-            Signal::Stop = signals.next() => Err(lost(&self.shared.writer, "asked twice to stop")),
+            Signal::Stop = signals.next() => Err(lost(&self.shared, "asked twice to stop")),
             never = &mut alive => match never {},
         };
         failure.map_or(stopped, Err)
@@ -136,8 +136,7 @@ impl Running {
         let flush_deadline = deadline.max(Instant::now() + Duration::from_secs(1));
         let flushed = timeout_at(flush_deadline, self.shared.writer.flush()).await;
         if !matches!(flushed, Ok(Ok(()))) || self.shared.writer.pending() > 0 {
-            self.shared.audit_notes.give_up();
-            return Err(lost(&self.shared.writer, "server.shutdown_timeout is over"));
+            return Err(lost(&self.shared, "server.shutdown_timeout is over"));
         }
         if let Err(error) = self.shared.secret_usage.write(&self.db).await {
             log::warn!(error:%; "secret usage not written");
@@ -151,9 +150,13 @@ impl Running {
     }
 }
 
-/// The stop was cut short: logs and reports how many records are lost.
-fn lost(writer: &BatchWriterHandle, why: &str) -> ServerError {
-    let count = writer.pending();
-    log::error!(count; "token records lost");
+/// The stop was cut short: logs how many records and audit events are lost, and reports the
+/// records.
+fn lost(shared: &Shared, why: &str) -> ServerError {
+    shared.audit_notes.give_up();
+    let count = shared.writer.pending();
+    if count > 0 {
+        log::error!(count; "token records lost");
+    }
     ServerError(format!("stopped early, {why}: {count} token records lost"))
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use actix::Arbiter;
 use actix_web::dev::Server as HttpServer;
+use actix_web::http::header::HeaderValue;
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
@@ -277,14 +278,17 @@ fn key_schedule(config: &Config) -> Schedule {
 }
 
 fn http_settings(config: &Config) -> HttpSettings {
-    let metadata = Metadata::new(&config.server.issuer);
+    let origin = |origin: &str| HeaderValue::try_from(origin).expect("the configuration has been validated");
     HttpSettings {
         max_body: config.server.max_body.0,
         request_timeout: config.server.request_timeout.0,
         trusted_proxies: config.server.trusted_proxies.clone(),
         jwks_max_age: config.keys.jwks_max_age.0,
         schedule: key_schedule(config),
-        metadata: serde_json::to_string(&metadata).expect("the metadata consists of strings"),
+        metadata: Metadata::new(&config.server.issuer),
+        issuer: config.server.issuer.clone(),
+        cors_origins: config.server.cors_origins.iter().map(origin).collect(),
+        console_is_public: config.server.admin_listen.is_empty(),
         cache_capacity: config.cache.capacity,
         // With an admin listener, /metrics is served only there.
         audit_reads: config.audit.reads,

@@ -66,6 +66,12 @@ pub(super) fn token_policy(config: &Config) -> TokenPolicy {
         ttl_seconds: config.token.ttl.as_seconds(),
         one_time_ttl_seconds: config.token.one_time_ttl.as_seconds(),
         alg: config.token.alg.parse().expect("the configuration has been validated"),
+        scope_claim: config
+            .token
+            .scope_claim
+            .parse()
+            .expect("the configuration has been validated"),
+        typ: config.token.typ.parse().expect("the configuration has been validated"),
     }
 }
 

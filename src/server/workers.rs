@@ -73,10 +73,10 @@ pub(super) fn serve(config: &Config, db: &Db, shared: &Arc<Shared>, listener: Li
             .wrap(Middleware)
             .configure(|config| {
                 if public {
-                    routes::public_routes(config, &shared.metrics);
+                    routes::public_routes(config, shared);
                 }
                 if admin {
-                    routes::admin_routes(config, &shared.metrics, !public);
+                    routes::admin_routes(config, shared, !public);
                 }
             })
             .default_service(web::to(routes::not_found));

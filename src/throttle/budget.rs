@@ -5,7 +5,7 @@
 //! Pure: the caller of this code writes the lines. Lines and memory are bounded, and no count is
 //! ever lost: what finds no room of its own is counted by its reason alone.
 //!
-//! The audit log has its own budget (`actors::audit_notes`): it tells more apart, starts anew in
+//! The audit log has its own budget (`actors::audit_notes`): it tells more apart, starts again in
 //! each window and needs no sums since the start.
 
 use std::cmp::Reverse;

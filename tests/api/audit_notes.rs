@@ -160,6 +160,14 @@ fn a_denied_call_names_method_path_and_address() {
     assert_eq!(line["context"]["token"], jti(&operator.token));
 }
 
+#[test]
+fn a_denied_call_has_the_request_id_of_its_response() {
+    let app = TestApp::start();
+    let response = app.send(Request::get("/admin/keys"));
+    let line = &written(&app, "admin.denied")[0];
+    assert_eq!(line["detail"]["request_id"], response.header("x-request-id").unwrap());
+}
+
 /// Everyone to whom a client ever showed a token can present it.
 #[test]
 fn a_token_that_does_not_authorize_names_its_client_only_as_a_claim() {
@@ -230,10 +238,34 @@ fn events_that_the_database_rejects_are_an_error_of_the_log() {
 }
 
 #[test]
+fn a_second_stop_signal_logs_which_audit_events_are_lost_and_no_token_records() {
+    let program = testkit::program!()
+        .with_database()
+        .with("MINTAGE_SERVER__DRAIN_DELAY", "20s");
+    let mut server = program.serve(&[]);
+    testkit::sqlite::connect(&program.database_path())
+        .batch_execute(
+            "CREATE TRIGGER no_grant BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'permission denied'); END",
+        )
+        .unwrap();
+    assert_eq!(server.send(&Request::get("/admin/keys")).status, 401);
+    server.wait_for_log("audit events rejected by the database");
+    server.signal("TERM");
+    server.wait_for_log("server stopping");
+    server.signal("TERM");
+    assert_eq!(server.exit_code(), Some(1));
+    let log = server.log();
+    assert!(log.contains("ERROR audit events lost count=1\n"), "{log}");
+    assert!(!log.contains("ERROR token records lost"), "{log}");
+}
+
+#[test]
 fn a_sign_in_is_audited_with_secret_and_address() {
     let app = TestApp::start();
     let operator = Operator::with_scope(&app, "mintage:read mintage:keys");
-    app.issue(&app.client_with_scope("orders:read"), &[("scope", "orders:read")]);
+    for scope in ["orders:read", "mintage:introspect"] {
+        app.issue(&app.client_with_scope(scope), &[("scope", scope)]);
+    }
     let lines = written(&app, "operator.sign_in");
     assert_eq!(lines.len(), 1, "only tokens for the admin API are sign-ins");
     let (line, claims) = (&lines[0], app.claims(&operator.token));

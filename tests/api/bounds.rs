@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use mintage::oauth::bounds::{
-    MAX_ADMIN_DOCUMENT, MAX_AUDIENCE, MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_BODY, MAX_CLIENT_ID, MAX_FORM,
-    MAX_ISSUED_TOKEN, MAX_RESOURCES, MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET,
+    MAX_ADMIN_DOCUMENT, MAX_AUDIENCE, MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_BODY, MAX_CLIENT_ID, MAX_CUSTOM_CLAIMS,
+    MAX_FORM, MAX_ISSUED_TOKEN, MAX_RESOURCES, MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET,
 };
 use mintage::oauth::scope::Scope;
 use proptest::prelude::*;
@@ -32,13 +32,15 @@ struct Drawn {
     scopes: Vec<String>,
     audiences: Vec<String>,
     alg: Option<&'static str>,
+    claims: Option<Value>,
+    scope_claim: Option<&'static str>,
 }
 
 impl Drawn {
     fn document(&self) -> Value {
         json!({
             "client_id": self.id, "name": "n", "scope": self.scopes.join(" "),
-            "audiences": self.audiences, "alg": self.alg,
+            "audiences": self.audiences, "alg": self.alg, "claims": self.claims, "scope_claim": self.scope_claim,
         })
     }
 }
@@ -97,12 +99,20 @@ fn drawn() -> impl Strategy<Value = Drawn> {
     let id = (near(MAX_CLIENT_ID, 24), select(vec!["\"", "\\", "/", ":", "%", "a"]));
     let id = id.prop_map(|(length, filler)| format!("{:a<24}{}", rand_id(), filler.repeat(length - 24)));
     let alg = select(vec![None, Some("ES256"), Some("EdDSA"), Some("HS256"), Some("RS256")]);
-    (id, scopes(), audiences(), alg).prop_map(|(id, scopes, audiences, alg)| Drawn {
+    let claims = select(vec![None, Some(json!({"tenant": "t1"})), Some(largest_claims())]);
+    let form = (claims, select(vec![None, Some("scp")]));
+    (id, scopes(), audiences(), alg, form).prop_map(|(id, scopes, audiences, alg, (claims, scope_claim))| Drawn {
         id,
         scopes,
         audiences,
         alg,
+        claims,
+        scope_claim,
     })
+}
+
+fn largest_claims() -> Value {
+    json!({"a": "/".repeat(MAX_CUSTOM_CLAIMS - r#"{"a":""}"#.len())})
 }
 
 /// A beginning that no other client has, also when a case is repeated to shrink it.
@@ -192,6 +202,8 @@ fn assert_usable_or_not_issued(operator: &Operator, drawn: &Drawn, asked: &Asked
     };
     let shown = introspect();
     assert_eq!(shown["active"], true);
+    assert_eq!(shown.get("a"), drawn.claims.as_ref().and_then(|claims| claims.get("a")));
+    assert_eq!(shown.get("scp").is_some(), drawn.scope_claim.is_some());
     let audience = shown["aud"].as_array().map_or(&shown["aud"], |many| &many[0]);
     let route = json!({"path": "/bounds", "method": "GET", "scope": shown["scope"], "audience": audience});
     let added = operator.post("/admin/routes", &route);
@@ -243,6 +255,8 @@ fn p21_a_token_for_many_long_audiences_is_not_issued() {
         scopes: vec!["a".into()],
         audiences: (0..14).map(uri).collect(),
         alg: None,
+        claims: None,
+        scope_claim: None,
     };
     for resources in [14, 13, 1] {
         for written in [Written::Form, Written::Encoded, Written::Json] {
@@ -258,6 +272,29 @@ fn p21_a_token_for_many_long_audiences_is_not_issued() {
             };
             assert_usable_or_not_issued(&operator, &drawn, &asked);
         }
+    }
+}
+
+#[test]
+fn p110_a_client_with_the_largest_claims_gets_a_token() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let audience = "\\".repeat(MAX_AUDIENCE);
+    for alg in ["ES256", "EdDSA", "RS256", "PS256", "HS256"] {
+        let drawn = Drawn {
+            id: format!("{:\"<1$}", rand_id(), MAX_CLIENT_ID),
+            scopes: vec!["a".into()],
+            audiences: vec![audience.clone()],
+            alg: Some(alg),
+            claims: Some(largest_claims()),
+            scope_claim: Some("scp"),
+        };
+        let created = operator.post("/admin/clients", &drawn.document());
+        let client = TestClient::created(&created.json());
+        let token = app.issue(&client, &[("audience", &audience)]);
+        assert!(token.len() <= MAX_ISSUED_TOKEN, "{alg}: {}", token.len());
+        let header = format!("Authorization: Bearer {token}");
+        assert!(header.len() < 8 << 10);
     }
 }
 
@@ -315,7 +352,8 @@ fn largest(id: &str) -> Value {
         "client_id": id, "name": "\u{1f512}".repeat(200), "scope": "/".repeat(MAX_SCOPE), "default_scope": "/".repeat(MAX_SCOPE),
         "audiences": audiences("urn:a"), "introspection_audiences": audiences("urn:b"),
         "auth_methods": ["client_secret_basic", "client_secret_post"], "ttl_seconds": 2_592_000, "alg": "RS256",
-        "enabled": true,
+        "enabled": true, "default_audience": "/".repeat(MAX_AUDIENCE), "claims": largest_claims(), "scope_claim": "scp",
+        "typ": "at+jwt",
     })
 }
 
@@ -384,6 +422,8 @@ fn the_largest_client_is_created_on_the_command_line_and_imported() {
             .into_iter()
             .for_each(|uri| arguments.extend([flag.into(), uri]));
     }
+    arguments.extend(["--default-audience".into(), text("default_audience")]);
+    arguments.extend(["--claims".into(), client["claims"].to_string()]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     assert_eq!(program.run(&arguments).code, Some(0));
     let header = "client_id,name,scope,default_scope,audiences,introspection_audiences,secret";
@@ -421,6 +461,8 @@ fn one_byte_more_is_rejected_in_every_member() {
             answer.text()
         );
     };
+    rejected("claims", json!({"a": "x".repeat(MAX_CUSTOM_CLAIMS - 7)}));
+    rejected("default_audience", "x".repeat(MAX_AUDIENCE + 1).into());
     rejected("scope", "x".repeat(MAX_SCOPE + 1).into());
     rejected("audiences", json!([format!("urn:{}", "x".repeat(MAX_AUDIENCE - 3))]));
     let many: Vec<String> = (0..=MAX_AUDIENCES).map(|index| format!("urn:{index}")).collect();

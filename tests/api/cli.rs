@@ -661,6 +661,13 @@ fn an_update_changes_only_the_named_fields() {
         client.id
     );
     assert_eq!(narrower.done(), expected);
+    let operator = program.create_client(&["--name", "o", "--scope", "a mintage:admin"]);
+    let narrower = program.run(&["client", "update", &operator.id, "--scope", "a"]);
+    assert_eq!(
+        narrower.done(),
+        format!("client {} updated\n", operator.id),
+        "the old tokens are worth nothing at the admin API"
+    );
 }
 
 #[test]

@@ -14,6 +14,7 @@ use diesel::connection::SimpleConnection;
 use mintage::config;
 use mintage::db::{Db, clients};
 use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::time::UnixMillis;
 use serde_json::{Value, json};
@@ -537,6 +538,37 @@ fn p17_disconnecting_during_password_hash_verification_counts_as_a_failure() {
     }
     let limited = || (ask(&serving, "costly-0", "guess").status == 429).then_some(());
     assert!(limited().is_some());
+}
+
+/// Otherwise someone could guess the secret of an operator without a trace in the audit log.
+#[test]
+fn disconnecting_during_the_verification_of_an_operators_secret_is_audited() {
+    let app = TestApp::start();
+    let operator = app.client(|client| {
+        client.scope = Scope::parse("mintage:admin").unwrap();
+        client.default_scope = Scope::empty();
+        let hash = bcrypt::hash(GENERATED_SECRET, 4).unwrap();
+        client.secrets[0].hash = SecretHash::from_stored(&hash).unwrap();
+    });
+    let guess = token_request(&operator.with_secret("guess"), &[]);
+    let turn = app.hold_password_verifications();
+    let stream = TcpStream::connect(app.address).unwrap();
+    (&stream).write_all(&guess.bytes()).unwrap();
+    until("the verification waits for its turn", PROPAGATION_TIMEOUT, || {
+        Scrape::of(app.address).value(WAITING) == Some(1.0)
+    });
+    // With linger 0 the connection is reset, which drops the request.
+    socket2::SockRef::from(&stream)
+        .set_linger(Some(Duration::ZERO))
+        .unwrap();
+    drop(stream);
+    let failed = eventually("the failure is audited", PROPAGATION_TIMEOUT, || {
+        let lines = app.database(|conn| mintage::db::audit::since(conn, None, 1000));
+        lines.into_iter().find(|line| line.action == "operator.sign_in_failed")
+    });
+    assert_eq!(failed.subject, operator.id);
+    assert_eq!(failed.detail["reason"], "wrong_secret");
+    drop(turn);
 }
 
 #[test]

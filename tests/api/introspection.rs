@@ -135,7 +135,7 @@ fn p32_a_token_is_active_only_for_clients_that_may_introspect_it() {
     assert_eq!(active(&admin), [false, false, false]);
 }
 
-/// Whoever may create clients could otherwise read the tokens of operators with more duties.
+/// An operator that may create clients could otherwise read the tokens of operators with more duties.
 #[test]
 fn p32_the_audience_of_admin_is_no_introspection_audience() {
     let app = TestApp::start();

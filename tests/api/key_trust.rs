@@ -133,7 +133,10 @@ fn a_plain_key_beside_encrypted_ones_is_not_believed() {
         assert!(states(&listed(&server, &admin)).contains(&rejected));
     }
     let lines = program.run(&["key", "list"]);
-    assert!(lines.done().contains(&format!("rejected {}", foreign.kid)), "{lines:?}");
+    assert!(
+        lines.done().contains(&format!("rejected  {}", foreign.kid)),
+        "{lines:?}"
+    );
     let plain = "SELECT count(*) AS value FROM signing_keys WHERE sealed = 0";
     assert_eq!(number(&program, plain), 1);
 }
@@ -328,7 +331,7 @@ fn a_re_encryption_without_the_right_keys_fails_and_changes_nothing() {
         (&plain, "old.key", "set keys.encryption_key to the new key"),
         (&new, "wrong.key", "the stored keys were not encrypted with the old key"),
         (&new, "no.key", "the file of --from-file must hold 32 bytes in base64"),
-        (&new, "missing.key", "cannot read the file of --from-file"),
+        (&new, "missing.key", "--from-file: cannot read the file that it names"),
     ] {
         let outcome = program.run(&["key", "re-encrypt", "--from-file", file]);
         let line = outcome.failed(1);

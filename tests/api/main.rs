@@ -27,6 +27,8 @@ mod bounds;
 mod cli;
 mod client_auth;
 mod command_line;
+mod cors;
+mod discovery;
 mod emergencies;
 mod environment;
 mod feed;
@@ -52,4 +54,5 @@ mod stop;
 #[cfg(target_os = "linux")]
 mod systemd;
 mod token;
+mod token_options;
 mod weak_settings;

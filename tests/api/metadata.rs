@@ -25,6 +25,7 @@ fn p47_the_metadata_lists_what_exists() {
         answer.json(),
         json!({
             "issuer": ISSUER,
+            "authorization_endpoint": format!("{ISSUER}/authorize"),
             "token_endpoint": format!("{ISSUER}/token"),
             "introspection_endpoint": format!("{ISSUER}/introspect"),
             "revocation_endpoint": format!("{ISSUER}/revoke"),
@@ -157,8 +158,8 @@ fn metadata_jwks_and_health_accept_only_get_and_head() {
 fn an_unknown_path_is_404_as_json() {
     let app = TestApp::shared();
     for path in [
-        "/",
         "/token/",
+        "/authorize/",
         "/Token",
         "/introspect/",
         "/.well-known/",
@@ -206,7 +207,12 @@ fn is_spelled_with_an_id(pattern: &str, path: &str) -> bool {
 
 #[test]
 fn each_path_has_one_spelling() {
-    let tables = [routes::public_table(), routes::admin_table(), routes::console_table()];
+    let tables = [
+        routes::public_table(),
+        routes::start_table(),
+        routes::admin_table(),
+        routes::console_table(),
+    ];
     let all: Vec<&str> = tables.iter().flatten().map(Resource::pattern).collect();
     let mut spellings = escaped_spellings(&all);
     // `/admin/routes/%65xplain` is the route with the id `explain`.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use mintage::config;
-use mintage::http::routes::{admin_table, console_table, public_table};
+use mintage::http::routes::{admin_table, console_table, public_table, start_table};
 use serde_json::json;
 use testkit::app::Setup;
 use testkit::http::{Connection, Request, Response, send_raw};
@@ -66,7 +66,8 @@ fn a_scrape_is_prometheus_text_with_every_guaranteed_name() {
 #[test]
 fn every_route_of_the_table_has_its_metric_label() {
     let app = TestApp::start();
-    let rows = public_table().into_iter().chain(admin_table()).chain(console_table());
+    let public = public_table().into_iter().chain(start_table());
+    let rows = public.chain(admin_table()).chain(console_table());
     let patterns: Vec<&str> = rows.map(|row| row.pattern()).collect();
     for pattern in &patterns {
         let parts = pattern

@@ -10,10 +10,13 @@ use mintage::oauth::client::Client;
 use mintage::oauth::scope::Scope;
 use serde_json::{Value, json};
 use testkit::app::{ISSUER, ORDERS, Setup};
+use testkit::gateway::original;
 use testkit::http::{Connection, Request, send_raw};
 use testkit::poll::until;
 use testkit::token::{claims, jti, token_request};
 use testkit::{TestApp, TestClient, eventually};
+
+use crate::operator::Operator;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 const GRANT: &str = "grant_type=client_credentials";
@@ -375,6 +378,46 @@ fn p9_resource_and_unknown_parameters_may_be_repeated() {
         ],
     );
     assert_eq!(claims(&token)["aud"], json!([ORDERS, "urn:example:two"]));
+}
+
+#[test]
+fn p107_audience_means_what_resource_means_in_a_form_and_in_json() {
+    const NOT_NAMEABLE: &str = "the audience is not one that the client may name";
+    let app = TestApp::shared();
+    let client = app.client(|client| client.audiences = vec![ORDERS.into(), "rabbitmq".into()]);
+    let aud = |parameters: &[(&str, &str)]| claims(&app.issue(&client, parameters))["aud"].clone();
+    assert_eq!(aud(&[("audience", ORDERS)]), ORDERS);
+    assert_eq!(aud(&[("audience", "")]), ISSUER);
+    assert_eq!(
+        aud(&[("audience", "rabbitmq"), ("resource", ORDERS), ("audience", ORDERS)]),
+        json!(["rabbitmq", ORDERS])
+    );
+    // `json!` orders members by name.
+    let body = json!({"grant_type": "client_credentials", "resource": ORDERS, "audience": ["rabbitmq"]});
+    let answer = app.send(Request::post("/token").basic(&client).json(&body));
+    assert_eq!(claims(&answer.access_token())["aud"], json!(["rabbitmq", ORDERS]));
+    for other in ["https://other.example", "rabbitmq kafka", "RABBITMQ"] {
+        let answer = app.ask(&client, &[("audience", other)]);
+        answer.assert_oauth_error(400, "invalid_target", NOT_NAMEABLE);
+    }
+    let answer = app.ask(&client, &[("resource", "rabbitmq")]);
+    answer.assert_oauth_error(400, "invalid_target", BAD_RESOURCE);
+}
+
+#[test]
+fn p107_an_audience_that_is_no_uri_serves_introspection_and_routes() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let service = app.client(|client| client.introspection_audiences = vec!["rabbitmq".into()]);
+    let client = app.client(|client| client.audiences = vec!["rabbitmq".into()]);
+    let route = json!({"path": "/queue", "scope": "orders:read", "audience": "rabbitmq"});
+    assert_eq!(operator.post("/admin/routes", &route).status, 201);
+    for (parameters, status) in [(&[("audience", "rabbitmq")][..], 200), (&[], 401)] {
+        let token = app.issue(&client, parameters);
+        let asked = Request::post("/introspect").basic(&service).form(&[("token", &token)]);
+        assert_eq!(app.send(asked).json()["active"], status == 200);
+        assert_eq!(app.send(original("GET", "/queue").bearer(&token)).status, status);
+    }
 }
 
 #[test]

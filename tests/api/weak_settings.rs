@@ -1,4 +1,4 @@
-//! Settings that are weaker than they should be: refused, or named in the log and by `config check`.
+//! Settings that are weaker than they should be: rejected, or named in the log and by `config check`.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn weak_settings_are_named_by_config_check_and_in_the_log() {
 }
 
 #[test]
-fn an_encryption_key_that_is_not_random_is_refused() {
+fn an_encryption_key_that_is_not_random_is_rejected() {
     for key in [
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
         "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
@@ -78,7 +78,7 @@ fn an_encryption_key_that_is_not_random_is_refused() {
 }
 
 #[test]
-fn a_file_that_every_user_can_change_is_refused_and_one_that_they_can_read_is_named() {
+fn a_file_that_every_user_can_change_is_rejected_and_one_that_they_can_read_is_named() {
     let program = testkit::program!().with_database();
     let database = program.database_path();
     chmod(&database, 0o666);
@@ -118,6 +118,100 @@ fn a_file_that_every_user_can_change_is_refused_and_one_that_they_can_read_is_na
     );
     chmod(&key, 0o440);
     assert_eq!(warnings(&with_key, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn a_file_of_certificate_authorities_that_every_user_can_change_is_rejected() {
+    let local = "postgres://127.0.0.1:1/m";
+    let named = format!("{local}?sslrootcert=ca.pem");
+    let replicas = format!("[\"{named}\"]");
+    let url = ("MINTAGE_DATABASE__URL", local);
+    for (name, environment) in [
+        ("sslrootcert for database.url", vec![("MINTAGE_DATABASE__URL", &*named)]),
+        (
+            "sslrootcert for database.replica_urls",
+            vec![url, ("MINTAGE_DATABASE__REPLICA_URLS", &*replicas)],
+        ),
+        ("PGSSLROOTCERT for database.url", vec![url, ("PGSSLROOTCERT", "ca.pem")]),
+    ] {
+        let program = testkit::program!();
+        let program = environment
+            .iter()
+            .fold(program, |program, (name, value)| program.with(name, value));
+        program.write("ca.pem", "");
+        let file = program.path("ca.pem");
+        chmod(&file, 0o666);
+        for command in [&["config", "check"][..], &["client", "list"], &["serve"]] {
+            let expected = format!(
+                "mintage: the file of {name} has mode 0666: every user of this machine can change it: chmod 600"
+            );
+            assert_eq!(program.run(command).failed(1), expected);
+        }
+        chmod(&file, 0o664);
+        let printed = warnings(&program, &[]);
+        let (variable, key) = name.split_once(" for ").unwrap();
+        assert!(
+            printed.len() == 1
+                && printed[0].starts_with(&format!("mintage: warning: {key}: "))
+                && printed[0].ends_with(&format!(" ({variable}, mode 0664)")),
+            "{printed:?}"
+        );
+        chmod(&file, 0o644);
+        assert_eq!(warnings(&program, &[]), Vec::<String>::new());
+    }
+    for environment in ["", "system"] {
+        let program = testkit::program!()
+            .with("MINTAGE_DATABASE__URL", local)
+            .with("PGSSLROOTCERT", environment);
+        assert_eq!(warnings(&program, &[]), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn a_file_that_every_user_can_replace_is_rejected() {
+    let program = testkit::program!().with_database();
+    let folder = program.path("open");
+    std::fs::create_dir(&folder).unwrap();
+    program.write("open/key", testkit::sample::ENCRYPTION_KEYS[0]);
+    chmod(&program.path("open/key"), 0o600);
+    program.write("open/mintage.toml", "");
+    program.write("open/ca.pem", "");
+    std::os::unix::fs::symlink("open/key", program.path("link")).unwrap();
+    let (key, url) = ("MINTAGE_KEYS__ENCRYPTION_KEY_FILE", "MINTAGE_DATABASE_URL");
+    let authorities = "postgres://127.0.0.1:1/m?sslrootcert=open/ca.pem";
+    for (name, value, what) in [
+        (key, "open/key", format!("the file of {key}")),
+        (key, "link", format!("the file of {key}")),
+        (
+            "MINTAGE_CONFIG",
+            "open/mintage.toml",
+            "the file that MINTAGE_CONFIG names".into(),
+        ),
+        (url, authorities, "the file of sslrootcert for database.url".into()),
+    ] {
+        let program = program.clone().with(name, value);
+        chmod(&folder, 0o777);
+        for command in [&["config", "check"][..], &["client", "list"], &["serve"]] {
+            let line = program.run(command);
+            let expected = format!(
+                "mintage: {what} is in a folder of mode 0777: every user of this machine can replace it: chmod o-w"
+            );
+            assert_eq!(line.failed(1), expected);
+        }
+        // As /tmp: only the owner of a file can replace it.
+        chmod(&folder, 0o1777);
+        assert_eq!(warnings(&program, &[]), Vec::<String>::new());
+    }
+    // Such a volume of a container is only named.
+    chmod(&folder, 0o777);
+    let program = program.with(url, "sqlite:open/mintage.db");
+    let printed = warnings(&program, &[]);
+    assert!(
+        printed.len() == 1
+            && printed[0].starts_with("mintage: warning: database.url: ")
+            && printed[0].ends_with(" (folder, mode 0777)"),
+        "{printed:?}"
+    );
 }
 
 #[test]
@@ -192,8 +286,8 @@ fn a_password_on_the_command_line_is_named_by_every_command() {
 fn demo_clients_beyond_loopback_must_be_asked_for() {
     for variable in ["MINTAGE_SERVER__LISTEN", "MINTAGE_SERVER__ADMIN_LISTEN"] {
         let program = testkit::program!().with(variable, "0.0.0.0:0");
-        let refused = program.run(&["serve", "--dev"]);
-        assert!(refused.failed(2).contains("add --beyond-loopback"), "{refused:?}");
+        let rejected = program.run(&["serve", "--dev"]);
+        assert!(rejected.failed(2).contains("add --beyond-loopback"), "{rejected:?}");
         assert!(!program.database_path().exists());
         let mut server = program.clone().with_database().serve(&["--dev", "--beyond-loopback"]);
         server.stop();

@@ -5,9 +5,11 @@ use mintage::db::{DbError, clients, tokens};
 use mintage::oauth::alg::Alg;
 use mintage::oauth::client::{AuthMethod, Client};
 use mintage::oauth::client_secret::ClientSecret;
+use mintage::oauth::custom_claims::CustomClaims;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::{StoredSecret, verify};
+use mintage::oauth::token_form::{ScopeClaim, TokenOptions, TokenType};
 use mintage::time::UnixMillis;
 use testkit::sample::{NOW, claims, client, id};
 
@@ -71,6 +73,12 @@ fn full(text: &str) -> Client {
         auth_methods: vec![AuthMethod::ClientSecretPost],
         ttl_seconds: Some(60),
         alg: Some(Alg::EdDsa),
+        token: TokenOptions {
+            default_audience: Some("kafka".into()),
+            claims: CustomClaims::parse(r#"{"tenant":"O'Brien \"&\"","roles":[]}"#).unwrap(),
+            scope_claim: Some(ScopeClaim::Scp),
+            typ: Some(TokenType::Jwt),
+        },
         secrets: vec![expiring],
         created_at: UnixMillis(1),
         updated_at: UnixMillis(i64::MAX),

@@ -457,7 +457,7 @@ fn keys_of_this_version_that_lost_all_attestations_are_not_attested_again(store:
     assert!(store.texts(attested).is_empty());
 }
 
-/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anybody
+/// Its text can be guessed, so a row that presents it as the private key of HS256 would let anyone
 /// sign.
 fn an_attestation_never_becomes_a_private_key(store: Store) {
     // PostgreSQL has no text with a zero byte.
@@ -490,8 +490,8 @@ fn keys_are_re_encrypted_once(store: Store) {
     let (before, change) = (checked(&store).believed, store.run(changes::last));
     let done = re_encrypted(&store, &old, &new).unwrap();
     assert_eq!(
-        (done.kids.len(), done.rejected.as_slice()),
-        (4, &["kid of HS256".to_owned()][..])
+        (done.kids.len(), done.attested.len(), done.rejected.as_slice()),
+        (4, 0, &["kid of HS256".to_owned()][..])
     );
     assert_eq!(announced(&store, change), [(change + 1, Change::Keys)]);
     let events = || store.texts("SELECT action || ' ' || subject AS value FROM audit WHERE action LIKE 'key.%'");
@@ -514,7 +514,11 @@ fn keys_of_0_1_are_re_encrypted(store: Store) {
     let before = checked(&store).believed;
     for new in [encryption_key(), another_encryption_key()] {
         as_by_0_1(&store);
-        assert_eq!(re_encrypted(&store, &encryption_key(), &new).unwrap().kids.len(), 5);
+        let done = re_encrypted(&store, &encryption_key(), &new).unwrap();
+        assert_eq!((done.kids.len(), &done.attested), (5, &done.kids));
+        let details = store.texts("SELECT detail AS value FROM audit WHERE action = 'key.re_encrypt' ORDER BY id");
+        let expected = serde_json::json!({ "attested": done.attested, "rejected": [] });
+        assert_eq!(details.last(), Some(&expected.to_string()));
         let stored = store.run(|conn| signing_keys::list(conn, Some(&new)));
         assert_eq!(stored.keys.iter().map(KeyRecord::from).collect::<Vec<_>>(), before);
         let is_new = |key: &StoredKey| new.is_of_this_version(&key.kid, &key.private);
@@ -544,12 +548,12 @@ fn a_failed_re_encryption_changes_nothing(store: Store) {
     assert!(error(&wrong, &third).contains("were not encrypted with the old key"));
 }
 
-fn a_rotation_attests_what_it_writes(store: Store) {
-    let store = protected(store);
+/// Publishes the encrypted key `new` for ES256: active from 40 on, its predecessor until 90.
+fn rotate_encrypted(store: &Store) -> Rotated {
     let clock = Clock::mock(UnixMillis(25));
     let mut new = new_key("new", Alg::Es256);
     new.encrypted = true;
-    let rotated = store.run(|conn| {
+    store.run(|conn| {
         let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
         signing_keys::rotate(
             conn,
@@ -559,7 +563,12 @@ fn a_rotation_attests_what_it_writes(store: Store) {
             Some(&encryption_key()),
             decide,
         )
-    });
+    })
+}
+
+fn a_rotation_attests_what_it_writes(store: Store) {
+    let store = protected(store);
+    let rotated = rotate_encrypted(&store);
     let checked = checked(&store);
     assert_eq!((&checked.believed, checked.findings.len()), (&rotated.keys, 0));
     assert_eq!(record(&checked.believed, "new").activates_at, UnixMillis(40));
@@ -578,20 +587,7 @@ fn a_rotation_repairs_altered_rows(store: Store) {
             WHERE alg = 'ES256'",
     );
     assert_eq!(checked(&store).findings, [finding("kid of ES256", Reason::Altered)]);
-    let clock = Clock::mock(UnixMillis(25));
-    let mut new = new_key("new", Alg::Es256);
-    new.encrypted = true;
-    store.run(|conn| {
-        let decide = |_: &[KeyRecord], _| vec![publication(Alg::Es256, 40, 90)];
-        signing_keys::rotate(
-            conn,
-            &clock,
-            &testkit::sample::operator(),
-            vec![new],
-            Some(&encryption_key()),
-            decide,
-        )
-    });
+    rotate_encrypted(&store);
     let mut expected = record(&before, "kid of ES256").clone();
     expected.retires_at = Some(UnixMillis(90));
     let after = checked(&store);

@@ -1,4 +1,5 @@
-//! PostgreSQL gets no password, and its rows are not believed, before it has proved who it is.
+//! PostgreSQL gets no password, and its rows are not believed, before it has proved who it is, unless
+//! the URL has neither a remote host nor a password.
 
 use testkit::postgres;
 use testkit::program::Outcome;
@@ -53,6 +54,33 @@ fn a_remote_server_without_tls_is_not_even_told_the_user() {
 
 #[test]
 fn a_remote_server_with_tls_must_have_a_certificate_of_that_name() {
+    let program = testkit::program!();
+    let impostor = ImpostorPostgres::with_certificate("other.example", &program.path(""));
+    let connect = |host: &str| {
+        let parameters = format!(
+            "hostaddr=127.0.0.1&port={}&sslrootcert=certificate.pem",
+            impostor.port()
+        );
+        let url = format!("postgres://m:hunter2-hunter2@/m?host={host}&{parameters}");
+        program.run_with(&[("MINTAGE_DATABASE_URL", &url)], &["client", "list"])
+    };
+    let outcome = connect("db.example");
+    let line = outcome.failed(1);
+    assert!(
+        line.contains("does not match host name") && !line.contains(PASSWORD),
+        "{line}"
+    );
+    // Nothing but requests for TLS before it, and nothing within it.
+    let received = impostor.received();
+    assert!(received.connections > 0 && received.answers.is_empty(), "{received:?}");
+    // A server of that name is told the user.
+    connect("other.example").failed(1);
+    assert!(contains(&impostor.received().answers, "user\0m\0"));
+    assert!(!contains(&impostor.received().all, PASSWORD));
+}
+
+#[test]
+fn a_remote_server_with_tls_is_not_used_without_an_authority() {
     let url = "postgres://m:hunter2-hunter2@/m?host=db.example&hostaddr=127.0.0.1&port=PORT";
     let program = testkit::program!();
     let impostor = ImpostorPostgres::start(Demand::Tls);

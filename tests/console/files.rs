@@ -56,10 +56,28 @@ fn a_conditional_request_with_a_matching_etag_is_304() {
 }
 
 #[test]
+fn the_console_is_found_with_a_final_slash_and_at_the_address_of_the_admin_listener() {
+    let server = crate::start_with(&[("MINTAGE_SERVER__ADMIN_LISTEN", "127.0.0.1:0")]);
+    let admin = server.admin_origin();
+    let address = admin.strip_prefix("http://").unwrap().parse().unwrap();
+    for (path, location) in [("/console/", "../console"), ("/", "console")] {
+        let redirect = Request::get(path).send(address);
+        assert_eq!((redirect.status, redirect.header("location")), (307, Some(location)));
+    }
+    let icon = Request::get("/favicon.ico").send(address);
+    assert_eq!((icon.status, icon.header("content-type")), (200, Some("image/svg+xml")));
+    // The public listener does not lead to a console that it does not have.
+    let page = get(&server, "/");
+    assert_eq!(page.status, 200);
+    assert!(!page.text().contains("console"), "{}", page.text());
+    assert_eq!(get(&server, "/console/").status, 404);
+    assert_eq!(get(&server, "/favicon.ico").status, 200);
+}
+
+#[test]
 fn unknown_files_are_404_and_only_get_and_head_are_accepted() {
     let server = crate::start();
     for path in [
-        "/console/",
         "/console/nothing.js",
         "/console/mod.rs",
         "/console/..%2Fadmin",

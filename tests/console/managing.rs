@@ -198,9 +198,9 @@ fn an_error_of_the_server_is_shown_in_the_dialog() {
     page.reads("The client id is already in use.");
     assert_eq!(page.value("document.activeElement.closest('dialog') !== null"), true);
     page.fill("Id", "other");
-    page.fill("Audiences", "not a uri");
+    page.fill("Audiences", "größe");
     page.press("Create client");
-    page.reads("Audiences must be at most 100 absolute URIs");
+    page.reads("Audiences must be at most 100 texts of printable ASCII");
     page.press("Cancel");
     page.assert_clean(&[400, 409]);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use testkit::gateway::forwarded;
+use testkit::http::Request;
 use testkit::load::Load;
 use testkit::token::{about_token, jti, token_request};
 use testkit::{TestClient, eventually};
@@ -91,6 +92,41 @@ fn g1_a_revocation_whose_commit_response_is_lost_takes_effect_without_a_retry() 
     eventually("the database and the server agree", Duration::from_secs(10), || {
         (introspected(&scene, &client, &token) == json!({"active": false})).then_some(())
     });
+}
+
+/// A second try would find that the operator has lost the right, by the first.
+#[test]
+fn g1_a_revocation_of_the_operators_own_token_whose_commit_response_is_lost_is_not_denied() {
+    let scene = Scene::new(&[]);
+    let scope = "mintage:tokens";
+    let operator = scene.server.client(scope, &[]);
+    let token = || {
+        let request = token_request(&operator, &[("scope", scope)]);
+        scene.server.send(&request).access_token()
+    };
+    let (one, all) = (token(), token());
+    let revocations = [
+        (
+            Request::new("DELETE", &format!("/admin/tokens/{}", jti(&one))),
+            &one,
+            format!("SELECT count(*) FROM revocations WHERE jti = '{}'", jti(&one)),
+        ),
+        (
+            Request::post(&format!("/admin/clients/{}/revoke-tokens", operator.id)),
+            &all,
+            "SELECT count(*) FROM audit WHERE action = 'client.revoke_tokens'".to_owned(),
+        ),
+    ];
+    for (revocation, token, committed) in revocations {
+        cut_next_commits(&scene, 1);
+        scene.server.send(&revocation.bearer(token)).assert_unavailable();
+        assert_eq!(scene.proxy.cuts_left(), 0);
+        assert_eq!(scene.cluster.number(&committed), 1);
+        eventually("the revocation is in effect", Duration::from_secs(10), || {
+            let answer = scene.server.send(&Request::get("/admin/self").bearer(token));
+            (answer.status == 401).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use mintage::config::Config;
 use mintage::oauth::bounds::{
-    MAX_ADMIN_DOCUMENT, MAX_AUDIENCE, MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_FORM, MAX_ISSUED_TOKEN, MAX_NAME,
-    MAX_RESOURCES, MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET, MAX_TOKEN,
+    MAX_ADMIN_DOCUMENT, MAX_AUDIENCE, MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_CUSTOM_CLAIMS, MAX_CUSTOM_CLAIMS_DEPTH,
+    MAX_FORM, MAX_ISSUED_TOKEN, MAX_NAME, MAX_RESOURCES, MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET, MAX_TOKEN,
 };
 
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -59,6 +59,17 @@ fn the_documents_name_the_bounds_of_the_code() {
         &[format!("at most {MAX_SCOPE_TOKENS}"), scope.clone()],
     );
     assert_row(ADMIN, "| `audiences` |", &audiences);
+    let claims = [
+        format!("at most {} bytes", written(MAX_CUSTOM_CLAIMS)),
+        format!("{MAX_CUSTOM_CLAIMS_DEPTH} levels"),
+    ];
+    assert_row(ADMIN, "| `claims` |", &claims);
+    assert_row(PROTOCOL, "id=\"p108\"", &claims);
+    assert_row(
+        ADMIN,
+        "| `default_audience` |",
+        &[format!("1 to {MAX_AUDIENCE} printable")],
+    );
     assert_row(ADMIN, "| 408, 413 |", &[admin_body]);
     assert_row(IMPORT, "| `scope` |", &[scope]);
     assert_row(IMPORT, "| `secret` |", &[format!("{} bytes", written(MAX_SECRET))]);

@@ -369,6 +369,7 @@ pub fn new_client(secret: &str) -> Client {
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,
+        token: Default::default(),
         secrets: vec![stored(secret)],
         created_at: now,
         updated_at: now,

@@ -42,7 +42,7 @@ impl RawConnection {
         Self::try_open(Some(from), None, to).expect("the server accepts connections")
     }
 
-    /// With buffers so small that the server notices early that nobody reads, and that what it does
+    /// With buffers so small that the server notices early that no one reads, and that what it does
     /// not read is not taken.
     #[track_caller]
     pub fn open_narrow(to: SocketAddr) -> Self {

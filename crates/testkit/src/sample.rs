@@ -39,6 +39,7 @@ pub fn client(text: &str) -> Client {
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,
+        token: Default::default(),
         secrets: Vec::new(),
         created_at: NOW,
         updated_at: NOW,
@@ -60,6 +61,7 @@ pub fn claims(client: &str, n: u32) -> AccessTokenClaims {
         jti: TokenId::new(NOW, random),
         one_time: false,
         secret_id: None,
+        form: Default::default(),
     }
 }
 

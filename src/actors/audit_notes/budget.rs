@@ -9,7 +9,7 @@
 //! counts and one for each of 3 actions from strangers. Together 168 lines, 43 from strangers.
 //!
 //! Not a [`Budgets`](crate::throttle::Budgets): a kind here also has a source and a subject, who is
-//! anonymous has a limit of its own, and a count becomes an event in the name of the last actor.
+//! anonymous has a limit of its own, and a count becomes an event in the name of its actor.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -61,8 +61,7 @@ struct Key {
     action: Action,
     reason: Cow<'static, str>,
     actor: String,
-    /// For what an actor that has proved who it is was allowed to do. A stranger can fail from many
-    /// addresses.
+    /// The address of an actor that has proved who it is. A stranger can fail from many addresses.
     source: Option<String>,
     /// The operator in whose name someone failed: one must not hide another.
     subject: Option<String>,
@@ -144,7 +143,7 @@ impl Share {
 
     fn admit(&mut self, note: AuditNote, reason: Cow<'static, str>) -> Option<AuditNote> {
         let action = note.event.action;
-        let has_source = action.is_of_proven_actor() && note.by.kind != ActorKind::Anonymous;
+        let has_source = note.by.kind != ActorKind::Anonymous;
         let key = Key {
             action,
             reason,
@@ -198,7 +197,12 @@ impl Key {
 impl Count {
     /// The event that stands for the suppressed ones.
     fn note(self, key: Key) -> Option<AuditNote> {
-        let (by, at) = self.last?;
+        let (last, at) = self.last?;
+        let by = match last.kind {
+            // Of several actors, of which none must answer for the others.
+            kind if kind != ActorKind::Anonymous && key.actor.is_empty() => Principal::server("audit budget"),
+            _ => last,
+        };
         let detail = json!({ "reason": key.reason, "count": self.suppressed, "last_at": at.to_string() });
         let event = AuditEvent {
             action: key.action,
@@ -248,7 +252,43 @@ mod tests {
         let other = note(Action::OperatorSignIn, "admin", "192.0.2.1", 300);
         assert!(budget.admit(other, "".into()).is_some());
         let counts = budget.ended(UnixMillis(WINDOW));
-        assert!(counts.iter().all(|count| count.by.actor == "scraper"));
+        // The sum of the kinds that had no room may be of several operators.
+        let actors: Vec<&str> = counts.iter().map(|count| count.by.actor.as_str()).collect();
+        assert!(
+            actors.iter().all(|actor| ["scraper", "mintage"].contains(actor)),
+            "{actors:?}"
+        );
+    }
+
+    #[test]
+    fn denied_calls_from_one_address_do_not_hide_those_from_another() {
+        let mut budget = Budget::default();
+        budget.end(UnixMillis(0));
+        let mut admitted = |source| {
+            budget
+                .admit(note(Action::AdminDenied, "ops", source, 0), "insufficient_scope".into())
+                .is_some()
+        };
+        assert_eq!([(); 6].map(|()| admitted("a")), [true, true, true, true, true, false]);
+        assert!(admitted("b"));
+    }
+
+    /// No operator answers for what others did.
+    #[test]
+    fn a_count_of_several_operators_is_in_the_name_of_the_server() {
+        let mut budget = Budget::default();
+        budget.end(UnixMillis(0));
+        for n in 0..62 {
+            budget.admit(note(Action::CacheClear, &format!("ops{n}"), "a", n), "".into());
+        }
+        let counts = budget.end(UnixMillis(WINDOW));
+        let by = &counts[0].by;
+        assert_eq!(counts.len(), 1);
+        assert_eq!(
+            (by.actor.as_str(), by.kind, by.source.as_str()),
+            ("mintage", ActorKind::Server, "audit budget")
+        );
+        assert_eq!(counts[0].event.detail["count"], 2);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 mod budget;
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -16,6 +16,7 @@ use actix::prelude::*;
 use crate::api::audit::{AuditEvent, AuditNote, Principal};
 use crate::clock::Clock;
 use crate::db::{Db, DbError, audit};
+use crate::mutex;
 use crate::time::UnixMillis;
 use budget::Budget;
 
@@ -37,6 +38,8 @@ pub struct AuditNotes(Arc<Mutex<State>>);
 struct State {
     budget: Budget,
     waiting: Vec<AuditNote>,
+    /// The number of events of the writes in progress.
+    in_progress: usize,
     /// Events that found no place and were not reported yet.
     lost: u64,
     /// The outage, if the last write failed.
@@ -111,6 +114,7 @@ impl AuditNotes {
             for count in state.budget.ended(now) {
                 state.push(count);
             }
+            state.in_progress += state.waiting.len();
             Arc::new(std::mem::take(&mut state.waiting))
         };
         if notes.is_empty() {
@@ -121,6 +125,7 @@ impl AuditNotes {
         // better than never.
         let written = db.run(move |conn| audit::append_notes(conn, &rows)).await;
         let mut state = self.lock();
+        state.in_progress = state.in_progress.saturating_sub(notes.len());
         match &written {
             Ok(()) => {
                 state.outage = None;
@@ -151,10 +156,12 @@ impl AuditNotes {
         }
     }
 
-    /// Logs how many events are lost because the stop does not wait for the database.
+    /// Logs how many events are lost because the stop does not wait for the database. A write in
+    /// progress will not be waited for either.
     pub fn give_up(&self) {
         let mut state = self.lock();
-        state.lost += std::mem::take(&mut state.waiting).len() as u64;
+        let unwritten = std::mem::take(&mut state.waiting).len() + std::mem::take(&mut state.in_progress);
+        state.lost += unwritten as u64;
         state.report_lost();
     }
 
@@ -163,8 +170,8 @@ impl AuditNotes {
         AuditNoteWriter { notes: self, db, clock }.start()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        mutex::lock(&self.0)
     }
 }
 

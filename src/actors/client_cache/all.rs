@@ -1,11 +1,12 @@
 //! The client caches of all workers of this process.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
 
 use super::actor::{CacheCounts, Clear, ClientCache, ClientCacheHandle, Invalidate, Lifetimes, Stats, Tune, Warm};
 use crate::cluster::freshness::Freshness;
+use crate::mutex::lock;
 use crate::oauth::client::{Client, ClientId};
 use crate::time::UnixMillis;
 
@@ -19,12 +20,12 @@ pub struct ClientCaches {
 impl ClientCaches {
     /// Adds the cache of a starting worker.
     pub fn add(&self, cache: ClientCacheHandle) {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner).push(cache);
+        lock(&self.caches).push(cache);
     }
 
     /// The number of caches.
     pub fn count(&self) -> usize {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner).len()
+        lock(&self.caches).len()
     }
 
     /// How far the change log has been read, which decides whether a client from a peer is usable.
@@ -87,6 +88,6 @@ impl ClientCaches {
     }
 
     fn all(&self) -> Vec<ClientCacheHandle> {
-        self.caches.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.caches).clone()
     }
 }

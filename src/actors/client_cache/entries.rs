@@ -108,6 +108,7 @@ mod tests {
             auth_methods: AuthMethod::ALL.to_vec(),
             ttl_seconds: None,
             alg: None,
+            token: Default::default(),
             secrets: Vec::new(),
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),

@@ -141,13 +141,18 @@ mod tests {
         assert!(usage_error(|new| new.name = String::new()).starts_with("--name"));
         assert!(usage_error(|new| new.scope = "a  b".into()).starts_with("--scope"));
         assert!(usage_error(|new| new.default_scope = Some("c".into())).starts_with("--default-scope"));
-        assert!(usage_error(|new| new.rest.audiences = vec!["orders".into()]).starts_with("--audience"));
+        assert!(usage_error(|new| new.rest.audiences = vec!["the orders".into()]).starts_with("--audience"));
         assert!(
-            usage_error(|new| new.rest.introspection_audiences = vec!["https://a#b".into()])
+            usage_error(|new| new.rest.introspection_audiences = vec![String::new()])
                 .starts_with("--introspection-audience")
         );
         assert!(usage_error(|new| new.rest.auth_methods = vec!["none".into()]).starts_with("--auth-method"));
         assert!(usage_error(|new| new.rest.alg = Some("none".into())).starts_with("--alg"));
+        assert!(usage_error(|new| new.rest.default_audience = Some("a b".into())).starts_with("--default-audience"));
+        assert!(usage_error(|new| new.rest.claims = Some("{".into())).starts_with("--claims is not JSON"));
+        assert!(usage_error(|new| new.rest.claims = Some(r#"{"aud":1}"#.into())).starts_with("--claims must be"));
+        assert!(usage_error(|new| new.rest.scope_claim = Some("x".into())).starts_with("--scope-claim"));
+        assert!(usage_error(|new| new.rest.typ = Some("jwt".into())).starts_with("--typ must be at+jwt or JWT"));
         for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {
             assert!(
                 usage_error(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),

@@ -3,15 +3,16 @@
 use super::Failure;
 use crate::api::client_fields::{ClientFields, MalformedClient};
 use crate::config::Duration;
+use crate::oauth::custom_claims::GivenClaims;
 
 /// The flags that create and update have in common.
 #[derive(clap::Args, Default)]
 pub struct Rest {
-    /// Audience that the client may request with `resource`; repeatable
-    #[arg(long = "audience", value_name = "URI")]
+    /// Audience that the client may request with `resource` or `audience`; repeatable
+    #[arg(long = "audience", value_name = "AUDIENCE")]
     pub audiences: Vec<String>,
     /// Audience whose tokens the client may introspect; repeatable
-    #[arg(long = "introspection-audience", value_name = "URI")]
+    #[arg(long = "introspection-audience", value_name = "AUDIENCE")]
     pub introspection_audiences: Vec<String>,
     /// Authentication method: client_secret_basic or client_secret_post; repeatable [default: both]
     #[arg(long = "auth-method", value_name = "METHOD")]
@@ -22,6 +23,18 @@ pub struct Rest {
     /// Token algorithm: ES256, EdDSA, RS256, PS256 or HS256; `default`: token.alg
     #[arg(long)]
     pub alg: Option<String>,
+    /// Audience of a token whose request names none [default: token.audience]
+    #[arg(long, value_name = "AUDIENCE")]
+    pub default_audience: Option<String>,
+    /// Custom claims of the tokens, a JSON object, as in {"tenant":"t1","roles":["writer"]}
+    #[arg(long, value_name = "JSON")]
+    pub claims: Option<String>,
+    /// `scp`: tokens have the scope as an array as well; `scope`; `default`: token.scope_claim
+    #[arg(long, value_name = "CLAIM")]
+    pub scope_claim: Option<String>,
+    /// Type in the header of the tokens, at+jwt or JWT; `default`: token.typ
+    #[arg(long)]
+    pub typ: Option<String>,
 }
 
 impl Rest {
@@ -39,12 +52,24 @@ impl Rest {
                 Some(Some(if whole { ttl.as_seconds() } else { 0 }))
             }
         };
+        let claims = match self.claims.as_deref() {
+            None => None,
+            Some(text) => {
+                let not_json = |error| Failure::Usage(format!("--claims is not JSON: {error}"));
+                Some(Some(serde_json::from_str::<GivenClaims>(text).map_err(not_json)?))
+            }
+        };
+        let unless_default = |text: &Option<String>| text.clone().map(|text| (text != "default").then_some(text));
         Ok(ClientFields {
             audiences: named(&self.audiences),
             introspection_audiences: named(&self.introspection_audiences),
             auth_methods: named(&self.auth_methods),
             ttl_seconds,
-            alg: self.alg.clone().map(|alg| (alg != "default").then_some(alg)),
+            alg: unless_default(&self.alg),
+            default_audience: self.default_audience.clone().map(Some),
+            claims,
+            scope_claim: unless_default(&self.scope_claim),
+            typ: unless_default(&self.typ),
             ..ClientFields::default()
         })
     }
@@ -58,6 +83,8 @@ pub fn usage(malformed: MalformedClient) -> Failure {
         "introspection_audiences" => "introspection-audience",
         "auth_methods" => "auth-method",
         "ttl_seconds" => "ttl",
+        "default_audience" => "default-audience",
+        "scope_claim" => "scope-claim",
         same => same,
     };
     Failure::Usage(format!("--{argument} must be {}", malformed.must_be))

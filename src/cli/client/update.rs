@@ -8,6 +8,7 @@ use crate::api::client_fields::ClientFields;
 use crate::db::clients::Changed;
 use crate::db::transactions;
 use crate::oauth::client::Client;
+use crate::oauth::duty::RESERVED_PREFIX;
 
 /// The arguments of `client update`.
 #[derive(clap::Args)]
@@ -31,6 +32,12 @@ pub struct Update {
     /// Remove all introspection audiences
     #[arg(long, conflicts_with = "introspection_audiences")]
     no_introspection_audiences: bool,
+    /// Use the default audience of the server
+    #[arg(long, conflicts_with = "default_audience")]
+    no_default_audience: bool,
+    /// Remove all custom claims
+    #[arg(long, conflicts_with = "claims")]
+    no_claims: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -49,6 +56,12 @@ impl Update {
         }
         if self.no_introspection_audiences {
             fields.introspection_audiences = Some(Vec::new());
+        }
+        if self.no_default_audience {
+            fields.default_audience = Some(None);
+        }
+        if self.no_claims {
+            fields.claims = Some(None);
         }
         Ok(fields)
     }
@@ -71,7 +84,8 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
         return Ok(());
     }
     print(&format!("client {} updated", after.id));
-    if !after.scope.covers(&before.scope) {
+    // At the admin API, an old token has no more rights than its client now.
+    if !after.scope.covers(&before.scope.without_prefix(RESERVED_PREFIX)) {
         print(&format!(
             "Tokens issued before keep the old scope until they expire: `mintage client revoke-tokens {}` ends them.",
             after.id

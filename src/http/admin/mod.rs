@@ -40,6 +40,7 @@ use crate::api::audit::Principal;
 use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
+use crate::oauth::response;
 use error::bad_request;
 
 pub use audit::list_audit;
@@ -81,8 +82,7 @@ fn document(document: &impl Serialize) -> HttpResponse {
 }
 
 fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse {
-    let text = serde_json::to_string(document).expect("a document consists of strings, numbers and booleans");
-    no_store(json(&mut HttpResponse::build(status))).body(text)
+    no_store(json(&mut HttpResponse::build(status))).body(response::line(document))
 }
 
 /// Reads a JSON body. Call this after the bearer token is authorized, or unauthenticated callers

@@ -17,7 +17,7 @@ use super::{audit, cache, clients, denials, document, janitor, keys, operator, p
 use crate::http::auth::operator::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::state::Worker;
-use crate::http::{forward_auth, health, introspection, metadata, metrics, revocation, token};
+use crate::http::{authorization, forward_auth, health, introspection, metadata, metrics, revocation, token};
 
 /// `GET /admin/openapi.json`
 #[utoipa::path(
@@ -48,6 +48,9 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         revocation::revoke,
         metadata::jwks,
         metadata::metadata,
+        metadata::openid_configuration,
+        authorization::authorize,
+        authorization::authorize_by_form,
         health::livez,
         health::readyz,
         metrics::metrics,

@@ -45,8 +45,10 @@ pub struct TokenRequestBody {
     grant_type: GrantType,
     /// Scope tokens separated by spaces.
     scope: Option<String>,
-    /// The audience (RFC 8707).
+    /// The audience, as a URI (RFC 8707). May be repeated; in JSON also an array.
     resource: Option<String>,
+    /// As `resource`, but need not be a URI.
+    audience: Option<String>,
     /// Whether `/validate` accepts the token once only.
     one_time: Option<bool>,
     client_id: Option<String>,

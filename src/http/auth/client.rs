@@ -103,7 +103,7 @@ async fn authenticate_by_password_hash(
     client: Arc<Client>,
     now: UnixMillis,
 ) -> Result<Authenticated, ApiError> {
-    let mut unfinished = Unfinished(Some((worker, caller, &client.id, now)));
+    let mut unfinished = Unfinished(Some((worker, caller, &client, now)));
     let found = worker
         .shared
         .password_verifier
@@ -113,27 +113,31 @@ async fn authenticate_by_password_hash(
     let found = found?.map(|secret| secret.id.clone());
     // The check took time, so the current state of the client decides.
     let now = worker.now();
-    let Some(client) = worker.cache.lookup(client.id.clone(), now).await? else {
+    let Some(current) = worker.cache.lookup(client.id.clone(), now).await? else {
         return Err(deny(worker, caller, Denial::UnknownClient, Some(&client.id), now));
     };
     let secret = found.and_then(|id| {
-        client
+        current
             .secrets
             .iter()
             .find(|secret| secret.id == id && secret.is_valid(now))
     });
-    let secret_id = authorize(worker, caller, secret, &presented, &client, now)?;
-    Ok(Authenticated { client, secret_id })
+    let secret_id = authorize(worker, caller, secret, &presented, &current, now)?;
+    Ok(Authenticated {
+        client: current,
+        secret_id,
+    })
 }
 
-/// Counts a failure if the caller hangs up before the check is done. Otherwise a caller could guess
+/// Counts and audits a failure if the caller hangs up before the check is done. Otherwise a caller could guess
 /// secrets without limit by hanging up each time.
-struct Unfinished<'a>(Option<(&'a Worker, &'a Caller<'a>, &'a ClientId, UnixMillis)>);
+struct Unfinished<'a>(Option<(&'a Worker, &'a Caller<'a>, &'a Client, UnixMillis)>);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some((worker, caller, id, now)) = self.0.take() {
-            guard::hung_up(worker, caller, id, now);
+        if let Some((worker, caller, client, now)) = self.0.take() {
+            audit_log::sign_in_failed(worker, caller, client, Denial::WrongSecret, now);
+            guard::hung_up(worker, caller, &client.id, now);
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The log of denials: a line for each, within a budget for each reason and caller, and the number
 //! of those without a line.
 //!
-//! The caller is the client if one with the presented id exists, otherwise the address. So noise
-//! about one caller cannot hide another, and callers without a client cannot displace clients.
+//! The caller is the client if its existence is known (`Denial::names_a_client`, or a token of this
+//! server), otherwise the address. So noise about one caller cannot hide another, and callers
+//! without a client cannot displace clients.
 //!
 //! A line never carries the credentials: a secret that is typed into the wrong field would stay in
 //! the log. It carries a client id only if a client with this id exists.

@@ -29,6 +29,7 @@ pub fn admit(worker: &Worker, caller: &Caller, client: Option<&ClientId>, now: U
 /// Counts and logs a denial. `client` is the id of the client if the log may show it.
 pub fn note(worker: &Worker, caller: &Caller, denial: Denial, client: Option<&ClientId>, now: UnixMillis) {
     worker.metrics.denied(denial);
+    caller.hint_ignored_header();
     worker.shared.denials.note(caller, denial, client, now);
 }
 

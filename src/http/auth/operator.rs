@@ -47,8 +47,7 @@ impl Right {
             Right::ReadOf(duty) => has_any(&[Duty::Read, duty]),
             Right::ReadClients => has_any(&[Duty::Read, Duty::Clients, Duty::Tokens]),
             Right::WriteOf(duty) => held.has(duty),
-            // To introspect is a duty elsewhere.
-            Right::Any => held != Duties::NONE && held != Duties::held(&Duty::Introspect.scope()),
+            Right::Any => held.is_operator(),
         }
     }
 

@@ -25,9 +25,11 @@ struct File {
 
 const PAGE: File = file("console.html", "text/html; charset=utf-8", include_str!("console.html"));
 
+const ICON: File = file("icon.svg", "image/svg+xml", include_str!("icon.svg"));
+
 const FILES: [File; 15] = [
     file("console.css", "text/css; charset=utf-8", include_str!("console.css")),
-    file("icon.svg", "image/svg+xml", include_str!("icon.svg")),
+    ICON,
     script("console.js", include_str!("console.js")),
     script("session.js", include_str!("session.js")),
     script("elements.js", include_str!("elements.js")),
@@ -60,6 +62,11 @@ const HEADERS: [(&str, &str); 6] = [
 /// `GET /console`
 pub async fn page(request: HttpRequest) -> HttpResponse {
     answer(&request, &PAGE)
+}
+
+/// `GET /favicon.ico`
+pub async fn icon(request: HttpRequest) -> HttpResponse {
+    answer(&request, &ICON)
 }
 
 /// `GET /console/{file}`

@@ -4,6 +4,14 @@
 //! A body can contain an empty line too. That does no harm: the stream then delivers the bytes in two
 //! pieces instead of one.
 
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
+/// Both are searched for as a whole: looking at each line feed would cost three times as much.
+static LF_CR_LF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\r\n"));
+static LF_LF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\n\n"));
+
 /// What the last bytes were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Last {
@@ -32,11 +40,11 @@ impl HeadScan {
             _ => None,
         };
         let found = carried.or_else(|| {
-            memchr::memchr_iter(b'\n', bytes).find_map(|at| match bytes[at + 1..] {
-                [b'\n', ..] => Some(at + 2),
-                [b'\r', b'\n', ..] => Some(at + 3),
-                _ => None,
-            })
+            let with_return = LF_CR_LF.find(bytes);
+            // What begins behind it is not the first.
+            let before = with_return.map_or(bytes, |at| &bytes[..at + 1]);
+            let without = LF_LF.find(before).map(|at| at + 2);
+            without.or(with_return.map(|at| at + 3))
         });
         self.0 = match bytes {
             _ if found.is_some() => Last::Other,

@@ -232,7 +232,7 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// The server may still be answering what it has read. Nobody sees whether it makes progress,
+    /// The server may still be answering what it has read. No one sees whether it makes progress,
     /// because the answers wait in its own send buffer.
     fn server_works(&mut self) {
         if matches!(self.cell.then, Then::FloodUnread(_)) {

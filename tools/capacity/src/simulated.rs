@@ -60,6 +60,7 @@ fn client(number: usize) -> Client {
         auth_methods: AuthMethod::ALL.to_vec(),
         ttl_seconds: None,
         alg: None,
+        token: Default::default(),
         secrets: vec![],
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),

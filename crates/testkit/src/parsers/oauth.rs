@@ -8,19 +8,20 @@ use mintage::oauth::basic as credentials;
 use mintage::oauth::bounds::MAX_RESOURCES;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::form as encoding;
-use mintage::oauth::request::{CLIENT_CREDENTIALS, GrantType, TokenManagementRequest, TokenRequest};
+use mintage::oauth::request::{CLIENT_CREDENTIALS, GrantType, Target, TokenManagementRequest, TokenRequest};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use super::escapes::unescaped;
 
 /// The parameters of a token request.
-const PARAMETERS: [&str; 6] = [
+const PARAMETERS: [&str; 7] = [
     "grant_type",
     "scope",
     "client_id",
     "client_secret",
     "resource",
+    "audience",
     "one_time",
 ];
 
@@ -31,7 +32,7 @@ struct Expected {
     scope: Option<String>,
     client_id: Option<String>,
     client_secret: Option<String>,
-    resources: Vec<String>,
+    targets: Vec<Target>,
     one_time: bool,
 }
 
@@ -42,7 +43,7 @@ impl From<&TokenRequest> for Expected {
             scope: request.scope.clone(),
             client_id: request.client_id.clone(),
             client_secret: request.client_secret.as_ref().map(|secret| secret.reveal().to_owned()),
-            resources: request.resources.clone(),
+            targets: request.targets.clone(),
             one_time: request.one_time,
         }
     }
@@ -59,10 +60,14 @@ impl Expected {
             "scope" => self.scope = Some(value),
             "client_id" => self.client_id = Some(value),
             "client_secret" => self.client_secret = Some(value),
-            "resource" => self.resources.push(value),
+            "resource" => self.targets.push(Target::Resource(value)),
+            "audience" => {
+                let words = value.split(' ').filter(|word| !word.is_empty());
+                self.targets.extend(words.map(|word| Target::Audience(word.to_owned())));
+            }
             _ => {}
         }
-        (self.resources.len() <= MAX_RESOURCES).then_some(())
+        (self.targets.len() <= MAX_RESOURCES).then_some(())
     }
 
     /// What a form says; `None` when it must be rejected.
@@ -91,7 +96,7 @@ impl Expected {
             }
             match name.as_str() {
                 "one_time" => expected.one_time = value.as_bool()?,
-                "resource" => {
+                "resource" | "audience" => {
                     let one = std::slice::from_ref(value);
                     for resource in value.as_array().map_or(one, Vec::as_slice) {
                         expected.set(name, resource.as_str()?.to_owned())?;

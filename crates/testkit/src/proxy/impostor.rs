@@ -1,14 +1,22 @@
-//! [`ImpostorPostgres`]: whoever answers on the port of a database without being one, and records
-//! what it is told.
+//! [`ImpostorPostgres`]: a server that listens on the port of a database, is none, and records what
+//! it is told.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use mintage::mutex::lock;
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// What the impostor answers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Demand {
-    /// TLS, and then nothing.
+    /// TLS, with a certificate if the impostor has one, and then nothing.
     Tls,
     /// No TLS, and the password in clear.
     Password,
@@ -41,16 +49,44 @@ const GSS_REQUEST: [u8; 4] = 80_877_104_u32.to_be_bytes();
 
 impl ImpostorPostgres {
     pub fn start(demand: Demand) -> Self {
+        Self::start_with(demand, None)
+    }
+
+    /// An impostor with TLS and a certificate for `name`, which it writes to `certificate.pem` in
+    /// `folder`: that file is also its authority.
+    pub fn with_certificate(name: &str, folder: &Path) -> Self {
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("certificate.key"));
+        let subject = [format!("/CN={name}"), format!("subjectAltName=DNS:{name}")];
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-nodes", "-days", "1", "-newkey", "ec"])
+            .args(["-pkeyopt", "ec_paramgen_curve:prime256v1"])
+            .args(["-subj", &subject[0], "-addext", &subject[1]])
+            .args([Path::new("-out"), &certificate, Path::new("-keyout"), &key])
+            .output()
+            .expect("openssl is installed");
+        assert!(made.status.success(), "{made:?}");
+        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from_pem_file(&certificate).unwrap()],
+                PrivateKeyDer::from_pem_file(&key).unwrap(),
+            );
+        Self::start_with(Demand::Tls, Some(Arc::new(config.unwrap())))
+    }
+
+    fn start_with(demand: Demand, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::default();
         let shared: Arc<Mutex<Received>> = Arc::clone(&received);
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let received = shared.clone();
+                let (received, tls) = (shared.clone(), tls.clone());
                 lock(&received).connections += 1;
                 // A client that closes its connection ends the thread.
-                std::thread::spawn(move || serve(stream, demand, &received));
+                std::thread::spawn(move || serve(stream, demand, tls, &received));
             }
         });
         Self { address, received }
@@ -65,11 +101,12 @@ impl ImpostorPostgres {
     }
 }
 
-fn lock(received: &Mutex<Received>) -> std::sync::MutexGuard<'_, Received> {
-    received.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn serve(mut stream: TcpStream, demand: Demand, received: &Mutex<Received>) -> std::io::Result<()> {
+fn serve(
+    mut stream: TcpStream,
+    demand: Demand,
+    tls: Option<Arc<ServerConfig>>,
+    received: &Mutex<Received>,
+) -> std::io::Result<()> {
     loop {
         let mut length = [0; 4];
         stream.read_exact(&mut length)?;
@@ -79,7 +116,11 @@ fn serve(mut stream: TcpStream, demand: Demand, received: &Mutex<Received>) -> s
         match rest[..4].try_into() {
             Ok(SSL_REQUEST) if demand == Demand::Tls => {
                 stream.write_all(b"S")?;
-                return record(stream, received);
+                let Some(tls) = tls else {
+                    return record(stream, received);
+                };
+                let connection = ServerConnection::new(tls).map_err(std::io::Error::other)?;
+                return record(StreamOwned::new(connection, stream), received);
             }
             Ok(SSL_REQUEST | GSS_REQUEST) => stream.write_all(b"N")?,
             _ => break,
@@ -94,7 +135,7 @@ fn serve(mut stream: TcpStream, demand: Demand, received: &Mutex<Received>) -> s
     record(stream, received)
 }
 
-fn record(mut stream: TcpStream, received: &Mutex<Received>) -> std::io::Result<()> {
+fn record(mut stream: impl Read, received: &Mutex<Received>) -> std::io::Result<()> {
     let mut buffer = [0; 4096];
     loop {
         let length = stream.read(&mut buffer)?;

@@ -10,7 +10,7 @@ use crate::api::client_fields::ClientFields;
 use crate::time::UnixMillis;
 
 /// The columns. Only `client_id` and `scope` are required.
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 16] = [
     "client_id",
     "scope",
     "name",
@@ -21,6 +21,10 @@ const COLUMNS: [&str; 12] = [
     "ttl_seconds",
     "alg",
     "enabled",
+    "default_audience",
+    "claims",
+    "scope_claim",
+    "typ",
     "secret",
     "secret_hash",
 ];
@@ -159,6 +163,8 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
         Some(_) => return Err("enabled must be true or false".into()),
     };
     let ttl_seconds = row.get("ttl_seconds").map(str::parse).transpose();
+    let claims = row.get("claims").map(serde_json::from_str).transpose();
+    let text = |column: &str| row.get(column).map(|text| Some(text.to_owned()));
     let fields = ClientFields {
         client_id: None,
         name: row.get("name").map(str::to_owned),
@@ -169,11 +175,16 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
         introspection_audiences: row.words("introspection_audiences"),
         auth_methods: row.words("auth_methods"),
         ttl_seconds: ttl_seconds.map_err(|_| "ttl_seconds must be a whole number")?.map(Some),
-        alg: row.get("alg").map(|alg| Some(alg.to_owned())),
+        alg: text("alg"),
+        default_audience: text("default_audience"),
+        claims: claims.map_err(|_| "claims must be a JSON object")?.map(Some),
+        scope_claim: text("scope_claim"),
+        typ: text("typ"),
     };
     Ok(Machine {
         fields,
         secrets: vec![secret(row)?],
+        warnings: Vec::new(),
     })
 }
 
@@ -197,6 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::oauth::custom_claims::{CustomClaims, GivenClaims};
     use crate::oauth::password_hash::PasswordHash;
 
     fn read(text: &str) -> Vec<Entry> {
@@ -215,7 +227,7 @@ mod tests {
         let hash = PasswordHash::of(&crate::oauth::client_secret::ClientSecret::new("hunter2".into()));
         let header = format!("{},{SECRET_EXPIRES_AT}", COLUMNS.join(","));
         let line = format!(
-            "orders,a b,\"Orders, and more\",a,https://a.example urn:b:c,urn:d:e,client_secret_post,60,ES256,false,,\"{}\",2030-01-01T00:00:00Z",
+            "orders,a b,\"Orders, and more\",a,https://a.example urn:b:c,urn:d:e,client_secret_post,60,ES256,false,kafka,\"{{\"\"a\"\":1}}\",scp,JWT,,\"{}\",2030-01-01T00:00:00Z",
             hash.text()
         );
         let entry = read(&format!("{header}\r\n{line}\r\n")).remove(0);
@@ -237,6 +249,15 @@ mod tests {
         assert_eq!(
             (fields.alg, fields.default_scope),
             (Some(Some("ES256".into())), Some(Some("a".into())))
+        );
+        let claims = CustomClaims::parse(r#"{"a":1}"#);
+        assert_eq!(
+            (fields.default_audience, fields.claims),
+            (Some(Some("kafka".into())), Some(Some(GivenClaims(claims))))
+        );
+        assert_eq!(
+            (fields.scope_claim, fields.typ),
+            (Some(Some("scp".into())), Some(Some("JWT".into())))
         );
         assert_eq!(machine.secrets[0].expires_at, Some(UnixMillis(1_893_456_000_000)));
     }

@@ -49,6 +49,8 @@ pub struct Machine {
     pub fields: ClientFields,
     /// The secrets that are valid.
     pub secrets: Vec<ForeignSecret>,
+    /// What an operator should know about it, such as what cannot be carried.
+    pub warnings: Vec<String>,
 }
 
 /// A secret as another server stored it.
@@ -118,6 +120,7 @@ pub struct Candidate {
     /// The client. Its secrets are added by [`Candidate::hash_secrets`].
     pub client: Client,
     secrets: Vec<ForeignSecret>,
+    warnings: Vec<String>,
 }
 
 /// An entry that is not accepted, and the reason.
@@ -192,7 +195,12 @@ fn candidate(
     if secrets.is_empty() {
         return Err("its secret has expired".into());
     }
-    Ok(Candidate { place, client, secrets })
+    Ok(Candidate {
+        place,
+        client,
+        secrets,
+        warnings: machine.warnings,
+    })
 }
 
 impl ImportReport {
@@ -225,18 +233,19 @@ impl ImportReport {
 
 impl Candidate {
     /// What an operator should know about the client.
-    pub fn warnings(&self) -> Vec<&'static str> {
+    pub fn warnings(&self) -> Vec<String> {
         let chosen = |secret: &ForeignSecret| match &secret.value {
             Value::Plain(secret) => !imported_secret::looks_generated(secret),
             Value::Hashed(_) => false,
         };
-        let mut warnings = Vec::new();
+        let mut warnings = self.warnings.clone();
         if self.client.scope.is_empty() {
-            warnings.push("it has no scope, so it gets no token: give it one with `mintage client update`");
+            warnings.push("it has no scope, so it gets no token: give it one with `mintage client update`".to_owned());
         }
         if self.secrets.iter().any(chosen) {
             warnings.push(
-                "its secret is not of a generator's known form, so it keeps a password hash: give it a new one with `mintage client secret add`",
+                "its secret is not of a generator's known form, so it keeps a password hash: give it a new one with `mintage client secret add`"
+                    .to_owned(),
             );
         }
         warnings
@@ -278,6 +287,7 @@ mod tests {
                     .ok()
                     .unwrap(),
             ],
+            warnings: Vec::new(),
         };
         change(&mut machine);
         Entry {
@@ -317,7 +327,9 @@ mod tests {
                 "rights on this server",
             ),
             (
-                entry("a", |machine| machine.fields.audiences = Some(vec!["orders".into()])),
+                entry("a", |machine| {
+                    machine.fields.audiences = Some(vec!["the orders".into()])
+                }),
                 "audiences must be",
             ),
             (

@@ -80,6 +80,7 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
     Ok(Machine {
         fields,
         secrets: vec![secret(client)?],
+        warnings: Vec::new(),
     })
 }
 

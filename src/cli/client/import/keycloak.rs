@@ -1,11 +1,12 @@
 //! Keycloak's realm export: its clients with service accounts, whose secrets are in plain text.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use serde_json::Value;
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
 use super::json::{Members, flag, number, object, text, texts};
+use super::keycloak_mappers::{Mapped, mapped};
 use crate::api::client_fields::ClientFields;
 use crate::time::UnixMillis;
 
@@ -13,38 +14,63 @@ use crate::time::UnixMillis;
 pub fn entries(documents: &[Value]) -> Vec<Entry> {
     let mut entries = Vec::new();
     for document in documents {
-        collect(document, &HashSet::new(), &mut entries);
+        collect(document, &Scopes::new(), &mut entries);
     }
     entries
 }
 
-fn collect(value: &Value, hidden: &HashSet<&str>, entries: &mut Vec<Entry>) {
+/// The client scopes of a realm by name.
+type Scopes<'a> = HashMap<&'a str, &'a Value>;
+
+fn collect(value: &Value, scopes: &Scopes, entries: &mut Vec<Entry>) {
     match value {
-        Value::Array(items) => items.iter().for_each(|item| collect(item, hidden, entries)),
+        Value::Array(items) => items.iter().for_each(|item| collect(item, scopes, entries)),
         Value::Object(realm) if realm.contains_key("realm") || realm.contains_key("clients") => {
-            let hidden = hidden_scopes(realm);
+            let scopes = scopes_of(realm);
             let clients = realm.get("clients").and_then(Value::as_array);
             clients
                 .into_iter()
                 .flatten()
-                .for_each(|client| collect(client, &hidden, entries));
+                .for_each(|client| collect(client, &scopes, entries));
         }
-        client => entries.push(entry(entries.len() + 1, client, hidden)),
+        client => entries.push(entry(entries.len() + 1, client, scopes)),
     }
 }
 
-/// The client scopes of a realm that only add claims and are not part of a token's `scope`.
-fn hidden_scopes(realm: &Members) -> HashSet<&str> {
+fn scopes_of(realm: &Members) -> Scopes<'_> {
     let scopes = realm.get("clientScopes").and_then(Value::as_array);
-    let hidden = |scope: &&Value| scope["attributes"]["include.in.token.scope"] == "false";
-    let names = scopes.into_iter().flatten().filter(hidden);
-    names.filter_map(|scope| scope["name"].as_str()).collect()
+    let scopes = scopes.into_iter().flatten();
+    scopes
+        .filter_map(|scope| Some((scope["name"].as_str()?, scope)))
+        .collect()
 }
 
-fn entry(number: usize, client: &Value, hidden: &HashSet<&str>) -> Entry {
+/// Whether a client scope only adds claims and is not part of a token's `scope`.
+fn is_hidden(scopes: &Scopes, name: &str) -> bool {
+    scopes
+        .get(name)
+        .is_some_and(|scope| scope["attributes"]["include.in.token.scope"] == "false")
+}
+
+/// The audiences and claims that the mappers of a client and of its scopes add.
+fn mapped_of(client: &Members, scopes: &Scopes, default: &[String], optional: &[String]) -> Mapped {
+    let of_scopes = |names: &[String]| -> Vec<&Value> {
+        let named = names.iter().filter_map(|name| scopes.get(name.as_str()));
+        named.flat_map(|scope| mappers(scope.get("protocolMappers"))).collect()
+    };
+    let mut always: Vec<&Value> = mappers(client.get("protocolMappers")).collect();
+    always.extend(of_scopes(default));
+    mapped(&always, &of_scopes(optional))
+}
+
+fn mappers(holder: Option<&Value>) -> impl Iterator<Item = &Value> {
+    holder.and_then(Value::as_array).into_iter().flatten()
+}
+
+fn entry(number: usize, client: &Value, scopes: &Scopes) -> Entry {
     let members = object(client).and_then(|members| Ok((text(members, "clientId")?.unwrap_or_default(), members)));
     let (id, machine) = match members {
-        Ok((id, members)) => (id.to_owned(), machine(members, hidden)),
+        Ok((id, members)) => (id.to_owned(), machine(members, scopes)),
         Err(wrong) => (String::new(), Err(wrong.into())),
     };
     Entry {
@@ -54,7 +80,7 @@ fn entry(number: usize, client: &Value, hidden: &HashSet<&str>) -> Entry {
     }
 }
 
-fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccepted> {
+fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
     if text(client, "protocol")?.is_some_and(|protocol| protocol != "openid-connect") {
         return Err(NotAccepted::Skipped("it is not an OAuth client"));
     }
@@ -72,11 +98,14 @@ fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccep
     let empty = Members::new();
     let attributes = client.get("attributes").and_then(Value::as_object).unwrap_or(&empty);
     let shown = |mut names: Vec<String>| {
-        names.retain(|name| !hidden.contains(name.as_str()));
+        names.retain(|name| !is_hidden(scopes, name));
         names
     };
-    let default = shown(texts(client, "defaultClientScopes")?);
-    let optional = shown(texts(client, "optionalClientScopes")?);
+    let default = texts(client, "defaultClientScopes")?;
+    let optional = texts(client, "optionalClientScopes")?;
+    let mapped = mapped_of(client, scopes, &default, &optional);
+    let (default, optional) = (shown(default), shown(optional));
+    let claims = serde_json::from_value(Value::Object(mapped.claims));
     let fields = ClientFields {
         name: text(client, "name")?.map(str::to_owned),
         enabled: Some(flag(client, "enabled", true)?),
@@ -86,11 +115,15 @@ fn machine(client: &Members, hidden: &HashSet<&str>) -> Result<Machine, NotAccep
         ttl_seconds: number(attributes, "access.token.lifespan")?
             .filter(|ttl| *ttl != -1)
             .map(Some),
+        audiences: Some(mapped.audiences),
+        default_audience: mapped.default_audience.map(Some),
+        claims: Some(Some(claims.map_err(|_| "its claims are malformed")?)),
         ..ClientFields::default()
     };
     Ok(Machine {
         fields,
         secrets: secrets(client, attributes)?,
+        warnings: mapped.warnings,
     })
 }
 
@@ -170,6 +203,42 @@ mod tests {
         assert_eq!(fields.scope.as_deref(), Some("orders:read orders:write phone"));
         assert_eq!(fields.default_scope, Some(Some("orders:read".into())));
         assert_eq!(machine.secrets.len(), 1);
+    }
+
+    #[test]
+    fn mappers_of_the_client_and_of_its_scopes_are_carried_or_named() {
+        let mapper = |kind: &str, config: Value| json!({"name": kind, "protocolMapper": kind, "config": config});
+        let audience = |name: &str| {
+            mapper(
+                "oidc-audience-mapper",
+                json!({"included.custom.audience": name, "access.token.claim": "true"}),
+            )
+        };
+        let claim = json!({
+            "claim.name": "tenant", "claim.value": "t1", "jsonType.label": "String", "access.token.claim": "true",
+        });
+        let mut realm = realm(json!([with(
+            "protocolMappers",
+            json!([
+                audience("orders-api"),
+                mapper("oidc-address-mapper", json!({"access.token.claim": "true"}))
+            ])
+        )]));
+        realm["clientScopes"][0]["protocolMappers"] = json!([mapper("oidc-hardcoded-claim-mapper", claim)]);
+        realm["clientScopes"][1]["protocolMappers"] = json!([audience("phone-api")]);
+        let machine = one(realm).machine.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+        let fields = machine.fields;
+        assert_eq!(
+            fields.audiences,
+            Some(vec!["orders-api".to_owned(), "phone-api".to_owned()])
+        );
+        assert_eq!(fields.default_audience, Some(Some("orders-api".to_owned())));
+        let claims = fields.claims.flatten().unwrap().0.unwrap().unwrap();
+        assert_eq!(claims.object(), r#"{"tenant":"t1"}"#);
+        assert_eq!(
+            machine.warnings,
+            [r#"these mappers are not imported: "oidc-address-mapper" ("oidc-address-mapper")"#]
+        );
     }
 
     #[test]

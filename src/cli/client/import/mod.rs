@@ -9,6 +9,7 @@ mod entry;
 mod hydra;
 mod json;
 mod keycloak;
+mod keycloak_mappers;
 mod report;
 mod source;
 

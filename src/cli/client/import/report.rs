@@ -26,7 +26,7 @@ pub struct Report {
 struct Accepted {
     at: String,
     client_id: String,
-    warnings: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]

@@ -1,0 +1,1 @@
+ALTER TABLE clients DROP COLUMN typ, DROP COLUMN scope_claim, DROP COLUMN claims, DROP COLUMN default_audience;
