@@ -6,7 +6,7 @@ default:
 
 # Builds the release binary.
 build:
-    cargo build --locked --release
+    BUILD_COMMIT="$(git rev-parse --short=12 HEAD 2>/dev/null || true)" cargo build --locked --release
 
 # Starts a development server with demo clients.
 dev *ARGS:

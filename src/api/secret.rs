@@ -34,15 +34,14 @@ impl From<&StoredSecret> for SecretDocument {
 }
 
 impl SecretDocument {
-    /// The secret on one line, for the command line.
-    pub fn line(&self) -> String {
+    /// For a list: the id, and when it was created, expires and was last used.
+    pub fn columns(&self) -> [String; 4] {
         let or_never = |time: &Option<String>| time.clone().unwrap_or_else(|| "never".into());
-        format!(
-            "{}  created {}  expires {:24}  last used {}",
-            self.secret_id,
-            self.created_at,
+        [
+            self.secret_id.clone(),
+            self.created_at.clone(),
             or_never(&self.expires_at),
-            or_never(&self.last_used_at)
-        )
+            or_never(&self.last_used_at),
+        ]
     }
 }

@@ -84,7 +84,8 @@ impl DevClients {
         format!(
             "\
 Mintage listens on http://{public} and has two demo clients, demo and ops.
-Mintage has its console at http://{admin}/console: sign in as ops, with the secret in the last step.
+Mintage has its console at http://{admin}/console: sign in as ops, with this secret:
+{ops}
 
 # get a token
 curl -s -u demo:{demo} -d grant_type=client_credentials http://{public}/token

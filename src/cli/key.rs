@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Context, Failure, confirm, print, print_json};
+use super::{Context, Failure, confirm, print, print_json, print_table};
 use crate::api::key::KeyDocument;
 use crate::config::{self, Config};
 use crate::db::signing_keys::{self, Rotated};
@@ -24,9 +24,11 @@ pub enum Command {
         json: bool,
     },
     /// Publish new signing keys; they sign once every verifier has had time to fetch them
+    #[command(after_help = "Examples:\n  mintage key rotate\n  mintage key rotate --alg ES256 --immediately")]
     Rotate(Rotate),
     /// Encrypt the stored signing keys with a new keys.encryption_key; tokens stay valid. Restart
     /// all servers with the new one afterwards
+    #[command(after_help = "Example:\n  mintage key re-encrypt --from-file old.key")]
     ReEncrypt(ReEncrypt),
 }
 
@@ -67,7 +69,8 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
 }
 
 fn list(context: &Context, json: bool) -> Result<(), Failure> {
-    let key_encryption_key = key_encryption_key(&context.config()?)?;
+    let config = context.config()?;
+    let key_encryption_key = key_encryption_key(&config)?;
     let keys = context.with_database(|conn| signing_keys::records(conn, key_encryption_key.as_ref()))?;
     let now = context.clock.now();
     if json {
@@ -75,25 +78,40 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
     } else if keys.believed.is_empty() {
         print("No signing keys yet: `mintage serve` creates them on its first start.");
     } else {
-        for key in &keys.believed {
-            print(&line(key, &keys.believed, now));
-        }
-        for row in &keys.rejected {
-            print(&format!(
-                "{:5} rejected {}",
-                row.alg.escape_debug(),
-                row.kid.escape_debug()
-            ));
-        }
+        let schedule = schedule(&config);
+        let due = |key: &KeyRecord| {
+            let is_newest = rotation::newest(&keys.believed, key.alg).is_some_and(|newest| newest.kid == key.kid);
+            is_newest.then(|| schedule.successor_due(key).to_string())
+        };
+        let mut rows: Vec<_> = keys
+            .believed
+            .iter()
+            .map(|key| {
+                [
+                    key.alg.name().to_owned(),
+                    rotation::state(key, &keys.believed, now).name().to_owned(),
+                    key.kid.clone(),
+                    key.activates_at.to_string(),
+                    key.retires_at.map(|at| at.to_string()).unwrap_or_default(),
+                    due(key).unwrap_or_default(),
+                ]
+            })
+            .collect();
+        rows.extend(keys.rejected.iter().map(|row| {
+            let (alg, kid) = (row.alg.escape_debug().to_string(), row.kid.escape_debug().to_string());
+            [alg, "rejected".into(), kid, String::new(), String::new(), String::new()]
+        }));
+        print_table(
+            ["Alg", "Status", "Key id", "Activates", "Retires", "Next key due"],
+            &rows,
+        );
     }
     Ok(())
 }
 
-fn line(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> String {
-    let state = rotation::state(key, all, now);
-    let until = key.retires_at.map(|end| format!(" until {end}")).unwrap_or_default();
-    let (alg, from, kid) = (key.alg.name(), key.activates_at, &key.kid);
-    format!("{alg:5} {:8} {kid} from {from}{until}", state.name())
+fn schedule(config: &Config) -> Schedule {
+    let keys = &config.keys;
+    Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0)
 }
 
 fn key_encryption_key(config: &Config) -> Result<Option<KeyEncryptionKey>, Failure> {
@@ -186,8 +204,7 @@ fn publish(
 ) -> Result<Rotated, Failure> {
     let clock = &context.clock;
     let cannot = |error: KeyError| Failure::Failed(error.to_string());
-    let keys = &config.keys;
-    let schedule = Schedule::new(keys.rotate_every.0, keys.publish_before.0, keys.jwks_max_age.0);
+    let schedule = schedule(config);
     let key_encryption_key = key_encryption_key(config)?;
     let stored = signing_keys::list(conn, key_encryption_key.as_ref())?.keys;
     // Checks that this is the encryption key of the server, which could not read the new keys

@@ -14,17 +14,21 @@ mod principal;
 mod route;
 mod serve;
 mod stats;
+mod table;
+mod usage;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::LazyLock;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::clock::Clock;
 use crate::config::{Sources, password_on_command_line};
 use context::{Context, confirm, open, open_existing, print, print_json, warn};
+use table::{counted, print_table};
+use usage::wrong_usage;
 
 #[doc(hidden)]
 pub use client::{Inspected, inspect};
@@ -32,7 +36,7 @@ pub use context::Failure;
 
 /// Mintage: a machine-to-machine OAuth 2.0 token server.
 #[derive(Parser)]
-#[command(name = "mintage", version, disable_help_subcommand = true)]
+#[command(name = "mintage", version = VERSION.as_str())]
 struct CommandLine {
     /// Configuration file [default: ./mintage.toml if it exists; environment: MINTAGE_CONFIG]
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
@@ -47,6 +51,7 @@ struct CommandLine {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server
+    #[command(after_help = "Examples:\n  mintage serve --dev\n  mintage serve --config /etc/mintage/mintage.toml")]
     Serve(serve::Arguments),
     /// Manage clients
     #[command(subcommand)]
@@ -58,6 +63,7 @@ enum Command {
     #[command(subcommand)]
     Route(route::Command),
     /// Print the audit log as JSON lines, or verify it
+    #[command(after_help = "Examples:\n  mintage audit\n  mintage audit verify")]
     Audit(audit::Arguments),
     /// Migrate the database schema
     #[command(subcommand)]
@@ -65,11 +71,13 @@ enum Command {
     /// Ask a server whether it is ready: exit code 0 if it is
     Health(health::Arguments),
     /// Show statistics of a running server
+    #[command(after_help = "Example:\n  mintage stats --url http://127.0.0.1:8081 --once")]
     Stats(stats::Arguments),
     /// Validate or show the configuration
     #[command(subcommand)]
     Config(config::Command),
     /// Print a shell completion script
+    #[command(after_help = "Example:\n  mintage completions bash > /etc/bash_completion.d/mintage")]
     Completions(completions::Arguments),
 }
 
@@ -83,6 +91,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         sources: Sources::of_process(line.config, line.database_url),
         clock: Clock::System,
     };
+    if let Err(error) = context.sources.check_flags() {
+        eprintln!("mintage: {error}");
+        return ExitCode::from(2);
+    }
     // `serve` logs it, and `config check` prints it with the other weak settings.
     let reports_itself = matches!(
         line.command,
@@ -118,48 +130,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Prints help and version to standard output. Of a usage error, prints the first line, which names
-/// the cause.
-fn wrong_usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        print!("{error}");
-        return ExitCode::SUCCESS;
+/// The version, with the commit if the build names it in the variable `BUILD_COMMIT`.
+static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("BUILD_COMMIT").filter(|commit| !commit.is_empty()) {
+        Some(commit) => format!("{version} ({commit})"),
+        None => version.to_owned(),
     }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        eprintln!("mintage: a subcommand is missing (see --help)");
-        return ExitCode::from(2);
-    }
-    if let Some((old, new)) = renamed(error) {
-        eprintln!("mintage: `{old}` is now `{new}` (see --help)");
-        return ExitCode::from(2);
-    }
-    let text = error.to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let what = lines.next().unwrap_or_default().trim_start_matches("error: ");
-    // Missing arguments are listed on the following lines.
-    let listed: Vec<&str> = lines.take_while(|line| line.starts_with(['<', '-', '['])).collect();
-    eprintln!(
-        "mintage: {} (see --help)",
-        [&[what], listed.as_slice()].concat().join(" ")
-    );
-    ExitCode::from(2)
-}
-
-/// Flags by their former name, and what they are called now.
-const RENAMED: [(&str, &str); 2] = [
-    ("--serves", "--introspection-audience"),
-    ("--no-serves", "--no-introspection-audiences"),
-];
-
-/// The flag at fault, if it is a renamed one.
-fn renamed(error: &clap::Error) -> Option<(&'static str, &'static str)> {
-    match error.get(ContextKind::InvalidArg)? {
-        ContextValue::String(flag) if error.kind() == ErrorKind::UnknownArgument => {
-            RENAMED.into_iter().find(|(old, _)| old == flag)
-        }
-        _ => None,
-    }
-}
+});
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure, print, print_json};
+use super::{Context, Failure, print, print_json, print_table};
 use crate::api::page::Page;
 use crate::api::route::{self, ExplanationDocument, RouteDocument};
 use crate::db::{DbError, routes, transactions};
@@ -15,6 +15,7 @@ const ID_LENGTH: usize = 16;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Add a route: matching requests need its scope
+    #[command(after_help = "Example:\n  mintage route add --method GET --path '/orders/{id}' --scope orders:read")]
     Add(Box<New>),
     /// List all routes
     List {
@@ -31,6 +32,7 @@ pub enum Command {
         json: bool,
     },
     /// Show which route decides on a request, and why
+    #[command(after_help = "Example:\n  mintage route explain GET https://shop.example/orders/1")]
     Explain {
         /// Method of the request, such as GET
         method: String,
@@ -124,22 +126,31 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
             "No routes yet, so /validate denies everything: add one with `mintage route add --path PATH --scope SCOPE`.",
         );
     } else {
-        for route in &all {
-            print(&line(route));
-        }
+        let rows: Vec<_> = all.iter().map(columns).collect();
+        print_table(["Route id", "Method", "Host", "Path", "Scope", "Audience"], &rows);
     }
     Ok(())
 }
 
-fn line(route: &Route) -> String {
+fn columns(route: &Route) -> [String; 6] {
     let method = route.method.as_ref().map_or("any", |method| method.as_str());
     let host = route.host.as_ref().map_or("any", |host| host.as_str());
+    [
+        route.id.to_string(),
+        method.to_owned(),
+        host.to_owned(),
+        route.path.as_str().to_owned(),
+        route.scope.to_string(),
+        route.audience.as_deref().unwrap_or("(default)").to_owned(),
+    ]
+}
+
+/// A route in one line of an explanation.
+fn line(route: &Route) -> String {
+    let [id, method, host, path, scope, _] = columns(route);
     let audience = route.audience.as_deref().map(|audience| format!(" for {audience}"));
     format!(
-        "{} {method:7} {host:20} {:30} {}{}",
-        route.id,
-        route.path.as_str(),
-        route.scope,
+        "{id} {method:7} {host:20} {path:30} {scope}{}",
         audience.unwrap_or_default()
     )
 }

@@ -18,6 +18,8 @@ use toml::{Table, Value};
 use super::Config;
 use super::database_url::DatabaseUrl;
 use super::error::ConfigError;
+use super::kinds::{default_at, names_in, one_line, parse, typed};
+use super::origins::{Origin, Origins, line_at};
 use super::permissions::{check, check_owner};
 
 /// The sources of the configuration. A running server keeps them, so that SIGHUP reads the same
@@ -42,6 +44,8 @@ const PREFIX: &str = "MINTAGE_";
 const FILE_SUFFIX: &str = "_FILE";
 const ENCRYPTION_KEY: &str = "MINTAGE_KEYS__ENCRYPTION_KEY";
 const CONFIG_VARIABLE: &str = "MINTAGE_CONFIG";
+/// `--database-url`, as an error names it.
+const URL_FLAG: &str = "--database-url";
 const SHORT_URL_VARIABLE: &str = "MINTAGE_DATABASE_URL";
 const URL_VARIABLE: &str = "MINTAGE_DATABASE__URL";
 /// A section, a key, and whether a text there is, or contains, a secret.
@@ -76,20 +80,23 @@ impl Sources {
     /// A file cannot be read or parsed, a key does not exist, or a value has the wrong type or is
     /// out of range.
     pub fn load(&self) -> Result<Config, ConfigError> {
-        let mut table = self.read_file()?;
-        for (name, text) in self.settings_of_environment()? {
-            set_by_name(&mut table, &name, &text)?;
+        let (mut table, mut origins) = self.read_file()?;
+        for setting in self.settings_of_environment()? {
+            setting.apply(&mut table, &mut origins)?;
         }
         if let Some(url) = &self.database_url {
-            section(&mut table, "database", "--database-url")?.insert("url".into(), Value::String(url.clone()));
+            section(&mut table, "database").insert("url".into(), Value::String(url.clone()));
+            origins.set("database.url", Origin::Flag(URL_FLAG));
         }
         if self.open_metrics {
-            section(&mut table, "server", "--dev")?.insert("open_metrics".into(), Value::Boolean(true));
+            section(&mut table, "server").insert("open_metrics".into(), Value::Boolean(true));
+            origins.set("server.open_metrics", Origin::Flag("--dev"));
         }
-        let config: Config = Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| ConfigError(in_words(&error, key_of(&error).as_deref())))?;
-        config.validate()?;
+        let mut config = parse(&table, &origins)?;
+        if origins.of("server.issuer").is_none() {
+            config.server.follow_listen();
+        }
+        config.validate().map_err(|error| origins.explained(error))?;
         Ok(config)
     }
 
@@ -114,7 +121,7 @@ impl Sources {
         let Some((path, name)) = self.file()? else {
             return Ok(None);
         };
-        Ok(Some((path, name, holds_secrets(&self.read_file()?))))
+        Ok(Some((path, name, holds_secrets(&self.read_file()?.0))))
     }
 
     /// The `…_FILE` variables, the files that they name, and whether these hold a secret.
@@ -126,9 +133,9 @@ impl Sources {
         })
     }
 
-    fn read_file(&self) -> Result<Table, ConfigError> {
+    fn read_file(&self) -> Result<(Table, Origins), ConfigError> {
         let Some((path, name)) = self.file()? else {
-            return Ok(Table::new());
+            return Ok((Table::new(), Origins::default()));
         };
         check(&name, &path, false)?;
         let text = read_bounded(&path, MAX_CONFIG_FILE)
@@ -137,33 +144,30 @@ impl Sources {
             return Err(ConfigError(format!("{name} is larger than 1 MiB")));
         }
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| line_at(&text, span.start));
             ConfigError(format!(
-                "{name} is not TOML: {}{}",
-                one_line(error.message()),
-                line_of(&text, error.span())
+                "{name} is not TOML: {} (line {line})",
+                one_line(error.message())
             ))
         })?;
-        // Parsed separately for its errors: here the file and the line are known.
-        toml::from_str::<Config>(&text).map_err(|error| {
-            let key = key_in(&table, &error);
-            let what = in_words(&error, key.as_deref());
-            ConfigError(format!("{name}: {what}{}", line_of(&text, error.span())))
-        })?;
-        Ok(table)
+        let origins = Origins::of_file(&name, &text);
+        // Also checked by itself: another source may replace a wrong value only until it is gone.
+        parse(&table, &origins)?;
+        Ok((table, origins))
     }
 
     /// The settings of the environment, with `…_FILE` variables read. The short
     /// `MINTAGE_DATABASE_URL` comes last, so that it takes precedence.
-    fn settings_of_environment(&self) -> Result<Vec<(String, String)>, ConfigError> {
+    fn settings_of_environment(&self) -> Result<Vec<Setting>, ConfigError> {
         let mut settings = Vec::new();
-        let mut short_url = None;
+        let mut short_url: Option<Setting> = None;
         for (variable, value) in &self.environment {
             let variable = variable.to_str().ok_or_else(|| {
                 ConfigError(format!(
                     "a variable whose name begins with {PREFIX} is not UTF-8: remove it"
                 ))
             })?;
-            if variable == CONFIG_VARIABLE {
+            if variable == CONFIG_VARIABLE || is_service_link(variable) {
                 continue;
             }
             let (name, text) = match variable.strip_suffix(FILE_SUFFIX) {
@@ -180,10 +184,18 @@ impl Sources {
                     "{ENCRYPTION_KEY} is empty: to store private keys in clear, remove it"
                 )));
             }
+            let setting = |name: &str| Setting {
+                variable: variable.to_owned(),
+                name: name.to_owned(),
+                text: text.clone(),
+            };
             if name == SHORT_URL_VARIABLE {
-                short_url = Some((URL_VARIABLE.to_owned(), text));
+                if let Some(other) = &short_url {
+                    return Err(both_set(&other.variable, variable));
+                }
+                short_url = Some(setting(URL_VARIABLE));
             } else if name.contains("__") {
-                settings.push((name.to_owned(), text));
+                settings.push(setting(name));
             } else {
                 return Err(ConfigError(format!(
                     "{variable} is not a setting: sections and keys are joined by two underscores, as in MINTAGE_SERVER__LISTEN"
@@ -256,118 +268,61 @@ pub(super) fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, C
     Ok(text.to_owned())
 }
 
-/// Sets a key by the name of its variable, such as `MINTAGE_DATABASE__POOL__MAX_SIZE`.
-fn set_by_name(table: &mut Table, name: &str, text: &str) -> Result<(), ConfigError> {
-    let lower = name[PREFIX.len()..].to_ascii_lowercase();
-    let path: Vec<&str> = lower.split("__").collect();
-    let default = default_at(&path)
-        .ok_or_else(|| ConfigError(format!("{name} is not a setting: there is no key {}", path.join("."))))?;
-    let value = typed(&default, text).map_err(|what| ConfigError(format!("{name} must be {what}")))?;
-    let (key, sections) = path.split_last().expect("split yields at least one piece");
-    let mut at = table;
-    for part in sections {
-        at = section(at, part, name)?;
-    }
-    at.insert((*key).to_owned(), value);
-    Ok(())
+/// A setting of the environment.
+struct Setting {
+    /// The variable that is set: the name of the key's, or with `_FILE`, or the short one.
+    variable: String,
+    /// The name of the key's variable, such as `MINTAGE_DATABASE__POOL__MAX_SIZE`.
+    name: String,
+    text: String,
 }
 
-fn section<'a>(table: &'a mut Table, name: &str, source: &str) -> Result<&'a mut Table, ConfigError> {
+impl Setting {
+    fn apply(&self, table: &mut Table, origins: &mut Origins) -> Result<(), ConfigError> {
+        let lower = self.name[PREFIX.len()..].to_ascii_lowercase();
+        let path: Vec<&str> = lower.split("__").collect();
+        let (last, sections) = path.split_last().expect("split yields at least one piece");
+        let key = path.join(".");
+        if default_at(&path).is_none() {
+            let known = names_in(sections).or_else(|| names_in(&[])).unwrap_or_default();
+            return Err(ConfigError(format!(
+                "{} is not a setting: there is no key {key} among {known}",
+                self.variable
+            )));
+        }
+        if let Some(Origin::Variable(other)) = origins.of(&key)
+            && self.variable != SHORT_URL_VARIABLE
+            && self.variable.strip_suffix(FILE_SUFFIX) != Some(SHORT_URL_VARIABLE)
+        {
+            return Err(both_set(other, &self.variable));
+        }
+        origins.set(&key, Origin::Variable(self.variable.clone()));
+        let value =
+            typed(&path, &self.text).map_err(|takes| origins.error(&key, format_args!("{key} must be {takes}")))?;
+        let at = sections.iter().fold(table, |table, name| section(table, name));
+        at.insert((*last).to_owned(), value);
+        Ok(())
+    }
+}
+
+fn both_set(one: &str, other: &str) -> ConfigError {
+    ConfigError(format!("{one} and {other} are both set: remove one of them"))
+}
+
+/// Whether Kubernetes sets a variable of this name for a Service called `mintage`, or one whose name
+/// begins with `mintage-`.
+fn is_service_link(variable: &str) -> bool {
+    !variable.contains("__")
+        && (variable.ends_with("_SERVICE_HOST") || variable.ends_with("_PORT") || variable.contains("_PORT_"))
+}
+
+/// A section, which is a table: the file was parsed, and only sections are created here.
+fn section<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     table
         .entry(name.to_owned())
         .or_insert_with(|| Value::Table(Table::new()))
         .as_table_mut()
-        .ok_or_else(|| ConfigError(format!("{source}: {name} must be a section of the configuration file")))
-}
-
-fn default_at(path: &[&str]) -> Option<Value> {
-    let mut value = Value::try_from(Config::default()).expect("every section consists of TOML types");
-    for part in path {
-        value = value.as_table_mut()?.remove(*part)?;
-    }
-    (!value.is_table()).then_some(value)
-}
-
-/// Parses `text` as a value of the same type as `default`.
-fn typed(default: &Value, text: &str) -> Result<Value, &'static str> {
-    match default {
-        Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
-        Value::Float(_) => text.parse().map(Value::Float).map_err(|_| "a number"),
-        Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),
-        Value::Array(_) => {
-            let list: Vec<String> = serde_json::from_str(text).map_err(|_| "a JSON array of strings")?;
-            Ok(Value::Array(list.into_iter().map(Value::String).collect()))
-        }
-        _ => Ok(Value::String(text.to_owned())),
-    }
-}
-
-fn one_line(message: &str) -> String {
-    message.lines().collect::<Vec<_>>().join(" ")
-}
-
-/// serde's names of types, and what a person who writes the file calls them.
-const TYPES: [(&str, &str); 5] = [
-    ("expected usize", "expected a whole number, 0 or more"),
-    ("expected u32", "expected a whole number, 0 or more"),
-    ("expected u64", "expected a whole number, 0 or more"),
-    ("expected f64", "expected a number"),
-    ("expected a sequence", "expected a list"),
-];
-
-/// The error in one line, beginning with the key if that is known, without the value.
-fn in_words(error: &toml::de::Error, key: Option<&str>) -> String {
-    let mut what = without_value(&one_line(error.message()));
-    for (serde, plain) in TYPES {
-        what = what.replace(serde, plain);
-    }
-    match key {
-        Some(key) => format!("{key}: {what}"),
-        None => what,
-    }
-}
-
-/// A message of serde without the value, which it quotes after the kind of the value, as in
-/// "invalid type: string "x", expected a boolean". Messages of our own types quote none.
-fn without_value(message: &str) -> String {
-    let Some((found, expected)) = message.rsplit_once(", expected ") else {
-        return message.to_owned();
-    };
-    if found.starts_with("unknown variant ") {
-        return format!("unknown value, expected {expected}");
-    }
-    match found.find(['`', '"']) {
-        Some(at) if found.starts_with("invalid ") => format!("{}, expected {expected}", found[..at].trim_end()),
-        _ => message.to_owned(),
-    }
-}
-
-/// The key, or the section of an unknown key, that an error without a span is about. Only its text
-/// states it, in a last line of its own.
-fn key_of(error: &toml::de::Error) -> Option<String> {
-    let text = error.to_string();
-    let key = text
-        .trim_end()
-        .lines()
-        .last()?
-        .strip_prefix("in `")?
-        .strip_suffix('`')?;
-    Some(key.to_owned())
-}
-
-/// The key that an error of the file is about. An error of the text has the line, one of the parsed
-/// table has the key, so the table is read again. With several errors in the file, the two may
-/// differ: then the line has to do.
-fn key_in(table: &Table, error: &toml::de::Error) -> Option<String> {
-    let of_table = Value::Table(table.clone()).try_into::<Config>().err()?;
-    (of_table.message() == error.message()).then(|| key_of(&of_table))?
-}
-
-fn line_of(text: &str, span: Option<std::ops::Range<usize>>) -> String {
-    let Some(before) = span.and_then(|span| text.get(..span.start)) else {
-        return String::new();
-    };
-    format!(" (line {})", before.matches('\n').count() + 1)
+        .expect("a section of the file was parsed as one")
 }
 
 #[cfg(test)]
@@ -592,27 +547,29 @@ mod tests {
             error
         };
         assert!(wrong("[server]\nlissten = \"x\"").contains("lissten"));
-        assert!(wrong("[server]\nlissten = \"x\"").contains("(line 2)"));
-        assert!(wrong("[cache]\nttl = 5").contains("cache.ttl: invalid type: integer, expected a string (line 2)"));
+        assert!(wrong("[server]\nlissten = \"x\"").contains(", line 2)"));
+        assert!(wrong("[servr]\nlisten = \"x\"").starts_with("servr is not a section: there are audit, cache,"));
+        assert!(wrong("[cache]\nttl = 5").starts_with("cache.ttl must be a duration such as"));
+        assert!(wrong("[cache]\nttl = 5").ends_with(", line 2)"));
         for text in [
             "[database]\nreplica_urls = \"x://u:hunter2@h\"",
             "database = \"x://u:hunter2@h\"",
         ] {
             let error = wrong(text);
             assert!(
-                error.contains("invalid type: string, expected ") && !error.contains("hunter2"),
+                error.starts_with("database") && error.contains(" must be a ") && !error.contains("hunter2"),
                 "{error}"
             );
         }
         assert!(
-            wrong("[server]\nworkers = -1").contains("server.workers: invalid value: integer, expected a whole number")
+            wrong("[server]\nworkers = -1").starts_with("server.workers must be a whole number, 0 or more, such as")
         );
-        assert!(wrong("[server]\ntrusted_proxies = \"::1\"").contains("expected a list"));
-        assert!(wrong("[cache]\nttl = \"5x\"").contains("cache.ttl: must be a duration such as"));
+        assert!(wrong("[server]\ntrusted_proxies = \"::1\"").contains("server.trusted_proxies must be a list"));
+        assert!(wrong("[cache]\nttl = \"5x\"").contains("cache.ttl must be a duration such as"));
         assert!(wrong("server").contains("not TOML"));
         let of_environment = |name: &str, text: &str| sources(None, &[(name, text)]).load().unwrap_err().0;
-        assert!(of_environment("MINTAGE_CACHE__TTL", "5x").starts_with("cache.ttl: must be a duration"));
-        assert!(of_environment("MINTAGE_LOG__FORMAT", "xml").starts_with("log.format: unknown value, expected `text`"));
+        assert!(of_environment("MINTAGE_CACHE__TTL", "5x").starts_with("cache.ttl must be a duration"));
+        assert!(of_environment("MINTAGE_LOG__FORMAT", "xml").starts_with("log.format must be \"text\" or \"json\""));
         assert!(of_environment("MINTAGE_CACHE__CAPACITY", "many").contains("whole number"));
         assert!(of_environment("MINTAGE_CACHE__COLOUR", "red").contains("cache.colour"));
         assert!(of_environment("MINTAGE_CACHE", "red").contains("two underscores"));
@@ -622,6 +579,170 @@ mod tests {
             .unwrap_err()
             .0;
         assert!(missing.contains("cannot read"));
+    }
+
+    #[test]
+    fn a_rejected_value_is_reported_with_its_key_its_source_and_what_the_key_takes() {
+        let duration = "must be a duration such as \"250ms\", \"5s\", \"15m\", \"1h\" or \"90d\"";
+        let size = "must be a size such as \"32KiB\" or \"1MiB\"";
+        for (variable, value, expected) in [
+            ("MINTAGE_TOKEN__TTL", "3600", format!("token.ttl {duration}")),
+            ("MINTAGE_SERVER__MAX_BODY", "16k", format!("server.max_body {size}")),
+            (
+                "MINTAGE_LOG__FORMAT",
+                "JSON",
+                "log.format must be \"text\" or \"json\"".into(),
+            ),
+            (
+                "MINTAGE_SERVER__WORKERS",
+                "two",
+                "server.workers must be a whole number, 0 or more, such as 0".into(),
+            ),
+            (
+                "MINTAGE_DATABASE__BREAKER__FAILURE_RATE",
+                "2",
+                "database.breaker.failure_rate must be above 0 and at most 1".into(),
+            ),
+        ] {
+            let error = sources(None, &[(variable, value)]).load().unwrap_err().0;
+            assert_eq!(error, format!("{expected} ({variable})"));
+            let in_file = file(value);
+            let by_file = format!("{variable}_FILE");
+            let error = sources(None, &[(&by_file, in_file.path().to_str().unwrap())]).load();
+            assert_eq!(error.unwrap_err().0, format!("{expected} ({by_file})"));
+        }
+        for (text, expected) in [
+            ("[token]\nttl = 3600", format!("token.ttl {duration}")),
+            ("[token]\nttl = \"31d\"", "token.ttl must be from 1s to 30d".into()),
+            (
+                "[server]\nworkers=\"two\"",
+                "server.workers must be a whole number, 0 or more, such as 0".into(),
+            ),
+            ("[cache]\nenabled = 1", "cache.enabled must be true or false".into()),
+            (
+                "[server]\ntrusted_proxies = [\"x\"]",
+                "server.trusted_proxies must be addresses and ranges such as 10.0.0.0/24".into(),
+            ),
+        ] {
+            let file = file(text);
+            let error = sources(Some(file.path()), &[]).load().unwrap_err().0;
+            assert_eq!(error, format!("{expected} ({}, line 2)", file.path().display()));
+        }
+        let mut by_flag = sources(None, &[]);
+        by_flag.database_url = Some("mysql://h/d".into());
+        let error = by_flag.load().unwrap_err().0;
+        assert!(error.starts_with("database.url must be sqlite:PATH or ") && error.ends_with(" (--database-url)"));
+    }
+
+    /// The types of Rust, as serde names them.
+    const RUST_WORDS: [&str; 8] = [
+        "usize",
+        "u32",
+        "f64",
+        "bool",
+        "sequence",
+        "variant",
+        "struct",
+        "invalid type",
+    ];
+
+    #[test]
+    fn every_wrong_value_of_every_key_is_reported_with_its_source_and_without_words_of_rust() {
+        let mut all = Vec::new();
+        keys(&Table::try_from(Config::default()).unwrap(), "", &mut all);
+        let mut reported = 0;
+        for key in &all {
+            let variable = format!("MINTAGE_{}", key.to_uppercase().replace('.', "__"));
+            let (section, name) = key.rsplit_once('.').unwrap();
+            for (value, literal) in [("?", "\"?\""), ("-1", "-1"), ("[1]", "[1]"), ("{}", "{}"), ("x", "1.5")] {
+                let file = file(&format!("[{section}]\n{name} = {literal}"));
+                let in_file = format!(" ({}, line 2)", file.path().display());
+                for (loaded, source) in [
+                    (sources(None, &[(&variable, value)]).load(), format!(" ({variable})")),
+                    (sources(Some(file.path()), &[]).load(), in_file),
+                ] {
+                    let Err(ConfigError(error)) = loaded else {
+                        continue;
+                    };
+                    reported += 1;
+                    assert!(
+                        error.starts_with(&format!("{key} ")) && error.ends_with(&source),
+                        "{error}"
+                    );
+                    assert!(RUST_WORDS.iter().all(|word| !error.contains(word)), "{error}");
+                }
+            }
+        }
+        assert!(reported > 8 * all.len(), "{reported} of {}", all.len());
+    }
+
+    #[test]
+    fn a_variable_and_the_one_that_names_its_file_may_not_both_be_set() {
+        let file = file("5m");
+        let path = file.path().to_str().unwrap();
+        for (variable, value) in [("MINTAGE_CACHE__TTL", "5m"), ("MINTAGE_DATABASE_URL", "sqlite:a.db")] {
+            let by_file = format!("{variable}_FILE");
+            let error = sources(None, &[(variable, value), (&by_file, path)])
+                .load()
+                .unwrap_err()
+                .0;
+            assert_eq!(
+                error,
+                format!("{variable} and {by_file} are both set: remove one of them")
+            );
+        }
+        let cases = [("MINTAGE_CACHE__TTL", "5m"), ("MINTAGE_CACHE__ttl", "5m")];
+        assert!(
+            sources(None, &cases)
+                .load()
+                .unwrap_err()
+                .0
+                .ends_with("remove one of them")
+        );
+    }
+
+    #[test]
+    fn variables_that_kubernetes_sets_for_a_service_are_skipped() {
+        for name in [
+            "MINTAGE_SERVICE_HOST",
+            "MINTAGE_SERVICE_PORT",
+            "MINTAGE_SERVICE_PORT_HTTP",
+            "MINTAGE_PORT",
+            "MINTAGE_PORT_80_TCP",
+            "MINTAGE_PORT_80_TCP_ADDR",
+            "MINTAGE_REDIS_PORT",
+            "MINTAGE_ADMIN_SERVICE_HOST",
+        ] {
+            let loaded = sources(None, &[(name, "tcp://10.0.0.1:80")]).load();
+            assert!(loaded.is_ok(), "{name}: {loaded:?}");
+        }
+        for name in [
+            "MINTAGE_HOST",
+            "MINTAGE_SERVER",
+            "MINTAGE_SERVICE",
+            "MINTAGE_PORTS",
+            "MINTAGE_SERVER__PORT",
+            "MINTAGE_LISTEN",
+        ] {
+            let error = sources(None, &[(name, "x")]).load().unwrap_err().0;
+            assert!(error.starts_with(&format!("{name} is not a setting")), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_issuer_follows_a_listener_on_loopback_unless_it_is_set() {
+        let issuer = |environment: &[(&str, &str)]| sources(None, environment).load().unwrap().server.issuer;
+        let default = Config::default().server.issuer;
+        assert_eq!(
+            issuer(&[("MINTAGE_SERVER__LISTEN", "127.0.0.1:8090")]),
+            "http://127.0.0.1:8090"
+        );
+        assert_eq!(issuer(&[("MINTAGE_SERVER__LISTEN", "[::1]:8090")]), "http://[::1]:8090");
+        for other in ["0.0.0.0:8090", "127.0.0.1:0"] {
+            assert_eq!(issuer(&[("MINTAGE_SERVER__LISTEN", other)]), default);
+        }
+        let set = ("MINTAGE_SERVER__ISSUER", "https://auth.example.com");
+        assert_eq!(issuer(&[("MINTAGE_SERVER__LISTEN", "127.0.0.1:8090"), set]), set.1);
     }
 
     #[test]

@@ -6,8 +6,10 @@
 mod cors_origins;
 mod database_url;
 mod error;
+mod kinds;
 mod load;
 mod locality;
+mod origins;
 mod permissions;
 mod proxies;
 mod sections;

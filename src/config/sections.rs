@@ -1,6 +1,7 @@
 //! The sections of `mintage.toml` with their defaults. `mintage.example.toml` describes each key.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +78,8 @@ fn collect_differences(path: &str, a: &toml::Value, b: &toml::Value, differing: 
 pub struct Server {
     /// Address and port. Port 0 selects a free port.
     pub listen: String,
-    /// The `iss` of every token, and the base of the URLs in the metadata.
+    /// The `iss` of every token, and the base of the URLs in the metadata. If it is not set, it
+    /// follows `listen` on loopback.
     pub issuer: String,
     /// Number of worker threads; 0 for one per core.
     pub workers: usize,
@@ -111,6 +113,17 @@ pub struct Server {
 }
 
 impl Server {
+    /// Sets the issuer, which no source has set: the address of a listener on loopback. A listener beyond
+    /// loopback has a name that only its operator knows, and port 0 is not known yet.
+    pub(super) fn follow_listen(&mut self) {
+        if let Ok(listen) = self.listen.parse::<SocketAddr>()
+            && listen.ip().is_loopback()
+            && listen.port() != 0
+        {
+            self.issuer = format!("http://{listen}");
+        }
+    }
+
     /// The lists of proxies, by key.
     pub(super) fn proxies(&self) -> [(&'static str, &TrustedProxies); 2] {
         [

@@ -92,7 +92,7 @@ impl TryFrom<String> for ByteSize {
         });
         parsed
             .map(Self)
-            .ok_or_else(|| "must be a size such as \"512B\", \"16KiB\" or \"1MiB\"".into())
+            .ok_or_else(|| "must be a size such as \"32KiB\" or \"1MiB\"".into())
     }
 }
 

@@ -9,7 +9,7 @@ use base64::Engine;
 use super::database_url::DatabaseUrl;
 use super::load::read_secret_file;
 use super::locality::is_loopback;
-use super::{Config, ConfigError, Duration};
+use super::{Config, ConfigError, Duration, Sources};
 use crate::encoding::STANDARD;
 use crate::oauth::alg::Alg;
 use crate::oauth::bounds::MAX_AUDIENCE;
@@ -38,7 +38,11 @@ impl Config {
             is_address(&server.listen),
         )?;
         let admin_ok = server.admin_listen.is_empty() || is_address(&server.admin_listen);
-        require("server.admin_listen", "empty, or an address and a port", admin_ok)?;
+        require(
+            "server.admin_listen",
+            "empty, or an address and a port, as in 127.0.0.1:8081",
+            admin_ok,
+        )?;
         // Port 0 takes a free port for each.
         require(
             "server.admin_listen",
@@ -47,7 +51,8 @@ impl Config {
         )?;
         require(
             "server.issuer",
-            "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires",
+            "an https URL of at most 512 bytes without query or fragment (http only for loopback), as RFC 8414 §2 requires; for \
+             example https://auth.example.com",
             is_issuer(&server.issuer),
         )?;
         require(
@@ -128,11 +133,7 @@ impl Config {
 
     fn validate_database(&self) -> Result<(), ConfigError> {
         let database = &self.database;
-        require(
-            "database.url",
-            "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE with parameters of libpq; special characters must be percent-encoded",
-            is_database_url(&database.url),
-        )?;
+        check_database_url("database.url", &database.url)?;
         let is_postgres = |url: &String| DatabaseUrl::parse(url).is_ok();
         let replicas = &database.replica_urls;
         require(
@@ -141,7 +142,6 @@ impl Config {
             replicas.is_empty()
                 || replicas.len() <= MAX_REPLICAS && is_postgres(&database.url) && replicas.iter().all(is_postgres),
         )?;
-        known_values("database.url", &database.url)?;
         for url in replicas {
             known_values("database.replica_urls", url)?;
         }
@@ -264,6 +264,29 @@ fn require(key: &str, accepted: &str, is_valid: bool) -> Result<(), ConfigError>
         return Ok(());
     }
     Err(ConfigError(format!("{key} must be {accepted}")))
+}
+
+impl Sources {
+    /// Checks `--database-url` by itself: a wrong one is a wrong use of the command line.
+    ///
+    /// # Errors
+    /// It is not the URL of a database.
+    pub fn check_flags(&self) -> Result<(), ConfigError> {
+        match &self.database_url {
+            Some(url) => check_database_url("--database-url", url),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks the URL of the primary, which an error calls `key`.
+fn check_database_url(key: &str, url: &str) -> Result<(), ConfigError> {
+    require(
+        key,
+        "sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME?PARAMETER=VALUE with parameters of libpq; special characters must be percent-encoded",
+        is_database_url(url),
+    )?;
+    known_values(key, url)
 }
 
 fn known_values(key: &str, url: &str) -> Result<(), ConfigError> {

@@ -24,6 +24,8 @@ pub enum Weakness {
     RedisInClear,
     /// A listener beyond loopback speaks plain HTTP.
     PlainHttp,
+    /// Other machines reach the listener, but not the issuer that tokens and metadata name.
+    LoopbackIssuer,
     /// Every caller of the public listener reads the metrics.
     OpenMetrics,
     /// A range of trusted addresses has room for strangers.
@@ -58,6 +60,9 @@ impl Weakness {
             }
             Self::PlainHttp => {
                 "secrets and tokens cross the network in clear unless a proxy that terminates TLS is in front: listen on loopback, or where only that proxy reaches"
+            }
+            Self::LoopbackIssuer => {
+                "tokens and metadata name an address that only this machine reaches: set the URL that clients use, such as https://auth.example.com"
             }
             Self::OpenMetrics => {
                 "everyone who can reach this address reads the metrics: set server.open_metrics=false, or server.admin_listen"
@@ -121,6 +126,7 @@ pub fn weaknesses(config: &Config, sources: &Sources) -> Result<Vec<Found>, Conf
             .into_iter()
             .map(|(key, address)| Found::with(key, Weakness::PlainHttp, address)),
     );
+    found.extend(loopback_issuer(config));
     if config.exposes_metrics() {
         found.push(Found::with(
             "server.open_metrics",
@@ -151,6 +157,19 @@ pub fn listeners_beyond_loopback(config: &Config) -> Vec<(&'static str, String)>
     ];
     let beyond = listeners.into_iter().filter(|(_, address)| is_beyond_loopback(address));
     beyond.map(|(key, address)| (key, address.clone())).collect()
+}
+
+/// A proxy on this machine may serve the issuer under another name: then that name is the issuer.
+fn loopback_issuer(config: &Config) -> Option<Found> {
+    let server = &config.server;
+    let issuer = url::Url::parse(&server.issuer).ok()?;
+    let is_found = is_beyond_loopback(&server.listen) && is_loopback(host_of(&issuer)?);
+    is_found.then(|| Found::with("server.issuer", Weakness::LoopbackIssuer, &server.issuer))
+}
+
+/// The host of a URL, an IPv6 address without its brackets.
+fn host_of(url: &url::Url) -> Option<&str> {
+    Some(url.host_str()?.trim_start_matches('[').trim_end_matches(']'))
 }
 
 fn of_databases(config: &Config) -> Vec<Found> {
@@ -196,7 +215,7 @@ fn allows_weak_method(methods: &str, has_password: bool) -> bool {
 
 fn redis_in_clear(config: &Config) -> Option<Found> {
     let url = url::Url::parse(&config.redis.url).ok()?;
-    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']');
+    let host = host_of(&url)?;
     let is_found = url.scheme() == "redis" && url.password().is_some() && !is_loopback(host);
     is_found.then(|| Found::new("redis.url", Weakness::RedisInClear))
 }
@@ -352,7 +371,8 @@ mod tests {
     fn plain_http_beyond_loopback_is_weak() {
         for address in ["0.0.0.0:80", "[::]:80", "10.0.0.1:80"] {
             assert_found("server.listen", "plain_http", Some(address), |config| {
-                config.server.listen = address.into()
+                config.server.listen = address.into();
+                config.server.issuer = "https://auth.example.com".into();
             });
             assert_found("server.admin_listen", "plain_http", Some(address), |config| {
                 config.server.admin_listen = address.into();
@@ -362,6 +382,28 @@ mod tests {
             found(|config| config.server.listen = "[::ffff:127.0.0.1]:80".into()),
             []
         );
+    }
+
+    #[test]
+    fn an_issuer_on_loopback_behind_a_listener_beyond_it_is_weak() {
+        let default = Config::default().server.issuer;
+        let with_default = found(|config| config.server.listen = "0.0.0.0:80".into());
+        let expected = ("server.issuer".to_owned(), "loopback_issuer", Some(default));
+        assert!(with_default.contains(&expected), "{with_default:?}");
+        for (listen, issuer) in [
+            ("0.0.0.0:80", "https://auth.example.com"),
+            ("127.0.0.1:80", "http://127.0.0.1:80"),
+            ("127.0.0.1:80", "https://auth.example.com"),
+        ] {
+            let found = found(|config| {
+                config.server.listen = listen.into();
+                config.server.issuer = issuer.into();
+            });
+            assert!(
+                found.iter().all(|found| found.1 != "loopback_issuer"),
+                "{listen} {issuer}"
+            );
+        }
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Schedule {
         self.lead
     }
 
+    /// When the successor of the newest key of an algorithm is published, as [`due`] decides it.
+    pub fn successor_due(&self, newest: &KeyRecord) -> UnixMillis {
+        after(newest.activates_at, self.rotate_every.saturating_sub(self.lead))
+    }
+
     /// How long a verifier may cache the JWKS of an instance that last received changes `silence`
     /// ago. After a long silence, the instance may not know a published key, so less time is left
     /// until that key signs.
@@ -212,7 +217,8 @@ pub fn state(key: &KeyRecord, all: &[KeyRecord], now: UnixMillis) -> KeyState {
     }
 }
 
-fn newest(keys: &[KeyRecord], alg: Alg) -> Option<&KeyRecord> {
+/// The key of an algorithm that is activated last.
+pub fn newest(keys: &[KeyRecord], alg: Alg) -> Option<&KeyRecord> {
     let of_alg = keys.iter().filter(|key| key.alg == alg);
     of_alg.max_by(|a, b| a.order().cmp(&b.order()))
 }

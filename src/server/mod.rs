@@ -257,9 +257,15 @@ fn listen(key: &str, address: &str) -> Result<TcpListener, ServerError> {
     let cannot = |error: std::io::Error| {
         let hint = match error.kind() {
             ErrorKind::AddrInUse => "stop the program that uses it, or set another port",
-            _ => "set an address of this machine and a port that this user may use",
+            ErrorKind::AddrNotAvailable => "set an address of this machine, or 0.0.0.0 for all of them",
+            ErrorKind::PermissionDenied => "set a port from 1024 on, or allow this one to the program",
+            _ => "set another address and port",
         };
-        ServerError(format!("cannot listen on {address} ({key}): {error}: {hint}"))
+        let variable = format!("MINTAGE_{}", key.to_uppercase().replace('.', "__"));
+        let example = "as in 127.0.0.1:8090";
+        ServerError(format!(
+            "cannot listen on {address} ({key}): {error}: {hint} ({variable}, {example})"
+        ))
     };
     let address: SocketAddr = address
         .parse()

@@ -669,7 +669,8 @@ fn attack_jose_headers_that_this_server_never_issues_are_denied() {
     let jwk = app.send(Request::get("/.well-known/jwks.json")).json()["keys"][0].clone();
     let long = "x".repeat(4000);
     for (name, value) in [
-        ("typ", json!("JWT")),
+        // `at+jwt` and `JWT` are what this server issues.
+        ("typ", json!("jwt")),
         ("typ", json!("AT+JWT")),
         ("typ", json!("application/at+jwt")),
         ("typ", Value::Null),

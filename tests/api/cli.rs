@@ -121,7 +121,11 @@ fn a_failed_command_exits_with_1_and_one_line_that_says_what_to_do() {
     let program = testkit::program!().with_database();
     program.create_client(&["--name", "n", "--id", "taken", "--scope", "x"]);
     let taken = program.run(&["client", "create", "--name", "n", "--id", "taken", "--scope", "x"]);
-    assert_eq!(taken.failed(1), "mintage: client \"taken\" already exists");
+    assert_eq!(
+        taken.failed(1),
+        "mintage: client \"taken\" already exists: choose another --id, change it with `mintage client update`, or give \
+         it another secret with `mintage client secret add`"
+    );
     for command in ["show", "enable", "disable", "delete"] {
         let missing = program.run(&["client", command, "nobody"]);
         assert_eq!(
@@ -302,7 +306,7 @@ fn keys_are_listed_without_private_members() {
         );
     }
     let listed = program.run(&["key", "list"]);
-    assert_eq!(listed.done().lines().count(), 5);
+    assert_eq!(listed.done().lines().count(), 1 + 5);
     assert!(
         testkit::program!()
             .migrated()
@@ -408,7 +412,7 @@ fn config_check_reports_unknown_keys_and_invalid_values() {
     assert_eq!(program.run(&["config", "check"]).done(), "the configuration is valid\n");
     program.write("mintage.toml", "[cache]\nttl = \"1m\"\ncolour = \"red\"\n");
     let unknown = program.run(&["config", "check"]);
-    assert!(unknown.failed(1).contains("colour") && unknown.stderr.contains("(line 3)"));
+    assert!(unknown.failed(1).contains("colour") && unknown.stderr.contains("(mintage.toml, line 3)"));
     program.write("mintage.toml", "[cache]\nttl = \"0s\"\n");
     assert!(
         program
@@ -538,13 +542,11 @@ fn serve_dev_prints_commands_that_work_as_printed() {
     let stats: Value = serde_json::from_str(&paste(stats)).unwrap();
     assert!(stats["workers"].is_array(), "{stats}");
     // Pasting all of it together works, too.
-    paste(
-        &printed
-            .lines()
-            .filter(|line| !line.starts_with("Mintage"))
-            .collect::<Vec<_>>()
-            .join("\n"),
-    );
+    let (introduction, commands) = printed.split_at(printed.find('#').unwrap());
+    paste(commands);
+    // The secret of the console stands alone on its line, to be copied.
+    let secret = introduction.lines().find(|line| line.starts_with("mtgcs")).unwrap();
+    assert!(commands.contains(&format!("-u ops:{secret} ")), "{printed}");
     serving.stop();
 }
 
@@ -771,7 +773,7 @@ fn a_secret_is_shown_once_and_never_listed() {
         .unwrap();
     assert!(added.stdout.contains("not shown again"));
     let listed = program.run(&["client", "secret", "list", &client.id]);
-    assert_eq!(listed.done().lines().count(), 2);
+    assert_eq!(listed.done().lines().count(), 1 + 2);
     for shown in [listed.stdout, program.run(&["audit"]).stdout] {
         assert!(!shown.contains(secret) && !shown.contains(&client.secret), "{shown}");
     }

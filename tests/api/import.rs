@@ -317,7 +317,7 @@ fn one_rejected_client_aborts_the_import_unless_rejected_clients_are_skipped(sit
         (&json!(false), vec!["taken".to_owned()])
     );
     let text = site.import(&lines, &["--skip-refused"]);
-    assert!(text.done().ends_with("1 clients imported.\n"), "{text:?}");
+    assert!(text.done().ends_with("\n1 client imported.\n"), "{text:?}");
     assert!(
         text.stdout
             .contains("rejected     line 3 \"taken\": a client with this id already exists"),

@@ -133,7 +133,10 @@ fn a_plain_key_beside_encrypted_ones_is_not_believed() {
         assert!(states(&listed(&server, &admin)).contains(&rejected));
     }
     let lines = program.run(&["key", "list"]);
-    assert!(lines.done().contains(&format!("rejected {}", foreign.kid)), "{lines:?}");
+    assert!(
+        lines.done().contains(&format!("rejected  {}", foreign.kid)),
+        "{lines:?}"
+    );
     let plain = "SELECT count(*) AS value FROM signing_keys WHERE sealed = 0";
     assert_eq!(number(&program, plain), 1);
 }

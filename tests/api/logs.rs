@@ -505,7 +505,7 @@ fn json_logs_are_one_object_per_line() {
         event("configuration not reloaded")["error"]
             .as_str()
             .unwrap()
-            .contains("token.ttl: must be a duration"),
+            .contains("token.ttl must be a duration"),
         "{log}"
     );
     assert_eq!(event("server stopping")["pending"], 0);

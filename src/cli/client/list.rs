@@ -1,6 +1,6 @@
 //! `mintage client list`: lists all clients.
 
-use super::{Context, Failure, print, print_json};
+use super::{Context, Failure, print, print_json, print_table};
 use crate::api::client::ClientDocument;
 use crate::api::page::Page;
 use crate::db::clients;
@@ -27,15 +27,17 @@ pub fn run(context: &Context, json: bool) -> Result<(), Failure> {
     } else if all.is_empty() {
         print("No clients yet: create one with `mintage client create --name NAME --scope SCOPE`.");
     } else {
-        for client in &all {
-            let state = if client.enabled { "enabled" } else { "disabled" };
-            print(&format!(
-                "{:24} {state:9} {:24} {}",
-                client.id.as_str(),
-                client.name,
-                client.scope
-            ));
-        }
+        let row = |client: &Client| {
+            let status = if client.enabled { "enabled" } else { "disabled" };
+            [
+                client.id.to_string(),
+                status.to_owned(),
+                client.name.clone(),
+                client.scope.to_string(),
+            ]
+        };
+        let rows: Vec<_> = all.iter().map(row).collect();
+        print_table(["Client id", "Status", "Name", "Scope"], &rows);
     }
     Ok(())
 }

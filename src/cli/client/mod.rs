@@ -13,7 +13,7 @@ mod secret;
 mod show;
 mod update;
 
-use super::{Context, Failure, confirm, print, print_json};
+use super::{Context, Failure, confirm, print, print_json, print_table};
 use named::Named;
 use update::Update;
 
@@ -24,6 +24,9 @@ pub use import::{Inspected, inspect};
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Create a client; its secret is shown only once
+    #[command(
+        after_help = "Example:\n  mintage client create --name Orders --id orders --scope \"orders:read orders:write\" --ttl 15m"
+    )]
     Create(Box<NewClient>),
     /// List all clients
     List {
@@ -38,12 +41,14 @@ pub enum Command {
     /// Disable a client: it gets no tokens, and its tokens are inactive
     Disable(Named),
     /// Change a client; members without a flag keep their value
+    #[command(after_help = "Example:\n  mintage client update orders --scope orders:read --ttl default")]
     Update(Box<Update>),
     /// Delete a client and its secrets
     Delete(delete::Delete),
     /// Revoke all tokens issued to a client so far
     RevokeTokens(Named),
     /// Import clients with their secrets from Ory Hydra, Keycloak or CSV
+    #[command(after_help = "Example:\n  mintage client import clients.csv --dry-run")]
     Import(import::Arguments),
     /// Manage the secrets of a client
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure, Named, new_secret, print, print_json};
+use super::{Context, Failure, Named, new_secret, print, print_json, print_table};
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
 use crate::config::Duration;
@@ -15,6 +15,7 @@ use crate::time::UnixMillis;
 #[derive(clap::Subcommand)]
 pub enum Command {
     /// Add a secret to a client; it is shown only once
+    #[command(after_help = "Example:\n  mintage client secret add orders --expires-in 90d --others-expire-in 7d")]
     Add(NewSecret),
     /// List the ids and times of the secrets of a client
     List(Named),
@@ -120,9 +121,8 @@ fn list(context: &Context, named: &Named) -> Result<(), Failure> {
             "Client {id} has no secrets: add one with `mintage client secret add {id}`."
         ));
     } else {
-        for document in &documents {
-            print(&document.line());
-        }
+        let rows: Vec<_> = documents.iter().map(SecretDocument::columns).collect();
+        print_table(["Secret id", "Created", "Expires", "Last used"], &rows);
     }
     Ok(())
 }

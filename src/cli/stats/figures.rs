@@ -230,9 +230,14 @@ impl Figures {
                 self.route
             ),
             format!(
-                "cache        {} hits   {} clients",
+                "cache        {} hits   {} {}",
                 percent(self.hit_rate),
-                number(self.cache_entries)
+                number(self.cache_entries),
+                if self.cache_entries == Some(1.0) {
+                    "client"
+                } else {
+                    "clients"
+                }
             ),
             format!(
                 "writer       {} pending   oldest {}   {:.1}/s written",

@@ -18,6 +18,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
+use crate::cli::counted;
 use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
@@ -72,9 +73,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     match written || report.may_be_written(arguments.skip_refused) {
         true => Ok(()),
         false => Err(Failure::Failed(format!(
-            "nothing imported: {} of {} clients rejected: correct them, or leave them out with --skip-refused",
+            "nothing imported: {} of {} rejected: correct them, or leave them out with --skip-refused",
             report.rejected.len(),
-            report.len()
+            counted(report.len(), "client")
         ))),
     }
 }

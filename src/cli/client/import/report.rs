@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::entry::{Candidate, ImportReport, Rejected};
 use super::source::Format;
-use crate::cli::{print, print_json};
+use crate::cli::{counted, print, print_json};
 
 /// The number of characters of an id that are shown. The ids of rejected entries may have any
 /// length.
@@ -93,7 +93,7 @@ impl Report {
         ];
         lines.extend(counts.map(|(title, count)| format!("{title:12} {count}")));
         lines.push(match (self.written, self.dry_run) {
-            (true, _) => format!("{} clients imported.", self.accepted.len()),
+            (true, _) => format!("{} imported.", counted(self.accepted.len(), "client")),
             (false, true) => "Nothing imported: this was a dry run.".to_owned(),
             (false, false) => "Nothing imported.".to_owned(),
         });
