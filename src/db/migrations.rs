@@ -172,11 +172,10 @@ pub fn newer(conn: &mut Conn) -> Result<Vec<String>, DbError> {
 /// Name and version of each migration of this binary, oldest first.
 fn known(conn: &Conn) -> Result<Vec<(String, String)>, DbError> {
     fn described<DB: diesel::backend::Backend>(all: &[Box<dyn Migration<DB>>]) -> Vec<(String, String)> {
-        let pair = |migration: &Box<dyn Migration<DB>>| {
-            let name = migration.name();
-            (name.to_string(), name.version().to_string())
-        };
-        all.iter().map(pair).collect()
+        let names = all.iter().map(|migration| migration.name());
+        names
+            .map(|name| (name.to_string(), name.version().to_string()))
+            .collect()
     }
     let mut all = match conn {
         Conn::Sqlite(_) => described::<Sqlite>(&SQLITE.migrations().map_err(to_error)?),

@@ -149,7 +149,7 @@ fn attestation(record: &KeyRecord, encryption_key: Option<&KeyEncryptionKey>) ->
 }
 
 /// Ensures that every algorithm has a key, by calling `generate` for each one without. Before that,
-/// with an encryption key that no row was written with, protects the stored keys ([`protect_all`])
+/// with an encryption key that no row was written with, protects the stored keys (`protect_all`)
 /// and logs them.
 ///
 /// Runs in one transaction that locks first, so that only one of several starting instances
