@@ -16,6 +16,9 @@ use crate::oauth::error::OAuthError;
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
+const FORM_ONLY: &str = "the media type must be application/x-www-form-urlencoded";
+const FORM_OR_JSON: &str = "the media type must be application/x-www-form-urlencoded or application/json";
+
 /// The body of a request, which was not read yet.
 ///
 /// A request that announces neither a length nor chunks has no body (RFC 9112 §6.3). actix takes
@@ -72,7 +75,8 @@ pub async fn parsed<T>(
     let parse = match (media_type(headers), json) {
         (Some(media), _) if media.eq_ignore_ascii_case(FORM) => form,
         (Some(media), Some(json)) if media.eq_ignore_ascii_case("application/json") => json,
-        _ => return Err(OAuthError::UnsupportedMediaType),
+        (_, Some(_)) => return Err(OAuthError::UnsupportedMediaType(FORM_OR_JSON)),
+        (_, None) => return Err(OAuthError::UnsupportedMediaType(FORM_ONLY)),
     };
     let body = read(payload, settings, settings.max_body).await?;
     if body.is_empty() {

@@ -306,10 +306,10 @@ mod tests {
                 "a parameter is repeated",
             ),
             (
-                OAuthError::UnsupportedMediaType,
+                OAuthError::UnsupportedMediaType("the media type must be x"),
                 "415",
                 "invalid_request",
-                "the media type of the body is not accepted here",
+                "the media type must be x",
             ),
             (
                 OAuthError::BodyTooLarge,
@@ -468,11 +468,11 @@ mod tests {
                 "the body is too large",
             ),
             (
-                OAuthError::UnsupportedMediaType.into(),
+                OAuthError::UnsupportedMediaType("the media type must be x").into(),
                 "415",
                 "Unsupported Media Type",
                 415,
-                "the media type of the body is not accepted here",
+                "the media type must be x",
             ),
         ] {
             let expected = format!(

@@ -68,7 +68,7 @@ declare! {
     CONNECTIONS_MAX = gauge "mintage_connections_max"
         "The most connections that may be open; then the one idle for longest is closed.";
     CONNECTIONS_HELD = gauge "mintage_connections_held_bytes"
-        "Memory of unfinished requests and of responses that were not read.";
+        "Memory that connections need beyond their first buffers, for large heads, bodies and responses.";
     CONNECTIONS_CLOSED = counter "mintage_connections_closed_total"
         "Connections that the server closed because of their peer or for others, by reason.";
     CONNECTIONS_REJECTED = counter "mintage_connections_rejected_total"

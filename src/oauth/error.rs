@@ -29,8 +29,8 @@ pub const CODES: [&str; 8] = [
 pub enum OAuthError {
     /// The request is malformed; the text is the description.
     InvalidRequest(&'static str),
-    /// The endpoint does not accept the media type of the body.
-    UnsupportedMediaType,
+    /// The endpoint does not accept the media type of the body; the text names those it does.
+    UnsupportedMediaType(&'static str),
     /// The body is larger than `server.max_body`, or its `Content-Length` says so.
     BodyTooLarge,
     /// The body did not arrive within `server.request_timeout`.
@@ -90,11 +90,7 @@ impl OAuthError {
     pub fn row(self) -> Row {
         let (code, description, status) = match self {
             Self::InvalidRequest(description) => ("invalid_request", description, 400),
-            Self::UnsupportedMediaType => (
-                "invalid_request",
-                "the media type of the body is not accepted here",
-                415,
-            ),
+            Self::UnsupportedMediaType(description) => ("invalid_request", description, 415),
             Self::BodyTooLarge => ("invalid_request", "the body is too large", 413),
             Self::BodyTimeout => ("invalid_request", "the body did not arrive in time", 408),
             Self::MethodNotAllowed => ("invalid_request", "method not allowed", 405),
@@ -188,7 +184,7 @@ mod tests {
 
     const ALL: [OAuthError; 14] = [
         OAuthError::InvalidRequest("a parameter is repeated"),
-        OAuthError::UnsupportedMediaType,
+        OAuthError::UnsupportedMediaType("the media type must be application/json"),
         OAuthError::BodyTooLarge,
         OAuthError::BodyTimeout,
         OAuthError::MethodNotAllowed,

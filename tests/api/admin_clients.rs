@@ -209,7 +209,7 @@ fn only_json_up_to_the_size_limit_is_accepted() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);
     let (client, _) = operator.create(json!({}));
-    const MEDIA: &str = "the media type of the body is not accepted here";
+    const MEDIA: &str = "the media type must be application/json";
     for media_type in [
         "",
         "application/x-www-form-urlencoded",

@@ -91,7 +91,7 @@ fn the_body_may_be_omitted() {
         assert_eq!((answer.status, &answer.json()["expires_at"]), (201, &Value::Null));
     }
     let form = operator.send(Request::post(&path).form_raw("expires_in_seconds=1"));
-    let media = "the media type of the body is not accepted here";
+    let media = "the media type must be application/json";
     form.assert_problem(415, "Unsupported Media Type", media, None);
 }
 

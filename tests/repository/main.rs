@@ -4,6 +4,7 @@
 mod architecture;
 mod bounds;
 mod example_config;
+mod faq;
 mod hardening;
 mod ops;
 mod rust_version;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files below a folder, with their texts.
-fn files(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
+/// The files of Rust below a folder, with their texts.
+pub fn files(folder: &Path, into: &mut Vec<(PathBuf, String)>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -85,6 +85,8 @@ fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse 
     no_store(json(&mut HttpResponse::build(status))).body(response::line(document))
 }
 
+const JSON_ONLY: &str = "the media type must be application/json";
+
 /// Reads a JSON body. Call this after the bearer token is authorized, or unauthenticated callers
 /// could make the server read bodies.
 ///
@@ -93,7 +95,7 @@ fn document_with(status: StatusCode, document: &impl Serialize) -> HttpResponse 
 /// expected document.
 async fn read_json<T: DeserializeOwned>(worker: &Worker, headers: &HeaderMap, payload: Payload) -> Result<T, ApiError> {
     if !is_json(headers) {
-        return Err(OAuthError::UnsupportedMediaType.into());
+        return Err(OAuthError::UnsupportedMediaType(JSON_ONLY).into());
     }
     parse_json(&read_body(worker, payload).await?)
 }
@@ -111,7 +113,7 @@ async fn read_optional_json<T: DeserializeOwned + Default>(
     match body.is_empty() {
         true => Ok(T::default()),
         false if is_json(headers) => parse_json(&body),
-        false => Err(OAuthError::UnsupportedMediaType.into()),
+        false => Err(OAuthError::UnsupportedMediaType(JSON_ONLY).into()),
     }
 }
 
