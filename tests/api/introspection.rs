@@ -78,7 +78,7 @@ fn p31_only_a_form_sent_by_post_is_accepted() {
     let get = app.send(Request::get("/introspect").basic(&client));
     assert_eq!((get.status, get.header("allow")), (405, Some("POST")));
     let json = app.send(Request::post("/introspect").basic(&client).json(&json!({"token": "x"})));
-    json.assert_unsupported_media_type();
+    json.assert_unsupported_media_type("application/x-www-form-urlencoded");
 }
 
 #[test]

@@ -214,5 +214,5 @@ fn p36_only_a_form_is_accepted() {
     let app = TestApp::shared();
     let client = app.client(|_| {});
     let answer = app.send(Request::post("/revoke").basic(&client).json(&json!({"token": "x"})));
-    answer.assert_unsupported_media_type();
+    answer.assert_unsupported_media_type("application/x-www-form-urlencoded");
 }

@@ -138,17 +138,9 @@ fn p4_an_unsupported_or_missing_media_type_is_415() {
         "é",
     ] {
         let answer = app.send(Request::post("/token").basic(&client).body(media_type, GRANT));
-        answer.assert_unsupported_media_type();
-        assert_eq!(
-            answer.json()["error_description"],
-            "the media type must be application/x-www-form-urlencoded or application/json"
-        );
+        answer.assert_unsupported_media_type("application/x-www-form-urlencoded or application/json");
         let answer = app.send(Request::post("/introspect").basic(&client).body(media_type, "token=x"));
-        answer.assert_unsupported_media_type();
-        assert_eq!(
-            answer.json()["error_description"],
-            "the media type must be application/x-www-form-urlencoded"
-        );
+        answer.assert_unsupported_media_type("application/x-www-form-urlencoded");
     }
 }
 

@@ -41,14 +41,11 @@ impl Response {
         self.assert_oauth_error(503, "temporarily_unavailable", UNAVAILABLE);
     }
 
-    /// The response is the one of an OAuth endpoint to a body with an unsupported media type (P4).
+    /// The response is the one of an OAuth endpoint to a body with an unsupported media type (P4);
+    /// it names the types that the endpoint accepts.
     #[track_caller]
-    pub fn assert_unsupported_media_type(&self) {
-        self.assert_oauth_error(
-            415,
-            "invalid_request",
-            "the media type of the body is not accepted here",
-        );
+    pub fn assert_unsupported_media_type(&self, accepted: &str) {
+        self.assert_oauth_error(415, "invalid_request", &format!("the media type must be {accepted}"));
     }
 
     /// The response is the one of an admin endpoint that needs an unavailable database.
