@@ -26,11 +26,12 @@ pub fn binary() -> Result<PathBuf, String> {
     }
 }
 
-/// A program on a database, with production settings and one worker.
+/// A program on a migrated database, with production settings and one worker.
 pub fn program(binary: &Path, url: &str) -> Program {
     Program::at(binary)
         .without("MINTAGE_LIMITS__AUTH_FAILURES_PER_MINUTE")
         .on(url, &[("MINTAGE_SERVER__WORKERS", "1")])
+        .migrated()
 }
 
 /// Creates a client whose tokens are signed with this algorithm.
