@@ -220,7 +220,7 @@ fn the_command_line_reports_an_error_in_one_line() {
     add(&["--path", "/a", "--scope", "a  b"], "--scope: ");
     add(&["--path", "/a", "--scope", "a", "--method", "get"], "--method: ");
     add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
-    add(&["--path", "/a", "--scope", "a", "--audience", "a"], "--audience: ");
+    add(&["--path", "/a", "--scope", "a", "--audience", "a b"], "--audience: ");
     let duplicate = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
     rejected(&duplicate, 1, "a route with this method");
     rejected(&["remove", "nobody"], 1, "route \"nobody\" not found");

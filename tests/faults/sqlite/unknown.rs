@@ -94,7 +94,9 @@ fn copy_client(site: &Site, copies: usize) {
     site.sql(&format!(
         "CREATE TEMP TABLE numbers AS WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up LIMIT {copies})
              SELECT n FROM up;
-         INSERT INTO clients SELECT 'copy-' || n, name, enabled, scope, default_scope, audiences, serves, auth_methods,
+         INSERT INTO clients (client_id, name, enabled, scope, default_scope, audiences, serves, auth_methods,
+             ttl_seconds, alg, created_at_ms, updated_at_ms)
+             SELECT 'copy-' || n, name, enabled, scope, default_scope, audiences, serves, auth_methods,
              ttl_seconds, alg, created_at_ms, updated_at_ms FROM clients, numbers WHERE client_id = '{id}';
          INSERT INTO secrets (secret_id, client_id, hash, created_at_ms)
              SELECT 'copy-' || n, 'copy-' || n, hash, created_at_ms FROM secrets, numbers WHERE client_id = '{id}'"

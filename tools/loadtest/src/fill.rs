@@ -31,10 +31,14 @@ pub fn clients(url: &str, count: u64) {
         for TestClient { id, secret } in numbers.map(client) {
             let hash = SecretHash::of(&ClientSecret::new(secret)).to_stored();
             clients.push(format!("('{id}', {fields})"));
-            secrets.push(format!("('secret_of_{id}', '{id}', '{hash}', 0, NULL, NULL)"));
+            secrets.push(format!("('secret_of_{id}', '{id}', '{hash}', 0)"));
         }
         let (clients, secrets) = (clients.join(","), secrets.join(","));
-        format!("INSERT INTO clients VALUES {clients}; INSERT INTO secrets VALUES {secrets};")
+        format!(
+            "INSERT INTO clients (client_id, name, enabled, scope, default_scope, audiences, serves, auth_methods, \
+             ttl_seconds, alg, created_at_ms, updated_at_ms) VALUES {clients}; \
+             INSERT INTO secrets (secret_id, client_id, hash, created_at_ms) VALUES {secrets};"
+        )
     });
 }
 
@@ -66,7 +70,8 @@ fn token_rows(url: &str, count: u64, age: i64, lifetime: i64) {
                 issued + lifetime
             )
         });
-        format!("INSERT INTO tokens VALUES {};", rows.collect::<Vec<_>>().join(","))
+        let rows = rows.collect::<Vec<_>>().join(",");
+        format!("INSERT INTO tokens (jti, client_id, scope, audience, issued_at, expires_at, one_time) VALUES {rows};")
     });
 }
 
