@@ -98,6 +98,8 @@ fn restart_in_turn(rounds: usize) {
         let listen = address.to_string();
         let environment = [
             ("MINTAGE_SERVER__LISTEN", listen.as_str()),
+            // Otherwise each would be an issuer of its own, at its own address.
+            ("MINTAGE_SERVER__ISSUER", testkit::app::ISSUER),
             ("MINTAGE_SERVER__DRAIN_DELAY", DRAIN_DELAY),
         ];
         testkit::program!().on(&url, &environment)
