@@ -424,6 +424,20 @@ async fn nothing_is_served_beyond_ttl_and_stale_if_error() {
 }
 
 #[actix::test]
+async fn a_load_that_began_within_stale_if_error_serves_nothing_beyond_it() {
+    let subject = subject(&["a"]);
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(69_990).await;
+    subject.table.takes.set(Duration::from_millis(100));
+    subject.table.down.set(true);
+    // After 50 ms, while the load goes on.
+    assert!(found(subject.lookup("a").await));
+    subject.time.passes(10).await;
+    assert!(unavailable(subject.lookup("a").await));
+    assert_eq!((subject.loads(), subject.counts().await.stale_served), (2, 1));
+}
+
+#[actix::test]
 async fn a_client_deleted_before_its_entry_is_loaded_again_is_absent() {
     let subject = subject(&["a"]);
     assert!(found(subject.lookup("a").await));

@@ -443,7 +443,13 @@ impl ClientCache {
                 self.counts.stale_served += 1;
                 return Response::reply(Ok(stale));
             }
-            Some(load) => load.waiters.push(answer),
+            Some(load) => {
+                if stale.is_none() {
+                    // What the load remembers has become too old since it began.
+                    load.stale = None;
+                }
+                load.waiters.push(answer);
+            }
             None if too_many && stale.is_some() => {
                 self.counts.stale_served += 1;
                 return Response::reply(Ok(stale));
