@@ -3,8 +3,8 @@
 //!
 //! The original request comes in one of four forms: `X-Forwarded-*` (Traefik, Caddy),
 //! `X-Original-Method` and `-URI` (nginx's auth_request) or `-URL` (ingress-nginx), or method and
-//! path of the request itself below `/validate` (Envoy's ext_authz). An ambiguous request gets 403: the gateway, this policy and the
-//! upstream must not disagree about which request is authorized.
+//! path of the request itself below `/validate` (Envoy's ext_authz). An ambiguous request gets 403:
+//! the gateway, this policy and the upstream must not disagree about which request is authorized.
 
 use actix_web::http::header::{CONNECTION, HOST, HeaderMap, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse};
