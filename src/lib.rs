@@ -29,7 +29,7 @@
 //! config      → oauth
 //! oauth       →
 //! unavailable →
-//! snapshot    →
+//! snapshot    → mutex
 //! breaker     →
 //! aead        →
 //! backoff     → random

@@ -5,8 +5,9 @@
 //! Each therefore takes a [`Ticket`] before it reads, and a value is dropped if its ticket is older
 //! than that of the current value.
 
+use crate::mutex::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwapOption, Guard};
 
@@ -53,7 +54,7 @@ impl<T> Snapshot<T> {
     /// Replaces the value with the result of `build`, which receives the current value. Does
     /// nothing if a read with a later ticket has been applied.
     pub fn apply(&self, ticket: Ticket, build: impl FnOnce(Option<Arc<T>>) -> T) {
-        let mut applied = self.0.applied.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut applied = lock(&self.0.applied);
         if *applied < ticket.0 {
             *applied = ticket.0;
             self.set(build(self.load_full()));

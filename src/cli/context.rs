@@ -93,6 +93,7 @@ impl Context {
         };
         Ok(database.run_here(|conn| {
             if create && migrations::status(conn)?.iter().all(|migration| !migration.applied) {
+                database.check_sessions(conn)?;
                 migrations::up(conn)?;
                 eprintln!("mintage: created the database {}", address(&config));
             }

@@ -131,17 +131,30 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 /// The version, with the commit if the build names it in the variable `BUILD_COMMIT`.
-static VERSION: LazyLock<String> = LazyLock::new(|| {
+static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("BUILD_COMMIT")));
+
+fn version(commit: Option<&str>) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    match option_env!("BUILD_COMMIT").filter(|commit| !commit.is_empty()) {
+    match commit.filter(|commit| !commit.is_empty()) {
         Some(commit) => format!("{version} ({commit})"),
         None => version.to_owned(),
     }
-});
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_has_the_commit_if_the_build_names_one() {
+        let of_package = env!("CARGO_PKG_VERSION");
+        assert_eq!((&*version(None), &*version(Some(""))), (of_package, of_package));
+        assert_eq!(version(Some("0123abc")), format!("{of_package} (0123abc)"));
+        // What names it.
+        for text in [include_str!("../../justfile"), include_str!("../../ops/Dockerfile")] {
+            assert!(text.contains("BUILD_COMMIT"), "{text}");
+        }
+    }
 
     /// Every argument below a command, as `ARGUMENT VALUE`.
     fn arguments(command: &clap::Command, found: &mut Vec<String>) {

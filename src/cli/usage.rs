@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Prints help and version to standard output. Of a usage error, prints the first line, which names
-/// the cause.
+/// Prints help and version to standard output, and of a usage error one line: the cause, and similar
+/// names.
 pub fn wrong_usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
         print!("{error}");

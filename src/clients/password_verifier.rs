@@ -9,10 +9,11 @@
 //!
 //! Secrets stored as digests never come here.
 
+use crate::mutex::lock;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -301,7 +302,7 @@ impl PasswordVerifier {
 
 impl Inner {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn reject(&self) -> Unavailable {

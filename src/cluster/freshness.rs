@@ -7,8 +7,9 @@
 //! change after `known_after` is kept. The complete argument is in
 //! `docs/adr/0019-clients-from-peers-by-change-number.md`.
 
+use crate::mutex::lock;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -156,7 +157,7 @@ impl Freshness {
     }
 
     fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

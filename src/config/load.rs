@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
+use zeroize::Zeroizing;
 
 use super::Config;
 use super::database_url::DatabaseUrl;
@@ -138,11 +139,10 @@ impl Sources {
             return Ok((Table::new(), Origins::default()));
         };
         check(&name, &path, false)?;
-        let text = read_bounded(&path, MAX_CONFIG_FILE)
-            .map_err(|error| ConfigError(format!("cannot read the configuration file ({name}): {error}")))?;
-        if text.len() as u64 > MAX_CONFIG_FILE {
-            return Err(ConfigError(format!("{name} is larger than 1 MiB")));
-        }
+        let text = read_bounded(&path, MAX_CONFIG_FILE).map_err(|error| match error.kind() {
+            ErrorKind::FileTooLarge => ConfigError(format!("{name} is larger than 1 MiB")),
+            _ => ConfigError(format!("cannot read the configuration file ({name}): {error}")),
+        })?;
         let table: Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(1, |span| line_at(&text, span.start));
             ConfigError(format!(
@@ -240,12 +240,19 @@ const MAX_VALUE_FILE: u64 = 64 * 1024;
 /// The maximum size of a configuration file.
 const MAX_CONFIG_FILE: u64 = 1024 * 1024;
 
-/// The text of a file: at most one byte more than `max`, because a file such as /dev/zero has no
-/// end.
-fn read_bounded(path: &Path, max: u64) -> std::io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?.take(max + 1).read_to_string(&mut text)?;
-    Ok(text)
+/// The text of a file of at most `max` bytes: one such as /dev/zero has no end.
+///
+/// # Errors
+/// [`ErrorKind::FileTooLarge`] if it is larger, [`ErrorKind::InvalidData`] if it is not UTF-8.
+fn read_bounded(path: &Path, max: u64) -> std::io::Result<Zeroizing<String>> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > max {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    let text =
+        std::str::from_utf8(&bytes).map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "it is not UTF-8"))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// The path is not named either: it is the secret itself, if a user has confused the two.
@@ -254,14 +261,11 @@ fn read_bounded(path: &Path, max: u64) -> std::io::Result<String> {
 /// database.
 pub(super) fn read_secret_file(variable: &str, path: &OsStr) -> Result<String, ConfigError> {
     check(&format!("the file of {variable}"), Path::new(path), false)?;
-    let text = read_bounded(Path::new(path), MAX_VALUE_FILE)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|error| ConfigError(format!("{variable}: cannot read the file that it names: {error}")))?;
-    let size = text.len();
+    let text = read_bounded(Path::new(path), MAX_VALUE_FILE).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => ConfigError(format!("{variable}: the file is larger than 64 KiB")),
+        _ => ConfigError(format!("{variable}: cannot read the file that it names: {error}")),
+    })?;
     let text = text.trim_end_matches(['\r', '\n']);
-    if size as u64 > MAX_VALUE_FILE {
-        return Err(ConfigError(format!("{variable}: the file is larger than 64 KiB")));
-    }
     if text.is_empty() {
         return Err(ConfigError(format!("{variable}: the file is empty")));
     }
@@ -738,6 +742,10 @@ mod tests {
             "http://127.0.0.1:8090"
         );
         assert_eq!(issuer(&[("MINTAGE_SERVER__LISTEN", "[::1]:8090")]), "http://[::1]:8090");
+        assert_eq!(
+            issuer(&[("MINTAGE_SERVER__LISTEN", "[::ffff:127.0.0.1]:8090")]),
+            "http://127.0.0.1:8090"
+        );
         for other in ["0.0.0.0:8090", "127.0.0.1:0"] {
             assert_eq!(issuer(&[("MINTAGE_SERVER__LISTEN", other)]), default);
         }

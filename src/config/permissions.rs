@@ -3,7 +3,7 @@
 
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::database_url::{DatabaseUrl, variable};
 use super::{Config, ConfigError};
@@ -20,7 +20,7 @@ const STICKY: u32 = 0o1000;
 /// Every user of the machine can change the file, or put another one in its place.
 pub(super) fn check(what: &str, path: &Path, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
     if path.is_file()
-        && let Some(mode) = open_folder(path)
+        && let Some(mode) = open_folder(path, is_read_only)
     {
         return Err(ConfigError(format!(
             "{what} is in a folder of mode {mode:04o}: every user of this machine can replace it: chmod o-w"
@@ -39,8 +39,9 @@ fn check_file(what: &str, path: &Path, holds_secrets: bool) -> Result<Option<Str
 }
 
 /// The mode of the folder of a file, or of the file that it links to, in which every user can
-/// replace the file.
-fn open_folder(path: &Path) -> Option<u32> {
+/// replace the file. No one can in a folder that `is_read_only`, such as a ConfigMap of Kubernetes,
+/// which has mode 0777.
+fn open_folder(path: &Path, is_read_only: fn(&Path) -> bool) -> Option<u32> {
     let target = path.canonicalize().ok();
     let folders = [Some(path), target.as_deref()]
         .into_iter()
@@ -52,11 +53,17 @@ fn open_folder(path: &Path) -> Option<u32> {
         } else {
             folder
         };
-        Some(std::fs::metadata(folder).ok()?.permissions().mode() & 0o7777)
+        let mode = std::fs::metadata(folder).ok()?.permissions().mode() & 0o7777;
+        let is_open = mode & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS;
+        (is_open && !is_read_only(folder)).then_some(mode)
     });
-    modes
-        .into_iter()
-        .find(|mode| mode & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS)
+    modes.into_iter().next()
+}
+
+/// Whether the file system of a folder is mounted for reading only.
+fn is_read_only(folder: &Path) -> bool {
+    let status = rustix::fs::statvfs(folder);
+    status.is_ok_and(|status| status.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 fn check_mode(what: &str, mode: u32, holds_secrets: bool) -> Result<Option<String>, ConfigError> {
@@ -100,10 +107,16 @@ impl Config {
         let Some(path) = sqlite_path(&database.url) else {
             let replicas = database.replica_urls.iter().map(|url| ("database.replica_urls", url));
             let urls = std::iter::once(("database.url", &database.url)).chain(replicas);
-            let open = urls.filter_map(|(key, url)| check_authorities(key, url).transpose());
+            let of_urls = urls.filter_map(|(key, url)| {
+                let url = DatabaseUrl::parse(url).ok()?;
+                Some((key, "sslrootcert", PathBuf::from(url.parameter("sslrootcert")?)))
+            });
+            let open = of_urls
+                .chain(authorities_of_environment())
+                .filter_map(|(key, name, path)| check_authorities(key, name, &path).transpose());
             return open.collect();
         };
-        let mut open = open_folder(Path::new(path)).map(|mode| format!("folder, mode {mode:04o}"));
+        let mut open = open_folder(Path::new(path), is_read_only).map(|mode| format!("folder, mode {mode:04o}"));
         for suffix in ["", "-wal", "-shm"] {
             let what = format!("the file{suffix} of database.url");
             let mode = check_file(&what, Path::new(&format!("{path}{suffix}")), true)?;
@@ -113,20 +126,27 @@ impl Config {
     }
 }
 
-/// Checks the file with the certificate authorities that a URL of PostgreSQL, or the environment,
-/// names.
-fn check_authorities(key: &'static str, url: &str) -> Result<Option<(&'static str, String)>, ConfigError> {
-    let Ok(url) = DatabaseUrl::parse(url) else {
+/// The files with certificate authorities that are used without a name in a URL.
+fn authorities_of_environment() -> impl Iterator<Item = (&'static str, &'static str, PathBuf)> {
+    let of_variable = |name: &'static str| Some((name, PathBuf::from(variable(name)?)));
+    let home = std::env::home_dir().map(|home| ("~/.postgresql/root.crt", home.join(".postgresql/root.crt")));
+    let named = [of_variable("PGSSLROOTCERT"), of_variable("SSL_CERT_FILE"), home];
+    named
+        .into_iter()
+        .flatten()
+        .map(|(name, path)| ("database.url", name, path))
+}
+
+/// Checks a file with certificate authorities; `system` and nothing are none.
+fn check_authorities(
+    key: &'static str,
+    name: &'static str,
+    path: &Path,
+) -> Result<Option<(&'static str, String)>, ConfigError> {
+    if matches!(path.to_str(), Some("" | "system")) {
         return Ok(None);
-    };
-    let of_url = url
-        .parameter("sslrootcert")
-        .map(|path| ("sslrootcert", path.to_owned()));
-    let named = of_url.or_else(|| Some(("PGSSLROOTCERT", variable("PGSSLROOTCERT")?)));
-    let Some((name, path)) = named.filter(|(_, path)| !matches!(path.as_str(), "" | "system")) else {
-        return Ok(None);
-    };
-    let mode = check(&format!("the file of {name} for {key}"), Path::new(&path), false)?;
+    }
+    let mode = check(&format!("the file of {name} for {key}"), path, false)?;
     Ok(mode.map(|mode| (key, format!("{name}, {mode}"))))
 }
 
@@ -162,6 +182,16 @@ mod tests {
                 "{mode:o}"
             );
         }
+    }
+
+    #[test]
+    fn no_one_replaces_a_file_in_a_folder_that_is_mounted_for_reading_only() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        let file = folder.path().join("mintage.toml");
+        assert_eq!(open_folder(&file, |_| false), Some(0o777));
+        assert_eq!(open_folder(&file, |_| true), None);
+        assert!(!is_read_only(folder.path()));
     }
 
     #[test]

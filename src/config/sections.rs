@@ -113,14 +113,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Sets the issuer, which no source has set: the address of a listener on loopback. A listener beyond
-    /// loopback has a name that only its operator knows, and port 0 is not known yet.
+    /// Sets the issuer, which no source has set: the address of a listener on loopback. A listener
+    /// beyond loopback has a name that only its operator knows, and port 0 is not known yet.
     pub(super) fn follow_listen(&mut self) {
         if let Ok(listen) = self.listen.parse::<SocketAddr>()
-            && listen.ip().is_loopback()
+            && let ip = listen.ip().to_canonical()
+            && ip.is_loopback()
             && listen.port() != 0
         {
-            self.issuer = format!("http://{listen}");
+            self.issuer = format!("http://{}", SocketAddr::new(ip, listen.port()));
         }
     }
 

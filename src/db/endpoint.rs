@@ -3,8 +3,9 @@
 //! A call passes the circuit breaker, waits for one of as many permits as the pool has connections,
 //! runs on a blocking thread, and has a deadline.
 
+use crate::mutex::lock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use r2d2::{ManageConnection, PooledConnection};
@@ -168,7 +169,7 @@ impl Endpoint {
             match self.direct.connect().map_err(DbError::from) {
                 // The pool waits for it.
                 Err(DbError::Unavailable(cause)) if cause.contains("locked") => {}
-                tried => drop(tried?),
+                connected => return connected?.call(work),
             }
         }
         self.connection(Duration::ZERO)?.call(work)
@@ -285,7 +286,7 @@ impl Endpoint {
 
 impl Endpoint {
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.breaker)
     }
 }
 

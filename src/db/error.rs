@@ -13,7 +13,8 @@ pub enum DbError {
     /// The database cannot be reached or did not answer in time. The same call may succeed later.
     Unavailable(String),
     /// The database cannot be used, and waiting does not help: a wrong password, a file that is no
-    /// database. Only the start and the command line distinguish it from an outage.
+    /// database. Of the callers, only the start and the command line distinguish it from an outage;
+    /// elsewhere it is an error like any other.
     Unusable(String),
     /// The connection was lost during the call, whose effect is unknown. Another connection may
     /// work.

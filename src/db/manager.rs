@@ -88,7 +88,7 @@ impl Manager {
     fn sqlite(&self) -> Result<SqliteConnection, ConnectError> {
         let path = sqlite_path(&self.url).unwrap_or(&self.url);
         let cannot_open = |cause: &dyn std::fmt::Display| format!("cannot open the SQLite database {path}: {cause}");
-        create_private(path).map_err(|error| ConnectError {
+        claim(path).map_err(|error| ConnectError {
             is_lasting: LASTING_FAILURES.contains(&error.kind()),
             text: cannot_open(&error),
         })?;
@@ -112,7 +112,9 @@ impl Manager {
             conn.batch_execute(&setting).map_err(|error| {
                 let cause = error.to_string();
                 ConnectError {
-                    is_lasting: cause.contains("file is not a database"),
+                    is_lasting: ["file is not a database", "malformed"]
+                        .iter()
+                        .any(|text| cause.contains(text)),
                     text: cannot_open(&cause),
                 }
             })?;
@@ -144,18 +146,12 @@ impl Manager {
 }
 
 /// Creates the file before SQLite does, readable by its owner only, because it may contain
-/// unencrypted private keys.
-fn create_private(path: &str) -> std::io::Result<()> {
+/// unencrypted private keys. One that exists is opened, because SQLite does not say why it cannot.
+fn claim(path: &str) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
-    match std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
-    }
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).create(true).mode(0o600);
+    options.open(path).map(drop)
 }
 
 /// The message of libpq, unless it is about the URL or about a variable. Such a message quotes the
@@ -172,21 +168,30 @@ fn cannot_connect(error: diesel::ConnectionError) -> ConnectError {
     ];
     const ABOUT_TRUST: [&str; 3] = ["does not support SSL", "certificate", "authentication method"];
     let cause = error.to_string();
-    let is_about = |parts: &[&str]| parts.iter().any(|part| cause.contains(part));
+    let names = |text: &str, parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let is_about = |parts: &[&str]| names(&cause, parts);
+    let lasts = |attempt: &str| {
+        [&ABOUT_A_VALUE[..], &ABOUT_TRUST, &REFUSALS]
+            .iter()
+            .any(|parts| names(attempt, parts))
+    };
+    // libpq tries each host, and says so of each. One of them may only be down.
+    let mut attempts = cause
+        .split("connection to server ")
+        .filter(|text| !text.trim().is_empty());
+    let is_lasting = attempts.all(lasts);
+    let hint = match is_about(&ABOUT_TRUST) {
+        true => "; a server without TLS or SCRAM needs sslmode or require_auth in database.url (docs/postgresql.md)",
+        false => "",
+    };
     let cause = if is_about(&ABOUT_A_VALUE) {
         "the URL, or a variable that begins with PG, is malformed"
     } else {
         cause.trim_end()
     };
-    let hint = match is_about(&ABOUT_TRUST) {
-        true => "; a server without TLS or SCRAM needs sslmode or require_auth in database.url (docs/postgresql.md)",
-        false => "",
-    };
-    let lasts = is_about(&ABOUT_A_VALUE) || is_about(&ABOUT_TRUST) || is_about(&REFUSALS);
     ConnectError {
         text: format!("cannot connect to PostgreSQL: {cause}{hint}"),
-        // Of several hosts, one may only be down.
-        is_lasting: lasts && !is_about(&OUTAGES),
+        is_lasting,
     }
 }
 
@@ -200,18 +205,13 @@ const REFUSALS: [&str; 6] = [
     "\" does not exist",
 ];
 
-/// What a host that may come back causes.
-const OUTAGES: [&str; 6] = [
-    "the database system is",
-    "Connection refused",
-    "timeout",
-    "could not translate host name",
-    "server closed the connection",
-    "No such file or directory",
-];
-
 /// Why a file cannot be opened, whenever it is tried.
-const LASTING_FAILURES: [ErrorKind; 2] = [ErrorKind::PermissionDenied, ErrorKind::NotADirectory];
+const LASTING_FAILURES: [ErrorKind; 4] = [
+    ErrorKind::PermissionDenied,
+    ErrorKind::NotADirectory,
+    ErrorKind::IsADirectory,
+    ErrorKind::ReadOnlyFilesystem,
+];
 
 /// A connection cannot be opened.
 #[derive(Debug)]
@@ -339,6 +339,8 @@ mod tests {
             "FATAL:  role \"a\" does not exist",
             "server does not support SSL, but SSL was required",
             "invalid port number: \"x\"",
+            "connection to server at \"a\", port 1 failed: FATAL:  no pg_hba.conf entry for host \"c\"\n\
+             connection to server at \"b\", port 1 failed: FATAL:  database \"a\" does not exist",
         ] {
             assert!(lasts(lasting), "{lasting}");
         }
@@ -346,7 +348,10 @@ mod tests {
             "connection to server at \"a\", port 1 failed: Connection refused",
             "FATAL:  the database system is starting up",
             "FATAL:  sorry, too many clients already",
-            "host 1: Connection refused\nhost 2: FATAL:  password authentication failed",
+            "connection to server at \"a\", port 1 failed: No route to host\n\
+             connection to server at \"b\", port 1 failed: FATAL:  no pg_hba.conf entry for host \"c\"",
+            "connection to server at \"a\", port 1 failed: FATAL:  password authentication failed for user \"x\"\n\
+             connection to server at \"b\", port 1 failed: session is read-only",
             "timeout expired",
         ] {
             assert!(!lasts(passing), "{passing}");

@@ -77,7 +77,8 @@ pub enum Reverted {
     Last(String),
 }
 
-/// As [`down`], but only if no other connection uses the database.
+/// As [`down`], but only if no other connection uses the SQLite file, and no other of this version is
+/// connected to PostgreSQL.
 ///
 /// # Errors
 /// As [`down`].

@@ -1,7 +1,8 @@
 //! Counters of a pool, shared by the pool, its manager and the endpoint.
 
+use crate::mutex::lock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use crate::metrics::HistogramCounts;
 
@@ -20,7 +21,7 @@ pub struct PoolCounters {
 impl PoolCounters {
     /// How long calls have waited for a connection.
     pub fn waits(&self) -> HistogramCounts {
-        *self.waits.lock().unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.waits)
     }
 
     /// Calls that gave up waiting.
@@ -60,7 +61,7 @@ impl PoolCounters {
 
     /// Records how long a call waited for a connection, whether or not it got one.
     pub fn waited(&self, time: std::time::Duration) {
-        self.waits.lock().unwrap_or_else(PoisonError::into_inner).observe(time);
+        lock(&self.waits).observe(time);
     }
 
     /// Counts a call that gave up waiting.

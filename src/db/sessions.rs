@@ -17,7 +17,7 @@ const ROUNDS: usize = 3;
 /// Checks that each of two connections keeps a session of its own.
 ///
 /// # Errors
-/// [`DbError::Unusable`] if it does not, or if the database does not answer.
+/// [`DbError::Unusable`] if it does not. Otherwise the database does not answer.
 pub(super) fn check(one: &mut Conn, other: &mut Pooled) -> Result<(), DbError> {
     let mut seen = None;
     for _ in 0..ROUNDS {

@@ -48,12 +48,17 @@ pub fn create_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result
 /// See the module.
 pub fn replace_client(conn: &mut Conn, by: &Principal, client: &Client) -> Result<(), DbError> {
     audited(conn, by, client.updated_at, |conn, _| {
-        let action = match clients::find(conn, &client.id)? {
-            Some(_) => Action::ClientUpdate,
-            None => Action::ClientCreate,
-        };
+        let before = clients::find(conn, &client.id)?;
         clients::replace(conn, client)?;
-        Ok(((), event(action, client.id.as_str(), created(client))))
+        let (action, detail) = match before {
+            Some(before) => {
+                let mut changes = difference(&ClientDocument::from(&before), &ClientDocument::from(client));
+                changes["secret_ids"] = json!({ "before": secret_ids(&before), "after": secret_ids(client) });
+                (Action::ClientUpdate, changes)
+            }
+            None => (Action::ClientCreate, created(client)),
+        };
+        Ok(((), event(action, client.id.as_str(), detail)))
     })
 }
 
@@ -109,8 +114,11 @@ fn imported(client: &Client) -> Option<AuditEvent> {
 }
 
 fn created(client: &Client) -> serde_json::Value {
-    let secret_ids: Vec<&str> = client.secrets.iter().map(|secret| &*secret.id).collect();
-    json!({ "client": ClientDocument::from(client), "secret_ids": secret_ids })
+    json!({ "client": ClientDocument::from(client), "secret_ids": secret_ids(client) })
+}
+
+fn secret_ids(client: &Client) -> Vec<&str> {
+    client.secrets.iter().map(|secret| &*secret.id).collect()
 }
 
 /// Changes a client.

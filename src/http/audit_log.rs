@@ -119,8 +119,8 @@ fn is_failed(status: StatusCode) -> bool {
     status.is_client_error() || status.is_server_error()
 }
 
-/// Notes that a token for the admin API was issued, if it holds a duty there. The server cannot tell the console from a
-/// script.
+/// Notes that a token for the admin API was issued, if it holds a duty there. The server cannot tell
+/// the console from a script.
 pub fn signed_in(worker: &Worker, caller: &Caller<'_>, claims: &AccessTokenClaims, now: UnixMillis) {
     if !Duties::held(&claims.scope).is_operator() {
         return;

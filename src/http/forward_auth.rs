@@ -138,7 +138,6 @@ async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Optio
 fn original(request: &HttpRequest) -> Result<Original<'_>, &'static str> {
     let headers = request.headers();
     reject_ambiguous_headers(headers)?;
-    reject_unread_headers(headers)?;
     if request.uri().authority().is_some() || request.uri().scheme().is_some() {
         return Err("the request line must not name a host");
     }
@@ -187,25 +186,20 @@ const UNREAD: [&str; 6] = [
     "x-method-override",
 ];
 
-/// Rejects headers that may tell the service about another request than the one that is authorized.
-fn reject_unread_headers(headers: &HeaderMap) -> Result<(), &'static str> {
-    // One pass over the names that are there: looking up each costs a hash.
-    let is_unread = |name: &HeaderName| name.as_str().starts_with("x-") && UNREAD.contains(&name.as_str());
-    match headers.keys().any(is_unread) {
-        true => Err("a header about the request must be removed by the gateway"),
-        false => Ok(()),
-    }
-}
-
 const CONFLICT: &str = "conflicting forwarded headers";
 
-/// Rejects headers that another hop could treat differently: those spelled with underscores, which
-/// CGI does not distinguish from hyphens, and those that the next hop removes because `Connection`
-/// names them (RFC 9110 §7.6.1).
+/// Rejects headers that may tell the service about another request than the one that is authorized:
+/// those of [`UNREAD`], those spelled with underscores, which CGI does not distinguish from hyphens,
+/// and those that the next hop removes because `Connection` names them (RFC 9110 §7.6.1).
 fn reject_ambiguous_headers(headers: &HeaderMap) -> Result<(), &'static str> {
-    let disguised = |name: &HeaderName| name.as_str().contains('_') && is_sensitive(&name.as_str().replace('_', "-"));
-    if headers.keys().any(disguised) {
-        return Err("a header about the request is spelled with underscores");
+    // One pass over the names that are there: looking up each that may be costs a hash.
+    for name in headers.keys().map(HeaderName::as_str) {
+        if name.contains('_') && is_sensitive(&name.replace('_', "-")) {
+            return Err("a header about the request is spelled with underscores");
+        }
+        if name.starts_with("x-") && UNREAD.contains(&name) {
+            return Err("a header about the request must be removed by the gateway");
+        }
     }
     for connection in headers.get_all(CONNECTION) {
         let options = connection

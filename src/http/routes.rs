@@ -171,7 +171,7 @@ pub fn signing_in_table() -> Vec<Resource> {
 
 /// Serves [`issuer_table`], which is usually empty, [`public_table`] and [`start_table`].
 pub fn public_routes(config: &mut ServiceConfig, shared: &Shared) {
-    serve(issuer_table(&shared.settings.issuer), config, shared);
+    serve(issuer_table(shared.settings.metadata.issuer()), config, shared);
     serve(public_table(), config, shared);
     serve(start_table(), config, shared);
 }

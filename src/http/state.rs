@@ -96,8 +96,6 @@ pub struct HttpSettings {
     pub schedule: Schedule,
     /// The metadata document.
     pub metadata: Metadata,
-    /// `server.issuer`.
-    pub issuer: String,
     /// `server.cors_origins`.
     pub cors_origins: Origins,
     /// Whether the listener of the clients serves the console too.

@@ -1,9 +1,10 @@
 //! Verifies the form and signature of a token: JWS compact serialization (RFC 7515 §5.2, RFC 8725
 //! §3).
 //!
-//! The header is checked first: a token must name one of our keys, the algorithm of that key and one
-//! of our types of tokens, whichever are configured now. Otherwise it is rejected. Key material and extensions that a token contains (`jwk`, `jku`,
-//! `x5u`, `x5c`, `crit`) are never used or fetched.
+//! The header is checked first: a token must name one of our keys, the algorithm of that key and
+//! one of our types of tokens, whichever are configured now. Otherwise it is rejected. Key material
+//! and extensions that a token contains (`jwk`, `jku`, `x5u`, `x5c`, `crit`) are never used or
+//! fetched.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -91,8 +92,8 @@ impl Verifier {
         Ok(claims)
     }
 
-    /// The key and the type that a header names. For headers in another notation than that of our signers, which
-    /// another version of this server may write.
+    /// The key and the type that a header names. For headers in another notation than that of our
+    /// signers, which another version of this server may write.
     fn key_of(&self, header: &[u8]) -> Result<(&dyn JwtVerifier, TokenType), RejectedToken> {
         let header: Header<'_> = serde_json::from_slice(header).map_err(|_| RejectedToken)?;
         let (alg, key) = self.keys.get(header.kid).ok_or(RejectedToken)?;

@@ -7,8 +7,8 @@ use super::json;
 
 /// Whether a client may introspect a token: its own, one for an introspection audience of the
 /// client, or any token if the client has the scope of [`Duty::Introspect`] (docs/protocol.md#p32).
-/// No audience suffices for a token for `admin_audience`: an operator that may create clients could otherwise
-/// read the tokens of operators with more duties.
+/// No audience suffices for a token for `admin_audience`: an operator that may create clients could
+/// otherwise read the tokens of operators with more duties.
 pub fn may_introspect(client: &Client, claims: &AccessTokenClaims, admin_audience: &str) -> bool {
     *claims.client_id == *client.id.as_str()
         || !claims.aud.contains(admin_audience)

@@ -68,6 +68,11 @@ impl Metadata {
         }
     }
 
+    /// The issuer, as it is written.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
     /// What a person needs to know of the document: a name and a URL each.
     pub fn addresses(&self) -> [(&'static str, String); 6] {
         let base = self.issuer.trim_end_matches('/');

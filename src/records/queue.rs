@@ -5,8 +5,9 @@
 //! only the writer contends for. It sends a message only when the writer must start something: once
 //! per batch. Records in a queue also survive the worker that put them there.
 
+use crate::mutex::lock;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
@@ -147,8 +148,6 @@ impl WorkerQueues {
     }
 
     fn queue(&self, queue: usize) -> std::sync::MutexGuard<'_, Vec<Pending>> {
-        self.queues[queue % self.queues.len()]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queues[queue % self.queues.len()])
     }
 }

@@ -287,7 +287,6 @@ fn http_settings(config: &Config) -> HttpSettings {
         jwks_max_age: config.keys.jwks_max_age.0,
         schedule: key_schedule(config),
         metadata: Metadata::new(&config.server.issuer),
-        issuer: config.server.issuer.clone(),
         cors_origins: config.server.cors_origins.iter().map(origin).collect(),
         console_is_public: config.server.admin_listen.is_empty(),
         cache_capacity: config.cache.capacity,

@@ -123,7 +123,6 @@ impl Startup {
             self.waits.store(true, Ordering::Relaxed);
             tokio::time::sleep(RETRY_INTERVAL).await;
         };
-        self.waits.store(false, Ordering::Relaxed);
         let local = &self.local;
         if let Some((secret, recent)) = &prepared.deployment {
             // Before any worker can look a client up among peers.
@@ -171,8 +170,10 @@ impl Startup {
         let (auto_migrate, warm) = (self.auto_migrate, self.warm);
         let shared_for = self.peers.are_configured().then_some(self.cache_ttl);
         // Not `Db::run`: generating RSA keys and migrating may take longer than the query timeout.
+        let waits = self.waits.clone();
         let work = move || {
             db.run_here(|conn| {
+                waits.store(false, Ordering::Relaxed);
                 db.check_sessions(conn)?;
                 Ok(prepare(
                     conn,

@@ -12,10 +12,11 @@
 //! Redis answers, shortly after the failure was answered. No request waits for Redis, and its
 //! answers never reduce a local count.
 
+use crate::mutex::lock;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ahash::RandomState;
@@ -255,7 +256,7 @@ impl AuthLimits {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Buckets> {
-        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.buckets)
     }
 }
 

@@ -573,6 +573,19 @@ fn serve_dev_creates_two_clients_with_new_secrets_on_each_start() {
     );
     let serving = program.serve(&["--dev"]);
     assert_ne!(line(&serving).split(' ').nth(3), first.split(' ').nth(3));
+    // What is new of a client is the secret.
+    let audit = program.run(&["audit", "--json"]).done().to_owned();
+    let updates = audit.lines().filter(|line| line.contains("client.update"));
+    let updates: Vec<Value> = updates.map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(updates.len(), 2, "{audit}");
+    for update in updates {
+        let ids = &update["detail"]["secret_ids"];
+        assert!(
+            ids["before"][0].is_string() && ids["before"] != ids["after"],
+            "{update}"
+        );
+        assert!(update["detail"].get("client").is_none(), "{update}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What cannot succeed ends at once with one line, what destroys asks, and looking changes nothing.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -73,6 +73,10 @@ fn a_server_does_not_wait_for_a_file_that_is_no_database() {
         line.starts_with("mintage: the database cannot be used: ") && line.contains("file is not a database"),
         "{line}"
     );
+    std::fs::remove_file(program.database_path()).unwrap();
+    std::fs::create_dir(program.database_path()).unwrap();
+    let log = ended(&program, &["serve"]);
+    assert!(log.contains("Is a directory"), "{log}");
     program.write("file", "");
     let below = format!("sqlite:{}", program.path("file").join("mintage.db").display());
     let log = ended(&program.with("MINTAGE_DATABASE_URL", &below), &["serve"]);
@@ -217,6 +221,25 @@ fn q69_health_tells_whether_a_server_is_ready() {
         not_ready.failed(1).contains("not ready: the server is starting: "),
         "{not_ready:?}"
     );
+    for (head, body, expected) in [
+        ("503 Unavailable", "<html>\n\u{1b}[2J", "answers with status 503"),
+        ("503 Unavailable", "{\"reason\":\"a\\nb\"}", "not ready: a\\nb"),
+        ("404 Not Found", "", "answers with status 404"),
+    ] {
+        let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", proxy.local_addr().unwrap());
+        let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let answering = std::thread::spawn(move || {
+            let (mut stream, _) = proxy.accept().unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).unwrap() > 0);
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let outcome = program.run(&["health", "--url", &url]);
+        let line = outcome.failed(1);
+        answering.join().unwrap();
+        assert!(line.ends_with(expected), "{line:?}");
+    }
     let hanging = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", hanging.local_addr().unwrap());
     let began = Instant::now();

@@ -133,6 +133,7 @@ fn a_file_of_certificate_authorities_that_every_user_can_change_is_rejected() {
             vec![url, ("MINTAGE_DATABASE__REPLICA_URLS", &*replicas)],
         ),
         ("PGSSLROOTCERT for database.url", vec![url, ("PGSSLROOTCERT", "ca.pem")]),
+        ("SSL_CERT_FILE for database.url", vec![url, ("SSL_CERT_FILE", "ca.pem")]),
     ] {
         let program = testkit::program!();
         let program = environment

@@ -52,6 +52,9 @@ fn a_pooler_that_shares_sessions_is_named_before_the_first_migration() {
         line.contains("PgBouncer") && line.contains("pool_mode = session"),
         "{line}"
     );
+    let create = ["client", "create", "--create", "--name", "n", "--scope", "a"];
+    let created = pooled.run(&create);
+    assert!(created.failed(1).contains("pool_mode = session"), "{created:?}");
     let served = pooled.run(&["serve"]);
     assert_eq!(served.code, Some(1), "{served:?}");
     assert!(served.stderr.contains("pool_mode = session"), "{served:?}");

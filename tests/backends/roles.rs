@@ -1,7 +1,8 @@
 //! The roles of `ops/postgresql-roles.sql`, as shipped: the role that serves can do everything that
 //! the server does, and can add to the audit log without changing it.
 
-use std::sync::{Mutex, PoisonError};
+use mintage::mutex::lock;
+use std::sync::Mutex;
 
 use diesel::RunQueryDsl;
 use diesel::connection::SimpleConnection;
@@ -33,7 +34,7 @@ fn as_role(store: &Store, role: &str) -> Db {
 /// Runs the file. One at a time, because roles belong to the server and not to the database.
 fn apply(store: &Store) {
     static ROLES_OF_THE_SERVER: Mutex<()> = Mutex::new(());
-    let _one_at_a_time = ROLES_OF_THE_SERVER.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = lock(&ROLES_OF_THE_SERVER);
     store.run(|conn| conn.write(|conn| Ok(conn.batch_execute(ROLES)?)));
 }
 

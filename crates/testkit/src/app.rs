@@ -1,8 +1,9 @@
 //! [`TestApp`]: a server in this process, with its own port and database.
 
+use mintage::mutex::lock;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -176,7 +177,7 @@ impl TestApp {
     /// read responses.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<TestApp>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&SHARED);
         shared.upgrade().unwrap_or_else(|| {
             let app = Arc::new(Self::start());
             *shared = Arc::downgrade(&app);

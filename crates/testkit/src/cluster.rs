@@ -4,12 +4,13 @@
 //! process holds. However the tests end, even by SIGKILL, the pipe closes; then the shell stops the
 //! server and removes the folder.
 
+use mintage::mutex::lock;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, OnceLock};
 
 use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
@@ -212,10 +213,7 @@ impl Cluster {
     }
 
     fn command(&self, command: &str) {
-        self.supervisor
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .command(command);
+        lock(&self.supervisor).command(command);
     }
 }
 

@@ -1,7 +1,8 @@
 //! The limit of open files of this process, for tests with thousands of connections.
 
+use mintage::mutex::lock;
 use std::process::Command;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// Raises the limit for this process and the servers that it starts: a connection has an end in
 /// each.
@@ -11,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 pub fn raise(files: usize) {
     // One test after the other: otherwise the lower of two limits could be set last.
     static LIMIT: Mutex<()> = Mutex::new(());
-    let _guard = LIMIT.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = lock(&LIMIT);
     if soft_limit("self") >= files {
         return;
     }

@@ -4,11 +4,12 @@
 //! A supervising shell reads a pipe whose other end only this process holds. However the tests end,
 //! even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
 
+use mintage::mutex::lock;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::poll::until;
@@ -147,7 +148,7 @@ impl Redis {
     }
 
     fn running(&self) -> MutexGuard<'_, Option<Running>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.running)
     }
 }
 

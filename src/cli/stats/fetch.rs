@@ -116,7 +116,7 @@ impl Target {
         }
         let url = self.to_string();
         match answer.status() {
-            StatusCode::OK => text_of(&url, &mut answer),
+            StatusCode::OK => text_of(&url, &mut answer, REQUEST_TIMEOUT),
             StatusCode::NOT_FOUND => Err(format!(
                 "{url} is not there; with server.admin_listen set, --url must name that address"
             )),
@@ -137,17 +137,18 @@ impl Target {
     pub fn readiness(&self, timeout: Duration) -> Result<(), String> {
         let url = format!("{}/readyz", self.base);
         let request = self.agent.get(&url).config().timeout_global(Some(timeout)).build();
-        let mut answer = match request.call() {
-            Ok(answer) => answer,
-            Err(Error::Timeout(_)) => return Err(format!("{url} does not answer within {} s", timeout.as_secs())),
-            Err(error) => return Err(cannot(&url, error, || format!("{url} does not answer with HTTP"))),
-        };
+        let answer = request.call();
+        let mut answer =
+            answer.map_err(|error| cannot(&url, error, timeout, || format!("{url} does not answer with HTTP")))?;
         match answer.status() {
             StatusCode::OK => Ok(()),
             StatusCode::SERVICE_UNAVAILABLE => {
-                let text = text_of(&url, &mut answer)?;
-                let reason = serde_json::from_str(&text).unwrap_or(NotReady { reason: text });
-                Err(format!("not ready: {}", reason.reason))
+                let text = text_of(&url, &mut answer, timeout)?;
+                Err(match serde_json::from_str::<NotReady>(&text) {
+                    Ok(answer) => format!("not ready: {}", answer.reason.escape_debug()),
+                    // Of a proxy, for example.
+                    Err(_) => format!("{url} answers with status 503"),
+                })
             }
             other => Err(format!("{url} answers with status {}", other.as_u16())),
         }
@@ -160,9 +161,11 @@ impl Target {
             let token = self.token(credentials)?;
             request = request.header("authorization", format!("Bearer {}", *token));
         }
-        request
-            .call()
-            .map_err(|error| cannot(&url, error, || format!("{url} does not answer with HTTP")))
+        request.call().map_err(|error| {
+            cannot(&url, error, REQUEST_TIMEOUT, || {
+                format!("{url} does not answer with HTTP")
+            })
+        })
     }
 
     /// A token for `/metrics`; the one in use unless it is about to expire.
@@ -184,9 +187,10 @@ impl Target {
             .header("accept", "application/json")
             .content_type("application/x-www-form-urlencoded")
             .send("grant_type=client_credentials&scope=mintage:read");
-        let mut answer = answer.map_err(|error| cannot(&url, error, || format!("{url} does not answer with HTTP")))?;
+        let malformed = || format!("{url} does not answer with HTTP");
+        let mut answer = answer.map_err(|error| cannot(&url, error, REQUEST_TIMEOUT, malformed))?;
         let status = answer.status();
-        let text = Zeroizing::new(text_of(&url, &mut answer)?);
+        let text = Zeroizing::new(text_of(&url, &mut answer, REQUEST_TIMEOUT)?);
         let error = || serde_json::from_str::<ErrorResponse>(&text).unwrap_or_default().error;
         match status {
             StatusCode::OK => {
@@ -220,16 +224,17 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn text_of(url: &str, answer: &mut Response<Body>) -> Result<String, String> {
+fn text_of(url: &str, answer: &mut Response<Body>, timeout: Duration) -> Result<String, String> {
     let body = answer.body_mut().with_config().limit(MAX_RESPONSE).read_to_vec();
-    let body = body.map_err(|error| cannot(url, error, || format!("the answer of {url} is cut off")))?;
+    let body = body.map_err(|error| cannot(url, error, timeout, || format!("the answer of {url} is cut off")))?;
     String::from_utf8(body).map_err(|_| format!("{url} does not answer with text"))
 }
 
-/// The text of an error; `malformed` is that of a response that violates HTTP or ends too early.
-fn cannot(url: &str, error: Error, malformed: impl Fn() -> String) -> String {
+/// The text of an error of a request that may take as long as `timeout`; `malformed` is that of a
+/// response that violates HTTP or ends too early.
+fn cannot(url: &str, error: Error, timeout: Duration, malformed: impl Fn() -> String) -> String {
     match error {
-        Error::Timeout(_) => format!("{url} does not answer within {} s", REQUEST_TIMEOUT.as_secs()),
+        Error::Timeout(_) => format!("{url} does not answer within {} s", timeout.as_secs()),
         Error::BodyExceedsLimit(_) => format!("{url} answers with more than {} MiB", MAX_RESPONSE >> 20),
         Error::HostNotFound => format!("cannot read {url}: the host has no address"),
         Error::Protocol(_) | Error::BodyStalled => malformed(),

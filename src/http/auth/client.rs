@@ -129,8 +129,8 @@ async fn authenticate_by_password_hash(
     })
 }
 
-/// Counts and audits a failure if the caller hangs up before the check is done. Otherwise a caller could guess
-/// secrets without limit by hanging up each time.
+/// Counts and audits a failure if the caller hangs up before the check is done. Otherwise a caller
+/// could guess secrets without limit by hanging up each time.
 struct Unfinished<'a>(Option<(&'a Worker, &'a Caller<'a>, &'a Client, UnixMillis)>);
 
 impl Drop for Unfinished<'_> {

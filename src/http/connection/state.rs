@@ -139,13 +139,13 @@ impl Connection {
         request_timeout.saturating_sub(elapsed)
     }
 
-    /// The response exists. `true` if the body was not read to its end: then the response must
-    /// close the connection.
+    /// The response exists. `true` if the response must close the connection: the body was not read
+    /// to its end, or the connection is to free memory.
     pub fn response_began(&self) -> bool {
         self.reading.set(false);
         let unread = !matches!(self.body.get(), Announced::Nothing | Announced::Length(0));
         self.enter(Phase::Responding);
-        unread
+        unread || self.ended.get().is_some()
     }
 }
 
@@ -292,15 +292,18 @@ impl Connection {
 
     /// Bytes that are free once the connection has closed, if it was told to end for them.
     pub fn frees(&self) -> usize {
-        match self.ending.get() {
+        match self.ending.get().or(self.ended.get()) {
             Some(Ending::Memory) => self.held.get(),
             _ => 0,
         }
     }
 
-    /// The connection goes on: a request arrived just in time.
+    /// The connection goes on: a request arrived just in time. One that was to free memory closes
+    /// with the response to that request, or a busy peer would keep what it holds.
     pub fn goes_on(&self) {
-        self.ending.set(None);
+        if let Some(memory @ Ending::Memory) = self.ending.take() {
+            self.ended.set(Some(memory));
+        }
     }
 
     /// Ends the connection the next time its stream is polled.
@@ -376,6 +379,6 @@ impl Connection {
 
     /// Whether the connection can be ended to free memory.
     pub fn is_holder(&self) -> bool {
-        self.is_holding() && self.evictable().is_some()
+        self.is_holding() && self.ended.get().is_none() && self.evictable().is_some()
     }
 }

@@ -109,7 +109,7 @@ function claimsOf(text, before) {
   let rounded = false;
   try {
     claims = JSON.parse(text, (_, value) => {
-      rounded ||= Number.isInteger(value) && !Number.isSafeInteger(value);
+      rounded ||= typeof value === 'number' && (!Number.isFinite(value) || (Number.isInteger(value) && !Number.isSafeInteger(value)));
       return value;
     });
   } catch {

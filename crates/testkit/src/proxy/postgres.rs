@@ -3,11 +3,12 @@
 //! It parses as much of the protocol as it needs to recognize a COMMIT: frontend messages, of which
 //! `Query` contains a whole statement, while `Parse`, `Bind` and `Execute` split it in three.
 
+use mintage::mutex::lock;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How the proxy handles connections and bytes.
@@ -132,10 +133,6 @@ impl Shared {
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
             .is_ok()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn accept(listener: &TcpListener, shared: &Arc<Shared>) {

@@ -103,9 +103,19 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
     };
     let default = texts(client, "defaultClientScopes")?;
     let optional = texts(client, "optionalClientScopes")?;
-    let mapped = mapped_of(client, scopes, &default, &optional);
+    let mut mapped = mapped_of(client, scopes, &default, &optional);
+    if default
+        .iter()
+        .chain(&optional)
+        .any(|name| !scopes.contains_key(name.as_str()))
+    {
+        mapped.warnings.push(
+            "the file does not have all of its client scopes, so their audiences and claims are not imported: \
+             export the realm"
+                .to_owned(),
+        );
+    }
     let (default, optional) = (shown(default), shown(optional));
-    let claims = serde_json::from_value(Value::Object(mapped.claims));
     let fields = ClientFields {
         name: text(client, "name")?.map(str::to_owned),
         enabled: Some(flag(client, "enabled", true)?),
@@ -117,7 +127,7 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
             .map(Some),
         audiences: Some(mapped.audiences),
         default_audience: mapped.default_audience.map(Some),
-        claims: Some(Some(claims.map_err(|_| "its claims are malformed")?)),
+        claims: mapped.claims.map(Some),
         ..ClientFields::default()
     };
     Ok(Machine {
@@ -178,7 +188,7 @@ mod tests {
             "realm": "shop", "clients": clients, "clientScopes": [
                 {"name": "web-origins", "attributes": {"include.in.token.scope": "false"}},
                 {"name": "phone", "attributes": {"include.in.token.scope": "true"}},
-                {"name": "orders:read", "attributes": {}}
+                {"name": "orders:read", "attributes": {}}, {"name": "orders:write", "attributes": {}}
             ],
         })
     }
@@ -235,9 +245,29 @@ mod tests {
         assert_eq!(fields.default_audience, Some(Some("orders-api".to_owned())));
         let claims = fields.claims.flatten().unwrap().0.unwrap().unwrap();
         assert_eq!(claims.object(), r#"{"tenant":"t1"}"#);
+        let [of_audiences, of_mappers] = machine.warnings.as_slice() else {
+            panic!("{:?}", machine.warnings);
+        };
+        assert!(of_audiences.starts_with("Keycloak added its audiences by itself"));
         assert_eq!(
-            machine.warnings,
-            [r#"these mappers are not imported: "oidc-address-mapper" ("oidc-address-mapper")"#]
+            of_mappers,
+            r#"these mappers are not imported: "oidc-address-mapper" ("oidc-address-mapper")"#
+        );
+    }
+
+    #[test]
+    fn a_client_whose_scopes_the_file_does_not_have_is_reported() {
+        let warnings = |document: Value| {
+            let machine = one(document).machine.unwrap_or_else(|wrong| panic!("{wrong:?}"));
+            machine.warnings
+        };
+        assert_eq!(warnings(realm(json!([client()]))), [""; 0]);
+        let [warning] = &warnings(client())[..] else {
+            panic!("{:?}", warnings(client()));
+        };
+        assert!(
+            warning.starts_with("the file does not have all of its client scopes"),
+            "{warning}"
         );
     }
 

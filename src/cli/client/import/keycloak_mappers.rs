@@ -3,10 +3,12 @@
 
 use serde_json::{Map, Value};
 
+use crate::oauth::bounds::MAX_CUSTOM_CLAIMS_DEPTH;
 use crate::oauth::custom_claims::GivenClaims;
 
-/// The number of mappers that a warning names.
+/// The number of mappers that a warning names, and the characters of a name that it shows.
 const MAX_NAMED: usize = 10;
+const MAX_NAME_SHOWN: usize = 60;
 
 /// What the mappers of a client become.
 #[derive(Debug, Default)]
@@ -15,8 +17,9 @@ pub struct Mapped {
     pub audiences: Vec<String>,
     /// The audience of a request that names none, if there is one such audience.
     pub default_audience: Option<String>,
-    /// The custom claims.
-    pub claims: Map<String, Value>,
+    /// The custom claims, within their rules.
+    pub claims: Option<GivenClaims>,
+    object: Map<String, Value>,
     /// What an operator should know.
     pub warnings: Vec<String>,
 }
@@ -35,14 +38,8 @@ pub fn mapped(always: &[&Value], optional: &[&Value]) -> Mapped {
             left_out.push(*mapper);
         }
     }
-    match mapped.audiences.as_slice() {
-        [one] => mapped.default_audience = Some(one.clone()),
-        [] => {}
-        _ => mapped.warnings.push(
-            "its tokens had several audiences at once, and here only those that a request names: \
-             set one with `mintage client update --default-audience`, or let it send `audience`"
-                .to_owned(),
-        ),
+    if let [one] = mapped.audiences.as_slice() {
+        mapped.default_audience = Some(one.clone());
     }
     for mapper in optional.iter().filter(|mapper| has_effect(mapper)) {
         // A request for the scope added the audience. Now it has to name it.
@@ -50,6 +47,17 @@ pub fn mapped(always: &[&Value], optional: &[&Value]) -> Mapped {
         if !kept {
             left_out.push(*mapper);
         }
+    }
+    if mapped
+        .audiences
+        .iter()
+        .any(|audience| Some(audience) != mapped.default_audience.as_ref())
+    {
+        mapped.warnings.push(
+            "Keycloak added its audiences by itself, and here a token has the default one, or those that \
+             the request names: set one with `mintage client update --default-audience`, or let it send `audience`"
+                .to_owned(),
+        );
     }
     if let Some(warning) = warning(&left_out) {
         mapped.warnings.push(warning);
@@ -77,16 +85,17 @@ impl Mapped {
             return false;
         };
         let path = path(config(mapper, "claim.name"));
-        let mut claims = self.claims.clone();
-        if !insert(&mut claims, &path, value) {
+        let mut object = self.object.clone();
+        if path.len() > MAX_CUSTOM_CLAIMS_DEPTH || !insert(&mut object, &path, value) {
             return false;
         }
-        let given = serde_json::from_value(Value::Object(claims.clone()));
-        let is_good = given.is_ok_and(|GivenClaims(given)| given.is_ok());
-        if is_good {
-            self.claims = claims;
+        match serde_json::from_value::<GivenClaims>(Value::Object(object.clone())) {
+            Ok(given) if given.0.is_ok() => {
+                (self.claims, self.object) = (Some(given), object);
+                true
+            }
+            _ => false,
         }
-        is_good
     }
 }
 
@@ -98,12 +107,21 @@ fn config<'a>(mapper: &'a Value, name: &str) -> &'a str {
     mapper["config"][name].as_str().unwrap_or_default()
 }
 
-/// Whether it adds something to an access token or to its introspection response.
+/// Whether it may add something to an access token or to its introspection response: a mapper of
+/// roles, for example, has no such flag. Introspection follows the token unless it has its own.
 fn has_effect(mapper: &Value) -> bool {
-    ["access.token.claim", "introspection.token.claim"]
-        .iter()
-        .any(|name| config(mapper, name) == "true")
+    let [token, introspection] = ["access.token.claim", "introspection.token.claim"].map(|name| config(mapper, name));
+    let is_carried = CARRIED.contains(&text(mapper, "protocolMapper"));
+    match (token, introspection) {
+        ("true", _) | (_, "true") => true,
+        ("false", "" | "false") => false,
+        // Keycloak takes an absent flag of these two kinds for `false`.
+        _ => !is_carried,
+    }
 }
+
+/// The kinds of mappers that are carried.
+const CARRIED: [&str; 2] = ["oidc-audience-mapper", "oidc-hardcoded-claim-mapper"];
 
 /// A value in the type that the mapper names.
 fn typed(label: &str, value: &str) -> Option<Value> {
@@ -155,7 +173,11 @@ fn warning(left_out: &[&Value]) -> Option<String> {
     if left_out.is_empty() {
         return None;
     }
-    let name = |mapper: &&Value| format!("{:?} ({:?})", text(mapper, "name"), text(mapper, "protocolMapper"));
+    let shown = |text: &str| text.chars().take(MAX_NAME_SHOWN).collect::<String>();
+    let name = |mapper: &&Value| {
+        let [name, kind] = ["name", "protocolMapper"].map(|name| shown(text(mapper, name)));
+        format!("{name:?} ({kind:?})")
+    };
     let names: Vec<String> = left_out.iter().take(MAX_NAMED).map(name).collect();
     let more = match left_out.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
@@ -169,6 +191,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::oauth::custom_claims::CustomClaims;
 
     fn mapper(kind: &str, config: Value) -> Value {
         let mut mapper = json!({"name": kind, "protocolMapper": kind, "config": {"access.token.claim": "true"}});
@@ -199,10 +222,17 @@ mod tests {
         assert_eq!(mapped.audiences, ["orders-api", "https://b.example"]);
         assert_eq!(
             (mapped.default_audience.as_deref(), mapped.warnings.len()),
-            (Some("orders-api"), 0)
+            (Some("orders-api"), 1),
+            "a request for the optional scope does not add the other one any more"
         );
+        let alone = of(std::slice::from_ref(&one), &[]);
+        assert_eq!((alone.default_audience.is_some(), alone.warnings.len()), (true, 0));
         let several = of(&[one, other], &[]);
         assert_eq!((several.default_audience, several.warnings.len()), (None, 1));
+    }
+
+    fn claims(mapped: &Mapped) -> Option<CustomClaims> {
+        mapped.claims.clone().and_then(|given| given.0.unwrap())
     }
 
     #[test]
@@ -217,7 +247,10 @@ mod tests {
             &[],
         );
         let expected = json!({"tenant": "t1", "realm": {"level": 7, "on": true}, "https://a.example/x": {"y": [1]}});
-        assert_eq!((Value::Object(mapped.claims), mapped.warnings.len()), (expected, 0));
+        assert_eq!(
+            (serde_json::to_value(claims(&mapped)).unwrap(), mapped.warnings.len()),
+            (expected, 0)
+        );
     }
 
     #[test]
@@ -229,17 +262,31 @@ mod tests {
             (claim("a", "int", "x"), "oidc-hardcoded-claim-mapper"),
             (claim("a", "JSON", r#"{"b":1,"b":2}"#), "oidc-hardcoded-claim-mapper"),
             (claim("", "String", "x"), "oidc-hardcoded-claim-mapper"),
+            (
+                claim(&"a.".repeat(1_000_000), "String", "x"),
+                "oidc-hardcoded-claim-mapper",
+            ),
+            (
+                json!({"name": "n", "protocolMapper": "oidc-hardcoded-role-mapper", "config": {"role": "x"}}),
+                "role",
+            ),
+            (
+                json!({"name": "n", "protocolMapper": "oidc-audience-resolve-mapper"}),
+                "resolve",
+            ),
+            (mapper(&"k".repeat(1_000_000), json!({})), "kkkk"),
             (audience(json!({})), "oidc-audience-mapper"),
             (mapper("oidc-usermodel-attribute-mapper", json!({})), "attribute"),
         ] {
             let mapped = of(&[without_effect.clone(), mapper], &[]);
-            assert!(mapped.claims.is_empty() && mapped.audiences.is_empty());
+            assert!(mapped.claims.is_none() && mapped.audiences.is_empty());
             assert_eq!(mapped.warnings.len(), 1);
+            assert!(mapped.warnings[0].len() < 1000);
             assert!(mapped.warnings[0].contains(reads), "{:?}", mapped.warnings);
         }
         assert_eq!(of(&[without_effect], &[]).warnings.len(), 0);
         // A claim that came and went with a scope cannot do so here.
         let mapped = of(&[], &vec![claim("a", "String", "b"); 12]);
-        assert!(mapped.claims.is_empty() && mapped.warnings[0].ends_with(" and 2 more"));
+        assert!(mapped.claims.is_none() && mapped.warnings[0].ends_with(" and 2 more"));
     }
 }

@@ -125,10 +125,10 @@ pub fn inspect(format: &str, bytes: &[u8], now: UnixMillis) -> Result<Inspected,
 fn taken(context: &Context, report: &ImportReport, arguments: &Arguments) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = report.accepted.iter().map(|candidate| &candidate.client.id).collect();
     let taken = |conn: &mut Conn| clients::taken(conn, &ids);
-    if !arguments.dry_run {
+    if !arguments.dry_run && report.may_be_written(arguments.skip_refused) {
         return context.with_new_database(arguments.create, taken);
     }
-    // A dry run neither creates a database nor migrates a schema.
+    // What writes nothing neither creates a database nor migrates a schema.
     let config = context.config()?;
     if !db::may_exist(&config.database.url) {
         return Ok(HashSet::new());

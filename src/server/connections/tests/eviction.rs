@@ -178,6 +178,30 @@ fn one_that_goes_on_does_not_take_the_place_of_another() {
     assert_eq!(newcomer.read(), ended(b""), "two are open, and the bound is one");
 }
 
+#[test]
+fn a_busy_connection_that_is_to_free_memory_closes_with_its_next_response() {
+    let site = Site::of(10_000);
+    let large = joined(&[&b"GET / HTTP/1.1\r\nX: "[..], &[b'a'; 28 << 10], b"\r\n\r\n"]);
+    let mut scenes: Vec<_> = (0..2000).map(|_| site.connect()).collect();
+    for scene in &mut scenes {
+        scene.send(&large);
+        assert_eq!(scene.read(), open(&large));
+        scene.begins(Announced::Nothing);
+        assert!(!scene.responds());
+        // The next request is on its way before the connection learns that it is to end.
+        scene.send(GET);
+    }
+    let responds = |mut scene: Scene| {
+        assert_eq!(scene.read(), open(GET));
+        scene.begins(Announced::Nothing);
+        (!scene.responds()).then_some(scene)
+    };
+    let lasting: Vec<_> = scenes.into_iter().filter_map(responds).collect();
+    assert!((1000..2000).contains(&lasting.len()), "{} last", lasting.len());
+    assert!(site.counts.held.load(Ordering::Relaxed) <= 32 << 20);
+    assert_eq!(site.ended(Ending::Memory), 2000 - lasting.len() as u64);
+}
+
 #[tokio::test]
 async fn input_is_found_before_the_runtime_is_told_of_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
