@@ -16,7 +16,7 @@ fn no_command_but_serve_and_migrate_up_makes_a_database() {
     let program = testkit::program!();
     let path = program.database_path();
     let absolute = format!("there is no database sqlite:{}: ", path.display());
-    program.write("clients.csv", "client_id,scope\na,x\n");
+    program.write("clients.csv", "client_id,scope,secret\na,x,VerySecretVerySecret\n");
     for command in [
         &["client", "list"][..],
         &["client", "create", "--name", "n", "--scope", "a"],
