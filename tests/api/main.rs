@@ -13,6 +13,7 @@ mod operator;
 
 mod admin;
 mod admin_audit;
+mod admin_bodies;
 mod admin_clients;
 mod admin_credentials;
 mod admin_denials;
