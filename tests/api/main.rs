@@ -24,6 +24,7 @@ mod admin_tokens;
 mod audit_notes;
 mod audit_verify;
 mod authority;
+mod bootstrap;
 mod bounds;
 mod cli;
 mod client_auth;
