@@ -151,6 +151,51 @@ fn every_member_of_every_body_is_named_if_its_value_has_another_type() {
     assert!(operations.len() >= 6 && members >= 39, "{} {members}", operations.len());
 }
 
+/// Values of the right type that most members do not allow.
+fn odd_values(schema: &Value) -> Vec<Value> {
+    let number = |name: &str, otherwise: i64| schema[name].as_i64().unwrap_or(otherwise);
+    let long = usize::try_from(number("maxLength", 5_000)).unwrap() + 1;
+    let odd = [
+        String::new(),
+        "\u{7}".into(),
+        "é".into(),
+        "/a b".into(),
+        "x".repeat(long),
+    ];
+    let mut values: Vec<Value> = odd.iter().map(|text| json!(text)).collect();
+    values.extend(odd.iter().map(|text| json!([text])));
+    values.extend(odd.iter().map(|text| json!({text: text})));
+    values.push(json!(vec!["x"; 200]));
+    values.push(json!({"iss": "x"}));
+    values.extend([number("minimum", 0) - 1, number("maximum", 1 << 40) + 1].map(|number| json!(number)));
+    values.push(json!(u64::MAX));
+    values
+}
+
+#[test]
+fn every_member_is_named_if_its_value_is_not_allowed() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let (client, _) = operator.create(json!({}));
+    let api = operator.document("/admin/openapi.json");
+    let mut rejected = 0;
+    for operation in Operation::all(&api, &path_of(&client)) {
+        for (member, schema) in &operation.members {
+            for value in odd_values(&resolved(&api, schema)) {
+                let answer = operation.send_with(&operator, member, &value);
+                if (200..300).contains(&answer.status) || answer.status == 409 {
+                    continue;
+                }
+                rejected += 1;
+                let what = format!("{} {member} {value:.60}", operation.name());
+                let detail = detail(&answer, &what);
+                assert!(words(&detail).contains(&member.as_str()), "{what}: {detail}");
+            }
+        }
+    }
+    assert!(rejected > 300, "{rejected}");
+}
+
 #[test]
 fn every_missing_unknown_and_repeated_member_is_named() {
     let app = TestApp::start();
