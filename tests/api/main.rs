@@ -13,6 +13,7 @@ mod operator;
 
 mod admin;
 mod admin_audit;
+mod admin_bodies;
 mod admin_clients;
 mod admin_credentials;
 mod admin_denials;
@@ -23,6 +24,7 @@ mod admin_tokens;
 mod audit_notes;
 mod audit_verify;
 mod authority;
+mod bootstrap;
 mod bounds;
 mod cli;
 mod client_auth;
