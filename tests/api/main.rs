@@ -46,6 +46,7 @@ mod metadata;
 mod metrics;
 mod one_time;
 mod prometheus;
+mod raw_credentials;
 mod records;
 mod restore;
 mod revocation;

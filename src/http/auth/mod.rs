@@ -1,6 +1,7 @@
 //! Authentication and authorization: client credentials, bearer tokens, and the guard that limits
 //! and logs failures.
 
+pub mod attempt;
 pub mod bearer;
 pub mod client;
 mod denial_log;
