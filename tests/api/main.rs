@@ -36,6 +36,7 @@ mod fuzz;
 mod health;
 mod import;
 mod introspection;
+mod introspection_by_token;
 mod jwt;
 mod key_trust;
 mod keys;

@@ -6,6 +6,7 @@ pub mod bearer;
 pub mod client;
 mod denial_log;
 pub mod guard;
+pub mod introspector;
 pub mod operator;
 
 pub use denial_log::DenialLog;
