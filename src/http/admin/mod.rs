@@ -130,13 +130,12 @@ fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     const EXPECTED: &str = "the body must be a JSON object of known members, each at most once and of its type";
     /// How the text of serde begins, and the detail for it. Only the members of a client begin with
     /// `client_id`. serde's text itself may quote the body.
-    const DETAILS: [(&str, &str); 5] = [
+    const DETAILS: [(&str, &str); 4] = [
         (
             "unknown field `serves`, expected one of `client_id`",
             "`serves` is now `introspection_audiences`",
         ),
         ("missing field `path`", "path must be given"),
-        ("missing field `scope`", "scope must be given"),
         ("missing field `method`", "method must be given"),
         ("missing field `url`", "url must be given"),
     ];
