@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure, print, print_json, print_table};
+use super::{Context, Failure, confirm, print, print_json, print_table};
 use crate::api::page::Page;
 use crate::api::route::{self, ExplanationDocument, RouteDocument};
 use crate::db::{DbError, routes, transactions};
@@ -30,6 +30,9 @@ pub enum Command {
     Remove {
         /// Route id
         id: String,
+        /// Do not ask; only a person at a terminal is asked
+        #[arg(long)]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -78,7 +81,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, *new),
         Command::List { json } => list(context, json),
-        Command::Remove { id, json } => remove(context, &id, json),
+        Command::Remove { id, yes, json } => remove(context, &id, yes, json),
         Command::Explain { method, url, json } => explain(context, &method, &url, json),
     }
 }
@@ -177,7 +180,8 @@ fn line(route: &Route) -> String {
     format!("{id} {method:7} {host:20} {path:30} {access}")
 }
 
-fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
+fn remove(context: &Context, id: &str, yes: bool, json: bool) -> Result<(), Failure> {
+    confirm(&format!("Remove route {id:?}?"), yes)?;
     let now = context.clock.now();
     if !context.with_database(|conn| transactions::remove_route(conn, &context.principal(), id, now))? {
         return Err(Failure::Failed(format!(
