@@ -114,7 +114,8 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
 async fn pass_without_token(worker: &Worker, payload: Payload) -> Result<HttpResponse, ApiError> {
     // The route may have been removed elsewhere, as a token may have been revoked.
     let readiness = &worker.shared.readiness;
-    if !readiness.knows_revocations() && !(readiness.warmed_up().await && readiness.knows_revocations()) {
+    let is_current = readiness.knows_revocations() || (readiness.warmed_up().await && readiness.knows_revocations());
+    if !is_current {
         return Err(Unavailable.into());
     }
     skip_body(worker, payload).await?;
