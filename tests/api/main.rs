@@ -35,6 +35,7 @@ mod feed;
 mod fuzz;
 mod health;
 mod import;
+mod import_keycloak;
 mod introspection;
 mod jwt;
 mod key_trust;
