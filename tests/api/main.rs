@@ -26,6 +26,7 @@ mod authority;
 mod bounds;
 mod cli;
 mod client_auth;
+mod client_labels;
 mod command_line;
 mod cors;
 mod discovery;

@@ -8,6 +8,7 @@ mod administration;
 mod audit_chain;
 mod authority;
 mod changes;
+mod client_search;
 mod clients;
 mod connections;
 mod deployment;
