@@ -35,7 +35,8 @@ function list(place, { session }) {
   let cursor = null;
   const errorBox = createErrorBox();
   const rows = element('div', { class: 'card flush' });
-  const filter = element('input', { type: 'search', 'aria-label': 'Filter by name, id, scope or label', placeholder: 'Filter', input: show, change: find });
+  const filter = element('input', { type: 'search', 'aria-label': 'Filter by name, id, scope or label', placeholder: 'Filter', input: show });
+  filter.addEventListener('keydown', (event) => event.key === 'Enter' && find());
   const more = button('Load more', () => attempt(more, errorBox, load));
   more.hidden = true;
   const direct = element('p');
@@ -149,8 +150,9 @@ function labelTexts(client) {
   return Object.entries(client.labels).map(([key, value]) => `${key}=${value}`);
 }
 
-/** The labels in the lines of a text. The server checks keys and values. */
-function labelsOf(text) {
+/** The labels in the lines of a text; those of `before` if it was not changed. The server checks keys and values. */
+function labelsOf(text, before) {
+  if (before !== null && text === labelTexts(before).join('\n').trim()) return before.labels;
   const pairs = lines(text).map((line) => {
     const at = line.indexOf('=');
     if (at < 1) throw new Error('Labels must be lines of the form key=value.');
@@ -178,7 +180,7 @@ function members(form, before) {
     claims: claimsOf(values.claims, before?.claims ?? null),
     scope_claim: orNull(values.scope_claim),
     typ: orNull(values.typ),
-    labels: labelsOf(values.labels),
+    labels: labelsOf(values.labels, before),
   };
   if (before === null) return all;
   const shown = { ...before, default_scope: before.default_scope === '' ? null : before.default_scope };
