@@ -30,7 +30,6 @@ struct RunningStats {
 }
 
 impl RunningStats {
-    /// `None` if the program is not installed.
     fn start(command: &mut Command) -> std::io::Result<Self> {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

@@ -408,6 +408,36 @@ fn routes_are_added_explained_and_removed() {
 }
 
 #[test]
+fn a_public_route_is_added_without_a_scope_and_explained() {
+    let (server, page) = signed_in();
+    let preflight = || server.send(&testkit::gateway::forwarded("OPTIONS", "/orders/1")).status;
+    page.go_to("Routes");
+    page.press("Add route…");
+    page.fill("Method", "OPTIONS");
+    page.fill("Path", "/orders/{id}");
+    page.fill("Scope", "orders:read");
+    page.click("finder.field('Public')");
+    page.until("finder.field('Scope').disabled && finder.field('Audience').disabled");
+    page.press("Add route");
+    page.until("finder.row('/orders/{id}').textContent.includes('public')");
+    assert_eq!(preflight(), 200);
+    page.value("document.querySelector('.in-line [name=method]').value = 'OPTIONS'");
+    page.fill("URL", "https://api.example/orders/1");
+    page.press("Explain");
+    page.until("document.querySelector('.explanation').textContent.startsWith('decided by OPTIONS /orders/{id}, which is public and requires no token: ')");
+    page.press_in_row("/orders/{id}");
+    page.press("Remove route");
+    page.reads("No routes yet. /validate denies every request.");
+    assert_eq!(preflight(), 403);
+    page.press("Add route…");
+    page.fill("Path", "/orders/{id}");
+    page.click("finder.field('Public')");
+    page.click("finder.field('Public')");
+    page.until("!finder.field('Scope').disabled && finder.field('Scope').required");
+    page.assert_clean(&[]);
+}
+
+#[test]
 fn many_clients_are_filtered_searched_and_loaded_page_by_page() {
     let server = crate::start();
     create_services(&server, 230);
