@@ -148,16 +148,15 @@ fn a_malformed_search_is_400() {
             "name=a%0A",
             "name must be 1 to 200 characters without control characters",
         ),
-        ("name=a&name=b", "a parameter is repeated"),
-        ("nam=a", "the query has an unknown parameter"),
-        ("name=%zz", "the query is not well encoded"),
+        ("name=a&name=b", "name is repeated"),
+        ("nam=a", "`nam` is not a parameter here"),
+        ("name=%zz", "name is not well encoded"),
         (&["label=a"; 9].join("&"), "label can be given at most 8 times"),
     ] {
         assert_bad_request(&operator.get(&format!("/admin/clients?{query}")), detail);
     }
-    for other in ["/admin/audit?name=a", "/admin/audit?label=a"] {
-        assert_bad_request(&operator.get(other), "the query has an unknown parameter");
-    }
+    assert_bad_request(&operator.get("/admin/audit?name=a"), "`name` is not a parameter here");
+    assert_bad_request(&operator.get("/admin/audit?label=a"), "`label` is not a parameter here");
 }
 
 fn shown(program: &Program, id: &str) -> Value {
