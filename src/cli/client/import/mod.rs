@@ -2,11 +2,13 @@
 //!
 //! The whole file is read and validated first: each entry is accepted, skipped (a client that
 //! Mintage does not support) or rejected. Then all accepted clients are written in one transaction,
-//! or none. The output contains no secret, no hash and no other text of the file except client ids.
+//! or none. The output contains no secret, no hash and no other text of the file except client ids
+//! and the names of what is left out.
 
 mod csv_file;
 mod entry;
 mod hydra;
+mod hydra_members;
 mod json;
 mod keycloak;
 mod keycloak_mappers;
