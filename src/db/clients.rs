@@ -217,14 +217,24 @@ pub fn change<E>(
             Ok(after) => after,
             Err(rejection) => return Ok(Changed::Rejected(rejection)),
         };
-        diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
-            .set(ClientRow::from(&after))
-            .execute(conn)?;
+        overwrite(conn, &after)?;
         Ok(Changed::Done {
             before: Box::new(before),
             after: Box::new(after),
         })
     })
+}
+
+/// Writes the members of a client that exists, within a transaction that also appends to the change
+/// log. The secrets stay as they are.
+///
+/// # Errors
+/// The database rejects the statement or cannot be reached.
+pub(super) fn overwrite(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
+    diesel::update(clients::table.filter(clients::client_id.eq(client.id.as_str())))
+        .set(ClientRow::from(client))
+        .execute(conn)?;
+    Ok(())
 }
 
 /// Deletes a client and its secrets. Returns `false` if no client has this id.

@@ -12,6 +12,7 @@ pub mod changes;
 pub mod client_status;
 pub mod clients;
 mod conn;
+pub mod declarations;
 pub mod deployment;
 mod endpoint;
 mod error;

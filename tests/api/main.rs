@@ -15,6 +15,7 @@ mod admin;
 mod admin_audit;
 mod admin_clients;
 mod admin_credentials;
+mod admin_declared;
 mod admin_denials;
 mod admin_instances;
 mod admin_openapi;
