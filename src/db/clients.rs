@@ -20,7 +20,7 @@ use crate::time::UnixMillis;
 
 /// Clients per statement. With sixteen values each, this is less than half of the limits of SQLite
 /// and PostgreSQL.
-pub(super) const BATCH: usize = 500;
+pub const BATCH: usize = 500;
 
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = clients, treat_none_as_default_value = false, treat_none_as_null = true)]

@@ -453,3 +453,15 @@ fn a_secret_file_without_an_acceptable_secret_is_one_line_that_says_what_is_requ
     }
     program.run(&["client", "show", "x"]).failed(1);
 }
+
+#[test]
+fn a_client_that_exists_is_created_only_once_and_the_error_names_the_commands_that_change_it() {
+    let (program, _) = program();
+    let new = ["client", "create", "--id", "x", "--name", "n", "--scope", "a"];
+    program.run(&new).done();
+    let outcome = program.run(&new);
+    let error = outcome.failed(1);
+    for hint in ["mintage client update", "mintage client import --update"] {
+        assert!(error.contains(hint), "{error}");
+    }
+}

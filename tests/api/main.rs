@@ -36,6 +36,7 @@ mod feed;
 mod fuzz;
 mod health;
 mod import;
+mod import_update;
 mod introspection;
 mod jwt;
 mod key_trust;

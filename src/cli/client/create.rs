@@ -49,8 +49,8 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     context.with_new_database(new.create, |conn| {
         match transactions::create_client(conn, &context.principal(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
-                "client {id:?} already exists: choose another --id, change it with `mintage client update`, or give it \
-                 another secret with `mintage client secret add`",
+                "client {id:?} already exists: choose another --id, change it with `mintage client update` or \
+                 `mintage client import --update`, or give it another secret with `mintage client secret add`",
                 id = client.id.as_str()
             )))),
             inserted => inserted.map(Ok),
