@@ -4,9 +4,9 @@
 default:
     @just --list
 
-# Builds the release binary.
+# Builds the binary that packages contain, target/dist/mintage.
 build:
-    BUILD_COMMIT="$(git rev-parse --short=12 HEAD 2>/dev/null || true)" cargo build --locked --release
+    BUILD_COMMIT="$(git rev-parse --short=12 HEAD 2>/dev/null || true)" cargo build --locked --profile dist
 
 # Starts a development server with demo clients.
 dev *ARGS:

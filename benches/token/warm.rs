@@ -16,17 +16,18 @@ use mintage::config::{Cache, Database, Writer};
 use mintage::db::Db;
 use mintage::keys::{Signer, SigningKey};
 use mintage::oauth::alg::Alg;
+use mintage::oauth::basic::{self, Pair};
 use mintage::oauth::claims::{AccessTokenClaims, Audience};
 use mintage::oauth::client::{AuthMethod, Client, ClientId};
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::grant::{self, TokenPolicy};
 use mintage::oauth::origin::Origin;
 use mintage::oauth::request::TokenRequest;
+use mintage::oauth::response;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::{self, StoredSecret};
 use mintage::oauth::token_id::TokenIdSource;
-use mintage::oauth::{basic, response};
 use mintage::records::flush::Sink;
 use mintage::time::UnixMillis;
 
@@ -95,7 +96,7 @@ impl Warm {
 
     /// One token, from the bytes of the request to those of the response.
     pub fn issue(&mut self) -> Vec<u8> {
-        let (id, secret) = basic::parse(&self.header).expect("credentials");
+        let Pair { id, secret } = basic::parse(&self.header).expect("credentials").pair;
         let request = TokenRequest::from_form(BODY).expect("a form");
         let Remembered::Known(client) = self.cache.remembered(&id, NOW) else {
             panic!("the client is in the cache");

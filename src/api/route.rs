@@ -5,10 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::gateway::explain::Explanation;
-use crate::gateway::route::Route;
+use crate::gateway::route::{Access, Route};
 use crate::gateway::route_table::RouteTable;
 
-/// A route; `null`: any method, any host, the default audience.
+/// A route; `null`: any method, any host, the default audience, and for a public route no scope.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Route)]
 pub struct RouteDocument<'a> {
@@ -16,19 +16,26 @@ pub struct RouteDocument<'a> {
     method: Option<&'a str>,
     host: Option<&'a str>,
     path: &'a str,
-    scope: &'a str,
+    /// Whether requests need no token.
+    public: bool,
+    scope: Option<&'a str>,
     audience: Option<&'a str>,
 }
 
 impl<'a> From<&'a Route> for RouteDocument<'a> {
     fn from(route: &'a Route) -> Self {
+        let (scope, audience) = match &route.access {
+            Access::Public => (None, None),
+            Access::Token { scope, audience } => (Some(scope.as_str()), audience.as_deref()),
+        };
         Self {
             id: &route.id,
             method: route.method.as_ref().map(|method| method.as_str()),
             host: route.host.as_ref().map(|host| host.as_str()),
             path: route.path.as_str(),
-            scope: route.scope.as_str(),
-            audience: route.audience.as_deref(),
+            public: route.access == Access::Public,
+            scope,
+            audience,
         }
     }
 }

@@ -61,10 +61,9 @@ fn find(conn: &mut Conn, id: &str) -> Result<Option<Client>, DbError> {
 fn create_route(context: &Context) -> Result<(), Failure> {
     let new = NewRoute {
         path: "/orders/{id}".into(),
-        scope: "orders:read".into(),
+        scope: Some("orders:read".into()),
         method: Some("GET".into()),
-        host: None,
-        audience: None,
+        ..NewRoute::default()
     };
     let route = new.route(random_text(12), context.clock.now());
     let route = route.map_err(|malformed| Failure::Failed(malformed.text().into()))?;

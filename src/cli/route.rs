@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure, print, print_json, print_table};
+use super::{Context, Failure, confirm, print, print_json, print_table};
 use crate::api::page::Page;
 use crate::api::route::{self, ExplanationDocument, RouteDocument};
 use crate::db::{DbError, routes, transactions};
-use crate::gateway::route::{MalformedRoute, NewRoute, Route};
+use crate::gateway::route::{Access, MalformedRoute, NewRoute, Route};
 use crate::random::random_text;
 
 /// The length of a route's id: 16 letters and digits.
@@ -14,8 +14,11 @@ const ID_LENGTH: usize = 16;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Add a route: matching requests need its scope
-    #[command(after_help = "Example:\n  mintage route add --method GET --path '/orders/{id}' --scope orders:read")]
+    /// Add a route: matching requests need its scope, or no token if it is public
+    #[command(
+        after_help = "Examples:\n  mintage route add --method GET --path '/orders/{id}' --scope orders:read\n  \
+                      mintage route add --method OPTIONS --path '/orders/{id}' --public"
+    )]
     Add(Box<New>),
     /// List all routes
     List {
@@ -27,6 +30,9 @@ pub enum Command {
     Remove {
         /// Route id
         id: String,
+        /// Do not ask; only a person at a terminal is asked
+        #[arg(long)]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -46,13 +52,17 @@ pub enum Command {
 
 /// The arguments of `route add`.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("access").args(["scope", "public"]).required(true)))]
 pub struct New {
     /// Path template: literal segments, {name} for one segment, {*rest} for the remainder
     #[arg(long)]
     path: String,
     /// Scopes that the token must have, space-separated
     #[arg(long)]
-    scope: String,
+    scope: Option<String>,
+    /// Requests need no token; one that they have is ignored
+    #[arg(long, conflicts_with = "audience")]
+    public: bool,
     /// Method; GET covers HEAD [default: any]
     #[arg(long)]
     method: Option<String>,
@@ -71,7 +81,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, *new),
         Command::List { json } => list(context, json),
-        Command::Remove { id, json } => remove(context, &id, json),
+        Command::Remove { id, yes, json } => remove(context, &id, yes, json),
         Command::Explain { method, url, json } => explain(context, &method, &url, json),
     }
 }
@@ -80,6 +90,7 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     let json = new.json;
     let new = NewRoute {
         path: new.path,
+        public: new.public,
         scope: new.scope,
         method: new.method,
         host: new.host,
@@ -87,7 +98,7 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     };
     let route = new
         .route(random_text(ID_LENGTH), context.clock.now())
-        .map_err(|malformed| Failure::Usage(format!("{}: {malformed}", argument(malformed))))?;
+        .map_err(wrong_argument)?;
     context.with_database(
         |conn| match transactions::add_route(conn, &context.principal(), &route) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(
@@ -103,15 +114,21 @@ fn add(context: &Context, new: New) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The flag of the invalid value.
-fn argument(malformed: MalformedRoute) -> &'static str {
-    match malformed {
+/// The error that names the flag of the invalid value.
+fn wrong_argument(malformed: MalformedRoute) -> Failure {
+    let flag = match malformed {
+        MalformedRoute::NoScope => {
+            let text = "--scope must not be empty: use --public for a route whose requests need no token";
+            return Failure::Usage(text.into());
+        }
         MalformedRoute::Method => "--method",
         MalformedRoute::Host => "--host",
         MalformedRoute::Scope | MalformedRoute::ReservedScope => "--scope",
         MalformedRoute::Audience => "--audience",
+        MalformedRoute::PublicWithToken => "--public",
         _ => "--path",
-    }
+    };
+    Failure::Usage(format!("{flag}: {malformed}"))
 }
 
 fn list(context: &Context, json: bool) -> Result<(), Failure> {
@@ -135,27 +152,36 @@ fn list(context: &Context, json: bool) -> Result<(), Failure> {
 fn columns(route: &Route) -> [String; 6] {
     let method = route.method.as_ref().map_or("any", |method| method.as_str());
     let host = route.host.as_ref().map_or("any", |host| host.as_str());
+    let (scope, audience) = match &route.access {
+        Access::Public => ("(public)", "(none)"),
+        Access::Token { scope, audience } => (scope.as_str(), audience.as_deref().unwrap_or("(default)")),
+    };
     [
         route.id.to_string(),
         method.to_owned(),
         host.to_owned(),
         route.path.as_str().to_owned(),
-        route.scope.to_string(),
-        route.audience.as_deref().unwrap_or("(default)").to_owned(),
+        scope.to_owned(),
+        audience.to_owned(),
     ]
 }
 
 /// A route in one line of an explanation.
 fn line(route: &Route) -> String {
-    let [id, method, host, path, scope, _] = columns(route);
-    let audience = route.audience.as_deref().map(|audience| format!(" for {audience}"));
-    format!(
-        "{id} {method:7} {host:20} {path:30} {scope}{}",
-        audience.unwrap_or_default()
-    )
+    let [id, method, host, path, ..] = columns(route);
+    let access = match &route.access {
+        Access::Public => "public: no token is needed".to_owned(),
+        Access::Token { scope, audience: None } => scope.to_string(),
+        Access::Token {
+            scope,
+            audience: Some(audience),
+        } => format!("{scope} for {audience}"),
+    };
+    format!("{id} {method:7} {host:20} {path:30} {access}")
 }
 
-fn remove(context: &Context, id: &str, json: bool) -> Result<(), Failure> {
+fn remove(context: &Context, id: &str, yes: bool, json: bool) -> Result<(), Failure> {
+    confirm(&format!("Remove route {id:?}?"), yes)?;
     let now = context.clock.now();
     if !context.with_database(|conn| transactions::remove_route(conn, &context.principal(), id, now))? {
         return Err(Failure::Failed(format!(

@@ -157,6 +157,13 @@ impl PasswordVerifier {
         Ok(None)
     }
 
+    /// Whether [`Self::find`] finds a secret without a verification.
+    pub fn remembers(&self, presented: &ClientSecret, client: &Client, now: UnixMillis) -> bool {
+        let valid = client.secrets.iter().filter(|secret| secret.is_valid(now));
+        let mut hashes = valid.filter_map(StoredSecret::password_hash);
+        hashes.any(|hash| self.is_known(&self.tag(hash, presented)))
+    }
+
     /// The current values of the counters.
     pub fn counts(&self) -> PasswordVerifierCounts {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

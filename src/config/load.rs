@@ -52,7 +52,8 @@ const URL_VARIABLE: &str = "MINTAGE_DATABASE__URL";
 /// A section, a key, and whether a text there is, or contains, a secret.
 type SecretKey = (&'static str, &'static str, fn(&str) -> bool);
 /// The keys whose values are, or may contain, secrets.
-const SECRET_KEYS: [SecretKey; 4] = [
+const SECRET_KEYS: [SecretKey; 5] = [
+    ("bootstrap", "client_secret", |secret| !secret.is_empty()),
     ("database", "replica_urls", has_database_password),
     ("database", "url", has_database_password),
     ("keys", "encryption_key", |key| !key.is_empty()),
@@ -552,7 +553,9 @@ mod tests {
         };
         assert!(wrong("[server]\nlissten = \"x\"").contains("lissten"));
         assert!(wrong("[server]\nlissten = \"x\"").contains(", line 2)"));
-        assert!(wrong("[servr]\nlisten = \"x\"").starts_with("servr is not a section: there are audit, cache,"));
+        assert!(
+            wrong("[servr]\nlisten = \"x\"").starts_with("servr is not a section: there are audit, bootstrap, cache,")
+        );
         assert!(wrong("[cache]\nttl = 5").starts_with("cache.ttl must be a duration such as"));
         assert!(wrong("[cache]\nttl = 5").ends_with(", line 2)"));
         for text in [

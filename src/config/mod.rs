@@ -3,6 +3,7 @@
 //! `load` merges the sources (flag over environment over file over default), serde parses them, and
 //! `validate` checks them. Other modules can therefore rely on every value.
 
+mod bootstrap;
 mod cors_origins;
 mod database_url;
 mod error;
@@ -18,6 +19,7 @@ mod units;
 mod validate;
 mod weakness;
 
+pub use bootstrap::Bootstrap;
 pub use cors_origins::CorsOrigins;
 pub use database_url::{DatabaseUrl, MalformedUrl, variable};
 pub use error::ConfigError;

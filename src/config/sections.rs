@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::bootstrap::Bootstrap;
 use super::cors_origins::CorsOrigins;
 use super::proxies::TrustedProxies;
 use super::units::{ByteSize, Duration, SecretValue};
@@ -36,6 +37,8 @@ pub struct Config {
     pub log: Log,
     /// `[audit]`
     pub audit: Audit,
+    /// `[bootstrap]`
+    pub bootstrap: Bootstrap,
 }
 
 impl Config {
@@ -45,8 +48,21 @@ impl Config {
         let mut differing = Vec::new();
         collect_differences("", &table(self), &table(other), &mut differing);
         // A secret value is always serialized as the same text, so compare it here.
-        if self.keys.encryption_key != other.keys.encryption_key {
-            differing.push("keys.encryption_key".into());
+        for (key, a, b) in [
+            (
+                "keys.encryption_key",
+                &self.keys.encryption_key,
+                &other.keys.encryption_key,
+            ),
+            (
+                "bootstrap.client_secret",
+                &self.bootstrap.client_secret,
+                &other.bootstrap.client_secret,
+            ),
+        ] {
+            if a != b {
+                differing.push(key.into());
+            }
         }
         differing
     }

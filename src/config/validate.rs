@@ -114,6 +114,7 @@ impl Config {
             "empty, or redis://[USER:PASSWORD@]HOST[:PORT][/DB]; TLS (rediss://) needs a tunnel such as stunnel",
             self.redis.url.is_empty() || is_redis_url(&self.redis.url),
         )?;
+        self.bootstrap.client()?;
         self.validate_keys()
     }
 

@@ -64,7 +64,7 @@ fn parameters(url: &DatabaseUrl, around: &Surroundings<'_>) -> Vec<(&'static str
         }
         None => None,
     };
-    // The OpenSSL that is compiled in looks for the roots of the system where it was built.
+    // An OpenSSL that is compiled in looks for the roots of the system where it was built.
     let needs_roots = match mode {
         Some("verify-full") => are_system_roots || roots.is_none() && !around.has_root_file,
         Some("verify-ca") => roots.is_none() && !around.has_root_file,

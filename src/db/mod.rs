@@ -8,6 +8,7 @@
 pub mod audit;
 pub mod audit_chain;
 mod authority;
+pub mod bootstrap;
 pub mod changes;
 pub mod client_status;
 pub mod clients;

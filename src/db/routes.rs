@@ -6,9 +6,14 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::routes;
-use crate::gateway::route::{NewRoute, Route};
+use crate::gateway::route::{Access, NewRoute, Route};
 use crate::gateway::route_table::RouteTable;
 use crate::time::UnixMillis;
+
+/// The stored scope of a public route. A version that does not know the column `public` reads a
+/// route that requires this scope: no token has it and the scope is reserved, so it denies what the
+/// route matches, and no wider route decides in its place.
+const SCOPE_OF_PUBLIC: &str = "mintage:public";
 
 #[derive(Queryable, Insertable)]
 #[diesel(table_name = routes, treat_none_as_default_value = false)]
@@ -20,6 +25,7 @@ struct RouteRow {
     scope: String,
     audience: Option<String>,
     created_at_ms: i64,
+    public: bool,
 }
 
 /// All routes, oldest first.
@@ -77,23 +83,31 @@ pub fn delete(conn: &mut Conn, id: &str, now: UnixMillis) -> Result<bool, DbErro
 
 impl From<&Route> for RouteRow {
     fn from(route: &Route) -> Self {
+        let (scope, audience) = match &route.access {
+            Access::Public => (SCOPE_OF_PUBLIC.to_owned(), None),
+            Access::Token { scope, audience } => (scope.to_string(), audience.as_ref().map(ToString::to_string)),
+        };
         Self {
             id: route.id.clone(),
             method: route.method.as_ref().map(ToString::to_string),
             host: route.host.as_ref().map(ToString::to_string),
             path: route.path.to_string(),
-            scope: route.scope.to_string(),
-            audience: route.audience.as_ref().map(ToString::to_string),
+            scope,
+            audience,
             created_at_ms: route.created_at.0,
+            public: route.access == Access::Public,
         }
     }
 }
 
 impl RouteRow {
+    /// Both columns must say that a route is public: one of them alone, in a row that something
+    /// else has written, must not open it.
     fn into_route(self) -> Result<Route, DbError> {
         let new = NewRoute {
             path: self.path,
-            scope: self.scope,
+            public: self.public,
+            scope: Some(self.scope).filter(|scope| !self.public || scope != SCOPE_OF_PUBLIC),
             method: self.method,
             host: self.host,
             audience: self.audience,
@@ -108,6 +122,7 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::db::{Db, migrations};
+    use crate::oauth::duty::{Duty, is_reserved};
 
     /// A migrated database in a temporary directory.
     fn database() -> (tempfile::TempDir, Db) {
@@ -126,7 +141,8 @@ mod tests {
     fn route(id: &str, path: &str, created_at: i64) -> Route {
         let new = NewRoute {
             path: path.into(),
-            scope: "orders:read orders:list".into(),
+            public: false,
+            scope: Some("orders:read orders:list".into()),
             method: Some("GET".into()),
             host: Some("API.example".into()),
             audience: Some("https://api.example".into()),
@@ -145,7 +161,7 @@ mod tests {
         db.run_here(|conn| {
             let open = NewRoute {
                 path: "/{*rest}".into(),
-                scope: "any".into(),
+                scope: Some("any".into()),
                 ..NewRoute::default()
             };
             let (newer, older) = (
@@ -185,6 +201,52 @@ mod tests {
             Ok(())
         })
         .unwrap();
+    }
+
+    fn public(id: &str, path: &str) -> Route {
+        let new = NewRoute {
+            path: path.into(),
+            public: true,
+            ..NewRoute::default()
+        };
+        new.route(id.into(), UnixMillis(1)).unwrap()
+    }
+
+    #[test]
+    fn a_version_that_knows_no_public_routes_reads_one_that_every_token_lacks_the_scope_for() {
+        let (_directory, db) = database();
+        db.run_here(|conn| {
+            insert(conn, &public("a", "/public/{*rest}"))?;
+            assert_eq!(list(conn)?, [public("a", "/public/{*rest}")]);
+            // The default of the column is what an older version writes and, in effect, reads.
+            diesel::update(routes::table)
+                .set(routes::public.eq(false))
+                .execute(conn)?;
+            let read = list(conn)?;
+            let Access::Token { scope, audience } = &read[0].access else {
+                panic!("{read:?}");
+            };
+            assert_eq!((scope.as_str(), audience), (SCOPE_OF_PUBLIC, &None));
+            assert!(is_reserved(SCOPE_OF_PUBLIC) && Duty::of(SCOPE_OF_PUBLIC).is_none());
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_route_is_public_only_if_both_columns_say_so() {
+        let (_directory, db) = database();
+        for scope in ["orders:read", "", "mintage:public orders:read"] {
+            let read = db.run_here(|conn| {
+                diesel::delete(routes::table).execute(conn)?;
+                insert(conn, &public("a", "/public/{*rest}"))?;
+                diesel::update(routes::table)
+                    .set(routes::scope.eq(scope))
+                    .execute(conn)?;
+                list(conn)
+            });
+            assert!(matches!(read, Err(DbError::Inconsistent(_))), "{scope}: {read:?}");
+        }
     }
 
     #[test]

@@ -77,6 +77,7 @@ diesel::table! {
         scope -> Text,
         audience -> Nullable<Text>,
         created_at_ms -> BigInt,
+        public -> Bool,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A route of the forward-auth policy: which requests it matches, and what it requires of a token.
+//! A route of the forward-auth policy: which requests it matches, and whether they need a token.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,8 +22,7 @@ pub const MAX_SEGMENTS: usize = 64;
 
 const MAX_METHOD: usize = 32;
 
-/// A route: a request that matches method, host and path needs a token with the scope, for the
-/// audience.
+/// A route: a request that matches method, host and path is allowed by [`Access`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The route id.
@@ -34,12 +33,25 @@ pub struct Route {
     pub host: Option<Host>,
     /// The template of the paths.
     pub path: PathTemplate,
-    /// The required scope. The token must have all of it.
-    pub scope: Scope,
-    /// The required audience of the token; `None`: the default audience.
-    pub audience: Option<Arc<str>>,
+    /// What a request needs.
+    pub access: Access,
     /// When the route was created.
     pub created_at: UnixMillis,
+}
+
+/// What a request needs to be allowed by a route. Public is a case of its own, not the absence of a
+/// requirement: what is forgotten or empty must not open a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing. A token in the request is ignored.
+    Public,
+    /// A token.
+    Token {
+        /// The required scope. The token must have all of it.
+        scope: Scope,
+        /// The required audience of the token; `None`: the default audience.
+        audience: Option<Arc<str>>,
+    },
 }
 
 /// The members of a new route. An unknown member is an error: a misspelt `method` would otherwise
@@ -50,9 +62,13 @@ pub struct NewRoute {
     /// The path template.
     #[schema(pattern = "^/", max_length = 1024)]
     pub path: String,
-    /// The scope.
+    /// Whether requests need no token. Excludes scope and audience.
+    #[serde(default)]
+    pub public: bool,
+    /// The scope. Required unless the route is public.
+    #[serde(default)]
     #[schema(pattern = "^[!#-\\[\\]-~]+( [!#-\\[\\]-~]+)*$", max_length = 4000)]
-    pub scope: String,
+    pub scope: Option<String>,
     /// The method.
     #[serde(default)]
     #[schema(pattern = "^[A-Z_-]{1,32}$")]
@@ -85,12 +101,16 @@ pub enum MalformedRoute {
     Method,
     /// The host is malformed.
     Host,
+    /// There is no scope, and the route is not public.
+    NoScope,
     /// The scope is malformed.
     Scope,
     /// The scope is reserved for operators.
     ReservedScope,
     /// The audience is malformed.
     Audience,
+    /// The route is public and has a scope or an audience.
+    PublicWithToken,
 }
 
 impl MalformedRoute {
@@ -99,17 +119,21 @@ impl MalformedRoute {
         match self {
             Self::Path(rejected) => rejected.text(),
             Self::Query => "the path must not have a query",
-            Self::Braces => "a parameter is a whole segment: {name} or {*rest}, of letters, digits and _",
+            Self::Braces => {
+                "a parameter of the path must be a whole segment: {name} or {*rest}, of letters, digits and _"
+            }
             Self::RestNotLast => "{*rest} must be the last segment of the path",
-            Self::RepeatedName => "a parameter comes twice in the path",
+            Self::RepeatedName => "a parameter must not come twice in the path",
             Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
             Self::Method => "the method must be in capital letters, as in GET",
             Self::Host => "the host must be a name or an address without a port",
+            Self::NoScope => "scope must be given and not be empty, unless public is true",
             Self::Scope => "the scope must be scope tokens separated by single spaces, at most 4000 bytes",
             Self::ReservedScope => {
                 "the scope must not begin with mintage:, because /validate accepts no token with such a scope"
             }
             Self::Audience => "the audience must be printable ASCII without spaces, at most 512 bytes",
+            Self::PublicWithToken => "a public route must have neither a scope nor an audience",
         }
     }
 }
@@ -131,15 +155,17 @@ impl NewRoute {
         let route = self.stored_route(id, now)?;
         // No request would match.
         normal_path(&self.path).map_err(MalformedRoute::Path)?;
-        // Beyond these bounds, no token could satisfy the route.
-        if route.scope.as_str().len() > MAX_SCOPE {
-            return Err(MalformedRoute::Scope);
-        }
-        if route.scope.tokens().any(is_reserved) {
-            return Err(MalformedRoute::ReservedScope);
-        }
-        if !route.audience.as_deref().is_none_or(is_audience) {
-            return Err(MalformedRoute::Audience);
+        if let Access::Token { scope, audience } = &route.access {
+            // Beyond these bounds, no token could satisfy the route.
+            if scope.as_str().len() > MAX_SCOPE {
+                return Err(MalformedRoute::Scope);
+            }
+            if scope.tokens().any(is_reserved) {
+                return Err(MalformedRoute::ReservedScope);
+            }
+            if !audience.as_deref().is_none_or(is_audience) {
+                return Err(MalformedRoute::Audience);
+            }
         }
         Ok(route)
     }
@@ -156,19 +182,31 @@ impl NewRoute {
         let method = method.map(|text| Method::parse(text).ok_or(MalformedRoute::Method));
         let host = self.host.as_deref();
         let host = host.map(|text| Host::parse(text).ok_or(MalformedRoute::Host));
-        let audience = self.audience.as_deref();
-        if !audience.is_none_or(is_stored_audience) {
-            return Err(MalformedRoute::Audience);
-        }
         Ok(Route {
             id,
             path: PathTemplate::stored(&self.path)?,
             method: method.transpose()?,
             host: host.transpose()?,
-            scope: Scope::parse(&self.scope).map_err(|_| MalformedRoute::Scope)?,
-            audience: audience.map(Arc::from),
+            access: self.access()?,
             created_at: now,
         })
+    }
+
+    fn access(&self) -> Result<Access, MalformedRoute> {
+        let audience = self.audience.as_deref();
+        let scope = match self.scope.as_deref() {
+            None if self.public && audience.is_none() => return Ok(Access::Public),
+            _ if self.public => return Err(MalformedRoute::PublicWithToken),
+            None | Some("") => return Err(MalformedRoute::NoScope),
+            Some(scope) => Scope::parse(scope).map_err(|_| MalformedRoute::Scope)?,
+        };
+        match audience.is_none_or(is_stored_audience) {
+            true => Ok(Access::Token {
+                scope,
+                audience: audience.map(Arc::from),
+            }),
+            false => Err(MalformedRoute::Audience),
+        }
     }
 }
 
@@ -315,7 +353,7 @@ mod tests {
         ] {
             let new = NewRoute {
                 path: path.into(),
-                scope: "x".into(),
+                scope: Some("x".into()),
                 ..NewRoute::default()
             };
             let now = UnixMillis(1);
@@ -373,7 +411,8 @@ mod tests {
     fn an_error_names_what_is_wrong_with_a_new_route() {
         let good = NewRoute {
             path: "/orders/{id}".into(),
-            scope: "orders:read".into(),
+            public: false,
+            scope: Some("orders:read".into()),
             method: Some("GET".into()),
             host: Some("api.example".into()),
             audience: Some("https://api.example".into()),
@@ -387,9 +426,9 @@ mod tests {
         assert_eq!(error_of(|new| new.method = Some("get".into())), MalformedRoute::Method);
         assert_eq!(error_of(|new| new.method = Some(String::new())), MalformedRoute::Method);
         assert_eq!(error_of(|new| new.host = Some("a:1".into())), MalformedRoute::Host);
-        assert_eq!(error_of(|new| new.scope = String::new()), MalformedRoute::Scope);
+        assert_eq!(error_of(|new| new.scope = Some("a  b".into())), MalformedRoute::Scope);
         assert_eq!(
-            error_of(|new| new.scope = "a mintage:read".into()),
+            error_of(|new| new.scope = Some("a mintage:read".into())),
             MalformedRoute::ReservedScope
         );
         assert_eq!(
@@ -403,7 +442,7 @@ mod tests {
     fn a_stored_route_of_a_version_with_other_rules_is_read() {
         let old = NewRoute {
             path: "/a".into(),
-            scope: "mintage:read".into(),
+            scope: Some("mintage:read".into()),
             audience: Some(format!("urn:{}", "x".repeat(600))),
             ..NewRoute::default()
         };
@@ -412,11 +451,43 @@ mod tests {
     }
 
     #[test]
+    fn a_route_is_public_only_if_it_says_so_and_then_has_neither_scope_nor_audience() {
+        let access = |public: bool, scope: Option<&str>, audience: Option<&str>| {
+            let new = NewRoute {
+                path: "/a".into(),
+                public,
+                scope: scope.map(str::to_owned),
+                audience: audience.map(str::to_owned),
+                ..NewRoute::default()
+            };
+            let (new, stored) = (
+                new.route("r".into(), UnixMillis(0)),
+                new.stored_route("r".into(), UnixMillis(0)),
+            );
+            assert_eq!(new, stored);
+            new.map(|route| route.access)
+        };
+        assert_eq!(access(true, None, None), Ok(Access::Public));
+        for (scope, audience) in [
+            (Some(""), None),
+            (Some("a"), None),
+            (None, Some("urn:a")),
+            (Some("a"), Some("urn:a")),
+        ] {
+            assert_eq!(access(true, scope, audience), Err(MalformedRoute::PublicWithToken));
+        }
+        for (scope, audience) in [(None, None), (Some(""), None), (None, Some("urn:a"))] {
+            assert_eq!(access(false, scope, audience), Err(MalformedRoute::NoScope));
+        }
+        assert!(matches!(access(false, Some("a"), None), Ok(Access::Token { .. })));
+    }
+
+    #[test]
     fn routes_that_differ_in_names_and_spelling_only_are_the_same() {
         let route = |path: &str| {
             let new = NewRoute {
                 path: path.into(),
-                scope: "a".into(),
+                scope: Some("a".into()),
                 ..NewRoute::default()
             };
             new.route(path.into(), UnixMillis(0)).unwrap()

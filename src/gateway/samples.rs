@@ -12,8 +12,8 @@ pub fn route(text: &str) -> Route {
         method: named(words[0]),
         host: named(words[1]),
         path: words[2].into(),
-        scope: "a".into(),
-        audience: None,
+        scope: Some("a".into()),
+        ..NewRoute::default()
     };
     new.route(text.into(), UnixMillis(0)).unwrap()
 }

@@ -1,7 +1,7 @@
 //! The access log: who used which secret from where, for which token. At `debug`, because an info
 //! line per token would be most of the log: `RUST_LOG=info,mintage::http::access_log=debug`.
 
-use super::auth::client::Authenticated;
+use super::auth::attempt::Authenticated;
 use super::caller::Caller;
 use crate::oauth::token_id::TokenId;
 

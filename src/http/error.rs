@@ -37,6 +37,8 @@ pub enum ApiError {
     Problem(StatusCode, &'static str),
     /// A member of a client's JSON has a value that it cannot have.
     MalformedMember(MalformedClient),
+    /// What is wrong with the body or the query of an operator. It may have a name from the request.
+    Malformed(Box<str>),
     /// The database or another dependency cannot be reached, or what it holds is not loaded yet.
     Unavailable,
 }
@@ -88,7 +90,7 @@ impl ApiError {
             (_, Self::Bearer(error)) => challenged(json_response(error.row()), challenge::bearer(error)),
             (_, Self::Denied(why)) => challenged(json_response(error::access_denied(why)), challenge::bearer_realm()),
             (_, Self::Problem(status, why)) => json_response(error::invalid_request(why, status.as_u16())),
-            (_, Self::MalformedMember(_)) => json_response(error::invalid_request(
+            (_, Self::MalformedMember(_) | Self::Malformed(_)) => json_response(error::invalid_request(
                 "a member is malformed",
                 StatusCode::BAD_REQUEST.as_u16(),
             )),
@@ -102,10 +104,16 @@ impl ApiError {
             Self::Denied(why) => detail_of(error::access_denied(why)),
             Self::Problem(status, why) => (*status, Cow::Borrowed(*why)),
             Self::MalformedMember(malformed) => (StatusCode::BAD_REQUEST, Cow::Owned(malformed.to_string())),
+            Self::Malformed(detail) => (StatusCode::BAD_REQUEST, Cow::Owned(detail.to_string())),
             Self::Unavailable => detail_of(OAuthError::TemporarilyUnavailable.row()),
         };
         let mut response = problem(status, &detail);
-        response.extensions_mut().insert(Detail(detail));
+        // The audit log repeats nothing from a request, which may have a secret in the wrong place.
+        let noted = match self {
+            Self::Malformed(_) => Cow::Borrowed("the body or the query is malformed"),
+            _ => detail,
+        };
+        response.extensions_mut().insert(Detail(noted));
         match self {
             Self::Bearer(error) => challenged(response, challenge::bearer(error)),
             Self::Denied(_) => challenged(response, challenge::bearer_realm()),
@@ -199,6 +207,8 @@ pub struct Problem<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
+    /// What is wrong. For a malformed body or query, it names the member or parameter and what it must
+    /// be, or the line and column where the JSON breaks.
     detail: &'a str,
 }
 

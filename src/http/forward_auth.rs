@@ -1,5 +1,5 @@
 //! `/validate`: decides for a gateway whether a request may pass (forward-auth; RFC 6750 for the
-//! token).
+//! token). A request for a public route needs none.
 //!
 //! The original request comes in one of four forms: `X-Forwarded-*` (Traefik, Caddy),
 //! `X-Original-Method` and `-URI` (nginx's auth_request) or `-URL` (ingress-nginx), or method and
@@ -16,7 +16,7 @@ use super::body::{self, Payload};
 use super::error::{ApiError, no_store};
 use super::state::Worker;
 use crate::gateway::host::{MAX_HOST, normal_host};
-use crate::gateway::route::Route;
+use crate::gateway::route::Access;
 use crate::gateway::route_table::Denied;
 use crate::oauth::activity::InvalidatedToken;
 use crate::oauth::claims::AccessTokenClaims;
@@ -39,6 +39,9 @@ const CLIENT_ID: HeaderName = HeaderName::from_static("x-client-id");
 const TOKEN_SCOPE: HeaderName = HeaderName::from_static("x-token-scope");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-token-id");
 const TOKEN_EXPIRES: HeaderName = HeaderName::from_static("x-token-expires");
+
+/// The headers for the upstream.
+const IDENTITY: [HeaderName; 4] = [CLIENT_ID, TOKEN_SCOPE, TOKEN_ID, TOKEN_EXPIRES];
 
 /// The request that the gateway received.
 #[derive(Clone, Copy, Debug)]
@@ -77,14 +80,19 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
     let route = table
         .decide(original.method, original.host, original.target)
         .map_err(|denied| deny(reason(denied), ApiError::Denied(denied.text())))?;
+    let Access::Token { scope, audience } = &route.access else {
+        return pass_without_token(worker, payload).await;
+    };
     let token = presented(&caller)?;
     let inactive = || {
         let client = bearer::client_of(worker, token, worker.now());
         deny_to(client, Denial::InvalidToken, BearerError::InvalidToken.into())
     };
-    let claims = active_for(worker, route, token).await?.ok_or_else(inactive)?;
-    if !claims.scope.covers(&route.scope) {
-        let error = BearerError::InsufficientScope(route.scope.clone());
+    let claims = active_for(worker, audience.as_deref(), token)
+        .await?
+        .ok_or_else(inactive)?;
+    if !claims.scope.covers(scope) {
+        let error = BearerError::InsufficientScope(scope.clone());
         // The signature is ours, so the client exists and the log may name it.
         let client = ClientId::parse(&claims.client_id);
         return Err(deny_to(client, Denial::InsufficientScope, error.into()));
@@ -92,14 +100,40 @@ pub async fn validate(request: HttpRequest, payload: Payload) -> Result<HttpResp
     if claims.client_id.starts_with(' ') || claims.client_id.ends_with(' ') {
         return Err(ApiError::Denied(CLIENT_ID_NOT_HEADER_SAFE));
     }
-    // The body has no influence on the decision, but its size is limited.
-    let settings = &worker.shared.settings;
-    body::read(payload, settings, settings.max_body).await?;
+    skip_body(worker, payload).await?;
     // The last step: a request that is denied must not redeem the token.
     if claims.one_time && !redeem(worker, &claims).await? {
         return Err(inactive());
     }
     Ok(allowed(&claims))
+}
+
+/// The response for a public route. It does not depend on the token that the request may have: an
+/// expired one must not close a page that is open without, and the upstream must not take the request
+/// for one of an authorized client.
+async fn pass_without_token(worker: &Worker, payload: Payload) -> Result<HttpResponse, ApiError> {
+    // The route may have been removed elsewhere, as a token may have been revoked.
+    let readiness = &worker.shared.readiness;
+    let is_current = readiness.knows_revocations() || (readiness.warmed_up().await && readiness.knows_revocations());
+    if !is_current {
+        return Err(Unavailable.into());
+    }
+    skip_body(worker, payload).await?;
+    let mut builder = HttpResponse::Ok();
+    no_store(&mut builder);
+    // Empty, not absent: a gateway that copies what is there would forward a header of the client's
+    // own, and Caddy 2.6 the name of its placeholder.
+    for name in IDENTITY {
+        builder.insert_header((name, HeaderValue::from_static("")));
+    }
+    Ok(builder.finish())
+}
+
+/// Reads the body. It has no influence on the decision, but its size is limited.
+async fn skip_body(worker: &Worker, payload: Payload) -> Result<(), ApiError> {
+    let settings = &worker.shared.settings;
+    body::read(payload, settings, settings.max_body).await?;
+    Ok(())
 }
 
 /// Redeems a one-time token; `true` for the one request that did it.
@@ -125,11 +159,16 @@ fn reason(denied: Denied) -> Denial {
     }
 }
 
-/// The claims of a token that is active for the route's audience. A token for `/admin` never is,
-/// whatever the route says: the upstream could replay it there.
-async fn active_for(worker: &Worker, route: &Route, token: &str) -> Result<Option<AccessTokenClaims>, Unavailable> {
+/// The claims of a token that is active for the route's audience, by default that of the
+/// configuration. A token for `/admin` never is, whatever the route says: the upstream could replay
+/// it there.
+async fn active_for(
+    worker: &Worker,
+    audience: Option<&str>,
+    token: &str,
+) -> Result<Option<AccessTokenClaims>, Unavailable> {
     let policy = worker.shared.policy.load();
-    let audience = route.audience.as_deref().unwrap_or(&policy.audience);
+    let audience = audience.unwrap_or(&policy.audience);
     let claims = active_when_warm(worker, token, Some(audience), worker.now()).await?;
     Ok(claims.filter(|claims| !claims.aud.contains(&policy.admin_audience)))
 }
@@ -215,12 +254,11 @@ fn reject_ambiguous_headers(headers: &HeaderMap) -> Result<(), &'static str> {
 
 /// Whether a header describes the original request, or is one that Mintage sends to the upstream.
 fn is_sensitive(name: &str) -> bool {
-    let ours = [CLIENT_ID, TOKEN_SCOPE, TOKEN_ID, TOKEN_EXPIRES];
     name.starts_with("x-forwarded-")
         || name.starts_with("x-original-")
         || UNREAD.contains(&name)
         || matches!(name, "host" | "authorization")
-        || ours.iter().any(|own| own.as_str() == name)
+        || IDENTITY.iter().any(|own| own.as_str() == name)
 }
 
 /// The value of a header that must not be repeated.

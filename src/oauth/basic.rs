@@ -1,4 +1,8 @@
 //! HTTP Basic credentials of a client (RFC 7617), with the form encoding that RFC 6749 §2.3.1 adds.
+//!
+//! Many clients leave the form encoding out, such as `curl -u`. Credentials without `+` and `%` are
+//! the same either way. Others are two pairs of an id and a secret, and only the secret tells which
+//! one the client meant (docs/protocol.md#p12).
 
 use std::borrow::Cow;
 
@@ -7,7 +11,7 @@ use base64::Engine;
 use zeroize::Zeroizing;
 
 use super::client_secret::ClientSecret;
-use super::form;
+use super::form::{self, MalformedForm};
 
 /// Why an `Authorization` header contains no Basic credentials. The caller gets the same response
 /// for each reason (docs/protocol.md#p15).
@@ -15,12 +19,46 @@ use super::form;
 pub enum MalformedBasic {
     /// A scheme other than Basic.
     Scheme,
-    /// Not base64, not UTF-8, no colon, or a bad escape.
+    /// Not base64, not UTF-8 or no colon.
     Credentials,
 }
 
-/// Parses `Basic <base64(form(id) ":" form(secret))>`. The scheme is case-insensitive.
-pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
+/// A client id and a secret.
+#[derive(Debug)]
+pub struct Pair {
+    /// The client id. It need not have the form of one.
+    pub id: String,
+    /// The secret.
+    pub secret: ClientSecret,
+}
+
+/// The credentials of a header.
+#[derive(Debug)]
+pub struct BasicCredentials {
+    /// The form-decoded pair. The pair as it was sent, if its form encoding is malformed.
+    pub pair: Pair,
+    /// The pair as it was sent, if it differs from `pair`. Boxed, because it is rare.
+    pub raw: Option<Box<Pair>>,
+}
+
+impl BasicCredentials {
+    /// The credentials without the pairs that have another client id; `None` if both have.
+    pub fn of_client(self, id: &str) -> Option<Self> {
+        let Self { pair, raw } = self;
+        let raw = raw.filter(|raw| raw.id == id);
+        match pair.id == id {
+            true => Some(Self { pair, raw }),
+            false => raw.map(|raw| Self { pair: *raw, raw: None }),
+        }
+    }
+}
+
+/// Parses `Basic <base64(form(id) ":" form(secret))>` and `Basic <base64(id ":" secret)>`. The scheme
+/// is case-insensitive.
+///
+/// # Errors
+/// See [`MalformedBasic`].
+pub fn parse(header: &[u8]) -> Result<BasicCredentials, MalformedBasic> {
     let space = header
         .iter()
         .position(|byte| *byte == b' ')
@@ -40,17 +78,46 @@ pub fn parse(header: &[u8]) -> Result<(String, ClientSecret), MalformedBasic> {
         .iter()
         .position(|byte| *byte == b':')
         .ok_or(MalformedBasic::Credentials)?;
-    let id = form::decode(&decoded[..colon]).map_err(|_| MalformedBasic::Credentials)?;
-    let id = id.into_owned();
-    let secret = match form::decode(&decoded[colon + 1..]).map_err(|_| MalformedBasic::Credentials)? {
-        Cow::Owned(secret) => secret,
-        // Nothing was escaped: reuse the buffer, which leaves one copy less to zeroize.
-        Cow::Borrowed(_) => {
-            decoded.drain(..=colon);
-            String::from_utf8(std::mem::take(&mut *decoded)).map_err(|_| MalformedBasic::Credentials)?
-        }
+    let id = match (form::decode(&decoded[..colon]), form::decode(&decoded[colon + 1..])) {
+        (Ok(Cow::Borrowed(id)), Ok(Cow::Borrowed(_))) => id.to_owned(),
+        (id, secret) => return with_escapes(&decoded, colon, id, secret),
     };
-    Ok((id, ClientSecret::new(secret)))
+    // Nothing was escaped: reuse the buffer, which leaves one copy less to zeroize.
+    decoded.drain(..=colon);
+    let secret = String::from_utf8(std::mem::take(&mut *decoded)).map_err(|_| MalformedBasic::Credentials)?;
+    Ok(BasicCredentials {
+        pair: Pair {
+            id,
+            secret: ClientSecret::new(secret),
+        },
+        raw: None,
+    })
+}
+
+/// The credentials of a header with `+`, `%` or malformed text, from its two halves.
+#[cold]
+fn with_escapes(
+    sent: &[u8],
+    colon: usize,
+    id: Result<Cow<'_, str>, MalformedForm>,
+    secret: Result<Cow<'_, str>, MalformedForm>,
+) -> Result<BasicCredentials, MalformedBasic> {
+    let secret = secret.map(|secret| ClientSecret::new(secret.into_owned()));
+    let raw = std::str::from_utf8(sent).ok().map(|text| Pair {
+        id: text[..colon].to_owned(),
+        secret: ClientSecret::new(text[colon + 1..].to_owned()),
+    });
+    match (id, secret, raw) {
+        (Ok(id), Ok(secret), raw) => Ok(BasicCredentials {
+            pair: Pair {
+                id: id.into_owned(),
+                secret,
+            },
+            raw: raw.map(Box::new),
+        }),
+        (_, _, Some(pair)) => Ok(BasicCredentials { pair, raw: None }),
+        (_, _, None) => Err(MalformedBasic::Credentials),
+    }
 }
 
 #[cfg(test)]
@@ -58,20 +125,77 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn header(credentials: &str) -> Vec<u8> {
+    fn header(credentials: impl AsRef<[u8]>) -> Vec<u8> {
         format!("Basic {}", STANDARD.encode(credentials)).into_bytes()
+    }
+
+    fn halves(pair: &Pair) -> (&str, &str) {
+        (&pair.id, pair.secret.reveal())
+    }
+
+    /// Each pair of some credentials, the first one first.
+    fn pairs(credentials: &BasicCredentials) -> Vec<(&str, &str)> {
+        let raw = credentials.raw.as_deref();
+        [Some(&credentials.pair), raw]
+            .into_iter()
+            .flatten()
+            .map(halves)
+            .collect()
     }
 
     #[test]
     fn p12_the_first_colon_splits_and_both_halves_are_form_decoded() {
-        let (id, secret) = parse(&header("a%3Ab+c:x:%25%C3%A9")).unwrap();
-        assert_eq!((id.as_str(), secret.reveal()), ("a:b c", "x:%é"));
+        let credentials = parse(&header("a%3Ab+c:x:%25%C3%A9")).unwrap();
+        assert_eq!(pairs(&credentials), [("a:b c", "x:%é"), ("a%3Ab+c", "x:%25%C3%A9")]);
+    }
+
+    #[test]
+    fn p12_credentials_without_escapes_are_one_pair() {
+        assert_eq!(pairs(&parse(&header("a:b/c=d:é")).unwrap()), [("a", "b/c=d:é")]);
+        assert_eq!(pairs(&parse(&header(":")).unwrap()), [("", "")]);
+    }
+
+    #[test]
+    fn p12_a_pair_whose_form_encoding_is_malformed_is_taken_as_it_was_sent() {
+        for sent in ["a%zz:b", "a:50%", "a+b:%ff", "%:%", "a%20b:%2"] {
+            let credentials = parse(&header(sent)).unwrap();
+            assert_eq!(pairs(&credentials), [sent.split_once(':').unwrap()], "{sent}");
+        }
+    }
+
+    #[test]
+    fn p12_a_pair_that_is_only_text_once_decoded_is_one_pair() {
+        let credentials = parse(&header(b"a:\xc3%A9")).unwrap();
+        assert_eq!(pairs(&credentials), [("a", "é")]);
+        for malformed in [&b"a:\xff"[..], b"\xff:a", b"a+b:\xff", b"%41:\xff"] {
+            assert_eq!(
+                parse(&header(malformed)).unwrap_err(),
+                MalformedBasic::Credentials,
+                "{malformed:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn p14_of_two_pairs_those_with_the_given_client_id_are_left() {
+        let of = |sent: &str, id: &str| {
+            let credentials = parse(&header(sent)).unwrap().of_client(id);
+            let pairs = credentials.as_ref().map(pairs).unwrap_or_default();
+            pairs
+                .into_iter()
+                .map(|(id, secret)| format!("{id}:{secret}"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(of("a+b:x%41", "a b"), ["a b:xA"]);
+        assert_eq!(of("a+b:x%41", "a+b"), ["a+b:x%41"]);
+        assert_eq!(of("ab:x%41", "ab"), ["ab:xA", "ab:x%41"]);
+        assert!(of("a+b:x", "ab").is_empty() && of("ab:x", "a b").is_empty());
     }
 
     #[test]
     fn p12_the_scheme_may_be_in_any_case() {
-        let (id, _) = parse(format!("bAsIc {}", STANDARD.encode("a:b")).as_bytes()).unwrap();
-        assert_eq!(id, "a");
+        let credentials = parse(format!("bAsIc {}", STANDARD.encode("a:b")).as_bytes()).unwrap();
+        assert_eq!(pairs(&credentials), [("a", "b")]);
     }
 
     #[test]
@@ -81,16 +205,20 @@ mod tests {
         for bad in ["Basic ", "Basic !!!", "Basic YWJj"] {
             assert_eq!(parse(bad.as_bytes()).unwrap_err(), MalformedBasic::Credentials, "{bad}");
         }
-        assert_eq!(parse(&header("a%zz:b")).unwrap_err(), MalformedBasic::Credentials);
     }
 
     proptest! {
         #[test]
         fn p12_encoded_credentials_round_trip(id in "[ -~]{1,20}", secret in "\\PC{0,20}") {
             let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            let (got_id, got_secret) = parse(&header(&format!("{}:{}", encode(&id), encode(&secret)))).unwrap();
-            prop_assert_eq!(got_id, id);
-            prop_assert_eq!(got_secret.reveal(), secret);
+            let credentials = parse(&header(format!("{}:{}", encode(&id), encode(&secret)))).unwrap();
+            prop_assert_eq!(halves(&credentials.pair), (&*id, &*secret));
+        }
+
+        #[test]
+        fn p12_credentials_sent_raw_are_one_of_the_pairs(id in "[ -9;-~]{1,20}", secret in "\\PC{0,20}") {
+            let credentials = parse(&header(format!("{id}:{secret}"))).unwrap();
+            prop_assert!(pairs(&credentials).contains(&(&*id, &*secret)));
         }
     }
 }

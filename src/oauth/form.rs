@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::encoding::from_hex;
 
@@ -39,7 +40,8 @@ pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, MalformedForm> {
     let Some(first) = memchr2(b'+', b'%', raw) else {
         return std::str::from_utf8(raw).map(Cow::Borrowed).map_err(|_| MalformedForm);
     };
-    let mut decoded = Vec::with_capacity(raw.len());
+    // Zeroized if the rest is malformed: what is decoded may be part of a secret.
+    let mut decoded = Zeroizing::new(Vec::with_capacity(raw.len()));
     let (plain, mut rest) = raw.split_at(first);
     decoded.extend_from_slice(plain);
     while let Some((&byte, tail)) = rest.split_first() {
@@ -56,7 +58,13 @@ pub fn decode(raw: &[u8]) -> Result<Cow<'_, str>, MalformedForm> {
             other => decoded.push(other),
         }
     }
-    String::from_utf8(decoded).map(Cow::Owned).map_err(|_| MalformedForm)
+    match String::from_utf8(std::mem::take(&mut *decoded)) {
+        Ok(text) => Ok(Cow::Owned(text)),
+        Err(error) => {
+            error.into_bytes().zeroize();
+            Err(MalformedForm)
+        }
+    }
 }
 
 #[cfg(test)]

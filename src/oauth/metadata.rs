@@ -23,6 +23,13 @@ pub const INTROSPECTION_PATH: &str = "/introspect";
 /// Path of the revocation endpoint.
 pub const REVOCATION_PATH: &str = "/revoke";
 
+/// How a client authenticates at the introspection endpoint. RFC 8414 §2 allows the types of access
+/// tokens here, by their registered names.
+fn introspection_methods() -> [&'static str; 3] {
+    let [basic, post] = AuthMethod::ALL.map(AuthMethod::name);
+    [basic, post, "Bearer"]
+}
+
 /// First segments of an issuer's path below which other resources are served.
 const RESERVED_SEGMENTS: [&str; 4] = [".well-known", "admin", "console", "validate"];
 
@@ -43,7 +50,7 @@ pub struct Metadata {
     /// endpoint supports no response type.
     response_types_supported: [&'static str; 1],
     token_endpoint_auth_methods_supported: [&'static str; 2],
-    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 3],
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
     access_token_signing_alg_values_supported: [&'static str; 5],
 }
@@ -62,7 +69,7 @@ impl Metadata {
             grant_types_supported: [CLIENT_CREDENTIALS],
             response_types_supported: ["none"],
             token_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
-            introspection_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
+            introspection_endpoint_auth_methods_supported: introspection_methods(),
             revocation_endpoint_auth_methods_supported: AuthMethod::ALL.map(AuthMethod::name),
             access_token_signing_alg_values_supported: Alg::ALL.map(Alg::name),
         }

@@ -198,6 +198,8 @@ pub struct TokenManagementRequest {
     pub client_id: Option<String>,
     /// The `client_secret` parameter.
     pub client_secret: Option<ClientSecret>,
+    /// Whether there is a `client_assertion` (RFC 7521 §4.2), which is not supported.
+    pub client_assertion: bool,
 }
 
 impl fmt::Debug for TokenManagementRequest {
@@ -214,6 +216,7 @@ impl TokenManagementRequest {
     pub fn from_form(body: &[u8]) -> Result<Self, OAuthError> {
         const NAMES: [&str; 4] = ["token", "token_type_hint", "client_id", "client_secret"];
         let mut values: [Option<String>; NAMES.len()] = Default::default();
+        let mut client_assertion = false;
         for (name, value) in form::pairs(body) {
             let name = form::decode(name).map_err(|_| BAD_ENCODING)?;
             let value = form::decode(value).map_err(|_| BAD_ENCODING)?;
@@ -222,6 +225,8 @@ impl TokenManagementRequest {
                     return Err(REPEATED);
                 }
                 values[at] = Some(value.into_owned());
+            } else if name == "client_assertion" {
+                client_assertion |= !value.is_empty();
             }
         }
         let [token, _, client_id, client_secret] = values.map(|value| value.filter(|value| !value.is_empty()));
@@ -229,6 +234,7 @@ impl TokenManagementRequest {
             token,
             client_id,
             client_secret: client_secret.map(ClientSecret::new),
+            client_assertion,
         })
     }
 }
@@ -368,6 +374,7 @@ mod tests {
         let request =
             TokenManagementRequest::from_form(b"token=a.b.c&token_type_hint=&foo=1&foo=2&client_id=").unwrap();
         assert_eq!((request.token.as_deref(), request.client_id), (Some("a.b.c"), None));
+        assert!(!request.client_assertion);
         for body in [
             "token=a&token=a",
             "token=&token=a",

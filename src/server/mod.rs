@@ -3,6 +3,7 @@
 //!
 //! This is the only place that wires the modules together, in one straight function.
 
+mod bootstrap;
 mod connections;
 mod drain_filter;
 mod lifecycle;
@@ -232,6 +233,7 @@ impl Server {
             peers: self.peers,
             cache_ttl: config.cache.ttl.0,
             auto_migrate: config.database.auto_migrate,
+            bootstrap: config.bootstrap.clone(),
             waits: shared.readiness.start_waits.clone(),
             warm: if config.cache.enabled { config.cache.warm } else { 0 },
             workers: workers + admin_workers,

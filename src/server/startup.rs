@@ -12,6 +12,7 @@ use actix::Actor;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
+use super::bootstrap;
 use crate::actors::change_feed::{ChangeFeed, LocalState, PollNow};
 use crate::actors::client_cache::ClientCaches;
 use crate::actors::janitor::{Janitor, JanitorStats};
@@ -66,6 +67,8 @@ pub struct Startup {
     pub cache_ttl: Duration,
     /// Whether to migrate the schema.
     pub auto_migrate: bool,
+    /// The first operator.
+    pub bootstrap: config::Bootstrap,
     /// Set while the start waits for the database, for `/readyz`.
     pub waits: Arc<AtomicBool>,
     /// How many clients to load into the caches.
@@ -167,7 +170,7 @@ impl Startup {
             self.local.key_encryption_key.clone(),
         );
         let revocations = self.local.revocations.clone();
-        let (auto_migrate, warm) = (self.auto_migrate, self.warm);
+        let (auto_migrate, warm, bootstrap) = (self.auto_migrate, self.warm, self.bootstrap.clone());
         let shared_for = self.peers.are_configured().then_some(self.cache_ttl);
         // Not `Db::run`: generating RSA keys and migrating may take longer than the query timeout.
         let waits = self.waits.clone();
@@ -175,12 +178,14 @@ impl Startup {
             db.run_here(|conn| {
                 waits.store(false, Ordering::Relaxed);
                 db.check_sessions(conn)?;
+                if let Err(error) = prepare_database(conn, clock.now(), auto_migrate, &bootstrap) {
+                    return Ok(Err(FatalStartupError::Db(error)));
+                }
                 Ok(prepare(
                     conn,
                     &clock,
                     key_encryption_key.as_deref(),
                     &revocations,
-                    auto_migrate,
                     warm,
                     shared_for,
                 ))
@@ -204,17 +209,26 @@ impl Startup {
     }
 }
 
+/// Brings the schema, the audit log and the first operator into the database.
+fn prepare_database(
+    conn: &mut Conn,
+    now: UnixMillis,
+    auto_migrate: bool,
+    bootstrap: &config::Bootstrap,
+) -> Result<(), DbError> {
+    migrations::ensure_current(conn, auto_migrate)?;
+    audit::begin(conn, now)?;
+    bootstrap::run(conn, bootstrap, now)
+}
+
 fn prepare(
     conn: &mut Conn,
     clock: &Clock,
     key_encryption_key: Option<&KeyEncryptionKey>,
     revocations: &Revocations,
-    auto_migrate: bool,
     warm: usize,
     shared_for: Option<Duration>,
 ) -> Result<Prepared, FatalStartupError> {
-    migrations::ensure_current(conn, auto_migrate).map_err(FatalStartupError::Db)?;
-    audit::begin(conn, clock.now()).map_err(FatalStartupError::Db)?;
     // Before the first record is written, so that its partition exists. A failure is not fatal: a
     // long-running reader can block the creation.
     if let Err(error) = partitions::create_ahead(conn, clock.now().seconds()) {

@@ -144,3 +144,15 @@ fn every_operation_documents_its_scope_and_its_error_responses() {
         }
     }
 }
+
+#[test]
+fn introspection_is_documented_with_client_credentials_or_a_token() {
+    let api = api();
+    let operation = &api["paths"]["/introspect"]["post"];
+    assert_eq!(
+        operation["security"],
+        json!([{"client": []}, {"bearer": ["mintage:introspect"]}])
+    );
+    assert_eq!(operation["summary"], "Whether a token is active (RFC 7662)");
+    assert!(operation["responses"]["403"].is_object());
+}

@@ -188,7 +188,7 @@ fn p41_validate_accepts_no_token_for_admin() {
     let route = |path: &str, audience: Option<&str>| {
         let new = NewRoute {
             path: path.into(),
-            scope: "orders:read".into(),
+            scope: Some("orders:read".into()),
             audience: audience.map(str::to_owned),
             ..NewRoute::default()
         };

@@ -574,7 +574,7 @@ fn serve_dev_creates_two_clients_with_new_secrets_on_each_start() {
     let serving = program.serve(&["--dev"]);
     assert_ne!(line(&serving).split(' ').nth(3), first.split(' ').nth(3));
     // What is new of a client is the secret.
-    let audit = program.run(&["audit", "--json"]).done().to_owned();
+    let audit = program.run(&["audit"]).done().to_owned();
     let updates = audit.lines().filter(|line| line.contains("client.update"));
     let updates: Vec<Value> = updates.map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(updates.len(), 2, "{audit}");

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::net::TcpStream;
+use std::process::Command;
 use std::sync::Barrier;
 use std::time::Duration;
 
@@ -446,7 +447,7 @@ fn a_full_password_hash_queue_is_503_and_other_clients_get_tokens() {
     let (answers, under_way) = std::thread::scope(|scope| {
         let guess = |number: usize| {
             let serving = &serving;
-            scope.spawn(move || ask(serving, &format!("costly-{}", number % 10), &format!("guess {number}")))
+            scope.spawn(move || ask(serving, &format!("costly-{}", number % 10), &format!("guess-{number}")))
         };
         let guesses: Vec<_> = (0..150).map(guess).collect();
         let mut under_way = Vec::new();
@@ -501,10 +502,10 @@ fn p17_wrong_secrets_for_a_password_hash_count_as_failures() {
     site.import(&hydra_client("orders", BCRYPT).to_string(), &[]).done();
     let serving = site.program.serve(&[]);
     for number in 0..3 {
-        ask(&serving, "orders", &format!("guess {number}")).assert_invalid_client();
+        ask(&serving, "orders", &format!("guess-{number}")).assert_invalid_client();
     }
     for number in 3..20 {
-        assert_eq!(ask(&serving, "orders", &format!("guess {number}")).status, 429);
+        assert_eq!(ask(&serving, "orders", &format!("guess-{number}")).status, 429);
     }
     assert_eq!(verified(&serving), 3.0, "beyond the limit no hash is verified");
 }
@@ -520,7 +521,7 @@ fn p17_disconnecting_during_password_hash_verification_counts_as_a_failure() {
     let serving = site.program.serve(&[]);
     for number in 0..3 {
         let stream = TcpStream::connect(serving.address).unwrap();
-        let guess = token_request(&TestClient::new("costly-0", &format!("guess {number}")), &[]);
+        let guess = token_request(&TestClient::new("costly-0", &format!("guess-{number}")), &[]);
         (&stream).write_all(&guess.bytes()).unwrap();
         let begun = || (verified(&serving) + running(&serving) > f64::from(number)).then_some(());
         eventually("verification has started", PROPAGATION_TIMEOUT, begun);
@@ -626,6 +627,48 @@ fn p15_an_expired_secret_is_denied_even_if_it_was_verified_before() {
     assert_eq!(app.ask(&client, &[]).status, 200);
     app.advance(Duration::from_millis(1));
     app.ask(&client, &[]).assert_invalid_client();
+}
+
+/// curl sends credentials without the form encoding of RFC 6749 §2.3.1.
+#[test]
+fn imported_secrets_with_plus_and_percent_are_accepted_as_curl_sends_them() {
+    const SECRET: &str = "Ab+d%41efgh/Zq8hW2xk5Tn9Lr3V=";
+    let site = Site::sqlite();
+    let line = |id: &str, secret: &str| format!("{id},orders:read,{secret}\n");
+    let clients = [
+        ("plain", SECRET),
+        ("per%cent", SECRET),
+        ("plus+one", SECRET),
+        ("chosen", "50%+tax"),
+    ];
+    let csv: String = clients.map(|(id, secret)| line(id, secret)).concat();
+    site.import(&format!("client_id,scope,secret\n{csv}"), &[]).done();
+    let serving = site.program.serve(&[]);
+    let curl = |id: &str, secret: &str| {
+        let output = Command::new("curl")
+            .args([
+                "-s",
+                "-o",
+                "/dev/null",
+                "-w",
+                "%{http_code}",
+                "-u",
+                &format!("{id}:{secret}"),
+            ])
+            .args([
+                "-d",
+                "grant_type=client_credentials",
+                &format!("http://{}/token", serving.address),
+            ])
+            .output()
+            .expect("this test needs curl");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for (id, secret) in clients {
+        assert_eq!(curl(id, secret), "200", "{id}");
+        assert_eq!(ask(&serving, id, secret).status, 200, "{id}");
+        assert_eq!(curl(id, &secret[1..]), "401", "{id}");
+    }
 }
 
 #[test]

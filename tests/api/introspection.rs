@@ -298,8 +298,14 @@ fn p47_the_metadata_lists_both_endpoints_and_their_auth_methods() {
     let metadata: Value = app.send(Request::get("/.well-known/oauth-authorization-server")).json();
     assert_eq!(metadata["introspection_endpoint"], format!("{ISSUER}/introspect"));
     assert_eq!(metadata["revocation_endpoint"], format!("{ISSUER}/revoke"));
-    for endpoint in ["introspection", "revocation"] {
-        let methods = &metadata[format!("{endpoint}_endpoint_auth_methods_supported")];
-        assert_eq!(*methods, json!(["client_secret_basic", "client_secret_post"]));
+    for (endpoint, methods) in [
+        // RFC 8414 §2 allows the types of access tokens here.
+        (
+            "introspection",
+            json!(["client_secret_basic", "client_secret_post", "Bearer"]),
+        ),
+        ("revocation", json!(["client_secret_basic", "client_secret_post"])),
+    ] {
+        assert_eq!(metadata[format!("{endpoint}_endpoint_auth_methods_supported")], methods);
     }
 }

@@ -33,7 +33,7 @@ fn p47_the_metadata_lists_what_exists() {
             "grant_types_supported": ["client_credentials"],
             "response_types_supported": ["none"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
-            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+            "introspection_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "Bearer"],
             "revocation_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "access_token_signing_alg_values_supported": ["ES256", "EdDSA", "RS256", "PS256", "HS256"],
         })

@@ -17,10 +17,8 @@ use crate::introspection::{assert_active_on_every_worker, is_active};
 fn add_route(app: &TestApp) {
     let new = NewRoute {
         path: "/orders/{id}".into(),
-        scope: "orders:read".into(),
-        method: None,
-        host: None,
-        audience: None,
+        scope: Some("orders:read".into()),
+        ..NewRoute::default()
     };
     let route = new.route("orders".into(), Clock::System.now()).unwrap();
     app.database(|conn| routes::insert(conn, &route));

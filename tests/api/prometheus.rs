@@ -22,8 +22,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// `None` if it is not installed.
-    fn start(folder: &Path, configuration: &str) -> Option<Self> {
+    fn start(folder: &Path, configuration: &str) -> Self {
         let address = SocketAddr::from(([127, 0, 0, 1], port::free()));
         std::fs::write(folder.join("prometheus.yml"), configuration).unwrap();
         let child = Command::new("prometheus")
@@ -35,8 +34,8 @@ impl Prometheus {
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(folder.join("prometheus.log")).unwrap())
             .spawn()
-            .ok()?;
-        Some(Self { child, address })
+            .expect("prometheus, which scripts/test installs");
+        Self { child, address }
     }
 
     fn is_ready(&self) -> bool {
@@ -114,9 +113,7 @@ fn the_documented_configuration_scrapes_a_server_whose_metrics_need_a_token() {
         "  - job_name: stranger\n    scrape_interval: 1s\n    static_configs:\n      - targets: [\"{}\"]\n",
         server.address
     );
-    let Some(prometheus) = Prometheus::start(&program.path(""), &(documented + &stranger)) else {
-        return eprintln!("prometheus is not installed: scripts/test installs it");
-    };
+    let prometheus = Prometheus::start(&program.path(""), &(documented + &stranger));
     eventually("Prometheus is ready", TIMEOUT, || prometheus.is_ready().then_some(()));
     let is = |job: &str, health: &str| {
         eventually(&format!("{job} is {health}"), TIMEOUT, || {

@@ -16,7 +16,7 @@ fn no_command_but_serve_and_migrate_up_makes_a_database() {
     let program = testkit::program!();
     let path = program.database_path();
     let absolute = format!("there is no database sqlite:{}: ", path.display());
-    program.write("clients.csv", "client_id,scope\na,x\n");
+    program.write("clients.csv", "client_id,scope,secret\na,x,VerySecretVerySecret\n");
     for command in [
         &["client", "list"][..],
         &["client", "create", "--name", "n", "--scope", "a"],
@@ -195,11 +195,32 @@ fn what_destroys_asks_at_a_terminal() {
         shown.contains("client b deleted") && !shown.contains("[y/N]"),
         "{shown}"
     );
-    let keys = || program.run(&["key", "list"]).done().to_owned();
-    let before = keys();
-    let shown = at_a_terminal(&program, &["key", "rotate", "--immediately"], "\n");
-    assert!(shown.contains("[y/N]") && shown.contains("nothing changed"), "{shown}");
-    assert_eq!(keys(), before);
+    program.create_client(&["--name", "n", "--scope", "x", "--id", "c"]);
+    let secret = program.run(&["client", "secret", "list", "c", "--json"]).json()["items"][0]["secret_id"].clone();
+    let route = program
+        .run(&["route", "add", "--path", "/a", "--scope", "x", "--json"])
+        .json()["id"]
+        .clone();
+    let state = || {
+        [&["key", "list"][..], &["client", "show", "c"], &["route", "list"]]
+            .map(|command| program.run(command).done().to_owned())
+    };
+    for command in [
+        &["key", "rotate", "--immediately"][..],
+        &["client", "revoke-tokens", "c"],
+        &["client", "secret", "revoke", "c", secret.as_str().unwrap()],
+        &["route", "remove", route.as_str().unwrap()],
+    ] {
+        let before = state();
+        let shown = at_a_terminal(&program, command, "\n");
+        assert!(shown.contains("[y/N]") && shown.contains("nothing changed"), "{shown}");
+        assert_eq!(state(), before, "{command:?}");
+        let shown = at_a_terminal(&program, &[command, &["--yes"]].concat(), "");
+        assert!(!shown.contains("[y/N]"), "{shown}");
+        if command[1] != "revoke-tokens" {
+            assert_ne!(state(), before, "{command:?}");
+        }
+    }
 }
 
 #[test]

@@ -30,11 +30,10 @@ struct RunningStats {
 }
 
 impl RunningStats {
-    /// `None` if the program is not installed.
-    fn start(command: &mut Command) -> Option<Self> {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().ok()?;
+    fn start(command: &mut Command) -> std::io::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        Some(Self {
+        Ok(Self {
             child,
             stdout: lines_of(stdout),
             stderr: lines_of(stderr),
@@ -175,9 +174,7 @@ fn a_terminal_is_redrawn() {
         .args(["--quiet", "--return", "--flush", "--command", &command, "/dev/null"])
         .current_dir(program.path(""))
         .stdin(Stdio::null());
-    let Some(stats) = RunningStats::start(&mut script) else {
-        return eprintln!("script is not installed");
-    };
+    let stats = RunningStats::start(&mut script).expect("`script` of the package bsdutils");
     let (deadline, mut drawn) = (Instant::now() + LINE_TIMEOUT, String::new());
     while drawn.matches("\u{1b}[H\u{1b}[2J").count() < 3 {
         assert!(Instant::now() < deadline, "{drawn}");

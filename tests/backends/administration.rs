@@ -7,7 +7,8 @@ use mintage::db::changes::Change;
 use mintage::db::clients::{self, Changed};
 use mintage::db::secrets::{self, Added, MAX_SECRETS};
 use mintage::db::transactions::{Deleted, Imported};
-use mintage::db::{Conn, DbError, audit, changes, transactions};
+use mintage::db::{Conn, DbError, audit, changes, routes, transactions};
+use mintage::gateway::route::NewRoute;
 use mintage::oauth::client::Client;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::secret_hash::SecretHash;
@@ -23,6 +24,7 @@ on_both_backends! {
     the_audit_event_of_a_change_has_the_old_and_the_new_value
     a_rejected_change_leaves_no_trace
     a_change_of_something_unknown_leaves_no_audit_event
+    a_public_route_is_read_as_it_was_written
     an_audit_event_that_cannot_be_written_rolls_the_change_back
     a_client_that_fails_the_precondition_is_not_deleted
     every_operator_change_is_in_the_change_log
@@ -119,6 +121,25 @@ fn a_change_of_something_unknown_leaves_no_audit_event(store: Store) {
     assert!(!store.run(|conn| transactions::revoke_secret(conn, &operator(), &id("unknown"), "s", NOW)));
     assert!(!store.run(|conn| transactions::remove_route(conn, &operator(), "none", NOW)));
     assert_eq!(actions(&store), [""; 0]);
+}
+
+fn a_public_route_is_read_as_it_was_written(store: Store) {
+    let store = store.migrated();
+    let route = |id: &str, public: bool| {
+        let new = NewRoute {
+            path: format!("/{id}/{{*rest}}"),
+            public,
+            scope: (!public).then(|| "a".to_owned()),
+            ..NewRoute::default()
+        };
+        new.route(id.into(), NOW).unwrap()
+    };
+    let both = [route("a", true), route("b", false)];
+    for route in &both {
+        store.run(|conn| transactions::add_route(conn, &operator(), route));
+    }
+    assert_eq!(store.run(routes::list), both);
+    assert_eq!(audit_log(&store)[0].detail["public"], true);
 }
 
 fn an_audit_event_that_cannot_be_written_rolls_the_change_back(store: Store) {

@@ -7,6 +7,7 @@
 mod administration;
 mod audit_chain;
 mod authority;
+mod bootstrap;
 mod changes;
 mod clients;
 mod connections;

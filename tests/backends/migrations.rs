@@ -113,8 +113,11 @@ fn down_waits_for_no_one_and_is_refused_while_another_connection_is_open(mut sto
     // Only the connections that this test opens.
     store.db = mintage::db::Db::open(&store.settings);
     let other = mintage::db::Db::open(&store.settings);
-    other.run_here(migrations::status).unwrap();
-    assert_eq!(store.run(migrations::down_if_alone), Reverted::InUse);
+    let while_open = other.run_here(|conn| {
+        migrations::status(conn)?;
+        Ok(store.run(migrations::down_if_alone))
+    });
+    assert_eq!(while_open.unwrap(), Reverted::InUse);
     assert!(applied(&store).iter().all(|applied| *applied));
     drop(other);
     until("the other connection is closed", Duration::from_secs(10), || {

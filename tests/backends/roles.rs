@@ -86,7 +86,7 @@ fn serve(conn: &mut Conn) -> Result<(), DbError> {
     transactions::revoke_client_tokens(conn, &by, &id("a"), NOW)?;
     let new = NewRoute {
         path: "/orders".into(),
-        scope: "x".into(),
+        scope: Some("x".into()),
         ..NewRoute::default()
     };
     transactions::add_route(conn, &by, &new.route("r".into(), NOW).unwrap())?;

@@ -77,6 +77,7 @@ fn visit_all(look: Look, name: &str, check: impl Fn(&Page, &str)) {
         "orders:read",
         &["--audience", "https://orders.example"],
     );
+    server.public_route("OPTIONS", "/orders/{id}/positions/{position}/{*rest}", &[]);
     let page = Page::console(&server.origin(), look);
     check(&page, "sign in");
     page.screenshot(&format!("{name}-sign-in"));

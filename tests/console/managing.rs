@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use testkit::http::{Request, Response};
-use testkit::token::{about_token, token_request};
+use testkit::token::{about_token, part, token_request};
 use testkit::{Server, TestClient, eventually};
 
 use crate::TIMEOUT;
@@ -237,17 +237,27 @@ fn p108_claims_and_the_default_audience_of_a_client_are_set_and_removed() {
     page.fill("Custom claims", "{");
     page.press("Save");
     page.reads("Custom claims must be a JSON object.");
+    for repeated in [
+        r#"{"tenant": "t1", "ten\u0061nt": "t2"}"#,
+        r#"{"a": [{"tenant": 1, "b": "{", "tenant": 1}]}"#,
+    ] {
+        page.fill("Custom claims", repeated);
+        page.press("Save");
+        page.reads("Custom claims repeat the name \"tenant\".");
+    }
+    page.fill("Custom claims", r#"{"tenants": {"a": 9007199254740993}}"#);
+    page.press("Save");
+    page.reads("Custom claims contain a number that browsers round");
     page.fill("Custom claims", r#"{"aud": "x"}"#);
     page.press("Save");
     page.reads("free of the names of standard claims");
-    page.fill("Custom claims", r#"{"tenant": "t1"}"#);
+    // A name may be repeated in different objects, and in a text.
+    let claims = json!({"tenant": "t1", "of": [{"tenant": "\"tenant\": 1"}, {"tenant": "t1"}]});
+    page.fill("Custom claims", &claims.to_string());
     page.fill("Default audience", "kafka");
     page.press("Save");
     page.reads("Client updated");
-    assert_eq!(
-        (shown("claims"), shown("default_audience")),
-        (json!({"tenant": "t1"}), json!("kafka"))
-    );
+    assert_eq!((shown("claims"), shown("default_audience")), (claims, json!("kafka")));
     page.press("Save");
     page.reads("No changes to save");
     page.fill("Custom claims", "{}");
@@ -257,6 +267,39 @@ fn p108_claims_and_the_default_audience_of_a_client_are_set_and_removed() {
     });
     assert_eq!(shown("default_audience"), "kafka");
     page.assert_clean(&[400]);
+}
+
+#[test]
+fn the_token_type_and_the_scope_claim_of_a_client_are_selected_and_returned_to_the_default() {
+    let (server, page) = signed_in();
+    page.go_to("Clients");
+    page.press("Create client…");
+    page.fill("Name", "Billing");
+    page.fill("Id", "billing");
+    page.fill("Scope", "orders:read orders:write");
+    page.select("Token type", "JWT");
+    page.select("Scope claim", "scope and scp, a list");
+    page.press("Create client");
+    let client = take_secret(&page);
+    let selected = || {
+        let shown = server.run_json(&["client", "show", "billing"]);
+        (shown["typ"].clone(), shown["scope_claim"].clone())
+    };
+    assert_eq!(selected(), (json!("JWT"), json!("scp")));
+    let token = server.token(&client, "orders:read", &[]);
+    assert_eq!(part(&token, 0)["typ"], "JWT");
+    assert_eq!(part(&token, 1)["scp"], json!(["orders:read"]));
+
+    page.until("finder.field('Token type')?.value === 'JWT' && finder.field('Scope claim').value === 'scp'");
+    page.press("Save");
+    page.reads("No changes to save");
+    for label in ["Token type", "Scope claim"] {
+        page.select(label, "server default");
+    }
+    page.press("Save");
+    page.reads("Client updated");
+    assert_eq!(selected(), (json!(null), json!(null)));
+    page.assert_clean(&[]);
 }
 
 #[test]
@@ -377,6 +420,36 @@ fn routes_are_added_explained_and_removed() {
     page.press("Remove route");
     page.reads("No routes yet. /validate denies every request.");
     assert_eq!(validate(), 403);
+    page.assert_clean(&[]);
+}
+
+#[test]
+fn a_public_route_is_added_without_a_scope_and_explained() {
+    let (server, page) = signed_in();
+    let preflight = || server.send(&testkit::gateway::forwarded("OPTIONS", "/orders/1")).status;
+    page.go_to("Routes");
+    page.press("Add route…");
+    page.fill("Method", "OPTIONS");
+    page.fill("Path", "/orders/{id}");
+    page.fill("Scope", "orders:read");
+    page.click("finder.field('Public')");
+    page.until("finder.field('Scope').disabled && finder.field('Audience').disabled");
+    page.press("Add route");
+    page.until("finder.row('/orders/{id}').textContent.includes('public')");
+    assert_eq!(preflight(), 200);
+    page.value("document.querySelector('.in-line [name=method]').value = 'OPTIONS'");
+    page.fill("URL", "https://api.example/orders/1");
+    page.press("Explain");
+    page.until("document.querySelector('.explanation').textContent.startsWith('decided by OPTIONS /orders/{id}, which is public and requires no token: ')");
+    page.press_in_row("/orders/{id}");
+    page.press("Remove route");
+    page.reads("No routes yet. /validate denies every request.");
+    assert_eq!(preflight(), 403);
+    page.press("Add route…");
+    page.fill("Path", "/orders/{id}");
+    page.click("finder.field('Public')");
+    page.click("finder.field('Public')");
+    page.until("!finder.field('Scope').disabled && finder.field('Scope').required");
     page.assert_clean(&[]);
 }
 

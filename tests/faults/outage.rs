@@ -277,7 +277,11 @@ fn a_client_disabled_elsewhere_gets_tokens_from_an_instance_that_is_cut_off_unti
     });
     let client = other.client("orders:read", &[]);
     let reader = other.client("orders:read", &["--introspection-audience", "http://127.0.0.1:8080"]);
+    other.public_route("*", "/pub/{*rest}", &[]);
+    cut_off.wait_for_change_feed();
     let ask = || cut_off.send(&token_request(&client, &[]));
+    let visit = || cut_off.send(&testkit::gateway::forwarded("GET", "/pub/a")).status;
+    assert_eq!(visit(), 200);
     // Connections go to the workers in turn.
     eventually("every worker knows the client", Duration::from_secs(10), || {
         (0..8).all(|_| ask().status == 200).then_some(())
@@ -291,6 +295,11 @@ fn a_client_disabled_elsewhere_gets_tokens_from_an_instance_that_is_cut_off_unti
     let token = ask().access_token();
     assert_eq!(introspect(&other, &token).json(), json!({"active": false}));
     assert_eq!(introspect(&cut_off, &token).status, 503);
+    eventually(
+        "it allows no public route that may have been removed",
+        Duration::from_secs(10),
+        || (visit() == 503).then_some(()),
+    );
 
     cut_off.program.write("mintage.toml", short_cache());
     cut_off.signal("HUP");
@@ -301,5 +310,8 @@ fn a_client_disabled_elsewhere_gets_tokens_from_an_instance_that_is_cut_off_unti
     proxy.set(Conduct::Pass);
     eventually("the client is denied", Duration::from_secs(15), || {
         (ask().status == 401).then_some(())
+    });
+    eventually("the public route is allowed again", Duration::from_secs(15), || {
+        (visit() == 200).then_some(())
     });
 }

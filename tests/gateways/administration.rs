@@ -60,7 +60,7 @@ fn a_write_is_in_effect_on_every_worker_when_it_is_acknowledged() {
         let created = fixture.post("/admin/routes", &route);
         assert_eq!(created.status, 201, "{created:?}");
         let id = created.json()["id"].as_str().unwrap().to_owned();
-        let expected = json!({"id": id, "method": "GET", "host": null, "path": "/orders/{id}", "scope": "orders:read", "audience": null});
+        let expected = json!({"id": id, "method": "GET", "host": null, "path": "/orders/{id}", "public": false, "scope": "orders:read", "audience": null});
         assert_eq!(created.json(), expected);
         // Each on a new connection, so that both workers get some of them.
         assert!((0..8).all(|_| server.validate("GET", "/orders/1", &token).status == 200));
@@ -86,6 +86,14 @@ fn rejected_writes_are_problem_documents() {
         json!([]),
         json!({"path": "/a"}),
         json!({"path": "/a", "scope": ""}),
+        json!({"path": "/a", "scope": null}),
+        json!({"path": "/a", "public": false}),
+        json!({"path": "/a", "public": "true"}),
+        json!({"path": "/a", "public": null}),
+        json!({"path": "/a", "public": true, "scope": "a"}),
+        json!({"path": "/a", "public": true, "scope": ""}),
+        json!({"path": "/a", "public": true, "audience": "https://api.example"}),
+        json!({"path": "/a", "scope": "mintage:public"}),
         json!({"path": "/a", "scope": "a", "methods": "GET"}),
         json!({"path": "/a", "scope": "a", "method": "get"}),
         json!({"path": "/a", "scope": "a", "host": "h:1"}),
@@ -97,7 +105,8 @@ fn rejected_writes_are_problem_documents() {
         assert_problem(&fixture.post("/admin/routes", &bad), 400);
     }
     let incomplete = fixture.post("/admin/routes", &json!({"path": "/a"}));
-    assert_eq!(incomplete.json()["detail"], "scope must be given");
+    let no_scope = "scope must be given and not be empty, unless public is true";
+    assert_eq!(incomplete.json()["detail"], no_scope);
     let twice = r#"{"path":"/a","path":"/b","scope":"a"}"#;
     let request = Request::to_host(HOST, "POST", "/admin/routes")
         .bearer(&fixture.admin)
@@ -191,6 +200,59 @@ fn explain_names_the_deciding_route_and_the_reason() {
 }
 
 #[test]
+fn a_public_route_is_added_shown_explained_and_removed() {
+    let fixture = fixture();
+    let server = &fixture.server;
+    let without_token = |method: &str, target: &str| {
+        let request = testkit::gateway::forwarded(method, target);
+        request.send_and_close(server.address).status
+    };
+    let route = json!({"method": "OPTIONS", "path": "/orders/{id}", "public": true, "scope": null});
+    let created = fixture.post("/admin/routes", &route);
+    assert_eq!(created.status, 201, "{created:?}");
+    let id = created.json()["id"].as_str().unwrap().to_owned();
+    let expected = json!({"id": id, "method": "OPTIONS", "host": null, "path": "/orders/{id}", "public": true, "scope": null, "audience": null});
+    assert_eq!(created.json(), expected);
+    // Each on a new connection, so that both workers get some of them.
+    assert!((0..8).all(|_| without_token("OPTIONS", "/orders/1") == 200));
+    assert_eq!(without_token("GET", "/orders/1"), 403);
+    assert_problem(
+        &fixture.post(
+            "/admin/routes",
+            &json!({"method": "OPTIONS", "path": "/orders/{id}", "scope": "a"}),
+        ),
+        409,
+    );
+    let by_command = server.public_route("*", "/orders/{*rest}", &[]);
+    assert_eq!(server.run_json(&["route", "list"]), fixture.get_routes().json());
+    let list = server.program.run(&["route", "list"]);
+    let line = list.done().lines().find(|line| line.starts_with(&id)).unwrap();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words, [&id, "OPTIONS", "any", "/orders/{id}", "(public)", "(none)"]);
+
+    let query = json!({"method": "OPTIONS", "url": "https://api.example/orders/1"});
+    let explained = fixture.post("/admin/routes/explain", &query).json();
+    assert_eq!(explained["route"], expected);
+    assert_eq!(explained["others"][0]["route"]["id"], by_command);
+    let in_words = server.program.run(&["route", "explain", "OPTIONS", "/orders/1"]);
+    let first = in_words.done().lines().next().unwrap();
+    assert!(
+        first.starts_with("decided by  ") && first.ends_with("public: no token is needed"),
+        "{first}"
+    );
+
+    let audit = server.program.run(&["audit"]);
+    let event = audit.done().lines().find(|line| line.contains(&id)).unwrap();
+    let event: Value = serde_json::from_str(event).unwrap();
+    assert_eq!((&event["action"], &event["detail"]), (&json!("route.add"), &expected));
+
+    assert_eq!(fixture.delete(&id).status, 204);
+    assert_eq!(without_token("OPTIONS", "/orders/1"), 200, "by the other public route");
+    assert_eq!(fixture.delete(&by_command).status, 204);
+    assert!((0..8).all(|_| without_token("OPTIONS", "/orders/1") == 403));
+}
+
+#[test]
 fn a_change_by_the_command_line_is_in_effect_with_the_next_poll() {
     let fixture = fixture();
     let server = &fixture.server;
@@ -218,10 +280,30 @@ fn the_command_line_reports_an_error_in_one_line() {
     let add = |more: &[&str], beginning: &str| rejected(&[&["add"], more].concat(), 2, beginning);
     add(&["--path", "/a//b", "--scope", "a"], "--path: ");
     add(&["--path", "/a", "--scope", "a  b"], "--scope: ");
+    add(
+        &["--path", "/a", "--scope", ""],
+        "--scope must not be empty: use --public for a route whose requests need no token",
+    );
+    add(&["--path", "/a", "--scope", "mintage:public"], "--scope: ");
+    add(&["--path", "/a/../b", "--public"], "--path: ");
     add(&["--path", "/a", "--scope", "a", "--method", "get"], "--method: ");
     add(&["--path", "/a", "--scope", "a", "--host", "a:1"], "--host: ");
     add(&["--path", "/a", "--scope", "a", "--audience", "a b"], "--audience: ");
     let duplicate = ["add", "--path", "/orders/{x}", "--scope", "a", "--method", "GET"];
     rejected(&duplicate, 1, "a route with this method");
     rejected(&["remove", "nobody"], 1, "route \"nobody\" not found");
+    for (more, said) in [
+        (&[][..], "<--scope <SCOPE>|--public>"),
+        (&["--public", "--scope", "a"], "'--public' cannot be used with"),
+        (&["--public", "--scope", ""], "'--public' cannot be used with"),
+        (&["--public", "--audience", "urn:a"], "'--public' cannot be used with"),
+    ] {
+        let outcome = server.program.run(&[&["route", "add", "--path", "/a"], more].concat());
+        let line = outcome.failed(2);
+        assert!(line.contains(said), "{line}");
+    }
+    assert_eq!(
+        server.run_json(&["route", "list"])["items"].as_array().unwrap().len(),
+        1
+    );
 }

@@ -8,16 +8,20 @@ use std::process::{Child, Command, Stdio};
 use mintage::oauth::bounds::MAX_SCOPE;
 use tempfile::TempDir;
 use testkit::gateway::HOST;
-use testkit::http::{Request, Response, exchange};
+use testkit::http::{Connection, Request, Response, exchange};
 use testkit::{Server, TestClient, eventually, port};
 
 use crate::TIMEOUT;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, WEBSOCKET_ACCEPT, WEBSOCKET_KEY};
 
 const DOCUMENT: &str = include_str!("../../docs/gateways.md");
 
-/// The weak and the strong token of the tests allow different routes. Method `*` is any method.
-const ROUTES: [(&str, &str, &str); 5] = [
+/// The weak and the strong token of the tests allow different routes. Method `*` is any method; no
+/// scope is a public route.
+const ROUTES: [(&str, &str, &str); 8] = [
+    ("*", "/open/{*rest}", ""),
+    ("*", "/open/account/{*rest}", "orders:read"),
+    ("OPTIONS", "/orders/{id}", ""),
     ("*", "/public/{*rest}", "public:read"),
     ("GET", "/orders/{id}", "orders:read"),
     ("*", "/orders/{id}", "orders:write"),
@@ -44,7 +48,10 @@ impl Gateway {
         let upstream = Upstream::start();
         for (method, path, scope) in ROUTES {
             let escaped = path.replace('é', "%C3%A9").replace(' ', "%20");
-            server.route(method, &escaped, scope, &[]);
+            match scope.is_empty() {
+                true => server.public_route(method, &escaped, &[]),
+                false => server.route(method, &escaped, scope, &[]),
+            };
         }
         let client = server.client_with_id("demo", "public:read orders:read orders:write", &[]);
         let directory = testkit::folder::temporary();
@@ -114,6 +121,55 @@ impl Gateway {
         assert!(seen[0].contains(&format!(": {scope}\r\n")), "{seen:?}");
     }
 
+    /// Asserts that a request for a WebSocket is answered like any other: a token opens it, to the
+    /// upstream; without one the upstream is not asked.
+    pub fn assert_opens_websockets_to_authorized_clients(&self) {
+        let handshake = |upgrade: &str| {
+            Request::to_host(HOST, "GET", "/orders/1")
+                .header("Connection", "Upgrade")
+                .header("Upgrade", upgrade)
+                .header("Sec-WebSocket-Version", "13")
+                .header("Sec-WebSocket-Key", WEBSOCKET_KEY)
+        };
+        let (weak, strong) = (self.weak(), self.strong());
+        for spelling in ["websocket", "WebSocket"] {
+            self.upstream.take_seen();
+            let without_token = handshake(spelling).send(self.address);
+            assert_eq!(without_token.status, 401, "{without_token:?}");
+            let without_scope = handshake(spelling).bearer(&weak).send(self.address);
+            assert_eq!(without_scope.status, 403, "{without_scope:?}");
+            assert_eq!(self.upstream.take_seen(), [""; 0]);
+
+            let mut connection = Connection::open(self.address);
+            let opened = connection.ask(&handshake(spelling).bearer(&strong));
+            assert_eq!(opened.status, 101, "{opened:?}");
+            assert_eq!(opened.header("sec-websocket-accept"), Some(WEBSOCKET_ACCEPT));
+            assert!(
+                self.upstream.take_seen()[0].contains(": demo\r\n"),
+                "its client is named"
+            );
+            // "Hello" with a mask and without, RFC 6455 §5.7.
+            for _ in 0..2 {
+                connection.write(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+                assert_eq!(connection.read_bytes(7).unwrap(), b"\x81\x05Hello");
+            }
+        }
+        // A service that speaks HTTP/2 on such a connection would serve requests that no one
+        // authorized.
+        for other in ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0"] {
+            let request = handshake(other).header("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA");
+            let (response, seen) = self.ask(&request.bearer(&strong));
+            assert_eq!((response.status, seen.len()), (200, 1), "{other}: {response:?}");
+            assert!(!seen[0].to_ascii_lowercase().contains("\r\nupgrade:"), "{seen:?}");
+        }
+        let twice = handshake("h2c").header("Upgrade", "websocket").bearer(&strong);
+        self.upstream.take_seen();
+        let response = twice.send(self.address);
+        let seen = self.upstream.take_seen();
+        assert!(matches!(response.status, 101 | 200 | 400), "{response:?}");
+        assert!(!seen.concat().contains("h2c"), "{seen:?}");
+    }
+
     /// Asserts that authorized requests pass, and that the upstream receives the client's identity.
     pub fn assert_passes_authorized_requests(&self) {
         let strong = self.strong();
@@ -169,6 +225,99 @@ impl Gateway {
             200,
             "a body is for the upstream, not for the policy"
         );
+    }
+
+    /// Asserts that a request for a public route passes without a token, whatever token it has, and
+    /// that the upstream receives no identity, not even one that the client has forged.
+    pub fn assert_passes_public_requests(&self) {
+        let page = Request::to_host(HOST, "GET", "/open/a%20page?x=1")
+            .header("X-Client-Id", "admin")
+            .header("X-Token-Scope", "orders:write")
+            .header("X-Token-Id", "1")
+            .header("X-Token-Expires", "9999999999");
+        let strong = self.strong();
+        for request in [
+            page.clone(),
+            page.clone().bearer("expired"),
+            page.clone().bearer(&strong),
+        ] {
+            let (response, seen) = self.ask(&request);
+            assert_eq!((response.status, seen.len()), (200, 1), "{response:?}");
+            assert!(seen[0].starts_with("GET /open/a%20page?x=1 "), "{seen:?}");
+            let lower = seen[0].to_ascii_lowercase();
+            for name in ["x-client-id", "x-token-scope", "x-token-id", "x-token-expires"] {
+                let mut values = lower.lines().filter_map(|line| line.strip_prefix(&format!("{name}:")));
+                assert!(values.all(|value| value.trim().is_empty()), "{lower}");
+            }
+        }
+        let posted = Request::to_host(HOST, "POST", "/open/a").body("", "x".repeat(100_000));
+        assert_eq!(self.ask(&posted).0.status, 200);
+        for (method, target) in [("GET", "/open/account/1"), ("POST", "/open/account/")] {
+            let (response, seen) = self.ask(&Request::to_host(HOST, method, target));
+            assert_eq!(
+                (response.status, seen.len()),
+                (401, 0),
+                "{method} {target}: {response:?}"
+            );
+        }
+    }
+
+    /// Asserts that a preflight passes where OPTIONS is public, and the request that follows it only
+    /// with a token.
+    pub fn assert_passes_preflights(&self) {
+        let preflight = |target: &str| {
+            let request = Request::to_host(HOST, "OPTIONS", target).header("Origin", "https://shop.example");
+            let request = request.header("Access-Control-Request-Method", "GET");
+            self.ask(&request.header("Access-Control-Request-Headers", "authorization"))
+        };
+        let (response, seen) = preflight("/orders/1");
+        assert_eq!((response.status, seen.len()), (200, 1), "{response:?}");
+        let lower = seen[0].to_ascii_lowercase();
+        assert!(lower.starts_with("options /orders/1 "), "{lower}");
+        assert!(lower.contains("\r\naccess-control-request-method: get\r\n"), "{lower}");
+        let request = Request::to_host(HOST, "GET", "/orders/1").header("Origin", "https://shop.example");
+        assert_eq!(self.ask(&request).0.status, 401);
+        assert_eq!(self.ask(&request.bearer(&self.strong())).0.status, 200);
+        for (target, status) in [("/public/a", 401), ("/orders/1/", 403)] {
+            let (response, seen) = preflight(target);
+            assert_eq!((response.status, seen.len()), (status, 0), "{target}: {response:?}");
+        }
+    }
+
+    /// Asserts that no spelling of a path reaches an order by way of a public route.
+    pub fn assert_withstands_tricks_without_a_token(&self) {
+        for target in [
+            "/open/../orders/1",
+            "/open/%2e%2e/orders/1",
+            "/open/.%2E/orders/1",
+            "/open/..%2forders/1",
+            "/open/..%5corders/1",
+            "/open/..\\orders/1",
+            "/open/%252e%252e/orders/1",
+            "/open/..;/orders/1",
+            "/open;/../orders/1",
+            "/open/./account/1",
+            "/open//account/1",
+            "//open/a",
+            "/open/a%00",
+            "/open/%c0%ae%c0%ae/orders/1",
+            "/open/a#/../../orders/1",
+            "http://api.example/open/../orders/1",
+            "*",
+        ] {
+            self.assert_stopped(&Request::to_host(HOST, "GET", target), target);
+        }
+        for method in ["get", "options", "Options", "GET,OPTIONS"] {
+            self.assert_stopped(&Request::to_host(HOST, method, "/open/a"), method);
+        }
+        // None of these makes a read of an order a preflight.
+        let order = Request::to_host(HOST, "GET", "/orders/1");
+        for name in ["X-Original-Method", "X-Forwarded-Method", "X-HTTP-Method-Override"] {
+            let (response, seen) = self.ask(&order.clone().header(name, "OPTIONS"));
+            assert_eq!((response.status, seen.len()), (401, 0), "{name}: {response:?}");
+        }
+        let (response, seen) = self.ask(&Request::to_host(HOST, "GET", "/open/acc%6funt/1"));
+        assert_eq!((response.status, seen.len()), (401, 0), "{response:?}");
     }
 
     /// Asserts that unauthorized requests are stopped with the right status and challenge.

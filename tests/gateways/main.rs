@@ -12,6 +12,7 @@
 mod administration;
 mod client_ip;
 mod gateway;
+mod public;
 mod through_caddy;
 mod through_nginx;
 mod upstream;

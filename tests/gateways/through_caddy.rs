@@ -29,6 +29,14 @@ fn p43_caddy_passes_authorized_requests_and_stops_others() {
 }
 
 #[test]
+fn caddy_passes_public_requests_and_preflights_without_a_token() {
+    let caddy = caddy();
+    caddy.assert_passes_public_requests();
+    caddy.assert_passes_preflights();
+    caddy.assert_withstands_tricks_without_a_token();
+}
+
+#[test]
 fn p44_caddy_withstands_path_tricks() {
     caddy().assert_withstands_path_tricks();
 }
@@ -46,4 +54,9 @@ fn p43_caddy_withstands_smuggling() {
 #[test]
 fn p45_caddy_passes_a_token_with_the_longest_scope() {
     caddy().assert_passes_the_longest_scope();
+}
+
+#[test]
+fn caddy_opens_websockets_to_authorized_clients() {
+    caddy().assert_opens_websockets_to_authorized_clients();
 }

@@ -19,6 +19,14 @@ fn p43_nginx_passes_authorized_requests_and_stops_others() {
 }
 
 #[test]
+fn nginx_passes_public_requests_and_preflights_without_a_token() {
+    let nginx = nginx();
+    nginx.assert_passes_public_requests();
+    nginx.assert_passes_preflights();
+    nginx.assert_withstands_tricks_without_a_token();
+}
+
+#[test]
 fn p44_nginx_withstands_path_tricks() {
     nginx().assert_withstands_path_tricks();
 }
@@ -36,4 +44,9 @@ fn p43_nginx_withstands_smuggling() {
 #[test]
 fn p45_nginx_passes_a_token_with_the_longest_scope() {
     nginx().assert_passes_the_longest_scope();
+}
+
+#[test]
+fn nginx_opens_websockets_to_authorized_clients() {
+    nginx().assert_opens_websockets_to_authorized_clients();
 }

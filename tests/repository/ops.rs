@@ -55,18 +55,18 @@ fn assert_all_exist(text: &str, at_least: usize) {
     }
 }
 
-/// Runs a tool with `input`; `None` if it is not installed.
-fn run(tool: &str, arguments: &[&str], input: &str) -> Option<Output> {
+/// Runs a tool with `input`.
+fn run(tool: &str, arguments: &[&str], input: &str) -> Output {
     let mut child = Command::new(tool)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .ok()?;
+        .unwrap_or_else(|error| panic!("{tool}: {error}: scripts/test installs it"));
     // The tool may exit before it has read everything.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-    Some(child.wait_with_output().unwrap())
+    child.wait_with_output().unwrap()
 }
 
 #[test]
@@ -120,17 +120,13 @@ fn every_metric_is_documented_and_every_documented_metric_exists() {
 #[test]
 fn prometheus_can_read_the_rules() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/ops/alerts.yml");
-    let Some(output) = run("promtool", &["check", "rules", path], "") else {
-        return eprintln!("promtool is not installed: scripts/test installs it");
-    };
+    let output = run("promtool", &["check", "rules", path], "");
     assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
 fn prometheus_can_read_a_scrape() {
-    let Some(output) = run("promtool", &["check", "metrics"], &scrape().0) else {
-        return eprintln!("promtool is not installed: scripts/test installs it");
-    };
+    let output = run("promtool", &["check", "metrics"], &scrape().0);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && stderr.is_empty(), "{stderr}");
 }
@@ -143,9 +139,7 @@ fn systemd_can_read_the_unit() {
     assert!(UNIT.contains(&format!("ExecStart={installed}")));
     let built = format!("{} --config", env!("CARGO_BIN_EXE_mintage"));
     std::fs::write(&path, UNIT.replace(installed, &built)).unwrap();
-    let Some(output) = run("systemd-analyze", &["verify", "--man=no", path.to_str().unwrap()], "") else {
-        return eprintln!("systemd-analyze is not installed");
-    };
+    let output = run("systemd-analyze", &["verify", "--man=no", path.to_str().unwrap()], "");
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success() && stderr.is_empty(), "{stderr}");
     assert!(UNIT.contains("\nType=notify\n"));

@@ -34,7 +34,18 @@ impl Server {
     /// Creates a route for a method (`*`: any) and a path. Returns its id.
     #[track_caller]
     pub fn route(&self, method: &str, path: &str, scope: &str, more: &[&str]) -> String {
-        let mut all = vec!["route", "add", "--path", path, "--scope", scope];
+        self.add_route(method, path, &[&["--scope", scope], more].concat())
+    }
+
+    /// Creates a public route for a method (`*`: any) and a path. Returns its id.
+    #[track_caller]
+    pub fn public_route(&self, method: &str, path: &str, more: &[&str]) -> String {
+        self.add_route(method, path, &[&["--public"], more].concat())
+    }
+
+    #[track_caller]
+    fn add_route(&self, method: &str, path: &str, more: &[&str]) -> String {
+        let mut all = vec!["route", "add", "--path", path];
         if method != "*" {
             all.extend(["--method", method]);
         }

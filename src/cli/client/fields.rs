@@ -55,7 +55,10 @@ impl Rest {
         let claims = match self.claims.as_deref() {
             None => None,
             Some(text) => {
-                let not_json = |error| Failure::Usage(format!("--claims is not JSON: {error}"));
+                let not_json = |error: serde_json::Error| {
+                    let (line, column) = (error.line(), error.column());
+                    Failure::Usage(format!("--claims is not JSON: see line {line}, column {column}"))
+                };
                 Some(Some(serde_json::from_str::<GivenClaims>(text).map_err(not_json)?))
             }
         };

@@ -48,7 +48,7 @@ pub enum Command {
     /// Delete a client and its secrets
     Delete(delete::Delete),
     /// Revoke all tokens issued to a client so far
-    RevokeTokens(Named),
+    RevokeTokens(revoke_tokens::RevokeTokens),
     /// Import clients with their secrets from Ory Hydra, Keycloak or CSV
     #[command(after_help = "Example:\n  mintage client import clients.csv --dry-run")]
     Import(import::Arguments),
@@ -66,7 +66,7 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
         Command::Disable(named) => enable::run(context, &named, false),
         Command::Update(update) => update::run(context, &update),
         Command::Delete(delete) => delete::run(context, &delete),
-        Command::RevokeTokens(named) => revoke_tokens::run(context, &named),
+        Command::RevokeTokens(revoke) => revoke_tokens::run(context, &revoke),
         Command::Import(arguments) => import::run(context, &arguments),
         Command::Secret(command) => secret::run(context, command),
     }

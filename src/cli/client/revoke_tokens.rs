@@ -3,11 +3,21 @@
 use serde::Serialize;
 
 use super::named::Named;
-use super::{Context, Failure, print, print_json};
+use super::{Context, Failure, confirm, print, print_json};
 use crate::db::transactions;
 
-pub fn run(context: &Context, named: &Named) -> Result<(), Failure> {
+#[derive(clap::Args)]
+pub struct RevokeTokens {
+    #[command(flatten)]
+    named: Named,
+    /// Do not ask; only a person at a terminal is asked
+    #[arg(long)]
+    yes: bool,
+}
+
+pub fn run(context: &Context, RevokeTokens { named, yes }: &RevokeTokens) -> Result<(), Failure> {
     let id = named.parse()?;
+    confirm(&format!("Revoke all tokens issued to client {id} so far?"), *yes)?;
     let now = context.clock.now();
     let revoked =
         context.with_database(|conn| transactions::revoke_client_tokens(conn, &context.principal(), &id, now))?;

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure, Named, SecretFile, print, print_json, print_table};
+use super::{Context, Failure, Named, SecretFile, confirm, print, print_json, print_table};
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
 use crate::config::Duration;
@@ -26,6 +26,9 @@ pub enum Command {
         id: String,
         /// Secret id
         secret_id: String,
+        /// Do not ask; only a person at a terminal is asked
+        #[arg(long)]
+        yes: bool,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -53,7 +56,12 @@ pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Add(new) => add(context, &new),
         Command::List(named) => list(context, &named),
-        Command::Revoke { id, secret_id, json } => revoke(context, &Named { id, json }, &secret_id),
+        Command::Revoke {
+            id,
+            secret_id,
+            yes,
+            json,
+        } => revoke(context, &Named { id, json }, &secret_id, yes),
     }
 }
 
@@ -136,8 +144,9 @@ fn list(context: &Context, named: &Named) -> Result<(), Failure> {
     Ok(())
 }
 
-fn revoke(context: &Context, named: &Named, secret_id: &str) -> Result<(), Failure> {
+fn revoke(context: &Context, named: &Named, secret_id: &str, yes: bool) -> Result<(), Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
+    confirm(&format!("Revoke secret {secret_id:?} of client {id}?"), yes)?;
     let author = context.principal();
     if !context.with_database(|conn| transactions::revoke_secret(conn, &author, &id, secret_id, now))? {
         return Err(Failure::Failed(format!(

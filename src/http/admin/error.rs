@@ -52,6 +52,30 @@ impl From<OperationError> for ApiError {
     }
 }
 
+/// 400, with what is wrong with the body or the query. Known names of members and parameters may be
+/// part of the text, other text of the request only [`quoted`].
+pub fn malformed(detail: impl Into<String>) -> ApiError {
+    ApiError::Malformed(detail.into().into_boxed_str())
+}
+
+/// A name that the caller chose: escaped and bounded, because it may end up in a terminal.
+pub fn quoted(name: &str) -> String {
+    const MAX_SHOWN: usize = 64;
+    let is_harmless = |char: &char| (' '..='~').contains(char) && !['`', '\\', '"'].contains(char);
+    let escape = |char: char| match is_harmless(&char) {
+        true => char.to_string(),
+        false if ['\n', '\r', '\t', '\\', '"'].contains(&char) => char.escape_default().to_string(),
+        false => char.escape_unicode().to_string(),
+    };
+    let shown: String = name.chars().take(MAX_SHOWN).map(escape).collect();
+    let more = if name.chars().nth(MAX_SHOWN).is_some() {
+        "..."
+    } else {
+        ""
+    };
+    format!("`{shown}{more}`")
+}
+
 /// 400, with the rule that the request violates.
 pub fn bad_request(detail: &'static str) -> ApiError {
     ApiError::Problem(StatusCode::BAD_REQUEST, detail)

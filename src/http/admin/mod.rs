@@ -12,6 +12,7 @@ mod declare;
 mod denials;
 mod error;
 mod janitor;
+mod json_body;
 mod keys;
 mod openapi;
 mod operator;
@@ -30,6 +31,7 @@ use actix_web::http::header::HeaderMap;
 use actix_web::web::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use utoipa::ToSchema;
 
 use super::audit_log;
 use super::auth::operator::{Right, require};
@@ -42,7 +44,6 @@ use crate::api::authority::{Authority, TokenAuthority};
 use crate::oauth::duty::Duty;
 use crate::oauth::error::OAuthError;
 use crate::oauth::response;
-use error::bad_request;
 
 pub use audit::list_audit;
 pub use cache::{cache_stats, clear_cache};
@@ -95,18 +96,22 @@ const JSON_ONLY: &str = "the media type must be application/json";
 /// # Errors
 /// 415 for another media type or none, 413 and 408 as [`body::read`], 400 for anything but the
 /// expected document.
-async fn read_json<T: DeserializeOwned>(worker: &Worker, headers: &HeaderMap, payload: Payload) -> Result<T, ApiError> {
+async fn read_json<T: DeserializeOwned + ToSchema>(
+    worker: &Worker,
+    headers: &HeaderMap,
+    payload: Payload,
+) -> Result<T, ApiError> {
     if !is_json(headers) {
         return Err(OAuthError::UnsupportedMediaType(JSON_ONLY).into());
     }
-    parse_json(&read_body(worker, payload).await?)
+    json_body::parse(&read_body(worker, payload).await?)
 }
 
 /// Reads an optional JSON body.
 ///
 /// # Errors
 /// As [`read_json`], unless the body is empty.
-async fn read_optional_json<T: DeserializeOwned + Default>(
+async fn read_optional_json<T: DeserializeOwned + ToSchema + Default>(
     worker: &Worker,
     headers: &HeaderMap,
     payload: Payload,
@@ -114,7 +119,7 @@ async fn read_optional_json<T: DeserializeOwned + Default>(
     let body = read_body(worker, payload).await?;
     match body.is_empty() {
         true => Ok(T::default()),
-        false if is_json(headers) => parse_json(&body),
+        false if is_json(headers) => json_body::parse(&body),
         false => Err(OAuthError::UnsupportedMediaType(JSON_ONLY).into()),
     }
 }
@@ -126,30 +131,4 @@ async fn read_body(worker: &Worker, payload: Payload) -> Result<Bytes, ApiError>
 
 fn is_json(headers: &HeaderMap) -> bool {
     body::media_type(headers).is_some_and(|media| media.eq_ignore_ascii_case("application/json"))
-}
-
-fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    const EXPECTED: &str = "the body must be a JSON object of known members, each at most once and of its type";
-    /// How the text of serde begins, and the detail for it. Only the members of a client begin with
-    /// `client_id`. serde's text itself may quote the body.
-    const DETAILS: [(&str, &str); 5] = [
-        (
-            "unknown field `serves`, expected one of `client_id`",
-            "`serves` is now `introspection_audiences`",
-        ),
-        ("missing field `path`", "path must be given"),
-        ("missing field `scope`", "scope must be given"),
-        ("missing field `method`", "method must be given"),
-        ("missing field `url`", "url must be given"),
-    ];
-    let detail = |error: serde_json::Error| {
-        let text = error.to_string();
-        let known = DETAILS.iter().find(|(begin, _)| text.starts_with(begin));
-        known.map_or(EXPECTED, |(_, detail)| detail)
-    };
-    // serde would accept an array of the members in their order.
-    match body.trim_ascii_start().first() {
-        Some(b'{') => serde_json::from_slice(body).map_err(|error| bad_request(detail(error))),
-        _ => Err(bad_request(EXPECTED)),
-    }
 }

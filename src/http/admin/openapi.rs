@@ -102,7 +102,7 @@ impl Modify for Rules {
         let components = document.components.get_or_insert_default();
         const CLIENT: &str = "Client id and secret, each form-encoded (RFC 6749 §2.3.1)";
         const BEARER: &str = "A token of this server for the audience of /admin, which a request for a scope that begins with mintage: yields. \
-            mintage:admin allows every operation";
+            mintage:admin allows every operation at /admin and /metrics";
         let basic = Http::builder().scheme(HttpAuthScheme::Basic).description(Some(CLIENT));
         let bearer = Http::builder().scheme(HttpAuthScheme::Bearer).description(Some(BEARER));
         components.add_security_scheme("client", SecurityScheme::Http(basic.build()));
@@ -170,10 +170,14 @@ fn mark_optional_body(operation: &mut Operation) {
     }
 }
 
-/// The summary of an operation of operators ends with the scopes of which it requires one.
+/// The summary of an operation of operators ends with the scopes of which it requires one. Clients
+/// without a token need none.
 fn append_scope(operation: &mut Operation) {
     let security = serde_json::to_value(&operation.security).unwrap_or_default();
     let alternatives = security.as_array().into_iter().flatten();
+    if alternatives.clone().any(|one| one.get("client").is_some()) {
+        return;
+    }
     let scopes: Vec<&str> = alternatives.filter_map(|one| one["bearer"][0].as_str()).collect();
     if let Some(summary) = operation.summary.as_mut().filter(|_| !scopes.is_empty()) {
         summary.push_str(&format!(" ({})", scopes.join(" or ")));

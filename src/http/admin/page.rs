@@ -8,7 +8,7 @@ use std::fmt::Display;
 use base64::Engine;
 use utoipa::IntoParams;
 
-use super::error::bad_request;
+use super::error::{bad_request, malformed, quoted};
 use crate::api::page::Page;
 use crate::encoding::URL_SAFE_NO_PAD;
 use crate::http::error::ApiError;
@@ -44,14 +44,14 @@ impl Query {
     pub fn of_list(query: &str, others: &[&str]) -> Result<Self, ApiError> {
         let mut known: Vec<(String, String)> = Vec::new();
         for (name, value) in form::pairs(query.as_bytes()) {
-            let decoded = form::decode(name).and_then(|name| Ok((name, form::decode(value)?)));
-            let (name, value) = decoded.map_err(|_| bad_request("the query is not well encoded"))?;
+            let name = form::decode(name).map_err(|_| bad_request("the query is not well encoded"))?;
             if !["cursor", "limit"].contains(&&*name) && !others.contains(&&*name) {
-                return Err(bad_request("the query has an unknown parameter"));
+                return Err(malformed(format!("{} is not a parameter here", quoted(&name))));
             }
             if known.iter().any(|(other, _)| *other == *name) {
-                return Err(bad_request("a parameter is repeated"));
+                return Err(malformed(format!("{name} is repeated")));
             }
+            let value = form::decode(value).map_err(|_| malformed(format!("{name} is not well encoded")))?;
             known.push((name.into_owned(), value.into_owned()));
         }
         Ok(Self(known))

@@ -1,11 +1,14 @@
-//! Bearer tokens (RFC 6750 §2.1) that this server issued: at the admin API, and at `/validate` for
-//! gateways. Whether a token is active is decided here; `operator.rs` decides what it allows.
+//! Bearer tokens (RFC 6750 §2.1) that this server issued: at the admin API, at `/introspect`, and at
+//! `/validate` for gateways. Whether a token is active is decided here; `operator.rs` and
+//! `introspector.rs` decide what it allows.
+
+use std::sync::Arc;
 
 use crate::http::caller::{Authorization, Caller};
 use crate::http::state::Worker;
 use crate::oauth::activity::is_active;
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::client::ClientId;
+use crate::oauth::client::{Client, ClientId};
 use crate::oauth::error::BearerError;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
@@ -67,6 +70,46 @@ pub async fn active_when_warm(
         Err(Unavailable) if worker.shared.readiness.warmed_up().await => active(worker, token, audience, now),
         outcome => outcome,
     }
+}
+
+/// An active token for Mintage itself, and its client as it is now.
+pub struct Holder {
+    /// The claims of the token.
+    pub claims: AccessTokenClaims,
+    /// The client, which is enabled.
+    pub client: Arc<Client>,
+}
+
+impl Holder {
+    /// The secret that obtained the token, if it is still valid.
+    pub fn secret_id(&self, now: UnixMillis) -> Option<Arc<str>> {
+        let id = self.claims.secret_id.as_ref()?;
+        let is_valid = |id: &Arc<str>| {
+            let mut secrets = self.client.secrets.iter();
+            secrets.any(|secret| secret.id == *id && secret.is_valid(now))
+        };
+        Some(id.clone()).filter(is_valid)
+    }
+}
+
+/// The holder of an active token. `None` if the token is for another audience or its client is
+/// disabled.
+///
+/// # Errors
+/// [`Unavailable`] if the client cannot be looked up.
+pub async fn holder(
+    worker: &Worker,
+    claims: AccessTokenClaims,
+    now: UnixMillis,
+) -> Result<Option<Holder>, Unavailable> {
+    // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
+    let is_for_mintage = !claims.one_time && claims.aud.is_only(&worker.shared.policy.load().admin_audience);
+    let Some(id) = ClientId::parse(&claims.client_id).filter(|_| is_for_mintage) else {
+        return Ok(None);
+    };
+    let client = worker.cache.current(id, now).await?;
+    let client = client.filter(|client| client.enabled);
+    Ok(client.map(|client| Holder { claims, client }))
 }
 
 /// The token in the Authorization header. A token in the query or the body is ignored.

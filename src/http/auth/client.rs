@@ -4,20 +4,22 @@
 //! exception is a client with a password hash: verifying a wrong secret for it takes longer than
 //! for an unknown client.
 
+use std::iter;
 use std::sync::Arc;
 
+use super::attempt::{Attempt, Authenticated, Candidate, Failure, authorize, deny};
 use super::guard;
-use crate::http::audit_log;
 use crate::http::caller::{Authorization, Caller};
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
-use crate::oauth::basic::{self, MalformedBasic};
+use crate::oauth::basic::{self, BasicCredentials, MalformedBasic, Pair};
 use crate::oauth::client::{AuthMethod, Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::denial::Denial;
 use crate::oauth::error::OAuthError;
-use crate::oauth::stored_secret::{self, StoredSecret};
+use crate::oauth::stored_secret;
 use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// Credentials in the body of a request.
 pub struct FormCredentials {
@@ -27,31 +29,29 @@ pub struct FormCredentials {
     pub client_secret: Option<ClientSecret>,
 }
 
-/// A client that has proved who it is.
-pub struct Authenticated {
-    /// The client.
-    pub client: Arc<Client>,
-    /// The id of the secret that proved it.
-    pub secret_id: Arc<str>,
-}
-
 /// The credentials of a request.
-struct Presented {
-    id: String,
-    secret: ClientSecret,
+pub struct Presented {
+    pair: Pair,
+    /// The pair before it was form-decoded, if that differs.
+    raw: Option<Box<Pair>>,
     method: AuthMethod,
 }
 
 /// Why a request has no credentials to verify.
-enum NotPresented {
+pub enum NotPresented {
     /// The request is malformed.
     Malformed(OAuthError),
     /// The credentials are missing or malformed.
     Denied(Denial),
+    /// The only Authorization header has another scheme than Basic. With the `client_id` of the
+    /// body, which has no secret.
+    OtherScheme(Option<String>),
 }
 
-const TWO_METHODS: OAuthError = OAuthError::InvalidRequest("there is more than one way of authentication");
-const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one of the Authorization header");
+/// Why a request is malformed that authenticates in two ways.
+pub const TWO_METHODS: OAuthError = OAuthError::InvalidRequest("there is more than one way of authentication");
+/// Why a request is malformed that names two clients.
+pub const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one of the Authorization header");
 
 /// Authenticates the client that sends a request.
 ///
@@ -59,18 +59,39 @@ const TWO_IDS: OAuthError = OAuthError::InvalidRequest("client_id is not the one
 /// 400 for two methods in one request (P14), 401 for every failure (P15), 429 after too many of
 /// them (P17), 503 if the client cannot be looked up (P25) or too many password hash checks are
 /// waiting.
-pub async fn authenticate(
+pub fn authenticate(
     worker: &Worker,
     caller: &Caller<'_>,
     form: FormCredentials,
     now: UnixMillis,
+) -> impl Future<Output = Result<Authenticated, ApiError>> {
+    verify(worker, caller, present(caller, form), now)
+}
+
+/// Authenticates the client by the credentials of its request.
+///
+/// # Errors
+/// As [`authenticate`].
+pub async fn verify(
+    worker: &Worker,
+    caller: &Caller<'_>,
+    presented: Result<Presented, NotPresented>,
+    now: UnixMillis,
 ) -> Result<Authenticated, ApiError> {
-    let presented = match present(caller, form) {
+    let presented = match presented {
         Ok(presented) => presented,
         Err(NotPresented::Malformed(error)) => return Err(error.into()),
-        Err(NotPresented::Denied(denial)) => return Err(deny(worker, caller, denial, None, now)),
+        Err(NotPresented::Denied(denial)) => return Err(deny(worker, caller, Failure::of(denial), None, now)),
+        Err(NotPresented::OtherScheme(_)) => {
+            return Err(deny(worker, caller, Failure::of(Denial::WrongScheme), None, now));
+        }
     };
-    let tried = ClientId::parse(&presented.id);
+    if presented.raw.is_some() {
+        // Boxed, so that it does not enlarge the future of every other request.
+        return Box::pin(verify_either(worker, caller, presented, now)).await;
+    }
+    let Presented { pair, method, .. } = presented;
+    let tried = ClientId::parse(&pair.id);
     guard::admit(worker, caller, tried.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
     let found = match tried {
         Some(id) => worker.cache.lookup(id, now).await?,
@@ -79,101 +100,86 @@ pub async fn authenticate(
     let Some(client) = found else {
         // As much work as for a known client, so that the response time does not tell whether the
         // client exists.
-        stored_secret::verify(&presented.secret, &[], now);
-        let tried = ClientId::parse(&presented.id);
-        return Err(deny(worker, caller, Denial::UnknownClient, tried.as_ref(), now));
+        stored_secret::verify(&pair.secret, &[], now);
+        let tried = ClientId::parse(&pair.id);
+        return Err(deny(worker, caller, Failure::default(), tried.as_ref(), now));
     };
-    let found = match stored_secret::verify(&presented.secret, &client.secrets, now) {
+    let denial = match stored_secret::verify(&pair.secret, &client.secrets, now) {
         None if stored_secret::any_is_password_hash(&client.secrets) => {
+            let attempt = Attempt::new(worker, caller, Some(client.id.clone()), method);
+            let secret = pair.secret;
+            let candidates = vec![Candidate { client, secret }];
             // Boxed, so that it does not enlarge the future of every other request.
-            return Box::pin(authenticate_by_password_hash(worker, caller, presented, client, now)).await;
+            return Box::pin(attempt.verify_password_hashes(candidates, now)).await;
         }
-        found => found,
+        found => match authorize(worker, found, &client, method, now) {
+            Ok(secret_id) => return Ok(Authenticated { client, secret_id }),
+            Err(denial) => denial,
+        },
     };
-    let secret_id = authorize(worker, caller, found, &presented, &client, now)?;
-    Ok(Authenticated { client, secret_id })
+    let mut failure = Failure::default();
+    failure.note(denial, &client);
+    Err(deny(worker, caller, failure, Some(&client.id), now))
 }
 
-/// Continues [`authenticate`] with the password hashes of a client, if none of its other secrets
-/// matches.
-async fn authenticate_by_password_hash(
+/// Continues [`verify`] with two pairs, of which only the secrets can tell which one the client
+/// meant: first the form-decoded one, then the one that was sent.
+///
+/// If the first pair does not authenticate the client, the second is always compared, with the same
+/// work whether its client exists. One failure is recorded. It counts for the first id whatever
+/// clients exist, otherwise the limit would tell. It does not count for the second, because one id
+/// can be escaped in many ways, each of which would have a limit of its own.
+async fn verify_either(
     worker: &Worker,
     caller: &Caller<'_>,
     presented: Presented,
-    client: Arc<Client>,
     now: UnixMillis,
 ) -> Result<Authenticated, ApiError> {
-    let mut unfinished = Unfinished(Some((worker, caller, &client, now)));
-    let found = worker
-        .shared
-        .password_verifier
-        .find(&presented.secret, &client, now)
-        .await;
-    unfinished.0 = None;
-    let found = found?.map(|secret| secret.id.clone());
-    // The check took time, so the current state of the client decides.
-    let now = worker.now();
-    let Some(current) = worker.cache.lookup(client.id.clone(), now).await? else {
-        return Err(deny(worker, caller, Denial::UnknownClient, Some(&client.id), now));
-    };
-    let secret = found.and_then(|id| {
-        current
-            .secrets
-            .iter()
-            .find(|secret| secret.id == id && secret.is_valid(now))
-    });
-    let secret_id = authorize(worker, caller, secret, &presented, &current, now)?;
-    Ok(Authenticated {
-        client: current,
-        secret_id,
-    })
-}
-
-/// Counts and audits a failure if the caller hangs up before the check is done. Otherwise a caller
-/// could guess secrets without limit by hanging up each time.
-struct Unfinished<'a>(Option<(&'a Worker, &'a Caller<'a>, &'a Client, UnixMillis)>);
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if let Some((worker, caller, client, now)) = self.0.take() {
-            audit_log::sign_in_failed(worker, caller, client, Denial::WrongSecret, now);
-            guard::hung_up(worker, caller, &client.id, now);
+    let Presented { pair, raw, method } = presented;
+    let pairs: Vec<Pair> = iter::once(pair).chain(raw.map(|raw| *raw)).collect();
+    let ids: Vec<Option<ClientId>> = pairs.iter().map(|pair| ClientId::parse(&pair.id)).collect();
+    for id in &ids {
+        guard::admit(worker, caller, id.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
+    }
+    let mut attempt = Attempt::new(worker, caller, ids[0].clone(), method);
+    let mut candidates = Vec::new();
+    let mut looked_up: Option<(Option<ClientId>, Option<Arc<Client>>)> = None;
+    for (id, Pair { secret, .. }) in ids.into_iter().zip(pairs) {
+        let client = match (&looked_up, &id) {
+            (Some((before, client)), id) if before == id => client.clone(),
+            (_, None) => None,
+            (_, Some(id)) => match worker.cache.lookup(id.clone(), now).await {
+                Ok(client) => client,
+                Err(Unavailable) => {
+                    // The other pair may be in the cache.
+                    attempt.note_outage();
+                    None
+                }
+            },
+        };
+        looked_up = Some((id, client.clone()));
+        if let Some(authenticated) = attempt.compare(client, secret, &mut candidates, now) {
+            return Ok(authenticated);
         }
+    }
+    match candidates.is_empty() {
+        true => Err(attempt.deny(now)),
+        false => attempt.verify_password_hashes(candidates, now).await,
     }
 }
 
-/// The id of the secret `found`, if it authenticates `client`.
-fn authorize(
-    worker: &Worker,
-    caller: &Caller<'_>,
-    found: Option<&StoredSecret>,
-    presented: &Presented,
-    client: &Client,
-    now: UnixMillis,
-) -> Result<Arc<str>, ApiError> {
-    let denial = match found {
-        None => Denial::WrongSecret,
-        Some(_) if !client.enabled => Denial::DisabledClient,
-        Some(_) if !client.auth_methods.contains(&presented.method) => Denial::MethodNotAllowed,
-        Some(used) => {
-            if used.last_used.note(now) {
-                worker.shared.secret_usage.note(&used.id, now);
-            }
-            return Ok(used.id.clone());
-        }
-    };
-    audit_log::sign_in_failed(worker, caller, client, denial, now);
-    Err(deny(worker, caller, denial, Some(&client.id), now))
-}
-
-fn present(caller: &Caller<'_>, form: FormCredentials) -> Result<Presented, NotPresented> {
+/// The credentials of a request.
+///
+/// # Errors
+/// If the request has no credentials of a client, or more than those of one.
+pub fn present(caller: &Caller<'_>, form: FormCredentials) -> Result<Presented, NotPresented> {
     let header = match (caller.authorization(), form.client_secret) {
         (Authorization::One(header), None) => header,
         (Authorization::None, Some(secret)) => {
             let id = form.client_id.ok_or(NotPresented::Denied(Denial::NoCredentials))?;
             return Ok(Presented {
-                id,
-                secret,
+                pair: Pair { id, secret },
+                raw: None,
                 method: AuthMethod::ClientSecretPost,
             });
         }
@@ -182,25 +188,18 @@ fn present(caller: &Caller<'_>, form: FormCredentials) -> Result<Presented, NotP
             return Err(NotPresented::Malformed(TWO_METHODS));
         }
     };
-    let (id, secret) = basic::parse(header).map_err(|malformed| {
-        NotPresented::Denied(match malformed {
-            MalformedBasic::Scheme => Denial::WrongScheme,
-            MalformedBasic::Credentials => Denial::MalformedBasic,
-        })
-    })?;
-    if form.client_id.is_some_and(|form_id| form_id != id) {
-        return Err(NotPresented::Malformed(TWO_IDS));
-    }
+    let credentials = match basic::parse(header) {
+        Ok(credentials) => credentials,
+        Err(MalformedBasic::Scheme) => return Err(NotPresented::OtherScheme(form.client_id)),
+        Err(MalformedBasic::Credentials) => return Err(NotPresented::Denied(Denial::MalformedBasic)),
+    };
+    let BasicCredentials { pair, raw } = match form.client_id {
+        None => credentials,
+        Some(id) => credentials.of_client(&id).ok_or(NotPresented::Malformed(TWO_IDS))?,
+    };
     Ok(Presented {
-        id,
-        secret,
+        pair,
+        raw,
         method: AuthMethod::ClientSecretBasic,
     })
-}
-
-fn deny(worker: &Worker, caller: &Caller<'_>, denial: Denial, tried: Option<&ClientId>, now: UnixMillis) -> ApiError {
-    match guard::denied(worker, caller, denial, tried, now) {
-        Ok(()) => OAuthError::InvalidClient.into(),
-        Err(wait) => OAuthError::TooManyFailures(wait).into(),
-    }
 }

@@ -33,20 +33,25 @@ pub fn note(worker: &Worker, caller: &Caller, denial: Denial, client: Option<&Cl
     worker.shared.denials.note(caller, denial, client, now);
 }
 
+/// Credentials that were denied.
+#[derive(Clone, Copy)]
+pub struct Denied<'a> {
+    /// Why.
+    pub denial: Denial,
+    /// The client id in the credentials, for which a failure is counted.
+    pub tried: Option<&'a ClientId>,
+    /// The client that the credentials name, if it exists.
+    pub client: Option<&'a ClientId>,
+}
+
 /// Logs a denial of credentials and counts it towards the limit if it is a failed authentication.
-/// `tried` is the client id in the credentials.
 ///
 /// # Errors
 /// The delay before the next attempt, if the limit was exceeded before this failure.
-pub fn denied(
-    worker: &Worker,
-    caller: &Caller,
-    denial: Denial,
-    tried: Option<&ClientId>,
-    now: UnixMillis,
-) -> Result<(), RetryAfter> {
+pub fn denied(worker: &Worker, caller: &Caller, denied: Denied<'_>, now: UnixMillis) -> Result<(), RetryAfter> {
     let shared = &worker.shared;
-    let client = tried.filter(|_| denial.names_a_client());
+    let Denied { denial, tried, client } = denied;
+    let client = client.filter(|_| denial.names_a_client());
     note(worker, caller, denial, client, now);
     if !denial.is_failed_authentication() {
         return Ok(());
@@ -63,11 +68,12 @@ pub fn denied(
 /// Counts the failure of a caller that hung up during a password hash check. It is counted in this
 /// instance only: this runs while a future is dropped, perhaps together with its worker, so no task
 /// can be started.
-pub fn hung_up(worker: &Worker, caller: &Caller, id: &ClientId, now: UnixMillis) {
+pub fn hung_up(worker: &Worker, caller: &Caller, denied: Denied<'_>, now: UnixMillis) {
     let shared = &worker.shared;
-    note(worker, caller, Denial::WrongSecret, Some(id), now);
-    if let Noted::Reached(limited) = shared.auth_limits.note(caller.address(), Some(id), now) {
-        shared.denials.note_limit(&caller.detached(), limited, Some(id), now);
+    let Denied { denial, tried, client } = denied;
+    note(worker, caller, denial, client, now);
+    if let Noted::Reached(limited) = shared.auth_limits.note(caller.address(), tried, now) {
+        shared.denials.note_limit(&caller.detached(), limited, client, now);
     }
 }
 

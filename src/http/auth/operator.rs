@@ -9,14 +9,14 @@
 
 use std::sync::Arc;
 
-use super::bearer::{self, presented};
+use super::bearer::{self, Holder, presented};
 use super::guard;
 use crate::http::audit_log::AdminCaller;
 use crate::http::caller::Caller;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::claims::AccessTokenClaims;
-use crate::oauth::client::{Client, ClientId};
+use crate::oauth::client::Client;
 use crate::oauth::denial::Denial;
 use crate::oauth::duty::{Duties, Duty};
 use crate::oauth::error::BearerError;
@@ -134,23 +134,14 @@ async fn authorize(worker: &Worker, caller: &Caller<'_>, right: Right, active: A
         ApiError::from(unavailable)
     };
     let claims = active(worker, token, None, now).map_err(unknown)?;
-    // A one-time token is for /validate. Here nothing redeems it, so it could be used repeatedly.
-    let for_admin = |claims: &AccessTokenClaims| {
-        !claims.one_time && claims.aud.is_only(&worker.shared.policy.load().admin_audience)
-    };
-    let claims = claims.filter(for_admin).ok_or_else(inactive)?;
-    let id = ClientId::parse(&claims.client_id).ok_or_else(inactive)?;
-    let client = worker.cache.current(id, now).await.map_err(unknown)?;
-    let client = client.filter(|client| client.enabled).ok_or_else(inactive)?;
-    let is_valid = |id: &Arc<str>| {
-        client
-            .secrets
-            .iter()
-            .any(|secret| secret.id == *id && secret.is_valid(now))
-    };
+    let claims = claims.ok_or_else(inactive)?;
+    let holder = bearer::holder(worker, claims, now).await.map_err(unknown)?;
+    let holder = holder.ok_or_else(inactive)?;
+    let secret_id = holder.secret_id(now);
+    let Holder { claims, client } = holder;
     let token = Duties::held(&claims.scope);
     let held = token & Duties::held(&client.scope);
-    match claims.secret_id.filter(is_valid).filter(|_| right.allows(held)) {
+    match secret_id.filter(|_| right.allows(held)) {
         Some(secret_id) => {
             caller.mark(AdminCaller::Operator {
                 client: client.id.clone(),

@@ -115,8 +115,25 @@ function claimsOf(text, before) {
   } catch {
     throw new Error('Custom claims must be a JSON object.');
   }
+  const repeated = repeatedName(text);
+  if (repeated !== null) throw new Error(`Custom claims repeat the name ${JSON.stringify(repeated)}.`);
   if (rounded) throw new Error('Custom claims contain a number that browsers round: set them on the command line.');
   return claims;
+}
+
+/** A name that comes twice in one object of a JSON text, or null; JSON.parse keeps the last value without a word. */
+function repeatedName(text) {
+  const open = [];
+  for (const [token, string, colon] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*(:)?|[{}[\]]/g)) {
+    if (token === '{' || token === '[') open.push(new Set());
+    else if (token === '}' || token === ']') open.pop();
+    else if (colon) {
+      const name = JSON.parse(string);
+      if (open.at(-1).has(name)) return name;
+      open.at(-1).add(name);
+    }
+  }
+  return null;
 }
 
 function textOf(claims) {

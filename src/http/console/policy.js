@@ -14,11 +14,12 @@ export function routes(place, { session }) {
       formDialog({
         title: 'Add route',
         about: '{name} matches one path segment, {*rest} all that follow. The most specific route decides.',
-        content: template('route-fields'),
+        content: routeFields(),
         action: 'Add route',
         work: async (form) => {
-          const wanted = Object.fromEntries(Object.entries(fields(form)).filter(([, value]) => value !== ''));
-          await session.send('POST', '/admin/routes', wanted);
+          const { public: checked, ...texts } = fields(form);
+          const wanted = Object.fromEntries(Object.entries(texts).filter(([, value]) => value !== ''));
+          await session.send('POST', '/admin/routes', checked ? { ...wanted, public: true } : wanted);
           notify('Route added');
           await load();
         },
@@ -34,7 +35,8 @@ export function routes(place, { session }) {
   }
 
   function row(route) {
-    const cells = [orAny(route.method), orAny(route.host), mono(route.path), mono(route.scope), orAny(route.audience, 'default')];
+    const access = route.public ? [pill('public', 'warn'), orAny(null, 'none')] : [mono(route.scope), orAny(route.audience, 'default')];
+    const cells = [orAny(route.method), orAny(route.host), mono(route.path), ...access];
     if (!session.may('routes')) return cells;
     const remove = button(
       'Remove…',
@@ -56,6 +58,14 @@ export function routes(place, { session }) {
   }
 
   loadFirst(add, errorBox, rows, load);
+}
+
+/** The fields of a route. A public one has neither scope nor audience: their fields are disabled, and so not sent. */
+function routeFields() {
+  const content = template('route-fields');
+  const [isPublic, ...ofToken] = ['public', 'scope', 'audience'].map((name) => content.querySelector(`[name=${name}]`));
+  isPublic.addEventListener('change', () => ofToken.forEach((field) => (field.disabled = isPublic.checked)));
+  return content;
 }
 
 function orAny(text, any = 'any') {
@@ -83,10 +93,14 @@ function explainPart(session) {
   return element('section', { class: 'card part' }, element('h2', {}, 'Explain'), element('p', { class: 'soft' }, about), form, errorBox, answer);
 }
 
+function required({ public: isPublic, scope }) {
+  return isPublic ? [', which is public and requires no token'] : [', which requires ', mono(scope)];
+}
+
 function explanation({ decision, route, reason, others }) {
   const allowed = decision === 'route';
   const verdict = allowed
-    ? element('p', {}, pill('decided', 'ok'), ' by ', mono(words(route)), ', which requires ', mono(route.scope), `: ${reason}.`)
+    ? element('p', {}, pill('decided', 'ok'), ' by ', mono(words(route)), ...required(route), `: ${reason}.`)
     : element('p', {}, pill('denied', 'bad'), ` ${reason}.`);
   const other = ({ route, reason }) => element('li', {}, mono(words(route)), `: ${reason}`);
   return [verdict, others.length > 0 && element('ul', {}, others.map(other))].filter(Boolean);

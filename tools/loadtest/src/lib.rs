@@ -1,6 +1,6 @@
 //! Load for a Mintage server, for `benches/` and the sections of `main.rs`.
 //!
-//! - [`server`] starts the release binary in its own process and reads its CPU time from the
+//! - [`server`] starts the binary in its own process and reads its CPU time from the
 //!   kernel; [`floor`] is the bare HTTP handler with which its figures are compared.
 //! - [`traffic`] creates requests, `connection` sends one and reads its response.
 //! - [`closed`] finds the capacity, [`open`] the latency at a rate; both return an [`outcome`].

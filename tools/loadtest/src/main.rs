@@ -1,4 +1,4 @@
-//! `cargo run --release -p loadtest -- SECTION`: the release binary of Mintage under load, in
+//! `cargo run --profile dist -p loadtest -- SECTION`: the shipped binary of Mintage under load, in
 //! tables.
 //!
 //! Each section is one file in `sections/`; `docs/benchmarks.md` quotes and explains their tables.
@@ -16,7 +16,7 @@ use sections::{backends, before_after, durability, instances};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Drives target/release/mintage, which `cargo build --release` builds, and prints tables.
+/// Drives target/dist/mintage, which `cargo build --profile dist` builds, and prints tables.
 #[derive(Parser)]
 #[command(name = "loadtest")]
 struct Arguments {

@@ -13,14 +13,14 @@ use crate::traffic::SCOPE;
 /// The time within which the records of the last tokens must be written.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The release binary that cargo built next to this program.
+/// The binary that cargo built next to this program.
 pub fn binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| error.to_string())?;
     let path = own.with_file_name("mintage");
     match path.exists() {
         true => Ok(path),
         false => Err(format!(
-            "{} not found: run `cargo build --release` first",
+            "{} not found: run `cargo build --profile dist` first",
             path.display()
         )),
     }

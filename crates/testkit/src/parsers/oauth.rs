@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
-use mintage::oauth::basic as credentials;
+use mintage::oauth::basic::{self as credentials, Pair};
 use mintage::oauth::bounds::MAX_RESOURCES;
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::form as encoding;
@@ -237,28 +237,34 @@ pub fn json(data: &[u8]) {
     }
 }
 
-/// Basic credentials: read as RFC 6749 §2.3.1 says, and nothing else is.
+/// Basic credentials: read as RFC 6749 §2.3.1 says and as they were sent, and nothing else is.
 pub fn basic(data: &[u8]) {
     let read = |header: &[u8]| {
-        credentials::parse(header)
-            .ok()
-            .map(|(id, secret)| (id, secret.reveal().to_owned()))
+        let pair = |pair: &Pair| (pair.id.clone(), pair.secret.reveal().to_owned());
+        let credentials = credentials::parse(header).ok()?;
+        let raw = credentials.raw.as_deref().map(pair);
+        Some(
+            [Some(pair(&credentials.pair)), raw]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>(),
+        )
     };
     let accepted = read(data);
     assert_eq!(accepted, expected_credentials(data));
-    let Some((id, secret)) = accepted else {
-        return;
-    };
     let encoded = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encoded(&id), encoded(&secret));
-    let accepted = Some((id, secret));
-    for written in [STANDARD.encode(&pair), STANDARD_NO_PAD.encode(&pair)] {
-        let header = format!("Basic {written}");
-        assert_eq!(read(header.as_bytes()), accepted, "the same after it is written again");
+    for (id, secret) in accepted.into_iter().flatten() {
+        let pair = format!("{}:{}", encoded(&id), encoded(&secret));
+        let accepted = (id, secret);
+        for written in [STANDARD.encode(&pair), STANDARD_NO_PAD.encode(&pair)] {
+            let again = read(format!("Basic {written}").as_bytes()).unwrap_or_default();
+            assert_eq!(again.first(), Some(&accepted), "the same after it is written again");
+        }
     }
 }
 
-fn expected_credentials(header: &[u8]) -> Option<(String, String)> {
+/// The pairs that a header may mean: form-decoded and as it was sent, each once.
+fn expected_credentials(header: &[u8]) -> Option<Vec<(String, String)>> {
     let (scheme, encoded) = header.split_at_checked(6)?;
     if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
@@ -269,7 +275,14 @@ fn expected_credentials(header: &[u8]) -> Option<(String, String)> {
     if padding != 0 && padding != unpadded.len().wrapping_neg() % 4 {
         return None;
     }
-    let pair = STANDARD_NO_PAD.decode(unpadded).ok()?;
-    let colon = pair.iter().position(|byte| *byte == b':')?;
-    unescaped(&pair[..colon], true).zip(unescaped(&pair[colon + 1..], true))
+    let sent = STANDARD_NO_PAD.decode(unpadded).ok()?;
+    let colon = sent.iter().position(|byte| *byte == b':')?;
+    let decoded = unescaped(&sent[..colon], true).zip(unescaped(&sent[colon + 1..], true));
+    let text = std::str::from_utf8(&sent).ok();
+    let raw = text
+        .and_then(|text| text.split_once(':'))
+        .map(|(id, secret)| (id.to_owned(), secret.to_owned()));
+    let raw = raw.filter(|raw| decoded.as_ref() != Some(raw));
+    let pairs: Vec<_> = [decoded, raw].into_iter().flatten().collect();
+    (!pairs.is_empty()).then_some(pairs)
 }

@@ -14,7 +14,7 @@ import org.springframework.security.oauth2.jwt.JwtTypeValidator;
 import org.springframework.security.oauth2.jwt.JwtValidators;
 import org.springframework.security.oauth2.jwt.NimbusJwtDecoder;
 
-class Reader {
+class Spring {
     public static void main(String[] arguments) {
         String issuer = arguments[0];
         String audience = "http://127.0.0.1:" + arguments[3] + "/mcp";
