@@ -11,6 +11,7 @@ mod bootstrap;
 mod changes;
 mod clients;
 mod connections;
+mod declarations;
 mod deployment;
 mod expired;
 mod migrations;
