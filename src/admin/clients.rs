@@ -5,7 +5,9 @@ use super::secrets::hash_or_generate;
 use super::{Administration, OperationError};
 use crate::api::audit::Principal;
 use crate::api::client_fields::ClientFields;
+use crate::api::client_search::ClientSearch;
 use crate::api::declaration::Declaration;
+use crate::db::client_search::{self, Found, WALK};
 use crate::db::clients::{self, Changed};
 use crate::db::transactions::{self, Deleted};
 use crate::db::{Conn, DbError};
@@ -22,12 +24,18 @@ pub struct CreatedClient {
 }
 
 impl Administration {
-    /// At most `limit` clients, in the order of their ids: those after `after`, or the first ones.
+    /// At most `limit` clients that match, in the order of their ids: those after `after`, or the
+    /// first ones.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn list_clients(&self, after: Option<ClientId>, limit: i64) -> Result<Vec<Client>, OperationError> {
-        let list = move |conn: &mut Conn| clients::list(conn, after.as_ref().map(ClientId::as_str), limit);
+    pub async fn list_clients(
+        &self,
+        wanted: ClientSearch,
+        after: Option<ClientId>,
+        limit: usize,
+    ) -> Result<Found, OperationError> {
+        let list = move |conn: &mut Conn| client_search::search(conn, &wanted, after.as_ref(), limit, WALK);
         self.db.read(list).await.map_err(failed)
     }
 

@@ -98,7 +98,7 @@ pub fn write(
                 authority::require(held, &before.scope)?;
                 authority::require(held, &declared.after.scope)?;
                 if declared.changes_members() {
-                    clients::overwrite(conn, &declared.after)?;
+                    clients::overwrite(conn, before, &declared.after)?;
                 }
                 for secret in declared.added_secrets() {
                     secrets::insert(conn, &declared.after.id, secret)?;
@@ -121,7 +121,7 @@ pub fn write(
 /// are compared by their ids.
 fn require_unchanged(conn: &mut Conn, part: &[&Declared]) -> Result<(), DbError> {
     let ids: Vec<&str> = part.iter().map(|declared| declared.after.id.as_str()).collect();
-    let current = clients::find_many(conn, &ids)?.into_iter();
+    let current = clients::load_many(conn, &ids)?.into_iter();
     let current: HashMap<ClientId, Client> = current.map(|client| (client.id.clone(), client)).collect();
     let ids_of = |client: &Client| -> Vec<_> { client.secrets.iter().map(|secret| secret.id.clone()).collect() };
     let is_same = |declared: &&Declared| match (&declared.before, current.get(&declared.after.id)) {

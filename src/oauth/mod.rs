@@ -21,6 +21,7 @@ pub mod grant;
 pub mod imported_secret;
 pub mod introspection;
 mod json;
+pub mod labels;
 pub mod metadata;
 pub mod origin;
 pub mod password_hash;

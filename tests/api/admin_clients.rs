@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
+use mintage::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use serde_json::{Value, json};
 use testkit::app::Setup;
 use testkit::http::{Request, Response};
@@ -48,7 +49,7 @@ fn a_client_is_created_and_its_secret_is_shown_once() {
         "client_id": "shop one", "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
         "audiences": ["https://one.example"], "introspection_audiences": ["urn:two:b"], "auth_methods": ["client_secret_post"],
         "ttl_seconds": 90, "alg": "EdDSA", "default_audience": "kafka", "claims": {"tenant": "t1"}, "scope_claim": "scp",
-        "typ": "JWT",
+        "typ": "JWT", "labels": {"team": "shop"},
     });
     let answer = operator.post("/admin/clients", &document);
     assert_eq!(answer.status, 201, "{}", answer.text());
@@ -246,7 +247,11 @@ fn only_json_up_to_the_size_limit_is_accepted() {
     let parameters = Request::new("PATCH", &path_of(&client)).body("Application/JSON; charset=utf-8", "{}");
     assert_eq!(operator.send(parameters).status, 200);
     // Chunked, so that the length is not declared.
-    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", 70_000, "x".repeat(70_000));
+    let chunks = format!(
+        "{:x}\r\n{}\r\n0\r\n\r\n",
+        MAX_ADMIN_DOCUMENT + 1,
+        "x".repeat(MAX_ADMIN_DOCUMENT + 1)
+    );
     let head = Request::post("/admin/clients").header("Transfer-Encoding", "chunked");
     let mut request = head
         .header("Content-Type", "application/json")

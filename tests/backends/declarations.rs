@@ -80,7 +80,11 @@ fn clients_are_created_and_changed_together_and_an_unchanged_one_leaves_no_trace
     assert!(find(&store, "c").is_some());
     assert_eq!(find(&store, "b").unwrap().updated_at, NOW);
     let event = |action: &str, subject: &str| (action.to_owned(), subject.to_owned());
-    let mut expected = vec![event("client.import", "c"), event("client.update", "a"), event("secret.add", "a")];
+    let mut expected = vec![
+        event("client.import", "c"),
+        event("client.update", "a"),
+        event("secret.add", "a"),
+    ];
     let mut found = events(&store);
     (expected.sort(), found.sort());
     assert_eq!(found, expected);

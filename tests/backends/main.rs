@@ -9,6 +9,7 @@ mod audit_chain;
 mod authority;
 mod bootstrap;
 mod changes;
+mod client_search;
 mod clients;
 mod connections;
 mod declarations;

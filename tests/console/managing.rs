@@ -17,6 +17,7 @@ fn create_services(server: &Server, count: usize) {
     for number in 1..=count {
         let client = json!({
             "client_id": format!("service-{number:03}"), "name": format!("Service {number:03}"), "scope": "orders:read",
+            "labels": {"number": number.to_string()},
         });
         let created = server.send(&Request::post("/admin/clients").bearer(&token).json(&client));
         assert_eq!(created.status, 201);
@@ -303,6 +304,32 @@ fn the_token_type_and_the_scope_claim_of_a_client_are_selected_and_returned_to_t
 }
 
 #[test]
+fn labels_are_set_changed_and_removed() {
+    let (server, page) = signed_in();
+    create(&page, "billing", "Billing");
+    let shown = || server.run_json(&["client", "show", "billing"])["labels"].clone();
+    page.fill("Labels", "team");
+    page.press("Save");
+    page.reads("Labels must be lines of the form key=value.");
+    page.fill("Labels", "a b=x");
+    page.press("Save");
+    page.reads("Labels must be an object of at most 16 texts");
+    page.fill("Labels", "team=payments\nenv = prod=1");
+    page.press("Save");
+    page.reads("Client updated");
+    assert_eq!(shown(), json!({"team": "payments", "env": "prod=1"}));
+    page.until("finder.field('Labels').value === 'env=prod=1\\nteam=payments'");
+    page.press("Save");
+    page.reads("No changes to save");
+    page.fill("Labels", " ");
+    page.press("Save");
+    eventually("the labels are removed", TIMEOUT, || {
+        (shown() == json!({})).then_some(())
+    });
+    page.assert_clean(&[400]);
+}
+
+#[test]
 fn revoked_tokens_are_inactive() {
     let (server, page) = signed_in();
     let billing = create(&page, "billing", "Billing");
@@ -454,7 +481,7 @@ fn a_public_route_is_added_without_a_scope_and_explained() {
 }
 
 #[test]
-fn many_clients_are_filtered_and_loaded_page_by_page() {
+fn many_clients_are_filtered_searched_and_loaded_page_by_page() {
     let server = crate::start();
     create_services(&server, 230);
     let page = sign_in(&server);
@@ -465,6 +492,17 @@ fn many_clients_are_filtered_and_loaded_page_by_page() {
     page.press("Open client service-229");
     page.until("document.querySelector('#main h1').textContent === 'Service 229 enabled'");
     page.press("‹ All clients");
+    page.click("document.querySelector('input[type=search]')");
+    page.write("SERVICE 22");
+    page.reads("No match among the 200 loaded clients. Press Enter to search all clients");
+    page.key("Enter");
+    page.until("document.querySelectorAll('tbody tr').length === 10 && finder.row('service-229')");
+    page.value("document.querySelector('input[type=search]').select()");
+    page.write("number=230");
+    page.key("Enter");
+    page.until("document.querySelectorAll('tbody tr').length === 1 && finder.row('service-230')");
+    page.go_to("Overview");
+    page.go_to("Clients");
     page.press("Load more");
     page.until("document.querySelectorAll('tbody tr').length === 231 && !finder.button('Load more')");
     page.click("document.querySelector('input[type=search]')");

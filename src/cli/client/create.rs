@@ -8,6 +8,7 @@ use crate::api::client_fields::ClientFields;
 use crate::db::{DbError, transactions};
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::labels::{GivenLabels, Labels};
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
@@ -115,6 +116,7 @@ impl NewClient {
             name: Some(self.name.clone()),
             scope: Some(self.scope.clone()),
             default_scope: self.default_scope.clone().map(Some),
+            labels: Some(Some(GivenLabels(Labels::of(self.rest.labels()?)))),
             ..self.rest.fields()?
         };
         let mut client = fields.new_client(id, now).map_err(usage)?;
@@ -164,6 +166,10 @@ mod tests {
         assert!(usage_error(|new| new.rest.claims = Some(r#"{"aud":1}"#.into())).starts_with("--claims must be"));
         assert!(usage_error(|new| new.rest.scope_claim = Some("x".into())).starts_with("--scope-claim"));
         assert!(usage_error(|new| new.rest.typ = Some("jwt".into())).starts_with("--typ must be at+jwt or JWT"));
+        for label in ["team", "a b=x", "=x"] {
+            assert!(usage_error(|new| new.rest.labels = vec![label.into()]).starts_with("--label must be"));
+        }
+        assert!(usage_error(|new| new.rest.labels = vec!["a=x".into(), "a=y".into()]).starts_with("--label must name"));
         for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {
             assert!(
                 usage_error(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),

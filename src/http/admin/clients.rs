@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::bad_request;
 use super::page::{PageParameters, PageRequest, Query};
 use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::version::{IfMatchParameter, Precondition, etag};
@@ -15,6 +16,7 @@ use super::{document, document_with, principal, read_json};
 use crate::admin::OperationError;
 use crate::api::client::ClientDocument;
 use crate::api::client_fields::ClientFields;
+use crate::api::client_search::ClientSearch;
 use crate::api::declaration::Declaration;
 use crate::api::page::Page;
 use crate::http::auth::operator::{Right, require};
@@ -39,28 +41,29 @@ pub struct CreatedClient<'a> {
     client_secret: Option<&'a str>,
 }
 
-/// `GET /admin/clients`, in the order of their ids.
+/// `GET /admin/clients`, in the order of their ids; with `name=` or `label=`, those that match. A page
+/// of these may have fewer clients than `limit`, or none, without being the last.
 #[utoipa::path(
     get,
     path = "/admin/clients",
     operation_id = "listClients",
     summary = "Clients, in the order of their ids",
-    params(PageParameters),
+    params(("name" = Option<String>, Query, description = "Only clients whose name contains this text, without regard to the case of ASCII letters", max_length = 200), ("label" = Option<Vec<String>>, Query, description = "Only clients with this label, KEY=VALUE, or KEY for any value; given several times, with all of them", max_items = 8), PageParameters),
     responses((status = 200, body = ClientPage), OperatorFailures),
     security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     require(worker, &worker.caller(&request), Right::ReadClients).await?;
-    let query = Query::of_list(request.query_string(), &[])?;
-    let page = PageRequest::read(&query, "clients".into(), ClientId::parse)?;
+    let query = Query::with_repeatable(request.query_string(), &["name"], &["label"])?;
+    let search = ClientSearch::new(query.get("name"), query.all("label")).map_err(bad_request)?;
+    let page = PageRequest::read(&query, search.list(), ClientId::parse)?;
     let admin = &worker.shared.admin;
-    let found = admin.list_clients(page.after.clone(), page.fetch_limit()).await?;
-    Ok(document(&page.of(
-        found,
-        |client| client.id.clone(),
-        |client| ClientDocument::from(&client),
-    )))
+    let found = admin.list_clients(search, page.after.clone(), page.limit).await?;
+    Ok(document(&Page {
+        items: found.clients.iter().map(ClientDocument::from).collect(),
+        next_cursor: found.next.map(|next| page.cursor(&next)),
+    }))
 }
 
 /// `POST /admin/clients`: 201 with the client and its secret.

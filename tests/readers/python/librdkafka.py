@@ -42,19 +42,15 @@ def broker():
 
 thread = threading.Thread(target=broker, daemon=True)
 thread.start()
-producer = Producer(
-    {
-        "bootstrap.servers": f"127.0.0.1:{listener.getsockname()[1]}",
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "OAUTHBEARER",
-        "sasl.oauthbearer.method": "oidc",
-        "sasl.oauthbearer.token.endpoint.url": f"{issuer}/token",
-        "sasl.oauthbearer.client.id": client_id,
-        "sasl.oauthbearer.client.secret": client_secret,
-        "sasl.oauthbearer.scope": "orders:read",
-        "error_cb": lambda error: errors.append(error.str()),
-    }
-)
+with open("docs/resource-servers.md") as document:
+    block = document.read().split("\n```properties\n")[3].split("```")[0]
+block = block.replace("https://auth.example", issuer)
+block = block.replace("=ID\n", f"={client_id}\n").replace("=SECRET\n", f"={client_secret}\n")
+recipe = dict(line.split("=", 1) for line in block.splitlines())
+# The broker above has no TLS.
+recipe["security.protocol"] = "SASL_PLAINTEXT"
+recipe["bootstrap.servers"] = f"127.0.0.1:{listener.getsockname()[1]}"
+producer = Producer({**recipe, "error_cb": lambda error: errors.append(error.str())})
 for _ in range(100):
     producer.poll(0.1)
     if tokens or errors:

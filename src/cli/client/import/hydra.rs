@@ -4,6 +4,7 @@
 use serde_json::Value;
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
+use super::hydra_members::described;
 use super::json::{Members, number, object, text, texts};
 use crate::api::client_fields::ClientFields;
 use crate::config::Duration;
@@ -71,6 +72,7 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
         "none" => return Err(NotAccepted::Skipped("it is a public client, without a secret")),
         _ => return Err("it does not authenticate with a secret".into()),
     }
+    let described = described(client);
     let fields = ClientFields {
         name: text(client, "client_name")?.map(str::to_owned),
         scope: Some(text(client, "scope")?.unwrap_or_default().to_owned()),
@@ -78,12 +80,13 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
         auth_methods: Some(vec![method.to_owned()]),
         // Without a value, it is the default; a document without the member says nothing.
         ttl_seconds: client.contains_key(LIFESPAN).then_some(ttl(client)?),
+        labels: (!described.labels.is_empty()).then(|| Some(described.given())),
         ..ClientFields::default()
     };
     Ok(Machine {
         fields,
         secrets: vec![secret(client)?],
-        warnings: Vec::new(),
+        warnings: described.warning().into_iter().collect(),
     })
 }
 
@@ -128,7 +131,7 @@ mod tests {
             "client_id": "orders", "client_name": "Orders", "grant_types": ["client_credentials", "refresh_token"],
             "scope": "a b", "audience": ["https://orders.example", "shop-api"], "client_secret": PBKDF2,
             "client_secret_expires_at": 0, "token_endpoint_auth_method": "client_secret_post",
-            "client_credentials_grant_access_token_lifespan": "1h30m0s", "metadata": {}, "redirect_uris": null,
+            "client_credentials_grant_access_token_lifespan": "1h30m0s", "metadata": {"team": "x"}, "redirect_uris": null,
         })
     }
 
@@ -162,6 +165,10 @@ mod tests {
         );
         assert_eq!(fields.auth_methods, Some(vec!["client_secret_post".to_owned()]));
         assert!(machine.secrets[0].expires_at.is_none());
+        let labels = fields.labels.flatten().unwrap().0.unwrap();
+        assert_eq!(labels.object().as_deref(), Some(r#"{"team":"x"}"#));
+        let warning = "these members are not imported: grant_types other than client_credentials";
+        assert_eq!(machine.warnings, [warning]);
     }
 
     #[test]

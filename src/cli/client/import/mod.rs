@@ -2,11 +2,14 @@
 //!
 //! The whole file is read and validated first: each entry is accepted, skipped (a client that
 //! Mintage does not support) or rejected. Then all accepted clients are written in one transaction,
-//! or none. With `--update`, a client that exists is changed to what the file says. The output contains no secret, no hash and no other text of the file except client ids.
+//! or none. With `--update`, a client that exists is changed to what the file says. The output
+//! contains no secret, no hash and no other text of the file except client ids and the names of what
+//! is left out.
 
 mod csv_file;
 mod entry;
 mod hydra;
+mod hydra_members;
 mod json;
 mod keycloak;
 mod keycloak_mappers;
@@ -160,15 +163,15 @@ fn existing(
     report: &ImportReport,
     arguments: &Arguments,
 ) -> Result<HashMap<ClientId, Client>, Failure> {
-    let ids: Vec<&str> = report
+    let ids: Vec<String> = report
         .accepted
         .iter()
-        .map(|candidate| candidate.client.id.as_str())
+        .map(|candidate| candidate.client.id.to_string())
         .collect();
     look_up(context, report, arguments, |conn| {
         let mut existing = HashMap::new();
         for part in ids.chunks(clients::BATCH) {
-            let found = clients::find_many(conn, part)?;
+            let found = clients::with_ids(conn, part)?;
             existing.extend(found.into_iter().map(|client| (client.id.clone(), client)));
         }
         Ok(existing)
