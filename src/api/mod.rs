@@ -7,6 +7,7 @@ pub mod authority;
 pub mod client;
 pub mod client_fields;
 pub mod client_search;
+pub mod declaration;
 pub mod denial;
 pub mod key;
 pub mod operator;

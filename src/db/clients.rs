@@ -20,7 +20,7 @@ use crate::time::UnixMillis;
 
 /// Clients per statement. With sixteen values each, this is less than half of the limits of SQLite
 /// and PostgreSQL.
-pub(super) const BATCH: usize = 500;
+pub const BATCH: usize = 500;
 
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = clients, treat_none_as_default_value = false, treat_none_as_null = true)]
@@ -231,17 +231,27 @@ pub fn change<E>(
             Ok(after) => after,
             Err(rejection) => return Ok(Changed::Rejected(rejection)),
         };
-        diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
-            .set(ClientRow::from(&after))
-            .execute(conn)?;
-        if after.labels != before.labels {
-            labels::write(conn, id, &after.labels)?;
-        }
+        overwrite(conn, &before, &after)?;
         Ok(Changed::Done {
             before: Box::new(before),
             after: Box::new(after),
         })
     })
+}
+
+/// Writes the members of a client that exists, within a transaction that also appends to the change
+/// log. The secrets stay as they are.
+///
+/// # Errors
+/// The database rejects the statement or cannot be reached.
+pub(super) fn overwrite(conn: &mut Conn, before: &Client, after: &Client) -> Result<(), DbError> {
+    diesel::update(clients::table.filter(clients::client_id.eq(after.id.as_str())))
+        .set(ClientRow::from(after))
+        .execute(conn)?;
+    if after.labels != before.labels {
+        labels::write(conn, &after.id, &after.labels)?;
+    }
+    Ok(())
 }
 
 /// Deletes a client and its secrets. Returns `false` if no client has this id.
@@ -264,7 +274,10 @@ pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, D
 }
 
 /// Those of the named clients that exist, ordered by id.
-pub(super) fn with_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Client>, DbError> {
+///
+/// # Errors
+/// As [`find`].
+pub fn with_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Client>, DbError> {
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     let mut found = load_many(conn, &ids)?;
     found.sort_by(|a, b| a.id.cmp(&b.id));

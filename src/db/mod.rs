@@ -14,6 +14,7 @@ pub mod client_search;
 pub mod client_status;
 pub mod clients;
 mod conn;
+pub mod declarations;
 pub mod deployment;
 mod endpoint;
 mod error;

@@ -16,6 +16,7 @@ pub mod denial;
 pub mod duty;
 pub mod error;
 pub mod form;
+pub mod given_secret;
 pub mod grant;
 pub mod imported_secret;
 pub mod introspection;

@@ -190,7 +190,6 @@ fn a_body_that_does_not_match_the_schema_is_400() {
         ),
         ("null", NO_OBJECT),
         ("\"name\"", NO_OBJECT),
-        ("{\"name\": 1}", "name must be a string of 1 to 200 characters, or null"),
         ("{\"enabled\": \"yes\"}", "enabled must be true or false, or null"),
         ("{\"name\": \"a\", \"name\": \"b\"}", "name is repeated"),
         ("{\"ttl_seconds\": 1.5}", TTL),
@@ -213,6 +212,9 @@ fn a_body_that_does_not_match_the_schema_is_400() {
             assert_bad_request(&operator.send(request.body("application/json", body)), detail);
         }
     }
+    // A new client must have a name.
+    let unnamed = Request::post("/admin/clients").body("application/json", "{\"name\": 1}");
+    assert_bad_request(&operator.send(unnamed), "name must be a string of 1 to 200 characters");
     let misspelled = operator.patch(&path_of(&client), &json!({"nmae": "a"}));
     assert_eq!(misspelled.status, 400);
     assert!(
@@ -495,7 +497,7 @@ fn an_unsupported_method_is_405_with_allow() {
     let operator = Operator::of(&app);
     for (method, path, allowed) in [
         ("DELETE", "/admin/clients", "GET, HEAD, POST"),
-        ("PUT", "/admin/clients/x", "GET, HEAD, PATCH, DELETE"),
+        ("POST", "/admin/clients/x", "GET, HEAD, PUT, PATCH, DELETE"),
         ("PATCH", "/admin/clients/x/secrets", "GET, HEAD, POST"),
         ("GET", "/admin/clients/x/secrets/y", "DELETE"),
         ("GET", "/admin/clients/x/revoke-tokens", "POST"),

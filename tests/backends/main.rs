@@ -12,6 +12,7 @@ mod changes;
 mod client_search;
 mod clients;
 mod connections;
+mod declarations;
 mod deployment;
 mod expired;
 mod migrations;

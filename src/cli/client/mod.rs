@@ -11,11 +11,13 @@ mod list;
 mod named;
 mod revoke_tokens;
 mod secret;
+mod secret_file;
 mod show;
 mod update;
 
 use super::{Context, Failure, confirm, print, print_json, print_table};
 use named::Named;
+use secret_file::SecretFile;
 use update::Update;
 
 pub use create::{NewClient, new_secret};

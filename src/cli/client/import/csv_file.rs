@@ -128,10 +128,16 @@ impl Row<'_> {
         self.values.get(place).copied().filter(|value| !value.is_empty())
     }
 
-    /// The space-separated words of a column; `None` as in [`Row::get`].
+    /// As [`Row::get`], but tells a column that does not exist, whose member an update keeps, from an
+    /// empty value, which is the default.
+    fn cell(&self, column: &str) -> Option<Option<&str>> {
+        self.columns.contains(&column).then(|| self.get(column))
+    }
+
+    /// The space-separated words of a column; `None` if it does not exist.
     fn words(&self, column: &str) -> Option<Vec<String>> {
         let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
-        self.get(column).map(words)
+        self.cell(column).map(|text| text.map(words).unwrap_or_default())
     }
 }
 
@@ -163,26 +169,36 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
         Some("false") => Some(false),
         Some(_) => return Err("enabled must be true or false".into()),
     };
-    let ttl_seconds = row.get("ttl_seconds").map(str::parse).transpose();
-    let claims = row.get("claims").map(serde_json::from_str).transpose();
-    let labels = row.get("labels").map(serde_json::from_str).transpose();
-    let text = |column: &str| row.get(column).map(|text| Some(text.to_owned()));
+    let ttl_seconds = row.cell("ttl_seconds").map(|text| text.map(str::parse).transpose());
+    let claims = row
+        .cell("claims")
+        .map(|text| text.map(serde_json::from_str).transpose());
+    let labels = row
+        .cell("labels")
+        .map(|text| text.map(serde_json::from_str).transpose());
+    let text = |column: &str| row.cell(column).map(|text| text.map(str::to_owned));
+    // An empty name is the id.
+    let name = |name: Option<&str>| name.or(row.get("client_id")).unwrap_or_default().to_owned();
     let fields = ClientFields {
         client_id: None,
-        name: row.get("name").map(str::to_owned),
+        name: row.cell("name").map(name),
         enabled,
         scope: Some(row.get("scope").unwrap_or_default().to_owned()),
-        default_scope: row.get("default_scope").map(|scope| Some(scope.to_owned())),
+        default_scope: text("default_scope"),
         audiences: row.words("audiences"),
         introspection_audiences: row.words("introspection_audiences"),
         auth_methods: row.words("auth_methods"),
-        ttl_seconds: ttl_seconds.map_err(|_| "ttl_seconds must be a whole number")?.map(Some),
+        ttl_seconds: ttl_seconds
+            .transpose()
+            .map_err(|_| "ttl_seconds must be a whole number")?,
         alg: text("alg"),
         default_audience: text("default_audience"),
-        claims: claims.map_err(|_| "claims must be a JSON object")?.map(Some),
+        claims: claims.transpose().map_err(|_| "claims must be a JSON object")?,
         scope_claim: text("scope_claim"),
         typ: text("typ"),
-        labels: labels.map_err(|_| "labels must be a JSON object of texts")?.map(Some),
+        labels: labels
+            .transpose()
+            .map_err(|_| "labels must be a JSON object of texts")?,
     };
     Ok(Machine {
         fields,

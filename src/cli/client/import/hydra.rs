@@ -11,6 +11,8 @@ use crate::config::Duration;
 use crate::oauth::password_hash::PasswordHash;
 use crate::time::UnixMillis;
 
+const LIFESPAN: &str = "client_credentials_grant_access_token_lifespan";
+
 /// Reads all clients of some documents. A document is a client, a list of clients, or an object
 /// with a list in `items` or `clients`.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {
@@ -76,8 +78,9 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
         scope: Some(text(client, "scope")?.unwrap_or_default().to_owned()),
         audiences: Some(texts(client, "audience")?),
         auth_methods: Some(vec![method.to_owned()]),
-        ttl_seconds: ttl(client)?.map(Some),
-        labels: Some(Some(described.given())),
+        // Without a value, it is the default; a document without the member says nothing.
+        ttl_seconds: client.contains_key(LIFESPAN).then_some(ttl(client)?),
+        labels: (!described.labels.is_empty()).then(|| Some(described.given())),
         ..ClientFields::default()
     };
     Ok(Machine {
@@ -102,16 +105,15 @@ fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
 
 /// The lifetime of tokens in seconds: `"1h0m0s"` in the API, nanoseconds in the database.
 fn ttl(client: &Members) -> Result<Option<i64>, NotAccepted> {
-    const NAME: &str = "client_credentials_grant_access_token_lifespan";
-    if let Some(Value::Number(_)) = client.get(NAME) {
-        return Ok(number(client, NAME)?.map(|nanoseconds| nanoseconds / 1_000_000_000));
+    if let Some(Value::Number(_)) = client.get(LIFESPAN) {
+        return Ok(number(client, LIFESPAN)?.map(|nanoseconds| nanoseconds / 1_000_000_000));
     }
-    let Some(text) = text(client, NAME)? else {
+    let Some(text) = text(client, LIFESPAN)? else {
         return Ok(None);
     };
     let time: Duration = text
         .parse()
-        .map_err(|_| format!("{NAME} must be a time, such as 1h0m0s"))?;
+        .map_err(|_| format!("{LIFESPAN} must be a time, such as 1h0m0s"))?;
     Ok(Some(time.as_seconds()))
 }
 
