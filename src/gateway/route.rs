@@ -119,7 +119,9 @@ impl MalformedRoute {
         match self {
             Self::Path(rejected) => rejected.text(),
             Self::Query => "the path must not have a query",
-            Self::Braces => "a parameter of the path must be a whole segment: {name} or {*rest}, of letters, digits and _",
+            Self::Braces => {
+                "a parameter of the path must be a whole segment: {name} or {*rest}, of letters, digits and _"
+            }
             Self::RestNotLast => "{*rest} must be the last segment of the path",
             Self::RepeatedName => "a parameter must not come twice in the path",
             Self::TooLong => "the path must have at most 1024 bytes and 64 segments",
