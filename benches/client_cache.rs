@@ -71,6 +71,7 @@ fn client(id: ClientId) -> Client {
         ttl_seconds: None,
         alg: None,
         token: Default::default(),
+        labels: Default::default(),
         secrets: vec![StoredSecret {
             id: "secret".into(),
             hash: SecretHash::of(&ClientSecret::generate()),

@@ -152,6 +152,7 @@ pub fn client(id: ClientId, secret: &ClientSecret) -> Client {
         ttl_seconds: None,
         alg: None,
         token: Default::default(),
+        labels: Default::default(),
         secrets: vec![StoredSecret {
             id: "secret".into(),
             hash: SecretHash::of(secret),

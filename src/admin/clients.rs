@@ -1,9 +1,13 @@
 //! Clients: list, find, create, update, delete.
 
 use super::error::failed;
+use super::secrets::hash_or_generate;
 use super::{Administration, OperationError};
 use crate::api::audit::Principal;
 use crate::api::client_fields::ClientFields;
+use crate::api::client_search::ClientSearch;
+use crate::api::declaration::Declaration;
+use crate::db::client_search::{self, Found, WALK};
 use crate::db::clients::{self, Changed};
 use crate::db::transactions::{self, Deleted};
 use crate::db::{Conn, DbError};
@@ -15,17 +19,23 @@ use crate::oauth::stored_secret::StoredSecret;
 pub struct CreatedClient {
     /// The client, with the hash of the secret.
     pub client: Client,
-    /// The secret.
-    pub secret: ClientSecret,
+    /// The secret; `None` for one that was given.
+    pub secret: Option<ClientSecret>,
 }
 
 impl Administration {
-    /// At most `limit` clients, in the order of their ids: those after `after`, or the first ones.
+    /// At most `limit` clients that match, in the order of their ids: those after `after`, or the
+    /// first ones.
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn list_clients(&self, after: Option<ClientId>, limit: i64) -> Result<Vec<Client>, OperationError> {
-        let list = move |conn: &mut Conn| clients::list(conn, after.as_ref().map(ClientId::as_str), limit);
+    pub async fn list_clients(
+        &self,
+        wanted: ClientSearch,
+        after: Option<ClientId>,
+        limit: usize,
+    ) -> Result<Found, OperationError> {
+        let list = move |conn: &mut Conn| client_search::search(conn, &wanted, after.as_ref(), limit, WALK);
         self.db.read(list).await.map_err(failed)
     }
 
@@ -38,17 +48,17 @@ impl Administration {
         found.map_err(failed)?.ok_or(OperationError::ClientNotFound)
     }
 
-    /// Creates a client and generates its first secret.
+    /// Creates a client with the given secret, or generates its first one.
     ///
     /// # Errors
     /// [`OperationError::MalformedClient`], [`OperationError::ClientExists`], or when the database
     /// fails.
-    pub async fn create_client(&self, by: Principal, fields: &ClientFields) -> Result<CreatedClient, OperationError> {
+    pub async fn create_client(&self, by: Principal, new: &Declaration) -> Result<CreatedClient, OperationError> {
         let now = self.clock.now();
-        let new = fields.new_id().and_then(|id| fields.new_client(id, now));
-        let mut client = new.map_err(OperationError::MalformedClient)?;
-        let secret = ClientSecret::generate();
-        client.secrets.push(StoredSecret::new(&secret, now));
+        let client = new.fields.new_id().and_then(|id| new.applied_to(None, id, now));
+        let mut client = client.map_err(OperationError::MalformedClient)?;
+        let (hash, secret) = hash_or_generate(&new.secret)?;
+        client.secrets.push(StoredSecret::with_hash(hash, now));
         let row = client.clone();
         let created = self
             .db

@@ -27,6 +27,12 @@ pub enum OperationError {
     AlreadyExists,
     /// The client has [`super::MAX_SECRETS`] secrets.
     TooManySecrets,
+    /// The client has the given secret already.
+    SecretExists,
+    /// The client has the given secret, and it has expired.
+    SecretExpired,
+    /// The client exists, and the caller meant to create it.
+    NotNew,
     /// The client is not the version that the caller meant to change.
     VersionMismatch,
     /// The operator does not have this duty any more. It had it when the request began.

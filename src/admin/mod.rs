@@ -8,6 +8,7 @@
 mod audit;
 mod caches;
 mod clients;
+mod declarations;
 mod error;
 mod keys;
 mod routes;
@@ -26,6 +27,7 @@ use crate::snapshot::Snapshot;
 pub use crate::db::DbStats;
 pub use crate::db::secrets::MAX_SECRETS;
 pub use clients::CreatedClient;
+pub use declarations::DeclaredClient;
 pub use error::OperationError;
 pub use keys::RotatedKeys;
 pub use secrets::{AddedSecret, SecretLifetimes};
@@ -39,8 +41,9 @@ pub use tokens::TokenList;
 ///
 /// If the change is committed but cannot be applied here, the operation fails all the same, and
 /// this instance applies the change when it reads the change log. The exceptions are
-/// [`Administration::create_client`] and [`Administration::add_secret`]: they succeed even then,
-/// because the secret that they return cannot be shown later.
+/// [`Administration::create_client`], [`Administration::declare_client`] of a new client and
+/// [`Administration::add_secret`]: they succeed even then, because the secret that they return
+/// cannot be shown later.
 #[derive(Clone)]
 pub struct Administration {
     db: Db,

@@ -3,10 +3,12 @@
 use super::error::failed;
 use super::{Administration, OperationError};
 use crate::api::audit::Principal;
+use crate::api::declaration::GivenSecret;
 use crate::db::secrets::Added;
 use crate::db::{Conn, transactions};
 use crate::oauth::client::ClientId;
 use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
@@ -23,26 +25,28 @@ pub struct SecretLifetimes {
 pub struct AddedSecret {
     /// Its id, its hash and its times.
     pub stored: StoredSecret,
-    /// The secret.
-    pub secret: ClientSecret,
+    /// The secret; `None` for one that was given.
+    pub secret: Option<ClientSecret>,
 }
 
 impl Administration {
-    /// Generates another secret for a client.
+    /// Gives a client another secret: the given one, or a generated one.
     ///
     /// # Errors
-    /// [`OperationError::ClientNotFound`], [`OperationError::TooManySecrets`], or when the database
-    /// fails.
+    /// [`OperationError::ClientNotFound`], [`OperationError::TooManySecrets`],
+    /// [`OperationError::SecretExists`], [`OperationError::MalformedClient`] for a given secret that
+    /// could be guessed, or when the database fails.
     pub async fn add_secret(
         &self,
         by: Principal,
         id: ClientId,
+        given: &GivenSecret,
         lifetimes: SecretLifetimes,
     ) -> Result<AddedSecret, OperationError> {
         let now = self.clock.now();
         let after = |seconds: i64| UnixMillis(now.0 + seconds * 1000);
-        let secret = ClientSecret::generate();
-        let mut stored = StoredSecret::new(&secret, now);
+        let (hash, secret) = hash_or_generate(given)?;
+        let mut stored = StoredSecret::with_hash(hash, now);
         stored.expires_at = lifetimes.new.map(after);
         let (subject, row, others_end) = (id.clone(), stored.clone(), lifetimes.others.map(after));
         let work = move |conn: &mut Conn| transactions::add_secret(conn, &by, &subject, &row, others_end);
@@ -50,6 +54,7 @@ impl Administration {
             Added::Done => {}
             Added::NoClient => return Err(OperationError::ClientNotFound),
             Added::TooMany => return Err(OperationError::TooManySecrets),
+            Added::Known => return Err(OperationError::SecretExists),
         }
         // As for a new client: the secret can be shown only now.
         if self.apply_client(&id).await.is_err() {
@@ -70,4 +75,13 @@ impl Administration {
             false => Err(OperationError::SecretNotFound),
         }
     }
+}
+
+/// The hash of the given secret, or of a generated one, which is returned too.
+pub(super) fn hash_or_generate(given: &GivenSecret) -> Result<(SecretHash, Option<ClientSecret>), OperationError> {
+    if let Some(hash) = given.hash().map_err(OperationError::MalformedClient)? {
+        return Ok((hash, None));
+    }
+    let secret = ClientSecret::generate();
+    Ok((SecretHash::of(&secret), Some(secret)))
 }

@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use crate::oauth::client::{AuthMethod, Client};
 use crate::oauth::custom_claims::CustomClaims;
+use crate::oauth::labels::Labels;
 
 /// A client without its secrets; times are RFC 3339.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +36,9 @@ pub struct ClientDocument {
     /// `null`: `token.typ`
     #[schema(value_type = Option<String>)]
     typ: Option<&'static str>,
+    /// Texts by which operators sort and find clients
+    #[schema(value_type = BTreeMap<String, String>)]
+    labels: Labels,
     #[schema(format = DateTime)]
     created_at: String,
     #[schema(format = DateTime)]
@@ -62,6 +66,7 @@ impl From<&Client> for ClientDocument {
             claims: client.token.claims.clone(),
             scope_claim: client.token.scope_claim.map(|claim| claim.name()),
             typ: client.token.typ.map(|typ| typ.name()),
+            labels: client.labels.clone(),
             created_at: client.created_at.to_string(),
             updated_at: client.updated_at.to_string(),
         }

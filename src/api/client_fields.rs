@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{Array, SchemaType, Type};
+use utoipa::openapi::schema::{Array, Object, ObjectBuilder, SchemaType, Type};
 
-use crate::oauth::bounds::{MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_NAME, MAX_SCOPE};
+use crate::oauth::bounds::{MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_LABEL_VALUE, MAX_LABELS, MAX_NAME, MAX_SCOPE};
 use crate::oauth::client::{AuthMethod, Client, ClientId, TTL_SECONDS};
 use crate::oauth::custom_claims::GivenClaims;
 use crate::oauth::duty::{Duty, RESERVED_PREFIX, is_reserved};
+use crate::oauth::labels::{GivenLabels, Labels, MalformedLabels};
 use crate::oauth::resource::{audience_schema, is_audience};
 use crate::oauth::scope::Scope;
 use crate::oauth::token_form::TokenOptions;
@@ -71,6 +72,10 @@ pub struct ClientFields {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, pattern = "^(at\\+jwt|JWT)$")]
     pub typ: Option<Option<String>>,
+    /// Texts by which operators sort and find clients, all of them; `null` or `{}`: none.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(schema_with = labels_schema)]
+    pub labels: Option<Option<GivenLabels>>,
 }
 
 /// Distinguishes `null` from an omitted member.
@@ -138,6 +143,7 @@ impl ClientFields {
             ttl_seconds: None,
             alg: None,
             token: TokenOptions::default(),
+            labels: Labels::default(),
             secrets: Vec::new(),
             created_at: now,
             updated_at: now,
@@ -185,6 +191,10 @@ impl ClientFields {
             })?;
         }
         self.apply_token_options(&mut changed.token)?;
+        if let Some(given) = &self.labels {
+            let labels = given.clone().map(|GivenLabels(labels)| labels).transpose();
+            changed.labels = labels.map_err(malformed_labels)?.unwrap_or_default();
+        }
         changed.updated_at = UnixMillis(now.0.max(client.updated_at.0 + 1));
         Ok(changed)
     }
@@ -249,6 +259,14 @@ fn require(member: &'static str, must_be: &'static str, ok: bool) -> Result<(), 
     }
 }
 
+/// The member with its rule.
+pub fn malformed_labels(_: MalformedLabels) -> MalformedClient {
+    MalformedClient {
+        member: "labels",
+        must_be: MalformedLabels::MUST_BE,
+    }
+}
+
 fn named<T: FromStr<Err = &'static str>>(
     member: &'static str,
     name: Option<&str>,
@@ -299,6 +317,21 @@ fn list_schema(description: &str) -> Array {
     (list.schema_type, list.max_items) = (nullable, Some(MAX_AUDIENCES));
     list.description = Some(description.to_owned());
     list
+}
+
+fn labels_schema() -> Object {
+    let text = || ObjectBuilder::new().schema_type(Type::String);
+    let key = text().pattern(Some("^[A-Za-z0-9._/-]{1,63}$"));
+    let value = text().max_length(Some(MAX_LABEL_VALUE));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::Object, Type::Null]))
+        .description(Some(
+            "Texts by which operators sort and find clients, all of them; `null` or `{}`: none.",
+        ))
+        .property_names(Some(key))
+        .additional_properties(Some(value))
+        .max_properties(Some(MAX_LABELS))
+        .build()
 }
 
 fn auth_methods(texts: &[String]) -> Result<Vec<AuthMethod>, MalformedClient> {
@@ -378,6 +411,18 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_labels_replaces_all_of_them() {
+        let labelled = changed(r#"{"labels": {"team": "x", "env": "prod"}}"#).unwrap();
+        let next = |json: &str| {
+            let fields: ClientFields = serde_json::from_str(json).unwrap();
+            fields.applied_to(&labelled, NOW).unwrap().labels.object()
+        };
+        assert_eq!(next(r#"{"labels": {"team": "y"}}"#).as_deref(), Some(r#"{"team":"y"}"#));
+        assert_eq!(next(r#"{"enabled": false}"#), labelled.labels.object());
+        assert_eq!((next(r#"{"labels": null}"#), next(r#"{"labels": {}}"#)), (None, None));
+    }
+
+    #[test]
     fn an_unset_default_scope_follows_the_scope() {
         assert_eq!(changed(r#"{"scope": "a c"}"#).unwrap().default_scope.as_str(), "a c");
     }
@@ -425,6 +470,9 @@ mod tests {
             (r#"{"claims": {"aud": "x"}}"#, "claims"),
             (r#"{"scope_claim": "scopes"}"#, "scope_claim"),
             (r#"{"typ": "jwt"}"#, "typ"),
+            (r#"{"labels": []}"#, "labels"),
+            (r#"{"labels": {"a b": "x"}}"#, "labels"),
+            (r#"{"labels": {"a": 1}}"#, "labels"),
         ] {
             assert_eq!(changed(json).unwrap_err().member, member, "{json}");
         }

@@ -6,6 +6,8 @@ pub mod audit;
 pub mod authority;
 pub mod client;
 pub mod client_fields;
+pub mod client_search;
+pub mod declaration;
 pub mod denial;
 pub mod key;
 pub mod operator;

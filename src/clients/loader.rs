@@ -25,7 +25,7 @@ pub fn from_database(db: &Db) -> Loader {
     let db = db.clone();
     Rc::new(move |id| {
         let db = db.clone();
-        Box::pin(async move { db.read(move |conn| clients::find(conn, &id)).await })
+        Box::pin(async move { db.read(move |conn| clients::load(conn, &id)).await })
     })
 }
 
@@ -50,7 +50,7 @@ pub fn from_database_and_share(
         let loaded_at = clock.now();
         Box::pin(async move {
             // The number is read first: the client then contains every change up to it.
-            let read = move |conn: &mut Conn| Ok((changes::last(conn)?, clients::find(conn, &id)?));
+            let read = move |conn: &mut Conn| Ok((changes::last(conn)?, clients::load(conn, &id)?));
             let (number, client) = db.read(read).await?;
             if let Some(client) = &client {
                 peers.share(client, number, loaded_at, ttl);

@@ -55,7 +55,7 @@ fn of_token(
     now: UnixMillis,
     revoked_here: Option<TokenId>,
 ) -> Result<Duties, DbError> {
-    let Some(client) = clients::find(conn, &token.client)? else {
+    let Some(client) = clients::load(conn, &token.client)? else {
         return Ok(Duties::NONE);
     };
     let is_valid = client
@@ -93,7 +93,7 @@ pub(super) fn require_for(conn: &mut Conn, held: Duties, id: &ClientId) -> Resul
     if held == Duties::ALL {
         return Ok(());
     }
-    match clients::find(conn, id)? {
+    match clients::load(conn, id)? {
         Some(client) => require(held, &client.scope),
         None => Ok(()),
     }

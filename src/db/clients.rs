@@ -9,7 +9,7 @@ use super::changes::{self, Change};
 use super::conn::Conn;
 use super::error::DbError;
 use super::schema::{clients, tokens};
-use super::{client_status, locks, secrets};
+use super::{client_status, labels, locks, secrets};
 use crate::oauth::client::{AuthMethod, Client, ClientId};
 use crate::oauth::custom_claims::CustomClaims;
 use crate::oauth::duty::RESERVED_PREFIX;
@@ -20,7 +20,7 @@ use crate::time::UnixMillis;
 
 /// Clients per statement. With sixteen values each, this is less than half of the limits of SQLite
 /// and PostgreSQL.
-pub(super) const BATCH: usize = 500;
+pub const BATCH: usize = 500;
 
 #[derive(Queryable, Insertable, AsChangeset)]
 #[diesel(table_name = clients, treat_none_as_default_value = false, treat_none_as_null = true)]
@@ -48,14 +48,24 @@ struct ClientRow {
 /// # Errors
 /// The database cannot be reached, or the row is malformed.
 pub fn find(conn: &mut Conn, id: &ClientId) -> Result<Option<Client>, DbError> {
-    Ok(find_many(conn, &[id.as_str()])?.pop())
+    let found = load_many(conn, &[id.as_str()])?;
+    Ok(with_labels(conn, found)?.pop())
 }
 
-/// Those of the named clients that exist.
+/// A client as the caches hold it, without labels, or `None` if none has this id. It must not be
+/// written back.
 ///
 /// # Errors
 /// As [`find`].
-pub fn find_many(conn: &mut Conn, ids: &[&str]) -> Result<Vec<Client>, DbError> {
+pub fn load(conn: &mut Conn, id: &ClientId) -> Result<Option<Client>, DbError> {
+    Ok(load_many(conn, &[id.as_str()])?.pop())
+}
+
+/// Those of the named clients that exist, as [`load`].
+///
+/// # Errors
+/// As [`find`].
+pub fn load_many(conn: &mut Conn, ids: &[&str]) -> Result<Vec<Client>, DbError> {
     let rows: Vec<ClientRow> = match ids {
         [id] => clients::table.filter(clients::client_id.eq(*id)).load(conn)?,
         _ => {
@@ -76,7 +86,8 @@ pub fn list(conn: &mut Conn, after: Option<&str>, limit: i64) -> Result<Vec<Clie
         .order(clients::client_id)
         .limit(limit)
         .load(conn)?;
-    with_secrets(conn, rows)
+    let found = with_secrets(conn, rows)?;
+    with_labels(conn, found)
 }
 
 /// The ids of at most `limit` clients that were issued a token most recently, most recent first.
@@ -112,6 +123,7 @@ pub fn insert(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
         diesel::insert_into(clients::table)
             .values(ClientRow::from(client))
             .execute(conn)?;
+        labels::write_new(conn, &[client])?;
         for secret in &client.secrets {
             secrets::insert(conn, &client.id, secret)?;
         }
@@ -147,6 +159,7 @@ pub(super) fn insert_many(conn: &mut Conn, all: &[&Client]) -> Result<(), DbErro
         Conn::Sqlite(conn) => insert.execute(conn)?,
         Conn::Postgres(conn) => insert.execute(conn)?,
     };
+    labels::write_new(conn, all)?;
     secrets::insert_many(conn, all)
 }
 
@@ -171,6 +184,7 @@ pub fn replace(conn: &mut Conn, client: &Client) -> Result<(), DbError> {
         if updated == 0 {
             diesel::insert_into(clients::table).values(row).execute(conn)?;
         }
+        labels::write(conn, &client.id, &client.labels)?;
         secrets::delete_all(conn, &client.id)?;
         for secret in &client.secrets {
             secrets::insert(conn, &client.id, secret)?;
@@ -217,14 +231,27 @@ pub fn change<E>(
             Ok(after) => after,
             Err(rejection) => return Ok(Changed::Rejected(rejection)),
         };
-        diesel::update(clients::table.filter(clients::client_id.eq(id.as_str())))
-            .set(ClientRow::from(&after))
-            .execute(conn)?;
+        overwrite(conn, &before, &after)?;
         Ok(Changed::Done {
             before: Box::new(before),
             after: Box::new(after),
         })
     })
+}
+
+/// Writes the members of a client that exists, within a transaction that also appends to the change
+/// log. The secrets stay as they are.
+///
+/// # Errors
+/// The database rejects the statement or cannot be reached.
+pub(super) fn overwrite(conn: &mut Conn, before: &Client, after: &Client) -> Result<(), DbError> {
+    diesel::update(clients::table.filter(clients::client_id.eq(after.id.as_str())))
+        .set(ClientRow::from(after))
+        .execute(conn)?;
+    if after.labels != before.labels {
+        labels::write(conn, &after.id, &after.labels)?;
+    }
+    Ok(())
 }
 
 /// Deletes a client and its secrets. Returns `false` if no client has this id.
@@ -244,6 +271,22 @@ pub fn delete(conn: &mut Conn, id: &ClientId, now: UnixMillis) -> Result<bool, D
         }
         Ok(deleted == 1)
     })
+}
+
+/// Those of the named clients that exist, ordered by id.
+///
+/// # Errors
+/// As [`find`].
+pub fn with_ids(conn: &mut Conn, ids: &[String]) -> Result<Vec<Client>, DbError> {
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let mut found = load_many(conn, &ids)?;
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    with_labels(conn, found)
+}
+
+fn with_labels(conn: &mut Conn, mut found: Vec<Client>) -> Result<Vec<Client>, DbError> {
+    labels::read(conn, &mut found)?;
+    Ok(found)
 }
 
 fn with_secrets(conn: &mut Conn, rows: Vec<ClientRow>) -> Result<Vec<Client>, DbError> {
@@ -328,6 +371,7 @@ impl ClientRow {
             ttl_seconds: self.ttl_seconds,
             alg,
             token,
+            labels: Default::default(),
             secrets,
             created_at: UnixMillis(self.created_at_ms),
             updated_at: UnixMillis(self.updated_at_ms),

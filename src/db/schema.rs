@@ -23,6 +23,15 @@ diesel::table! {
 }
 
 diesel::table! {
+    // A part of the clients, so that a query of clients does not read it.
+    #[sql_name = "clients"]
+    client_labels (client_id) {
+        client_id -> Text,
+        labels -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
     deployment (id) {
         id -> BigInt,
         secret -> Binary,

@@ -79,6 +79,8 @@ pub enum Added {
     NoClient,
     /// The client already has [`MAX_SECRETS`] secrets.
     TooMany,
+    /// The client already has this secret, valid or not.
+    Known,
 }
 
 /// Adds a secret to a client. With `others_end`, the other secrets of the client expire then,
@@ -99,6 +101,10 @@ pub fn add(
         let exists: i64 = clients::table.find(client.as_str()).count().get_result(conn)?;
         if exists == 0 {
             return Ok(Added::NoClient);
+        }
+        let same = of_client.filter(secrets::hash.eq(secret.hash.to_stored()));
+        if same.count().get_result::<i64>(conn)? > 0 {
+            return Ok(Added::Known);
         }
         if of_client.count().get_result::<i64>(conn)? >= MAX_SECRETS {
             return Ok(Added::TooMany);

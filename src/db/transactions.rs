@@ -113,7 +113,7 @@ fn imported(client: &Client) -> Option<AuditEvent> {
     event(Action::ClientImport, client.id.as_str(), created(client))
 }
 
-fn created(client: &Client) -> serde_json::Value {
+pub(super) fn created(client: &Client) -> serde_json::Value {
     json!({ "client": ClientDocument::from(client), "secret_ids": secret_ids(client) })
 }
 
@@ -235,17 +235,19 @@ pub fn add_secret(
     audited(conn, by, secret.created_at, |conn, held| {
         authority::require_for(conn, held, id)?;
         let added = secrets::add(conn, id, secret, others_end)?;
-        let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
-        let detail = json!({
-            "secret_id": &*secret.id,
-            "expires_at": time(secret.expires_at),
-            "others_expire_at": time(others_end),
-        });
-        Ok((
-            added,
-            event_if(added == Added::Done, Action::SecretAdd, id.as_str(), detail),
-        ))
+        let event = secret_added(id, secret, others_end).filter(|_| added == Added::Done);
+        Ok((added, event))
     })
+}
+
+pub(super) fn secret_added(id: &ClientId, secret: &StoredSecret, others_end: Option<UnixMillis>) -> Option<AuditEvent> {
+    let time = |moment: Option<UnixMillis>| moment.map(|moment| moment.to_string());
+    let detail = json!({
+        "secret_id": &*secret.id,
+        "expires_at": time(secret.expires_at),
+        "others_expire_at": time(others_end),
+    });
+    event(Action::SecretAdd, id.as_str(), detail)
 }
 
 /// Deletes a secret. Returns `false` if the client has none with this id.
@@ -309,7 +311,7 @@ pub fn revoke_token(conn: &mut Conn, by: &Principal, token: InvalidatedToken, no
     })
 }
 
-fn event(action: Action, subject: &str, detail: serde_json::Value) -> Option<AuditEvent> {
+pub(super) fn event(action: Action, subject: &str, detail: serde_json::Value) -> Option<AuditEvent> {
     Some(AuditEvent {
         action,
         subject: subject.to_owned(),

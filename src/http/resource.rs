@@ -143,6 +143,8 @@ impl Resource {
         get GET
         /// Handles POST.
         post POST
+        /// Handles PUT.
+        put PUT
         /// Handles PATCH.
         patch PATCH
         /// Handles DELETE.

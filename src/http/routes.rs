@@ -117,6 +117,7 @@ pub fn admin_table() -> Vec<Resource> {
             .post(admin::create_client),
         admin_at("/admin/clients/{client_id}")
             .get(admin::show_client)
+            .put(admin::declare_client)
             .patch(admin::update_client)
             .delete(admin::delete_client),
         admin_at("/admin/clients/{client_id}/secrets")

@@ -41,6 +41,18 @@ pub const MAX_CUSTOM_CLAIMS: usize = 1024;
 /// Maximum depth of custom claims; their own object is the first level.
 pub const MAX_CUSTOM_CLAIMS_DEPTH: usize = 4;
 
+/// Maximum number of labels of a client.
+pub const MAX_LABELS: usize = 16;
+
+/// Maximum length of the key of a label.
+pub const MAX_LABEL_KEY: usize = 63;
+
+/// Maximum length of the value of a label, in characters.
+pub const MAX_LABEL_VALUE: usize = 256;
+
+/// Maximum length of the keys and values of all labels of a client.
+pub const MAX_LABELS_BYTES: usize = 4000;
+
 /// Maximum length of a presented token. A longer token is rejected before it is decoded
 /// (docs/protocol.md#p51).
 pub const MAX_TOKEN: usize = 8 << 10;
@@ -58,7 +70,7 @@ pub const MAX_BODY: usize = 16 << 20;
 
 /// The size that a JSON document sent to `/admin` may always have, whatever `server.max_body` is:
 /// that of a client whose members are all at their bounds.
-pub const MAX_ADMIN_DOCUMENT: usize = 64 << 10;
+pub const MAX_ADMIN_DOCUMENT: usize = 80 << 10;
 
 /// Percent-encoding triples the length.
 const ENCODED: usize = 3;
@@ -75,14 +87,17 @@ const MAX_CLAIMS: usize = MAX_ISSUED_TOKEN / 4 * 3;
 /// A list of audiences as JSON, with each `/`, `"` and `\` escaped, quotes and commas.
 const JSON_AUDIENCES: usize = 2 * MAX_AUDIENCES_BYTES + 3 * MAX_AUDIENCES;
 
-/// The largest client as JSON: `/` as `\/`, each character of the name as two `\u` escapes, and each
-/// of the custom claims as one.
+/// The largest client as JSON: `/` as `\/`, each character of the name as two `\u` escapes, each of
+/// the custom claims as one, and those of the labels outside ASCII as escapes, which are three times
+/// as long.
 const JSON_CLIENT: usize = 2 * MAX_CLIENT_ID
     + 12 * MAX_NAME
     + 2 * (2 * MAX_SCOPE)
     + 2 * JSON_AUDIENCES
     + 2 * MAX_AUDIENCE
     + 6 * MAX_CUSTOM_CLAIMS
+    + 3 * MAX_LABELS_BYTES
+    + MAX_LABELS * "\"\":\"\",".len()
     + 1000;
 
 /// The claims of a token with few short scopes: one audience and the issuer, the client id twice,

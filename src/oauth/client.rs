@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::alg::Alg;
 use super::bounds::MAX_CLIENT_ID;
+use super::labels::Labels;
 use super::scope::Scope;
 use super::stored_secret::StoredSecret;
 use super::token_form::TokenOptions;
@@ -124,6 +125,8 @@ pub struct Client {
     pub alg: Option<Alg>,
     /// How its tokens differ from those of other clients.
     pub token: TokenOptions,
+    /// The labels. Empty in a cache, because only operators need them.
+    pub labels: Labels,
     /// The secrets. There are several during a rotation.
     pub secrets: Vec<StoredSecret>,
     /// When the client was created.

@@ -10,6 +10,7 @@
 use std::fmt;
 
 use aws_lc_rs::digest;
+use serde::{Deserialize, Deserializer};
 use zeroize::Zeroizing;
 
 use crate::random::{ALPHABET, random_text};
@@ -69,6 +70,12 @@ impl ClientSecret {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(digest.as_ref());
         bytes
+    }
+}
+
+impl<'de> Deserialize<'de> for ClientSecret {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::new)
     }
 }
 

@@ -210,6 +210,7 @@ mod tests {
             ttl_seconds: None,
             alg: None,
             token: TokenOptions::default(),
+            labels: Default::default(),
             secrets: vec![],
             created_at: NOW,
             updated_at: NOW,

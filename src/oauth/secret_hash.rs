@@ -21,12 +21,17 @@ pub enum SecretHash {
 }
 
 /// The prefix of the stored form of a digest; password hashes begin with `$`.
-const STORED_PREFIX: &str = "sha256:";
+pub const STORED_PREFIX: &str = "sha256:";
 
 impl SecretHash {
     /// The digest of a generated secret.
     pub fn of(secret: &ClientSecret) -> Self {
         Self::Digest(secret.digest())
+    }
+
+    /// Whether this is the same hash. Of two password hashes of one secret, each has its own salt.
+    pub fn is(&self, other: &Self) -> bool {
+        self.to_stored() == other.to_stored()
     }
 
     /// The form in the database: `sha256:` and 64 hexadecimal digits, or the password hash as it
@@ -46,7 +51,12 @@ impl SecretHash {
                 .ok()
                 .map(|hash| Self::Password(Arc::new(hash)));
         }
-        let digits = text.strip_prefix(STORED_PREFIX)?.as_bytes();
+        Self::from_digest(text.strip_prefix(STORED_PREFIX)?)
+    }
+
+    /// A SHA-256 digest of 64 hexadecimal digits. `None` for any other text.
+    pub fn from_digest(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
         if digits.len() != 64 {
             return None;
         }

@@ -12,6 +12,7 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use super::client_secret::ClientSecret;
 use super::password_hash::PasswordHash;
 use super::secret_hash::SecretHash;
+use crate::encoding::hex;
 use crate::random::random_text;
 use crate::time::UnixMillis;
 
@@ -29,6 +30,14 @@ pub struct StoredSecret {
     pub expires_at: Option<UnixMillis>,
     /// When the secret was last used, to the minute.
     pub last_used: LastUsed,
+}
+
+/// The id of a secret that was imported as a password hash, made of the hash. The first use replaces
+/// the hash with a digest; by the id, a later import still finds the secret. The salt in the hash
+/// makes the id useless for guessing.
+pub fn imported_id(client: &str, hash: &PasswordHash) -> Arc<str> {
+    let text = ClientSecret::new(format!("{client} {}", hash.text()));
+    hex(&text.digest()[..SECRET_ID_LENGTH / 2]).into()
 }
 
 /// Whether a text can be the id of a secret.

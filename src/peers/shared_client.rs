@@ -157,6 +157,7 @@ impl Value {
                 .map(|name| name.parse().ok())
                 .map_or(Some(None), |alg| alg.map(Some))?,
             token,
+            labels: Default::default(),
             secrets: secrets?,
             created_at: UnixMillis(self.created_at_ms),
             updated_at: UnixMillis(self.updated_at_ms),
@@ -219,6 +220,7 @@ mod tests {
                 scope_claim: Some(ScopeClaim::Scp),
                 typ: Some(TokenType::Jwt),
             },
+            labels: Default::default(),
             secrets: vec![secret, StoredSecret::new(&ClientSecret::generate(), NOW)],
             created_at: UnixMillis(1),
             updated_at: UnixMillis(2),

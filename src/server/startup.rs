@@ -246,7 +246,7 @@ fn prepare(
     let read_at = clock.now();
     let recent = clients::recently_used(conn, warm).map_err(FatalStartupError::Db)?;
     let ids: Vec<&str> = recent.iter().rev().map(String::as_str).collect();
-    let mut clients = clients::find_many(conn, &ids).map_err(FatalStartupError::Db)?;
+    let mut clients = clients::load_many(conn, &ids).map_err(FatalStartupError::Db)?;
     clients.sort_by_key(|client| ids.iter().position(|id| *id == client.id.as_str()));
     Ok(Prepared {
         ring,

@@ -13,8 +13,10 @@ struct Operation {
     path: String,
     /// The schema of each member.
     members: Map<String, Value>,
-    /// A value for each required member.
-    required: Value,
+    /// The members that the schema requires.
+    required: Vec<String>,
+    /// A body that is read: the required members, and those that are required in most cases.
+    sample: Value,
     is_optional: bool,
 }
 
@@ -36,20 +38,28 @@ impl Operation {
 
     fn of(api: &Value, method: &str, path: String, body: &Value) -> Self {
         let schema = resolved(api, &body["content"]["application/json"]["schema"]);
-        let mut required = json!({});
-        for name in schema["required"].as_array().into_iter().flatten() {
-            let name = name.as_str().unwrap();
-            required[name] = json!(match name {
-                "path" | "url" => "/x",
-                "method" => "GET",
-                _ => "x",
-            });
+        let members = schema["properties"].as_object().unwrap().clone();
+        let required = schema["required"].as_array().into_iter().flatten();
+        let required: Vec<String> = required.map(|name| name.as_str().unwrap().to_owned()).collect();
+        let mut sample = json!({});
+        for (name, value) in [
+            ("name", "x"),
+            ("scope", "x"),
+            ("path", "/x"),
+            ("url", "/x"),
+            ("method", "GET"),
+        ] {
+            if members.contains_key(name) {
+                sample[name] = json!(value);
+            }
         }
+        assert!(required.iter().all(|name| sample.get(name).is_some()), "{required:?}");
         Self {
             method: method.to_uppercase(),
             path,
-            members: schema["properties"].as_object().unwrap().clone(),
+            members,
             required,
+            sample,
             is_optional: body["required"] == json!(false),
         }
     }
@@ -63,9 +73,9 @@ impl Operation {
         operator.send(request.body("application/json", body))
     }
 
-    /// Sends the required members, and `value` for one member.
+    /// Sends the sample, with `value` for one member.
     fn send_with(&self, operator: &Operator, member: &str, value: &Value) -> Response {
-        let mut body = self.required.clone();
+        let mut body = self.sample.clone();
         body[member] = value.clone();
         self.send(operator, body.to_string().as_bytes())
     }
@@ -211,8 +221,8 @@ fn every_missing_unknown_and_repeated_member_is_named() {
             known.iter().all(|name| words(&unknown).contains(name)),
             "{what}: {unknown}"
         );
-        for name in operation.required.as_object().unwrap().keys() {
-            let mut body = operation.required.clone();
+        for name in &operation.required {
+            let mut body = operation.sample.clone();
             body.as_object_mut().unwrap().remove(name);
             let missing = detail(&operation.send(&operator, body.to_string().as_bytes()), &what);
             assert_eq!(missing, format!("{name} must be given"), "{what}");

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use diesel::connection::SimpleConnection;
+use mintage::oauth::bounds::MAX_ADMIN_DOCUMENT;
 use serde_json::{Value, json};
 use testkit::app::Setup;
 use testkit::http::{Request, Response};
@@ -48,7 +49,7 @@ fn a_client_is_created_and_its_secret_is_shown_once() {
         "client_id": "shop one", "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
         "audiences": ["https://one.example"], "introspection_audiences": ["urn:two:b"], "auth_methods": ["client_secret_post"],
         "ttl_seconds": 90, "alg": "EdDSA", "default_audience": "kafka", "claims": {"tenant": "t1"}, "scope_claim": "scp",
-        "typ": "JWT",
+        "typ": "JWT", "labels": {"team": "shop"},
     });
     let answer = operator.post("/admin/clients", &document);
     assert_eq!(answer.status, 201, "{}", answer.text());
@@ -189,7 +190,6 @@ fn a_body_that_does_not_match_the_schema_is_400() {
         ),
         ("null", NO_OBJECT),
         ("\"name\"", NO_OBJECT),
-        ("{\"name\": 1}", "name must be a string of 1 to 200 characters, or null"),
         ("{\"enabled\": \"yes\"}", "enabled must be true or false, or null"),
         ("{\"name\": \"a\", \"name\": \"b\"}", "name is repeated"),
         ("{\"ttl_seconds\": 1.5}", TTL),
@@ -212,6 +212,9 @@ fn a_body_that_does_not_match_the_schema_is_400() {
             assert_bad_request(&operator.send(request.body("application/json", body)), detail);
         }
     }
+    // A new client must have a name.
+    let unnamed = Request::post("/admin/clients").body("application/json", "{\"name\": 1}");
+    assert_bad_request(&operator.send(unnamed), "name must be a string of 1 to 200 characters");
     let misspelled = operator.patch(&path_of(&client), &json!({"nmae": "a"}));
     assert_eq!(misspelled.status, 400);
     assert!(
@@ -244,7 +247,11 @@ fn only_json_up_to_the_size_limit_is_accepted() {
     let parameters = Request::new("PATCH", &path_of(&client)).body("Application/JSON; charset=utf-8", "{}");
     assert_eq!(operator.send(parameters).status, 200);
     // Chunked, so that the length is not declared.
-    let chunks = format!("{:x}\r\n{}\r\n0\r\n\r\n", 70_000, "x".repeat(70_000));
+    let chunks = format!(
+        "{:x}\r\n{}\r\n0\r\n\r\n",
+        MAX_ADMIN_DOCUMENT + 1,
+        "x".repeat(MAX_ADMIN_DOCUMENT + 1)
+    );
     let head = Request::post("/admin/clients").header("Transfer-Encoding", "chunked");
     let mut request = head
         .header("Content-Type", "application/json")
@@ -490,7 +497,7 @@ fn an_unsupported_method_is_405_with_allow() {
     let operator = Operator::of(&app);
     for (method, path, allowed) in [
         ("DELETE", "/admin/clients", "GET, HEAD, POST"),
-        ("PUT", "/admin/clients/x", "GET, HEAD, PATCH, DELETE"),
+        ("POST", "/admin/clients/x", "GET, HEAD, PUT, PATCH, DELETE"),
         ("PATCH", "/admin/clients/x/secrets", "GET, HEAD, POST"),
         ("GET", "/admin/clients/x/secrets/y", "DELETE"),
         ("GET", "/admin/clients/x/revoke-tokens", "POST"),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use mintage::oauth::bounds::{
     MAX_ADMIN_DOCUMENT, MAX_AUDIENCE, MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_BODY, MAX_CLIENT_ID, MAX_CUSTOM_CLAIMS,
-    MAX_FORM, MAX_ISSUED_TOKEN, MAX_RESOURCES, MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET,
+    MAX_FORM, MAX_ISSUED_TOKEN, MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS, MAX_LABELS_BYTES, MAX_RESOURCES, MAX_SCOPE,
+    MAX_SCOPE_TOKENS, MAX_SECRET,
 };
 use mintage::oauth::scope::Scope;
 use proptest::prelude::*;
@@ -337,6 +338,15 @@ fn p21_a_token_that_would_be_too_long_is_not_issued() {
     }
 }
 
+fn largest_labels() -> Value {
+    let key = |index: usize| format!("{index:02}{}", "/".repeat(MAX_LABEL_KEY - 2));
+    let value = "é".repeat((MAX_LABELS_BYTES / MAX_LABELS - MAX_LABEL_KEY) / 2);
+    (0..MAX_LABELS)
+        .map(|index| (key(index), Value::from(value.clone())))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
 /// The largest client, with every list at its bound.
 fn largest(id: &str) -> Value {
     let audiences = |begin: &str| -> Vec<String> {
@@ -353,7 +363,7 @@ fn largest(id: &str) -> Value {
         "audiences": audiences("urn:a"), "introspection_audiences": audiences("urn:b"),
         "auth_methods": ["client_secret_basic", "client_secret_post"], "ttl_seconds": 2_592_000, "alg": "RS256",
         "enabled": true, "default_audience": "/".repeat(MAX_AUDIENCE), "claims": largest_claims(), "scope_claim": "scp",
-        "typ": "at+jwt",
+        "typ": "at+jwt", "labels": largest_labels(),
     })
 }
 
@@ -424,9 +434,12 @@ fn the_largest_client_is_created_on_the_command_line_and_imported() {
     }
     arguments.extend(["--default-audience".into(), text("default_audience")]);
     arguments.extend(["--claims".into(), client["claims"].to_string()]);
+    for (key, value) in client["labels"].as_object().unwrap() {
+        arguments.extend(["--label".into(), format!("{key}={}", value.as_str().unwrap())]);
+    }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     assert_eq!(program.run(&arguments).code, Some(0));
-    let header = "client_id,name,scope,default_scope,audiences,introspection_audiences,secret";
+    let header = "client_id,name,scope,default_scope,audiences,introspection_audiences,labels,secret";
     let joined = |member: &str| list(member).join(" ");
     let row = [
         text("client_id"),
@@ -435,6 +448,7 @@ fn the_largest_client_is_created_on_the_command_line_and_imported() {
         text("default_scope"),
         joined("audiences"),
         joined("introspection_audiences"),
+        format!("\"{}\"", client["labels"].to_string().replace('"', "\"\"")),
         mintage::random::random_text(MAX_SECRET),
     ];
     program.write("clients.csv", &format!("{header}\n{}\n", row.join(",")));
@@ -443,6 +457,10 @@ fn the_largest_client_is_created_on_the_command_line_and_imported() {
     assert_eq!(
         program.run_json(&["client", "show", "largest"])["audiences"],
         client["audiences"]
+    );
+    assert_eq!(
+        program.run_json(&["client", "show", "largest"])["labels"],
+        client["labels"]
     );
 }
 
@@ -462,6 +480,11 @@ fn one_byte_more_is_rejected_in_every_member() {
         );
     };
     rejected("claims", json!({"a": "x".repeat(MAX_CUSTOM_CLAIMS - 7)}));
+    rejected("labels", json!({"a": "x".repeat(MAX_LABEL_VALUE + 1)}));
+    rejected("labels", json!({"k".repeat(MAX_LABEL_KEY + 1): "x"}));
+    let mut labels = largest_labels();
+    labels["one-more"] = "".into();
+    rejected("labels", labels);
     rejected("default_audience", "x".repeat(MAX_AUDIENCE + 1).into());
     rejected("scope", "x".repeat(MAX_SCOPE + 1).into());
     rejected("audiences", json!([format!("urn:{}", "x".repeat(MAX_AUDIENCE - 3))]));

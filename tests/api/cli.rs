@@ -65,6 +65,8 @@ fn a_client_is_shown_with_exactly_these_members_and_without_its_secret() {
         "1h",
         "--alg",
         "EdDSA",
+        "--label",
+        "team=shop",
     ]);
     let mut shown = program.run(&["client", "show", &client.id, "--json"]).json();
     for time in ["created_at", "updated_at"] {
@@ -80,7 +82,7 @@ fn a_client_is_shown_with_exactly_these_members_and_without_its_secret() {
             "client_id": client.id, "name": "Shop", "enabled": true, "scope": "a b", "default_scope": "a",
             "audiences": ["https://one.example", "urn:two:b"], "introspection_audiences": ["https://serves.example"],
             "auth_methods": ["client_secret_post"], "ttl_seconds": 3600, "alg": "EdDSA", "default_audience": null,
-            "claims": null, "scope_claim": null, "typ": null, "created_at": null, "updated_at": null,
+            "claims": null, "scope_claim": null, "typ": null, "labels": {"team": "shop"}, "created_at": null, "updated_at": null,
         })
     );
     let text = program.run(&["client", "show", &client.id]);

@@ -28,29 +28,29 @@ use testkit::scrape::Scrape;
 use testkit::token::token_request;
 use testkit::{Program, Server, TestApp, TestClient, eventually};
 
-const BCRYPT_SECRET: &str = "mT6.k2Wq-8vX~rB1nY_4zL7hJd";
-const BCRYPT: &str = "$2a$05$abcdefghijklmnopqrstuuJnKz.HcLs2TEc3UvxbfOsOJshTOjrGa";
+pub const BCRYPT_SECRET: &str = "mT6.k2Wq-8vX~rB1nY_4zL7hJd";
+pub const BCRYPT: &str = "$2a$05$abcdefghijklmnopqrstuuJnKz.HcLs2TEc3UvxbfOsOJshTOjrGa";
 const SHA256_SECRET: &str = "Zq8-rT2nB5.vX1kW~7mJ_4hL9y";
-const PBKDF2_SHA256: &str =
+pub const PBKDF2_SHA256: &str =
     "$pbkdf2-sha256$i=25000,l=32$MDEyMzQ1Njc4OWFiY2RlZg$Ur/mtW2jSe4rTjhP58zn96rI9Cpti9lUCDKFY/jgM5Q";
 const SHA512_SECRET: &str = "Wd3.hK9_tR6pL2-xQ8vN5~bY1c";
 const PBKDF2_SHA512: &str =
     "$pbkdf2-sha512$i=25000,l=32$MDEyMzQ1Njc4OWFiY2RlZg$0K3yF24PYExvqxsGIDodNihRfzJfdaCVLRBrw8Ynvmc";
-const LOW_ENTROPY_SECRET: &str = "correct-horse";
+pub const LOW_ENTROPY_SECRET: &str = "correct-horse";
 const LOW_ENTROPY: &str = "$2b$06$bbcdefghijklmnopqrstuusw9Zd6wObQSCkQCqj1QIfblGaNEv3r.";
-const GENERATED_SECRET: &str = "IIykoV67FWfyBw84t1DEKcEKiUruGt89";
+pub const GENERATED_SECRET: &str = "IIykoV67FWfyBw84t1DEKcEKiUruGt89";
 
 /// How long changes from the command line and database writes may take to be visible.
 const PROPAGATION_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A program with a database on SQLite or PostgreSQL.
-struct Site {
-    program: Program,
+pub struct Site {
+    pub program: Program,
     url: String,
 }
 
 impl Site {
-    fn sqlite() -> Self {
+    pub fn sqlite() -> Self {
         Self::of(testkit::program!().with_database())
     }
 
@@ -62,14 +62,14 @@ impl Site {
         }
     }
 
-    fn postgres() -> Self {
+    pub fn postgres() -> Self {
         let url = postgres::empty().url;
         let site = Self::of(testkit::program!().with("MINTAGE_DATABASE_URL", &url).migrated());
         Self { url, ..site }
     }
 
     /// Imports a file of this text.
-    fn import(&self, text: &str, arguments: &[&str]) -> Outcome {
+    pub fn import(&self, text: &str, arguments: &[&str]) -> Outcome {
         self.program.write("clients", text);
         self.program
             .run(&[&["client", "import", "clients"], arguments].concat())
@@ -92,12 +92,12 @@ impl Site {
         rows.into_iter().map(|row| row.value).collect()
     }
 
-    fn hash_of(&self, client: &str) -> String {
+    pub fn hash_of(&self, client: &str) -> String {
         let query = format!("SELECT hash AS value FROM secrets WHERE client_id = '{client}'");
         self.texts(&query).remove(0)
     }
 
-    fn clients(&self) -> Vec<String> {
+    pub fn clients(&self) -> Vec<String> {
         self.texts("SELECT client_id AS value FROM clients ORDER BY client_id")
     }
 }
@@ -132,7 +132,7 @@ fn hydra_client(id: &str, hash: &str) -> Value {
     })
 }
 
-fn ask(serving: &Server, id: &str, secret: &str) -> Response {
+pub fn ask(serving: &Server, id: &str, secret: &str) -> Response {
     token_request(&TestClient::new(id, secret), &[]).send(serving.address)
 }
 

@@ -17,7 +17,7 @@ const ANY: [&str; 6] = [
 
 /// Every operation of `/admin`, and the duties that may use it, the least privileged first;
 /// `mintage:admin` may use each.
-pub const OPERATIONS: [(&str, &str, &[&str]); 26] = [
+pub const OPERATIONS: [(&str, &str, &[&str]); 27] = [
     ("GET", "/admin/openapi.json", &ANY),
     ("GET", "/admin/self", &ANY),
     ("GET", "/admin/cache/stats", &["mintage:read"]),
@@ -36,6 +36,7 @@ pub const OPERATIONS: [(&str, &str, &[&str]); 26] = [
         "/admin/clients/{client_id}",
         &["mintage:read", "mintage:clients", "mintage:tokens"],
     ),
+    ("PUT", "/admin/clients/{client_id}", &["mintage:clients"]),
     ("PATCH", "/admin/clients/{client_id}", &["mintage:clients"]),
     ("DELETE", "/admin/clients/{client_id}", &["mintage:clients"]),
     (
@@ -144,6 +145,10 @@ impl<'a> Operator<'a> {
 
     pub fn patch(&self, path: &str, document: &Value) -> Response {
         self.send(Request::new("PATCH", path).json(document))
+    }
+
+    pub fn put(&self, path: &str, document: &Value) -> Response {
+        self.send(Request::new("PUT", path).json(document))
     }
 
     pub fn delete(&self, path: &str) -> Response {

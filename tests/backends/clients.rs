@@ -6,6 +6,7 @@ use mintage::oauth::alg::Alg;
 use mintage::oauth::client::{AuthMethod, Client};
 use mintage::oauth::client_secret::ClientSecret;
 use mintage::oauth::custom_claims::CustomClaims;
+use mintage::oauth::labels::Labels;
 use mintage::oauth::scope::Scope;
 use mintage::oauth::secret_hash::SecretHash;
 use mintage::oauth::stored_secret::{StoredSecret, verify};
@@ -79,6 +80,7 @@ fn full(text: &str) -> Client {
             scope_claim: Some(ScopeClaim::Scp),
             typ: Some(TokenType::Jwt),
         },
+        labels: Labels::of([("team".into(), "O'Brien \"&\"".into())].into()).unwrap(),
         secrets: vec![expiring],
         created_at: UnixMillis(1),
         updated_at: UnixMillis(i64::MAX),
@@ -191,10 +193,10 @@ fn existing_clients_are_found_among_many_ids(store: Store) {
         .into_iter()
         .chain(many.iter().map(String::as_str))
         .collect();
-    let mut found = ids(store.run(|conn| clients::find_many(conn, &asked)));
+    let mut found = ids(store.run(|conn| clients::load_many(conn, &asked)));
     found.sort();
     assert_eq!(found, ["a", "c"]);
-    assert!(store.run(|conn| clients::find_many(conn, &[])).is_empty());
+    assert!(store.run(|conn| clients::load_many(conn, &[])).is_empty());
 }
 
 fn a_list_is_ordered_by_id_and_continues_after_the_last_id(store: Store) {

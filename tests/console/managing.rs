@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use testkit::http::{Request, Response};
-use testkit::token::{about_token, token_request};
+use testkit::token::{about_token, part, token_request};
 use testkit::{Server, TestClient, eventually};
 
 use crate::TIMEOUT;
@@ -17,6 +17,7 @@ fn create_services(server: &Server, count: usize) {
     for number in 1..=count {
         let client = json!({
             "client_id": format!("service-{number:03}"), "name": format!("Service {number:03}"), "scope": "orders:read",
+            "labels": {"number": number.to_string()},
         });
         let created = server.send(&Request::post("/admin/clients").bearer(&token).json(&client));
         assert_eq!(created.status, 201);
@@ -237,17 +238,27 @@ fn p108_claims_and_the_default_audience_of_a_client_are_set_and_removed() {
     page.fill("Custom claims", "{");
     page.press("Save");
     page.reads("Custom claims must be a JSON object.");
+    for repeated in [
+        r#"{"tenant": "t1", "ten\u0061nt": "t2"}"#,
+        r#"{"a": [{"tenant": 1, "b": "{", "tenant": 1}]}"#,
+    ] {
+        page.fill("Custom claims", repeated);
+        page.press("Save");
+        page.reads("Custom claims repeat the name \"tenant\".");
+    }
+    page.fill("Custom claims", r#"{"tenants": {"a": 9007199254740993}}"#);
+    page.press("Save");
+    page.reads("Custom claims contain a number that browsers round");
     page.fill("Custom claims", r#"{"aud": "x"}"#);
     page.press("Save");
     page.reads("free of the names of standard claims");
-    page.fill("Custom claims", r#"{"tenant": "t1"}"#);
+    // A name may be repeated in different objects, and in a text.
+    let claims = json!({"tenant": "t1", "of": [{"tenant": "\"tenant\": 1"}, {"tenant": "t1"}]});
+    page.fill("Custom claims", &claims.to_string());
     page.fill("Default audience", "kafka");
     page.press("Save");
     page.reads("Client updated");
-    assert_eq!(
-        (shown("claims"), shown("default_audience")),
-        (json!({"tenant": "t1"}), json!("kafka"))
-    );
+    assert_eq!((shown("claims"), shown("default_audience")), (claims, json!("kafka")));
     page.press("Save");
     page.reads("No changes to save");
     page.fill("Custom claims", "{}");
@@ -256,6 +267,65 @@ fn p108_claims_and_the_default_audience_of_a_client_are_set_and_removed() {
         shown("claims").is_null().then_some(())
     });
     assert_eq!(shown("default_audience"), "kafka");
+    page.assert_clean(&[400]);
+}
+
+#[test]
+fn the_token_type_and_the_scope_claim_of_a_client_are_selected_and_returned_to_the_default() {
+    let (server, page) = signed_in();
+    page.go_to("Clients");
+    page.press("Create client…");
+    page.fill("Name", "Billing");
+    page.fill("Id", "billing");
+    page.fill("Scope", "orders:read orders:write");
+    page.select("Token type", "JWT");
+    page.select("Scope claim", "scope and scp, a list");
+    page.press("Create client");
+    let client = take_secret(&page);
+    let selected = || {
+        let shown = server.run_json(&["client", "show", "billing"]);
+        (shown["typ"].clone(), shown["scope_claim"].clone())
+    };
+    assert_eq!(selected(), (json!("JWT"), json!("scp")));
+    let token = server.token(&client, "orders:read", &[]);
+    assert_eq!(part(&token, 0)["typ"], "JWT");
+    assert_eq!(part(&token, 1)["scp"], json!(["orders:read"]));
+
+    page.until("finder.field('Token type')?.value === 'JWT' && finder.field('Scope claim').value === 'scp'");
+    page.press("Save");
+    page.reads("No changes to save");
+    for label in ["Token type", "Scope claim"] {
+        page.select(label, "server default");
+    }
+    page.press("Save");
+    page.reads("Client updated");
+    assert_eq!(selected(), (json!(null), json!(null)));
+    page.assert_clean(&[]);
+}
+
+#[test]
+fn labels_are_set_changed_and_removed() {
+    let (server, page) = signed_in();
+    create(&page, "billing", "Billing");
+    let shown = || server.run_json(&["client", "show", "billing"])["labels"].clone();
+    page.fill("Labels", "team");
+    page.press("Save");
+    page.reads("Labels must be lines of the form key=value.");
+    page.fill("Labels", "a b=x");
+    page.press("Save");
+    page.reads("Labels must be an object of at most 16 texts");
+    page.fill("Labels", "team=payments\nenv = prod=1");
+    page.press("Save");
+    page.reads("Client updated");
+    assert_eq!(shown(), json!({"team": "payments", "env": "prod=1"}));
+    page.until("finder.field('Labels').value === 'env=prod=1\\nteam=payments'");
+    page.press("Save");
+    page.reads("No changes to save");
+    page.fill("Labels", " ");
+    page.press("Save");
+    eventually("the labels are removed", TIMEOUT, || {
+        (shown() == json!({})).then_some(())
+    });
     page.assert_clean(&[400]);
 }
 
@@ -411,7 +481,7 @@ fn a_public_route_is_added_without_a_scope_and_explained() {
 }
 
 #[test]
-fn many_clients_are_filtered_and_loaded_page_by_page() {
+fn many_clients_are_filtered_searched_and_loaded_page_by_page() {
     let server = crate::start();
     create_services(&server, 230);
     let page = sign_in(&server);
@@ -422,6 +492,17 @@ fn many_clients_are_filtered_and_loaded_page_by_page() {
     page.press("Open client service-229");
     page.until("document.querySelector('#main h1').textContent === 'Service 229 enabled'");
     page.press("‹ All clients");
+    page.click("document.querySelector('input[type=search]')");
+    page.write("SERVICE 22");
+    page.reads("No match among the 200 loaded clients. Press Enter to search all clients");
+    page.key("Enter");
+    page.until("document.querySelectorAll('tbody tr').length === 10 && finder.row('service-229')");
+    page.value("document.querySelector('input[type=search]').select()");
+    page.write("number=230");
+    page.key("Enter");
+    page.until("document.querySelectorAll('tbody tr').length === 1 && finder.row('service-230')");
+    page.go_to("Overview");
+    page.go_to("Clients");
     page.press("Load more");
     page.until("document.querySelectorAll('tbody tr').length === 231 && !finder.button('Load more')");
     page.click("document.querySelector('input[type=search]')");

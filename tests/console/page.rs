@@ -217,6 +217,20 @@ impl Page {
         self.write(words);
     }
 
+    /// Selects an option by its words.
+    #[track_caller]
+    pub fn select(&self, label: &str, option: &str) {
+        let field = format!("finder.field({})", json!(label));
+        let option = format!(
+            "[...{field}.options].find((found) => found.textContent === {})",
+            json!(option)
+        );
+        self.until(&option);
+        self.value(&format!(
+            "{option}.selected = true, {field}.dispatchEvent(new Event('change', {{ bubbles: true }}))"
+        ));
+    }
+
     /// Types into the focused element.
     pub fn write(&self, words: &str) {
         self.command("Input.insertText", json!({ "text": words }));

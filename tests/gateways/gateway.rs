@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use mintage::oauth::bounds::MAX_SCOPE;
 use tempfile::TempDir;
 use testkit::gateway::HOST;
-use testkit::http::{Request, Response, exchange};
+use testkit::http::{Connection, Request, Response, exchange};
 use testkit::{Server, TestClient, eventually, port};
 
 use crate::TIMEOUT;
-use crate::upstream::Upstream;
+use crate::upstream::{Upstream, WEBSOCKET_ACCEPT, WEBSOCKET_KEY};
 
 const DOCUMENT: &str = include_str!("../../docs/gateways.md");
 
@@ -119,6 +119,55 @@ impl Gateway {
         let (response, seen) = self.ask(&Request::to_host(HOST, "GET", "/orders/1").bearer(&token));
         assert_eq!((response.status, seen.len()), (200, 1), "{response:?}");
         assert!(seen[0].contains(&format!(": {scope}\r\n")), "{seen:?}");
+    }
+
+    /// Asserts that a request for a WebSocket is answered like any other: a token opens it, to the
+    /// upstream; without one the upstream is not asked.
+    pub fn assert_opens_websockets_to_authorized_clients(&self) {
+        let handshake = |upgrade: &str| {
+            Request::to_host(HOST, "GET", "/orders/1")
+                .header("Connection", "Upgrade")
+                .header("Upgrade", upgrade)
+                .header("Sec-WebSocket-Version", "13")
+                .header("Sec-WebSocket-Key", WEBSOCKET_KEY)
+        };
+        let (weak, strong) = (self.weak(), self.strong());
+        for spelling in ["websocket", "WebSocket"] {
+            self.upstream.take_seen();
+            let without_token = handshake(spelling).send(self.address);
+            assert_eq!(without_token.status, 401, "{without_token:?}");
+            let without_scope = handshake(spelling).bearer(&weak).send(self.address);
+            assert_eq!(without_scope.status, 403, "{without_scope:?}");
+            assert_eq!(self.upstream.take_seen(), [""; 0]);
+
+            let mut connection = Connection::open(self.address);
+            let opened = connection.ask(&handshake(spelling).bearer(&strong));
+            assert_eq!(opened.status, 101, "{opened:?}");
+            assert_eq!(opened.header("sec-websocket-accept"), Some(WEBSOCKET_ACCEPT));
+            assert!(
+                self.upstream.take_seen()[0].contains(": demo\r\n"),
+                "its client is named"
+            );
+            // "Hello" with a mask and without, RFC 6455 §5.7.
+            for _ in 0..2 {
+                connection.write(b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58");
+                assert_eq!(connection.read_bytes(7).unwrap(), b"\x81\x05Hello");
+            }
+        }
+        // A service that speaks HTTP/2 on such a connection would serve requests that no one
+        // authorized.
+        for other in ["h2c", "h2c, websocket", "websocket, h2c", "TLS/1.0"] {
+            let request = handshake(other).header("HTTP2-Settings", "AAMAAABkAARAAAAAAAIAAAAA");
+            let (response, seen) = self.ask(&request.bearer(&strong));
+            assert_eq!((response.status, seen.len()), (200, 1), "{other}: {response:?}");
+            assert!(!seen[0].to_ascii_lowercase().contains("\r\nupgrade:"), "{seen:?}");
+        }
+        let twice = handshake("h2c").header("Upgrade", "websocket").bearer(&strong);
+        self.upstream.take_seen();
+        let response = twice.send(self.address);
+        let seen = self.upstream.take_seen();
+        assert!(matches!(response.status, 101 | 200 | 400), "{response:?}");
+        assert!(!seen.concat().contains("h2c"), "{seen:?}");
     }
 
     /// Asserts that authorized requests pass, and that the upstream receives the client's identity.

@@ -55,3 +55,8 @@ fn p43_caddy_withstands_smuggling() {
 fn p45_caddy_passes_a_token_with_the_longest_scope() {
     caddy().assert_passes_the_longest_scope();
 }
+
+#[test]
+fn caddy_opens_websockets_to_authorized_clients() {
+    caddy().assert_opens_websockets_to_authorized_clients();
+}

@@ -45,3 +45,8 @@ fn p43_nginx_withstands_smuggling() {
 fn p45_nginx_passes_a_token_with_the_longest_scope() {
     nginx().assert_passes_the_longest_scope();
 }
+
+#[test]
+fn nginx_opens_websockets_to_authorized_clients() {
+    nginx().assert_opens_websockets_to_authorized_clients();
+}

@@ -1,8 +1,13 @@
-//! [`Upstream`]: the service behind a gateway. It records each request and returns its head.
+//! [`Upstream`]: the service behind a gateway. It records each request and returns its head, or
+//! opens a WebSocket (RFC 6455) that returns each message.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+
+/// The key of the sample handshake in RFC 6455 §1.3, and the proof that the service has read it.
+pub const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub const WEBSOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The head of each request that reached the upstream.
 type Seen = Arc<Mutex<Vec<String>>>;
@@ -36,7 +41,7 @@ impl Upstream {
     }
 }
 
-/// Responds to every request on a connection with the request's own head.
+/// Responds to every request on a connection with the request's own head. A WebSocket is the last.
 fn serve(stream: TcpStream, seen: &Seen) -> Option<()> {
     let mut reader = BufReader::new(stream.try_clone().ok()?);
     loop {
@@ -47,9 +52,37 @@ fn serve(stream: TcpStream, seen: &Seen) -> Option<()> {
             }
         }
         seen.lock().unwrap().push(head.clone());
+        if head.to_ascii_lowercase().contains("\r\nupgrade: websocket\r\n") {
+            return echo(&mut reader, &stream, &head);
+        }
         skip_body(&mut reader, &head)?;
         let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{head}", head.len());
         (&stream).write_all(answer.as_bytes()).ok()?;
+    }
+}
+
+/// Accepts the sample handshake and returns each short message, without its mask (RFC 6455 §5).
+fn echo(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream, head: &str) -> Option<()> {
+    let sample = format!("\r\nsec-websocket-key: {WEBSOCKET_KEY}\r\n").to_ascii_lowercase();
+    if !head.to_ascii_lowercase().contains(&sample) {
+        return None;
+    }
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {WEBSOCKET_ACCEPT}\r\n\r\n"
+    );
+    stream.write_all(answer.as_bytes()).ok()?;
+    loop {
+        let mut start = [0; 6];
+        reader.read_exact(&mut start).ok()?;
+        let [kind, length, mask @ ..] = start;
+        let length = length.checked_sub(0x80)?;
+        let mut message = vec![0; length.into()];
+        reader.read_exact(&mut message).ok()?;
+        for (byte, mask) in message.iter_mut().zip(mask.into_iter().cycle()) {
+            *byte ^= mask;
+        }
+        stream.write_all(&[&[kind, length], message.as_slice()].concat()).ok()?;
     }
 }
 

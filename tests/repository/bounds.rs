@@ -3,7 +3,8 @@
 use mintage::config::Config;
 use mintage::oauth::bounds::{
     MAX_ADMIN_DOCUMENT, MAX_AUDIENCE, MAX_AUDIENCES, MAX_AUDIENCES_BYTES, MAX_CUSTOM_CLAIMS, MAX_CUSTOM_CLAIMS_DEPTH,
-    MAX_FORM, MAX_ISSUED_TOKEN, MAX_NAME, MAX_RESOURCES, MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET, MAX_TOKEN,
+    MAX_FORM, MAX_ISSUED_TOKEN, MAX_LABEL_KEY, MAX_LABEL_VALUE, MAX_LABELS, MAX_LABELS_BYTES, MAX_NAME, MAX_RESOURCES,
+    MAX_SCOPE, MAX_SCOPE_TOKENS, MAX_SECRET, MAX_TOKEN,
 };
 
 const PROTOCOL: &str = include_str!("../../docs/protocol.md");
@@ -11,6 +12,7 @@ const ADMIN: &str = include_str!("../../docs/admin.md");
 const IMPORT: &str = include_str!("../../docs/import.md");
 const EXAMPLE: &str = include_str!("../../mintage.example.toml");
 const CLIENT_FIELDS: &str = include_str!("../../src/api/client_fields.rs");
+const LABELS: &str = include_str!("../../src/oauth/labels.rs");
 const ROUTE: &str = include_str!("../../src/gateway/route.rs");
 
 /// A number as the documents write it: `4,000`.
@@ -65,6 +67,13 @@ fn the_documents_name_the_bounds_of_the_code() {
     ];
     assert_row(ADMIN, "| `claims` |", &claims);
     assert_row(PROTOCOL, "id=\"p108\"", &claims);
+    let labels = [
+        format!("at most {MAX_LABELS}"),
+        format!("1 to {MAX_LABEL_KEY} letters"),
+        format!("at most {MAX_LABEL_VALUE} characters"),
+        format!("{} bytes", written(MAX_LABELS_BYTES)),
+    ];
+    assert_row(ADMIN, "| `labels` |", &labels);
     assert_row(
         ADMIN,
         "| `default_audience` |",
@@ -91,6 +100,11 @@ fn the_messages_and_schemas_name_the_bounds_of_the_code() {
         (CLIENT_FIELDS, &audience, 1),
         (CLIENT_FIELDS, &format!("together at most {MAX_AUDIENCES_BYTES}"), 1),
         (CLIENT_FIELDS, &format!("max_length = {MAX_NAME})"), 1),
+        (CLIENT_FIELDS, &format!("{{1,{MAX_LABEL_KEY}}}$"), 1),
+        (LABELS, &format!("at most {MAX_LABELS} texts"), 1),
+        (LABELS, &format!("1 to {MAX_LABEL_KEY} letters"), 1),
+        (LABELS, &format!("at most {MAX_LABEL_VALUE} characters"), 1),
+        (LABELS, &format!("at most {MAX_LABELS_BYTES} bytes"), 1),
         (ROUTE, &scope, 1),
         (ROUTE, &scope_schema, 1),
         (ROUTE, &audience, 1),

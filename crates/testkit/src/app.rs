@@ -371,6 +371,7 @@ pub fn new_client(secret: &str) -> Client {
         ttl_seconds: None,
         alg: None,
         token: Default::default(),
+        labels: Default::default(),
         secrets: vec![stored(secret)],
         created_at: now,
         updated_at: now,

@@ -222,6 +222,18 @@ impl Connection {
         Some(response)
     }
 
+    /// As many bytes, after a response that ended HTTP on this connection; `None` when it is closed
+    /// before they are there.
+    pub fn read_bytes(&mut self, count: usize) -> Option<Vec<u8>> {
+        let deadline = Instant::now() + RESPONSE_TIMEOUT;
+        while self.buffer.len() < count {
+            if self.fill(deadline) == 0 {
+                return None;
+            }
+        }
+        Some(self.buffer.drain(..count).collect())
+    }
+
     /// Whether the server has closed the connection, as clients check before they use it again.
     pub fn is_closed(&self) -> bool {
         self.stream.set_nonblocking(true).unwrap();

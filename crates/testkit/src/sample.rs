@@ -40,6 +40,7 @@ pub fn client(text: &str) -> Client {
         ttl_seconds: None,
         alg: None,
         token: Default::default(),
+        labels: Default::default(),
         secrets: Vec::new(),
         created_at: NOW,
         updated_at: NOW,

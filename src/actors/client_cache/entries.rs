@@ -109,6 +109,7 @@ mod tests {
             ttl_seconds: None,
             alg: None,
             token: Default::default(),
+            labels: Default::default(),
             secrets: Vec::new(),
             created_at: UnixMillis(0),
             updated_at: UnixMillis(0),

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::fields::{Rest, usage};
-use super::{Context, Failure, print, print_json};
+use super::{Context, Failure, SecretFile, print, print_json};
 use crate::api::client_fields::ClientFields;
 use crate::db::{DbError, transactions};
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
+use crate::oauth::labels::{GivenLabels, Labels};
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 
@@ -29,6 +30,8 @@ pub struct NewClient {
     default_scope: Option<String>,
     #[command(flatten)]
     rest: Rest,
+    #[command(flatten)]
+    secret: SecretFile,
     /// Create the database if there is none
     #[arg(long)]
     create: bool,
@@ -39,13 +42,16 @@ pub struct NewClient {
 
 pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     let now = context.clock.now();
-    let (secret, stored) = new_secret(now);
+    // The arguments first: standard input is read once.
+    let (_, placeholder) = new_secret(now);
+    new.client(placeholder, now)?;
+    let (secret, stored) = new.secret.secret(now)?;
     let client = new.client(stored, now)?;
     context.with_new_database(new.create, |conn| {
         match transactions::create_client(conn, &context.principal(), &client) {
             Err(DbError::Conflict) => Ok(Err(Failure::Failed(format!(
-                "client {id:?} already exists: choose another --id, change it with `mintage client update`, or give it \
-                 another secret with `mintage client secret add`",
+                "client {id:?} already exists: choose another --id, change it with `mintage client update` or \
+                 `mintage client import --update`, or give it another secret with `mintage client secret add`",
                 id = client.id.as_str()
             )))),
             inserted => inserted.map(Ok),
@@ -54,21 +60,22 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Created<'a> {
         client_id: &'a str,
-        client_secret: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_secret: Option<&'a str>,
         scope: &'a str,
     }
     let created = Created {
         client_id: client.id.as_str(),
-        client_secret: secret.reveal(),
+        client_secret: secret.as_ref().map(ClientSecret::reveal),
         scope: client.scope.as_str(),
     };
-    if new.json {
-        print_json(&created);
-    } else {
-        print(&format!(
-            "client_id      {}\nclient_secret  {}\nscope          {}\nThe secret is not shown again.",
-            created.client_id, created.client_secret, created.scope
-        ));
+    let (id, scope) = (created.client_id, created.scope);
+    match created.client_secret {
+        _ if new.json => print_json(&created),
+        None => print(&format!("client_id      {id}\nscope          {scope}")),
+        Some(secret) => print(&format!(
+            "client_id      {id}\nclient_secret  {secret}\nscope          {scope}\nThe secret is not shown again."
+        )),
     }
     Ok(())
 }
@@ -89,6 +96,7 @@ impl NewClient {
             id: Some(id.to_owned()),
             default_scope: None,
             rest: Rest::default(),
+            secret: SecretFile::default(),
             create: false,
             json: false,
         }
@@ -108,6 +116,7 @@ impl NewClient {
             name: Some(self.name.clone()),
             scope: Some(self.scope.clone()),
             default_scope: self.default_scope.clone().map(Some),
+            labels: Some(Some(GivenLabels(Labels::of(self.rest.labels()?)))),
             ..self.rest.fields()?
         };
         let mut client = fields.new_client(id, now).map_err(usage)?;
@@ -157,6 +166,10 @@ mod tests {
         assert!(usage_error(|new| new.rest.claims = Some(r#"{"aud":1}"#.into())).starts_with("--claims must be"));
         assert!(usage_error(|new| new.rest.scope_claim = Some("x".into())).starts_with("--scope-claim"));
         assert!(usage_error(|new| new.rest.typ = Some("jwt".into())).starts_with("--typ must be at+jwt or JWT"));
+        for label in ["team", "a b=x", "=x"] {
+            assert!(usage_error(|new| new.rest.labels = vec![label.into()]).starts_with("--label must be"));
+        }
+        assert!(usage_error(|new| new.rest.labels = vec!["a=x".into(), "a=y".into()]).starts_with("--label must name"));
         for ttl in ["0s", "31d", "500ms", "1h500ms", "x"] {
             assert!(
                 usage_error(|new| new.rest.ttl = Some(ttl.into())).starts_with("--ttl"),

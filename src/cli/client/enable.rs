@@ -1,5 +1,6 @@
 //! `mintage client enable` and `disable`: whether a client may obtain tokens.
 
+use super::label_changes::LabelChanges;
 use super::named::Named;
 use super::show::show_client;
 use super::update::change;
@@ -11,7 +12,7 @@ pub fn run(context: &Context, named: &Named, enabled: bool) -> Result<(), Failur
         enabled: Some(enabled),
         ..ClientFields::default()
     };
-    let client = change(context, named, &fields)?.after;
+    let client = change(context, named, &fields, &LabelChanges::default())?.after;
     match named.json {
         true => show_client(&client, true),
         false => print(&format!(

@@ -1,5 +1,7 @@
 //! The flags that `client create` and `client update` share.
 
+use std::collections::BTreeMap;
+
 use super::Failure;
 use crate::api::client_fields::{ClientFields, MalformedClient};
 use crate::config::Duration;
@@ -35,10 +37,27 @@ pub struct Rest {
     /// Type in the header of the tokens, at+jwt or JWT; `default`: token.typ
     #[arg(long)]
     pub typ: Option<String>,
+    /// Label by which operators find the client; repeatable
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    pub labels: Vec<String>,
 }
 
 impl Rest {
-    /// The given members. A list flag that is not given leaves its member out.
+    /// The labels that are given, for those that the client keeps.
+    pub fn labels(&self) -> Result<BTreeMap<String, String>, Failure> {
+        let mut labels = BTreeMap::new();
+        for text in &self.labels {
+            let (key, value) = text
+                .split_once('=')
+                .ok_or_else(|| Failure::Usage("--label must be KEY=VALUE".into()))?;
+            if labels.insert(key.to_owned(), value.to_owned()).is_some() {
+                return Err(Failure::Usage("--label must name each key once".into()));
+            }
+        }
+        Ok(labels)
+    }
+
+    /// The given members, without the labels. A list flag that is not given leaves its member out.
     pub fn fields(&self) -> Result<ClientFields, Failure> {
         let named = |list: &Vec<String>| (!list.is_empty()).then(|| list.clone());
         let ttl_seconds = match self.ttl.as_deref() {
@@ -88,6 +107,7 @@ pub fn usage(malformed: MalformedClient) -> Failure {
         "ttl_seconds" => "ttl",
         "default_audience" => "default-audience",
         "scope_claim" => "scope-claim",
+        "labels" => "label",
         same => same,
     };
     Failure::Usage(format!("--{argument} must be {}", malformed.must_be))

@@ -6,15 +6,18 @@ mod delete;
 mod enable;
 mod fields;
 mod import;
+mod label_changes;
 mod list;
 mod named;
 mod revoke_tokens;
 mod secret;
+mod secret_file;
 mod show;
 mod update;
 
 use super::{Context, Failure, confirm, print, print_json, print_table};
 use named::Named;
+use secret_file::SecretFile;
 use update::Update;
 
 pub use create::{NewClient, new_secret};
@@ -28,12 +31,9 @@ pub enum Command {
         after_help = "Example:\n  mintage client create --name Orders --id orders --scope \"orders:read orders:write\" --ttl 15m"
     )]
     Create(Box<NewClient>),
-    /// List all clients
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// List all clients, or those of a name or with labels
+    #[command(after_help = "Example:\n  mintage client list --name billing --label team=payments")]
+    List(list::List),
     /// Show one client
     Show(Named),
     /// Enable a client
@@ -58,7 +58,7 @@ pub enum Command {
 pub fn run(context: &Context, command: Command) -> Result<(), Failure> {
     match command {
         Command::Create(new) => create::run(context, &new),
-        Command::List { json } => list::run(context, json),
+        Command::List(list) => list::run(context, &list),
         Command::Show(named) => show::run(context, &named),
         Command::Enable(named) => enable::run(context, &named, true),
         Command::Disable(named) => enable::run(context, &named, false),

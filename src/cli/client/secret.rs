@@ -3,12 +3,13 @@
 
 use serde::Serialize;
 
-use super::{Context, Failure, Named, confirm, new_secret, print, print_json, print_table};
+use super::{Context, Failure, Named, SecretFile, confirm, print, print_json, print_table};
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
 use crate::config::Duration;
 use crate::db::secrets::{Added, MAX_SECRETS};
 use crate::db::{clients, transactions};
+use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::stored_secret::MAX_LIFETIME_SECONDS;
 use crate::time::UnixMillis;
 
@@ -44,6 +45,8 @@ pub struct NewSecret {
     /// Expire the other secrets after this time, such as 7d [default: unchanged]
     #[arg(long, value_name = "TIME")]
     others_expire_in: Option<Duration>,
+    #[command(flatten)]
+    secret: SecretFile,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -78,13 +81,18 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
     }
     let (id, now) = (named.parse()?, context.clock.now());
     let after = |time: Option<Duration>| time.map(|time| UnixMillis(now.0.saturating_add(time.as_millis())));
-    let (secret, mut stored) = new_secret(now);
+    let (secret, mut stored) = new.secret.secret(now)?;
     stored.expires_at = after(new.expires_in);
     let others_end = after(new.others_expire_in);
     let author = context.principal();
     match context.with_database(|conn| transactions::add_secret(conn, &author, &id, &stored, others_end))? {
         Added::Done => {}
         Added::NoClient => return Err(named.missing()),
+        Added::Known => {
+            return Err(Failure::Failed(format!(
+                "client {id} has this secret already: see `mintage client secret list {id}`"
+            )));
+        }
         Added::TooMany => {
             return Err(Failure::Failed(format!(
                 "at most {MAX_SECRETS} secrets per client: revoke one of `mintage client secret list {id}`"
@@ -94,21 +102,22 @@ fn add(context: &Context, new: &NewSecret) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Created<'a> {
         secret_id: &'a str,
-        client_secret: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_secret: Option<&'a str>,
         expires_at: Option<String>,
     }
     let created = Created {
         secret_id: &stored.id,
-        client_secret: secret.reveal(),
+        client_secret: secret.as_ref().map(ClientSecret::reveal),
         expires_at: stored.expires_at.map(|at| at.to_string()),
     };
-    match new.json {
-        true => print_json(&created),
-        false => print(&format!(
-            "secret_id      {}\nclient_secret  {}\nexpires_at     {}\nThe secret is not shown again.",
-            created.secret_id,
-            created.client_secret,
-            created.expires_at.as_deref().unwrap_or("never")
+    let id = created.secret_id;
+    let expires_at = created.expires_at.as_deref().unwrap_or("never");
+    match created.client_secret {
+        _ if new.json => print_json(&created),
+        None => print(&format!("secret_id      {id}\nexpires_at     {expires_at}")),
+        Some(secret) => print(&format!(
+            "secret_id      {id}\nclient_secret  {secret}\nexpires_at     {expires_at}\nThe secret is not shown again."
         )),
     }
     Ok(())

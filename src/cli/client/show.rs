@@ -47,6 +47,15 @@ pub fn show_client(client: &Client, json: bool) {
             or_default(options.scope_claim.map(|claim| claim.name().to_owned())),
         ),
         ("typ", or_default(options.typ.map(|typ| typ.name().to_owned()))),
+        (
+            "labels",
+            client
+                .labels
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect::<Vec<_>>()
+                .join(" "),
+        ),
         ("secrets", client.secrets.len().to_string()),
         ("created_at", client.created_at.to_string()),
         ("updated_at", client.updated_at.to_string()),

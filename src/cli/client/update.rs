@@ -1,6 +1,7 @@
 //! `mintage client update`: changes the given fields of a client.
 
 use super::fields::{Rest, usage};
+use super::label_changes::LabelChanges;
 use super::named::Named;
 use super::show::show_client;
 use super::{Context, Failure, print};
@@ -38,6 +39,9 @@ pub struct Update {
     /// Remove all custom claims
     #[arg(long, conflicts_with = "claims")]
     no_claims: bool,
+    /// Key of a label to remove; repeatable
+    #[arg(long = "remove-label", value_name = "KEY")]
+    remove_labels: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -65,6 +69,10 @@ impl Update {
         }
         Ok(fields)
     }
+
+    fn label_changes(&self) -> Result<LabelChanges, Failure> {
+        LabelChanges::new(self.rest.labels()?, self.remove_labels.clone())
+    }
 }
 
 pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
@@ -72,13 +80,13 @@ pub fn run(context: &Context, update: &Update) -> Result<(), Failure> {
         id: update.id.clone(),
         json: update.json,
     };
-    let fields = update.fields()?;
-    if fields == ClientFields::default() {
+    let (fields, labels) = (update.fields()?, update.label_changes()?);
+    if fields == ClientFields::default() && labels.is_empty() {
         return Err(Failure::Usage(
             "nothing to change: see `mintage client update --help`".into(),
         ));
     }
-    let Change { before, after } = change(context, &named, &fields)?;
+    let Change { before, after } = change(context, &named, &fields, &labels)?;
     if update.json {
         show_client(&after, true);
         return Ok(());
@@ -100,11 +108,16 @@ pub struct Change {
     pub after: Client,
 }
 
-pub fn change(context: &Context, named: &Named, fields: &ClientFields) -> Result<Change, Failure> {
+pub fn change(
+    context: &Context,
+    named: &Named,
+    fields: &ClientFields,
+    labels: &LabelChanges,
+) -> Result<Change, Failure> {
     let (id, now) = (named.parse()?, context.clock.now());
     let changed = context.with_database(|conn| {
         transactions::change_client(conn, &context.principal(), &id, now, |client| {
-            fields.applied_to(client, now)
+            labels.applied_to(fields, client).applied_to(client, now)
         })
     })?;
     match changed {

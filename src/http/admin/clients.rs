@@ -8,19 +8,23 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::error::bad_request;
 use super::page::{PageParameters, PageRequest, Query};
-use super::schemas::{BodyFailures, Failure, NewClient, OperatorFailures};
+use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::version::{IfMatchParameter, Precondition, etag};
 use super::{document, document_with, principal, read_json};
 use crate::admin::OperationError;
 use crate::api::client::ClientDocument;
 use crate::api::client_fields::ClientFields;
+use crate::api::client_search::ClientSearch;
+use crate::api::declaration::Declaration;
 use crate::api::page::Page;
 use crate::http::auth::operator::{Right, require};
 use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
 use crate::oauth::client::{Client, ClientId};
+use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::duty::Duty;
 
 /// An alias, because the OpenAPI document names the schema after the type named at the handler.
@@ -32,31 +36,34 @@ pub struct CreatedClient<'a> {
     #[serde(flatten)]
     client: ClientDocument,
     secret_id: &'a str,
-    client_secret: &'a str,
+    /// Left out if the request gave the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
 }
 
-/// `GET /admin/clients`, in the order of their ids.
+/// `GET /admin/clients`, in the order of their ids; with `name=` or `label=`, those that match. A page
+/// of these may have fewer clients than `limit`, or none, without being the last.
 #[utoipa::path(
     get,
     path = "/admin/clients",
     operation_id = "listClients",
     summary = "Clients, in the order of their ids",
-    params(PageParameters),
+    params(("name" = Option<String>, Query, description = "Only clients whose name contains this text, without regard to the case of ASCII letters", max_length = 200), ("label" = Option<Vec<String>>, Query, description = "Only clients with this label, KEY=VALUE, or KEY for any value; given several times, with all of them", max_items = 8), PageParameters),
     responses((status = 200, body = ClientPage), OperatorFailures),
     security(("bearer" = ["mintage:read"]), ("bearer" = ["mintage:clients"]), ("bearer" = ["mintage:tokens"])),
 )]
 pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     require(worker, &worker.caller(&request), Right::ReadClients).await?;
-    let query = Query::of_list(request.query_string(), &[])?;
-    let page = PageRequest::read(&query, "clients".into(), ClientId::parse)?;
+    let query = Query::with_repeatable(request.query_string(), &["name"], &["label"])?;
+    let search = ClientSearch::new(query.get("name"), query.all("label")).map_err(bad_request)?;
+    let page = PageRequest::read(&query, search.list(), ClientId::parse)?;
     let admin = &worker.shared.admin;
-    let found = admin.list_clients(page.after.clone(), page.fetch_limit()).await?;
-    Ok(document(&page.of(
-        found,
-        |client| client.id.clone(),
-        |client| ClientDocument::from(&client),
-    )))
+    let found = admin.list_clients(search, page.after.clone(), page.limit).await?;
+    Ok(document(&Page {
+        items: found.clients.iter().map(ClientDocument::from).collect(),
+        next_cursor: found.next.map(|next| page.cursor(&next)),
+    }))
 }
 
 /// `POST /admin/clients`: 201 with the client and its secret.
@@ -65,24 +72,28 @@ pub async fn list_clients(request: HttpRequest) -> Result<HttpResponse, ApiError
     path = "/admin/clients",
     operation_id = "createClient",
     summary = "Create a client",
-    request_body(content = NewClient),
+    request_body(content = Declaration),
     responses((status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<409>),
     security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn create_client(request: HttpRequest, payload: Payload) -> Result<HttpResponse, ApiError> {
     let worker = Worker::of(&request);
     let by = principal(worker, &worker.caller(&request), Duty::Clients).await?;
-    let fields: ClientFields = read_json(worker, request.headers(), payload).await?;
-    let created = worker.shared.admin.create_client(by, &fields).await?;
+    let new: Declaration = read_json(worker, request.headers(), payload).await?;
+    Ok(created(&worker.shared.admin.create_client(by, &new).await?))
+}
+
+/// 201 with a new client, and its secret if it was generated.
+pub fn created(created: &crate::admin::CreatedClient) -> HttpResponse {
     let client = &created.client;
     let shown = CreatedClient {
         client: ClientDocument::from(client),
         secret_id: &client.secrets[0].id,
-        client_secret: created.secret.reveal(),
+        client_secret: created.secret.as_ref().map(ClientSecret::reveal),
     };
     let mut response = versioned(document_with(StatusCode::CREATED, &shown), client);
     response.headers_mut().insert(LOCATION, location(&client.id));
-    Ok(response)
+    response
 }
 
 /// `GET /admin/clients/{client_id}`
@@ -160,7 +171,8 @@ pub fn location(id: &ClientId) -> HeaderValue {
     HeaderValue::from_str(&path).expect("a path of unreserved characters and escapes")
 }
 
-fn versioned(mut response: HttpResponse, client: &Client) -> HttpResponse {
+/// A response about a client, with its version.
+pub fn versioned(mut response: HttpResponse, client: &Client) -> HttpResponse {
     response.headers_mut().insert(ETAG, etag(client));
     response
 }

@@ -26,6 +26,15 @@ impl From<OperationError> for ApiError {
             ),
             OperationError::AlreadyExists => (StatusCode::CONFLICT, "already exists"),
             OperationError::TooManySecrets => (StatusCode::CONFLICT, "at most 10 secrets per client"),
+            OperationError::SecretExists => (StatusCode::CONFLICT, "the client has this secret already"),
+            OperationError::SecretExpired => (
+                StatusCode::CONFLICT,
+                "the client has this secret, and it has expired: give another, or revoke it first",
+            ),
+            OperationError::NotNew => (
+                StatusCode::PRECONDITION_FAILED,
+                "If-None-Match: * requires that the client does not exist",
+            ),
             OperationError::VersionMismatch => (
                 StatusCode::PRECONDITION_FAILED,
                 "If-Match does not name the current version of the client",

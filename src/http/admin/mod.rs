@@ -8,6 +8,7 @@
 mod audit;
 mod cache;
 mod clients;
+mod declare;
 mod denials;
 mod error;
 mod janitor;
@@ -47,6 +48,7 @@ use crate::oauth::response;
 pub use audit::list_audit;
 pub use cache::{cache_stats, clear_cache};
 pub use clients::{create_client, delete_client, list_clients, show_client, update_client};
+pub use declare::declare_client;
 pub use denials::list_denials;
 pub use janitor::janitor_stats;
 pub use keys::{list_keys, rotate_keys};

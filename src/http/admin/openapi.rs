@@ -13,7 +13,9 @@ use utoipa::openapi::{OpenApi as Document, PathItem, RefOr, Required};
 use utoipa::{Modify, OpenApi};
 
 use super::schemas::{self, OAuthErrorResponse, OperatorFailures};
-use super::{audit, cache, clients, denials, document, janitor, keys, operator, pool, routes, secrets, tokens, writer};
+use super::{
+    audit, cache, clients, declare, denials, document, janitor, keys, operator, pool, routes, secrets, tokens, writer,
+};
 use crate::http::auth::operator::{Right, require};
 use crate::http::error::{ApiError, Problem};
 use crate::http::state::Worker;
@@ -65,6 +67,7 @@ pub async fn openapi(request: HttpRequest) -> Result<HttpResponse, ApiError> {
         clients::list_clients,
         clients::create_client,
         clients::show_client,
+        declare::declare_client,
         clients::update_client,
         clients::delete_client,
         secrets::list_secrets,

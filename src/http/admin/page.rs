@@ -42,13 +42,22 @@ impl Query {
     /// # Errors
     /// 400 for any other parameter, a repeated one, or malformed form encoding.
     pub fn of_list(query: &str, others: &[&str]) -> Result<Self, ApiError> {
+        Self::with_repeatable(query, others, &[])
+    }
+
+    /// As [`Query::of_list`], and parameters that may be repeated.
+    ///
+    /// # Errors
+    /// As [`Query::of_list`].
+    pub fn with_repeatable(query: &str, others: &[&str], repeatable: &[&str]) -> Result<Self, ApiError> {
         let mut known: Vec<(String, String)> = Vec::new();
         for (name, value) in form::pairs(query.as_bytes()) {
             let name = form::decode(name).map_err(|_| bad_request("the query is not well encoded"))?;
-            if !["cursor", "limit"].contains(&&*name) && !others.contains(&&*name) {
+            let may_repeat = repeatable.contains(&&*name);
+            if !may_repeat && !["cursor", "limit"].contains(&&*name) && !others.contains(&&*name) {
                 return Err(malformed(format!("{} is not a parameter here", quoted(&name))));
             }
-            if known.iter().any(|(other, _)| *other == *name) {
+            if !may_repeat && known.iter().any(|(other, _)| *other == *name) {
                 return Err(malformed(format!("{name} is repeated")));
             }
             let value = form::decode(value).map_err(|_| malformed(format!("{name} is not well encoded")))?;
@@ -60,6 +69,14 @@ impl Query {
     /// The value of a parameter; `None` also for an empty value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.given(name).filter(|value| !value.is_empty())
+    }
+
+    /// Every value of a parameter that may be repeated, except empty ones.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let values = self.0.iter().filter(move |(known, _)| known == name);
+        values
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
     }
 
     fn given(&self, name: &str) -> Option<&str> {

@@ -5,39 +5,10 @@
 use std::collections::BTreeMap;
 
 use utoipa::openapi::content::Content;
-use utoipa::openapi::schema::{Schema, Type};
 use utoipa::openapi::{Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, PartialSchema, ToSchema};
+use utoipa::{IntoResponses, ToSchema};
 
-use crate::api::client_fields::ClientFields;
 use crate::http::error::Problem;
-
-/// A new client: the same members as an update, but some are required.
-pub struct NewClient;
-
-impl PartialSchema for NewClient {
-    fn schema() -> RefOr<Schema> {
-        match ClientFields::schema() {
-            RefOr::T(Schema::Object(mut members)) => {
-                members.description = Some("A new client.".to_owned());
-                for name in ["name", "scope"] {
-                    members.required.push(name.to_owned());
-                    if let Some(RefOr::T(Schema::Object(member))) = members.properties.get_mut(name) {
-                        member.schema_type = Type::String.into();
-                    }
-                }
-                members.into()
-            }
-            other => other,
-        }
-    }
-}
-
-impl ToSchema for NewClient {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        ClientFields::schemas(schemas);
-    }
-}
 
 /// A token request. With HTTP Basic credentials, `client_id` and `client_secret` are left out.
 #[derive(ToSchema)]

@@ -13,12 +13,14 @@ use super::schemas::{BodyFailures, Failure, OperatorFailures};
 use super::version::Precondition;
 use super::{document, document_with, principal, read_optional_json};
 use crate::admin::SecretLifetimes;
+use crate::api::declaration::GivenSecret;
 use crate::api::page::Page;
 use crate::api::secret::SecretDocument;
 use crate::http::auth::operator::{Right, require};
 use crate::http::body::Payload;
 use crate::http::error::ApiError;
 use crate::http::state::Worker;
+use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::duty::Duty;
 use crate::oauth::stored_secret::MAX_LIFETIME_SECONDS;
 
@@ -37,13 +39,21 @@ pub struct NewSecret {
     /// left out: as before.
     #[schema(minimum = 0, maximum = 316_224_000)]
     others_expire_in_seconds: Option<i64>,
+    /// A secret that a generator made; left out: the server generates one.
+    #[schema(value_type = Option<String>, min_length = 22, max_length = 512)]
+    client_secret: Option<ClientSecret>,
+    /// The SHA-256 digest of a random secret, in place of `client_secret`.
+    #[schema(pattern = "^[0-9A-Fa-f]{64}$")]
+    secret_sha256: Option<String>,
 }
 
 /// A new secret. This is the only time that it is shown.
 #[derive(Serialize, ToSchema)]
 pub struct CreatedSecret<'a> {
     secret_id: &'a str,
-    client_secret: &'a str,
+    /// Left out if the request gave the secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_secret: Option<&'a str>,
     /// `null`: it is valid until it is revoked.
     #[schema(format = DateTime)]
     expires_at: Option<String>,
@@ -86,11 +96,15 @@ pub async fn add_secret(request: HttpRequest, id: Path<String>, payload: Payload
     Precondition::reject(request.headers())?;
     let new: NewSecret = read_optional_json(worker, request.headers(), payload).await?;
     let lifetimes = new.lifetimes()?;
+    let given = GivenSecret {
+        text: new.client_secret,
+        digest: new.secret_sha256,
+    };
     let admin = &worker.shared.admin;
-    let added = admin.add_secret(by, client_id(&id)?, lifetimes).await?;
+    let added = admin.add_secret(by, client_id(&id)?, &given, lifetimes).await?;
     let created = CreatedSecret {
         secret_id: &added.stored.id,
-        client_secret: added.secret.reveal(),
+        client_secret: added.secret.as_ref().map(ClientSecret::reveal),
         expires_at: added.stored.expires_at.map(|moment| moment.to_string()),
     };
     Ok(document_with(StatusCode::CREATED, &created))

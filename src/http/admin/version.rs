@@ -2,7 +2,7 @@
 //!
 //! The version of a client is the time of its last update, which increases with every update.
 
-use actix_web::http::header::{EntityTag, HeaderMap, HeaderValue, IF_MATCH, TryIntoHeaderValue};
+use actix_web::http::header::{EntityTag, HeaderMap, HeaderValue, IF_MATCH, IF_NONE_MATCH, TryIntoHeaderValue};
 use utoipa::IntoParams;
 
 use super::error::bad_request;
@@ -26,6 +26,30 @@ pub struct IfMatchParameter {
     /// The expected version: the ETag of an earlier response
     #[param(rename = "If-Match", required = false)]
     if_match: String,
+}
+
+/// The header, as the OpenAPI document describes it.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only the description of its member is read")]
+pub struct IfNoneMatchParameter {
+    /// `*`: the client must not exist
+    #[param(rename = "If-None-Match", required = false)]
+    if_none_match: String,
+}
+
+/// Whether the client must not exist: `If-None-Match: *`.
+///
+/// # Errors
+/// 400 for any other value: a tag says for which version nothing shall happen, which no caller that
+/// writes means.
+pub fn must_be_new(headers: &HeaderMap) -> Result<bool, ApiError> {
+    let mut given = headers.get_all(IF_NONE_MATCH);
+    match (given.next(), given.next()) {
+        (None, _) => Ok(false),
+        (Some(value), None) if value.as_bytes().trim_ascii() == b"*" => Ok(true),
+        _ => Err(bad_request("If-None-Match must be *")),
+    }
 }
 
 /// What `If-Match` requires of the current client.

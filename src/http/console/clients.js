@@ -30,10 +30,13 @@ export function clients(place, context, id) {
 
 function list(place, { session }) {
   const known = [];
+  /** Clients that a search found beyond those in the order of the list. */
+  let found = [];
   let cursor = null;
   const errorBox = createErrorBox();
   const rows = element('div', { class: 'card flush' });
-  const filter = element('input', { type: 'search', 'aria-label': 'Filter by name, id or scope', placeholder: 'Filter', input: show });
+  const filter = element('input', { type: 'search', 'aria-label': 'Filter by name, id, scope or label', placeholder: 'Filter', input: show });
+  filter.addEventListener('keydown', (event) => event.key === 'Enter' && find());
   const more = button('Load more', () => attempt(more, errorBox, load));
   more.hidden = true;
   const direct = element('p');
@@ -43,20 +46,39 @@ function list(place, { session }) {
   async function load() {
     const page = await session.get(`/admin/clients?limit=200${cursor ? `&cursor=${encodeURIComponent(cursor)}` : ''}`);
     known.push(...page.items);
+    found = found.filter(({ client_id }) => !page.items.some((client) => client.client_id === client_id));
     cursor = page.next_cursor;
     more.hidden = cursor === null;
     show();
   }
 
+  /** Searches the clients that are not loaded yet, up to the first page with a match. */
+  async function find() {
+    const wanted = filter.value.trim();
+    if (cursor === null || wanted === '') return;
+    const query = new URLSearchParams({ [wanted.includes('=') ? 'label' : 'name']: wanted, limit: 200 });
+    await attempt(more, errorBox, async () => {
+      let page;
+      do {
+        page = await session.get(`/admin/clients?${query}`);
+        query.set('cursor', page.next_cursor);
+      } while (page.items.length === 0 && page.next_cursor !== null && filter.value.trim() === wanted);
+      found = page.items.filter(({ client_id }) => !known.some((client) => client.client_id === client_id));
+      show();
+    });
+  }
+
   function show() {
     const wanted = filter.value.trim().toLowerCase();
-    const matches = ({ name, client_id, scope }) => `${name} ${client_id} ${scope}`.toLowerCase().includes(wanted);
-    const shown = known.filter(matches);
-    const nothing = known.length === 0 ? 'No clients yet.' : `No match among the ${known.length} loaded clients.`;
+    const texts = (client) => [client.name, client.client_id, client.scope, ...labelTexts(client)];
+    const matches = (client) => texts(client).join(' ').toLowerCase().includes(wanted);
+    const shown = [...known, ...found].filter(matches);
+    const hint = cursor === null ? '' : ' Press Enter to search all clients for this name, or for a label as in team=x.';
+    const nothing = known.length === 0 ? 'No clients yet.' : `No match among the ${known.length} loaded clients.${hint}`;
     rows.replaceChildren(table('Clients', ['Client', 'Status', 'Scope', 'Token lifetime', 'Updated'], shown.map(row), nothing));
     // There may be thousands of clients: an id leads to its client without loading all of them.
     const id = filter.value.trim();
-    const notLoaded = cursor !== null && id !== '' && !known.some((client) => client.client_id === id);
+    const notLoaded = cursor !== null && id !== '' && ![...known, ...found].some((client) => client.client_id === id);
     direct.replaceChildren(...(notLoaded ? ['Not loaded yet: ', element('a', { href: hashOf(id) }, 'Open client ', mono(id))] : []));
   }
 
@@ -115,12 +137,47 @@ function claimsOf(text, before) {
   } catch {
     throw new Error('Custom claims must be a JSON object.');
   }
+  const repeated = repeatedName(text);
+  if (repeated !== null) throw new Error(`Custom claims repeat the name ${JSON.stringify(repeated)}.`);
   if (rounded) throw new Error('Custom claims contain a number that browsers round: set them on the command line.');
   return claims;
 }
 
+/** A name that comes twice in one object of a JSON text, or null; JSON.parse keeps the last value without a word. */
+function repeatedName(text) {
+  const open = [];
+  for (const [token, string, colon] of text.matchAll(/("(?:[^"\\]|\\.)*")\s*(:)?|[{}[\]]/g)) {
+    if (token === '{' || token === '[') open.push(new Set());
+    else if (token === '}' || token === ']') open.pop();
+    else if (colon) {
+      const name = JSON.parse(string);
+      if (open.at(-1).has(name)) return name;
+      open.at(-1).add(name);
+    }
+  }
+  return null;
+}
+
 function textOf(claims) {
   return claims === null ? '' : JSON.stringify(claims);
+}
+
+/** `KEY=VALUE` for each label. */
+function labelTexts(client) {
+  return Object.entries(client.labels).map(([key, value]) => `${key}=${value}`);
+}
+
+/** The labels in the lines of a text; those of `before` if it was not changed. The server checks keys and values. */
+function labelsOf(text, before) {
+  if (before !== null && text === labelTexts(before).join('\n').trim()) return before.labels;
+  const pairs = lines(text).map((line) => {
+    const at = line.indexOf('=');
+    if (at < 1) throw new Error('Labels must be lines of the form key=value.');
+    return [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+  });
+  pairs.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  if (pairs.some(([key], at) => at > 0 && key === pairs[at - 1][0])) throw new Error('Labels must have each key once.');
+  return Object.fromEntries(pairs);
 }
 
 /** The members of a client in a form; only those that differ from `before`, if it is given. */
@@ -140,6 +197,7 @@ function members(form, before) {
     claims: claimsOf(values.claims, before?.claims ?? null),
     scope_claim: orNull(values.scope_claim),
     typ: orNull(values.typ),
+    labels: labelsOf(values.labels, before),
   };
   if (before === null) return all;
   const shown = { ...before, default_scope: before.default_scope === '' ? null : before.default_scope };
@@ -151,6 +209,7 @@ function fill(form, client) {
   const texts = ['name', 'scope', 'default_scope', 'ttl_seconds', 'alg', 'default_audience', 'scope_claim', 'typ'];
   for (const name of texts) set(name, client[name]);
   set('claims', textOf(client.claims));
+  set('labels', labelTexts(client).join('\n'));
   set('audiences', client.audiences.join('\n'));
   set('introspection_audiences', client.introspection_audiences.join('\n'));
   for (const box of form.elements.auth_methods) box.checked = client.auth_methods.includes(box.value);

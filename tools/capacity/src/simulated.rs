@@ -61,6 +61,7 @@ fn client(number: usize) -> Client {
         ttl_seconds: None,
         alg: None,
         token: Default::default(),
+        labels: Default::default(),
         secrets: vec![],
         created_at: UnixMillis(0),
         updated_at: UnixMillis(0),

@@ -10,7 +10,7 @@ use crate::api::client_fields::ClientFields;
 use crate::time::UnixMillis;
 
 /// The columns. Only `client_id` and `scope` are required.
-const COLUMNS: [&str; 16] = [
+const COLUMNS: [&str; 17] = [
     "client_id",
     "scope",
     "name",
@@ -25,6 +25,7 @@ const COLUMNS: [&str; 16] = [
     "claims",
     "scope_claim",
     "typ",
+    "labels",
     "secret",
     "secret_hash",
 ];
@@ -127,10 +128,16 @@ impl Row<'_> {
         self.values.get(place).copied().filter(|value| !value.is_empty())
     }
 
-    /// The space-separated words of a column; `None` as in [`Row::get`].
+    /// As [`Row::get`], but tells a column that does not exist, whose member an update keeps, from an
+    /// empty value, which is the default.
+    fn cell(&self, column: &str) -> Option<Option<&str>> {
+        self.columns.contains(&column).then(|| self.get(column))
+    }
+
+    /// The space-separated words of a column; `None` if it does not exist.
     fn words(&self, column: &str) -> Option<Vec<String>> {
         let words = |text: &str| text.split_ascii_whitespace().map(str::to_owned).collect();
-        self.get(column).map(words)
+        self.cell(column).map(|text| text.map(words).unwrap_or_default())
     }
 }
 
@@ -162,24 +169,36 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
         Some("false") => Some(false),
         Some(_) => return Err("enabled must be true or false".into()),
     };
-    let ttl_seconds = row.get("ttl_seconds").map(str::parse).transpose();
-    let claims = row.get("claims").map(serde_json::from_str).transpose();
-    let text = |column: &str| row.get(column).map(|text| Some(text.to_owned()));
+    let ttl_seconds = row.cell("ttl_seconds").map(|text| text.map(str::parse).transpose());
+    let claims = row
+        .cell("claims")
+        .map(|text| text.map(serde_json::from_str).transpose());
+    let labels = row
+        .cell("labels")
+        .map(|text| text.map(serde_json::from_str).transpose());
+    let text = |column: &str| row.cell(column).map(|text| text.map(str::to_owned));
+    // An empty name is the id.
+    let name = |name: Option<&str>| name.or(row.get("client_id")).unwrap_or_default().to_owned();
     let fields = ClientFields {
         client_id: None,
-        name: row.get("name").map(str::to_owned),
+        name: row.cell("name").map(name),
         enabled,
         scope: Some(row.get("scope").unwrap_or_default().to_owned()),
-        default_scope: row.get("default_scope").map(|scope| Some(scope.to_owned())),
+        default_scope: text("default_scope"),
         audiences: row.words("audiences"),
         introspection_audiences: row.words("introspection_audiences"),
         auth_methods: row.words("auth_methods"),
-        ttl_seconds: ttl_seconds.map_err(|_| "ttl_seconds must be a whole number")?.map(Some),
+        ttl_seconds: ttl_seconds
+            .transpose()
+            .map_err(|_| "ttl_seconds must be a whole number")?,
         alg: text("alg"),
         default_audience: text("default_audience"),
-        claims: claims.map_err(|_| "claims must be a JSON object")?.map(Some),
+        claims: claims.transpose().map_err(|_| "claims must be a JSON object")?,
         scope_claim: text("scope_claim"),
         typ: text("typ"),
+        labels: labels
+            .transpose()
+            .map_err(|_| "labels must be a JSON object of texts")?,
     };
     Ok(Machine {
         fields,
@@ -209,6 +228,7 @@ mod tests {
 
     use super::*;
     use crate::oauth::custom_claims::{CustomClaims, GivenClaims};
+    use crate::oauth::labels::GivenLabels;
     use crate::oauth::password_hash::PasswordHash;
 
     fn read(text: &str) -> Vec<Entry> {
@@ -227,7 +247,7 @@ mod tests {
         let hash = PasswordHash::of(&crate::oauth::client_secret::ClientSecret::new("hunter2".into()));
         let header = format!("{},{SECRET_EXPIRES_AT}", COLUMNS.join(","));
         let line = format!(
-            "orders,a b,\"Orders, and more\",a,https://a.example urn:b:c,urn:d:e,client_secret_post,60,ES256,false,kafka,\"{{\"\"a\"\":1}}\",scp,JWT,,\"{}\",2030-01-01T00:00:00Z",
+            "orders,a b,\"Orders, and more\",a,https://a.example urn:b:c,urn:d:e,client_secret_post,60,ES256,false,kafka,\"{{\"\"a\"\":1}}\",scp,JWT,\"{{\"\"team\"\":\"\"x\"\"}}\",,\"{}\",2030-01-01T00:00:00Z",
             hash.text()
         );
         let entry = read(&format!("{header}\r\n{line}\r\n")).remove(0);
@@ -259,6 +279,8 @@ mod tests {
             (fields.scope_claim, fields.typ),
             (Some(Some("scp".into())), Some(Some("JWT".into())))
         );
+        let GivenLabels(labels) = fields.labels.flatten().unwrap();
+        assert_eq!(labels.unwrap().object().as_deref(), Some(r#"{"team":"x"}"#));
         assert_eq!(machine.secrets[0].expires_at, Some(UnixMillis(1_893_456_000_000)));
     }
 
@@ -327,6 +349,7 @@ mod tests {
         for (column, value, reason) in [
             ("enabled", "yes", "true or false"),
             ("ttl_seconds", "1h", "whole number"),
+            ("labels", "team=x", "JSON object"),
             ("secret_expires_at", "soon", "must be a time"),
             ("secret_hash", "$2b$04$", "both"),
         ] {

@@ -9,10 +9,10 @@ use crate::oauth::bounds::MAX_SECRET;
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::duty::is_reserved;
-use crate::oauth::imported_secret;
 use crate::oauth::password_hash::PasswordHash;
-use crate::oauth::secret_hash::SecretHash;
-use crate::oauth::stored_secret::StoredSecret;
+use crate::oauth::secret_hash::{STORED_PREFIX, SecretHash};
+use crate::oauth::stored_secret::{StoredSecret, imported_id};
+use crate::oauth::{given_secret, imported_secret};
 use crate::time::UnixMillis;
 
 /// The position of an entry in its file.
@@ -67,6 +67,8 @@ pub enum Value {
     Plain(ClientSecret),
     /// As a password hash.
     Hashed(PasswordHash),
+    /// As a SHA-256 digest.
+    Digest(SecretHash),
 }
 
 /// Why an entry is not accepted.
@@ -103,12 +105,18 @@ impl ForeignSecret {
         Ok(Self { value, expires_at })
     }
 
-    /// A password hash.
+    /// A password hash, or `sha256:` and a digest.
     ///
     /// # Errors
     /// When its scheme is unknown, it is malformed, or its cost is too high.
     pub fn hashed(text: &str, expires_at: Option<UnixMillis>) -> Result<Self, NotAccepted> {
-        let value = Value::Hashed(PasswordHash::parse(text)?);
+        let value = match text.strip_prefix(STORED_PREFIX) {
+            Some(digits) => {
+                let wrong = || format!("its digest must be {}", given_secret::DIGEST_MUST_BE);
+                Value::Digest(given_secret::digest(digits).ok_or_else(wrong)?)
+            }
+            None => Value::Hashed(PasswordHash::parse(text)?),
+        };
         Ok(Self { value, expires_at })
     }
 }
@@ -119,7 +127,12 @@ pub struct Candidate {
     pub place: Place,
     /// The client. Its secrets are added by [`Candidate::hash_secrets`].
     pub client: Client,
-    secrets: Vec<ForeignSecret>,
+    /// The client as it is, if the import updates it.
+    pub before: Option<Client>,
+    /// The members that the file has.
+    pub fields: ClientFields,
+    /// The secrets to add.
+    pub secrets: Vec<ForeignSecret>,
     warnings: Vec<String>,
 }
 
@@ -178,11 +191,11 @@ fn candidate(
     if let Some(other) = places.get(id) {
         return Err(format!("{other} has the same id").into());
     }
-    let fields = ClientFields {
+    let named = ClientFields {
         name: Some(machine.fields.name.clone().unwrap_or_else(|| id.to_owned())),
-        ..machine.fields
+        ..machine.fields.clone()
     };
-    let client = fields.new_client(parsed, now).map_err(|wrong| wrong.to_string())?;
+    let client = named.new_client(parsed, now).map_err(|wrong| wrong.to_string())?;
     if client.scope.tokens().any(is_reserved) {
         let reason = "its scope grants rights on this server (mintage:…): grant them with `mintage client update`";
         return Err(reason.into());
@@ -198,6 +211,8 @@ fn candidate(
     Ok(Candidate {
         place,
         client,
+        before: None,
+        fields: machine.fields,
         secrets,
         warnings: machine.warnings,
     })
@@ -236,7 +251,7 @@ impl Candidate {
     pub fn warnings(&self) -> Vec<String> {
         let chosen = |secret: &ForeignSecret| match &secret.value {
             Value::Plain(secret) => !imported_secret::looks_generated(secret),
-            Value::Hashed(_) => false,
+            Value::Hashed(_) | Value::Digest(_) => false,
         };
         let mut warnings = self.warnings.clone();
         if self.client.scope.is_empty() {
@@ -252,13 +267,17 @@ impl Candidate {
     }
 
     /// Hashes the secrets. One that looks chosen takes 30 ms.
-    pub fn hash_secrets(&mut self) {
+    pub fn hash_secrets(&mut self, now: UnixMillis) {
         for secret in &self.secrets {
             let hash = match &secret.value {
                 Value::Plain(plain) => imported_secret::hash(plain),
                 Value::Hashed(hash) => SecretHash::Password(Arc::new(hash.clone())),
+                Value::Digest(digest) => digest.clone(),
             };
-            let mut stored = StoredSecret::with_hash(hash, self.client.created_at);
+            let mut stored = StoredSecret::with_hash(hash, now);
+            if let Value::Hashed(hash) = &secret.value {
+                stored.id = imported_id(self.client.id.as_str(), hash);
+            }
             stored.expires_at = secret.expires_at;
             self.client.secrets.push(stored);
         }

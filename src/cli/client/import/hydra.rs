@@ -4,11 +4,14 @@
 use serde_json::Value;
 
 use super::entry::{Entry, ForeignSecret, Machine, NotAccepted, Place};
+use super::hydra_members::described;
 use super::json::{Members, number, object, text, texts};
 use crate::api::client_fields::ClientFields;
 use crate::config::Duration;
 use crate::oauth::password_hash::PasswordHash;
 use crate::time::UnixMillis;
+
+const LIFESPAN: &str = "client_credentials_grant_access_token_lifespan";
 
 /// Reads all clients of some documents. A document is a client, a list of clients, or an object
 /// with a list in `items` or `clients`.
@@ -69,18 +72,21 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
         "none" => return Err(NotAccepted::Skipped("it is a public client, without a secret")),
         _ => return Err("it does not authenticate with a secret".into()),
     }
+    let described = described(client);
     let fields = ClientFields {
         name: text(client, "client_name")?.map(str::to_owned),
         scope: Some(text(client, "scope")?.unwrap_or_default().to_owned()),
         audiences: Some(texts(client, "audience")?),
         auth_methods: Some(vec![method.to_owned()]),
-        ttl_seconds: ttl(client)?.map(Some),
+        // Without a value, it is the default; a document without the member says nothing.
+        ttl_seconds: client.contains_key(LIFESPAN).then_some(ttl(client)?),
+        labels: (!described.labels.is_empty()).then(|| Some(described.given())),
         ..ClientFields::default()
     };
     Ok(Machine {
         fields,
         secrets: vec![secret(client)?],
-        warnings: Vec::new(),
+        warnings: described.warning().into_iter().collect(),
     })
 }
 
@@ -99,16 +105,15 @@ fn secret(client: &Members) -> Result<ForeignSecret, NotAccepted> {
 
 /// The lifetime of tokens in seconds: `"1h0m0s"` in the API, nanoseconds in the database.
 fn ttl(client: &Members) -> Result<Option<i64>, NotAccepted> {
-    const NAME: &str = "client_credentials_grant_access_token_lifespan";
-    if let Some(Value::Number(_)) = client.get(NAME) {
-        return Ok(number(client, NAME)?.map(|nanoseconds| nanoseconds / 1_000_000_000));
+    if let Some(Value::Number(_)) = client.get(LIFESPAN) {
+        return Ok(number(client, LIFESPAN)?.map(|nanoseconds| nanoseconds / 1_000_000_000));
     }
-    let Some(text) = text(client, NAME)? else {
+    let Some(text) = text(client, LIFESPAN)? else {
         return Ok(None);
     };
     let time: Duration = text
         .parse()
-        .map_err(|_| format!("{NAME} must be a time, such as 1h0m0s"))?;
+        .map_err(|_| format!("{LIFESPAN} must be a time, such as 1h0m0s"))?;
     Ok(Some(time.as_seconds()))
 }
 
@@ -126,7 +131,7 @@ mod tests {
             "client_id": "orders", "client_name": "Orders", "grant_types": ["client_credentials", "refresh_token"],
             "scope": "a b", "audience": ["https://orders.example", "shop-api"], "client_secret": PBKDF2,
             "client_secret_expires_at": 0, "token_endpoint_auth_method": "client_secret_post",
-            "client_credentials_grant_access_token_lifespan": "1h30m0s", "metadata": {}, "redirect_uris": null,
+            "client_credentials_grant_access_token_lifespan": "1h30m0s", "metadata": {"team": "x"}, "redirect_uris": null,
         })
     }
 
@@ -160,6 +165,10 @@ mod tests {
         );
         assert_eq!(fields.auth_methods, Some(vec!["client_secret_post".to_owned()]));
         assert!(machine.secrets[0].expires_at.is_none());
+        let labels = fields.labels.flatten().unwrap().0.unwrap();
+        assert_eq!(labels.object().as_deref(), Some(r#"{"team":"x"}"#));
+        let warning = "these members are not imported: grant_types other than client_credentials";
+        assert_eq!(machine.warnings, [warning]);
     }
 
     #[test]

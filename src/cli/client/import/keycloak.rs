@@ -118,7 +118,7 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
     let (default, optional) = (shown(default), shown(optional));
     let fields = ClientFields {
         name: text(client, "name")?.map(str::to_owned),
-        enabled: Some(flag(client, "enabled", true)?),
+        enabled: client.contains_key("enabled").then_some(flag(client, "enabled", true)?),
         scope: Some([default.as_slice(), &optional].concat().join(" ")),
         default_scope: Some(Some(default.join(" "))),
         // -1 stands for the realm's setting.

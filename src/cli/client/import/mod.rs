@@ -2,30 +2,37 @@
 //!
 //! The whole file is read and validated first: each entry is accepted, skipped (a client that
 //! Mintage does not support) or rejected. Then all accepted clients are written in one transaction,
-//! or none. The output contains no secret, no hash and no other text of the file except client ids.
+//! or none. With `--update`, a client that exists is changed to what the file says. The output
+//! contains no secret, no hash and no other text of the file except client ids and the names of what
+//! is left out.
 
 mod csv_file;
 mod entry;
 mod hydra;
+mod hydra_members;
 mod json;
 mod keycloak;
 mod keycloak_mappers;
 mod report;
 mod source;
+mod update;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use super::{Context, Failure};
+use crate::api::audit::Action;
 use crate::cli::counted;
+use crate::db::declarations::{self, Declared};
 use crate::db::transactions::{self, Imported};
 use crate::db::{self, Conn, DbError, clients, migrations};
 use crate::oauth::client::{Client, ClientId};
 use crate::time::UnixMillis;
 use entry::{Candidate, ImportReport};
-use report::Report;
+use report::{Mode, Report};
 use source::{Format, Source};
+use update::Change;
 
 /// Clients from one line of progress to the next.
 const PROGRESS_INTERVAL: usize = 10_000;
@@ -37,6 +44,9 @@ pub struct Arguments {
     /// Format of the file [default: detected]
     #[arg(long, value_enum)]
     format: Option<Format>,
+    /// Update clients that exist to what the file says, instead of rejecting them
+    #[arg(long)]
+    update: bool,
     /// Print the report without importing anything
     #[arg(long)]
     dry_run: bool,
@@ -60,15 +70,31 @@ pub fn run(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     };
     let entries = source.entries(format)?;
     let mut report = entry::validate(entries, now);
-    report.reject_taken(&taken(context, &report, arguments)?);
+    match arguments.update {
+        true => {
+            let existing = existing(context, &report, arguments)?;
+            update::compare(&mut report, existing, now);
+        }
+        false => report.reject_taken(&taken(context, &report, arguments)?),
+    }
     let mut written = false;
     if !arguments.dry_run && report.may_be_written(arguments.skip_refused) {
-        let imported = write(context, &mut report, arguments.skip_refused)?;
-        // Another process has created a client with this id since the lookup.
-        report.reject_taken(&imported.taken);
-        written = imported.done;
+        hash_secrets(&mut report, now);
+        written = match arguments.update {
+            true => write_changes(context, &report)?,
+            false => {
+                let imported = write(context, &report, arguments.skip_refused)?;
+                // Another process has created a client with this id since the lookup.
+                report.reject_taken(&imported.taken);
+                imported.done
+            }
+        };
     }
-    let output = Report::new(format, arguments.dry_run, written, &report);
+    let mode = Mode {
+        update: arguments.update,
+        dry_run: arguments.dry_run,
+    };
+    let output = Report::new(format, mode, written, &report);
     output.print(arguments.json);
     match written || report.may_be_written(arguments.skip_refused) {
         true => Ok(()),
@@ -110,7 +136,11 @@ pub fn inspect(format: &str, bytes: &[u8], now: UnixMillis) -> Result<Inspected,
     let entries = source.entries(format)?;
     let count = entries.len();
     let report = entry::validate(entries, now);
-    let document = Report::new(format, true, false, &report);
+    let mode = Mode {
+        dry_run: true,
+        ..Mode::default()
+    };
+    let document = Report::new(format, mode, false, &report);
     Ok(Inspected {
         entries: count,
         accepted: report.accepted.len(),
@@ -124,28 +154,86 @@ pub fn inspect(format: &str, bytes: &[u8], now: UnixMillis) -> Result<Inspected,
 /// The ids of accepted clients that already exist in the database.
 fn taken(context: &Context, report: &ImportReport, arguments: &Arguments) -> Result<HashSet<String>, Failure> {
     let ids: Vec<&ClientId> = report.accepted.iter().map(|candidate| &candidate.client.id).collect();
-    let taken = |conn: &mut Conn| clients::taken(conn, &ids);
+    look_up(context, report, arguments, |conn| clients::taken(conn, &ids))
+}
+
+/// The accepted clients that already exist in the database.
+fn existing(
+    context: &Context,
+    report: &ImportReport,
+    arguments: &Arguments,
+) -> Result<HashMap<ClientId, Client>, Failure> {
+    let ids: Vec<String> = report
+        .accepted
+        .iter()
+        .map(|candidate| candidate.client.id.to_string())
+        .collect();
+    look_up(context, report, arguments, |conn| {
+        let mut existing = HashMap::new();
+        for part in ids.chunks(clients::BATCH) {
+            let found = clients::with_ids(conn, part)?;
+            existing.extend(found.into_iter().map(|client| (client.id.clone(), client)));
+        }
+        Ok(existing)
+    })
+}
+
+fn look_up<T: Default>(
+    context: &Context,
+    report: &ImportReport,
+    arguments: &Arguments,
+    work: impl FnOnce(&mut Conn) -> Result<T, DbError>,
+) -> Result<T, Failure> {
     if !arguments.dry_run && report.may_be_written(arguments.skip_refused) {
-        return context.with_new_database(arguments.create, taken);
+        return context.with_new_database(arguments.create, work);
     }
     // What writes nothing neither creates a database nor migrates a schema.
     let config = context.config()?;
     if !db::may_exist(&config.database.url) {
-        return Ok(HashSet::new());
+        return Ok(T::default());
     }
     Ok(crate::cli::open(&config)?.run_here(|conn| {
         migrations::ensure_current(conn, false)?;
-        taken(conn)
+        work(conn)
     })?)
 }
 
-/// Hashes the plain-text secrets and writes all accepted clients.
-fn write(context: &Context, report: &mut ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
+/// Hashes the secrets that are to be written.
+fn hash_secrets(report: &mut ImportReport, now: UnixMillis) {
     let total = report.accepted.len();
     for (before, candidate) in report.accepted.iter_mut().enumerate() {
-        candidate.hash_secrets();
+        candidate.hash_secrets(now);
         tell_progress("hashed", before, before + 1, total);
     }
+}
+
+/// Writes what an update changes. Returns `false` if that is nothing.
+fn write_changes(context: &Context, report: &ImportReport) -> Result<bool, Failure> {
+    let changed = report.accepted.iter().filter(|one| one.change() != Change::Unchanged);
+    let changed: Vec<Declared> = changed.map(Candidate::declared).collect();
+    if changed.is_empty() {
+        return Ok(false);
+    }
+    let (author, now) = (context.principal(), context.clock.now());
+    let mut done = 0;
+    let progress = |written| {
+        tell_progress("written", done, done + written, changed.len());
+        done += written;
+    };
+    context.with_database(|conn| {
+        match declarations::write(conn, &author, now, Action::ClientImport, &changed, progress) {
+            Err(DbError::Conflict) => Ok(Err(Failure::Failed(
+                "nothing imported: one of these clients was created, changed or deleted in the meantime: try again"
+                    .into(),
+            ))),
+            written => written.map(|()| Ok(true)),
+        }
+    })?
+}
+
+/// Writes all accepted clients.
+fn write(context: &Context, report: &ImportReport, skip_refused: bool) -> Result<Imported, Failure> {
+    let total = report.accepted.len();
     let all: Vec<Client> = report.accepted.iter().map(Candidate::hashed).collect();
     let (author, now) = (context.principal(), context.clock.now());
     let imported = context.with_database(|conn| {

@@ -14,25 +14,28 @@ import org.springframework.security.oauth2.jwt.JwtTypeValidator;
 import org.springframework.security.oauth2.jwt.JwtValidators;
 import org.springframework.security.oauth2.jwt.NimbusJwtDecoder;
 
-class Reader {
+class Spring {
     public static void main(String[] arguments) {
         String issuer = arguments[0];
         String audience = "http://127.0.0.1:" + arguments[3] + "/mcp";
-        var registration = ClientRegistrations.fromIssuerLocation(issuer)
-            .clientId(arguments[1])
-            .clientSecret(arguments[2])
-            .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
-            .build();
-        var client = new RestClientClientCredentialsTokenResponseClient();
-        client.setParametersCustomizer(parameters -> parameters.add("resource", audience));
-        var response = client.getTokenResponse(new OAuth2ClientCredentialsGrantRequest(registration));
-
-        String token = response.getAccessToken().getTokenValue();
+        String token = arguments.length > 4 ? arguments[4] : ask(issuer, arguments[1], arguments[2], audience);
         JwtDecoder decoder = isOfType("JWT", token) ? JwtDecoders.fromIssuerLocation(issuer) : declared(issuer, audience);
         if (!arguments[1].equals(decoder.decode(token).getSubject())) {
             throw new IllegalStateException("another client's token");
         }
         System.out.println("the token is valid");
+    }
+
+    private static String ask(String issuer, String id, String secret, String audience) {
+        var registration = ClientRegistrations.fromIssuerLocation(issuer)
+            .clientId(id)
+            .clientSecret(secret)
+            .authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
+            .build();
+        var client = new RestClientClientCredentialsTokenResponseClient();
+        client.setParametersCustomizer(parameters -> parameters.add("resource", audience));
+        var response = client.getTokenResponse(new OAuth2ClientCredentialsGrantRequest(registration));
+        return response.getAccessToken().getTokenValue();
     }
 
     private static boolean isOfType(String type, String token) {

@@ -20,6 +20,20 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	var accessToken string
+	if len(os.Args) > 5 {
+		accessToken = os.Args[5]
+	} else {
+		accessToken = ask(ctx, provider, id, secret, audience)
+	}
+	verifier := provider.VerifierContext(ctx, &oidc.Config{ClientID: audience})
+	if _, err := verifier.Verify(ctx, accessToken); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the token is valid")
+}
+
+func ask(ctx context.Context, provider *oidc.Provider, id, secret, audience string) string {
 	// Without an AuthStyle: x/oauth2 finds out which method of authentication works.
 	client := clientcredentials.Config{
 		ClientID:       id,
@@ -31,9 +45,5 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	verifier := provider.VerifierContext(ctx, &oidc.Config{ClientID: audience})
-	if _, err := verifier.Verify(ctx, token.AccessToken); err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("the token is valid")
+	return token.AccessToken
 }
