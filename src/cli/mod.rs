@@ -81,6 +81,12 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// The command line with its help, for the man pages in `ops/man`; without the commit of the build.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    CommandLine::command().version(env!("CARGO_PKG_VERSION"))
+}
+
 /// Parses `arguments` and runs the command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match CommandLine::try_parse_from(arguments) {

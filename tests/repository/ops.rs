@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use mintage::actors::client_cache::MEAN_CLIENT;
@@ -135,7 +136,7 @@ fn prometheus_can_read_a_scrape() {
 fn systemd_can_read_the_unit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mintage.service");
-    let installed = "/usr/local/bin/mintage --config";
+    let installed = "/usr/bin/mintage --config";
     assert!(UNIT.contains(&format!("ExecStart={installed}")));
     let built = format!("{} --config", env!("CARGO_BIN_EXE_mintage"));
     std::fs::write(&path, UNIT.replace(installed, &built)).unwrap();
@@ -171,11 +172,23 @@ fn ranges(text: &str) -> Vec<(&str, u32)> {
         .collect()
 }
 
+fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_below(&path, found);
+        } else {
+            found.push(path);
+        }
+    }
+}
+
 #[test]
 fn no_file_trusts_a_whole_network() {
     assert_eq!(ranges("x: '[\"10.0.0.0/8\"]'"), [("10.0.0.0/8", 8)]);
-    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/ops")).unwrap() {
-        let path = entry.unwrap().path();
+    let mut files = Vec::new();
+    files_below(concat!(env!("CARGO_MANIFEST_DIR"), "/ops").as_ref(), &mut files);
+    for path in files {
         let text = std::fs::read_to_string(&path).unwrap();
         for (range, length) in ranges(&text) {
             let narrowest = if range.contains(':') { 64 } else { 24 };
