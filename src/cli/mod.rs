@@ -185,7 +185,7 @@ mod tests {
             let sounds_secret = ["secret", "password", "key", "token"]
                 .iter()
                 .any(|word| argument.contains(word));
-            let is_harmless = ["file", "_id", "help", "alg"]
+            let is_harmless = ["file", "_id", "help", "alg", "label"]
                 .iter()
                 .any(|word| argument.contains(word));
             sounds_secret && !is_harmless
