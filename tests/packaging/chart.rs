@@ -1,6 +1,8 @@
 //! `ops/chart`: lint, rendering, schemas, and the container that it describes.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::process::Command;
 
 use serde_json::{Map, Value, json};
 use testkit::redis::Redis;
@@ -10,7 +12,9 @@ use crate::manifest::{
     assert_has_operator, config_check, start,
 };
 use crate::pod::{Objects, Pod, object};
+use crate::podman::archive;
 use crate::python::{ask, assert_valid, documents, of_kind};
+use crate::source;
 
 const CHART: &str = "ops/chart";
 
@@ -35,7 +39,12 @@ fn complete() -> [Value; 3] {
 
 /// The documents of each set of values, or the error.
 fn render(values: &[Value]) -> Vec<Result<Vec<Value>, String>> {
-    let answers = ask(&["render", CHART], &values.into());
+    render_of(CHART, values)
+}
+
+/// Like [`render`], of a chart in a folder or an archive.
+fn render_of(chart: &str, values: &[Value]) -> Vec<Result<Vec<Value>, String>> {
+    let answers = ask(&["render", chart], &values.into());
     let result = |answer: &Value| match answer["error"].as_str() {
         Some(error) => Err(error.to_owned()),
         None => Ok(answer["documents"].as_array().unwrap().clone()),
@@ -82,6 +91,23 @@ fn q62_every_version_of_kubernetes_accepts_the_chart() {
         .collect();
     assert_eq!(matching.len(), 1);
     assert_eq!(matching[0]["metadata"]["name"], "token-server-admin");
+}
+
+#[test]
+#[ignore = "scripts/test --packaging"]
+fn q62_helm_reads_the_packed_chart_and_two_are_the_same_bytes() {
+    let packed = [(); 2].map(|()| {
+        let folder = testkit::folder::temporary();
+        let status = Command::new(source("scripts/package-chart"))
+            .arg(folder.path())
+            .status();
+        assert!(status.unwrap().success());
+        let path = archive(folder.path(), ".tgz");
+        (fs::read(&path).unwrap(), render_of(path.to_str().unwrap(), &complete()))
+    });
+    assert!(packed[0].0 == packed[1].0);
+    assert_eq!(packed[0].1, render(&complete()));
+    assert!(packed[0].1.iter().all(Result::is_ok));
 }
 
 /// The paths of all values in the chart. A value that is a list or a map of the user's own is one.
