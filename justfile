@@ -8,6 +8,10 @@ default:
 build:
     BUILD_COMMIT="$(git rev-parse --short=12 HEAD 2>/dev/null || true)" cargo build --locked --profile dist
 
+# Builds what is to be installed, in dist/; arguments go to scripts/package.
+package *ARGS:
+    scripts/package {{ARGS}}
+
 # Starts a development server with demo clients.
 dev *ARGS:
     cargo run --locked -- serve --dev {{ARGS}}

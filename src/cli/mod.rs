@@ -81,6 +81,12 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// The command line with its help, for the man pages in `ops/man`; without the commit of the build.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    CommandLine::command().version(env!("CARGO_PKG_VERSION"))
+}
+
 /// Parses `arguments` and runs the command.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let line = match CommandLine::try_parse_from(arguments) {
@@ -179,7 +185,7 @@ mod tests {
             let sounds_secret = ["secret", "password", "key", "token"]
                 .iter()
                 .any(|word| argument.contains(word));
-            let is_harmless = ["file", "_id", "help", "alg"]
+            let is_harmless = ["file", "_id", "help", "alg", "label"]
                 .iter()
                 .any(|word| argument.contains(word));
             sounds_secret && !is_harmless

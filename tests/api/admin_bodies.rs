@@ -264,3 +264,26 @@ fn every_body_that_is_no_json_object_is_answered_with_the_place() {
         }
     }
 }
+
+#[test]
+fn the_examples_of_the_documentation_are_what_the_server_answers() {
+    let app = TestApp::shared();
+    let operator = Operator::of(&app);
+    let document = include_str!("../../docs/admin.md");
+    let (_, table) = document.split_once("| body | `detail` |\n| --- | --- |\n").unwrap();
+    let rows: Vec<&str> = table.lines().take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 5, "{rows:?}");
+    for row in rows {
+        let cells: Vec<&str> = row
+            .split(" | ")
+            .map(|cell| cell.trim_matches(['|', '`', ' ']))
+            .collect();
+        let path = match cells[0].contains("path") {
+            true => "/admin/routes",
+            false => "/admin/clients",
+        };
+        let answer = operator.send(Request::post(path).body("application/json", cells[0]));
+        // The first backtick of the name in the answer is trimmed with those of the cell.
+        assert_eq!(detail(&answer, row).trim_start_matches('`'), cells[1], "{row}");
+    }
+}

@@ -160,7 +160,8 @@ fn lifetimes_out_of_range_are_400() {
         ),
         (
             json!({"expires_in": 60}),
-            "`expires_in` is not a member: it must be one of expires_in_seconds, others_expire_in_seconds",
+            "`expires_in` is not a member: it must be one of client_secret, expires_in_seconds, \
+             others_expire_in_seconds, secret_sha256",
         ),
         (json!([]), "the body must be a JSON object"),
     ] {

@@ -125,7 +125,8 @@ fn a_failed_command_exits_with_1_and_one_line_that_says_what_to_do() {
     let taken = program.run(&["client", "create", "--name", "n", "--id", "taken", "--scope", "x"]);
     assert_eq!(
         taken.failed(1),
-        "mintage: client \"taken\" already exists: choose another --id, change it with `mintage client update`, or give \
+        "mintage: client \"taken\" already exists: choose another --id, change it with `mintage client update` or \
+         `mintage client import --update`, or give \
          it another secret with `mintage client secret add`"
     );
     for command in ["show", "enable", "disable", "delete"] {

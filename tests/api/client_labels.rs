@@ -42,6 +42,63 @@ fn labels_are_created_replaced_and_removed_and_audited() {
 }
 
 #[test]
+fn a_declaration_has_all_labels_and_the_same_again_changes_nothing() {
+    let app = TestApp::start();
+    let operator = Operator::of(&app);
+    let path = "/admin/clients/declared";
+    let declare = |labels: Value| {
+        let answer = operator.put(path, &json!({"name": "n", "scope": "a", "labels": labels}));
+        let tag = answer.header("etag").unwrap().to_owned();
+        (answer.status, answer.json()["labels"].clone(), tag)
+    };
+    let (status, labels, first) = declare(json!({"team": "x", "env": "prod"}));
+    assert_eq!((status, labels), (201, json!({"team": "x", "env": "prod"})));
+    let (status, _, again) = declare(json!({"env": "prod", "team": "x"}));
+    assert_eq!((status, again), (200, first.clone()));
+    let (status, labels, changed) = declare(json!({"team": "y"}));
+    assert_eq!((status, labels), (200, json!({"team": "y"})));
+    assert_ne!(changed, first);
+    let without = operator.put(path, &json!({"name": "n", "scope": "a"}));
+    assert_eq!((without.status, &without.json()["labels"]), (200, &json!({})));
+    assert_eq!(operator.document(path)["labels"], json!({}));
+}
+
+#[test]
+fn an_import_that_updates_keeps_labels_that_the_file_does_not_have() {
+    let program = testkit::program!().with_database();
+    let import = |more: Value| -> [Value; 3] {
+        let mut client = json!({
+            "client_id": "orders", "grant_types": ["client_credentials"], "scope": "a",
+            "client_secret": "IIykoV67FWfyBw84t1DEKcEKiUruGt89",
+        });
+        client
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        program.write("clients.json", &client.to_string());
+        let report = program.run_json(&["client", "import", "clients.json", "--update"]);
+        ["created", "updated", "unchanged"].map(|count| report[count].clone())
+    };
+    let counts = |created: u64, updated: u64, unchanged: u64| [created, updated, unchanged].map(Value::from);
+    let owned = || json!({"owner": "anna", "metadata": {"team": "x", "limits": {"rate": 1}}});
+    assert_eq!(import(owned()), counts(1, 0, 0));
+    assert_eq!(shown(&program, "orders"), json!({"owner": "anna", "team": "x"}));
+    assert_eq!(import(owned()), counts(0, 0, 1));
+    assert_eq!(import(json!({})), counts(0, 0, 1));
+    assert_eq!(shown(&program, "orders"), json!({"owner": "anna", "team": "x"}));
+    assert_eq!(import(json!({"owner": "bert"})), counts(0, 1, 0));
+    assert_eq!(shown(&program, "orders"), json!({"owner": "bert"}));
+    let csv = |labels: &str| {
+        let text = format!("client_id,scope,secret,labels\norders,a,IIykoV67FWfyBw84t1DEKcEKiUruGt89,{labels}\n");
+        program.write("clients.csv", &text);
+        program.run_json(&["client", "import", "clients.csv", "--update"]);
+        shown(&program, "orders")
+    };
+    assert_eq!(csv("\"{\"\"env\"\":\"\"prod\"\"}\""), json!({"env": "prod"}));
+    assert_eq!(csv(""), json!({}), "an empty field is the default again");
+}
+
+#[test]
 fn malformed_labels_are_400_with_their_rule() {
     let app = TestApp::shared();
     let operator = Operator::of(&app);

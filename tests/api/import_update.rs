@@ -32,11 +32,11 @@ fn actions(site: &Site, id: &str) -> Vec<String> {
 }
 
 fn show(site: &Site, id: &str) -> Value {
-    site.program.run_json(&["client", "show", id, "--json"])
+    site.program.run_json(&["client", "show", id])
 }
 
 fn secrets(site: &Site, id: &str) -> usize {
-    let list = site.program.run_json(&["client", "secret", "list", id, "--json"]);
+    let list = site.program.run_json(&["client", "secret", "list", id]);
     list["items"].as_array().unwrap().len()
 }
 
@@ -114,7 +114,7 @@ fn a_secret_of_the_file_is_added_beside_the_others() {
         .done();
     let outcome = site.import(&line(GENERATED_SECRET), &["--update"]);
     assert!(
-        outcome.failed(1).contains("nothing imported: 1 of 1 client rejected"),
+        outcome.stderr.contains("nothing imported: 1 of 1 client rejected"),
         "{}",
         outcome.stderr
     );
@@ -188,7 +188,7 @@ fn an_update_touches_no_client_with_rights_on_this_server_and_is_all_or_nothing(
     site.program.run(&new).done();
     let text = format!("client_id,scope,secret\nfirst,a,{GENERATED_SECRET}\nops,a,{OTHER_SECRET}\n");
     let outcome = site.import(&text, &["--update"]);
-    outcome.failed(1);
+    assert_eq!(outcome.code, Some(1));
     assert!(
         outcome.stdout.contains("the client has rights on this server"),
         "{}",
@@ -203,7 +203,7 @@ fn an_update_touches_no_client_with_rights_on_this_server_and_is_all_or_nothing(
     let outcome = site.import(&text, &["--update", "--skip-refused", "--json"]);
     assert_eq!(counts(&outcome), [1, 0, 0, 1]);
     let outcome = site.import(&text, &[]);
-    outcome.failed(1);
+    assert_eq!(outcome.code, Some(1));
     assert_eq!(
         outcome.stdout.matches("a client with this id already exists").count(),
         2

@@ -1,17 +1,23 @@
-//! What users install: the container image, the Helm chart and the manifest, without a Docker engine
-//! and without a cluster.
+//! What `scripts/package`, `scripts/package-image` and `scripts/package-chart` build, installed and read
+//! by the programs that it is for: packages, the container image, the Helm chart. There is neither a
+//! Docker engine nor a cluster.
 //!
-//! `scripts/test --packaging` installs the programs, sets `MINTAGE_PACKAGING` to the folder of the
-//! others, and runs the tests of this binary, which needs root. They test a compiled binary:
-//! `MINTAGE_BINARY`, or else `target/dist/mintage`.
+//! `scripts/test --packaging` builds it, installs these programs and runs these tests; without it they
+//! are ignored, because they need root and some minutes.
 
 mod chart;
 mod compose;
+mod deb;
+mod dist;
 mod image;
 mod manifest;
 mod pod;
 mod podman;
 mod python;
+mod rpm;
+mod sbom;
+mod sums;
+mod unit;
 
 use std::path::{Path, PathBuf};
 
@@ -26,14 +32,9 @@ fn installed(name: &str) -> PathBuf {
     Path::new(&folder).join(name)
 }
 
-/// The compiled binary.
+/// The binary that the image contains: that of the packages, unless `MINTAGE_BINARY` names another, to
+/// work on these tests without an optimised build.
 fn binary() -> PathBuf {
     let named = std::env::var_os("MINTAGE_BINARY").map(PathBuf::from);
-    let binary = named.unwrap_or_else(|| source("target/dist/mintage"));
-    assert!(
-        binary.exists(),
-        "{} does not exist: run `cargo build --locked --profile dist`, or name a binary in MINTAGE_BINARY",
-        binary.display()
-    );
-    binary
+    named.unwrap_or_else(dist::binary)
 }

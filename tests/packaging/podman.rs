@@ -75,7 +75,7 @@ impl Image {
         // Containers and images of an earlier run that was killed.
         podman_prints(&["rm", "--all", "--force", "--time", "0"]);
         podman_prints(&["rmi", "--all", "--force"]);
-        load(&archive(&dist, ".docker.tar.gz"));
+        load(&archive(&dist, ".docker.tgz"));
         let names = podman_prints(&["images", "--format", "{{.Repository}}:{{.Tag}}"]);
         let name = names.lines().next().expect("the image is loaded").to_owned();
         Self { dist, name }

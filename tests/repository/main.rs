@@ -6,6 +6,7 @@ mod bounds;
 mod example_config;
 mod faq;
 mod hardening;
+mod man;
 mod openssl;
 mod ops;
 mod rust_version;

@@ -136,7 +136,7 @@ fn prometheus_can_read_a_scrape() {
 fn systemd_can_read_the_unit() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mintage.service");
-    let installed = "/usr/local/bin/mintage --config";
+    let installed = "/usr/bin/mintage --config";
     assert!(UNIT.contains(&format!("ExecStart={installed}")));
     let built = format!("{} --config", env!("CARGO_BIN_EXE_mintage"));
     std::fs::write(&path, UNIT.replace(installed, &built)).unwrap();

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::fields::{Rest, usage};
-use super::{Context, Failure, SecretFile, print, print_json};
+use super::{Context, Failure, SecretFile, new_secret, print, print_json};
 use crate::api::client_fields::ClientFields;
 use crate::db::{DbError, transactions};
 use crate::oauth::client::{Client, ClientId};
@@ -78,13 +78,6 @@ pub fn run(context: &Context, new: &NewClient) -> Result<(), Failure> {
         )),
     }
     Ok(())
-}
-
-/// Generates a secret, and its stored form.
-pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
-    let secret = ClientSecret::generate();
-    let stored = StoredSecret::new(&secret, now);
-    (secret, stored)
 }
 
 impl NewClient {

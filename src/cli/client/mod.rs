@@ -20,9 +20,10 @@ use named::Named;
 use secret_file::SecretFile;
 use update::Update;
 
-pub use create::{NewClient, new_secret};
+pub use create::NewClient;
 #[doc(hidden)]
 pub use import::{Inspected, inspect};
+pub use secret_file::new_secret;
 
 #[derive(clap::Subcommand)]
 pub enum Command {

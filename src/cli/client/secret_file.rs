@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::{Failure, new_secret};
+use super::Failure;
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::given_secret::{self, DIGEST_MUST_BE, SECRET_MUST_BE};
 use crate::oauth::secret_hash::{STORED_PREFIX, SecretHash};
@@ -37,6 +37,13 @@ impl SecretFile {
         };
         Ok((None, StoredSecret::with_hash(read(file)?, now)))
     }
+}
+
+/// Generates a secret, and its stored form.
+pub fn new_secret(now: UnixMillis) -> (ClientSecret, StoredSecret) {
+    let secret = ClientSecret::generate();
+    let stored = StoredSecret::new(&secret, now);
+    (secret, stored)
 }
 
 fn read(file: &Path) -> Result<SecretHash, Failure> {

@@ -141,7 +141,7 @@ impl Report {
                 format!("{created} created, {} updated.", changes.updated)
             }
             (false, true, _) => "Nothing imported: this was a dry run.".to_owned(),
-            (false, false, Some(changes)) if changes.created + changes.updated == 0 => {
+            (false, false, Some(changes)) if changes.created + changes.updated + self.rejected.len() == 0 => {
                 "Nothing to import: nothing has changed.".to_owned()
             }
             (false, false, _) => "Nothing imported.".to_owned(),
