@@ -186,6 +186,46 @@ fn the_oci_archive_can_be_copied_to_a_registry() {
     assert_eq!(image["Os"], "linux");
 }
 
+/// What the Dockerfile copies into its first stage: the sources of each COPY.
+fn copied() -> Vec<String> {
+    let dockerfile = fs::read_to_string(source("ops/Dockerfile")).unwrap();
+    let lines = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
+    lines
+        .filter(|line| !line.starts_with("--from"))
+        .flat_map(|line| {
+            let mut names: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            names.pop();
+            names
+        })
+        .collect()
+}
+
+/// No test compiles them as the image does, which takes a registry.
+#[test]
+#[ignore = "scripts/test --packaging"]
+fn cargo_finds_a_whole_workspace_in_what_the_image_copies() {
+    let folder = testkit::folder::temporary();
+    for name in copied() {
+        let to = folder.path().join(&name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let status = Command::new("cp").arg("-r").arg(source(&name)).arg(to).status();
+        assert!(status.unwrap().success(), "{name}");
+    }
+    let output = Command::new("cargo")
+        .args([
+            "metadata",
+            "--locked",
+            "--offline",
+            "--no-deps",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// The files that a build gets, of a folder that has everything that a working copy can have.
 #[test]
 #[ignore = "scripts/test --packaging"]
@@ -204,14 +244,8 @@ fn a_build_gets_the_sources_and_neither_secrets_nor_builds() {
         "docs/x",
         "tests/x",
     ];
-    let dockerfile = fs::read_to_string(source("ops/Dockerfile")).unwrap();
-    let copied = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
-    let sources = copied.filter(|line| !line.starts_with("--from")).flat_map(|line| {
-        let mut words: Vec<&str> = line.split(' ').collect();
-        words.pop();
-        words
-    });
-    let wanted: Vec<String> = sources
+    let wanted: Vec<String> = copied()
+        .iter()
         .map(|name| format!("{name}{}", if name.contains("argo.") { "" } else { "/x" }))
         .collect();
     for name in unwanted.iter().copied().chain(wanted.iter().map(String::as_str)) {
