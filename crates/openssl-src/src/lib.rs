@@ -68,7 +68,7 @@ impl Artifacts {
 
 /// The system's OpenSSL, as the C compiler finds it.
 fn system() -> Option<Artifacts> {
-    let is_native = env::var("TARGET").ok() == env::var("HOST").ok();
+    let is_native = env::var_os("TARGET") == env::var_os("HOST");
     // Only an explicit 0 gets here: openssl-sys handles the other values.
     if !is_native || env::var_os("OPENSSL_NO_VENDOR").is_some() {
         return None;
