@@ -48,7 +48,17 @@ impl Administration {
             suits(before.as_ref())?;
             let after = declaration.applied_to(before.as_ref(), id.clone(), now);
             let mut after = after.map_err(OperationError::MalformedClient)?;
-            let generated = add_secret(&mut after, before.is_none(), given.clone(), now)?;
+            let generated = match add_secret(&mut after, before.is_none(), given.clone(), now) {
+                Ok(generated) => generated,
+                Err(error) => {
+                    // Only an operator that may change the client learns about its secrets.
+                    let Some(after) = before.clone() else { return Err(error) };
+                    match self.write(by.clone(), Declared { before, after }, now).await? {
+                        Some(_) => return Err(error),
+                        None => continue,
+                    }
+                }
+            };
             let Some(declared) = self.write(by.clone(), Declared { before, after }, now).await? else {
                 continue;
             };

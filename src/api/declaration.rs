@@ -200,7 +200,7 @@ impl PartialSchema for Declaration {
                 .schema_type(nullable)
                 .description(Some(description))
         };
-        let secret = text("A secret that a generator made; left out: a new client gets one from the server.");
+        let secret = text("A generated secret; left out: a new client gets one from the server.");
         let digest = text("The SHA-256 digest of a random secret, in place of `client_secret`.");
         let more = [
             (SECRET, secret.min_length(Some(22)).max_length(Some(512))),

@@ -143,11 +143,17 @@ impl PasswordVerifier {
         client: &'a Client,
         now: UnixMillis,
     ) -> Result<Option<&'a StoredSecret>, Unavailable> {
+        // First, because each hash before it would be verified again with each request.
+        if let Some((secret, tag)) = self.remembered(presented, client, now) {
+            self.upgrade_to_digest(tag, presented, secret, &client.id, now).await;
+            return Ok(Some(secret));
+        }
         for secret in client.secrets.iter().filter(|secret| secret.is_valid(now)) {
             let Some(hash) = secret.password_hash() else {
                 continue;
             };
             let tag = self.tag(hash, presented);
+            // Another request may have verified it in the meantime.
             if !self.is_known(&tag) && !self.verify(tag, secret, hash, presented).await? {
                 continue;
             }
@@ -159,9 +165,19 @@ impl PasswordVerifier {
 
     /// Whether [`Self::find`] finds a secret without a verification.
     pub fn remembers(&self, presented: &ClientSecret, client: &Client, now: UnixMillis) -> bool {
+        self.remembered(presented, client, now).is_some()
+    }
+
+    /// The valid secret with a password hash for which `presented` was verified before.
+    fn remembered<'a>(
+        &self,
+        presented: &ClientSecret,
+        client: &'a Client,
+        now: UnixMillis,
+    ) -> Option<(&'a StoredSecret, Tag)> {
         let valid = client.secrets.iter().filter(|secret| secret.is_valid(now));
-        let mut hashes = valid.filter_map(StoredSecret::password_hash);
-        hashes.any(|hash| self.is_known(&self.tag(hash, presented)))
+        let mut tags = valid.filter_map(|secret| Some((secret, self.tag(secret.password_hash()?, presented))));
+        tags.find(|(_, tag)| self.is_known(tag))
     }
 
     /// The current values of the counters.

@@ -40,28 +40,32 @@ pub fn search(
 ) -> Result<Found, DbError> {
     let after = after.map_or("", ClientId::as_str);
     let fetched = limit as i64 + 1;
-    let (mut found, end) = if wanted.is_empty() {
-        (clients::list(conn, Some(after), fetched)?, None)
-    } else {
-        let end: Option<String> = table::table
-            .filter(table::client_id.gt(after))
-            .order(table::client_id)
-            .select(table::client_id)
-            .offset(walk - 1)
-            .first(conn)
-            .optional()?;
-        let ids = matching(conn, wanted, after, end.as_deref(), fetched)?;
-        (clients::with_ids(conn, &ids)?, end)
-    };
-    if found.len() > limit {
+    if wanted.is_empty() {
+        let mut found = clients::list(conn, Some(after), fetched)?;
+        let more = found.len() > limit;
         found.truncate(limit);
-        let next = found.last().map(|client| client.id.clone());
+        let next = found.last().filter(|_| more).map(|client| client.id.clone());
         return Ok(Found { clients: found, next });
     }
+    let end: Option<String> = table::table
+        .filter(table::client_id.gt(after))
+        .order(table::client_id)
+        .select(table::client_id)
+        .offset(walk - 1)
+        .first(conn)
+        .optional()?;
+    // Decided by the ids: one of the clients may be deleted before it is read.
+    let mut ids = matching(conn, wanted, after, end.as_deref(), fetched)?;
+    let more = ids.len() > limit;
+    ids.truncate(limit);
+    let next = match more {
+        true => ids.last().cloned(),
+        false => end,
+    };
     let position = |id: String| ClientId::parse(&id).ok_or_else(|| malformed(&id));
     Ok(Found {
-        clients: found,
-        next: end.map(position).transpose()?,
+        clients: clients::with_ids(conn, &ids)?,
+        next: next.map(position).transpose()?,
     })
 }
 

@@ -65,7 +65,8 @@ impl Declared {
 }
 
 /// Writes clients, all or none, each change with its audit event. One without a change is compared,
-/// and its operator authorized, as the others. `creation` is the action of a new client. Calls `progress` with the number of clients written since its last call.
+/// and its operator authorized, as the others. `creation` is the action of a new client. Calls
+/// `progress` with the number of clients written since its last call.
 ///
 /// # Errors
 /// [`DbError::Conflict`] if a client was created, changed or deleted in the meantime.

@@ -10,7 +10,7 @@ use super::imported_secret;
 use super::secret_hash::SecretHash;
 
 /// What the text of a given secret must be.
-pub const SECRET_MUST_BE: &str = "a secret that a generator made: a UUID v4, at least 24 hexadecimal digits of one case, \
+pub const SECRET_MUST_BE: &str = "a generated secret: a UUID v4, at least 24 hexadecimal digits of one case, \
                                   at least 22 characters of base32, or at least 22 of base62, base64url or base64 \
                                   with letters of both cases, at most 512 bytes, and no words or patterns";
 

@@ -221,6 +221,17 @@ fn only_an_operator_that_holds_a_duty_declares_its_client() {
     ] {
         assert_eq!(clients.put(&at(id), &document).status, 403, "{document}");
     }
+    // Nor whether a secret is one of the client's, valid or expired.
+    let secret = generated();
+    let given = with(admin.clone(), json!({"client_secret": secret}));
+    assert_eq!(all.put(&at(id), &given).status, 200);
+    assert_eq!(clients.put(&at(id), &given).status, 403);
+    let secrets = format!("{}/secrets", at(id));
+    assert_eq!(all.post(&secrets, &json!({"others_expire_in_seconds": 0})).status, 201);
+    assert_eq!(
+        (all.put(&at(id), &given).status, clients.put(&at(id), &given).status),
+        (409, 403)
+    );
     assert_eq!(all.document(&at(id))["scope"], "mintage:admin");
     assert_eq!(clients.put(&at("declared-by-clients"), &shop()).status, 201);
 }
@@ -439,8 +450,8 @@ fn a_secret_file_without_an_acceptable_secret_is_one_line_that_says_what_is_requ
         ]
     };
     for (file, text) in [
-        ("chosen", "what chosen has must be a secret that a generator made"),
-        ("empty", "what empty has must be a secret that a generator made"),
+        ("chosen", "what chosen has must be a generated secret"),
+        ("empty", "what empty has must be a generated secret"),
         (
             "short",
             "what short has must be the SHA-256 digest of a random secret, 64 hexadecimal digits",

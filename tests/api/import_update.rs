@@ -140,6 +140,11 @@ fn what_the_file_does_not_have_stays() {
         }
         client.to_string()
     };
+    let without_scope = || {
+        let mut client: Value = serde_json::from_str(&hydra(json!({}))).unwrap();
+        client.as_object_mut().unwrap().remove("scope");
+        client.to_string()
+    };
     const LIFESPAN: &str = "client_credentials_grant_access_token_lifespan";
     site.import(&hydra(json!({})), &[]).done();
     let own = [
@@ -160,8 +165,11 @@ fn what_the_file_does_not_have_stays() {
         update(&site, &hydra(json!({"audience": ["kafka"], LIFESPAN: null}))),
         [0, 1, 0, 0]
     );
+    // Neither the scope nor the audience is in the file.
+    assert_eq!(update(&site, &without_scope()), [0, 0, 1, 0]);
     let after = show(&site, "orders");
     for (member, value) in [
+        ("scope", json!("a")),
         ("name", json!("Orders")),
         ("introspection_audiences", json!(["urn:a"])),
         ("enabled", json!(false)),
@@ -208,4 +216,80 @@ fn an_update_touches_no_client_with_rights_on_this_server_and_is_all_or_nothing(
         outcome.stdout.matches("a client with this id already exists").count(),
         2
     );
+}
+
+/// What was taken away in Keycloak is taken away here; of a file without the client scopes no one
+/// knows.
+#[test]
+fn mappers_that_the_realm_no_longer_has_are_removed() {
+    let site = Site::sqlite();
+    let realm = |mappers: Value, lifespan: &str, scopes: Value| {
+        json!({
+            "clients": [{
+                "clientId": "billing", "serviceAccountsEnabled": true, "secret": GENERATED_SECRET,
+                "defaultClientScopes": ["invoices"], "optionalClientScopes": [],
+                "attributes": {"access.token.lifespan": lifespan}, "protocolMappers": mappers,
+            }],
+            "clientScopes": scopes,
+        })
+        .to_string()
+    };
+    let mappers = json!([
+        {
+            "name": "role", "protocolMapper": "oidc-hardcoded-claim-mapper",
+            "config": {
+                "claim.name": "role", "claim.value": "admin", "jsonType.label": "String", "access.token.claim": "true",
+            },
+        },
+        {
+            "name": "audience", "protocolMapper": "oidc-audience-mapper",
+            "config": {"included.custom.audience": "payments", "access.token.claim": "true"},
+        },
+    ]);
+    let scopes = json!([{"name": "invoices", "protocol": "openid-connect"}]);
+    let state = || {
+        let client = show(&site, "billing");
+        ["claims", "audiences", "default_audience", "ttl_seconds"].map(|member| client[member].clone())
+    };
+    let all = [
+        json!({"role": "admin"}),
+        json!(["payments"]),
+        json!("payments"),
+        json!(300),
+    ];
+    assert_eq!(
+        update(&site, &realm(mappers.clone(), "300", scopes.clone())),
+        [1, 0, 0, 0]
+    );
+    assert_eq!(state(), all);
+    assert_eq!(update(&site, &realm(json!([]), "300", json!([]))), [0, 0, 1, 0]);
+    assert_eq!(state(), all);
+    assert_eq!(update(&site, &realm(json!([]), "-1", scopes)), [0, 1, 0, 0]);
+    assert_eq!(state(), [Value::Null, json!([]), Value::Null, Value::Null]);
+}
+
+/// Each of several password hashes is verified once.
+#[test]
+fn a_client_with_two_password_hashes_verifies_each_once() {
+    let site = Site::sqlite();
+    let line = |hash: &str| format!("client_id,scope,secret_hash\norders,a,\"{hash}\"\n");
+    let (old, new) = ("chosen-by-a-person", "chosen-by-another");
+    for secret in [old, new] {
+        let hash = bcrypt::hash(secret, 4).unwrap();
+        site.import(&line(&hash), &["--update"]).done();
+    }
+    let serving = site.program.serve(&[]);
+    let verified = || {
+        testkit::Scrape::of(serving.address)
+            .value("mintage_password_hash_verifications_total")
+            .unwrap()
+    };
+    for secret in [old, new] {
+        assert_eq!(ask(&serving, "orders", secret).status, 200);
+    }
+    let first = verified();
+    for secret in [old, new, old, new] {
+        assert_eq!(ask(&serving, "orders", secret).status, 200);
+    }
+    assert_eq!(verified(), first);
 }

@@ -204,6 +204,8 @@ fn p17_both_ids_are_limited_and_the_failures_count_for_one_whatever_clients_exis
         assert_eq!([(); 4].map(|()| fail(encoded)), [401, 401, 401, 429], "{encoded}");
     }
     assert_eq!((ask_raw(&app, &known).status, app.ask(&known, &[]).status), (429, 429));
+    // No client can have the form-decoded id.
+    assert_eq!([(); 4].map(|()| fail("caf%C3%A9")), [401, 401, 401, 429]);
     // Neither is a pair admitted whose second id alone is limited.
     let other = with_id(&app, "other+one", "right");
     assert_eq!([(); 4].map(|()| fail("other%2Bone")), [401, 401, 401, 429]);
@@ -309,21 +311,31 @@ fn p17_hanging_up_between_two_pairs_is_a_failure() {
     let app = setup.start();
     let client = with_id(&app, "plain", "right");
     assert_eq!(app.ask(&client, &[]).status, 200);
+    // From now on, the cache knows that no client has this id.
+    app.ask(&TestClient::new("nobody", "guess"), &[])
+        .assert_invalid_client();
+    let unknown = denials(&app, "unknown_client");
     let mut locking = PgConnection::establish(&url).unwrap();
     locking
         .batch_execute("BEGIN; LOCK TABLE clients IN ACCESS EXCLUSIVE MODE")
         .unwrap();
-    let guess = raw_request("/token", &TestClient::new("pl%61in", "guess"), GRANT);
     let loads = || {
         Scrape::of(app.address)
             .value("mintage_client_cache_loads_total")
             .unwrap()
     };
-    let before = loads();
-    hang_up(&app, &guess, || loads() > before);
-    until("the failure is counted", HANG_UP_TIMEOUT, || {
-        denials(&app, "wrong_secret") > 0.0
-    });
+    // Whether or not a client has the first id.
+    for (id, reason, before_this) in [
+        ("pl%61in", "wrong_secret", 0.0),
+        ("no%62ody", "unknown_client", unknown),
+    ] {
+        let guess = raw_request("/token", &TestClient::new(id, "guess"), GRANT);
+        let before = loads();
+        hang_up(&app, &guess, || loads() > before);
+        until("the failure is counted", HANG_UP_TIMEOUT, || {
+            denials(&app, reason) > before_this
+        });
+        assert_eq!(denials(&app, reason), before_this + 1.0, "{id}");
+    }
     locking.batch_execute("ROLLBACK").unwrap();
-    assert_eq!(denials(&app, "wrong_secret"), 1.0);
 }

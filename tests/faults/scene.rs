@@ -39,6 +39,16 @@ impl Scene {
             server,
             operator_token,
         };
+        // The server writes that the operator has signed in. It is one commit more, which could be
+        // taken for that of a test.
+        eventually(
+            "the audit log has the operator's sign-in",
+            Duration::from_secs(15),
+            || {
+                let rows = "SELECT count(*) FROM audit WHERE action = 'operator.sign_in'";
+                (scene.cluster.number(rows) > 0).then_some(())
+            },
+        );
         // Otherwise, the next invalidation could still be about the operator.
         eventually(
             "every worker has received the operator's creation",

@@ -146,14 +146,19 @@ fn systemd_can_read_the_unit() {
     assert!(UNIT.contains("\nType=notify\n"));
 }
 
-/// A reader must not assume that these files are tested.
+/// A reader must not assume that all of these files is tested. What is tested is in tests/packaging.
 #[test]
-fn files_that_no_test_runs_say_so_in_their_first_line() {
+fn files_that_no_test_runs_as_a_whole_say_so_in_their_first_line() {
     for text in [
         include_str!("../../ops/Dockerfile"),
-        include_str!("../../ops/kubernetes.yaml"),
+        include_str!("../../ops/compose.yaml"),
+        KUBERNETES,
     ] {
-        assert!(text.starts_with("# Not run by any test"));
+        let first = text.lines().next().unwrap();
+        assert!(
+            first.starts_with("# Tests ") && first.contains("run by no test"),
+            "{first}"
+        );
     }
     let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
     assert!(dashboard["description"].as_str().unwrap().contains("run by no test"));
@@ -195,6 +200,14 @@ fn no_file_trusts_a_whole_network() {
             assert!(length >= narrowest, "{} has {range}", path.display());
         }
     }
+}
+
+#[test]
+fn the_chart_installs_the_version_of_this_program() {
+    let chart = include_str!("../../ops/chart/Chart.yaml");
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(chart.contains(&format!("\nappVersion: {version}\n")), "{chart}");
+    assert!(chart.contains(&format!("\nversion: {version}\n")), "{chart}");
 }
 
 /// The number before the first character that is no digit.

@@ -26,7 +26,7 @@ use crate::oauth::duty::Duty;
     summary = "Create a client with this id, or change it to the members that are given and the defaults of the others",
     params(("client_id" = String, Path), IfMatchParameter, IfNoneMatchParameter),
     request_body(content = Declaration),
-    responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), (status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<404>, Failure<409>, Failure<412>),
+    responses((status = 200, body = ClientDocument, headers(("ETag" = String, description = "The version of the client"))), (status = 201, body = CreatedClient<'static>, headers(("ETag" = String, description = "The version of the client"), ("Location" = String, description = "Where the client is"))), OperatorFailures, BodyFailures, Failure<409>, Failure<412>),
     security(("bearer" = ["mintage:clients"])),
 )]
 pub async fn declare_client(

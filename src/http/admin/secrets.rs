@@ -39,7 +39,7 @@ pub struct NewSecret {
     /// left out: as before.
     #[schema(minimum = 0, maximum = 316_224_000)]
     others_expire_in_seconds: Option<i64>,
-    /// A secret that a generator made; left out: the server generates one.
+    /// A generated secret; left out: the server generates one.
     #[schema(value_type = Option<String>, min_length = 22, max_length = 512)]
     client_secret: Option<ClientSecret>,
     /// The SHA-256 digest of a random secret, in place of `client_secret`.

@@ -15,6 +15,7 @@ use crate::oauth::denial::Denial;
 use crate::oauth::error::OAuthError;
 use crate::oauth::stored_secret::{self, StoredSecret};
 use crate::time::UnixMillis;
+use crate::unavailable::Unavailable;
 
 /// A client that has proved who it is.
 pub struct Authenticated {
@@ -69,22 +70,31 @@ impl<'a> Attempt<'a> {
         self.failure.is_uncertain = true;
     }
 
-    /// Compares a secret with those of a client, or with none if there is no client: that takes as
-    /// long. `None` if it is not one of them, which is noted; a client with password hashes is
-    /// added to the candidates instead.
+    /// Compares a secret with those of the client that was looked up, or with none if there is no
+    /// client: that takes as long. `None` if it is not one of them, which is noted; a client with
+    /// password hashes is added to the candidates instead.
     pub fn compare(
         &mut self,
-        client: Option<Arc<Client>>,
+        client: Result<Option<Arc<Client>>, Unavailable>,
         secret: ClientSecret,
         candidates: &mut Vec<Candidate>,
         now: UnixMillis,
     ) -> Option<Authenticated> {
-        let Some(client) = client else {
-            stored_secret::verify(&secret, &[], now);
-            return None;
+        let client = match client {
+            Ok(Some(client)) => client,
+            missing => {
+                stored_secret::verify(&secret, &[], now);
+                match missing {
+                    // As for a client that exists, otherwise the limit would tell.
+                    Ok(_) => self.failure.found_wrong = true,
+                    Err(Unavailable) => self.note_outage(),
+                }
+                return None;
+            }
         };
         let found = stored_secret::verify(&secret, &client.secrets, now);
         if found.is_none() && stored_secret::any_is_password_hash(&client.secrets) {
+            self.verifying.get_or_insert_with(|| client.clone());
             candidates.push(Candidate { client, secret });
             return None;
         }
@@ -156,16 +166,22 @@ impl<'a> Attempt<'a> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let client = self.failure.client.take().or(self.verifying.take());
-        let Some(client) = client.filter(|_| !self.ended) else {
+        let (failure, verifying) = (mem::take(&mut self.failure), self.verifying.take());
+        if self.ended || !(failure.found_wrong || verifying.is_some()) {
             return;
+        }
+        let (denial, client) = match failure.client.is_none() && verifying.is_some() {
+            true => (Denial::WrongSecret, verifying),
+            false => (failure.denial, failure.client),
         };
-        let (denial, now) = (Denial::WrongSecret, self.worker.now());
-        audit_log::sign_in_failed(self.worker, self.caller, &client, denial, now);
+        let now = self.worker.now();
+        if let Some(client) = &client {
+            audit_log::sign_in_failed(self.worker, self.caller, client, denial, now);
+        }
         let denied = Denied {
             denial,
             tried: self.tried.as_ref(),
-            client: Some(&client.id),
+            client: client.as_ref().map(|client| &client.id),
         };
         guard::hung_up(self.worker, self.caller, denied, now);
     }
@@ -202,6 +218,8 @@ pub struct Failure {
     client: Option<Arc<Client>>,
     /// Whether a client or its secret could not be looked up.
     is_uncertain: bool,
+    /// Whether a secret was found wrong, for a client or because there is none.
+    found_wrong: bool,
 }
 
 impl Default for Failure {
@@ -218,12 +236,14 @@ impl Failure {
             denial,
             client: None,
             is_uncertain: false,
+            found_wrong: false,
         }
     }
 
     /// Notes why a secret does not authenticate a client. The first client is kept, unless the
     /// secret of a later one is right.
     pub fn note(&mut self, denial: Denial, client: &Arc<Client>) {
+        self.found_wrong = true;
         if self.client.is_none() || denial != Denial::WrongSecret {
             self.denial = denial;
             self.client = Some(client.clone());
@@ -243,9 +263,10 @@ pub fn deny(
         denial,
         client,
         is_uncertain,
+        found_wrong,
     } = failure;
-    if is_uncertain && client.is_none() {
-        // No secret was verified, so none was guessed.
+    if is_uncertain && !found_wrong {
+        // No secret was compared with those of a client, so none was guessed.
         return ApiError::Unavailable;
     }
     if let Some(client) = &client {

@@ -126,8 +126,8 @@ pub async fn verify(
 /// meant: first the form-decoded one, then the one that was sent.
 ///
 /// If the first pair does not authenticate the client, the second is always compared, with the same
-/// work whether its client exists. One failure is recorded. It counts for the first id whatever
-/// clients exist, otherwise the limit would tell. It does not count for the second, because one id
+/// work whether its client exists. One failure is recorded. It counts for the first id that is one of
+/// a client by its form, whatever clients exist, otherwise the limit would tell. It does not count for the second, because one id
 /// can be escaped in many ways, each of which would have a limit of its own.
 async fn verify_either(
     worker: &Worker,
@@ -141,21 +141,17 @@ async fn verify_either(
     for id in &ids {
         guard::admit(worker, caller, id.as_ref(), now).map_err(OAuthError::TooManyFailures)?;
     }
-    let mut attempt = Attempt::new(worker, caller, ids[0].clone(), method);
+    // An id that no client can have has no limit of its own.
+    let tried = ids.iter().flatten().next().cloned();
+    let mut attempt = Attempt::new(worker, caller, tried, method);
     let mut candidates = Vec::new();
-    let mut looked_up: Option<(Option<ClientId>, Option<Arc<Client>>)> = None;
+    let mut looked_up: Option<(Option<ClientId>, Result<Option<Arc<Client>>, Unavailable>)> = None;
     for (id, Pair { secret, .. }) in ids.into_iter().zip(pairs) {
         let client = match (&looked_up, &id) {
             (Some((before, client)), id) if before == id => client.clone(),
-            (_, None) => None,
-            (_, Some(id)) => match worker.cache.lookup(id.clone(), now).await {
-                Ok(client) => client,
-                Err(Unavailable) => {
-                    // The other pair may be in the cache.
-                    attempt.note_outage();
-                    None
-                }
-            },
+            (_, None) => Ok(None),
+            // If this cannot be looked up, the other pair may be in the cache.
+            (_, Some(id)) => worker.cache.lookup(id.clone(), now).await,
         };
         looked_up = Some((id, client.clone()));
         if let Some(authenticated) = attempt.compare(client, secret, &mut candidates, now) {

@@ -65,7 +65,7 @@ pub fn denied(worker: &Worker, caller: &Caller, denied: Denied<'_>, now: UnixMil
     Ok(())
 }
 
-/// Counts the failure of a caller that hung up during a password hash check. It is counted in this
+/// Counts the failure of a caller that hung up before its attempt was answered. It is counted in this
 /// instance only: this runs while a future is dropped, perhaps together with its worker, so no task
 /// can be started.
 pub fn hung_up(worker: &Worker, caller: &Caller, denied: Denied<'_>, now: UnixMillis) {

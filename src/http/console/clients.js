@@ -32,6 +32,8 @@ function list(place, { session }) {
   const known = [];
   /** Clients that a search found beyond those in the order of the list. */
   let found = [];
+  /** What was searched for, if there may be more matches than those. */
+  let foundMore = null;
   let cursor = null;
   const errorBox = createErrorBox();
   const rows = element('div', { class: 'card flush' });
@@ -64,6 +66,7 @@ function list(place, { session }) {
         query.set('cursor', page.next_cursor);
       } while (page.items.length === 0 && page.next_cursor !== null && filter.value.trim() === wanted);
       found = page.items.filter(({ client_id }) => !known.some((client) => client.client_id === client_id));
+      foundMore = page.next_cursor === null ? null : wanted;
       show();
     });
   }
@@ -79,7 +82,9 @@ function list(place, { session }) {
     // There may be thousands of clients: an id leads to its client without loading all of them.
     const id = filter.value.trim();
     const notLoaded = cursor !== null && id !== '' && ![...known, ...found].some((client) => client.client_id === id);
-    direct.replaceChildren(...(notLoaded ? ['Not loaded yet: ', element('a', { href: hashOf(id) }, 'Open client ', mono(id))] : []));
+    const unshown = foundMore !== null && foundMore === filter.value.trim();
+    const narrower = 'More clients may match: narrow the search, or use mintage client list. ';
+    direct.replaceChildren(...(unshown ? [narrower] : []), ...(notLoaded ? ['Not loaded yet: ', element('a', { href: hashOf(id) }, 'Open client ', mono(id))] : []));
   }
 
   function row(client) {

@@ -348,9 +348,9 @@ fn heads_and_bodies_that_are_too_large_are_answered_and_closed() {
             let large = Ending::Answered(&[413]);
             let announced = endpoint.with_length(1 << 40);
             cells.push(Cell::new(format!("a large body announced to {}", endpoint.name), announced, large).drip("a"));
-            let body = [endpoint.with_length(1 << 20), vec![b'a'; 70 << 10]].concat();
+            let body = [endpoint.with_length(1 << 20), vec![b'a'; 90 << 10]].concat();
             cells.push(Cell::new(format!("a large body for {}", endpoint.name), body, large));
-            let chunk = [b"fffff\r\n".to_vec(), vec![b'a'; 70 << 10]].concat();
+            let chunk = [b"fffff\r\n".to_vec(), vec![b'a'; 90 << 10]].concat();
             let body = [endpoint.chunked(), chunk].concat();
             cells.push(Cell::new(format!("a large chunk for {}", endpoint.name), body, large));
         }

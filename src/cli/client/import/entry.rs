@@ -193,6 +193,7 @@ fn candidate(
     }
     let named = ClientFields {
         name: Some(machine.fields.name.clone().unwrap_or_else(|| id.to_owned())),
+        scope: Some(machine.fields.scope.clone().unwrap_or_default()),
         ..machine.fields.clone()
     };
     let client = named.new_client(parsed, now).map_err(|wrong| wrong.to_string())?;

@@ -75,8 +75,8 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
     let described = described(client);
     let fields = ClientFields {
         name: text(client, "client_name")?.map(str::to_owned),
-        scope: Some(text(client, "scope")?.unwrap_or_default().to_owned()),
-        audiences: Some(texts(client, "audience")?),
+        scope: text(client, "scope")?.map(str::to_owned),
+        audiences: client.contains_key("audience").then_some(texts(client, "audience")?),
         auth_methods: Some(vec![method.to_owned()]),
         // Without a value, it is the default; a document without the member says nothing.
         ttl_seconds: client.contains_key(LIFESPAN).then_some(ttl(client)?),

@@ -10,6 +10,9 @@ use super::keycloak_mappers::{Mapped, mapped};
 use crate::api::client_fields::ClientFields;
 use crate::time::UnixMillis;
 
+/// The attribute of a client that has the lifetime of its tokens, in seconds.
+const LIFESPAN: &str = "access.token.lifespan";
+
 /// Reads all clients of some documents. A document is a realm, a client, or a list of them.
 pub fn entries(documents: &[Value]) -> Vec<Entry> {
     let mut entries = Vec::new();
@@ -104,11 +107,11 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
     let default = texts(client, "defaultClientScopes")?;
     let optional = texts(client, "optionalClientScopes")?;
     let mut mapped = mapped_of(client, scopes, &default, &optional);
-    if default
+    let is_whole = default
         .iter()
         .chain(&optional)
-        .any(|name| !scopes.contains_key(name.as_str()))
-    {
+        .all(|name| scopes.contains_key(name.as_str()));
+    if !is_whole {
         mapped.warnings.push(
             "the file does not have all of its client scopes, so their audiences and claims are not imported: \
              export the realm"
@@ -116,18 +119,19 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
         );
     }
     let (default, optional) = (shown(default), shown(optional));
+    let has_scopes = client.contains_key("defaultClientScopes") || client.contains_key("optionalClientScopes");
+    let lifespan = number(attributes, LIFESPAN)?.filter(|ttl| *ttl != -1);
     let fields = ClientFields {
         name: text(client, "name")?.map(str::to_owned),
         enabled: client.contains_key("enabled").then_some(flag(client, "enabled", true)?),
-        scope: Some([default.as_slice(), &optional].concat().join(" ")),
-        default_scope: Some(Some(default.join(" "))),
+        scope: has_scopes.then(|| [default.as_slice(), &optional].concat().join(" ")),
+        default_scope: has_scopes.then(|| Some(default.join(" "))),
         // -1 stands for the realm's setting.
-        ttl_seconds: number(attributes, "access.token.lifespan")?
-            .filter(|ttl| *ttl != -1)
-            .map(Some),
-        audiences: Some(mapped.audiences),
+        ttl_seconds: attributes.contains_key(LIFESPAN).then_some(lifespan),
+        // What a whole file does not have was removed there. Of another file no one knows.
+        audiences: (is_whole || !mapped.audiences.is_empty()).then_some(mapped.audiences),
         default_audience: mapped.default_audience.map(Some),
-        claims: mapped.claims.map(Some),
+        claims: (is_whole || mapped.claims.is_some()).then_some(mapped.claims),
         ..ClientFields::default()
     };
     Ok(Machine {

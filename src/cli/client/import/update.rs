@@ -62,10 +62,18 @@ fn update(candidate: &mut Candidate, before: Client, now: UnixMillis) -> Result<
     if before.scope.tokens().any(is_reserved) {
         return Err(OPERATOR.to_owned());
     }
-    let after = candidate
+    let mut after = candidate
         .fields
         .applied_to(&before, now)
         .map_err(|wrong| wrong.to_string())?;
+    // The default goes with its audience. One that was never among the audiences is the operator's.
+    let has = |client: &Client, audience: &str| client.audiences.iter().any(|other| **other == *audience);
+    let default = after.token.default_audience.as_deref();
+    if candidate.fields.default_audience.is_none()
+        && default.is_some_and(|default| has(&before, default) && !has(&after, default))
+    {
+        after.token.default_audience = None;
+    }
     candidate.client = match differs(&before, &after) {
         true => after,
         false => before.clone(),
