@@ -5,6 +5,7 @@
 //! `scripts/test --packaging` builds it, installs these programs and runs these tests; without it they
 //! are ignored, because they need root and some minutes.
 
+mod binary;
 mod chart;
 mod compose;
 mod deb;
