@@ -117,7 +117,7 @@ fn paths(values: &Value) -> Vec<Vec<String>> {
         match value.as_object() {
             Some(members) if !members.is_empty() && !is_own => {
                 for (name, member) in members {
-                    collect(&[path, &[name.clone()]].concat(), member, found);
+                    collect(&[path, std::slice::from_ref(name)].concat(), member, found);
                 }
             }
             _ => found.push(path.to_vec()),
