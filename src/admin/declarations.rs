@@ -19,7 +19,7 @@ const MAX_ATTEMPTS: usize = 4;
 /// A new client, or one that exists.
 pub enum DeclaredClient {
     /// The client is new.
-    Created(super::CreatedClient),
+    Created(Box<super::CreatedClient>),
     /// The client existed, and is now as declared. Perhaps it was before.
     Existing(Box<Client>),
 }
@@ -64,10 +64,10 @@ impl Administration {
             };
             return Ok(match declared.before {
                 Some(_) => DeclaredClient::Existing(Box::new(declared.after)),
-                None => DeclaredClient::Created(super::CreatedClient {
+                None => DeclaredClient::Created(Box::new(super::CreatedClient {
                     client: declared.after,
                     secret: generated,
-                }),
+                })),
             });
         }
         Err(OperationError::Unavailable)

@@ -280,7 +280,7 @@ fn a_client_with_two_password_hashes_verifies_each_once() {
     }
     let serving = site.program.serve(&[]);
     let verified = || {
-        testkit::Scrape::of(serving.address)
+        testkit::scrape::Scrape::of(serving.address)
             .value("mintage_password_hash_verifications_total")
             .unwrap()
     };

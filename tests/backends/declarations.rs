@@ -86,7 +86,8 @@ fn clients_are_created_and_changed_together_and_an_unchanged_one_leaves_no_trace
         event("secret.add", "a"),
     ];
     let mut found = events(&store);
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
     let lines = store.run(|conn| changes::from(conn, position + 1, 100));
     let mut changed: Vec<String> = lines

@@ -122,6 +122,9 @@ pub async fn verify(
     Err(deny(worker, caller, failure, Some(&client.id), now))
 }
 
+/// What became of a lookup; `None`: there is no such client.
+type LookedUp = Result<Option<Arc<Client>>, Unavailable>;
+
 /// Continues [`verify`] with two pairs, of which only the secrets can tell which one the client
 /// meant: first the form-decoded one, then the one that was sent.
 ///
@@ -145,7 +148,7 @@ async fn verify_either(
     let tried = ids.iter().flatten().next().cloned();
     let mut attempt = Attempt::new(worker, caller, tried, method);
     let mut candidates = Vec::new();
-    let mut looked_up: Option<(Option<ClientId>, Result<Option<Arc<Client>>, Unavailable>)> = None;
+    let mut looked_up: Option<(Option<ClientId>, LookedUp)> = None;
     for (id, Pair { secret, .. }) in ids.into_iter().zip(pairs) {
         let client = match (&looked_up, &id) {
             (Some((before, client)), id) if before == id => client.clone(),
