@@ -9,7 +9,8 @@
 //!
 //! Secrets stored as digests never come here.
 
-use crate::mutex::lock;
+mod counts;
+
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::db::{Db, secrets};
+use crate::mutex::lock;
 use crate::oauth::client::{Client, ClientId};
 use crate::oauth::client_secret::ClientSecret;
 use crate::oauth::imported_secret::looks_generated;
@@ -31,6 +33,8 @@ use crate::oauth::secret_hash::SecretHash;
 use crate::oauth::stored_secret::StoredSecret;
 use crate::time::UnixMillis;
 use crate::unavailable::Unavailable;
+
+pub use counts::PasswordVerifierCounts;
 
 /// Concurrent verifications. Each has a thread of its own and takes up to 64 MiB. Two leave CPU
 /// time for signing.
@@ -90,21 +94,6 @@ struct Verification {
     secret_id: String,
     /// The requests that wait for the result.
     waiters: Vec<oneshot::Sender<bool>>,
-}
-
-/// The verifier's counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PasswordVerifierCounts {
-    /// Password hashes verified, whatever the result.
-    pub verified: u64,
-    /// Password hashes replaced by a digest.
-    pub replaced: u64,
-    /// Requests rejected because too many verifications waited, or because theirs took too long.
-    pub busy: u64,
-    /// Verifications running now.
-    pub running: u64,
-    /// Verifications waiting now.
-    pub waiting: u64,
 }
 
 impl PasswordVerifier {
