@@ -16,11 +16,11 @@ mod serve;
 mod stats;
 mod table;
 mod usage;
+mod version;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::LazyLock;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -29,6 +29,7 @@ use crate::config::{Sources, password_on_command_line};
 use context::{Context, confirm, open, open_existing, print, print_json, warn};
 use table::{counted, print_table};
 use usage::wrong_usage;
+use version::VERSION;
 
 #[doc(hidden)]
 pub use client::{Inspected, inspect};
@@ -79,6 +80,9 @@ enum Command {
     /// Print a shell completion script
     #[command(after_help = "Example:\n  mintage completions bash > /etc/bash_completion.d/mintage")]
     Completions(completions::Arguments),
+    /// Print the version, and those of the libraries in the program
+    #[command(after_help = "Example:\n  mintage version --verbose")]
+    Version(version::Arguments),
 }
 
 /// The command line with its help, for the man pages in `ops/man`; without the commit of the build.
@@ -120,6 +124,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Stats(arguments) => stats::run(&context, &arguments),
         Command::Config(command) => config::run(&context, command),
         Command::Completions(arguments) => completions::run(&mut CommandLine::command(), &arguments),
+        Command::Version(arguments) => version::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -136,31 +141,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// The version, with the commit if the build names it in the variable `BUILD_COMMIT`.
-static VERSION: LazyLock<String> = LazyLock::new(|| version(option_env!("BUILD_COMMIT")));
-
-fn version(commit: Option<&str>) -> String {
-    let version = env!("CARGO_PKG_VERSION");
-    match commit.filter(|commit| !commit.is_empty()) {
-        Some(commit) => format!("{version} ({commit})"),
-        None => version.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_version_has_the_commit_if_the_build_names_one() {
-        let of_package = env!("CARGO_PKG_VERSION");
-        assert_eq!((&*version(None), &*version(Some(""))), (of_package, of_package));
-        assert_eq!(version(Some("0123abc")), format!("{of_package} (0123abc)"));
-        // What names it.
-        for text in [include_str!("../../justfile"), include_str!("../../ops/Dockerfile")] {
-            assert!(text.contains("BUILD_COMMIT"), "{text}");
-        }
-    }
 
     /// Every argument below a command, as `ARGUMENT VALUE`.
     fn arguments(command: &clap::Command, found: &mut Vec<String>) {

@@ -1,6 +1,7 @@
 //! A connection to SQLite or PostgreSQL, and a transaction on it.
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
+use diesel::prelude::*;
 use diesel::{PgConnection, SqliteConnection};
 
 use super::error::DbError;
@@ -13,6 +14,15 @@ pub enum Conn {
     Sqlite(SqliteConnection),
     /// PostgreSQL.
     Postgres(PgConnection),
+}
+
+/// The version of SQLite in this process.
+///
+/// # Errors
+/// SQLite cannot open a database in memory.
+pub fn sqlite_version() -> Result<String, DbError> {
+    let mut conn = SqliteConnection::establish(":memory:").map_err(|error| DbError::Unusable(error.to_string()))?;
+    Ok(diesel::select(diesel::dsl::sql::<diesel::sql_types::Text>("sqlite_version()")).get_result(&mut conn)?)
 }
 
 impl Conn {

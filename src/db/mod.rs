@@ -50,7 +50,7 @@ use crate::breaker::{BreakerState, BreakerView};
 use crate::config;
 use endpoint::Endpoint;
 
-pub use conn::{Backend, Conn};
+pub use conn::{Backend, Conn, sqlite_version};
 pub use endpoint::{PoolSettings, PoolStats};
 pub use error::{DbError, NotAuthorized};
 

@@ -201,3 +201,26 @@ fn the_version_is_printed_with_the_commit_if_the_build_knows_it() {
     };
     assert_eq!(testkit::program!().run(&["--version"]).done(), expected);
 }
+
+#[test]
+fn q100_the_versions_of_the_libraries_in_the_program_are_printed() {
+    let program = testkit::program!();
+    let short = program.run(&["version"]).done().to_owned();
+    assert_eq!(short, program.run(&["--version"]).done());
+    let long = program.run(&["version", "--verbose"]).done().to_owned();
+    let mut lines = long.lines();
+    assert_eq!(lines.next(), Some(short.trim_end()));
+    let found: Vec<(&str, &str)> = lines.map(|line| line.split_once(' ').unwrap()).collect();
+    let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["rustc", "OpenSSL", "AWS-LC", "SQLite", "libpq"]);
+    for (name, text) in &found {
+        let version = text.trim_start().split([' ', ',']).next().unwrap();
+        let parts: Vec<&str> = version.split('.').collect();
+        let is_number = |part: &&str| part.parse::<u32>().is_ok();
+        assert!(parts.len() >= 2 && parts.iter().all(is_number), "{name}: {text}");
+    }
+    let lock = include_str!("../../Cargo.lock");
+    assert!(lock.contains(&format!("+libpq-{}\"", found[4].1.trim())), "{long}");
+    let origins = [", of the system", ", compiled in"];
+    assert!(origins.iter().any(|origin| found[1].1.ends_with(origin)), "{long}");
+}

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 const FIRST_SHARED: &str = "unavailable";
 
 /// Crates and the only places that may name them.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 10] = [
+    ("aws_lc_sys", &["cli/version.rs"]),
+    ("openssl", &["cli/version.rs"]),
     ("diesel", &["db/"]),
     ("diesel_migrations", &["db/"]),
     ("r2d2", &["db/"]),
