@@ -5,11 +5,12 @@
 //! Each therefore takes a [`Ticket`] before it reads, and a value is dropped if its ticket is older
 //! than that of the current value.
 
-use crate::mutex::lock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwapOption, Guard};
+
+use crate::mutex::lock;
 
 /// The current value, or none before the first is set. Clones share the value.
 pub struct Snapshot<T>(Arc<Inner<T>>);

@@ -26,7 +26,8 @@ pub enum DeclaredClient {
 
 impl Administration {
     /// Creates the client with this id, or changes it to what is declared, if `suits` accepts the
-    /// current one. Without a difference, nothing is written.
+    /// current one. Without a difference, nothing is written, but what another request wrote is in
+    /// effect before this returns.
     ///
     /// # Errors
     /// That of `suits`, [`OperationError::MalformedClient`], [`OperationError::TooManySecrets`],
@@ -91,9 +92,6 @@ impl Administration {
         let Some(declared) = self.db.run(work).await.map_err(failed)? else {
             return Ok(None);
         };
-        if !declared.is_change() {
-            return Ok(Some(declared));
-        }
         let applied = self.apply_client(&declared.after.id).await;
         match declared.before {
             Some(_) => applied?,

@@ -7,7 +7,6 @@
 //! change after `known_after` is kept. The complete argument is in
 //! `docs/adr/0019-clients-from-peers-by-change-number.md`.
 
-use crate::mutex::lock;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -16,6 +15,7 @@ use ahash::RandomState;
 use tokio::time::Instant;
 
 use crate::db::changes::{Change, Line, RecentChanges};
+use crate::mutex::lock;
 use crate::oauth::client::ClientId;
 use crate::time::UnixMillis;
 

@@ -25,7 +25,7 @@ pub use database_url::{DatabaseUrl, MalformedUrl, variable};
 pub use error::ConfigError;
 pub use load::Sources;
 pub use locality::is_loopback;
-pub use permissions::sqlite_path;
+pub use permissions::{check_system_authorities, sqlite_path};
 pub use proxies::TrustedProxies;
 pub use sections::{
     Breaker, Cache, Config, Database, Durability, Janitor, Keys, Limits, Log, LogFormat, Pool, Redis, Server, Token,

@@ -43,11 +43,11 @@ fn check_file(what: &str, path: &Path, holds_secrets: bool) -> Result<Option<Str
 /// which has mode 0777.
 fn open_folder(path: &Path, is_read_only: fn(&Path) -> bool) -> Option<u32> {
     let target = path.canonicalize().ok();
-    let folders = [Some(path), target.as_deref()]
+    let mut folders = [Some(path), target.as_deref()]
         .into_iter()
         .flatten()
         .filter_map(Path::parent);
-    let modes = folders.filter_map(|folder| {
+    folders.find_map(|folder| {
         let folder = if folder.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -56,8 +56,7 @@ fn open_folder(path: &Path, is_read_only: fn(&Path) -> bool) -> Option<u32> {
         let mode = std::fs::metadata(folder).ok()?.permissions().mode() & 0o7777;
         let is_open = mode & (WRITABLE_BY_OTHERS | STICKY) == WRITABLE_BY_OTHERS;
         (is_open && !is_read_only(folder)).then_some(mode)
-    });
-    modes.into_iter().next()
+    })
 }
 
 /// Whether the file system of a folder is mounted for reading only.
@@ -135,6 +134,17 @@ fn authorities_of_environment() -> impl Iterator<Item = (&'static str, &'static 
         .into_iter()
         .flatten()
         .map(|(name, path)| ("database.url", name, path))
+}
+
+/// Checks the file that `SSL_CERT_FILE` names, for commands that ask a server over https.
+///
+/// # Errors
+/// Every user of the machine can change it, or put another one in its place.
+pub fn check_system_authorities() -> Result<(), ConfigError> {
+    match variable("SSL_CERT_FILE").filter(|path| !path.is_empty()) {
+        Some(path) => check("the file of SSL_CERT_FILE", Path::new(&path), false).map(drop),
+        None => Ok(()),
+    }
 }
 
 /// Checks a file with certificate authorities; `system` and nothing are none.

@@ -1,7 +1,8 @@
 //! The first operator, whom the configuration names because no one can run a command on the machine.
 //!
 //! Nothing is stored about it: a client with `mintage:admin`, even a disabled one, shows that the
-//! deployment has its operators. So a secret that leaked cannot bring back what they took away.
+//! deployment has its operators. So a secret that leaked does not bring back a right that they took
+//! away, unless they delete the last such client (docs/operations.md).
 
 use diesel::prelude::*;
 

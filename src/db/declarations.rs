@@ -1,8 +1,8 @@
 //! Clients that are declared as a whole: by `PUT` of the admin API, and by an import that updates.
 //!
 //! The caller reads the clients, decides what each becomes, and writes all of them here. Nothing is
-//! locked in between, because a decision may take long: a password hash takes 30 ms, and a person
-//! may be asked. So the transaction compares each client with the one that the decision was for.
+//! locked in between, because a decision may take long: a password hash takes 30 ms. So the
+//! transaction compares each client with the one that the decision was for.
 
 use std::collections::HashMap;
 

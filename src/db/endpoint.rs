@@ -3,7 +3,6 @@
 //! A call passes the circuit breaker, waits for one of as many permits as the pool has connections,
 //! runs on a blocking thread, and has a deadline.
 
-use crate::mutex::lock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use super::pool_counters::PoolCounters;
 use crate::breaker::{Breaker, BreakerSettings, BreakerState};
 use crate::config;
 use crate::metrics::HistogramCounts;
+use crate::mutex::lock;
 
 /// What r2d2 puts before the cause.
 const TIMED_OUT: &str = "timed out waiting for connection: ";

@@ -1,10 +1,10 @@
 //! Counters of a pool, shared by the pool, its manager and the endpoint.
 
-use crate::mutex::lock;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::metrics::HistogramCounts;
+use crate::mutex::lock;
 
 /// Counts since the start of the process.
 #[derive(Debug, Default)]

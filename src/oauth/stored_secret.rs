@@ -32,8 +32,8 @@ pub struct StoredSecret {
     pub last_used: LastUsed,
 }
 
-/// The id of a secret that was imported as a password hash, made of the hash. The first use replaces
-/// the hash with a digest; by the id, a later import still finds the secret. The salt in the hash
+/// The id of a secret that was imported as a password hash, derived from the client and the hash.
+/// The first use replaces the hash with a digest; by the id, a later import still finds the secret. The salt in the hash
 /// makes the id useless for guessing.
 pub fn imported_id(client: &str, hash: &PasswordHash) -> Arc<str> {
     let text = ClientSecret::new(format!("{client} {}", hash.text()));

@@ -5,7 +5,6 @@
 //! only the writer contends for. It sends a message only when the writer must start something: once
 //! per batch. Records in a queue also survive the worker that put them there.
 
-use crate::mutex::lock;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
@@ -13,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Writer;
 use crate::db::tokens::TokenRecord;
+use crate::mutex::lock;
 use crate::time::UnixMillis;
 
 /// A record was not accepted, or not written.

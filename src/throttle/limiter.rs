@@ -12,7 +12,6 @@
 //! Redis answers, shortly after the failure was answered. No request waits for Redis, and its
 //! answers never reduce a local count.
 
-use crate::mutex::lock;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::sync::Mutex;
@@ -26,6 +25,7 @@ use lru::LruCache;
 use super::bucket::{Bucket, MINUTE_MICROS, Rate};
 use super::failure::{Failure, SharedBucket};
 use super::network::Network;
+use crate::mutex::lock;
 use crate::oauth::client::ClientId;
 use crate::oauth::error::RetryAfter;
 use crate::time::UnixMillis;

@@ -383,30 +383,32 @@ fn program() -> (Program, String) {
     (program, secret)
 }
 
+/// The command that creates a client with the secret in a file.
+fn create<'a>(id: &'a str, file: &'a str) -> [&'a str; 10] {
+    [
+        "client",
+        "create",
+        "--id",
+        id,
+        "--name",
+        "n",
+        "--scope",
+        "a",
+        "--secret-file",
+        file,
+    ]
+}
+
 #[test]
 fn the_command_line_takes_a_secret_from_a_file_or_from_standard_input() {
     let (program, secret) = program();
-    let new = |id, file| {
-        [
-            "client",
-            "create",
-            "--id",
-            id,
-            "--name",
-            "n",
-            "--scope",
-            "a",
-            "--secret-file",
-            file,
-        ]
-    };
-    let shown = program.run(&new("by-file", "secret")).done().to_owned();
+    let shown = program.run(&create("by-file", "secret")).done().to_owned();
     assert!(!shown.contains("secret"), "{shown}");
     let shown = program
-        .run(&[&new("by-digest", "digest")[..], &["--json"]].concat())
+        .run(&[&create("by-digest", "digest")[..], &["--json"]].concat())
         .json();
     assert_eq!(shown, json!({"client_id": "by-digest", "scope": "a"}));
-    let mut piped = program.command(&new("by-pipe", "-"));
+    let mut piped = program.command(&create("by-pipe", "-"));
     let piped = piped
         .stdin(std::fs::File::open(program.path("secret")).unwrap())
         .output()
@@ -435,20 +437,7 @@ fn a_secret_file_without_an_acceptable_secret_is_one_line_that_says_what_is_requ
     let (program, _) = program();
     program.write("empty", "");
     program.write("short", "sha256:00");
-    let new = |file| {
-        [
-            "client",
-            "create",
-            "--id",
-            "x",
-            "--name",
-            "n",
-            "--scope",
-            "a",
-            "--secret-file",
-            file,
-        ]
-    };
+    let new = |file| create("x", file);
     for (file, text) in [
         ("chosen", "what chosen has must be a generated secret"),
         ("empty", "what empty has must be a generated secret"),

@@ -157,10 +157,14 @@ fn what_the_file_does_not_have_stays() {
         "urn:a",
         "--ttl",
         "90s",
+        "--label",
+        "team=x",
     ];
     site.program.run(&own).done();
     site.program.run(&["client", "disable", "orders"]).done();
     assert_eq!(update(&site, &hydra(json!({}))), [0, 0, 1, 0]);
+    let empty = json!({"owner": "", "metadata": {}, "client_name": ""});
+    assert_eq!(update(&site, &hydra(empty)), [0, 0, 1, 0]);
     assert_eq!(
         update(&site, &hydra(json!({"audience": ["kafka"], LIFESPAN: null}))),
         [0, 1, 0, 0]
@@ -170,6 +174,7 @@ fn what_the_file_does_not_have_stays() {
     let after = show(&site, "orders");
     for (member, value) in [
         ("scope", json!("a")),
+        ("labels", json!({"team": "x"})),
         ("name", json!("Orders")),
         ("introspection_audiences", json!(["urn:a"])),
         ("enabled", json!(false)),
@@ -178,6 +183,9 @@ fn what_the_file_does_not_have_stays() {
     ] {
         assert_eq!(after[member], value, "{member}");
     }
+    // An empty scope is none.
+    assert_eq!(update(&site, &hydra(json!({"scope": ""}))), [0, 1, 0, 0]);
+    assert_eq!(show(&site, "orders")["scope"], "");
 }
 
 #[test]
@@ -264,6 +272,22 @@ fn mappers_that_the_realm_no_longer_has_are_removed() {
     assert_eq!(state(), all);
     assert_eq!(update(&site, &realm(json!([]), "300", json!([]))), [0, 0, 1, 0]);
     assert_eq!(state(), all);
+    // The client's own mappers are only a part of them.
+    let mut other = mappers[1].clone();
+    other["config"]["included.custom.audience"] = "ledger".into();
+    let mut bare: Value = serde_json::from_str(&realm(json!([other]), "300", json!([]))).unwrap();
+    assert_eq!(update(&site, &bare.to_string()), [0, 0, 1, 0]);
+    let client = bare["clients"][0].as_object_mut().unwrap();
+    for name in ["optionalClientScopes", "defaultClientScopes", "protocolMappers"] {
+        client.remove(name);
+        assert_eq!(
+            update(&site, &json!({"clients": [client]}).to_string()),
+            [0, 0, 1, 0],
+            "{name}"
+        );
+    }
+    assert_eq!(state(), all);
+    assert_eq!(show(&site, "billing")["scope"], "invoices");
     assert_eq!(update(&site, &realm(json!([]), "-1", scopes)), [0, 1, 0, 0]);
     assert_eq!(state(), [Value::Null, json!([]), Value::Null, Value::Null]);
 }

@@ -111,6 +111,10 @@ fn p12_the_secret_tells_which_of_two_clients_is_meant() {
     let (_, plus) = (with_id(&app, "c d", "same"), with_id(&app, "c+d", "same"));
     assert_eq!(sub(ask_raw(&app, &plus)), "c d");
     assert_eq!(sub(app.ask(&plus, &[])), "c+d");
+    // A secret that needs no verification comes first.
+    with_password_hash(&app, "e f", CHOSEN_SECRET);
+    let plus = with_id(&app, "e+f", CHOSEN_SECRET);
+    assert_eq!(sub(ask_raw(&app, &plus)), "e+f");
 }
 
 #[test]

@@ -272,6 +272,17 @@ fn stats_are_read_over_https_if_the_certificate_authority_is_trusted() {
         assert_eq!(outcome.json()["version"], "1.2.3", "{host}");
         trusting.run(&["health", "--url", &url]).done();
     }
+    // Another user could add an authority of their own.
+    let program = testkit::program!();
+    std::fs::copy(certificate_path(), program.path("ca.pem")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    std::fs::set_permissions(program.path("ca.pem"), mode).unwrap();
+    let url = format!("https://127.0.0.1:{}", address.port());
+    let outcome = program
+        .with("SSL_CERT_FILE", "ca.pem")
+        .run(&arguments(&url, &["--once"]));
+    let line = outcome.failed(1);
+    assert!(line.contains("the file of SSL_CERT_FILE has mode 0666"), "{line}");
 }
 
 #[test]

@@ -166,6 +166,15 @@ fn a_file_of_certificate_authorities_that_every_user_can_change_is_rejected() {
             .with("PGSSLROOTCERT", environment);
         assert_eq!(warnings(&program, &[]), Vec::<String>::new());
     }
+    let program = testkit::program!().with("MINTAGE_DATABASE__URL", local);
+    let home = program.path("").display().to_string();
+    let program = program.with("HOME", &home);
+    std::fs::create_dir(program.path(".postgresql")).unwrap();
+    program.write(".postgresql/root.crt", "");
+    chmod(&program.path(".postgresql/root.crt"), 0o666);
+    let outcome = program.run(&["config", "check"]);
+    let expected = "mintage: the file of ~/.postgresql/root.crt for database.url has mode 0666";
+    assert!(outcome.failed(1).starts_with(expected), "{outcome:?}");
 }
 
 #[test]

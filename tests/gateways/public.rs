@@ -227,7 +227,7 @@ fn a_public_route_answers_trusted_gateways_only_and_bounds_the_body() {
 }
 
 #[test]
-fn a_request_for_a_websocket_passes_at_a_public_route_and_is_judged_at_once() {
+fn a_request_for_a_websocket_passes_at_a_public_route_and_is_answered_at_once() {
     let server = start();
     let upgrade = |request: Request| {
         let request = request.header("Connection", "Upgrade").header("Upgrade", "websocket");

@@ -161,6 +161,15 @@ fn q62_every_value_changes_what_is_rendered() {
 
 #[test]
 #[ignore = "scripts/test --packaging"]
+fn a_large_number_is_rendered_in_digits() {
+    let mut values = minimal();
+    values["maxConnections"] = json!(1_000_000);
+    let text = serde_json::to_string(&rendered(values)).unwrap();
+    assert!(text.contains("\"1000000\"") && !text.contains("e+06"), "{text}");
+}
+
+#[test]
+#[ignore = "scripts/test --packaging"]
 fn q62_an_unknown_value_and_a_wrong_one_are_rejected() {
     let defaults = documents("ops/chart/values.yaml").remove(0);
     let sections: Vec<Vec<String>> = paths(&defaults)
@@ -191,6 +200,7 @@ fn q62_an_unknown_value_and_a_wrong_one_are_rejected() {
         ("clientIpProxies", json!(["ingress"])),
         ("replicaCount", json!(0)),
         ("drainDelaySeconds", json!("10s")),
+        ("drainDelaySeconds", json!(60)),
         ("image", json!({"digest": "latest"})),
         ("extraEnv", json!([{"value": "nameless"}])),
         (
@@ -291,7 +301,7 @@ fn the_admin_port_of_the_chart_has_a_service_and_a_policy_of_its_own() {
     );
 }
 
-/// Whoever reads one of the two reads what the other does.
+/// A reader of one of the two learns what the other does.
 #[test]
 #[ignore = "scripts/test --packaging"]
 fn the_chart_and_the_manifest_describe_the_same_pod() {

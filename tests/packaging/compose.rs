@@ -150,6 +150,12 @@ fn the_proxy_of_the_composition_is_trusted_with_client_ips_only() {
         format!("[\"{address}\"]")
     );
     assert_eq!(environment["MINTAGE_SERVER__TRUSTED_PROXIES"], Value::Null);
+    // Otherwise one of them could get the address of the other.
+    assert_eq!(
+        compose["services"]["mintage"]["networks"]["proxy"]["ipv4_address"],
+        "172.30.80.3"
+    );
+    assert_ne!(address, "172.30.80.3");
     // The admin port leaves the machine in no case.
     assert_eq!(
         compose["services"]["mintage"]["ports"],

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::dist::{folder, text};
 
-/// Whether `ssh-keygen` accepts the signature of this list, as README says it.
+/// Whether `ssh-keygen` accepts the signature of this list, as docs/operations.md says it.
 fn is_signed(sums: &Path) -> bool {
     let dist = folder();
     let status = Command::new("ssh-keygen")

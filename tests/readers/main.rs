@@ -119,7 +119,7 @@ fn assert_accepts_its_audience_only(kind: &Reader, error: &str, reader: impl Fn(
         };
         let asking = match kind {
             Reader::Introspecting => {
-                program.create_client(&["--name", "api", "--scope", "none", "--introspection-audience", OURS])
+                program.create_client(&["--name", "api", "--scope", "", "--introspection-audience", OURS])
             }
             Reader::Client | Reader::ResourceServer => client.clone(),
         };

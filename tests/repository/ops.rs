@@ -146,7 +146,7 @@ fn systemd_can_read_the_unit() {
     assert!(UNIT.contains("\nType=notify\n"));
 }
 
-/// A reader must not assume that all of these files is tested. What is tested is in tests/packaging.
+/// A reader must not assume that these files are tested as a whole. What is tested is in tests/packaging.
 #[test]
 fn files_that_no_test_runs_as_a_whole_say_so_in_their_first_line() {
     for text in [

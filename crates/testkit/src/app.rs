@@ -1,6 +1,5 @@
 //! [`TestApp`]: a server in this process, with its own port and database.
 
-use mintage::mutex::lock;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak, mpsc};
@@ -13,6 +12,7 @@ use mintage::clock::Clock;
 use mintage::config::{self, Config, Sources};
 use mintage::db::{Conn, Db, DbError, clients, signing_keys};
 use mintage::keys::{Signer, SigningKey};
+use mintage::mutex::lock;
 use mintage::oauth::alg::Alg;
 use mintage::oauth::claims::AccessTokenClaims;
 use mintage::oauth::client::{AuthMethod, Client, ClientId};

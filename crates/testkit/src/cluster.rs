@@ -4,7 +4,6 @@
 //! process holds. However the tests end, even by SIGKILL, the pipe closes; then the shell stops the
 //! server and removes the folder.
 
-use mintage::mutex::lock;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
@@ -18,6 +17,7 @@ use mintage::clock::Clock;
 use mintage::config;
 use mintage::db::{Db, migrations, signing_keys};
 use mintage::keys::SigningKey;
+use mintage::mutex::lock;
 
 use crate::port;
 use crate::postgres::{programs, unprivileged_shell};

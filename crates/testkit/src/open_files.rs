@@ -1,8 +1,9 @@
 //! The limit of open files of this process, for tests with thousands of connections.
 
-use mintage::mutex::lock;
 use std::process::Command;
 use std::sync::Mutex;
+
+use mintage::mutex::lock;
 
 /// Raises the limit for this process and the servers that it starts: a connection has an end in
 /// each.

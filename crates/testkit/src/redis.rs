@@ -4,7 +4,6 @@
 //! A supervising shell reads a pipe whose other end only this process holds. However the tests end,
 //! even by SIGKILL, the pipe closes; then the shell stops the server and removes the folder.
 
-use mintage::mutex::lock;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -14,6 +13,8 @@ use std::time::Duration;
 
 use crate::poll::until;
 use crate::port;
+
+use mintage::mutex::lock;
 
 /// The timeout for a reply; a healthy server never takes this long.
 const REDIS_TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::super::Failure;
 use super::credentials::Credentials;
-use crate::config::is_loopback;
+use crate::config::{check_system_authorities, is_loopback};
 
 /// The time for a whole request. A server answers a scrape within a millisecond.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,6 +80,9 @@ impl Target {
         let (Some(host), Some(port)) = (url.host_str(), url.port_or_known_default()) else {
             return Err(wrong("must name a host"));
         };
+        if scheme == "https" {
+            check_system_authorities()?;
+        }
         let path = url.path().trim_end_matches('/');
         let path = path.strip_suffix("/metrics").unwrap_or(path);
         Ok(Self {

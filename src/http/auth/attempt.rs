@@ -33,7 +33,7 @@ pub struct Candidate {
     pub secret: ClientSecret,
 }
 
-/// An attempt that did not succeed yet.
+/// An attempt that has not succeeded yet.
 ///
 /// If the caller hangs up after a secret was verified, or while a password hash is, the failure is
 /// counted and audited. Otherwise a caller could guess secrets without limit by hanging up each
@@ -98,7 +98,7 @@ impl<'a> Attempt<'a> {
             candidates.push(Candidate { client, secret });
             return None;
         }
-        self.judge(found, &client, now)
+        self.authorize(found, &client, now)
     }
 
     /// Continues with the password hashes of clients.
@@ -120,13 +120,13 @@ impl<'a> Attempt<'a> {
             self.verifying = Some(client.clone());
             let Ok(found) = verifier.find(&secret, &client, now).await else {
                 self.note_outage();
-                break;
+                continue;
             };
             // The check took time, so the current state of the client decides.
             now = worker.now();
             let Ok(current) = worker.cache.lookup(client.id.clone(), now).await else {
                 self.note_outage();
-                break;
+                continue;
             };
             let Some(current) = current else {
                 continue;
@@ -134,7 +134,7 @@ impl<'a> Attempt<'a> {
             let is_found =
                 |secret: &&StoredSecret| found.is_some_and(|found| found.id == secret.id) && secret.is_valid(now);
             let found = current.secrets.iter().find(is_found);
-            if let Some(authenticated) = self.judge(found, &current, now) {
+            if let Some(authenticated) = self.authorize(found, &current, now) {
                 return Ok(authenticated);
             }
         }
@@ -142,7 +142,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// The client, if the secret `found` authenticates it. The reason is noted otherwise.
-    fn judge(&mut self, found: Option<&StoredSecret>, client: &Arc<Client>, now: UnixMillis) -> Option<Authenticated> {
+    fn authorize(
+        &mut self,
+        found: Option<&StoredSecret>,
+        client: &Arc<Client>,
+        now: UnixMillis,
+    ) -> Option<Authenticated> {
         match authorize(self.worker, found, client, self.method, now) {
             Ok(secret_id) => {
                 self.ended = true;

@@ -129,9 +129,10 @@ type LookedUp = Result<Option<Arc<Client>>, Unavailable>;
 /// meant: first the form-decoded one, then the one that was sent.
 ///
 /// If the first pair does not authenticate the client, the second is always compared, with the same
-/// work whether its client exists. One failure is recorded. It counts for the first id that is one of
-/// a client by its form, whatever clients exist, otherwise the limit would tell. It does not count for the second, because one id
-/// can be escaped in many ways, each of which would have a limit of its own.
+/// work whether or not its client exists. An attempt is rejected if either id is limited. One failure
+/// is recorded. It counts for the first id that a client can have, whatever clients exist, otherwise
+/// the limit would tell. It does not count for the other one, because one id can be escaped in many
+/// ways, each of which would have a limit of its own.
 async fn verify_either(
     worker: &Worker,
     caller: &Caller<'_>,

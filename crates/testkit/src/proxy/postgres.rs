@@ -3,13 +3,14 @@
 //! It parses as much of the protocol as it needs to recognize a COMMIT: frontend messages, of which
 //! `Query` contains a whole statement, while `Parse`, `Bind` and `Execute` split it in three.
 
-use mintage::mutex::lock;
 use std::collections::HashSet;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+
+use mintage::mutex::lock;
 
 /// How the proxy handles connections and bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]

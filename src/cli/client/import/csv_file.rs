@@ -202,6 +202,7 @@ fn machine(row: &Row) -> Result<Machine, NotAccepted> {
     };
     Ok(Machine {
         fields,
+        update: None,
         secrets: vec![secret(row)?],
         warnings: Vec::new(),
     })

@@ -47,6 +47,8 @@ pub struct Entry {
 pub struct Machine {
     /// All members but the id and the secrets.
     pub fields: ClientFields,
+    /// Those that an update sets; `None`: all. The file may have the others only in part.
+    pub update: Option<ClientFields>,
     /// The secrets that are valid.
     pub secrets: Vec<ForeignSecret>,
     /// What an operator should know about it, such as what cannot be carried.
@@ -129,7 +131,7 @@ pub struct Candidate {
     pub client: Client,
     /// The client as it is, if the import updates it.
     pub before: Option<Client>,
-    /// The members that the file has.
+    /// The members that an update sets.
     pub fields: ClientFields,
     /// The secrets to add.
     pub secrets: Vec<ForeignSecret>,
@@ -213,7 +215,7 @@ fn candidate(
         place,
         client,
         before: None,
-        fields: machine.fields,
+        fields: machine.update.unwrap_or(machine.fields),
         secrets,
         warnings: machine.warnings,
     })
@@ -307,6 +309,7 @@ mod tests {
                     .ok()
                     .unwrap(),
             ],
+            update: None,
             warnings: Vec::new(),
         };
         change(&mut machine);

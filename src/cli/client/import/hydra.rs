@@ -75,7 +75,10 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
     let described = described(client);
     let fields = ClientFields {
         name: text(client, "client_name")?.map(str::to_owned),
-        scope: text(client, "scope")?.map(str::to_owned),
+        // Empty is no scope; a document without the member says nothing.
+        scope: client
+            .contains_key("scope")
+            .then_some(text(client, "scope")?.unwrap_or_default().to_owned()),
         audiences: client.contains_key("audience").then_some(texts(client, "audience")?),
         auth_methods: Some(vec![method.to_owned()]),
         // Without a value, it is the default; a document without the member says nothing.
@@ -85,6 +88,7 @@ fn machine(client: &Members) -> Result<Machine, NotAccepted> {
     };
     Ok(Machine {
         fields,
+        update: None,
         secrets: vec![secret(client)?],
         warnings: described.warning().into_iter().collect(),
     })

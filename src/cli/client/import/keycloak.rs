@@ -107,11 +107,11 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
     let default = texts(client, "defaultClientScopes")?;
     let optional = texts(client, "optionalClientScopes")?;
     let mut mapped = mapped_of(client, scopes, &default, &optional);
-    let is_whole = default
+    let has_scopes = default
         .iter()
         .chain(&optional)
         .all(|name| scopes.contains_key(name.as_str()));
-    if !is_whole {
+    if !has_scopes {
         mapped.warnings.push(
             "the file does not have all of its client scopes, so their audiences and claims are not imported: \
              export the realm"
@@ -119,23 +119,34 @@ fn machine(client: &Members, scopes: &Scopes) -> Result<Machine, NotAccepted> {
         );
     }
     let (default, optional) = (shown(default), shown(optional));
-    let has_scopes = client.contains_key("defaultClientScopes") || client.contains_key("optionalClientScopes");
     let lifespan = number(attributes, LIFESPAN)?.filter(|ttl| *ttl != -1);
     let fields = ClientFields {
         name: text(client, "name")?.map(str::to_owned),
         enabled: client.contains_key("enabled").then_some(flag(client, "enabled", true)?),
-        scope: has_scopes.then(|| [default.as_slice(), &optional].concat().join(" ")),
-        default_scope: has_scopes.then(|| Some(default.join(" "))),
+        scope: Some([default.as_slice(), &optional].concat().join(" ")),
+        default_scope: Some(Some(default.join(" "))),
         // -1 stands for the realm's setting.
         ttl_seconds: attributes.contains_key(LIFESPAN).then_some(lifespan),
-        // What a whole file does not have was removed there. Of another file no one knows.
-        audiences: (is_whole || !mapped.audiences.is_empty()).then_some(mapped.audiences),
+        audiences: Some(mapped.audiences),
         default_audience: mapped.default_audience.map(Some),
-        claims: (is_whole || mapped.claims.is_some()).then_some(mapped.claims),
+        claims: Some(mapped.claims),
         ..ClientFields::default()
     };
+    // What a whole file does not have was removed there. Of another file no one knows.
+    let has_lists = ["defaultClientScopes", "optionalClientScopes"]
+        .iter()
+        .all(|name| client.contains_key(*name));
+    let update = (!has_lists || !has_scopes).then(|| ClientFields {
+        scope: fields.scope.clone().filter(|_| has_lists),
+        default_scope: fields.default_scope.clone().filter(|_| has_lists),
+        audiences: None,
+        default_audience: None,
+        claims: None,
+        ..fields.clone()
+    });
     Ok(Machine {
         fields,
+        update,
         secrets: secrets(client, attributes)?,
         warnings: mapped.warnings,
     })
